@@ -1,0 +1,45 @@
+# Needs Python 3.11 or newer and make. Everything is installed into .venv in this folder.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -q
+EXTRAS_UP := local,service,ingest
+
+.PHONY: up test test-env test-all drill lint bench clean
+
+up: .venv/up                       ## install lightragctl and start the local profile
+	$(BIN)/lightragctl up
+
+test: .venv/test                   ## what a newcomer runs: no root, no cluster, under five minutes
+	$(PYTEST) -m "not milvus and not slow and not drill"
+
+test-env: .venv/test               ## what `test` needs, installed
+
+test-all: .venv/test lint          ## and the real Milvus 2.3.5; with REQUIRE_ALL=1 a skip is a failure
+	$(PYTEST) -m "not drill"
+
+drill: .venv/test                  ## every fault, many times
+	$(PYTEST) -s -m drill
+
+lint: .venv/test
+	$(BIN)/ruff check lightragctl tests
+	$(BIN)/ruff format --check lightragctl tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/test                  ## timings, for people to read; nothing is asserted
+	$(BIN)/python -m tests.bench
+
+clean:                             ## remove what was installed and built here; releases and their data stay
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "lightragctl needs Python 3.11 or newer; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/up: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_UP)]'
+	touch $@
+
+.venv/test: .venv/up
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_UP),dev]'
+	touch $@

@@ -1,0 +1,71 @@
+"""The command tree, nothing else."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.completion import completion_init  # type: ignore[attr-defined]
+
+from lightragctl.cli.commands import data, deploy, profiles, serve, tool
+from lightragctl.cli.options import parameters, with_session
+from lightragctl.core.result import Result
+
+Command = Callable[..., Result]
+
+_EXIT_STATUSES = (
+    "Exit statuses: 0 done, 1 failed, 2 usage, 3 checks failed, 4 warnings, 5 timeout, 6 locked or conflict, "
+    "7 rolled back, 8 refused, 9 needs attention, 70 bug, 130 and 143 signals."
+)
+_SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    completion_init()
+    app = typer.Typer(name="lightragctl", epilog=_EXIT_STATUSES, **_SETTINGS)
+    app.callback()(_root())
+    panels: tuple[tuple[str, tuple[Command, ...]], ...] = (
+        ("Run a release", (deploy.up, deploy.status, deploy.logs, deploy.down, deploy.render)),
+        ("Use it", (data.ingest, data.retrieve, data.query)),
+        ("The tool itself", (tool.completion, tool.version)),
+    )
+    for panel, functions in panels:
+        for function in functions:
+            app.command(_name(function), rich_help_panel=panel)(with_session(function))
+    groups: dict[str, tuple[str, tuple[Command, ...]]] = {
+        "profiles": (
+            "Look at profiles; start one of your own.",
+            (profiles.list_, profiles.show, profiles.init, profiles.validate),
+        ),
+        "serve": (
+            "Run one of our services in this process, in a pod or by hand.",
+            (serve.api, serve.gateway, serve.embedder, serve.mock_llm),
+        ),
+    }
+    for name, (about, members) in groups.items():
+        group = typer.Typer(help=about, **_SETTINGS)
+        for function in members:
+            group.command(_name(function))(with_session(function))
+        app.add_typer(group, name=name, rich_help_panel="The tool itself")
+    return app
+
+
+def _name(function: Command) -> str:
+    return function.__name__.strip("_").replace("_", "-")
+
+
+def _root() -> Callable[..., None]:
+    """The callback of the root: it takes the global options before the command's name."""
+
+    def lightragctl(**options: Any) -> None:
+        """Run LightRAG with Milvus, on one machine or on Kubernetes."""
+
+    lightragctl.__signature__ = inspect.Signature(parameters())  # type: ignore[attr-defined]
+    lightragctl.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters()}
+    return lightragctl

@@ -1,0 +1,67 @@
+"""profiles list, show, init, validate."""
+
+from typing import Annotated
+
+import typer
+
+from lightragctl.cli.options import Session, complete_profile
+from lightragctl.core.result import Result
+
+
+def list_(session: Session) -> Result:
+    """List the shipped profiles."""
+    from lightragctl.cli import results
+    from lightragctl.cli.loading import shipped_profiles
+    from lightragctl.core.layers import merge, read_layers, shipped_names
+
+    shipped = shipped_profiles()
+    return results.profiles_list({name: merge(read_layers(name, shipped)).values for name in shipped_names(shipped)})
+
+
+def show(
+    session: Session,
+    origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from.")] = False,
+) -> Result:
+    """Show a profile as it takes effect: what it extends, its file, --values and --set put together.
+
+    \b
+    Examples:
+      lightragctl profiles show --profile dev
+      lightragctl profiles show --origin --set chunking.size_tokens=128
+    """
+    from lightragctl.cli import results
+
+    return results.profiles_show(session.loaded, origin)
+
+
+def init(
+    session: Session,
+    new_profile: Annotated[str, typer.Argument(metavar="NAME", help="The new profile; NAME.yaml is written here.")],
+    base: Annotated[
+        str,
+        typer.Option("--from", metavar="NAME", help="Shipped profile to start from.", autocompletion=complete_profile),
+    ] = "local",
+) -> Result:
+    """Start a profile of your own from a shipped one.
+
+    \b
+    Examples:
+      lightragctl profiles init mine --from dev
+      lightragctl profiles show --profile mine.yaml
+    """
+    from lightragctl.cli import results
+    from lightragctl.cli.loading import start_profile
+
+    return results.profiles_init(start_profile(new_profile, base), base)
+
+
+def validate(session: Session) -> Result:
+    """Check a profile with its overrides; exit status 2 when it is wrong.
+
+    \b
+    Examples:
+      lightragctl profiles validate --profile mine.yaml
+    """
+    from lightragctl.cli import results
+
+    return results.profiles_validate(session.plan)

@@ -1,0 +1,129 @@
+"""Puts the parts together for a command: components into a profile, a plan, a runtime. Imports what is slow to load."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from lightragctl.core import assets
+from lightragctl.core.catalog import declared
+from lightragctl.core.component import Component, Plan, Values
+from lightragctl.core.errors import LightragctlError, ProfileError, UsageError
+from lightragctl.core.layers import Layer, Origin, find_profile, merge, parse_set, read_layer, read_layers
+from lightragctl.core.profile import DNS_LABEL, LoadedProfile, Runtime, check
+from lightragctl.core.runtime import ReleaseRuntime
+from lightragctl.core.settings import ServiceSettings
+
+DEFAULT_PROFILE = "local"
+
+
+def shipped_profiles() -> Path:
+    """The folder of the shipped profiles."""
+    return assets.root() / "profiles"
+
+
+def all_components() -> tuple[Component, ...]:
+    """Every component that lightragctl knows."""
+    return declared("lightragctl.components", "COMPONENT", Component)
+
+
+def load_profile(
+    reference: str | None, values: Sequence[Path] = (), assignments: Sequence[str] = (), namespace: str | None = None
+) -> LoadedProfile:
+    """The profile of a name or path (`local` when None) with overrides: files, KEY=VALUE texts, a namespace.
+
+    Raises:
+        ProfileError: a file is missing or a value is wrong.
+    """
+    shipped = shipped_profiles()
+    reference = reference or DEFAULT_PROFILE
+    layers = read_layers(reference, shipped)
+    layers += [read_layer(path, shipped) for path in values]
+    layers += [parse_set(assignment) for assignment in assignments]
+    if namespace:
+        layers.append(Layer({"namespace": namespace}, {("namespace",): Origin("--namespace")}))
+    name = find_profile(reference, shipped, Path()).stem
+    return check(name, merge(layers), {component.name: component.values for component in all_components()})
+
+
+def make_plan(release: str, loaded: LoadedProfile) -> Plan:
+    """The profile under a release name, with the components that it enables.
+
+    Raises:
+        ProfileError: a component's values cannot run on the profile's runtime.
+    """
+    sections = loaded.profile.components
+    chosen = {
+        component.name: component
+        for component in all_components()
+        if isinstance(section := sections.get(component.name), Values) and section.enabled
+    }
+    plan = Plan(release, loaded.name, loaded.profile, chosen)
+    for component in chosen.values():
+        if component.unfit and (reason := component.unfit(plan)):
+            raise ProfileError(f"profile '{loaded.name}': {component.name}: {reason[0]}", reason[1])
+        if component.settings:
+            component.settings(plan)  # refuses a plan that lacks what the component needs
+    return plan
+
+
+def open_runtime(release: str, loaded: LoadedProfile, environ: Mapping[str, str]) -> ReleaseRuntime:
+    """The runtime of the profile.
+
+    Raises:
+        LightragctlError: it is one that this version cannot drive.
+    """
+    if loaded.profile.runtime is not Runtime.LOCAL:
+        raise LightragctlError(
+            f"profile '{loaded.name}' runs on Kubernetes, which this version renders but does not drive yet",
+            f"lightragctl render --profile {loaded.name} | kubectl apply -f -",
+        )
+    from lightragctl.local.files import ReleaseFiles, data_home
+    from lightragctl.local.runtime import LocalRuntime
+
+    return LocalRuntime(release, ReleaseFiles(data_home(environ) / release))
+
+
+def start_profile(name: str, base: str) -> Path:
+    """Write NAME.yaml here: it extends the shipped profile and shows that profile's lines to uncomment.
+
+    Raises:
+        UsageError: the name cannot name a profile, or the file exists.
+        ProfileError: there is no such shipped profile.
+    """
+    path = Path(f"{name.removesuffix('.yaml')}.yaml")
+    if not re.match(DNS_LABEL, path.stem) or path.parent != Path():
+        raise UsageError(f"'{name}' cannot name a profile: lower-case letters, digits and -, a letter first")
+    text = find_profile(base, shipped_profiles(), Path()).read_text(encoding="utf-8")
+    lines = [f"# {line}".rstrip() for line in text.splitlines()]
+    head = f"# Uncomment what shall differ from the shipped profile '{base}'; the rest follows it.\nextends: {base}\n\n"
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(head + "\n".join(lines) + "\n")
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists already", "choose another name or remove it") from error
+    return path
+
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+
+def service_settings(file: Path | None, model: type[SettingsT], plan: Callable[[], Plan], component: str) -> SettingsT:
+    """The settings of a service: from its file, else what the profile says of its component; only then `plan` is asked.
+
+    Raises:
+        LightragctlError: the file is missing or does not fit, or the profile does not have the component.
+    """
+    if file is not None:
+        try:
+            return model.model_validate_json(file.read_text(encoding="utf-8"))
+        except (OSError, ValidationError, UnicodeDecodeError) as error:
+            raise LightragctlError(f"cannot read settings {file}: {error}", "write it anew: lightragctl up") from error
+    made = plan()
+    chosen = made.components.get(component)
+    settings = chosen.settings(made) if chosen and chosen.settings else None
+    if not isinstance(settings, model):
+        raise UsageError(f"profile '{made.profile_name}' does not enable {component}")
+    return settings

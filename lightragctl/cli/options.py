@@ -1,0 +1,221 @@
+"""Options that every command has, and the session that they make: profile, runtime, clients, output."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, get_type_hints
+
+import typer
+
+from lightragctl.cli.output import Format, Output
+from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.result import Result
+
+if TYPE_CHECKING:
+    from lightragctl.core.component import Plan
+    from lightragctl.core.profile import LoadedProfile
+    from lightragctl.core.runtime import ReleaseRuntime
+    from lightragctl.ingest.client import ApiClient
+
+P = ParamSpec("P")
+_PANEL = "Global options"
+_API_SILENCE_S = 120.0
+"""The longest silence of lightrag-api to wait out: a chat model may take its whole deadline before the first byte."""
+
+
+def complete_profile(incomplete: str) -> list[str]:
+    """Names of shipped profiles for shell completion."""
+    from lightragctl.core import assets
+
+    return sorted(path.stem for path in (assets.root() / "profiles").glob(f"{incomplete}*.yaml"))
+
+
+def _global(*names: str, help: str, metavar: str | None = None, autocompletion: Any = None) -> Any:
+    return typer.Option(
+        *names,
+        help=help,
+        metavar=metavar,
+        autocompletion=autocompletion,
+        rich_help_panel=_PANEL,
+        show_default=False,
+    )
+
+
+@dataclass(frozen=True)
+class GlobalOptions:
+    """The options as given, on either side of the command's name; None, empty or False means not given."""
+
+    profile: Annotated[
+        str | None,
+        _global(
+            "--profile",
+            metavar="NAME|FILE",
+            help="Profile: a shipped name or a file. (default: local)",
+            autocompletion=complete_profile,
+        ),
+    ] = None
+    name: Annotated[
+        str | None, _global("--name", metavar="RELEASE", help="Name of the release. (default: the profile's name)")
+    ] = None
+    values: Annotated[
+        list[Path] | None, _global("--values", metavar="FILE", help="Overrides the profile; may be repeated.")
+    ] = None
+    set: Annotated[
+        list[str] | None, _global("--set", metavar="KEY=VALUE", help="Overrides profile and --values; may be repeated.")
+    ] = None
+    namespace: Annotated[
+        str | None, _global("--namespace", "-n", metavar="NAMESPACE", help="Kubernetes namespace.")
+    ] = None
+    context: Annotated[str | None, _global("--context", metavar="CONTEXT", help="Context of the kubeconfig.")] = None
+    kubeconfig: Annotated[
+        Path | None, _global("--kubeconfig", metavar="FILE", help="Kubeconfig file. (default: $KUBECONFIG)")
+    ] = None
+    output: Annotated[
+        Format | None, _global("--output", "-o", metavar="table|json|yaml", help="Format of the result.")
+    ] = None
+    yes: Annotated[bool, _global("--yes", help="Do not ask.")] = False
+    verbose: Annotated[bool, _global("--verbose", "-v", help="Say more; show where an error came from.")] = False
+    no_color: Annotated[bool, _global("--no-color", help="No colour; NO_COLOR does the same.")] = False
+
+
+OPTION_NAMES = tuple(field.name for field in fields(GlobalOptions))
+
+
+def parameters() -> list[inspect.Parameter]:
+    """The global options as parameters of a command function."""
+    hints = get_type_hints(GlobalOptions, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(GlobalOptions)
+    ]
+
+
+class Session:
+    """What a command works with: made once from the global options; loads what it needs when it is first asked."""
+
+    def __init__(self, command: str, options: GlobalOptions) -> None:
+        self.command = command
+        self.options = options
+        self.environ = dict(os.environ)
+        self.out = Output(options.output or Format.TABLE, no_color=options.no_color)
+
+    @functools.cached_property
+    def loaded(self) -> "LoadedProfile":
+        """The checked profile with its overrides.
+
+        Raises:
+            ProfileError: the profile or an override is wrong.
+        """
+        from lightragctl.cli.loading import load_profile
+
+        given = self.options
+        return load_profile(given.profile, given.values or (), given.set or (), given.namespace)
+
+    @property
+    def release(self) -> str:
+        """The release's name.
+
+        Raises:
+            UsageError: it is no DNS label.
+        """
+        import re
+
+        from lightragctl.core.profile import DNS_LABEL
+
+        name = self.options.name or self.loaded.name
+        if not re.match(DNS_LABEL, name):
+            raise UsageError(
+                f"'{name}' cannot name a release: lower-case letters, digits and -, at most 40, a letter first",
+                "say --name RELEASE",
+            )
+        return name
+
+    @functools.cached_property
+    def plan(self) -> "Plan":
+        """The profile under the release's name, with its components."""
+        from lightragctl.cli.loading import make_plan
+
+        return make_plan(self.release, self.loaded)
+
+    @functools.cached_property
+    def runtime(self) -> "ReleaseRuntime":
+        """Where the release runs."""
+        from lightragctl.cli.loading import open_runtime
+
+        return open_runtime(self.release, self.loaded, self.environ)
+
+    @functools.cached_property
+    def api(self) -> "ApiClient":
+        """A client of the release's lightrag-api.
+
+        Raises:
+            NotRunningError: the release is not up.
+        """
+        from lightragctl.ingest.client import ApiClient
+
+        return ApiClient(self.runtime.endpoint("lightrag-api"), timeout_s=_API_SILENCE_S)
+
+    def confirm(self, question: str) -> None:
+        """Go on when the user agrees; without a terminal only `--yes` agrees.
+
+        Raises:
+            UsageError: there is nobody to ask.
+            LightragctlError: the user said no.
+        """
+        if self.options.yes:
+            return
+        if not self.out.interactive:
+            raise UsageError(f"{question} There is no terminal to ask on.", "say --yes")
+        if not self.out.ask(question):
+            raise LightragctlError("nothing was changed: not confirmed")
+
+
+def with_session(function: Callable[..., Result]) -> Callable[..., int]:
+    """A command function whose first parameter is a Session, as Typer wants it: with the global options as parameters.
+
+    The wrapped function's Result is shown; its exit status is returned. An expected error becomes a Result too.
+    """
+    signature = inspect.signature(function)
+    own = list(signature.parameters.values())[1:]
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+
+    @functools.wraps(function)
+    def run(*, ctx: typer.Context, **arguments: Any) -> int:
+        outer = ctx.find_root().params
+        given: dict[str, Any] = {name: arguments.pop(name) or outer.get(name) for name in OPTION_NAMES}
+        session = Session(_path(ctx), GlobalOptions(**given))
+        try:
+            result = _with_extras(function, session, arguments)
+        except LightragctlError as error:
+            result = Result.failure(session.command, error)
+            if session.options.verbose:
+                session.out.trace(error)
+        session.out.show(result)
+        return int(result.exit_status)
+
+    everything = [context, *own, *parameters()]
+    run.__signature__ = signature.replace(parameters=everything, return_annotation=int)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in everything}
+    return run
+
+
+def _with_extras(function: Callable[..., Result], session: Session, arguments: dict[str, Any]) -> Result:
+    """Run the command; a package that only an extra brings and that is not there is the user's to install."""
+    try:
+        return function(session, **arguments)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("lightragctl"):
+            raise
+        hint = "pip install 'lightragctl[local,service,ingest]'"
+        raise LightragctlError(f"this command needs the package {error.name}, which is not installed", hint) from error
+
+
+def _path(ctx: typer.Context) -> str:
+    """The command's words without the program's name: `profiles show`."""
+    return " ".join(ctx.command_path.split()[1:])

@@ -1,0 +1,138 @@
+"""The only place that prints: results on standard output, everything else on standard error."""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from lightragctl.core.errors import ExitStatus, LightragctlError, UsageError
+from lightragctl.core.result import ErrorInfo, Event, Result
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class Output:
+    """Prints for one command."""
+
+    def __init__(self, format: Format, no_color: bool = False) -> None:
+        self.format = format
+        self._no_color = no_color
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person can be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def console(self, to_stderr: bool = False) -> "Console":
+        """A console that neither reads markup in data nor cuts it when there is no terminal."""
+        from rich.console import Console
+
+        file = sys.stderr if to_stderr else sys.stdout
+        width = None if file.isatty() else 1000
+        no_color = True if self._no_color else None
+        return Console(file=file, no_color=no_color, markup=False, highlight=False, emoji=False, width=width)
+
+    def show(self, result: Result) -> None:
+        """Print the result in the wanted format; as a table its errors go to standard error."""
+        if result.shown:
+            return
+        if self.format is not Format.TABLE:
+            print(dump(result.document(), self.format))
+            return
+        from lightragctl.cli.views import VIEWS
+
+        if result.data and result.command in VIEWS:
+            console = self.console()
+            for part in VIEWS[result.command](result.data):
+                console.print(part, soft_wrap=True)
+        for error in result.errors:
+            self.error(error)
+
+    def error(self, error: ErrorInfo) -> None:
+        """`error:` and `hint:` lines on standard error."""
+        console = self.console(to_stderr=True)
+        console.print(f"error: {error.message}", style="red", soft_wrap=True)
+        if error.hint:
+            console.print(f"hint: {error.hint}", soft_wrap=True)
+
+    def notify(self, event: Event) -> None:
+        """One line of progress."""
+        text = f"{event.subject}: {event.message}" if event.subject else event.message
+        print(text, file=sys.stderr, flush=True)
+
+    def lines(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Lines of components as they come: with the component's name before each, or one JSON document a line."""
+        for component, line in lines:
+            if self.format is Format.TABLE:
+                print(f"{component:<14} {line}", flush=True)
+            else:
+                print(json.dumps({"component": component, "line": line}, ensure_ascii=False), flush=True)
+
+    def text(self, text: str) -> None:
+        """A text as it is."""
+        sys.stdout.write(text)
+
+    def working(self, what: str) -> AbstractContextManager[Any]:
+        """A sign of life on a terminal while something takes long."""
+        return self.console(to_stderr=True).status(what) if sys.stderr.isatty() else nullcontext()
+
+    def ask(self, question: str) -> bool:
+        """Ask on the terminal; anything but yes is no."""
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def trace(self, error: LightragctlError) -> None:
+        """Where an expected error came from, for `--verbose`."""
+        traceback.print_exception(error, file=sys.stderr)
+
+
+def show_usage_error(error: Any, arguments: Sequence[str]) -> ExitStatus:
+    """Print a usage error that Typer found before there was a session."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "lightragctl"
+    message = str(error.format_message()).strip()
+    if not message:  # no_args_is_help: Typer has printed the help already
+        return ExitStatus.USAGE
+    command = " ".join(path.split()[1:])
+    failure = Result.failure(command, UsageError(message, f"see: {path} --help"))
+    Output(_wanted_format(arguments)).show(failure)
+    return ExitStatus.USAGE
+
+
+def _wanted_format(arguments: Sequence[str]) -> Format:
+    """The output format, read off a command line that could not be parsed."""
+    for format in (Format.JSON, Format.YAML):
+        joined = (f"-o{format}", f"--output={format}")
+        apart = any(pair in (("-o", format), ("--output", format)) for pair in pairwise(arguments))
+        if apart or any(word in joined for word in arguments):
+            return format
+    return Format.TABLE
+
+
+def show_bug(error: BaseException) -> ExitStatus:
+    """Print the traceback of what should not have happened."""
+    traceback.print_exception(error, file=sys.stderr)
+    print("error: this is a bug in lightragctl; please report the lines above", file=sys.stderr)
+    return ExitStatus.BUG
+
+
+def dump(document: dict[str, Any], format: Format) -> str:
+    """The document as JSON or YAML text."""
+    if format is Format.JSON:
+        return json.dumps(document, ensure_ascii=False, indent=2)
+    import yaml
+
+    return str(yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=1000)).rstrip()

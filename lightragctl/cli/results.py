@@ -1,0 +1,135 @@
+"""From what the packages return to the Result that is shown. Pure; the keys of each payload are stated here only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightragctl.core.errors import ExitStatus
+from lightragctl.core.result import ErrorInfo, Result, Status
+from lightragctl.core.runtime import ComponentStatus, ReleaseStatus, State, UpOutcome
+
+if TYPE_CHECKING:
+    from lightragctl.core.component import Plan
+    from lightragctl.core.objects import KubernetesObject
+    from lightragctl.core.profile import LoadedProfile
+    from lightragctl.ingest.client import QueryAnswer, Retrieval
+    from lightragctl.ingest.load import Summary
+
+
+def _component(part: ComponentStatus) -> dict[str, Any]:
+    values = asdict(part)
+    values["state"] = str(part.state)
+    values["uptime_s"] = None if part.uptime_s is None else round(part.uptime_s, 1)
+    return values
+
+
+def _release(status: ReleaseStatus) -> dict[str, Any]:
+    return {
+        "release": status.release,
+        "profile": status.profile,
+        "runtime": status.runtime,
+        "data": status.data,
+        "message": status.message,
+        "components": [_component(part) for part in status.components],
+    }
+
+
+def planned(plan: "Plan") -> Result:
+    """`up --dry-run`: what would run, and where."""
+    components = [
+        {"name": name, "summary": component.summary, "endpoint": plan.url(name)}
+        for name, component in sorted(plan.components.items())
+    ]
+    return Result("up", {"release": plan.release, "profile": plan.profile_name, "planned": components})
+
+
+def up(outcome: UpOutcome) -> Result:
+    """`up`: what changed, and the release as it is."""
+    return Result("up", {**_release(outcome.status), "changed": list(outcome.changed)})
+
+
+def status(release: ReleaseStatus) -> Result:
+    """`status`: fails its check when a component is not ready."""
+    if release.ready and not release.message:
+        return Result("status", _release(release))
+    if release.ready:
+        errors = [ErrorInfo("unsupervised", release.message)]
+        return Result("status", _release(release), Status.PARTIAL, errors, ExitStatus.WARNINGS)
+    missing = [part.name for part in release.components if part.state is not State.READY]
+    error = ErrorInfo("not-ready", f"not ready: {', '.join(missing)}", release.message or "lightragctl logs COMPONENT")
+    return Result("status", _release(release), Status.FAILED, [error], ExitStatus.CHECKS_FAILED)
+
+
+def down(release: str, stopped: bool, purged: bool, kept: Path | str) -> Result:
+    """`down`: what was done, and what was kept."""
+    data = {"release": release, "stopped": stopped, "purged": purged, "kept": "" if purged else str(kept)}
+    return Result("down", data)
+
+
+def render(objects: "Sequence[KubernetesObject]", written: Sequence[Path] | None) -> Result:
+    """`render`: the objects, or the files that they were written to."""
+    if written is not None:
+        return Result("render", {"files": [str(path) for path in written]})
+    return Result("render", {"objects": list(objects)})
+
+
+def profiles_list(profiles: Mapping[str, Mapping[str, Any]]) -> Result:
+    """`profiles list`: name, runtime and description of each."""
+    rows = [
+        {"name": name, "runtime": str(values.get("runtime", "")), "description": str(values.get("description", ""))}
+        for name, values in profiles.items()
+    ]
+    return Result("profiles list", {"profiles": rows})
+
+
+def profiles_show(loaded: "LoadedProfile", origin: bool) -> Result:
+    """`profiles show`: the profile's values, or with `origin` one row for each."""
+    if not origin:
+        return Result("profiles show", {"name": loaded.name, "profile": loaded.profile.model_dump(mode="json")})
+    rows = [{"key": ".".join(path), "value": value, "origin": str(where)} for path, value, where in loaded.leaves()]
+    return Result("profiles show", {"name": loaded.name, "values": rows})
+
+
+def profiles_init(path: Path, base: str) -> Result:
+    """`profiles init`: the new file."""
+    return Result("profiles init", {"file": str(path), "extends": base})
+
+
+def profiles_validate(plan: "Plan") -> Result:
+    """`profiles validate`: the profile is right."""
+    return Result("profiles validate", {"name": plan.profile_name, "components": sorted(plan.components)})
+
+
+def ingest(summary: "Summary") -> Result:
+    """`ingest`: counts, and one error for each document that failed."""
+    data = {
+        "created": summary.created,
+        "updated": summary.updated,
+        "unchanged": summary.unchanged,
+        "skipped": summary.skipped,
+        "failed": [{"source": source, "reason": reason} for source, reason in summary.failed],
+        "chunks": summary.chunks,
+        "seconds": round(summary.seconds, 2),
+        "chunks_per_s": round(summary.chunks_per_s, 1),
+    }
+    if not summary.failed:
+        return Result("ingest", data)
+    errors = [ErrorInfo("document", f"{source}: {reason}") for source, reason in summary.failed]
+    stands = summary.created + summary.updated + summary.unchanged
+    return Result("ingest", data, Status.PARTIAL if stands else Status.FAILED, errors, ExitStatus.FAILED)
+
+
+def retrieve(answer: "Retrieval") -> Result:
+    """`retrieve`: the hits, best first."""
+    return Result("retrieve", answer.model_dump(mode="json"))
+
+
+def query(answer: "QueryAnswer") -> Result:
+    """`query`: the answer with its citations."""
+    return Result("query", answer.model_dump(mode="json"))
+
+
+def version(number: str, python: str) -> Result:
+    """`version`: of lightragctl and of what runs it."""
+    return Result("version", {"version": number, "python": python})

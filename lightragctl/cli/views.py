@@ -1,0 +1,165 @@
+"""From a Result's payload to what a person reads, one function per command; rich renderables come out."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Data = Mapping[str, Any]
+View = Callable[[Data], Iterator[RenderableType]]
+
+_STATE_STYLE = {"ready": "green", "starting": "yellow", "backing off": "red", "not ready": "red", "stopped": "dim"}
+_EXCERPT_CHARS = 300
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _release(data: Data) -> Iterator[RenderableType]:
+    rows = [
+        [
+            part["name"],
+            Text(part["state"], style=_STATE_STYLE.get(part["state"], "")),
+            part["endpoint"],
+            "-" if part["pid"] is None else str(part["pid"]),
+            str(part["restarts"]),
+            "-" if part["uptime_s"] is None else _duration(part["uptime_s"]),
+            part["message"],
+        ]
+        for part in data["components"]
+    ]
+    yield Text(f"release {data['release']} (profile {data['profile']}, {data['runtime']}), data in {data['data']}")
+    yield _table(["COMPONENT", "STATE", "ENDPOINT", "PID", "RESTARTS", "UP", ""], rows)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f}s"
+    minutes = int(seconds // 60)
+    return f"{minutes}m" if minutes < 120 else f"{minutes // 60}h"
+
+
+def _up(data: Data) -> Iterator[RenderableType]:
+    if "planned" in data:
+        yield Text(f"release {data['release']} (profile {data['profile']}) would run:")
+        yield _table(
+            ["COMPONENT", "ENDPOINT", ""], [[one["name"], one["endpoint"], one["summary"]] for one in data["planned"]]
+        )
+        return
+    yield from _release(data)
+    yield Text(f"changed: {', '.join(data['changed'])}" if data["changed"] else "unchanged")
+
+
+def _down(data: Data) -> Iterator[RenderableType]:
+    release = data["release"]
+    if not data["stopped"] and not data["purged"]:
+        yield Text(f"release {release} was not running")
+    elif data["purged"]:
+        yield Text(f"release {release} is stopped and its data are deleted")
+    else:
+        yield Text(f"release {release} is stopped; its data are kept in {data['kept']}")
+
+
+def _render(data: Data) -> Iterator[RenderableType]:
+    if "files" in data:
+        yield from (Text(path) for path in data["files"])
+    else:
+        yield Text(yaml.safe_dump_all(data["objects"], allow_unicode=True, sort_keys=False, width=1000).rstrip())
+
+
+def _profiles_list(data: Data) -> Iterator[RenderableType]:
+    rows = [[one["name"], one["runtime"], one["description"]] for one in data["profiles"]]
+    yield _table(["NAME", "RUNTIME", "DESCRIPTION"], rows)
+
+
+def _profiles_show(data: Data) -> Iterator[RenderableType]:
+    if "values" in data:
+        rows = [[one["key"], str(one["value"]), one["origin"]] for one in data["values"]]
+        yield _table(["KEY", "VALUE", "FROM"], rows)
+    else:
+        yield Text(yaml.safe_dump(data["profile"], allow_unicode=True, sort_keys=False, width=1000).rstrip())
+
+
+def _profiles_init(data: Data) -> Iterator[RenderableType]:
+    yield Text(f"wrote {data['file']}; see it with: lightragctl profiles show --profile {data['file']}")
+
+
+def _profiles_validate(data: Data) -> Iterator[RenderableType]:
+    yield Text(f"profile {data['name']} is valid: {', '.join(data['components'])}")
+
+
+def _ingest(data: Data) -> Iterator[RenderableType]:
+    counts = ", ".join(f"{data[key]} {key}" for key in ("created", "updated", "unchanged", "skipped") if data[key])
+    failed = f", {len(data['failed'])} failed" if data["failed"] else ""
+    yield Text(f"{counts or 'nothing'}{failed}: {data['chunks']} chunks in {data['seconds']:.1f} s")
+
+
+def _shown_source(source: str) -> str:
+    """A path below the working directory as a relative one, as it was typed."""
+    here = Path.cwd()
+    return os.path.relpath(source, here) if source.startswith(f"{here}/") else source
+
+
+def _excerpt(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _EXCERPT_CHARS else flat[: _EXCERPT_CHARS - 1] + "…"
+
+
+def _hits(hits: Sequence[Data]) -> Iterator[RenderableType]:
+    for number, hit in enumerate(hits, 1):
+        order = "" if hit["chunk_order"] is None else f" #{hit['chunk_order']}"
+        head = Text(f"{number}. {hit['score']:.3f}  ", style="bold")
+        yield head.append(f"{_shown_source(hit['source'])}{order}", style="cyan")
+        yield Text(f"   {_excerpt(hit['text'])}\n")
+
+
+def _timing(timing_ms: Mapping[str, float]) -> Text:
+    parts = ", ".join(f"{stage} {time_ms:.1f} ms" for stage, time_ms in timing_ms.items())
+    return Text(parts, style="dim")
+
+
+def _retrieve(data: Data) -> Iterator[RenderableType]:
+    yield from _hits(data["hits"])
+    if not data["hits"]:
+        yield Text(f"workspace {data['workspace']} holds nothing that fits; load documents: lightragctl ingest PATH")
+    yield _timing(data["timing_ms"])
+
+
+def _query(data: Data) -> Iterator[RenderableType]:
+    yield Text(data["answer"])
+    yield Text("")
+    for citation in data["citations"]:
+        yield Text(f"[{citation['marker']}] {_shown_source(citation['source'])}", style="cyan")
+    yield Text(f"answered by {data['model']}", style="dim")
+    yield _timing(data["timing_ms"])
+
+
+def _version(data: Data) -> Iterator[RenderableType]:
+    yield Text(f"lightragctl {data['version']} (Python {data['python']})")
+
+
+VIEWS: dict[str, View] = {
+    "up": _up,
+    "status": _release,
+    "down": _down,
+    "render": _render,
+    "profiles list": _profiles_list,
+    "profiles show": _profiles_show,
+    "profiles init": _profiles_init,
+    "profiles validate": _profiles_validate,
+    "ingest": _ingest,
+    "retrieve": _retrieve,
+    "query": _query,
+    "version": _version,
+}

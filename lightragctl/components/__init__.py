@@ -1,0 +1,1 @@
+"""What lightragctl deploys, one file per component."""

@@ -1,0 +1,63 @@
+"""model-gateway: the one way from our service to the models."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from lightragctl.core.component import Amounts, Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.settings import GatewaySettings, SecretKey, Upstream
+
+_EMBEDDING_KEY = "LIGHTRAGCTL_EMBEDDING_API_KEY"
+_CHAT_KEY = "LIGHTRAGCTL_CHAT_API_KEY"
+
+
+class GatewayValues(WorkloadValues):
+    """`timeout_s` bounds one request to a model."""
+
+    port: int = 8081
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    resources: Resources = Resources(
+        requests=Amounts(cpu="100m", memory="64Mi"), limits=Amounts(cpu="1", memory="256Mi")
+    )
+
+
+def _settings(plan: Plan) -> GatewaySettings:
+    values = plan.values("model-gateway")
+    assert isinstance(values, GatewayValues)
+    models = plan.profile.models
+    return GatewaySettings(
+        host=plan.listen_host(),
+        port=plan.port("model-gateway"),
+        embedding=Upstream(
+            url=models.embedding.url or plan.url("embedder"),
+            api_key=plan.secret(_EMBEDDING_KEY, models.embedding.api_key),
+        ),
+        chat=Upstream(
+            url=models.chat.url or plan.url("mock-llm"),
+            api_key=plan.secret(_CHAT_KEY, models.chat.api_key),
+        ),
+        timeout_s=values.timeout_s,
+    )
+
+
+def _process(plan: Plan, data: Path) -> ProcessSpec:
+    return ProcessSpec("lightragctl", ("serve", "gateway"), _settings(plan))
+
+
+def _secrets(plan: Plan) -> dict[str, SecretKey]:
+    models = plan.profile.models
+    references = {_EMBEDDING_KEY: models.embedding.api_key, _CHAT_KEY: models.chat.api_key}
+    return {name: reference.secret for name, reference in references.items() if reference and reference.secret}
+
+
+COMPONENT = Component(
+    name="model-gateway",
+    summary="OpenAI-compatible proxy in front of the models",
+    requires=("embedder", "mock-llm"),
+    values=GatewayValues,
+    probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=30),
+    settings=_settings,
+    process=_process,
+    secrets=_secrets,
+)

@@ -1,0 +1,47 @@
+"""mock-llm: a stand-in for a chat model, for machines without one and for tests."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from lightragctl.core.component import Amounts, Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.settings import MockLlmSettings
+
+
+class MockLlmValues(WorkloadValues):
+    """`error_ratio` (0..1) of the requests fail after `latency_ms`."""
+
+    port: int = 8082
+    latency_ms: Annotated[float, Field(ge=0)] = 0.0
+    error_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    resources: Resources = Resources(
+        requests=Amounts(cpu="50m", memory="64Mi"), limits=Amounts(cpu="500m", memory="256Mi")
+    )
+
+
+def _settings(plan: Plan) -> MockLlmSettings:
+    values = plan.values("mock-llm")
+    assert isinstance(values, MockLlmValues)
+    return MockLlmSettings(
+        host=plan.listen_host(),
+        port=plan.port("mock-llm"),
+        embedding_dimension=plan.profile.models.embedding.dimension,
+        latency_ms=values.latency_ms,
+        error_ratio=values.error_ratio,
+    )
+
+
+def _process(plan: Plan, data: Path) -> ProcessSpec:
+    return ProcessSpec("lightragctl", ("serve", "mock-llm"), _settings(plan))
+
+
+COMPONENT = Component(
+    name="mock-llm",
+    summary="stand-in for a chat model: answers with sentences of the passages",
+    requires=(),
+    values=MockLlmValues,
+    probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=30),
+    settings=_settings,
+    process=_process,
+)

@@ -1,0 +1,1 @@
+"""Types and rules that every other package stands on; no network, no processes."""

@@ -1,0 +1,177 @@
+"""The profile: what a user wants, typed; and what is wrong with it when it does not fit. Pure."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from lightragctl.core.errors import ProfileError
+from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin
+from lightragctl.core.settings import Chunking, EmbeddingModel, Index, SecretRef, Strict, Workspace
+
+Sections = Mapping[str, type[BaseModel]]
+"""The model of each component's section, by component name."""
+
+DNS_LABEL = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
+"""Release names and namespaces: a DNS label, cut at 40 so that `RELEASE-COMPONENT` stays under Kubernetes' 63."""
+
+
+class Runtime(StrEnum):
+    """Where a release runs."""
+
+    LOCAL = "local"
+    KUBERNETES = "kubernetes"
+
+
+class EmbeddingEndpoint(EmbeddingModel):
+    """The embedding model and where it is served; without `url` the release's own embedder serves it."""
+
+    url: str | None = None
+    api_key: SecretRef | None = None
+
+
+class ChatEndpoint(Strict):
+    """The chat model and where it is served; without `url` the release's own mock-llm serves it."""
+
+    name: str = "mock-llm"
+    url: str | None = None
+    api_key: SecretRef | None = None
+
+
+class Models(Strict):
+    """The models that the release uses."""
+
+    embedding: EmbeddingEndpoint = EmbeddingEndpoint()
+    chat: ChatEndpoint = ChatEndpoint()
+
+
+class Image(Strict):
+    """The image of our own components on Kubernetes."""
+
+    repository: str = "lightragctl"
+    tag: str = "latest"
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+
+
+class LocalOptions(Strict):
+    """The local runtime. `port_offset` is added to every port, so that a second release fits beside the first."""
+
+    port_offset: Annotated[int, Field(ge=0, le=40000)] = 0
+
+
+class Profile(Strict):
+    """Everything that a profile may say."""
+
+    description: str = ""
+    runtime: Runtime
+    namespace: Annotated[str, Field(pattern=DNS_LABEL)] = "lightrag"
+    workspace: Workspace = "default"
+    models: Models = Models()
+    chunking: Chunking = Chunking()
+    index: Index = Index()
+    image: Image = Image()
+    local: LocalOptions = LocalOptions()
+    components: dict[str, Any]
+
+    @field_validator("components")
+    @classmethod
+    def _some_component(cls, components: dict[str, Any]) -> dict[str, Any]:
+        if not components:
+            raise ValueError("a profile names at least one component")
+        return components
+
+
+@dataclass(frozen=True)
+class LoadedProfile:
+    """A checked profile and the origin of each of its keys."""
+
+    name: str
+    profile: Profile
+    origins: Mapping[KeyPath, Origin]
+
+    def leaves(self) -> Iterator[tuple[KeyPath, Any, Origin]]:
+        """Every value with its path and origin, sorted by path."""
+        for path, value in sorted(_leaves(self.profile.model_dump(mode="json"))):
+            yield path, value, self.origins.get(path, DEFAULT)
+
+
+def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, str(key)))
+    else:
+        yield path, value
+
+
+def check(name: str, layer: Layer, sections: Sections) -> LoadedProfile:
+    """The merged layer as a typed profile.
+
+    Raises:
+        ProfileError: a key is unknown or a value does not fit; the message names each with file and line.
+    """
+    problems: list[str] = []
+    values = dict(layer.values)
+    components = values.get("components")
+    if isinstance(components, dict):
+        values["components"] = {
+            part: _check_section(str(part), section, layer.origins, sections, problems)
+            for part, section in components.items()
+        }
+    try:
+        profile = Profile.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(problem, (), Profile, layer.origins) for problem in error.errors()] + problems
+    if problems:
+        raise ProfileError("\n".join(problems), "see every key: lightragctl profiles show --origin")
+    return LoadedProfile(name, profile, layer.origins)
+
+
+def _check_section(
+    part: str, section: Any, origins: Mapping[KeyPath, Origin], sections: Sections, problems: list[str]
+) -> BaseModel | None:
+    path = ("components", part)
+    if part not in sections:
+        problems.append(_unknown(path, sections, origins))
+        return None
+    try:
+        return sections[part].model_validate({} if section is None else section)
+    except ValidationError as error:
+        problems += [_explain(problem, path, sections[part], origins) for problem in error.errors()]
+        return None
+
+
+def _explain(problem: Any, prefix: KeyPath, model: type[BaseModel], origins: Mapping[KeyPath, Origin]) -> str:
+    path = prefix + tuple(str(step) for step in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return _unknown(path, _fields_at(model, path[len(prefix) : -1]), origins)
+    where = _nearest_origin(path, origins)
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{where}: {'.'.join(path)}: {message}"
+
+
+def _unknown(path: KeyPath, known: Mapping[str, Any], origins: Mapping[KeyPath, Origin]) -> str:
+    near = difflib.get_close_matches(path[-1], list(known), n=1, cutoff=0.5)
+    advice = f"; did you mean '{near[0]}'?" if near else f"; known here: {', '.join(sorted(known))}"
+    return f"{_nearest_origin(path, origins)}: unknown key '{'.'.join(path)}'{advice}"
+
+
+def _nearest_origin(path: KeyPath, origins: Mapping[KeyPath, Origin]) -> Origin:
+    for length in range(len(path), 0, -1):
+        if path[:length] in origins:
+            return origins[path[:length]]
+    return Origin("profile")
+
+
+def _fields_at(model: type[BaseModel], path: KeyPath) -> Mapping[str, Any]:
+    """The fields of the model that stands at `path` inside `model`."""
+    for step in path:
+        inner = model.model_fields[step].annotation if step in model.model_fields else None
+        options = [inner, *getattr(inner, "__args__", ())]
+        found = next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
+        if found is None:
+            return {}
+        model = found
+    return model.model_fields

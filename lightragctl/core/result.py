@@ -1,0 +1,75 @@
+"""What a command gives back, and what it tells meanwhile. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from lightragctl.core.errors import ExitStatus, LightragctlError
+
+SCHEMA = "lightragctl/v1"
+
+
+class Status(StrEnum):
+    """The outcome in one word; `partial` means that some of the work failed and the rest stands."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """An error as data: a stable code, what went wrong, what to do next."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+    @classmethod
+    def of(cls, error: LightragctlError) -> "ErrorInfo":
+        """The error's code, message and hint."""
+        return cls(error.code, error.message, error.hint)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The one document that a command ends with.
+
+    `data` is the payload; its keys stand beside `schema`, `command`, `status` and `errors` in the document, so none of
+    these four may be among them.
+    """
+
+    command: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    status: Status = Status.OK
+    errors: Sequence[ErrorInfo] = ()
+    exit_status: ExitStatus = ExitStatus.DONE
+    shown: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """The flat document that `-o json` and `-o yaml` print."""
+        errors = [{"code": error.code, "message": error.message, "hint": error.hint} for error in self.errors]
+        return {"schema": SCHEMA, "command": self.command, "status": str(self.status), "errors": errors, **self.data}
+
+    @classmethod
+    def quiet(cls, command: str) -> "Result":
+        """The result of a command whose output has already gone out line by line; nothing more is shown."""
+        return cls(command, shown=True)
+
+    @classmethod
+    def failure(cls, command: str, error: LightragctlError) -> "Result":
+        """The document of a command that ended with `error`."""
+        return cls(command, {}, Status.FAILED, (ErrorInfo.of(error),), error.exit_status)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of progress: what is being done, and on what."""
+
+    message: str
+    subject: str = ""
+
+
+Notify = Callable[[Event], None]
+"""Takes progress: a terminal, a log and a test are three observers."""

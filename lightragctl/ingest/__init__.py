@@ -1,0 +1,1 @@
+"""Loading documents: files to text, text to the service."""

@@ -1,0 +1,1 @@
+"""The local runtime: a release as supervised processes on this machine."""

@@ -1,0 +1,63 @@
+"""What a supervisor should do next, given what is wanted and what is. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lightragctl.local.files import Record, WantedProcess
+
+BACKOFF_FIRST_S = 0.5
+BACKOFF_MOST_S = 30.0
+STEADY_S = 60.0
+"""A process that lived this long is well again: its next death starts the back-off from the beginning."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start the process now."""
+
+    process: WantedProcess
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stop the process: it is no longer wanted, or wanted with another digest."""
+
+    name: str
+    grace_s: float
+
+
+def decide(
+    wanted: Sequence[WantedProcess], records: Mapping[str, Record], alive: frozenset[str], now: float
+) -> list[Start | Stop]:
+    """The actions that bring what is nearer to what is wanted; stops come first, in reverse order of starting."""
+    by_name = {process.name: process for process in wanted}
+    stops = [
+        Stop(name, by_name[name].stop_grace_s if name in by_name else 10.0)
+        for name in reversed(list(records))
+        if name in alive and (name not in by_name or records[name].digest != by_name[name].digest)
+    ]
+    starts = [Start(process) for process in wanted if process.name not in alive and _is_due(process, records, now)]
+    return [*stops, *starts]
+
+
+def _is_due(process: WantedProcess, records: Mapping[str, Record], now: float) -> bool:
+    record = records.get(process.name)
+    return record is None or record.digest != process.digest or now >= record.next_start_at
+
+
+def after_death(record: Record, last_exit: str, now: float) -> Record:
+    """The record of a process that has just been found dead, with the time of its next start."""
+    failures = 1 if now - record.started_at >= STEADY_S else record.failures + 1
+    return record.model_copy(
+        update={
+            "process": None,
+            "failures": failures,
+            "next_start_at": now + backoff_s(failures),
+            "last_exit": last_exit,
+        }
+    )
+
+
+def backoff_s(failures: int) -> float:
+    """How long to wait before the next start after so many deaths in a row: doubling, with an upper bound."""
+    return min(BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 10), BACKOFF_MOST_S)

@@ -1,0 +1,290 @@
+"""The local runtime: brings a release up as supervised processes, looks at it, takes it down."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lightragctl.core.component import Plan, ProcessSpec, start_order
+from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError, WaitExpired
+from lightragctl.core.result import Event, Notify
+from lightragctl.core.runtime import ComponentStatus, ReleaseStatus, State, UpOutcome
+from lightragctl.local.files import Record, ReleaseFiles, Running, Wanted, WantedProcess, write_whole
+from lightragctl.local.logs import read_logs
+from lightragctl.local.processes import alive, boot_id, port_holder, stop, wait_gone
+from lightragctl.local.readiness import not_ready_reason
+
+_POLL_S = 0.2
+_SUPERVISOR_START_S = 10.0
+_HOPELESS_FAILURES = 4
+"""Deaths in a row after which `up` stops waiting: back-off has given it seconds to recover, its log says why."""
+
+
+@dataclass(frozen=True)
+class LocalRuntime:
+    """A release under its own folder; implements `core.runtime.ReleaseRuntime`."""
+
+    release: str
+    files: ReleaseFiles
+
+    @property
+    def data(self) -> str:
+        """The release's folder."""
+        return str(self.files.folder)
+
+    def up(self, plan: Plan, timeout_s: float, wait: bool, notify: Notify) -> UpOutcome:
+        """Make the release what the plan says.
+
+        Raises:
+            LockedError: another command is changing the release.
+            RefusedError: a port is taken by somebody else.
+            WaitExpired: something is not ready after `timeout_s`.
+            LightragctlError: a process dies again and again.
+        """
+        self.files.prepare()
+        with self.files.lock():
+            wanted = self._plan_processes(plan)
+            running = self._running()
+            changed = tuple(process.name for process in wanted.processes if not _runs(process, running))
+            _refuse_taken_ports([process for process in wanted.processes if process.name in changed], running)
+            self._write_settings(plan, wanted)
+            self.files.write_wanted(wanted)
+            self._ensure_supervisor(running, notify)
+            if wait:
+                self._wait_ready(wanted, timeout_s, notify)
+            return UpOutcome(changed, self.status())
+
+    def down(self, purge: bool, timeout_s: float, notify: Notify) -> bool:
+        """Stop the release; with `purge` delete its folder, data included. False when there was nothing to do.
+
+        Raises:
+            LockedError: another command is changing the release.
+            WaitExpired: the supervisor did not end within `timeout_s`.
+        """
+        if not self.files.folder.exists():
+            return False
+        with self.files.lock():
+            stopped = self._stop(timeout_s, notify)
+            if purge:
+                notify(Event("deleting data", str(self.files.folder)))
+                shutil.rmtree(self.files.folder)
+        if purge and not any(self.files.folder.parent.iterdir()):
+            self.files.folder.parent.rmdir()
+        return stopped or purge
+
+    def status(self) -> ReleaseStatus:
+        """The release as it is.
+
+        Raises:
+            NotRunningError: there is no release of this name on this machine.
+        """
+        wanted, running = self._wanted(), self._running()
+        parts = tuple(_component_status(process, running) for process in wanted.processes)
+        return ReleaseStatus(
+            release=self.release,
+            profile=wanted.profile_name,
+            runtime="local",
+            components=parts,
+            data=self.data,
+            message=self._message(running),
+        )
+
+    def endpoint(self, component: str) -> str:
+        """The component's address on loopback.
+
+        Raises:
+            NotRunningError: the release is not up, or has no such component.
+        """
+        wanted, running = self._wanted(), self._running()
+        for process in wanted.processes:
+            if process.name == component:
+                if running is None:
+                    raise NotRunningError(f"release '{self.release}' is stopped", f"start it: {self._command('up')}")
+                return f"http://127.0.0.1:{process.port}"
+        raise NotRunningError(f"release '{self.release}' has no {component}", f"see: {self._command('status')}")
+
+    def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
+        """Lines of the logs as (component, line), the last `tail_lines` of each first.
+
+        Raises:
+            NotRunningError: there is no such release or component.
+        """
+        names = [process.name for process in self._wanted().processes]
+        if component is not None and component not in names:
+            raise NotRunningError(f"release '{self.release}' has no {component}", f"it has: {', '.join(names)}")
+        chosen = names if component is None else [component]
+        return read_logs({name: self.files.log(name) for name in chosen}, follow, tail_lines)
+
+    def _wanted(self) -> Wanted:
+        wanted = self.files.read_wanted()
+        if wanted is None:
+            raise NotRunningError(
+                f"there is no release '{self.release}' on this machine", f"start it: {self._command('up')}"
+            )
+        return wanted
+
+    def _running(self) -> Running | None:
+        """What runs; a state left from before a reboot counts as nothing."""
+        running = self.files.read_running()
+        return running if running is not None and running.boot_id == boot_id() else None
+
+    def _message(self, running: Running | None) -> str:
+        if running is None:
+            left = self.files.read_running()
+            why = "the machine was restarted since it came up" if left is not None else "stopped"
+            return f"{why}; start it: {self._command('up')}"
+        if not alive(running.supervisor):
+            return f"its supervisor is gone, so nothing restarts what fails; start it again: {self._command('up')}"
+        return ""
+
+    def _command(self, name: str) -> str:
+        return f"lightragctl {name}" + ("" if self.release == "local" else f" --name {self.release}")
+
+    def _plan_processes(self, plan: Plan) -> Wanted:
+        processes = []
+        for name in start_order(plan.components):
+            component = plan.components[name]
+            if component.process is None:
+                continue
+            spec = component.process(plan, self.files.data)
+            argv = self._argv(name, spec)
+            told = spec.settings.model_dump_json() if spec.settings else ""
+            processes.append(
+                WantedProcess(
+                    name=name,
+                    argv=argv,
+                    digest=hashlib.sha256("\0".join([*argv, told]).encode()).hexdigest(),
+                    port=plan.port(name),
+                    ready_path=component.probes.ready,
+                    start_timeout_s=component.probes.start_timeout_s,
+                    stop_grace_s=spec.stop_grace_s,
+                )
+            )
+        profile = plan.profile.model_dump(mode="json")
+        return Wanted(release=self.release, profile_name=plan.profile_name, profile=profile, processes=tuple(processes))
+
+    def _argv(self, name: str, spec: ProcessSpec) -> tuple[str, ...]:
+        settings = () if spec.settings is None else ("--settings", str(self.files.settings(name)))
+        # -P: the working directory must not stand in the way of the installed packages.
+        return (sys.executable, "-P", "-m", spec.module, *spec.arguments, *settings)
+
+    def _write_settings(self, plan: Plan, wanted: Wanted) -> None:
+        for process in wanted.processes:
+            component = plan.components[process.name]
+            if component.settings is not None:
+                text = component.settings(plan).model_dump_json(indent=1)
+                write_whole(self.files.settings(process.name), text)
+
+    def _ensure_supervisor(self, running: Running | None, notify: Notify) -> None:
+        if running is not None and alive(running.supervisor):
+            return
+        notify(Event("starting the supervisor"))
+        with open(self.files.log("supervisor"), "ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "lightragctl.local.supervisor", str(self.files.folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.files.folder,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _SUPERVISOR_START_S
+        while (now := self._running()) is None or now.supervisor.pid != child.pid:
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise LightragctlError("the supervisor did not start", f"read {self.files.log('supervisor')}")
+            time.sleep(_POLL_S)
+
+    def _wait_ready(self, wanted: Wanted, timeout_s: float, notify: Notify) -> None:
+        begin = time.monotonic()
+        waiting = {process.name: process for process in wanted.processes}
+        while waiting:
+            running = self._running()
+            for process in list(waiting.values()):
+                status = _component_status(process, running)
+                if status.state is State.READY:
+                    del waiting[process.name]
+                    notify(Event(f"ready after {time.monotonic() - begin:.1f} s", process.name))
+                elif _failures(process, running) >= _HOPELESS_FAILURES:
+                    raise self._hopeless(process, status)
+            if waiting and time.monotonic() - begin > timeout_s:
+                raise self._expired(list(waiting.values()), running, timeout_s)
+            if waiting:
+                time.sleep(_POLL_S)
+
+    def _hopeless(self, process: WantedProcess, status: ComponentStatus) -> LightragctlError:
+        lines = [line for _, line in read_logs({process.name: self.files.log(process.name)}, False, 5)]
+        said = "\n".join(f"    {line}" for line in lines)
+        return LightragctlError(
+            f"{process.name} does not stay up: {status.message}; its last lines:\n{said}",
+            f"see more: {self._command('logs')} {process.name}",
+        )
+
+    def _expired(self, waiting: list[WantedProcess], running: Running | None, timeout_s: float) -> WaitExpired:
+        reasons = "; ".join(f"{one.name}: {_component_status(one, running).message}" for one in waiting)
+        return WaitExpired(f"not ready after {timeout_s:g} s: {reasons}", f"see: {self._command('logs')}")
+
+    def _stop(self, timeout_s: float, notify: Notify) -> bool:
+        running = self._running()
+        if running is None:
+            self.files.forget_running()
+            return False
+        if alive(running.supervisor):
+            notify(Event("stopping", self.release))
+            stop(running.supervisor, timeout_s)
+            if not wait_gone([running.supervisor], 0.0):
+                raise WaitExpired(f"the supervisor still runs after {timeout_s:g} s", f"see {self._command('status')}")
+        for name, record in reversed(self._left_over().items()):
+            notify(Event("stopping", name))
+            if record.process is not None:
+                stop(record.process, 10.0)
+        self.files.forget_running()
+        return True
+
+    def _left_over(self) -> dict[str, Record]:
+        """Processes that outlived their supervisor."""
+        running = self._running()
+        return dict(running.records) if running else {}
+
+
+def _runs(process: WantedProcess, running: Running | None) -> bool:
+    record = running.records.get(process.name) if running else None
+    return record is not None and record.digest == process.digest and alive(record.process)
+
+
+def _refuse_taken_ports(processes: list[WantedProcess], running: Running | None) -> None:
+    """Refuse when somebody else listens on a port that is about to be used; the release itself may."""
+    ours = {record.process.pid for record in running.records.values() if record.process} if running else set()
+    for process in processes:
+        holder = port_holder(process.port)
+        if holder is not None and holder.pid not in ours:
+            raise RefusedError(
+                f"port {process.port} for {process.name} is taken by {holder.words}",
+                f"choose another: --set components.{process.name}.port=N, or move all: --set local.port_offset=100",
+            )
+
+
+def _failures(process: WantedProcess, running: Running | None) -> int:
+    record = running.records.get(process.name) if running else None
+    return record.failures if record is not None and record.digest == process.digest else 0
+
+
+def _component_status(process: WantedProcess, running: Running | None) -> ComponentStatus:
+    """The component's state: what the supervisor recorded, and what the process itself answers."""
+    endpoint = f"http://127.0.0.1:{process.port}"
+    record = running.records.get(process.name) if running else None
+    if record is None or record.digest != process.digest:
+        return ComponentStatus(
+            process.name, State.STARTING if running else State.STOPPED, endpoint, message="not started"
+        )
+    if not alive(record.process):
+        words = f"{record.last_exit or 'ended'}; next start in {max(0.0, record.next_start_at - time.time()):.1f} s"
+        return ComponentStatus(process.name, State.BACKING_OFF, endpoint, record.restarts, message=words)
+    reason = not_ready_reason(process.port, process.ready_path)
+    uptime_s = time.time() - record.started_at
+    state = State.READY if reason is None else State.STARTING if uptime_s < process.start_timeout_s else State.NOT_READY
+    last = f"restarted: {record.last_exit}" if record.restarts else ""
+    pid = record.process.pid if record.process else None
+    return ComponentStatus(process.name, state, endpoint, record.restarts, pid, uptime_s, reason or last)

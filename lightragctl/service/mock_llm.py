@@ -1,0 +1,165 @@
+"""mock-llm: a test double of a chat model that answers by quoting the passages it is given. No I/O but its sockets.
+
+It understands the prompt of `wire.prompt`: it looks for numbered passages and a question, and answers with the one to
+three sentences that share most words with the question, each followed by the number of its passage. It never makes
+anything up, so a test can tell whether retrieval found the right passage. Also serves hashed embeddings.
+"""
+
+import asyncio
+import random
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from lightragctl.core.settings import MockLlmSettings
+from lightragctl.service import http
+from lightragctl.service.hashing import hashed_vectors, terms
+from lightragctl.service.wire import (
+    CHAT_PATH,
+    EMBEDDINGS_PATH,
+    MODELS_PATH,
+    ChatChoice,
+    ChatCompletion,
+    ChatMessage,
+    ChatRequest,
+    EmbeddingsAnswer,
+    EmbeddingsRequest,
+    ModelCard,
+    ModelList,
+    Usage,
+    embeddings_body,
+)
+
+NOTHING_FOUND = "The passages hold nothing about this question."
+NOTHING_FOUND_ZH = "给出的段落中没有与该问题相关的内容。"
+
+_MOST_SENTENCES = 3
+_NEAR_BEST = 0.6
+"""A sentence is quoted beside the best one when it has at least this share of the best one's score."""
+
+_PASSAGE = re.compile(r"(?:^|\n)\[(\d+)\] (?:\([^\n]*?\) )?(.*?)(?=\n\n\[\d+\] |\Z)", re.DOTALL)
+_QUESTION = re.compile(r"(?:^|\n)Question: (.*?)(?=\n\nPassages:|\Z)", re.DOTALL)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？；])\s*|\n\s*\n|\n(?=[#|*-])|(?<=\|)\n")
+"""Text is often wrapped at a width, so a line's end alone ends no sentence; a list's or a table's does."""
+
+_HEADING = re.compile(r"#{1,6} ")
+_CHINESE = re.compile(r"[\u3400-\u9fff]")
+
+_FILLER_TEXT = (
+    "a about an and any are as at be by can could did do does for from had has have how i if in into is it its "
+    "may me my of on or our should so than that the their them then there these they this to was we what when where "
+    "which who why will with would you your "
+    "什么 怎么 如何 怎样 哪些 哪个 为什 是否 可以 我们 这个 那个 一个 么是 是什 的是 有哪 能否 请问"
+)
+_FILLER = frozenset(_FILLER_TEXT.split())
+"""Words and pairs of characters that questions are made of; sharing them says nothing."""
+
+
+class Sentence(NamedTuple):
+    """A sentence and the number of its passage."""
+
+    passage: int
+    text: str
+
+
+def answer(messages: Sequence[ChatMessage]) -> str:
+    """The quoted answer to a prompt, or a sentence that says nothing was found."""
+    contents = [message.content or "" for message in messages if message.role == "user"]
+    text = "\n\n".join(contents)
+    asked = _QUESTION.search(text)
+    question = asked.group(1) if asked else (contents[-1] if contents else "")
+    sentences = [
+        Sentence(int(match.group(1)), " ".join(sentence.split()))
+        for match in _PASSAGE.finditer(text)
+        for sentence in _SENTENCE_END.split(match.group(2))
+        if sentence.strip() and not _HEADING.match(sentence.strip())
+    ]
+    chosen = best_sentences(question, sentences)
+    if not chosen:
+        return NOTHING_FOUND_ZH if _CHINESE.search(question) else NOTHING_FOUND
+    return " ".join(f"{sentence.text} [{sentence.passage}]" for sentence in chosen)
+
+
+def best_sentences(question: str, sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Up to three sentences that share most with the question, in the order they came; rare terms count more."""
+    wanted = set(terms(question)) - _FILLER
+    shared = [wanted & set(terms(sentence.text)) for sentence in sentences]
+    uses = {term: sum(term in one for one in shared) for term in wanted}
+    scores = [sum(1.0 / uses[term] + 1.0 for term in one) for one in shared]
+    best = max(scores, default=0.0)
+    if best == 0.0:
+        return []
+    ranked = sorted(range(len(sentences)), key=lambda i: (-scores[i], i))[:_MOST_SENTENCES]
+    return [sentences[i] for i in sorted(ranked) if scores[i] >= _NEAR_BEST * best]
+
+
+class _MockLlm:
+    def __init__(self, settings: MockLlmSettings) -> None:
+        self._settings = settings
+        self._random = random.Random(settings.seed)
+
+    async def _misbehave(self) -> None:
+        """Wait and fail as the settings say."""
+        fails = self._random.random() < self._settings.error_ratio
+        if self._settings.latency_ms:
+            await asyncio.sleep(self._settings.latency_ms / 1000)
+        if fails:
+            raise http.Problem(500, "Internal Server Error", "the mock fails on purpose (error_ratio)", code="mock")
+
+    async def chat(self, request: http.Request) -> http.Response:
+        asked = await request.json(ChatRequest)
+        if asked.model != self._settings.model:
+            detail = f"there is no model {asked.model!r} here"
+            raise http.Problem(404, "Not Found", detail, f"the model is {self._settings.model!r}", "model_not_found")
+        if asked.stream:
+            raise http.Problem(400, "Bad Request", "stream: the mock does not stream", code="invalid_value")
+        await self._misbehave()
+        text = answer(asked.messages)
+        read = sum(len(terms(message.content or "")) for message in asked.messages)
+        wrote = len(terms(text))
+        completion = ChatCompletion(
+            choices=[ChatChoice(ChatMessage("assistant", text))],
+            model=mock_name(asked.model),
+            id=f"chatcmpl-{uuid.uuid4().hex}",
+            created=int(time.time()),
+            usage=Usage(read, wrote, read + wrote),
+        )
+        return http.json_response(completion)
+
+    async def embeddings(self, request: http.Request) -> http.Response:
+        """Hashed vectors, whatever the model's name."""
+        asked = await request.json(EmbeddingsRequest)
+        if not asked.texts():
+            raise http.Problem(400, "Bad Request", "input: no text", code="invalid_value")
+        await self._misbehave()
+        vectors = hashed_vectors(asked.texts(), self._settings.embedding_dimension)
+        tokens = sum(len(terms(text)) for text in asked.texts())
+        name = mock_name(asked.model)
+        return http.json_response(embeddings_body(vectors, asked.encoding_format, name, tokens))
+
+    async def models(self, _: http.Request) -> http.Response:
+        return http.json_response(ModelList([ModelCard(self._settings.model, owned_by="lightragctl test double")]))
+
+
+def mock_name(model: str) -> str:
+    """The name the mock answers with: it always says that it is one."""
+    return model if "mock" in model.lower() else f"{model} (mock)"
+
+
+def create_app(settings: MockLlmSettings) -> http.App:
+    """The mock's app."""
+    mock = _MockLlm(settings)
+    chat, vectors = "An answer quoted from the passages", "Hashed vectors of texts"
+    routes = (
+        http.Route("POST", CHAT_PATH, mock.chat, chat, body=ChatRequest, answer=ChatCompletion, abandon=True),
+        http.Route("POST", EMBEDDINGS_PATH, mock.embeddings, vectors, body=EmbeddingsRequest, answer=EmbeddingsAnswer),
+        http.Route("GET", MODELS_PATH, mock.models, "The model", answer=ModelList),
+    )
+    return http.App(routes, http.AppOptions("mock-llm", settings.body_bytes, "openai"))
+
+
+def serve(settings: MockLlmSettings, environ: Mapping[str, str]) -> None:
+    """Serve until SIGTERM. Takes nothing from `environ`."""
+    http.run(create_app(settings), settings.host, settings.port)

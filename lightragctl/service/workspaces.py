@@ -1,0 +1,293 @@
+"""What lightrag-api knows of each workspace: its collection, whose it is, and whether the model is the data's.
+
+All replicas agree through one control collection per workspace, `{workspace}_lightragctl`: `epoch` changes with every
+write that goes through us, `model:SUFFIX` holds the identity of the model that the vectors came from, `doc:ID` is the
+record of a document. A replica looks at `epoch` each second and reads the rest again when it has changed.
+"""
+
+import asyncio
+import base64
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import msgspec
+import numpy as np
+
+from lightragctl.core.errors import RefusedError, UnavailableError
+from lightragctl.core.settings import ApiSettings, EmbeddingModel
+from lightragctl.vectors.model import CollectionMissingError, FloatArray, NotLoadedError, Row, chunks_spec, control_spec
+from lightragctl.vectors.store import VectorStore
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+PROBE_TEXT = (
+    "lightragctl: the vector of this sentence tells one embedding model from another. 这句话的向量用来识别模型。"
+)
+"""Fixed for ever: its stored vector is compared with today's."""
+
+SAME_MODEL_COSINE = 0.98
+"""Below this, two vectors of PROBE_TEXT are of different models. The same model gives 1.0 here whatever the batch;
+16-bit serving of the same weights moves a vector by less than 0.001."""
+
+EPOCH = "epoch"
+_GENERATION = re.compile(r"_g\d+$")
+_WATCH_S = 1.0
+_PROBE_S = 30.0
+_CONTROL_VECTOR = [0.0, 0.0]
+
+
+class ModelMismatchError(RefusedError):
+    """The data were made with another embedding model than the one that is asked with."""
+
+    code = "model-mismatch"
+
+
+class WorkspaceMissingError(RefusedError):
+    """Nothing was ever loaded into the workspace."""
+
+    code = "no-workspace"
+
+
+class NotOursError(RefusedError):
+    """The collection belongs to lightrag-server, which alone may write to it."""
+
+    code = "not-ours"
+
+
+class Embeds(Protocol):
+    """Turns texts into `(n, dimension)` vectors; `service.models.EmbeddingClient` does."""
+
+    async def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors of questions."""
+
+    async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors of passages."""
+
+
+class ModelIdentity(msgspec.Struct, frozen=True):
+    """What tells a model from another: name, dimension, prefixes, and the vector of PROBE_TEXT in base64 float32."""
+
+    name: str
+    dimension: int
+    query_prefix: str
+    document_prefix: str
+    probe: str
+
+
+def chunks_alias(workspace: str, model: EmbeddingModel) -> str:
+    """LightRAG's name of the workspace's chunks; we make it an alias of a collection with a generation."""
+    return f"{workspace}_chunks_{model.suffix}"
+
+
+def control_name(workspace: str) -> str:
+    """The workspace's control collection."""
+    return f"{workspace}_lightragctl"
+
+
+def control_row(key: str, value: msgspec.Struct | dict[str, object], now_s: int) -> Row:
+    """A row of a control collection."""
+    text = msgspec.json.encode(value).decode()
+    return {"id": key, "vector": _CONTROL_VECTOR, "created_at": now_s, "value": text}
+
+
+def epoch_row(now_ns: int) -> Row:
+    """The row that tells every replica that something has changed; a time, so that no two writers need to agree."""
+    return control_row(EPOCH, {"epoch": now_ns}, now_ns // 1_000_000_000)
+
+
+def when_loaded(store: VectorStore, collection: str, read: Callable[[], T]) -> T:
+    """What `read` gives, after loading the collection if need be. Only for collections of ours.
+
+    Milvus Lite forgets at every start which collections were loaded.
+    """
+    try:
+        return read()
+    except NotLoadedError:
+        store.load(collection)
+        return read()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A workspace as it was when it was last looked at.
+
+    Attributes:
+        epoch: the control collection's epoch row as text; empty when there is none.
+        physical: the collection behind the alias; None when there is none.
+        identity: the model of its vectors; None when nobody has noted it (upstream's collections).
+        others: chunk collections of the workspace that were made with other models.
+    """
+
+    epoch: str = ""
+    physical: str | None = None
+    identity: ModelIdentity | None = None
+    others: tuple[str, ...] = ()
+
+
+class Workspaces:
+    """The workspaces that were asked for, kept up to date by `watch`."""
+
+    def __init__(self, settings: ApiSettings, store: VectorStore, embedding: Embeds) -> None:
+        self.store = store
+        self._settings = settings
+        self._embedding = embedding
+        self._seen: dict[str, Seen] = {}
+        self._probe: FloatArray | None = None
+        self._probed_at = 0.0
+        self._creating = asyncio.Lock()
+
+    async def watch(self) -> None:
+        """Follow the epochs and the model without end."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            try:
+                for name, seen in list(self._seen.items()):
+                    if await asyncio.to_thread(self._read_epoch, name) != seen.epoch:
+                        await self.look(name)
+                if time.monotonic() - self._probed_at > _PROBE_S:
+                    await self._take_probe()
+            except UnavailableError as error:
+                log.warning("cannot look after the workspaces: %s", error)
+
+    async def look(self, name: str) -> Seen:
+        """Read what there is of the workspace now."""
+        seen = await asyncio.to_thread(self._read, name)
+        self._seen[name] = seen
+        return seen
+
+    async def readable(self, name: str) -> str | None:
+        """The collection to search; None when the service's own workspace is still empty.
+
+        Raises:
+            WorkspaceMissingError: another workspace is asked for, and nothing was ever loaded into it.
+            ModelMismatchError: what was loaded came from another model.
+        """
+        seen = self._seen.get(name) or await self.look(name)
+        if seen.physical is None:
+            if seen.others:
+                raise self._other_model(name, seen)
+            if name != self._settings.workspace:
+                self._seen.pop(name, None)  # whoever asks for any name shall not make us watch them all
+                hint = f"load documents into it: lightragctl ingest PATH --workspace {name}"
+                raise WorkspaceMissingError(f"there is no workspace '{name}'", hint)
+            return None
+        await self._check_identity(name, seen)
+        return seen.physical
+
+    async def writable(self, name: str) -> str:
+        """The collection to write to; made with its control collection when there is none.
+
+        Raises:
+            NotOursError: it belongs to lightrag-server.
+            ModelMismatchError: what is in it came from another model.
+        """
+        alias = chunks_alias(name, self._settings.embedding)
+        async with self._creating:
+            seen = self._seen.get(name) or await self.look(name)
+            if seen.physical is None:
+                identity = self._identity(await self._take_probe())
+                await asyncio.to_thread(self._create, name, alias, identity)
+                seen = await self.look(name)
+        if seen.physical is None or not self.is_ours(name, seen.physical):
+            message = f"collection {alias} was made by lightrag-server, which alone may write to it"
+            raise NotOursError(message, "load documents through lightrag-server, or use another workspace")
+        await self._check_identity(name, seen)
+        return seen.physical
+
+    def is_ours(self, name: str, physical: str) -> bool:
+        """Whether we made the collection; lightrag-server's bears LightRAG's name itself, ours only as an alias."""
+        return physical != chunks_alias(name, self._settings.embedding)
+
+    async def check_probe(self) -> None:
+        """Ask the model for the probe's vector again."""
+        await self._take_probe()
+
+    async def _check_identity(self, name: str, seen: Seen) -> None:
+        if seen.identity is None:
+            return
+        probe = self._probe if self._probe is not None else await self._take_probe()
+        difference = _difference(seen.identity, self._identity(probe), probe)
+        if difference:
+            raise ModelMismatchError(
+                f"the documents of workspace '{name}' were embedded otherwise than the service does now: {difference}",
+                "set models.embedding back, or load the documents into a new workspace",
+            )
+
+    def _other_model(self, name: str, seen: Seen) -> ModelMismatchError:
+        model = self._settings.embedding
+        return ModelMismatchError(
+            f"workspace '{name}' holds no documents for {model.name} with {model.dimension} dimensions; "
+            f"it was loaded with another model: {', '.join(seen.others)}",
+            "set models.embedding back to that model, or load the documents again: lightragctl ingest PATH",
+        )
+
+    async def _take_probe(self) -> FloatArray:
+        vectors = await self._embedding.embed_documents([PROBE_TEXT])
+        self._probe, self._probed_at = vectors[0], time.monotonic()
+        return self._probe
+
+    def _identity(self, probe: FloatArray) -> ModelIdentity:
+        model = self._settings.embedding
+        encoded = base64.b64encode(probe.astype("<f4").tobytes()).decode()
+        return ModelIdentity(model.name, model.dimension, model.query_prefix, model.document_prefix, encoded)
+
+    def _read_epoch(self, name: str) -> str:
+        return str(self._read_control(name, [EPOCH]).get(EPOCH, ""))
+
+    def _read(self, name: str) -> Seen:
+        model = self._settings.embedding
+        alias = chunks_alias(name, model)
+        key = f"model:{model.suffix}"
+        control = self._read_control(name, [EPOCH, key])
+        identity = msgspec.json.decode(control[key], type=ModelIdentity) if key in control else None
+        return Seen(control.get(EPOCH, ""), self.store.resolve(alias), identity, self._others(name, alias))
+
+    def _read_control(self, name: str, keys: Sequence[str]) -> dict[str, str]:
+        control = control_name(name)
+        try:
+            rows = when_loaded(self.store, control, lambda: self.store.get(control, keys, ["value"]))
+        except CollectionMissingError:
+            return {}
+        return {key: str(row["value"]) for key, row in rows.items()}
+
+    def ours(self, name: str) -> list[str]:
+        """Every chunk collection of the workspace that we made, of any model and generation. Blocks."""
+        return [one for one in self._collections(name) if _GENERATION.search(one)]
+
+    def _others(self, name: str, alias: str) -> tuple[str, ...]:
+        return tuple(one for one in self._collections(name) if _GENERATION.sub("", one) != alias)
+
+    def _collections(self, name: str) -> list[str]:
+        """Chunk collections of the workspace; a workspace whose name goes on with `_chunks_` is another one."""
+        start = f"{name}_chunks_"
+        names = self.store.list_collections()
+        return [one for one in names if one.startswith(start) and "_chunks_" not in one.removeprefix(start)]
+
+    def _create(self, name: str, alias: str, identity: ModelIdentity) -> None:
+        """The alias comes last: who sees it finds everything else in its place."""
+        model, control, physical = self._settings.embedding, control_name(name), f"{alias}_g1"
+        self.store.create(control_spec(control))
+        now_ns = time.time_ns()
+        rows = [control_row(f"model:{model.suffix}", identity, now_ns // 1_000_000_000), epoch_row(now_ns)]
+        self.store.upsert(control, rows)
+        self.store.create(chunks_spec(physical, model.dimension, self._settings.index))
+        self.store.point_alias(alias, physical)
+
+
+def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray) -> str:
+    """How two identities differ, in words; empty when they are of one model."""
+    for field in ("name", "dimension", "query_prefix", "document_prefix"):
+        before, now = getattr(stored, field), getattr(present, field)
+        if before != now:
+            return f"{field} was {before!r} and is {now!r}"
+    known = np.frombuffer(base64.b64decode(stored.probe), dtype="<f4")
+    cosine = float(known @ probe / (np.linalg.norm(known) * np.linalg.norm(probe)))
+    if cosine < SAME_MODEL_COSINE:
+        return f"the model called {present.name!r} gives other vectors (cosine {cosine:.3f} on a fixed text)"
+    return ""

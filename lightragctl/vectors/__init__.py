@@ -1,0 +1,1 @@
+"""Vector stores: what we need of one, and the one door to Milvus."""

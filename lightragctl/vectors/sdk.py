@@ -1,0 +1,127 @@
+"""pymilvus without its surprises: imported whatever the environment says, silent, its errors in our words. No I/O.
+
+`vectors.milvus` and `vectors.search` alone use it. pymilvus reads MILVUS_URI when it is imported and fails on a path,
+reads any `.env` above itself, and logs each error with a traceback.
+"""
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.vectors.model import (
+    CollectionMissingError,
+    InvalidFilterError,
+    InvalidRowError,
+    NotLoadedError,
+    StoreError,
+    StoreUnavailableError,
+    WrongDimensionError,
+)
+
+CONNECT_S = 5.0
+"""How long a new connection may take; one to an idle server takes 5 ms, a dead port is refused in as little."""
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Sets variables for the length of the block."""
+    before = {name: os.environ.get(name) for name in values}  # noqa: TID251 - what pymilvus reads when it is imported
+    os.environ.update(values)  # noqa: TID251
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]  # noqa: TID251
+            else:
+                os.environ[name] = value  # noqa: TID251
+
+
+with _environment(MILVUS_URI="", PYTHON_DOTENV_DISABLED="1"):
+    from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException
+
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+SdkError = (MilvusException, grpc.RpcError)
+"""All that a call through pymilvus may raise."""
+
+__all__ = ["AsyncMilvusClient", "DataType", "MilvusClient"]
+
+# Codes are those of Milvus's `merr` package, which Milvus Lite shares in part; 2.3 answers much with 65535 and Milvus
+# Lite with 1, so that the text decides where the code does not. All texts were seen on 2.3.5 or Milvus Lite 3.2.2.
+_MISSING_CODES = {100}
+_NOT_LOADED_CODES = {101, 103, 106}
+_UNAVAILABLE_CODES = {2, 8, 503, 901, 902, 903, 904, 905, 906}
+_NOT_LOADED = re.compile(r"not loaded|not fully loaded|is in state 'released'|fail to get shard leaders")
+_UNAVAILABLE = re.compile(
+    r"fail connecting|retry timeout|retry run out|closed channel|should create connection first|service unavailable"
+    r"|not ready|wait_for|is state abnormal|deadline exceeded",
+    re.IGNORECASE,
+)
+_BAD_FILTER = re.compile(r"parse expression|not a boolean expression|create query plan")
+_BAD_ROW = re.compile(r"max.length|not a number|data type is inconsistent|missed an field|divide the dim|num_rows")
+_LITE_ILLEGAL_ARGUMENT = 6
+_ILLEGAL_PARAMETER = 1100
+
+
+def store_error(problem: Any, subject: str, *, writing: bool = False) -> LightragctlError:
+    """What an error of pymilvus means.
+
+    Args:
+        problem: one of `SdkError`.
+        subject: the collection, or what else the call was about.
+        writing: rows were sent; so an illegal argument is a row, else it is a filter.
+    """
+    code, text = _code_and_text(problem)
+    if isinstance(code, grpc.StatusCode) or code in _UNAVAILABLE_CODES or _UNAVAILABLE.search(text):
+        message = f"the vector store does not answer ({subject}): {_first_line(text)}"
+        return StoreUnavailableError(message, "see whether vector-engine is up: lightragctl status")
+    if code in _MISSING_CODES:
+        return CollectionMissingError(f"there is no collection {subject}", "load documents first: lightragctl ingest")
+    if code in _NOT_LOADED_CODES or _NOT_LOADED.search(text):
+        return NotLoadedError(f"collection {subject} is not loaded: {_first_line(text)}", "load it, or wait a minute")
+    return _refusal(code, text, subject, writing)
+
+
+def lost_connection(problem: Any) -> bool:
+    """True when the client should be built anew; a call that merely took too long is no reason."""
+    code, text = _code_and_text(problem)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return False
+    return isinstance(code, grpc.StatusCode) or "closed channel" in text or "fail connecting" in text.lower()
+
+
+def dimension_of(described: Any) -> int:
+    """The dimension of a collection, from pymilvus's description of it."""
+    return next(int(one["params"]["dim"]) for one in described["fields"] if one["name"] == "vector")
+
+
+def wrong_dimension(collection: str, has: int, given: int) -> WrongDimensionError:
+    """The error for vectors that do not fit; each server has words of its own for it, Milvus Lite even none."""
+    message = f"collection {collection} has dimension {has}, the vectors {given}"
+    return WrongDimensionError(message, "use the embedding model that the collection was filled with")
+
+
+def _refusal(code: int, text: str, subject: str, writing: bool) -> LightragctlError:
+    illegal = code in (_LITE_ILLEGAL_ARGUMENT, _ILLEGAL_PARAMETER)
+    if writing and (illegal or _BAD_ROW.search(text)):
+        return InvalidRowError(f"a row does not fit collection {subject}: {text}")
+    if not writing and (code == _LITE_ILLEGAL_ARGUMENT or _BAD_FILTER.search(text)):
+        return InvalidFilterError(f"the filter is not understood: {text}", 'example: file_path == "notes/a.md"')
+    return StoreError(f"the vector store refused ({subject}): {text or 'it gave no reason'} (code {code})")
+
+
+def _code_and_text(problem: Any) -> tuple[Any, str]:
+    if isinstance(problem, grpc.RpcError):
+        return problem.code(), str(problem.details() or problem.code())
+    return problem.code, str(problem.message)
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0][:300]

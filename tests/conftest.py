@@ -1,0 +1,109 @@
+"""Fixtures for every level, and the flag that forbids skipping."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightragctl.ingest.client import ApiClient
+
+COMMAND_S = 240.0
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """With REQUIRE_ALL=1 a skipped test has failed: the machine must have what it needs."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if os.environ.get("REQUIRE_ALL") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped under REQUIRE_ALL=1: {report.longrepr}"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """The command line as a user types it, with a home of its own."""
+
+    home: Path
+    cwd: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The user's environment: nothing of the machine's but the path."""
+        return {"HOME": str(self.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+
+    def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start a command and go on."""
+        command = [sys.executable, "-m", "lightragctl", *arguments]
+        return subprocess.Popen(command, env=self.environ, cwd=self.cwd, text=True, **options)
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        command = [sys.executable, "-m", "lightragctl", *arguments]
+        return subprocess.run(
+            command, env=self.environ, cwd=self.cwd, text=True, capture_output=True, input=stdin, timeout=COMMAND_S
+        )
+
+
+@dataclass(frozen=True)
+class Release:
+    """A local release that is up."""
+
+    tool: Tool
+    name: str
+    api: ApiClient
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command on this release."""
+        return self.tool.run(*arguments, "--name", self.name, stdin=stdin)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+COMPONENTS = ("vector-engine", "embedder", "mock-llm", "model-gateway", "lightrag-api")
+
+
+def port_settings() -> tuple[list[str], int]:
+    """`--set` options that give each component a free port, and the port of lightrag-api."""
+    ports = free_ports(len(COMPONENTS))
+    pairs = zip(COMPONENTS, ports, strict=True)
+    return [word for name, port in pairs for word in ("--set", f"components.{name}.port={port}")], ports[-1]
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Tool:
+    """The command line in an empty home and an empty directory."""
+    home, cwd = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    cwd.mkdir()
+    return Tool(home, cwd)
+
+
+@pytest.fixture(scope="session")
+def local_release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    """A local release with the real embedding model, shared by the stories that do not break it."""
+    base = tmp_path_factory.mktemp("release")
+    (base / "home").mkdir()
+    tool = Tool(base / "home", base)
+    settings, port = port_settings()
+    try:
+        done = tool.run("up", "--name", "shared", *settings)
+        assert done.returncode == 0, done.stderr
+        with ApiClient(f"http://127.0.0.1:{port}", timeout_s=120.0) as api:
+            yield Release(tool, "shared", api)
+    finally:
+        gone = tool.run("down", "--purge", "--yes", "--name", "shared")
+    assert gone.returncode == 0, gone.stderr

@@ -1,0 +1,163 @@
+"""What scripts rely on: one flat document on standard output and the same exit status in every format."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.conftest import Tool
+
+ERROR = {
+    "type": "object",
+    "required": ["code", "message", "hint"],
+    "additionalProperties": False,
+    "properties": {
+        "code": {"type": "string", "pattern": "^[a-z][a-z-]*$"},
+        "message": {"type": "string", "minLength": 1},
+        "hint": {"type": "string"},
+    },
+}
+DOCUMENT = {
+    "type": "object",
+    "required": ["schema", "command", "status", "errors"],
+    "properties": {
+        "schema": {"const": "lightragctl/v1"},
+        "command": {"type": "string"},
+        "status": {"enum": ["ok", "partial", "failed"]},
+        "errors": {"type": "array", "items": ERROR},
+    },
+}
+GOOD = {"properties": {"status": {"const": "ok"}, "errors": {"maxItems": 0}}}
+BAD = {"properties": {"status": {"const": "failed"}, "errors": {"minItems": 1}}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line, its exit status, what the document says its command was, and keys of its payload."""
+
+    arguments: str
+    status: int = 0
+    command: str | None = None
+    keys: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The command that the document names."""
+        return self.arguments.split(" -")[0] if self.command is None else self.command
+
+
+CASES = [
+    Case("version", keys=("version", "python")),
+    Case("profiles list", keys=("profiles",)),
+    Case("profiles show", keys=("name", "profile")),
+    Case("profiles show --origin --profile dev", keys=("name", "values")),
+    Case("profiles validate", keys=("name", "components")),
+    Case("profiles validate --profile dev", keys=("name", "components")),
+    Case("profiles init mine --from dev", command="profiles init", keys=("file", "extends")),
+    Case("render --profile dev", keys=("objects",)),
+    Case("render --profile dev --output-dir out", keys=("files",)),
+    Case("up --dry-run", keys=("release", "profile", "planned")),
+    Case("down", keys=("release", "stopped", "purged", "kept")),
+    Case("down --purge --yes", keys=("release", "stopped", "purged")),
+    # failures
+    Case("status", status=1),
+    Case("logs", status=1),
+    Case("retrieve text", status=1, command="retrieve"),
+    Case("query text", status=1, command="query"),
+    Case("ingest .", status=1, command="ingest"),
+    Case("status --profile dev", status=1),
+    Case("up --profile dev", status=1),
+    Case("render", status=8),
+    Case("down --purge", status=2),
+    Case("render --profile nope", status=2),
+    Case("profiles validate --set chunking.size_token=3", status=2),
+    Case("profiles validate --profile dev --set components.vector-engine.topology=lite", status=2),
+    Case("profiles init Bad/Name", status=2, command="profiles init"),
+    Case("up --name Bad_Name", status=2),
+    Case("serve api --settings nope.json", status=1),
+    # usage errors, found before there is a session
+    Case("retrieve", status=2),
+    Case("retrieve text --top-k 0", status=2, command="retrieve"),
+    Case("status --no-such-option", status=2),
+    Case("completion tcsh", status=2, command="completion"),
+    Case("profiles no-such-command", status=2, command="profiles"),
+    Case("no-such-command", status=2, command=""),
+]
+
+
+def check(document: Any, case: Case) -> None:
+    jsonschema.validate(document, DOCUMENT)
+    jsonschema.validate(document, GOOD if case.status == 0 else BAD)
+    assert document["command"] == case.name
+    assert set(case.keys) <= document.keys()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.arguments)
+def test_a_command_ends_with_one_document_and_one_exit_status(tool: Tool, case: Case) -> None:
+    done = tool.run(*case.arguments.split(), "-o", "json")
+    assert done.returncode == case.status, done.stderr
+    document = json.loads(done.stdout)
+    check(document, case)
+    assert list(document)[:4] == ["schema", "command", "status", "errors"]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.arguments)
+def test_the_exit_status_does_not_depend_on_the_format(tool: Tool, case: Case) -> None:
+    done = tool.run(*case.arguments.split())
+    assert done.returncode == case.status, done.stderr
+    if case.status:
+        assert "error: " in done.stderr
+        assert "error: " not in done.stdout
+    else:
+        assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("arguments", ["version", "status", "render --profile nope", "retrieve"])
+def test_yaml_carries_the_same_document_as_json(tool: Tool, arguments: str) -> None:
+    as_json = tool.run(*arguments.split(), "-o", "json")
+    as_yaml = tool.run(*arguments.split(), "-o", "yaml")
+    assert yaml.safe_load(as_yaml.stdout) == json.loads(as_json.stdout)
+    assert as_yaml.returncode == as_json.returncode
+
+
+@pytest.mark.parametrize("place", [["-o", "json", "version"], ["version", "-o", "json"], ["version", "--output=json"]])
+def test_global_options_stand_on_either_side_of_the_command(tool: Tool, place: list[str]) -> None:
+    assert json.loads(tool.run(*place).stdout)["command"] == "version"
+
+
+@pytest.mark.parametrize("spelling", [["-o", "json"], ["-ojson"], ["--output", "json"], ["--output=json"]])
+def test_a_usage_error_is_a_document_however_the_format_is_asked_for(tool: Tool, spelling: list[str]) -> None:
+    done = tool.run("retrieve", *spelling)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["errors"][0]["code"] == "usage"
+
+
+def test_chinese_stands_in_the_document_as_it_is(tool: Tool) -> None:
+    done = tool.run("profiles", "show", "--set", "description=知识库", "-o", "json")
+    assert "知识库" in done.stdout
+
+
+def test_a_failing_command_changes_nothing(tool: Tool) -> None:
+    for arguments in ("status", "logs", "retrieve x", "render --profile nope", "up --dry-run", "down"):
+        tool.run(*arguments.split())
+    assert not list(tool.home.rglob("*"))
+    assert not list(tool.cwd.rglob("*"))
+
+
+def test_a_profile_without_a_component_that_another_needs_is_refused(tool: Tool) -> None:
+    (tool.cwd / "small.yaml").write_text("runtime: kubernetes\ncomponents:\n  lightrag-api: {}\n")
+    for command in (("profiles", "validate"), ("render",)):
+        done = tool.run(*command, "--profile", "small.yaml")
+        assert done.returncode == 2
+        assert "does not enable vector-engine" in done.stderr
+
+
+def test_an_option_inside_a_text_is_not_an_option(tool: Tool) -> None:
+    done = tool.run("retrieve", "x -o json", "--nope")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "error:" in done.stderr

@@ -1,0 +1,129 @@
+"""lightrag-api in this process, on the store in memory and models that know words; asked as an ASGI app."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
+from lightragctl.service.api import Doors, create_app
+from lightragctl.service.hashing import hashed_vectors
+from lightragctl.service.models import ChatAnswer, ModelError
+from lightragctl.vectors.model import FloatArray
+from tests.fakes.store import FakeSearch, FakeStore
+from tests.unit.service.test_http import Answer, call
+
+MODEL = EmbeddingModel(name="words", dimension=64)
+SETTINGS = ApiSettings(
+    port=1,
+    vector_engine_uri="unused",
+    gateway_url="unused",
+    embedding=MODEL,
+    chunking=Chunking(size_tokens=16, overlap_tokens=0),
+)
+ALIAS = f"default_chunks_{MODEL.suffix}"
+CONTROL = "default_lightragctl"
+
+
+class FakeEmbedding:
+    """An `Embeds`. `texts` are the passages embedded; it gives `calls_left` answers and then fails; None is no end."""
+
+    def __init__(self, dimension: int = MODEL.dimension, salt: str = "") -> None:
+        self.texts: list[str] = []
+        self.calls_left: int | None = None
+        self._dimension = dimension
+        self._salt = salt
+
+    async def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        return self._embed(texts)
+
+    async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
+        vectors = self._embed(texts)
+        self.texts += texts
+        return vectors
+
+    def _embed(self, texts: Sequence[str]) -> FloatArray:
+        if self.calls_left is not None:
+            if self.calls_left == 0:
+                raise ModelError("the model is gone")
+            self.calls_left -= 1
+        salted = [" ".join(self._salt + word for word in text.split()) for text in texts]
+        return hashed_vectors(salted, self._dimension)
+
+
+class FakeChat:
+    """A `Chats` that always writes the same."""
+
+    def __init__(self, text: str = "As [1] says.") -> None:
+        self.text = text
+        self.messages: Sequence[Mapping[str, str]] = ()
+
+    async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
+        self.messages = messages
+        return ChatAnswer(self.text, "fake-chat")
+
+
+class Service:
+    """A replica of lightrag-api, started on entering. It goes on only while it is asked, and in `let_pass`."""
+
+    def __init__(
+        self, store: FakeStore, settings: ApiSettings = SETTINGS, embedding: FakeEmbedding | None = None
+    ) -> None:
+        self.store = store
+        self.search = FakeSearch(store)
+        self.embedding = embedding or FakeEmbedding()
+        self.chat = FakeChat()
+        self._app = create_app(settings, self._doors)
+        self._lifespan = self._app.options.lifespan()
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        self._runner.run(self._lifespan.__aenter__())
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._runner.run(self._lifespan.__aexit__(None, None, None))
+        self._runner.close()
+
+    def let_pass(self, seconds: float) -> None:
+        """Let the background work go on."""
+        self._runner.run(asyncio.sleep(seconds))
+
+    def get(self, path: str, **query: Any) -> Answer:
+        """GET with a query string."""
+        return self._ask("GET", f"{path}?{urlencode(query)}")
+
+    def remove(self, path: str, **query: Any) -> Answer:
+        """DELETE with a query string."""
+        return self._ask("DELETE", f"{path}?{urlencode(query)}")
+
+    def post(self, path: str, body: Any, **headers: str) -> Answer:
+        """POST of JSON."""
+        return self._ask("POST", path, json.dumps(body).encode(), headers)
+
+    def write(self, source: str, text: str, **more: Any) -> Answer:
+        """POST /documents of one document."""
+        return self.post("/documents", {"documents": [{"source": source, "text": text}], **more})
+
+    def stored(self, source: str, text: str, **more: Any) -> Any:
+        """What became of one document that the service takes."""
+        answer = self.write(source, text, **more)
+        assert answer.status == 200, answer.body
+        return answer.json()["documents"][0]
+
+    def retrieve(self, query: str, **more: Any) -> Answer:
+        """POST /retrieve."""
+        return self.post("/retrieve", {"query": query, **more})
+
+    def ready(self) -> Answer:
+        """GET /readyz."""
+        return self.get("/readyz")
+
+    def _ask(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
+        return self._runner.run(call(self._app, method, path, (body,), dict(headers or {})))
+
+    @asynccontextmanager
+    async def _doors(self) -> AsyncGenerator[Doors, None]:
+        yield Doors(self.store, self.search, self.embedding, self.chat)

@@ -1,0 +1,192 @@
+"""Layers: parsed from files and --set, merged so that later ones win, each key with its origin."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightragctl.core.errors import ProfileError
+from lightragctl.core.layers import Layer, Origin, merge, parse_layer, parse_set, read_layers, shipped_names
+
+KEYS = st.sampled_from(["a", "b", "c"])
+LEAVES = st.one_of(st.integers(0, 3), st.none(), st.lists(st.integers(0, 3), max_size=2))
+VALUES = st.recursive(LEAVES, lambda inner: st.dictionaries(KEYS, inner, max_size=3), max_leaves=6)
+MAPS = st.dictionaries(KEYS, VALUES, max_size=3)
+_INNER = st.fixed_dictionaries({}, optional={"x": LEAVES, "y": LEAVES})
+# A map is a map in every layer here: a plain value between two maps would part them or not, depending on the grouping.
+SAME_SHAPE = st.fixed_dictionaries({}, optional={"a": LEAVES, "b": LEAVES, "m": _INNER, "n": _INNER})
+
+
+def paths(values: dict[str, Any], above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    found: set[tuple[str, ...]] = set()
+    for key, value in values.items():
+        found.add((*above, key))
+        if isinstance(value, dict):
+            found |= paths(value, (*above, key))
+    return found
+
+
+def layer(values: dict[str, Any], source: str) -> Layer:
+    return Layer(values, dict.fromkeys(paths(values), Origin(source)))
+
+
+@given(SAME_SHAPE, SAME_SHAPE, SAME_SHAPE)
+def test_merging_is_associative(first: dict[str, Any], second: dict[str, Any], third: dict[str, Any]) -> None:
+    one, two, three = layer(first, "1"), layer(second, "2"), layer(third, "3")
+    whole = merge([one, two, three])
+    assert merge([merge([one, two]), three]) == whole
+    assert merge([one, merge([two, three])]) == whole
+
+
+@given(MAPS, MAPS)
+def test_the_later_layer_wins_and_nothing_else_is_lost(first: dict[str, Any], second: dict[str, Any]) -> None:
+    merged = merge([layer(first, "1"), layer(second, "2")])
+
+    def check(below: Any, above: Any, result: Any) -> None:
+        if not (isinstance(below, dict) and isinstance(above, dict)):
+            assert result == above
+            return
+        assert result.keys() == below.keys() | above.keys()
+        for key in result:
+            if key in above and key in below:
+                check(below[key], above[key], result[key])
+            else:
+                assert result[key] == (above[key] if key in above else below[key])
+
+    check(first, second, merged.values)
+
+
+@given(MAPS, MAPS)
+def test_every_key_of_a_merge_has_an_origin_and_no_other_key_has(first: dict[str, Any], second: dict[str, Any]) -> None:
+    merged = merge([layer(first, "1"), layer(second, "2")])
+    assert set(merged.origins) == paths(merged.values)
+
+
+@given(MAPS, MAPS)
+def test_merging_changes_no_layer(first: dict[str, Any], second: dict[str, Any]) -> None:
+    one, two = layer(first, "1"), layer(second, "2")
+    before = (repr(one), repr(two))
+    merge([one, two])
+    assert (repr(one), repr(two)) == before
+
+
+def test_an_origin_names_file_and_line() -> None:
+    parsed = parse_layer("a: 1\nb:\n  c: 2\n", "mine.yaml")
+    assert {".".join(path): str(origin) for path, origin in parsed.origins.items()} == {
+        "a": "mine.yaml:1",
+        "b": "mine.yaml:2",
+        "b.c": "mine.yaml:3",
+    }
+
+
+def test_a_key_that_stands_twice_is_named_with_its_line() -> None:
+    with pytest.raises(ProfileError, match=r"mine\.yaml:4: key 'b\.c' stands twice"):
+        parse_layer("a: 1\nb:\n  c: 2\n  c: 3\n", "mine.yaml")
+
+
+def test_broken_yaml_is_named_with_its_line() -> None:
+    with pytest.raises(ProfileError, match=r"mine\.yaml:2: not valid YAML"):
+        parse_layer("a: 1\nb: c: d\n", "mine.yaml")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n"])
+def test_a_profile_that_is_no_map_is_refused(text: str) -> None:
+    with pytest.raises(ProfileError, match="is a map of keys"):
+        parse_layer(text, "mine.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n"])
+def test_an_empty_file_is_an_empty_layer(text: str) -> None:
+    assert parse_layer(text, "mine.yaml") == Layer()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "values"),
+    [
+        ("a=1", {"a": 1}),
+        ("a.b=true", {"a": {"b": True}}),
+        ("a.b.c=[x, y]", {"a": {"b": {"c": ["x", "y"]}}}),
+        ("a=1=2", {"a": "1=2"}),
+        ("a='1'", {"a": "1"}),
+        ("a=中文", {"a": "中文"}),
+        ("a=", {"a": None}),
+    ],
+)
+def test_a_set_option_has_the_type_that_yaml_gives_it(assignment: str, values: dict[str, Any]) -> None:
+    parsed = parse_set(assignment)
+    assert parsed.values == values
+    assert {str(origin) for origin in parsed.origins.values()} == {"--set"}
+
+
+@pytest.mark.parametrize("assignment", ["a", "=1", "a..b=1", ".a=1", "a=[1", ""])
+def test_a_malformed_set_option_is_refused_and_quoted(assignment: str) -> None:
+    with pytest.raises(ProfileError) as caught:
+        parse_set(assignment)
+    assert f"--set {assignment}" in caught.value.message
+    assert caught.value.hint
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def test_what_a_profile_extends_comes_first(tmp_path: Path) -> None:
+    write(tmp_path / "shipped", base="a: 1\nb: 1\n", middle="extends: base\nb: 2\nc: 2\n")
+    write(tmp_path / "own", top="extends: middle\nc: 3\n")
+    merged = merge(read_layers(str(tmp_path / "own" / "top.yaml"), tmp_path / "shipped"))
+    assert merged.values == {"a": 1, "b": 2, "c": 3}
+    assert str(merged.origins[("a",)]) == "profiles/base.yaml:1"
+    assert str(merged.origins[("c",)]) == f"{tmp_path / 'own' / 'top.yaml'}:2"
+
+
+def test_a_relative_extends_is_taken_from_beside_the_file(tmp_path: Path) -> None:
+    write(tmp_path / "own", base="a: 1\n", top="extends: ./base.yaml\nb: 2\n")
+    assert merge(read_layers(str(tmp_path / "own" / "top.yaml"), tmp_path / "shipped")).values == {"a": 1, "b": 2}
+
+
+def test_a_circle_of_extends_is_refused_and_shown(tmp_path: Path) -> None:
+    write(tmp_path, one="extends: two\n", two="extends: three\n", three="extends: one\n")
+    with pytest.raises(ProfileError, match=r"circle: one\.yaml -> two\.yaml -> three\.yaml -> one\.yaml"):
+        read_layers("one", tmp_path)
+
+
+def test_an_unknown_profile_names_the_shipped_ones(tmp_path: Path) -> None:
+    write(tmp_path, dev="", local="")
+    with pytest.raises(ProfileError) as caught:
+        read_layers("nope", tmp_path)
+    assert "'nope'" in caught.value.message
+    assert "dev, local" in caught.value.hint
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="there is no profile file"):
+        read_layers(str(tmp_path / "nope.yaml"), tmp_path)
+
+
+def test_a_file_that_is_no_utf8_is_a_profile_error(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_bytes(b"a: \xff\xfe\n")
+    with pytest.raises(ProfileError, match="cannot read"):
+        read_layers(str(tmp_path / "odd.yaml"), tmp_path)
+
+
+def test_shipped_names_are_sorted(tmp_path: Path) -> None:
+    write(tmp_path, b="", a="")
+    assert shipped_names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["d: 2020-99-99", "d: !!python/name:os.system x", "d: &x [*x]", "d: &x {a: *x}", "d: &x {a: {b: *x}}"],
+)
+def test_a_value_that_cannot_be_read_is_the_profiles_fault(text: str) -> None:
+    with pytest.raises(ProfileError, match=r"mine\.yaml"):
+        parse_layer(text, "mine.yaml")
+
+
+def test_a_merge_key_brings_in_values_and_own_keys_win() -> None:
+    layer = parse_layer("base: &b {x: 1, y: 2}\nmine:\n  <<: *b\n  y: 3\n", "mine.yaml")
+    assert layer.values["mine"] == {"x": 1, "y": 3}

@@ -1,0 +1,229 @@
+"""Rendering: the same objects for the same profile, and none that a cluster would refuse or that would bite later."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lightragctl.cli.loading import load_profile, make_plan
+from lightragctl.core import assets
+from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
+from lightragctl.core.objects import KubernetesObject, order, ref
+from lightragctl.deploy.render import render_plan, write_objects
+
+TEMPLATES = assets.root() / "templates"
+SERVICES = ["embedder", "lightrag-api", "mock-llm", "model-gateway", "vector-engine"]
+
+
+def render(*sets: str, profile: str = "dev", release: str = "rel") -> list[KubernetesObject]:
+    loaded = load_profile(profile, assignments=sets)
+    return render_plan(make_plan(release, loaded), TEMPLATES)
+
+
+def of_kind(*kinds: str, sets: tuple[str, ...] = ()) -> list[Any]:
+    return [thing for thing in render(*sets) if thing["kind"] in kinds]
+
+
+def engine(*sets: str) -> Any:
+    return of_kind("StatefulSet", sets=sets)[0]
+
+
+def walk(value: Any) -> Iterator[Any]:
+    yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        yield from walk(one)
+
+
+def test_rendering_twice_gives_the_same_text() -> None:
+    assert yaml.safe_dump_all(render()) == yaml.safe_dump_all(render())
+
+
+def test_objects_are_sorted_and_what_is_needed_first_comes_first() -> None:
+    objects = render()
+    assert objects == sorted(objects, key=order)
+    kinds = list(dict.fromkeys(thing["kind"] for thing in objects))
+    assert kinds == ["ConfigMap", "Service", "StatefulSet", "Deployment"]
+
+
+def test_every_component_has_a_service_and_a_workload() -> None:
+    names = [f"rel-{name}" for name in SERVICES]
+    assert sorted(ref(thing).name for thing in of_kind("Service")) == names
+    assert sorted(ref(thing).name for thing in of_kind("Deployment", "StatefulSet")) == names
+
+
+def test_every_object_lies_in_the_profiles_namespace() -> None:
+    assert {ref(thing).namespace for thing in render("namespace=elsewhere")} == {"elsewhere"}
+
+
+def test_a_selector_and_a_volume_claim_hold_no_version() -> None:
+    labels = [thing["spec"]["selector"] for thing in of_kind("Service")]
+    labels += [thing["spec"]["selector"]["matchLabels"] for thing in of_kind("Deployment", "StatefulSet")]
+    labels += [claim["metadata"]["labels"] for claim in engine()["spec"]["volumeClaimTemplates"]]
+    assert len(labels) == 11
+    for one in labels:
+        assert not [key for key in one if "version" in key or "chart" in key or "managed-by" in key]
+        assert not {"latest", "v2.3.5"} & set(one.values())
+
+
+def test_another_image_changes_no_selector_and_no_volume_claim() -> None:
+    def fixed(things: list[Any]) -> list[Any]:
+        specs = [thing["spec"] for thing in things]
+        return [(spec["selector"], spec.get("volumeClaimTemplates")) for spec in specs]
+
+    newer = ("image.tag=v9", "components.vector-engine.image.tag=v2.3.6")
+    assert fixed(of_kind("Deployment", "StatefulSet", "Service")) == fixed(
+        of_kind("Deployment", "StatefulSet", "Service", sets=newer)
+    )
+
+
+def test_a_workload_selects_its_own_pods_on_the_stable_track() -> None:
+    for thing in of_kind("Deployment", "StatefulSet"):
+        selector = thing["spec"]["selector"]["matchLabels"]
+        assert selector["track"] == "stable"
+        assert selector.items() <= thing["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_a_service_reaches_the_pods_of_its_workload_by_a_port_that_they_name() -> None:
+    pods = {ref(thing).name: thing["spec"]["template"] for thing in of_kind("Deployment", "StatefulSet")}
+    for service in of_kind("Service"):
+        pod = pods[ref(service).name]
+        assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        named = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+        for port in service["spec"]["ports"]:
+            assert named[port["targetPort"]] == port["port"]
+
+
+def test_a_deployments_settings_are_mounted_and_a_change_of_them_rolls_the_pods() -> None:
+    maps = {ref(thing).name for thing in of_kind("ConfigMap")}
+    for thing in of_kind("Deployment"):
+        assert thing["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"] in maps
+
+    def rolled(*sets: str) -> dict[str, str]:
+        return {
+            ref(thing).name: thing["spec"]["template"]["metadata"]["annotations"]["lightragctl/settings-sha256"]
+            for thing in of_kind("Deployment", sets=sets)
+        }
+
+    before, after = rolled(), rolled("components.mock-llm.latency_ms=5")
+    assert [name for name in before if before[name] != after[name]] == ["rel-mock-llm"]
+
+
+def test_milvus_is_not_killed_for_what_healthz_says() -> None:
+    container = engine()["spec"]["template"]["spec"]["containers"][0]
+    for probe in ("livenessProbe", "startupProbe"):
+        assert "httpGet" not in container[probe]
+        assert container[probe]["tcpSocket"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_milvus_has_a_volume_of_the_size_and_class_that_the_profile_says() -> None:
+    claim = engine("components.vector-engine.storage=5Gi")["spec"]["volumeClaimTemplates"][0]["spec"]
+    assert claim["resources"]["requests"]["storage"] == "5Gi"
+    assert "storageClassName" not in claim
+    claim = engine("components.vector-engine.storage_class=fast")["spec"]["volumeClaimTemplates"][0]["spec"]
+    assert claim["storageClassName"] == "fast"
+
+
+def test_every_container_has_requests_limits_and_probes() -> None:
+    for thing in of_kind("Deployment", "StatefulSet"):
+        for container in thing["spec"]["template"]["spec"]["containers"]:
+            assert {"cpu", "memory"} == set(container["resources"]["requests"]) == set(container["resources"]["limits"])
+            assert container["readinessProbe"]
+            assert container["livenessProbe"]
+
+
+def test_several_milvus_replicas_are_refused_with_the_remedy() -> None:
+    with pytest.raises(ProfileError, match=r"--set: components\.vector-engine.*keep replicas: 1"):
+        render("components.vector-engine.replicas=3")
+
+
+def test_a_milvus_tag_without_v_is_refused_with_the_right_one() -> None:
+    with pytest.raises(ProfileError, match=r"--set: components\.vector-engine\.image\.tag: .*write v2\.3\.5"):
+        render("components.vector-engine.image.tag=2.3.5")
+
+
+def test_milvus_lite_is_refused_on_kubernetes_with_the_remedy() -> None:
+    with pytest.raises(ProfileError, match="vector-engine: lite runs only on one machine") as caught:
+        render("components.vector-engine.topology=lite")
+    assert "components.vector-engine.topology=standalone" in caught.value.hint
+
+
+def test_a_standalone_milvus_is_refused_on_this_machine_with_the_remedy() -> None:
+    with pytest.raises(ProfileError, match="vector-engine: standalone runs only on Kubernetes") as caught:
+        render("components.vector-engine.topology=standalone", profile="local")
+    assert "components.vector-engine.topology=lite" in caught.value.hint
+
+
+def test_a_local_profile_has_no_manifests() -> None:
+    with pytest.raises(RefusedError, match="local processes") as caught:
+        render(profile="local")
+    assert "--profile dev" in caught.value.hint
+
+
+def test_a_disabled_component_is_not_rendered() -> None:
+    sets = ("components.mock-llm.enabled=false", "models.chat.url=http://llm.example")
+    assert not [ref(thing) for thing in render(*sets) if "mock-llm" in ref(thing).name]
+
+
+def test_a_key_in_a_secret_is_rendered_as_a_reference_alone() -> None:
+    objects = render("models.chat.url=https://llm.example", "models.chat.api_key.secret={name: llm, key: token}")
+    gateway = next(
+        thing for thing in objects if ref(thing).name == "rel-model-gateway" and thing["kind"] == "Deployment"
+    )
+    assert gateway["spec"]["template"]["spec"]["containers"][0]["env"] == [
+        {
+            "name": "LIGHTRAGCTL_CHAT_API_KEY",
+            "valueFrom": {"secretKeyRef": {"name": "llm", "key": "token"}},
+        }
+    ]
+    references = [value for value in walk(objects) if isinstance(value, dict) and "secretKeyRef" in value]
+    assert len(references) == 1
+    assert not [thing for thing in objects if thing["kind"] == "Secret"]
+    settings = next(thing for thing in objects if ref(thing).name == "rel-model-gateway-settings")["data"]
+    assert '"env": "LIGHTRAGCTL_CHAT_API_KEY"' in settings["settings.json"]
+
+
+def test_text_in_chinese_and_in_yaml_characters_comes_through() -> None:
+    settings = next(
+        thing
+        for thing in render('models.embedding.query_prefix="查询: {#\'"')
+        if ref(thing).name == "rel-lightrag-api-settings"
+    )
+    assert "查询: {#'" in settings["data"]["settings.json"]
+
+
+def test_a_template_that_asks_for_what_is_not_there_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "vector-engine"
+    folder.mkdir()
+    (folder / "broken.yaml.j2").write_text("kind: {{ nothing }}\n", encoding="utf-8")
+    plan = make_plan("rel", load_profile("dev"))
+    with pytest.raises(LightragctlError, match=r"vector-engine/broken\.yaml\.j2"):
+        render_plan(plan, tmp_path)
+
+
+def test_an_object_that_is_rendered_twice_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "vector-engine"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.yaml.j2").write_text(
+            "{apiVersion: v1, kind: Service, metadata: {name: x}}", encoding="utf-8"
+        )
+    plan = make_plan("rel", load_profile("dev"))
+    with pytest.raises(LightragctlError, match="Service/x is rendered twice"):
+        render_plan(plan, tmp_path)
+
+
+def test_objects_are_written_one_to_a_file_in_the_order_to_apply(tmp_path: Path) -> None:
+    objects = render()
+    paths = write_objects(objects, tmp_path / "out")
+    assert [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(paths)] == objects
+
+
+def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text("x", encoding="utf-8")
+    with pytest.raises(RefusedError, match="is not empty"):
+        write_objects(render(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.yaml"]

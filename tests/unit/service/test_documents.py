@@ -1,0 +1,196 @@
+"""Documents through lightrag-api in this process: what is stored, what is left behind, what a cut-off write leaves."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lightragctl.core.settings import Chunking
+from lightragctl.service.documents import EMBED_CHUNKS, document_id
+from tests.fakes.service import ALIAS, CONTROL, SETTINGS, Service
+from tests.fakes.store import FakeStore
+
+
+def text_of(paragraphs: int, word: str = "word") -> str:
+    """A text whose paragraphs fill a chunk each."""
+    return "\n\n".join(
+        f"{word}{number} " + f"{word} of the matter number {number} stands here today" for number in range(paragraphs)
+    )
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with Service(FakeStore()) as service:
+        yield service
+
+
+def rows(service: Service) -> dict[str, dict[str, Any]]:
+    return service.store.readable(ALIAS).rows
+
+
+def listed(service: Service, **query: Any) -> list[dict[str, Any]]:
+    documents: list[dict[str, Any]] = service.get("/documents", **query).json()["documents"]
+    return documents
+
+
+def test_a_document_is_created_then_unchanged_then_updated(service: Service) -> None:
+    first = service.stored("a.md", "The cat sleeps.")
+    assert first == {"event": "document", "id": document_id("a.md"), "source": "a.md", "status": "created", "chunks": 1}
+    embedded = len(service.embedding.texts)
+    assert service.stored("a.md", "The cat sleeps.")["status"] == "unchanged"
+    assert len(service.embedding.texts) == embedded
+    assert service.stored("a.md", "The dog barks.")["status"] == "updated"
+    assert [row["content"] for row in rows(service).values()] == ["The dog barks."]
+
+
+def test_rows_have_lightrags_fields(service: Service) -> None:
+    service.stored("中文.md", text_of(3))
+    for order, (key, row) in enumerate(sorted(rows(service).items())):
+        assert key == f"{document_id('中文.md')}-chunk-{order:03d}"
+        assert (row["file_path"], row["full_doc_id"]) == ("中文.md", document_id("中文.md"))
+        assert row["chunk_order_index"] == order
+        assert row["tokens"] > 0
+        assert row["created_at"] > 1_600_000_000
+
+
+def test_a_shorter_version_leaves_no_stale_chunks(service: Service) -> None:
+    before = service.stored("a.md", text_of(6))["chunks"]
+    after = service.stored("a.md", text_of(2))["chunks"]
+    assert after < before
+    assert len(rows(service)) == after
+
+
+def test_a_shorter_version_after_a_cut_off_longer_one_leaves_no_stale_chunks(service: Service) -> None:
+    service.stored("a.md", text_of(1))
+    service.embedding.calls_left = 1
+    assert service.write("a.md", text_of(3 * EMBED_CHUNKS)).status == 503
+    service.embedding.calls_left = None
+    after = service.stored("a.md", text_of(2, "other"))["chunks"]
+    assert len(rows(service)) == after
+    assert all("other" in row["content"] for row in rows(service).values())
+
+
+def test_a_write_that_was_cut_off_is_seen_and_completed_without_embedding_again_what_is_there(
+    service: Service,
+) -> None:
+    text = text_of(2 * EMBED_CHUNKS + 4)
+    service.stored("other.md", "Something else.")
+    service.embedding.calls_left = 1
+    assert service.write("a.md", text).status == 503
+    assert {one["source"]: one["state"] for one in listed(service)} == {"other.md": "ready", "a.md": "writing"}
+    assert len(rows(service)) == 1 + EMBED_CHUNKS
+    service.embedding.calls_left = None
+    service.embedding.texts.clear()
+    done = service.stored("a.md", text)
+    assert len(service.embedding.texts) == done["chunks"] - EMBED_CHUNKS
+    assert len(rows(service)) == 1 + done["chunks"]
+    assert {one["state"] for one in listed(service)} == {"ready"}
+
+
+def test_a_replica_that_starts_afterwards_completes_a_cut_off_write(service: Service) -> None:
+    text = text_of(2 * EMBED_CHUNKS)
+    service.stored("other.md", "Something else.")
+    service.embedding.calls_left = 1
+    assert service.write("a.md", text).status == 503
+    with Service(service.store) as second:
+        assert second.write("a.md", text).status == 200
+        assert {one["state"] for one in listed(second)} == {"ready"}
+
+
+def test_a_changed_text_embeds_only_the_chunks_that_changed(service: Service) -> None:
+    count = service.stored("a.md", text_of(6))["chunks"]
+    service.embedding.texts.clear()
+    assert service.stored("a.md", text_of(6).replace("number 5 ", "number five "))["status"] == "updated"
+    assert 0 < len(service.embedding.texts) < count
+
+
+def test_a_deleted_document_is_gone_with_all_its_chunks(service: Service) -> None:
+    service.stored("keep.md", "The cat sleeps.")
+    chunks = service.stored("a.md", text_of(5))["chunks"]
+    answer = service.remove("/documents", source="a.md")
+    assert answer.json()["deleted"] == {"id": document_id("a.md"), "source": "a.md", "chunks": chunks}
+    assert {row["file_path"] for row in rows(service).values()} == {"keep.md"}
+    assert [one["source"] for one in listed(service)] == ["keep.md"]
+    again = service.remove("/documents", id=document_id("a.md"))
+    assert (again.status, again.json()["type"]) == (404, "urn:lightragctl:no-document")
+
+
+@pytest.mark.parametrize("query", [{}, {"source": "a", "id": "b"}])
+def test_delete_wants_one_name(service: Service, query: dict[str, str]) -> None:
+    assert service.remove("/documents", **query).status == 400
+
+
+def test_the_list_comes_in_pages_and_misses_none(service: Service) -> None:
+    for number in range(7):
+        service.stored(f"{number}.md", f"Document number {number}.")
+    seen: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page = service.get("/documents", limit=3, after=after).json()
+        assert len(page["documents"]) <= 3
+        seen += [one["source"] for one in page["documents"]]
+        after = page["next"]
+    assert sorted(seen) == [f"{number}.md" for number in range(7)]
+
+
+def test_the_list_tells_what_was_cut_otherwise(service: Service) -> None:
+    service.stored("a.md", text_of(4))
+    assert [one["current"] for one in listed(service)] == [True]
+    other = SETTINGS.model_copy(update={"chunking": Chunking(size_tokens=64, overlap_tokens=0)})
+    with Service(service.store, other) as second:
+        assert [one["current"] for one in listed(second)] == [False]
+        assert second.stored("a.md", text_of(4))["status"] == "updated"
+        assert [one["current"] for one in listed(second)] == [True]
+
+
+def test_a_workspace_that_is_not_there_has_no_documents(service: Service) -> None:
+    assert service.get("/documents", workspace="nowhere").json()["documents"] == []
+
+
+def lines(service: Service, *documents: tuple[str, str]) -> list[dict[str, Any]]:
+    body = {"documents": [{"source": source, "text": text} for source, text in documents]}
+    answer = service.post("/documents", body, accept="application/x-ndjson")
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    return [json.loads(line) for line in answer.body.splitlines()]
+
+
+def test_the_stream_tells_progress_and_each_document_and_its_end(service: Service) -> None:
+    events = lines(service, ("a.md", text_of(EMBED_CHUNKS + 2)), ("b.md", "The cat sleeps."))
+    assert [event["event"] for event in events] == ["progress", "progress", "document", "progress", "document", "done"]
+    assert events[0]["chunks_done"] == EMBED_CHUNKS
+    assert events[1]["chunks_done"] == events[1]["chunks"] == events[2]["chunks"]
+    assert (events[2]["source"], events[2]["status"]) == ("a.md", "created")
+
+
+def test_an_error_ends_the_stream_and_what_was_acknowledged_stands(service: Service) -> None:
+    service.stored("first.md", "Something.")
+    service.embedding.calls_left = 1
+    events = lines(service, ("a.md", "The cat sleeps."), ("b.md", "The dog barks."), ("c.md", "The owl hoots."))
+    assert [event["event"] for event in events] == ["progress", "document", "error"]
+    assert events[-1]["problem"]["status"] == 503
+    assert "the model is gone" in events[-1]["problem"]["detail"]
+    states = {one["source"]: one["state"] for one in listed(service)}
+    assert states == {"first.md": "ready", "a.md": "ready", "b.md": "writing"}
+
+
+def test_a_document_without_text_is_400_and_names_it(service: Service) -> None:
+    answer = service.write("empty.md", " \n ")
+    assert answer.status == 400
+    assert "empty.md" in answer.json()["detail"]
+    assert listed(service) == []
+
+
+def test_flush_counts_the_rows_and_loads_what_is_not_loaded(service: Service) -> None:
+    assert service.post("/documents/flush", {}).json()["rows"] == 0
+    chunks = service.stored("a.md", text_of(4))["chunks"]
+    service.store.release(ALIAS)
+    service.store.release(CONTROL)
+    assert service.post("/documents/flush", {}).json() == {"workspace": "default", "rows": chunks}
+
+
+def test_a_store_that_forgot_what_was_loaded_takes_a_write(service: Service) -> None:
+    service.stored("a.md", text_of(3))
+    service.store.release(ALIAS)
+    service.store.release(CONTROL)
+    assert service.stored("a.md", text_of(2))["status"] == "updated"

@@ -1,0 +1,397 @@
+"""The HTTP part all services share: called as an ASGI app, and once over a real socket."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+import pytest
+
+from lightragctl.core.errors import LightragctlError, RefusedError, UnavailableError, UsageError, WaitExpired
+from lightragctl.service import http
+from lightragctl.service.batch import QueueFullError
+
+
+class Item(msgspec.Struct):
+    name: str
+    count: int = 1
+
+
+class Asked(msgspec.Struct, forbid_unknown_fields=True):
+    limit: int = 10
+    after: str = ""
+
+
+class Answer:
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.status: int = messages[0]["status"]
+        self.headers = {key.decode(): value.decode() for key, value in messages[0]["headers"]}
+        self.body = b"".join(message.get("body", b"") for message in messages[1:])
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def call(
+    app: http.App, method: str, path: str, parts: tuple[bytes, ...] = (b"",), headers: dict[str, str] | None = None
+) -> Answer:
+    """One request to the app; the body comes in parts, then the client stays connected."""
+    path, _, query = path.partition("?")
+    sent: list[dict[str, Any]] = []
+    left = list(parts)
+
+    async def receive() -> dict[str, Any]:
+        if not left:
+            await asyncio.Event().wait()
+        part = left.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    raw = [(key.encode(), value.encode()) for key, value in (headers or {}).items()]
+    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw}
+    await app(scope, receive, send)
+    return Answer(sent)
+
+
+def ask(app: http.App, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+    named = {key.replace("_", "-"): value for key, value in headers.items()}
+    return asyncio.run(call(app, method, path, (body,), named))
+
+
+async def echo(request: http.Request) -> http.Response:
+    item = await request.json(Item)
+    return http.json_response({"name": item.name, "count": item.count}, 201)
+
+
+async def listing(request: http.Request) -> http.Response:
+    return http.json_response(request.query(Asked))
+
+
+def app_of(*routes: http.Route, **options: Any) -> http.App:
+    given = (
+        http.Route("POST", "/items", echo, "Make an item", body=Item, answer=Item),
+        http.Route("GET", "/items", listing, "List items", query=Asked),
+    )
+    return http.App((*given, *routes), http.AppOptions("test", body_bytes=64, **options))
+
+
+def failing(error: Exception) -> http.App:
+    async def handler(_: http.Request) -> http.Response:
+        raise error
+
+    return app_of(http.Route("GET", "/fail", handler))
+
+
+def test_a_body_is_decoded_into_its_type_and_answered_as_json() -> None:
+    answer = ask(app_of(), "POST", "/items", '{"name": "苹果"}'.encode())
+    assert (answer.status, answer.json()) == (201, {"name": "苹果", "count": 1})
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["content-length"] == str(len(answer.body))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"name": 5}', "name: Expected str, got int"),
+        (b'{"name": "a", "count": "x"}', "count: Expected int, got str"),
+        (b"{}", "missing required field name"),
+        (b"[]", "Expected object, got array"),
+        (b'{"name": ', "not valid JSON"),
+        (b'{"name": "\xff"}', "not valid JSON"),
+        (b"  ", "the body is empty"),
+    ],
+)
+def test_a_bad_body_is_400_and_says_what_is_wrong(body: bytes, says: str) -> None:
+    answer = ask(app_of(), "POST", "/items", body)
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert says in answer.json()["detail"]
+
+
+def test_deeply_nested_json_is_400() -> None:
+    app = http.App((http.Route("POST", "/items", echo),), http.AppOptions("test", body_bytes=1_000_000))
+    answer = ask(app, "POST", "/items", b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b', "name": "a"}')
+    assert answer.status in (201, 400)
+
+
+def test_a_declared_body_over_the_limit_is_413_without_being_read() -> None:
+    answer = ask(app_of(), "POST", "/items", b"", content_length="65")
+    assert answer.status == 413
+    assert "64 bytes" in answer.json()["detail"]
+
+
+def test_an_undeclared_body_over_the_limit_is_413() -> None:
+    answer = asyncio.run(call(app_of(), "POST", "/items", (b" " * 40, b" " * 40, b"never read")))
+    assert answer.status == 413
+
+
+def test_a_body_in_parts_is_put_together() -> None:
+    answer = asyncio.run(call(app_of(), "POST", "/items", (b'{"na', b'me": "a', b'"}')))
+    assert answer.json()["name"] == "a"
+
+
+@pytest.mark.parametrize(("content_type", "status"), [("text/plain", 415), ("application/json; charset=utf-8", 201)])
+def test_only_json_is_taken(content_type: str, status: int) -> None:
+    assert ask(app_of(), "POST", "/items", b'{"name": "a"}', content_type=content_type).status == status
+
+
+def test_a_compressed_body_is_415() -> None:
+    assert ask(app_of(), "POST", "/items", b"x", content_encoding="gzip").status == 415
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", {"limit": 10, "after": ""}),
+        ("?limit=5&after=%E4%B8%AD", {"limit": 5, "after": "中"}),
+        ("?limit=", {"limit": 10, "after": ""}),
+    ],
+)
+def test_a_query_string_is_decoded_into_its_type(query: str, expected: dict[str, object]) -> None:
+    assert ask(app_of(), "GET", f"/items{query}").json() == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [("limit=x", "limit: "), ("limit=1&limit=2", "twice"), ("nope=1", "nope"), ("after=%ff", "decoded")],
+)
+def test_a_bad_query_string_is_400(query: str, says: str) -> None:
+    answer = ask(app_of(), "GET", f"/items?{query}")
+    assert answer.status == 400
+    assert says in answer.json()["detail"]
+
+
+def test_an_unknown_path_is_404() -> None:
+    answer = ask(app_of(), "GET", "/nothing")
+    assert answer.status == 404
+    assert answer.json()["type"] == "urn:lightragctl:no-route"
+
+
+def test_a_wrong_method_is_405_and_names_the_right_ones() -> None:
+    answer = ask(app_of(), "DELETE", "/items")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
+def test_head_is_get_without_the_body() -> None:
+    got, head = ask(app_of(), "GET", "/items"), ask(app_of(), "HEAD", "/items")
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"] != "0"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (QueueFullError(100, 7), 429, "7"),
+        (UnavailableError("no store"), 503, "1"),
+        (WaitExpired("too slow"), 504, "1"),
+        (UsageError("bad"), 400, None),
+        (RefusedError("other model"), 409, None),
+        (LightragctlError("broken"), 500, None),
+    ],
+)
+def test_our_errors_have_their_status(error: LightragctlError, status: int, retry_after: str | None) -> None:
+    answer = ask(failing(error), "GET", "/fail")
+    assert (answer.status, answer.headers.get("retry-after")) == (status, retry_after)
+    assert answer.json()["detail"] == error.message
+    assert answer.json()["type"] == f"urn:lightragctl:{error.code}"
+
+
+def test_an_unexpected_error_is_500_without_its_text_and_logged_with_its_trace(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answer = ask(failing(ZeroDivisionError("secret")), "GET", "/fail")
+    assert answer.status == 500
+    assert "secret" not in answer.body.decode()
+    assert any(record.exc_info for record in caplog.records if record.levelno == logging.ERROR)
+
+
+def test_errors_come_in_openai_shape_where_that_is_asked() -> None:
+    answer = ask(app_of(error_style="openai"), "POST", "/items", b"{}")
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert "name" in answer.json()["error"]["message"]
+
+
+def test_ready_says_why_not() -> None:
+    reasons = ["no search has succeeded yet"]
+    app = app_of(ready=lambda: reasons[0])
+    answer = ask(app, "GET", "/readyz")
+    assert (answer.status, answer.json()["detail"]) == (503, "no search has succeeded yet")
+    reasons[0] = ""
+    assert ask(app, "GET", "/readyz").status == 200
+    assert ask(app, "GET", "/healthz").json() == {"status": "ok"}
+
+
+def test_metrics_count_requests_by_route_and_code_with_a_bound_at_half_a_second() -> None:
+    app = app_of()
+    ask(app, "GET", "/items")
+    ask(app, "GET", "/made-up-by-the-client")
+    text = ask(app, "GET", "/metrics").body.decode()
+    assert 'lightragctl_http_requests_total{code="200",route="GET /items"} 1.0' in text
+    assert 'lightragctl_http_requests_total{code="404",route="unknown"} 1.0' in text
+    assert 'le="0.5",route="GET /items"' in text
+    assert "made-up" not in text
+
+
+def test_openapi_describes_the_routes() -> None:
+    document = ask(app_of(), "GET", "/openapi.json").json()
+    post = document["paths"]["/items"]["post"]
+    assert post["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Item"}
+    assert document["components"]["schemas"]["Item"]["required"] == ["name"]
+    names = [part["name"] for part in document["paths"]["/items"]["get"]["parameters"]]
+    assert names == ["limit", "after"]
+
+
+def streaming(pieces: AsyncGenerator[bytes, None]) -> http.App:
+    async def handler(_: http.Request) -> http.Streaming:
+        return http.Streaming(pieces)
+
+    return app_of(http.Route("GET", "/stream", handler))
+
+
+def test_a_stream_is_sent_to_its_end() -> None:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield b"one\n"
+        yield b"two\n"
+
+    answer = ask(streaming(pieces()), "GET", "/stream")
+    assert (answer.body, answer.headers["content-type"]) == (b"one\ntwo\n", "application/x-ndjson")
+    assert "content-length" not in answer.headers
+
+
+async def leave(app: http.App, path: str, method: str = "GET", when: asyncio.Event | None = None) -> str:
+    """Call, disconnect when the event is set, and give the metrics' text."""
+    asked = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal asked
+        if not asked:
+            asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        if when:
+            await when.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": []}
+    await app(scope, receive, send)
+    return app.metrics.text().decode()
+
+
+def test_a_stream_is_closed_when_the_client_goes_away() -> None:
+    async def test() -> None:
+        reached, closed = asyncio.Event(), asyncio.Event()
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            try:
+                yield b"one\n"
+                reached.set()
+                await asyncio.Event().wait()
+            finally:
+                closed.set()
+
+        await asyncio.wait_for(leave(streaming(pieces()), "/stream", when=reached), 5)
+        assert closed.is_set()
+
+    asyncio.run(test())
+
+
+def test_abandoned_work_is_cancelled_and_counted_as_499() -> None:
+    async def test() -> None:
+        reached, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def slow(_: http.Request) -> http.Response:
+            reached.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+            return http.json_response({})
+
+        app = app_of(http.Route("POST", "/slow", slow, abandon=True))
+        text = await asyncio.wait_for(leave(app, "/slow", "POST", reached), 5)
+        assert cancelled.is_set()
+        assert 'lightragctl_http_requests_total{code="499",route="POST /slow"} 1.0' in text
+
+    asyncio.run(test())
+
+
+def test_lifespan_is_entered_and_left() -> None:
+    happened: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None, None]:
+        happened.append("start")
+        yield
+        happened.append("stop")
+
+    async def test() -> list[str]:
+        sent: list[str] = []
+        asked = iter(("lifespan.startup", "lifespan.shutdown"))
+
+        async def receive() -> dict[str, Any]:
+            return {"type": next(asked)}
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+            happened.append("sent")
+
+        await app_of(lifespan=lifespan)({"type": "lifespan"}, receive, send)
+        return sent
+
+    assert asyncio.run(test()) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert happened == ["start", "sent", "stop", "sent"]
+
+
+def test_a_port_in_use_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UnavailableError) as error:
+            http.run(app_of(), "127.0.0.1", port)
+    assert error.value.message == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+_SERVER = """
+import contextlib, sys
+from lightragctl.core.errors import UnavailableError
+from lightragctl.service import http
+
+@contextlib.asynccontextmanager
+async def lifespan():
+    if "fail" in sys.argv:
+        raise UnavailableError("no model")
+    print("up", flush=True)
+    yield
+    print("down", flush=True)
+
+try:
+    http.run(http.App((), http.AppOptions("test", 64, lifespan=lifespan)), "127.0.0.1", 0)
+except UnavailableError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_with_exit_status_0(number: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        os.kill(process.pid, number)
+        rest, _ = process.communicate(timeout=20)
+    assert (process.returncode, rest) == (0, "down\n")
+
+
+def test_a_failed_start_raises_its_cause() -> None:
+    done = subprocess.run([sys.executable, "-c", _SERVER, "fail"], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (0, "no model\n")
