@@ -1,8 +1,9 @@
 """The sync door to Milvus and Milvus Lite: a `VectorStore`. Talks gRPC; may be used from several threads.
 
-Consistency: reads are of level Session, which waits until this process's last write of the same name can be seen. On
+Consistency: reads are of level Session, which waits until this process's last upsert of the same name can be seen. On
 an idle Milvus 2.3.5 that costs 1.3 ms where Strong costs 180 ms; for 0.3 s after a write it costs up to 300 ms, as
-Strong does. Milvus Lite is always up to date.
+Strong does. A delete is answered without the timestamp that Session needs (50 of 150 reads right after one still saw
+the rows, for up to 0.4 s), so `delete` returns after a Strong read. Milvus Lite is always up to date.
 """
 
 import contextlib
@@ -128,10 +129,12 @@ class MilvusStore:
             self._write(name, batch)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
-        """See `VectorStore`."""
+        """See `VectorStore`. Costs 0.2 to 0.4 s on Milvus 2.3.5: the module's text says why."""
         for chosen in _slices(ids):
             with self._write_turn(name):
                 self._call("delete", name, name, filter=chosen)
+        if ids:
+            self._call("query", name, name, filter="", output_fields=["count(*)"], consistency_level="Strong")
 
     def get(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
         """See `VectorStore`."""

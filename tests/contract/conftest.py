@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import signal
 import socket
 import subprocess
 import sys
@@ -81,6 +82,20 @@ class LiteServer:
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
+
+    def freeze(self) -> None:
+        """Stops it as a hang does; back when every one of its threads stands still."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        tasks, end = Path(f"/proc/{self.process.pid}/task"), time.monotonic() + 10
+        while any((task / "stat").read_text().rsplit(")", 1)[1].split()[0] != "T" for task in tasks.iterdir()):
+            assert time.monotonic() < end, "milvus-lite does not stop"
+            time.sleep(0.01)
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
 
 def free_port() -> int:

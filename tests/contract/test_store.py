@@ -1,7 +1,6 @@
 """What every vector store promises: Milvus Lite, the real Milvus and the fake keep the same contract."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -264,6 +263,16 @@ def test_a_row_that_does_not_fit_is_refused(subject: Subject) -> None:
     assert subject.store.row_count(name) == 0
 
 
+def test_own_deletes_are_read_at_once(subject: Subject) -> None:
+    name = filled(subject, [row("stays", vectors(1)[0])])
+    for number in range(10):
+        key = f"d{number}"
+        subject.store.upsert(name, [row(key, vectors(1)[0])])
+        subject.store.delete(name, [key])
+        assert subject.store.get(name, [key], []) == {}
+        assert subject.store.row_count(name) == 1
+
+
 def test_own_writes_are_read_at_once(subject: Subject) -> None:
     name = filled(subject, [])
     for number, vector in enumerate(vectors(5)):
@@ -374,16 +383,15 @@ def test_a_store_that_is_not_there_is_reported_within_the_deadline() -> None:
 
 
 def test_a_store_that_hangs_is_reported_within_the_deadline(lite: LiteServer) -> None:
-    assert lite.process is not None
     store = MilvusStore(lite.uri, 1.0)
     store.list_collections()
-    lite.process.send_signal(signal.SIGSTOP)
+    lite.freeze()
     try:
         started = time.monotonic()
         with pytest.raises(StoreUnavailableError, match="does not answer"):
             store.list_collections()
         assert time.monotonic() - started < 3
     finally:
-        lite.process.send_signal(signal.SIGCONT)
+        lite.thaw()
     store.list_collections()
     store.close()
