@@ -31,7 +31,19 @@ def build() -> typer.Typer:
     app = typer.Typer(name="lightragctl", epilog=_EXIT_STATUSES, **_SETTINGS)
     app.callback()(_root())
     panels: tuple[tuple[str, tuple[Command, ...]], ...] = (
-        ("Run a release", (deploy.up, deploy.status, deploy.logs, deploy.down, deploy.render)),
+        (
+            "Run a release",
+            (
+                deploy.up,
+                deploy.diff,
+                deploy.status,
+                deploy.logs,
+                deploy.exec_,
+                deploy.port_forward,
+                deploy.down,
+                deploy.render,
+            ),
+        ),
         ("Use it", (data.ingest, data.retrieve, data.query)),
         ("The tool itself", (tool.completion, tool.version)),
     )

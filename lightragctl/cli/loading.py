@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,21 +70,30 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
     return plan
 
 
-def open_runtime(release: str, loaded: LoadedProfile, environ: Mapping[str, str]) -> ReleaseRuntime:
+@dataclass(frozen=True)
+class Place:
+    """What the command line and the environment say of where a release runs."""
+
+    environ: Mapping[str, str]
+    kubeconfig: Path | None
+    context: str | None
+
+
+def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRuntime:
     """The runtime of the profile.
 
     Raises:
-        LightragctlError: it is one that this version cannot drive.
+        NoClusterError: it needs a cluster, and none can be found.
     """
-    if loaded.profile.runtime is not Runtime.LOCAL:
-        raise LightragctlError(
-            f"profile '{loaded.name}' runs on Kubernetes, which this version renders but does not drive yet",
-            f"lightragctl render --profile {loaded.name} | kubectl apply -f -",
-        )
+    if loaded.profile.runtime is Runtime.KUBERNETES:
+        from lightragctl.deploy.runtime import KubernetesRuntime
+        from lightragctl.kube.client import connect
+
+        return KubernetesRuntime(connect(place.kubeconfig, place.context), loaded.profile.namespace, release)
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 
-    return LocalRuntime(release, ReleaseFiles(data_home(environ) / release))
+    return LocalRuntime(release, ReleaseFiles(data_home(place.environ) / release))
 
 
 def start_profile(name: str, base: str) -> Path:

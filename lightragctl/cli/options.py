@@ -17,7 +17,7 @@ from lightragctl.core.result import Result
 if TYPE_CHECKING:
     from lightragctl.core.component import Plan
     from lightragctl.core.profile import LoadedProfile
-    from lightragctl.core.runtime import ReleaseRuntime
+    from lightragctl.core.runtime import Differences, ReleaseRuntime
     from lightragctl.ingest.client import ApiClient
 
 P = ParamSpec("P")
@@ -145,9 +145,10 @@ class Session:
     @functools.cached_property
     def runtime(self) -> "ReleaseRuntime":
         """Where the release runs."""
-        from lightragctl.cli.loading import open_runtime
+        from lightragctl.cli.loading import Place, open_runtime
 
-        return open_runtime(self.release, self.loaded, self.environ)
+        place = Place(self.environ, self.options.kubeconfig, self.options.context)
+        return open_runtime(self.release, self.loaded, place)
 
     @functools.cached_property
     def api(self) -> "ApiClient":
@@ -158,7 +159,19 @@ class Session:
         """
         from lightragctl.ingest.client import ApiClient
 
-        return ApiClient(self.runtime.endpoint("lightrag-api"), timeout_s=_API_SILENCE_S)
+        endpoint = self.runtime.endpoint("lightrag-api")
+        return ApiClient(endpoint, timeout_s=_API_SILENCE_S, api_key=self.runtime.api_key())
+
+    def approve(self, differences: "Differences") -> None:
+        """Show what is about to change; on a terminal ask, elsewhere `--yes` is needed only where something is deleted.
+
+        Raises:
+            UsageError: something would be deleted, and there is nobody to ask.
+            LightragctlError: the user said no.
+        """
+        self.out.differences(differences)
+        if self.out.interactive or differences.deletes:
+            self.confirm(f"Change {len(differences.differing)} objects of release '{differences.release}'?")
 
     def confirm(self, question: str) -> None:
         """Go on when the user agrees; without a terminal only `--yes` agrees.

@@ -2,18 +2,22 @@
 
 import json
 import sys
+import time
 import traceback
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus, LightragctlError, UsageError
-from lightragctl.core.result import ErrorInfo, Event, Result
+from lightragctl.core.result import ErrorInfo, Event, Notify, Result
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
+
+    from lightragctl.core.runtime import Differences
 
 
 class Format(StrEnum):
@@ -30,6 +34,7 @@ class Output:
     def __init__(self, format: Format, no_color: bool = False) -> None:
         self.format = format
         self._no_color = no_color
+        self._status: Status | None = None
 
     @property
     def interactive(self) -> bool:
@@ -70,8 +75,33 @@ class Output:
 
     def notify(self, event: Event) -> None:
         """One line of progress."""
-        text = f"{event.subject}: {event.message}" if event.subject else event.message
-        print(text, file=sys.stderr, flush=True)
+        print(words(event), file=sys.stderr, flush=True)
+
+    @contextmanager
+    def live(self) -> Iterator[Notify]:
+        """Progress of something long: a passing event stands in the last line of a terminal until the next comes.
+
+        Elsewhere a passing event is a line of its own, when it says something new and at most every few seconds.
+        """
+        if not sys.stderr.isatty():
+            yield _Lines(time.monotonic).show
+            return
+        console = self.console(to_stderr=True)
+        with console.status("reading the release") as status:
+            self._status = status
+            try:
+                yield lambda event: status.update(words(event)) if event.passing else console.print(words(event))
+            finally:
+                self._status = None
+
+    def differences(self, differences: "Differences") -> None:
+        """What is about to change, on standard error."""
+        from lightragctl.cli.results import planned
+        from lightragctl.cli.views import VIEWS
+
+        console = self.console(to_stderr=True)
+        for part in VIEWS["diff"](planned(differences).data):
+            console.print(part, soft_wrap=True)
 
     def lines(self, lines: Iterable[tuple[str, str]]) -> None:
         """Lines of components as they come: with the component's name before each, or one JSON document a line."""
@@ -85,18 +115,44 @@ class Output:
         """A text as it is."""
         sys.stdout.write(text)
 
-    def working(self, what: str) -> AbstractContextManager[Any]:
-        """A sign of life on a terminal while something takes long."""
-        return self.console(to_stderr=True).status(what) if sys.stderr.isatty() else nullcontext()
-
     def ask(self, question: str) -> bool:
         """Ask on the terminal; anything but yes is no."""
+        if self._status is not None:
+            self._status.stop()
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        answer = sys.stdin.readline().strip().lower()
+        if self._status is not None:
+            self._status.start()
+        return answer in ("y", "yes")
 
     def trace(self, error: LightragctlError) -> None:
         """Where an expected error came from, for `--verbose`."""
         traceback.print_exception(error, file=sys.stderr)
+
+
+_PASSING_S = 5.0
+
+
+class _Lines:
+    """Plain lines: a passing event when it says something new, at most every few seconds; everything else at once."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._next_s = clock() + _PASSING_S
+        self._last = ""
+
+    def show(self, event: Event) -> None:
+        text = words(event)
+        if event.passing:
+            if self._clock() < self._next_s or text == self._last:
+                return
+            self._next_s, self._last = self._clock() + _PASSING_S, text
+        print(text, file=sys.stderr, flush=True)
+
+
+def words(event: Event) -> str:
+    """The event as a person reads it."""
+    return f"{event.subject}: {event.message}" if event.subject else event.message
 
 
 def show_usage_error(error: Any, arguments: Sequence[str]) -> ExitStatus:

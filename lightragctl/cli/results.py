@@ -1,13 +1,13 @@
 """From what the packages return to the Result that is shown. Pure; the keys of each payload are stated here only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightragctl.core.errors import ExitStatus
+from lightragctl.core.errors import ExitStatus, LightragctlError
 from lightragctl.core.result import ErrorInfo, Result, Status
-from lightragctl.core.runtime import ComponentStatus, ReleaseStatus, State, UpOutcome
+from lightragctl.core.runtime import ComponentStatus, Differences, ReleaseStatus, State, UpOutcome
 
 if TYPE_CHECKING:
     from lightragctl.core.component import Plan
@@ -35,13 +35,26 @@ def _release(status: ReleaseStatus) -> dict[str, Any]:
     }
 
 
-def planned(plan: "Plan") -> Result:
-    """`up --dry-run`: what would run, and where."""
-    components = [
-        {"name": name, "summary": component.summary, "endpoint": plan.url(name)}
-        for name, component in sorted(plan.components.items())
-    ]
-    return Result("up", {"release": plan.release, "profile": plan.profile_name, "planned": components})
+def _differences(differences: Differences) -> dict[str, Any]:
+    changes = [asdict(one) | {"action": str(one.action)} for one in differences.changes]
+    return {"release": differences.release, "where": differences.where, "changes": changes}
+
+
+def planned(differences: Differences) -> Result:
+    """`up --dry-run`: what would change, and where."""
+    return Result("up", _differences(differences))
+
+
+def diff(differences: Differences) -> Result:
+    """`diff`: 1 when something differs."""
+    differs = bool(differences.differing)
+    return Result("diff", _differences(differences), exit_status=ExitStatus.FAILED if differs else ExitStatus.DONE)
+
+
+def diff_failed(error: LightragctlError) -> Result:
+    """`diff` that could not compare: never 1, which says that something differs."""
+    failure = Result.failure("diff", error)
+    return replace(failure, exit_status=max(error.exit_status, ExitStatus.USAGE))
 
 
 def up(outcome: UpOutcome) -> Result:

@@ -1,6 +1,7 @@
 """From a Result's payload to what a person reads, one function per command; rich renderables come out."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,20 +28,22 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[RenderableType]]) ->
 
 
 def _release(data: Data) -> Iterator[RenderableType]:
+    on_cluster = any(part["replicas"] is not None for part in data["components"])
     rows = [
         [
             part["name"],
             Text(part["state"], style=_STATE_STYLE.get(part["state"], "")),
             part["endpoint"],
-            "-" if part["pid"] is None else str(part["pid"]),
+            *([part["replicas"] or "-"] if on_cluster else ["-" if part["pid"] is None else str(part["pid"])]),
             str(part["restarts"]),
-            "-" if part["uptime_s"] is None else _duration(part["uptime_s"]),
+            *([] if on_cluster else ["-" if part["uptime_s"] is None else _duration(part["uptime_s"])]),
             part["message"],
         ]
         for part in data["components"]
     ]
+    headings = ["PODS", "RESTARTS"] if on_cluster else ["PID", "RESTARTS", "UP"]
     yield Text(f"release {data['release']} (profile {data['profile']}, {data['runtime']}), data in {data['data']}")
-    yield _table(["COMPONENT", "STATE", "ENDPOINT", "PID", "RESTARTS", "UP", ""], rows)
+    yield _table(["COMPONENT", "STATE", "ENDPOINT", *headings, ""], rows)
 
 
 def _duration(seconds: float) -> str:
@@ -51,14 +54,29 @@ def _duration(seconds: float) -> str:
 
 
 def _up(data: Data) -> Iterator[RenderableType]:
-    if "planned" in data:
-        yield Text(f"release {data['release']} (profile {data['profile']}) would run:")
-        yield _table(
-            ["COMPONENT", "ENDPOINT", ""], [[one["name"], one["endpoint"], one["summary"]] for one in data["planned"]]
-        )
+    if "changes" in data:
+        yield from _diff(data)
         return
     yield from _release(data)
     yield Text(f"changed: {', '.join(data['changed'])}" if data["changed"] else "unchanged")
+
+
+_ACTION_STYLE = {"created": "green", "configured": "yellow", "deleted": "red"}
+_LINE_STYLE = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def _diff(data: Data) -> Iterator[RenderableType]:
+    """Each change with its lines, then how many of each kind."""
+    differing = [one for one in data["changes"] if one["action"] != "unchanged"]
+    for one in differing:
+        head = Text(f"{one['action']} ", style=_ACTION_STYLE[one["action"]])
+        head.append(one["subject"], style="bold")
+        yield head.append(f"  ({one['note']})" if one["note"] else "", style="dim")
+        if one["action"] == "configured":
+            yield from (Text(line, style=_LINE_STYLE.get(line[:1], "")) for line in one["text"].splitlines()[2:])
+    counts = Counter(one["action"] for one in data["changes"])
+    words = ", ".join(f"{counts[action]} {action}" for action in ("created", "configured", "deleted", "unchanged"))
+    yield Text(f"release {data['release']}, {data['where']}: {words}")
 
 
 def _down(data: Data) -> Iterator[RenderableType]:
@@ -151,6 +169,7 @@ def _version(data: Data) -> Iterator[RenderableType]:
 
 VIEWS: dict[str, View] = {
     "up": _up,
+    "diff": _diff,
     "status": _release,
     "down": _down,
     "render": _render,

@@ -1,15 +1,58 @@
 """lightrag-api: the read path over LightRAG's collections, and `POST /documents`."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from lightragctl.core.component import Amounts, Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import ApiSettings, Batching, Deadlines, EmbeddingModel, RequestLimits
+from pydantic import Field, model_validator
+
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.profile import Runtime
+from lightragctl.core.settings import (
+    Amounts,
+    ApiSettings,
+    Batching,
+    Deadlines,
+    EmbeddingModel,
+    RequestLimits,
+    SecretKey,
+    Strict,
+)
+
+KEYS_FILE = "/etc/lightragctl-keys/api-keys"
+"""Where a pod finds its API keys."""
+
+
+class Expose(Strict):
+    """How clients outside the cluster reach the service. `host`, `class_name` and `tls_secret` are of an Ingress."""
+
+    type: Literal["ClusterIP", "NodePort", "Ingress"] = "ClusterIP"
+    node_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    host: str | None = None
+    class_name: str | None = None
+    tls_secret: str | None = None
+
+    @model_validator(mode="after")
+    def _host_for_ingress(self) -> "Expose":
+        if self.type == "Ingress" and not self.host:
+            raise ValueError("type Ingress needs host")
+        return self
+
+
+class KeySource(Strict):
+    """A Secret that somebody made: one API key on each line of the key's value."""
+
+    secret: SecretKey
 
 
 class ApiValues(WorkloadValues):
-    """Bounds on requests, batching and deadlines of the read path."""
+    """Bounds on requests, batching and deadlines of the read path, and on Kubernetes who reaches it.
+
+    `api_key: generated` makes a key once and keeps it; `none` answers everybody.
+    """
 
     port: int = 8080
+    expose: Expose = Expose()
+    api_key: Literal["none", "generated"] | KeySource = "none"
     limits: RequestLimits = RequestLimits()
     batching: Batching = Batching()
     deadlines: Deadlines = Deadlines()
@@ -25,6 +68,7 @@ def _settings(plan: Plan) -> ApiSettings:
     return ApiSettings(
         host=plan.listen_host(),
         port=plan.port("lightrag-api"),
+        api_keys_file=None if values.api_key == "none" else KEYS_FILE,
         workspace=profile.workspace,
         vector_engine_uri=plan.url("vector-engine"),
         gateway_url=plan.url("model-gateway"),
@@ -44,6 +88,14 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec("lightragctl", ("serve", "api"), _settings(plan), stop_grace_s=15.0)
 
 
+def _unfit(plan: Plan) -> tuple[str, str] | None:
+    values = plan.values("lightrag-api")
+    assert isinstance(values, ApiValues)
+    if plan.profile.runtime is Runtime.LOCAL and values.api_key != "none":
+        return "api_key is for Kubernetes: on this machine only loopback is served", "leave it out"
+    return None
+
+
 COMPONENT = Component(
     name="lightrag-api",
     summary="POST /retrieve, /query and /documents over LightRAG's collections",
@@ -52,4 +104,5 @@ COMPONENT = Component(
     probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=60),
     settings=_settings,
     process=_process,
+    unfit=_unfit,
 )

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lightragctl.core.component import Amounts, Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import EmbedderSettings, EmbeddingModel
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.settings import Amounts, EmbedderSettings, EmbeddingModel
 
 
 class EmbedderValues(WorkloadValues):

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lightragctl.core.component import Amounts, Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import GatewaySettings, SecretKey, Upstream
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.settings import Amounts, GatewaySettings, SecretKey, Upstream
 
 _EMBEDDING_KEY = "LIGHTRAGCTL_EMBEDDING_API_KEY"
 _CHAT_KEY = "LIGHTRAGCTL_CHAT_API_KEY"

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lightragctl.core.component import Amounts, Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import MockLlmSettings
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.settings import Amounts, MockLlmSettings
 
 
 class MockLlmValues(WorkloadValues):

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lightragctl.core.component import Amounts, Component, Plan, Probes, ProcessSpec, Quantity, Resources, Values
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, Values
 from lightragctl.core.profile import Runtime
-from lightragctl.core.settings import Strict
+from lightragctl.core.settings import Amounts, Quantity, Strict
 
 
 class MilvusImage(Strict):

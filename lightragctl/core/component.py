@@ -13,16 +13,7 @@ from pydantic import Field
 
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.profile import Profile, Runtime
-from lightragctl.core.settings import Port, SecretKey, SecretRef, ServiceSettings, Strict
-
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
-
-
-class Amounts(Strict):
-    """CPU and memory in Kubernetes quantities, `500m` and `1Gi`."""
-
-    cpu: Quantity
-    memory: Quantity
+from lightragctl.core.settings import Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
 
 
 class Resources(Strict):

@@ -17,6 +17,7 @@ _KIND_ORDER = (
     "Service",
     "StatefulSet",
     "Deployment",
+    "Ingress",
 )
 """What must be there first comes first: a quota before what it bounds, settings before the pods that mount them."""
 

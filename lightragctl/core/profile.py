@@ -10,7 +10,16 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin
-from lightragctl.core.settings import Chunking, EmbeddingModel, Index, SecretRef, Strict, Workspace
+from lightragctl.core.settings import (
+    Amounts,
+    Chunking,
+    EmbeddingModel,
+    Index,
+    Quantity,
+    SecretRef,
+    Strict,
+    Workspace,
+)
 
 Sections = Mapping[str, type[BaseModel]]
 """The model of each component's section, by component name."""
@@ -62,6 +71,38 @@ class LocalOptions(Strict):
     port_offset: Annotated[int, Field(ge=0, le=40000)] = 0
 
 
+class Quota(Strict):
+    """Most that the release's namespace may ask for, all pods together; what is left out is not bounded."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    limits_cpu: Quantity | None = None
+    limits_memory: Quantity | None = None
+    storage: Quantity | None = None
+    claims: Annotated[int, Field(ge=0)] | None = None
+    pods: Annotated[int, Field(ge=1)] | None = None
+
+    def hard(self) -> dict[str, str]:
+        """The bounds under the names that a ResourceQuota has for them."""
+        names = {
+            "requests.cpu": self.cpu,
+            "requests.memory": self.memory,
+            "limits.cpu": self.limits_cpu,
+            "limits.memory": self.limits_memory,
+            "requests.storage": self.storage,
+            "persistentvolumeclaims": self.claims,
+            "pods": self.pods,
+        }
+        return {name: str(value) for name, value in names.items() if value is not None}
+
+
+class LimitRange(Strict):
+    """What a container of the namespace gets that names no requests or limits of its own."""
+
+    default_request: Amounts
+    default: Amounts
+
+
 class Profile(Strict):
     """Everything that a profile may say."""
 
@@ -74,6 +115,8 @@ class Profile(Strict):
     index: Index = Index()
     image: Image = Image()
     local: LocalOptions = LocalOptions()
+    quota: Quota | None = None
+    limit_range: LimitRange | None = None
     components: dict[str, Any]
 
     @field_validator("components")

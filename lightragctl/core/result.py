@@ -44,7 +44,7 @@ class Result:
     data: Mapping[str, Any] = field(default_factory=dict)
     status: Status = Status.OK
     errors: Sequence[ErrorInfo] = ()
-    exit_status: ExitStatus = ExitStatus.DONE
+    exit_status: ExitStatus | int = ExitStatus.DONE
     shown: bool = False
 
     def document(self) -> dict[str, Any]:
@@ -58,6 +58,11 @@ class Result:
         return cls(command, shown=True)
 
     @classmethod
+    def ended(cls, command: str, exit_status: int) -> "Result":
+        """The result of a command that ran another one: its output has gone out, its exit status is ours."""
+        return cls(command, shown=True, exit_status=exit_status)
+
+    @classmethod
     def failure(cls, command: str, error: LightragctlError) -> "Result":
         """The document of a command that ended with `error`."""
         return cls(command, {}, Status.FAILED, (ErrorInfo.of(error),), error.exit_status)
@@ -65,10 +70,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Event:
-    """One line of progress: what is being done, and on what."""
+    """One line of progress: what is being done, and on what. A `passing` one is of interest until the next comes."""
 
     message: str
     subject: str = ""
+    passing: bool = False
 
 
 Notify = Callable[[Event], None]

@@ -1,6 +1,6 @@
 """What every runtime offers, so that commands need not know where a release runs. Pure types."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -21,7 +21,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """One line of `status`. `restarts` counts since the release came up; `message` says why when it is not ready."""
+    """One line of `status`. `restarts` counts since the release came up; `message` says why when it is not ready.
+
+    `pid` is of a local process; `replicas` of a component on Kubernetes, as `ready/wanted`.
+    """
 
     name: str
     state: State
@@ -30,6 +33,7 @@ class ComponentStatus:
     pid: int | None = None
     uptime_s: float | None = None
     message: str = ""
+    replicas: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,63 @@ class ReleaseStatus:
         return bool(self.components) and all(part.state is State.READY for part in self.components)
 
 
+class Action(StrEnum):
+    """What bringing a release up does to one object or process."""
+
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What would be done to one object or process; `text` shows it to a person, secrets masked, and may be empty."""
+
+    subject: str
+    action: Action
+    text: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What bringing the release up would do, and where."""
+
+    release: str
+    where: str
+    changes: tuple[Difference, ...]
+
+    @property
+    def differing(self) -> tuple[Difference, ...]:
+        """Those that would do something."""
+        return tuple(change for change in self.changes if change.action is not Action.UNCHANGED)
+
+    @property
+    def deletes(self) -> bool:
+        """Whether something would be deleted."""
+        return any(change.action is Action.DELETED for change in self.changes)
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """How to bring a release up. `force_conflicts` takes fields over from other managers of the same objects."""
+
+    timeout_s: float
+    wait: bool = True
+    force_conflicts: bool = False
+
+
 @dataclass(frozen=True)
 class UpOutcome:
-    """What `up` changed: the components that it started or restarted, and the release as it is now."""
+    """What `up` changed: the components or objects that it touched, and the release as it is now."""
 
     changed: tuple[str, ...]
     status: ReleaseStatus
+
+
+Approve = Callable[[Differences], None]
+"""Shows what is about to change and may ask; raises to stop."""
 
 
 class ReleaseRuntime(Protocol):
@@ -64,7 +119,10 @@ class ReleaseRuntime(Protocol):
     def data(self) -> str:
         """Where the release's data are, in words for a person."""
 
-    def up(self, plan: Plan, timeout_s: float, wait: bool, notify: Notify) -> UpOutcome:
+    def diff(self, plan: Plan) -> Differences:
+        """What `up` would do; changes nothing."""
+
+    def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """Make the release what the plan says; harmless when it is already."""
 
     def down(self, purge: bool, timeout_s: float, notify: Notify) -> bool:
@@ -78,11 +136,20 @@ class ReleaseRuntime(Protocol):
         """
 
     def endpoint(self, component: str) -> str:
-        """An address at which this process reaches the component.
+        """An address at which this process reaches the component, for as long as it lives.
 
         Raises:
             NotRunningError: the release is not up.
         """
 
+    def api_key(self) -> str | None:
+        """A key that lightrag-api takes; None when it asks for none."""
+
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
         """Lines of the components' logs as (component, line)."""
+
+    def exec(self, component: str, command: Sequence[str]) -> int:
+        """Run a command where the component runs, joined to this process's streams; its exit status."""
+
+    def forward(self, component: str, port: int, notify: Notify) -> None:
+        """Lead a port of this machine (0: any) to the component until interrupted."""

@@ -20,6 +20,16 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+
+
+class Amounts(Strict):
+    """CPU and memory in Kubernetes quantities, `500m` and `1Gi`."""
+
+    cpu: Quantity
+    memory: Quantity
+
+
 class SecretKey(Strict):
     """A key of a Kubernetes Secret."""
 
@@ -122,8 +132,9 @@ class ServiceSettings(Strict):
 
 
 class ApiSettings(ServiceSettings):
-    """What `serve api` is told."""
+    """What `serve api` is told. `api_keys_file` holds one key a line; without it everybody is answered."""
 
+    api_keys_file: str | None = None
     workspace: Workspace = "default"
     vector_engine_uri: str
     gateway_url: str

@@ -1,9 +1,10 @@
 """From a plan to Kubernetes objects: Jinja templates in, checked and sorted plain maps out. Reads the templates only.
 
-Each component's folder in `templates/` holds one file per object; `_macros.j2` beside the folders holds what they
-share. A template sees `release`, `namespace`, `component`, `values`, `profile`, `port`, `probes`, `settings` (the
-JSON that a process of ours is started with), `secrets` (environment variables that come from Secrets), and all of
-these together as `context`, for macros.
+Each component's folder in `templates/` holds one file per object, `templates/release/` those of the release as a whole;
+`_macros.j2` beside the folders holds what they share. A template of the release sees `release`, `namespace` and
+`profile`; one of a component `component`, `values`, `port`, `probes`, `settings` (the JSON that a process of ours is
+started with) and `secrets` (environment variables that come from Secrets) too, and all of these together as
+`context`, for macros.
 """
 
 import hashlib
@@ -42,6 +43,9 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
         keep_trailing_newline=True,
     )
     objects: list[KubernetesObject] = []
+    whole = {"release": plan.release, "namespace": plan.profile.namespace, "profile": plan.profile}
+    for template in sorted((templates / "release").glob("*.yaml.j2")):
+        objects += _render(environment, f"release/{template.name}", whole)
     for name in start_order(plan.components):
         component = plan.components[name]
         for template in sorted((templates / name).glob("*.yaml.j2")):

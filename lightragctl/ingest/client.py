@@ -153,16 +153,26 @@ class ApiClient:
         base_url: `http://127.0.0.1:8080`.
         timeout_s: the longest silence of the service that is waited out, per request.
         transport: another way to send requests, for tests.
+        api_key: sent with every request; None where the service asks for none.
 
     Every method raises `UnavailableError` when nothing answers and `ApiError` when the service says no.
     Proxies of the environment are not used: the service is on this machine or behind a forwarded port.
     """
 
-    def __init__(self, base_url: str, timeout_s: float, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        timeout_s: float,
+        transport: httpx.BaseTransport | None = None,
+        api_key: str | None = None,
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
-        self._http = httpx.Client(base_url=self.base_url, timeout=timeout, transport=transport, trust_env=False)
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(
+            base_url=self.base_url, timeout=timeout, transport=transport, trust_env=False, headers=headers
+        )
 
     def __enter__(self) -> Self:
         return self

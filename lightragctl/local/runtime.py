@@ -5,13 +5,23 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lightragctl.core.component import Plan, ProcessSpec, start_order
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError, WaitExpired
 from lightragctl.core.result import Event, Notify
-from lightragctl.core.runtime import ComponentStatus, ReleaseStatus, State, UpOutcome
+from lightragctl.core.runtime import (
+    Action,
+    Approve,
+    ComponentStatus,
+    Difference,
+    Differences,
+    ReleaseStatus,
+    State,
+    UpOptions,
+    UpOutcome,
+)
 from lightragctl.local.files import Record, ReleaseFiles, Running, Wanted, WantedProcess, write_whole
 from lightragctl.local.logs import read_logs
 from lightragctl.local.processes import alive, boot_id, port_holder, stop, wait_gone
@@ -35,8 +45,17 @@ class LocalRuntime:
         """The release's folder."""
         return str(self.files.folder)
 
-    def up(self, plan: Plan, timeout_s: float, wait: bool, notify: Notify) -> UpOutcome:
-        """Make the release what the plan says.
+    def diff(self, plan: Plan) -> Differences:
+        """What `up` would do to each process; changes nothing."""
+        wanted, running = self._plan_processes(plan), self._running()
+        there = running.records if running else {}
+        changes = [Difference(one.name, _action(one, running)) for one in wanted.processes]
+        names = {one.name for one in wanted.processes}
+        changes += [Difference(name, Action.DELETED) for name in there if name not in names]
+        return Differences(self.release, "this machine", tuple(changes))
+
+    def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
+        """Make the release what the plan says. Nothing is asked: a process that is restarted loses no data.
 
         Raises:
             LockedError: another command is changing the release.
@@ -53,8 +72,8 @@ class LocalRuntime:
             self._write_settings(plan, wanted)
             self.files.write_wanted(wanted)
             self._ensure_supervisor(running, notify)
-            if wait:
-                self._wait_ready(wanted, timeout_s, notify)
+            if options.wait:
+                self._wait_ready(wanted, options.timeout_s, notify)
             return UpOutcome(changed, self.status())
 
     def down(self, purge: bool, timeout_s: float, notify: Notify) -> bool:
@@ -98,13 +117,10 @@ class LocalRuntime:
         Raises:
             NotRunningError: the release is not up, or has no such component.
         """
-        wanted, running = self._wanted(), self._running()
-        for process in wanted.processes:
-            if process.name == component:
-                if running is None:
-                    raise NotRunningError(f"release '{self.release}' is stopped", f"start it: {self._command('up')}")
-                return f"http://127.0.0.1:{process.port}"
-        raise NotRunningError(f"release '{self.release}' has no {component}", f"see: {self._command('status')}")
+        process = self._process(component)
+        if self._running() is None:
+            raise NotRunningError(f"release '{self.release}' is stopped", f"start it: {self._command('up')}")
+        return f"http://127.0.0.1:{process.port}"
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
         """Lines of the logs as (component, line), the last `tail_lines` of each first.
@@ -112,11 +128,40 @@ class LocalRuntime:
         Raises:
             NotRunningError: there is no such release or component.
         """
-        names = [process.name for process in self._wanted().processes]
-        if component is not None and component not in names:
-            raise NotRunningError(f"release '{self.release}' has no {component}", f"it has: {', '.join(names)}")
-        chosen = names if component is None else [component]
+        processes = self._wanted().processes if component is None else (self._process(component),)
+        chosen = [process.name for process in processes]
         return read_logs({name: self.files.log(name) for name in chosen}, follow, tail_lines)
+
+    def api_key(self) -> str | None:
+        """None: on loopback lightrag-api asks for no key."""
+        return None
+
+    def exec(self, component: str, command: Sequence[str]) -> int:
+        """Run a command as a component's processes run: same machine, same user, in the release's folder.
+
+        Raises:
+            NotRunningError: there is no such release or component.
+            LightragctlError: the command cannot be started.
+        """
+        self._process(component)
+        try:
+            return subprocess.run(command, cwd=self.files.folder, check=False).returncode
+        except OSError as error:
+            raise LightragctlError(f"cannot run {command[0]}: {error.strerror}", "check the command") from error
+
+    def forward(self, component: str, port: int, notify: Notify) -> None:
+        """Say where the component listens already.
+
+        Raises:
+            NotRunningError: there is no such release or component, or it is stopped.
+        """
+        notify(Event(f"listens on this machine already: {self.endpoint(component)}", component))
+
+    def _process(self, component: str) -> WantedProcess:
+        processes = {process.name: process for process in self._wanted().processes}
+        if component not in processes:
+            raise NotRunningError(f"release '{self.release}' has no {component}", f"it has: {', '.join(processes)}")
+        return processes[component]
 
     def _wanted(self) -> Wanted:
         wanted = self.files.read_wanted()
@@ -247,6 +292,13 @@ class LocalRuntime:
         """Processes that outlived their supervisor."""
         running = self._running()
         return dict(running.records) if running else {}
+
+
+def _action(process: WantedProcess, running: Running | None) -> Action:
+    if _runs(process, running):
+        return Action.UNCHANGED
+    there = running is not None and process.name in running.records
+    return Action.CONFIGURED if there else Action.CREATED
 
 
 def _runs(process: WantedProcess, running: Running | None) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from lightragctl.service import http
 from lightragctl.service.answers import problem_body, problem_of
 from lightragctl.service.batch import Batcher
 from lightragctl.service.documents import Documents, Record, Written, document_id
+from lightragctl.service.keys import ApiKeys
 from lightragctl.service.metrics import BatchSeries, Metrics
 from lightragctl.service.models import ChatAnswer, ChatClient, EmbeddingClient, ModelInputError, open_session
 from lightragctl.service.shapes import (
@@ -383,7 +385,9 @@ def create_app(settings: ApiSettings, open_doors: OpenDoors) -> http.App:
         http.Route("DELETE", "/documents", api.delete, "Delete a document", DeleteQuery, None, DeleteAnswer),
         http.Route("POST", "/documents/flush", api.flush, "Flush and index", None, FlushRequest, FlushAnswer),
     )
-    options = http.AppOptions("lightrag-api", settings.limits.body_bytes, ready=api.ready, lifespan=api.lifespan)
+    admit = ApiKeys(Path(settings.api_keys_file)).admit if settings.api_keys_file else None
+    limit = settings.limits.body_bytes
+    options = http.AppOptions("lightrag-api", limit, ready=api.ready, lifespan=api.lifespan, admit=admit)
     return http.App(routes, options, metrics)
 
 

@@ -75,6 +75,9 @@ KEEP_ALIVE_S = 75
 GRACE_S = 25
 """How long open requests may take after SIGTERM; below Kubernetes' default grace period of 30 s."""
 
+STANDARD_PATHS = ("/healthz", "/readyz", "/metrics", "/openapi.json")
+"""What every app answers, to everybody."""
+
 CLIENT_GONE = 499
 """Code in the metrics of a request whose client went away; nobody sees it as an answer."""
 
@@ -203,6 +206,7 @@ class AppOptions:
         error_style: problem+json, or OpenAI's `{"error": {...}}`.
         ready: why the app is not ready; empty when it is.
         lifespan: entered before the first request, left after the last.
+        admit: raises when a request may not be answered; not asked on the paths that every app has.
     """
 
     title: str
@@ -210,6 +214,7 @@ class AppOptions:
     error_style: ErrorStyle = "problem"
     ready: Callable[[], str] = str
     lifespan: Callable[[], AbstractAsyncContextManager[None]] = _nothing
+    admit: "Callable[[Request], None] | None" = None
 
 
 class App:
@@ -255,6 +260,7 @@ class App:
         try:
             if route is None:
                 raise self._no_route(request)
+            self._admit(request)
             if route.abandon:
                 return await _run_while_wanted(route.handler, request)
             return await route.handler(request)
@@ -270,6 +276,10 @@ class App:
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.warning("%s %s: %s", request.method, request.path, problem)
         return problem_response(problem, self.options.error_style)
+
+    def _admit(self, request: Request) -> None:
+        if self.options.admit is not None and request.path not in STANDARD_PATHS:
+            self.options.admit(request)
 
     def _no_route(self, request: Request) -> Problem:
         methods = self._routes.get(request.path)
@@ -296,8 +306,8 @@ class App:
         async def openapi(_: Request) -> Response:
             return Response(self._openapi)
 
-        named = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics, "/openapi.json": openapi}
-        return tuple(Route("GET", path, handler) for path, handler in named.items())
+        handlers = (healthz, readyz, metrics, openapi)
+        return tuple(Route("GET", path, handler) for path, handler in zip(STANDARD_PATHS, handlers, strict=True))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """The lifespan protocol. What fails before the start is complete is kept for `run` to raise."""

@@ -1,4 +1,4 @@
-"""up, status, logs, down, render."""
+"""up, diff, status, logs, exec, port-forward, down, render."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,28 +9,56 @@ from lightragctl.cli.options import Session
 from lightragctl.core.result import Result
 
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.", min=1)]
+ComponentName = Annotated[str, typer.Argument(metavar="COMPONENT", help="The component.", show_default=False)]
+ForceConflicts = Annotated[
+    bool, typer.Option("--force-conflicts", help="Take fields over that another manager of the objects owns.")
+]
 
 
 def up(
     session: Session,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every component is ready.")] = True,
-    timeout: Timeout = 180.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; change nothing.")] = False,
+    timeout: Timeout = 300.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False,
+    force_conflicts: ForceConflicts = False,
 ) -> Result:
     """Bring a release up; running it again changes nothing.
+
+    On a cluster it shows what will change and, on a terminal, asks first. Killed in the middle, the next run goes on.
 
     \b
     Examples:
       lightragctl up
-      lightragctl up --set components.lightrag-api.port=9080
+      lightragctl up --profile dev
+      lightragctl up --profile dev --dry-run
       lightragctl up --name two --set local.port_offset=100
     """
     from lightragctl.cli import results
+    from lightragctl.core.runtime import UpOptions
 
     if dry_run:
-        return results.planned(session.plan)
-    outcome = session.runtime.up(session.plan, timeout, wait, session.out.notify)
+        return results.planned(session.runtime.diff(session.plan))
+    with session.out.live() as notify:
+        options = UpOptions(timeout, wait, force_conflicts)
+        outcome = session.runtime.up(session.plan, options, session.approve, notify)
     return results.up(outcome)
+
+
+def diff(session: Session) -> Result:
+    """Show what `up` would change; exit status 0: nothing, 1: something, 2 or more: an error.
+
+    \b
+    Examples:
+      lightragctl diff --profile dev
+      lightragctl diff --profile dev --set components.lightrag-api.replicas=2
+    """
+    from lightragctl.cli import results
+    from lightragctl.core.errors import LightragctlError
+
+    try:
+        return results.diff(session.runtime.diff(session.plan))
+    except LightragctlError as error:
+        return results.diff_failed(error)
 
 
 def status(session: Session) -> Result:
@@ -63,12 +91,45 @@ def logs(
     return Result.quiet(session.command)
 
 
+def exec_(
+    session: Session,
+    component: ComponentName,
+    command: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND...", help="The command and its words.", show_default=False)
+    ],
+) -> Result:
+    """Run a command where a component runs; ends with the command's exit status.
+
+    \b
+    Examples:
+      lightragctl exec vector-engine --profile dev -- ls /var/lib/milvus
+      lightragctl exec lightrag-api --profile dev -- bash
+    """
+    return Result.ended(session.command, session.runtime.exec(component, command))
+
+
+def port_forward(
+    session: Session,
+    component: ComponentName,
+    port: Annotated[int, typer.Argument(metavar="[PORT]", help="Port of this machine. (default: a free one)")] = 0,
+) -> Result:
+    """Lead a port of this machine to a component until interrupted.
+
+    \b
+    Examples:
+      lightragctl port-forward lightrag-api 8080 --profile dev
+      lightragctl port-forward vector-engine --profile dev
+    """
+    session.runtime.forward(component, port, session.out.notify)
+    return Result.quiet(session.command)
+
+
 def down(
     session: Session,
     purge: Annotated[bool, typer.Option("--purge", help="Delete the release's data too.")] = False,
-    timeout: Timeout = 60.0,
+    timeout: Timeout = 180.0,
 ) -> Result:
-    """Stop a release; its data stay unless --purge is given.
+    """Stop a release; its data stay unless --purge is given, and it says what it kept.
 
     \b
     Examples:
@@ -79,8 +140,9 @@ def down(
 
     if purge:
         session.confirm(f"Delete release '{session.release}' and all its data?")
-    stopped = session.runtime.down(purge, timeout, session.out.notify)
-    return results.down(session.release, stopped, purge, session.runtime.data)
+    with session.out.live() as notify:
+        stopped = session.runtime.down(purge, timeout, notify)
+    return results.down(session.release, stopped, purge, "" if purge else session.runtime.data)
 
 
 def render(

@@ -11,6 +11,8 @@ from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
 from lightragctl.core.objects import KubernetesObject, order, ref
+from lightragctl.core.units import quantity
+from lightragctl.deploy.quota import demand
 from lightragctl.deploy.render import render_plan, write_objects
 
 TEMPLATES = assets.root() / "templates"
@@ -45,7 +47,8 @@ def test_objects_are_sorted_and_what_is_needed_first_comes_first() -> None:
     objects = render()
     assert objects == sorted(objects, key=order)
     kinds = list(dict.fromkeys(thing["kind"] for thing in objects))
-    assert kinds == ["ConfigMap", "Service", "StatefulSet", "Deployment"]
+    first = ["Namespace", "ResourceQuota", "LimitRange", "Secret", "ConfigMap"]
+    assert kinds == [*first, "Service", "StatefulSet", "Deployment"]
 
 
 def test_every_component_has_a_service_and_a_workload() -> None:
@@ -55,7 +58,9 @@ def test_every_component_has_a_service_and_a_workload() -> None:
 
 
 def test_every_object_lies_in_the_profiles_namespace() -> None:
-    assert {ref(thing).namespace for thing in render("namespace=elsewhere")} == {"elsewhere"}
+    objects = render("namespace=elsewhere")
+    assert {ref(thing).namespace for thing in objects if thing["kind"] != "Namespace"} == {"elsewhere"}
+    assert [ref(thing).name for thing in objects if thing["kind"] == "Namespace"] == ["elsewhere"]
 
 
 def test_a_selector_and_a_volume_claim_hold_no_version() -> None:
@@ -181,7 +186,7 @@ def test_a_key_in_a_secret_is_rendered_as_a_reference_alone() -> None:
     ]
     references = [value for value in walk(objects) if isinstance(value, dict) and "secretKeyRef" in value]
     assert len(references) == 1
-    assert not [thing for thing in objects if thing["kind"] == "Secret"]
+    assert not [thing for thing in objects if thing["kind"] == "Secret" and "data" in thing]
     settings = next(thing for thing in objects if ref(thing).name == "rel-model-gateway-settings")["data"]
     assert '"env": "LIGHTRAGCTL_CHAT_API_KEY"' in settings["settings.json"]
 
@@ -227,3 +232,39 @@ def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None
     with pytest.raises(RefusedError, match="is not empty"):
         write_objects(render(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["old.yaml"]
+
+
+def test_a_generated_key_is_asked_for_and_never_rendered() -> None:
+    (secret,) = of_kind("Secret")
+    assert secret["metadata"]["annotations"] == {"lightragctl/generate": "api-keys"}
+    assert not {"data", "stringData"} & set(secret)
+    assert of_kind("Secret", sets=("components.lightrag-api.api_key=none",)) == []
+
+
+def test_a_key_of_somebody_elses_secret_is_mounted() -> None:
+    own = "components.lightrag-api.api_key={secret: {name: ours, key: k}}"
+    assert of_kind("Secret", sets=(own,)) == []
+    (api,) = [one for one in of_kind("Deployment", sets=(own,)) if one["metadata"]["name"] == "rel-lightrag-api"]
+    volumes = {one["name"]: one for one in api["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["keys"]["secret"] == {"secretName": "ours", "items": [{"key": "k", "path": "api-keys"}]}
+
+
+def test_the_service_is_exposed_as_the_profile_says() -> None:
+    (service,) = [one for one in of_kind("Service") if one["metadata"]["name"] == "rel-lightrag-api"]
+    assert service["spec"]["type"] == "NodePort"
+    assert "nodePort" not in service["spec"]["ports"][0]
+    assert of_kind("Ingress") == []
+    (ingress,) = of_kind("Ingress", sets=("components.lightrag-api.expose={type: Ingress, host: rag.example}",))
+    assert ingress["spec"]["rules"][0]["host"] == "rag.example"
+    with pytest.raises(ProfileError, match="needs host"):
+        of_kind("Ingress", sets=("components.lightrag-api.expose={type: Ingress}",))
+
+
+def test_the_quota_of_dev_has_room_to_roll_every_component() -> None:
+    (quota,) = of_kind("ResourceQuota")
+    asked = demand([*of_kind("Deployment"), *of_kind("StatefulSet")])
+    rolling = demand(of_kind("Deployment"))
+    for name, bound in quota["spec"]["hard"].items():
+        assert asked[name] + rolling[name] <= quantity(bound), name
+    assert of_kind("ResourceQuota", sets=("quota=null",)) == []
+    assert of_kind("LimitRange", sets=("limit_range=null",)) == []

@@ -1,0 +1,123 @@
+"""Writes a release's objects: dry run, apply by stages, generated secrets, prune. All I/O goes through the cluster."""
+
+import base64
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.deploy.changeset import Change, change, deletion
+from lightragctl.deploy.preflight import WORKERS
+from lightragctl.deploy.stages import INSTANCE_LABEL
+from lightragctl.kube.model import Cluster
+
+GENERATE = "lightragctl/generate"
+"""Annotation of a Secret: the keys, separated by commas, that get a random value once and keep it."""
+GENERATED_MANAGER = "lightragctl-generated"
+"""Owner of generated values: the templates' manager never holds them, so applying a template never takes them away."""
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which release, and where."""
+
+    cluster: Cluster
+    namespace: str
+    release: str
+
+    @property
+    def selector(self) -> str:
+        """The labels of the release's objects."""
+        return f"{INSTANCE_LABEL}={self.release},app.kubernetes.io/managed-by=lightragctl"
+
+    @property
+    def pods(self) -> str:
+        """The labels of the release's pods."""
+        return f"{INSTANCE_LABEL}={self.release}"
+
+    def select(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+        """The release's objects of a kind."""
+        return self.cluster.select(api_version, kind, self.namespace, self.selector)
+
+
+def read_live(scope: Scope, objects: Iterable[KubernetesObject]) -> dict[ObjectRef, dict[str, Any]]:
+    """The live objects of the release, of the kinds that `objects` has: one call for each kind in the namespace."""
+    kinds = sorted({(str(thing["apiVersion"]), str(thing["kind"])) for thing in objects})
+    inside = [kind for kind in kinds if (found := scope.cluster.resource(*kind)) and found.namespaced]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        lists = pool.map(lambda kind: scope.select(*kind), inside)
+        return {ref(thing): thing for listed in lists for thing in listed}
+
+
+def plan_changes(
+    scope: Scope,
+    objects: Sequence[KubernetesObject],
+    live: Mapping[ObjectRef, dict[str, Any]],
+    *,
+    namespace_is_new: bool,
+    force: bool,
+) -> list[Change]:
+    """What applying the objects would do, by the server's own dry run of each.
+
+    Raises:
+        FieldConflictError: another manager owns a field, and `force` is not set.
+        InvalidObjectError: the server refuses an object.
+    """
+
+    def predict(thing: KubernetesObject) -> Change:
+        identity = ref(thing)
+        if namespace_is_new and identity.namespace == scope.namespace:
+            return change(None, thing, "its namespace is new, so the server could not check it")
+        predicted = scope.cluster.apply(thing, dry_run=True, force=force)
+        there = live.get(identity)
+        if there is None and predicted["metadata"].get("resourceVersion"):  # it exists without our labels
+            there = scope.cluster.get(identity)
+        return change(there, predicted)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(predict, objects))
+
+
+def plan_deletions(scope: Scope, pruned: Iterable[ObjectRef]) -> list[Change]:
+    """What deleting the objects would do; those that are gone already are left out."""
+    return [deletion(there) for there in map(scope.cluster.get, pruned) if there]
+
+
+def apply_objects(scope: Scope, objects: Sequence[KubernetesObject], force: bool) -> list[dict[str, Any]]:
+    """Apply the objects at once, and give generated secrets their values; the objects as they are now."""
+
+    def write(thing: KubernetesObject) -> dict[str, Any]:
+        applied = scope.cluster.apply(thing, force=force)
+        fill_generated(scope.cluster, applied)
+        return applied
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(write, objects))
+
+
+def fill_generated(cluster: Cluster, secret: KubernetesObject, make: Callable[[], str] | None = None) -> None:
+    """Give a Secret that asks for it a random value for each key that has none; values that are there stay."""
+    wanted = secret["metadata"].get("annotations", {}).get(GENERATE, "") if secret["kind"] == "Secret" else ""
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    missing = [name for name in names if not (secret.get("data") or {}).get(name)]
+    if not missing:
+        return
+    make = make or (lambda: secrets.token_urlsafe(_KEY_BYTES))
+    present = {name: value for name, value in (secret.get("data") or {}).items() if name in names}
+    made = {name: base64.b64encode(make().encode()).decode() for name in missing}
+    metadata = {key: secret["metadata"][key] for key in ("name", "namespace")}
+    filled = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {**present, **made}}
+    cluster.apply(filled, manager=GENERATED_MANAGER)
+
+
+def delete_objects(scope: Scope, identities: Iterable[ObjectRef]) -> list[ObjectRef]:
+    """Delete the objects one after the other; those that were there."""
+    deleted = []
+    for identity in identities:
+        there = scope.cluster.get(identity)
+        if there is not None and scope.cluster.delete(identity, there["metadata"]["uid"]):
+            deleted.append(identity)
+    return deleted

@@ -1,0 +1,116 @@
+"""The record of a release: what it owns and in which phase it is, kept as a ConfigMap beside its objects. Pure.
+
+The record is written before the first object is, holding everything that was and everything that will be, so that
+whatever is made by a run that dies is known to the next one.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.core.objects import KubernetesObject, ObjectRef
+
+SCHEMA = 1
+_KEY = "record.json"
+
+
+class Phase(StrEnum):
+    """How far the last run came."""
+
+    APPLYING = "applying"
+    APPLIED = "applied"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a release in the cluster.
+
+    Attributes:
+        release: its name.
+        profile_name: the profile it was last brought up with.
+        profile: that profile's values; never a secret, as profiles hold only references.
+        version: of lightragctl.
+        phase: how far the last run came.
+        objects: what the release owns.
+        components: names in the order of start.
+        resource_version: of the ConfigMap that it was read from; empty when there is none yet.
+    """
+
+    release: str
+    profile_name: str
+    profile: Mapping[str, Any]
+    version: str
+    phase: Phase
+    objects: tuple[ObjectRef, ...]
+    components: tuple[str, ...] = ()
+    resource_version: str = field(default="", compare=False)
+
+
+def record_ref(release: str, namespace: str) -> ObjectRef:
+    """Where the record of a release is kept."""
+    return ObjectRef("v1", "ConfigMap", namespace, f"{release}-lightragctl")
+
+
+def to_object(record: Record, namespace: str) -> dict[str, Any]:
+    """The record as a ConfigMap."""
+    identity = record_ref(record.release, namespace)
+    labels = {"app.kubernetes.io/instance": record.release, "app.kubernetes.io/managed-by": "lightragctl"}
+    metadata: dict[str, Any] = {"name": identity.name, "namespace": namespace, "labels": labels}
+    if record.resource_version:
+        metadata["resourceVersion"] = record.resource_version
+    document = {
+        "schema": SCHEMA,
+        "release": record.release,
+        "profile_name": record.profile_name,
+        "profile": dict(record.profile),
+        "version": record.version,
+        "phase": str(record.phase),
+        "components": list(record.components),
+        "objects": [[one.api_version, one.kind, one.namespace, one.name] for one in record.objects],
+    }
+    data = {_KEY: json.dumps(document, ensure_ascii=False, sort_keys=True)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def from_object(thing: KubernetesObject) -> Record:
+    """The record in a ConfigMap.
+
+    Raises:
+        LightragctlError: a newer lightragctl wrote it, or it is damaged.
+    """
+    metadata = thing["metadata"]
+    try:
+        document = json.loads(thing["data"][_KEY])
+        if document["schema"] > SCHEMA:
+            message = f"ConfigMap/{metadata['name']} was written by lightragctl {document['version']}, which is newer"
+            raise LightragctlError(message, "install that version or a later one")
+        return Record(
+            release=document["release"],
+            profile_name=document["profile_name"],
+            profile=document["profile"],
+            version=document["version"],
+            phase=Phase(document["phase"]),
+            objects=tuple(ObjectRef(*parts) for parts in document["objects"]),
+            components=tuple(document["components"]),
+            resource_version=metadata.get("resourceVersion", ""),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"ConfigMap/{metadata['name']} in {metadata.get('namespace')} is no record of a release: {error}"
+        raise LightragctlError(
+            message, "restore it, or delete it and run up again: objects are then adopted"
+        ) from error
+
+
+def to_prune(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef]) -> list[ObjectRef]:
+    """What the release owned and no longer wants, last made first; never data, never a namespace."""
+    kept = {"PersistentVolumeClaim", "Namespace", "Secret", "CustomResourceDefinition"}
+    wanted_names = {(one.kind, one.namespace, one.name) for one in wanted}  # the same object may move to a newer group
+    return [
+        one
+        for one in reversed(list(recorded))
+        if (one.kind, one.namespace, one.name) not in wanted_names and one.kind not in kept
+    ]

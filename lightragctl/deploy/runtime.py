@@ -1,0 +1,211 @@
+"""The Kubernetes runtime: a release in a namespace of a cluster."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lightragctl.core.component import Plan
+from lightragctl.core.errors import LightragctlError, NotRunningError
+from lightragctl.core.objects import KubernetesObject, ObjectRef
+from lightragctl.core.result import Event, Notify
+from lightragctl.core.runtime import (
+    Approve,
+    Differences,
+    ReleaseStatus,
+    UpOptions,
+    UpOutcome,
+)
+from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.down import kept_words, take_down
+from lightragctl.deploy.logs import read_logs
+from lightragctl.deploy.record import Phase, Record
+from lightragctl.deploy.stages import component_of
+from lightragctl.deploy.status import Progress
+from lightragctl.deploy.up import bring_up, differences, prepare, read_record
+from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view
+from lightragctl.kube.client import ClusterClient
+from lightragctl.kube.streams import Tunnel, run_in_pod
+
+
+@dataclass(frozen=True)
+class KubernetesRuntime:
+    """A release on a cluster; implements `core.runtime.ReleaseRuntime`."""
+
+    client: ClusterClient
+    namespace: str
+    release: str
+    _tunnels: dict[str, Tunnel] = field(default_factory=dict, compare=False)
+
+    @property
+    def scope(self) -> Scope:
+        """Which release, and where."""
+        return Scope(self.client, self.namespace, self.release)
+
+    @property
+    def data(self) -> str:
+        """The release's volumes and keys."""
+        return kept_words(self.scope)
+
+    def diff(self, plan: Plan) -> Differences:
+        """What `up` would do, by the server's own dry run."""
+        return differences(self.scope, prepare(self.scope, plan, force=False))
+
+    def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
+        """See `bring_up`."""
+        changed = bring_up(self.scope, plan, options, approve, notify)
+        return UpOutcome(changed, self.status())
+
+    def down(self, purge: bool, timeout_s: float, notify: Notify) -> bool:
+        """See `take_down`."""
+        return take_down(self.scope, purge, timeout_s, notify)
+
+    def status(self) -> ReleaseStatus:
+        """The release as the cluster shows it.
+
+        Raises:
+            NotRunningError: the namespace has no such release.
+        """
+        record = self._record()
+        view = read_view(self.scope)
+        services = self.client.select("v1", "Service", self.namespace, self.scope.selector)
+        ingresses = self.client.select("networking.k8s.io/v1", "Ingress", self.namespace, self.scope.selector)
+        endpoints = {component_of(one): _address(one, view) for one in services}
+        endpoints |= {component_of(one): _ingress_address(one) for one in ingresses}
+        parts = []
+        for name in record.components:
+            current = progress(view, name).progress is Progress.CURRENT
+            causes = [] if current or record.phase is Phase.STOPPED else read_causes(self.scope, view, name)
+            parts.append(component_status(view, name, endpoints.get(name, ""), causes[0] if causes else None))
+        where = f"kubernetes, namespace {self.namespace} of {self.client.name}"
+        return ReleaseStatus(self.release, record.profile_name, where, tuple(parts), self.data, self._message(record))
+
+    def endpoint(self, component: str) -> str:
+        """A port of loopback that leads to a ready pod of the component, as long as this process lives.
+
+        Raises:
+            NotRunningError: there is no such release, or no ready pod of the component.
+        """
+        if component not in self._tunnels:
+            self._ready_pod(component)
+            self._tunnels[component] = Tunnel(self.client, lambda: self._pick(component), 0, lambda reason: None)
+        return f"http://127.0.0.1:{self._tunnels[component].port}"
+
+    def api_key(self) -> str | None:
+        """The first key of the Secret that lightrag-api reads its keys from.
+
+        Raises:
+            LightragctlError: the Secret has no key, or we may not read it.
+        """
+        values = self._record().profile["components"].get("lightrag-api", {})
+        found = _key_source(self.release, values.get("api_key"))
+        if found is None:
+            return None
+        secret = self.client.get(ObjectRef("v1", "Secret", self.namespace, found[0]))
+        encoded = ((secret or {}).get("data") or {}).get(found[1], "")
+        keys = base64.b64decode(encoded).decode().split()
+        if not keys:
+            raise LightragctlError(
+                f"Secret/{found[0]} holds no {found[1]}", "bring the release up again: lightragctl up"
+            )
+        return keys[0]
+
+    def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
+        """Lines of the pods' logs as (component, line); those of one pod stay in order.
+
+        Raises:
+            NotRunningError: there is no such release or component.
+        """
+        names = self._component_names(component)
+        pods = [(name, pod["metadata"]["name"]) for name in names for pod in read_view(self.scope).pods_of(name)]
+        if not pods:
+            raise NotRunningError(f"release '{self.release}' has no pods", "start it: lightragctl up")
+        return read_logs(self.scope, pods, follow, tail_lines)
+
+    def exec(self, component: str, command: Sequence[str]) -> int:
+        """Run a command in a pod of the component, a ready one if there is one.
+
+        Raises:
+            NotRunningError: there is no pod of it.
+        """
+        self._component_names(component)
+        pods = read_view(self.scope).pods_of(component)
+        running = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
+        chosen = next(iter([pod for pod in running if _is_ready(pod)] or running), None)
+        if chosen is None:
+            raise NotRunningError(f"{component} has no running pod", "see: lightragctl status")
+        return run_in_pod(self.client, self.namespace, chosen["metadata"]["name"], command)
+
+    def forward(self, component: str, port: int, notify: Notify) -> None:
+        """Lead a local port to the component until interrupted.
+
+        Raises:
+            NotRunningError: there is no ready pod of the component.
+        """
+        self._ready_pod(component)
+        tunnel = Tunnel(
+            self.client, lambda: self._pick(component), port, lambda reason: notify(Event(reason, component))
+        )
+        notify(Event(f"http://127.0.0.1:{tunnel.port} leads to {component}; Ctrl-C ends it", component))
+        tunnel.wait()
+
+    def _record(self) -> Record:
+        record = read_record(self.scope)
+        if record is None:
+            message = f"there is no release '{self.release}' in namespace {self.namespace} of {self.client.name}"
+            raise NotRunningError(message, "start it: lightragctl up; or name another place: -n, --context, --name")
+        return record
+
+    def _component_names(self, component: str | None) -> list[str]:
+        names = list(self._record().components)
+        if component is not None and component not in names:
+            raise NotRunningError(f"release '{self.release}' has no {component}", f"it has: {', '.join(names)}")
+        return names if component is None else [component]
+
+    def _message(self, record: Record) -> str:
+        if record.phase is Phase.STOPPED:
+            return f"stopped; start it: lightragctl up --profile {record.profile_name}"
+        if record.phase is Phase.APPLYING:
+            again = f"run it again: lightragctl up --profile {record.profile_name}"
+            return f"the last up did not come to its end, or is at work now; {again}"
+        return ""
+
+    def _ready_pod(self, component: str) -> KubernetesObject:
+        self._component_names(component)
+        pods = [pod for pod in read_view(self.scope).pods_of(component) if _is_ready(pod)]
+        if not pods:
+            raise NotRunningError(f"{component} has no ready pod", "see why: lightragctl status")
+        return pods[0]
+
+    def _pick(self, component: str) -> tuple[str, str, int]:
+        pod = self._ready_pod(component)
+        port = pod["spec"]["containers"][0]["ports"][0]["containerPort"]
+        return self.namespace, pod["metadata"]["name"], int(port)
+
+
+def _is_ready(pod: KubernetesObject) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
+
+
+def _address(service: KubernetesObject, view: View) -> str:
+    """Where the service is reached: from outside by a node's port, else by its name inside the cluster."""
+    port = service["spec"]["ports"][0]
+    hosts = [
+        pod["status"]["hostIP"] for pod in view.pods_of(component_of(service)) if "hostIP" in (pod.get("status") or {})
+    ]
+    if service["spec"]["type"] == "NodePort" and hosts:
+        return f"http://{hosts[0]}:{port['nodePort']}"
+    return f"{service['metadata']['name']}.{service['metadata']['namespace']}:{port['port']}"
+
+
+def _ingress_address(ingress: KubernetesObject) -> str:
+    scheme = "https" if ingress["spec"].get("tls") else "http"
+    return f"{scheme}://{ingress['spec']['rules'][0].get('host', '')}"
+
+
+def _key_source(release: str, wanted: object) -> tuple[str, str] | None:
+    """The Secret's name and the key in it, from `components.lightrag-api.api_key`; None when there is no key."""
+    if isinstance(wanted, Mapping) and isinstance(wanted.get("secret"), Mapping):
+        return str(wanted["secret"]["name"]), str(wanted["secret"]["key"])
+    return (f"{release}-lightrag-api-keys", "api-keys") if wanted == "generated" else None

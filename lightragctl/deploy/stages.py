@@ -1,0 +1,60 @@
+"""In which order the objects of a release are applied. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from lightragctl.core.component import Component
+from lightragctl.core.objects import KubernetesObject, order
+
+COMPONENT_LABEL = "app.kubernetes.io/component"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+WORKLOADS = ("Deployment", "StatefulSet")
+_FIRST, _SETTINGS, _WORKLOADS, _LAST = 0, 1, 2, 3
+_LAST_KINDS = {"Ingress", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
+"""What looks at pods comes when there are some."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Objects that are applied at once; the next stage waits until they are ready."""
+
+    name: str
+    objects: tuple[KubernetesObject, ...]
+
+
+def component_of(thing: KubernetesObject) -> str:
+    """The component that the object belongs to; empty for what belongs to the release as a whole."""
+    return str(thing.get("metadata", {}).get("labels", {}).get(COMPONENT_LABEL, ""))
+
+
+def stages(objects: Sequence[KubernetesObject], components: Mapping[str, Component]) -> list[Stage]:
+    """The objects in stages: the namespace, settings and addresses, workloads each after what it requires, access."""
+    levels = _levels(components)
+
+    def rank(thing: KubernetesObject) -> tuple[int, int]:
+        kind = thing["kind"]
+        if kind == "Namespace":
+            return _FIRST, 0
+        if kind in WORKLOADS:
+            return _WORKLOADS, levels.get(component_of(thing), 0)
+        return (_LAST, 0) if kind in _LAST_KINDS else (_SETTINGS, 0)
+
+    ordered = sorted(objects, key=lambda thing: (rank(thing), order(thing)))
+    return [Stage(_name(place, members := tuple(group)), members) for place, group in groupby(ordered, key=rank)]
+
+
+def _levels(components: Mapping[str, Component]) -> dict[str, int]:
+    """How many requirements deep each component stands; requirements that are not deployed count for nothing."""
+
+    def depth(name: str) -> int:
+        inner = [depth(other) for other in components[name].requires if other in components]
+        return 1 + max(inner, default=-1)
+
+    return {name: depth(name) for name in components}
+
+
+def _name(place: tuple[int, int], members: Sequence[KubernetesObject]) -> str:
+    if place[0] == _WORKLOADS:
+        return ", ".join(sorted({component_of(thing) for thing in members}))
+    return {_FIRST: "namespace", _SETTINGS: "settings and services", _LAST: "access"}[place[0]]

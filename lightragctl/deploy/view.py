@@ -1,0 +1,113 @@
+"""What the cluster shows of a release: read at once, judged by pure functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.core.objects import KubernetesObject
+from lightragctl.core.runtime import ComponentStatus, State
+from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.causes import Cause, Evidence, find_causes
+from lightragctl.deploy.stages import COMPONENT_LABEL, component_of
+from lightragctl.deploy.status import Progress, ResourceStatus, assess
+
+_LAST_LINES = 8
+
+
+@dataclass(frozen=True)
+class View:
+    """The release's workloads by component, and its pods."""
+
+    workloads: Mapping[str, KubernetesObject]
+    pods: Sequence[KubernetesObject]
+
+    def pods_of(self, component: str) -> list[KubernetesObject]:
+        """The component's pods."""
+        return [pod for pod in self.pods if pod["metadata"]["labels"].get(COMPONENT_LABEL) == component]
+
+
+def read_view(scope: Scope) -> View:
+    """The release as the cluster shows it now."""
+    workloads = [thing for kind in ("Deployment", "StatefulSet") for thing in scope.select("apps/v1", kind)]
+    pods = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
+    return View({component_of(thing): thing for thing in workloads}, pods)
+
+
+def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
+    """Why the component is not ready, the most telling first; reads events, claims and the logs of what crashed."""
+    select = scope.cluster.select
+    pods = view.pods_of(component)
+    labels = f"{scope.pods},{COMPONENT_LABEL}={component}"
+    return find_causes(
+        Evidence(
+            component=component,
+            namespace=scope.namespace,
+            workload=view.workloads.get(component),
+            replica_sets=select("apps/v1", "ReplicaSet", scope.namespace, labels),
+            pods=pods,
+            claims=select("v1", "PersistentVolumeClaim", scope.namespace, labels),
+            events=select("v1", "Event", scope.namespace),
+            last_lines={pod["metadata"]["name"]: _last_lines(scope, pod) for pod in pods if _crashed(pod)},
+        )
+    )
+
+
+def _containers(pod: KubernetesObject) -> list[Mapping[str, Any]]:
+    return list((pod.get("status") or {}).get("containerStatuses") or [])
+
+
+def _crashed(pod: KubernetesObject) -> bool:
+    return any("terminated" in {**one.get("state", {}), **one.get("lastState", {})} for one in _containers(pod))
+
+
+def _last_lines(scope: Scope, pod: KubernetesObject) -> list[str]:
+    """The end of the crashed container's log; empty when the kubelet has none any more."""
+    ended_now = any("terminated" in one.get("state", {}) for one in _containers(pod))
+    name = pod["metadata"]["name"]
+    try:
+        return list(
+            scope.cluster.log(scope.namespace, name, tail_lines=_LAST_LINES, follow=False, previous=not ended_now)
+        )
+    except LightragctlError:
+        return []
+
+
+def progress(view: View, component: str) -> ResourceStatus:
+    """How far the component's workload is."""
+    return assess(view.workloads.get(component))
+
+
+def restarts(view: View, component: str) -> int:
+    """How often its containers were restarted."""
+    return sum(int(one.get("restartCount", 0)) for pod in view.pods_of(component) for one in _containers(pod))
+
+
+def replicas(view: View, component: str) -> str:
+    """`ready/wanted`."""
+    workload = view.workloads.get(component)
+    if workload is None:
+        return "0/0"
+    return f"{(workload.get('status') or {}).get('readyReplicas', 0)}/{workload['spec'].get('replicas', 1)}"
+
+
+def component_status(view: View, component: str, endpoint: str, cause: Cause | None) -> ComponentStatus:
+    """One line of `status`."""
+    seen = progress(view, component)
+    match seen.progress:
+        case Progress.CURRENT:
+            state, message = State.READY, ""
+        case Progress.NOT_FOUND:
+            state, message = State.STOPPED, "not there"
+        case Progress.TERMINATING:
+            state, message = State.STOPPED, "being deleted"
+        case _:
+            state = State.NOT_READY if cause or seen.progress is Progress.FAILED else State.STARTING
+            message = first_line(cause.message) if cause else seen.message
+    shown = replicas(view, component)
+    return ComponentStatus(component, state, endpoint, restarts(view, component), message=message, replicas=shown)
+
+
+def first_line(text: str) -> str:
+    """The text up to its first line break."""
+    return text.strip().splitlines()[0] if text.strip() else ""

@@ -1,0 +1,133 @@
+"""Waits until components are ready, and gives up as soon as waiting is pointless, with the cause."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lightragctl.core.errors import LightragctlError, WaitExpired
+from lightragctl.core.result import Event, Notify
+from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.causes import Cause
+from lightragctl.deploy.status import Progress
+from lightragctl.deploy.view import View, first_line, progress, read_causes, read_view
+
+POLL_S = 0.5
+CAUSES_EVERY_S = 2.0
+"""Events, claims and logs are read only so often: they cost four calls for each component that waits."""
+
+
+class NotReadyError(LightragctlError):
+    """A component will not become ready by waiting; the message holds the cause."""
+
+    code = "not-ready"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Until when to wait, on the monotonic clock, and whom to tell meanwhile."""
+
+    until_s: float
+    notify: Notify
+
+    @classmethod
+    def of(cls, timeout_s: float, notify: Notify) -> "Patience":
+        """Patience that ends `timeout_s` from now."""
+        return cls(time.monotonic() + timeout_s, notify)
+
+
+@dataclass
+class Watched:
+    """What has been seen of a component that is waited for.
+
+    Attributes:
+        missing: what it lacks, by its own state.
+        causes: what holds it, the most telling first.
+        first_seen_s: when each cause was first seen, by subject and code.
+        look_at_s: when to look for causes next.
+    """
+
+    look_at_s: float
+    missing: str = ""
+    causes: Sequence[Cause] = ()
+    first_seen_s: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ready, in one line."""
+        return first_line(self.causes[0].message) if self.causes else self.missing
+
+
+def hopeless(watched: Watched, causes: Sequence[Cause], now_s: float) -> Cause | None:
+    """The first cause that has lasted longer than its grace; notes in `watched` what is seen."""
+    keys = {(cause.subject, cause.code) for cause in causes}
+    watched.first_seen_s = {key: watched.first_seen_s.get(key, now_s) for key in keys}
+    watched.causes = causes
+    return next((one for one in causes if now_s - watched.first_seen_s[one.subject, one.code] >= one.grace_s), None)
+
+
+def wait_components(scope: Scope, components: Sequence[str], patience: Patience) -> None:
+    """Wait until each component's workload is as wanted.
+
+    Raises:
+        NotReadyError: waiting any longer is pointless.
+        WaitExpired: patience ended first; says what held each component last.
+    """
+    begin = time.monotonic()
+    waiting = {name: Watched(begin + CAUSES_EVERY_S) for name in components}
+    while True:
+        view = read_view(scope)
+        for name in _ready(view, waiting):
+            del waiting[name]
+            patience.notify(Event(f"ready after {time.monotonic() - begin:.1f} s", name))
+        if not waiting:
+            return
+        now = time.monotonic()
+        for name, watched in waiting.items():
+            _look(scope, view, name, watched, now)
+        if now >= patience.until_s:
+            raise _expired(waiting, now - begin)
+        reasons = "; ".join(f"{name}: {watched.reason}" for name, watched in waiting.items())
+        patience.notify(Event(reasons, "waiting", passing=True))
+        time.sleep(POLL_S)
+
+
+def _ready(view: View, waiting: Mapping[str, Watched]) -> list[str]:
+    """The components that are ready; notes of the others what they lack."""
+    ready = []
+    for name, watched in waiting.items():
+        seen = progress(view, name)
+        watched.missing = seen.message
+        if seen.progress is Progress.CURRENT:
+            ready.append(name)
+    return ready
+
+
+def _look(scope: Scope, view: View, name: str, watched: Watched, now_s: float) -> None:
+    if now_s < watched.look_at_s:
+        return
+    watched.look_at_s = now_s + CAUSES_EVERY_S
+    if cause := hopeless(watched, read_causes(scope, view, name), now_s):
+        raise NotReadyError(f"{name} does not become ready: {cause.subject}: {cause.message}", cause.hint)
+
+
+def _expired(waiting: Mapping[str, Watched], waited_s: float) -> WaitExpired:
+    lines = []
+    hint = "see: lightragctl status; wait longer with --timeout SECONDS"
+    for name, watched in waiting.items():
+        cause = watched.causes[0] if watched.causes else None
+        lines.append(f"    {name}: {f'{cause.subject}: {cause.message}' if cause else watched.missing}")
+        hint = cause.hint if cause else hint
+    return WaitExpired(f"not ready after {waited_s:.0f} s:\n" + "\n".join(lines), hint)
+
+
+def wait_until(missing: Callable[[], str], patience: Patience) -> None:
+    """Wait until `missing` has nothing to say.
+
+    Raises:
+        WaitExpired: it still says what is missing when patience ends.
+    """
+    while reason := missing():
+        if time.monotonic() >= patience.until_s:
+            raise WaitExpired(f"still {reason}", "see: lightragctl status; wait longer with --timeout SECONDS")
+        patience.notify(Event(reason, "waiting", passing=True))
+        time.sleep(POLL_S)

@@ -1,0 +1,1 @@
+"""Kubernetes: the one door to a cluster's API server."""

@@ -1,0 +1,196 @@
+"""Streams into pods: a port of this machine that leads to a pod's port, and commands run in a container.
+
+The official client turns a websocket into a socket or channels; here is only what joins them to local ones.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import socket
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import ws_client
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.kube.client import ClusterClient
+from lightragctl.kube.model import ClusterUnavailableError
+
+_CHUNK = 65536
+_EXEC_POLL_S = 0.2
+
+PickPod = Callable[[], tuple[str, str, int]]
+"""Names a pod that can serve now: (namespace, pod, port). Asked anew for each connection, as pods come and go."""
+
+
+class Tunnel:
+    """A port on loopback; each connection to it goes to a pod chosen at that moment. Threads end with the process.
+
+    Args:
+        client: the cluster.
+        pick: names the pod.
+        port: the local port; 0 takes a free one.
+        failed: told why a connection could not be made.
+
+    Raises:
+        LightragctlError: the local port is taken.
+    """
+
+    def __init__(self, client: ClusterClient, pick: PickPod, port: int, failed: Callable[[str], None]) -> None:
+        self._client = client
+        self._pick = pick
+        self._failed = failed
+        try:
+            self._listener = socket.create_server(("127.0.0.1", port))
+        except OSError as error:
+            hint = "choose another local port, or none for a free one"
+            raise LightragctlError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}", hint) from error
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._accept, name=f"tunnel {self.port}", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Until the tunnel is closed or the process is interrupted."""
+        while self._thread.is_alive():
+            self._thread.join(0.5)
+
+    def close(self) -> None:
+        """Take no more connections; those open go on."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # close() alone does not wake a thread that accepts
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                local, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(local,), daemon=True).start()
+
+    def _serve(self, local: socket.socket) -> None:
+        with local:
+            try:
+                remote = open_port(self._client, *self._pick())
+            except LightragctlError as error:
+                self._failed(error.message)
+                return
+            _join(local, remote)
+
+
+def _join(local: socket.socket, remote: Any) -> None:
+    """Copies both ways until one side ends."""
+    ends = {local: remote, remote: local}
+    try:
+        while True:
+            readable, _, _ = select.select(list(ends), [], [])
+            for side in readable:
+                data = side.recv(_CHUNK)
+                if not data:
+                    return
+                ends[side].sendall(data)
+    except OSError:
+        return
+    finally:
+        remote.close()
+
+
+def open_port(client: ClusterClient, namespace: str, pod: str, port: int) -> Any:
+    """A socket to a port of a pod.
+
+    Raises:
+        ClusterUnavailableError: the stream could not be opened.
+    """
+    url, headers = _stream_url(client, namespace, pod, "portforward", [("ports", str(port))])
+    try:
+        forward = ws_client.portforward_call(client.connection.configuration, "GET", url, headers=headers)
+    except ApiException as error:
+        message = f"no way to port {port} of Pod/{pod}: {error.reason}"
+        raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
+    return forward.socket(port)
+
+
+def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequence[str]) -> int:
+    """Run a command in the pod's first container, joined to this process's standard streams; its exit status.
+
+    On a terminal it gets one of its own, so that shells and editors work.
+
+    Raises:
+        ClusterUnavailableError: the stream could not be opened, or broke.
+    """
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    asked = [("command", word) for word in command]
+    asked += [("stdin", "true"), ("stdout", "true"), ("stderr", str(not terminal).lower())]
+    asked += [("tty", str(terminal).lower())]
+    url, headers = _stream_url(client, namespace, pod, "exec", asked)
+    try:
+        stream = ws_client.websocket_call(
+            client.connection.configuration, "GET", url, headers=headers, _preload_content=False, binary=True
+        )
+    except ApiException as error:
+        message = f"cannot run a command in Pod/{pod}: {error.reason}"
+        raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
+    with _raw_terminal() if terminal else contextlib.nullcontext():
+        if terminal:
+            size = shutil.get_terminal_size()
+            stream.write_channel(ws_client.RESIZE_CHANNEL, b'{"Width":%d,"Height":%d}' % size)
+        _converse(stream)
+    return _ending(stream, pod)
+
+
+def _converse(stream: Any) -> None:
+    """Copies standard input to the command, and what it says to standard output and error, until it ends."""
+    typed: int | None = sys.stdin.fileno()
+    while stream.is_open():
+        watched = [stream.sock.sock, *([typed] if typed is not None else [])]
+        readable, _, _ = select.select(watched, [], [], _EXEC_POLL_S)
+        if typed in readable and typed is not None:
+            data = os.read(typed, _CHUNK)
+            if data:
+                stream.write_stdin(data)
+            else:
+                stream.close_channel(ws_client.STDIN_CHANNEL)  # end of input, where the server knows how to be told
+                typed = None
+        stream.update(timeout=0)
+        for channel, sink in ((1, sys.stdout.buffer), (2, sys.stderr.buffer)):
+            if said := stream.read_channel(channel):
+                sink.write(said)
+                sink.flush()
+
+
+def _ending(stream: Any, pod: str) -> int:
+    try:
+        status = stream.returncode
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        message = f"the stream to Pod/{pod} broke before the command ended"
+        raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
+    return int(status or 0)
+
+
+@contextlib.contextmanager
+def _raw_terminal() -> Iterator[None]:
+    """Every key goes to the command, Ctrl-C too."""
+    before = termios.tcgetattr(sys.stdin)
+    tty.setraw(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _stream_url(
+    client: ClusterClient, namespace: str, pod: str, verb: str, query: Sequence[tuple[str, str]]
+) -> tuple[str, dict[str, str]]:
+    configuration = client.connection.configuration
+    headers: dict[str, str] = {}
+    path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/{verb}"
+    client.connection.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return f"{configuration.host}{path}?{urlencode(query)}", lowered

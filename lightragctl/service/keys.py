@@ -1,0 +1,61 @@
+"""Who may ask: API keys from a file, read again when it changes, so that a rotation needs no restart."""
+
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.service.answers import Problem
+from lightragctl.service.http import Request
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How old what was read may be; Kubernetes itself takes up to a minute to bring a changed Secret into a pod."""
+
+
+class ApiKeys:
+    """The keys in a file, one a line; each of them is valid, so that old and new overlap while clients change over.
+
+    Raises:
+        LightragctlError: the file cannot be read or holds no key.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = file
+        self._clock = clock
+        self._looked_s = clock()
+        self._keys = self._read()
+
+    def admit(self, request: Request) -> None:
+        """Raise 401 unless the request carries a valid key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+        scheme, _, bearer = request.header("authorization").partition(" ")
+        given = bearer.strip() if scheme.lower() == "bearer" else request.header("x-api-key")
+        # Every key is compared, so that the time taken does not tell which one was near.
+        matches = [hmac.compare_digest(given.encode("latin-1", "replace"), key) for key in self._current()]
+        if not any(matches):
+            detail = "the key is not valid" if given else "a key is needed"
+            hint = "send the header Authorization: Bearer KEY"
+            raise Problem(401, "Unauthorized", detail, hint, "key", (("www-authenticate", "Bearer"),))
+
+    def _current(self) -> tuple[bytes, ...]:
+        now_s = self._clock()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            try:
+                self._keys = self._read()
+            except LightragctlError as error:
+                log.warning("the API keys of before stay valid: %s", error.message)
+        return self._keys
+
+    def _read(self) -> tuple[bytes, ...]:
+        try:
+            lines = self._file.read_bytes().splitlines()
+        except OSError as error:
+            raise LightragctlError(f"cannot read API keys: {error}", "check components.lightrag-api.api_key") from error
+        keys = tuple(line.strip() for line in lines if line.strip())
+        if not keys:
+            raise LightragctlError(f"{self._file} holds no API key", "put one key on each line")
+        return keys

@@ -1,0 +1,129 @@
+"""What the deploy engine relies on in a cluster: one suite, held against the fake and a real API server."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lightragctl.core.objects import ObjectRef, ref
+from lightragctl.kube.client import connect
+from lightragctl.kube.model import (
+    Access,
+    ChangedMeanwhileError,
+    Cluster,
+    FieldConflictError,
+    InvalidObjectError,
+    KindNotServedError,
+)
+from tests.fakes.cluster import FakeCluster
+
+NAME = "door"
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])
+def subject(request: pytest.FixtureRequest) -> Iterator[tuple[Cluster, str]]:
+    """Each cluster in turn, with a namespace of the test's own."""
+    namespace = f"door-{uuid.uuid4().hex[:8]}"
+    door: Cluster
+    door = FakeCluster() if request.param == "fake" else connect(request.getfixturevalue("cluster").kubeconfig, None)
+    made = door.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    yield door, namespace
+    door.delete(ref(made), made["metadata"]["uid"])
+
+
+def config(namespace: str, **data: str) -> dict[str, Any]:
+    metadata = {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/instance": "one"}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def test_what_is_applied_is_read_back(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    door.apply(config(namespace, a="1", b="值"))
+    there = door.get(ref(config(namespace)))
+    assert there is not None
+    assert there["data"] == {"a": "1", "b": "值"}
+
+
+def test_applying_the_same_again_changes_no_version(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    first = door.apply(config(namespace, a="1"))
+    second = door.apply(config(namespace, a="1"))
+    assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
+
+
+def test_a_dry_run_tells_the_result_and_writes_nothing(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    predicted = door.apply(config(namespace, a="1"), dry_run=True)
+    assert predicted["data"] == {"a": "1"}
+    assert not predicted["metadata"].get("resourceVersion")
+    assert door.get(ref(config(namespace))) is None
+    door.apply(config(namespace, a="1"))
+    assert door.apply(config(namespace, a="2"), dry_run=True)["data"] == {"a": "2"}
+    assert (door.get(ref(config(namespace))) or {})["data"] == {"a": "1"}
+
+
+def test_what_is_no_longer_applied_goes_and_what_others_wrote_stays(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    door.apply(config(namespace, ours="1", gone="1"))
+    door.apply(config(namespace, theirs="2"), manager="somebody")
+    assert door.apply(config(namespace, ours="1"))["data"] == {"ours": "1", "theirs": "2"}
+
+
+def test_a_field_of_another_manager_is_a_conflict_unless_forced(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    door.apply(config(namespace, a="1"), manager="somebody")
+    with pytest.raises(FieldConflictError) as caught:
+        door.apply(config(namespace, a="2"))
+    (path, manager), *rest = caught.value.fields
+    assert path.strip(".") == "data.a"
+    assert manager == "somebody"
+    assert not rest
+    assert door.apply(config(namespace, a="2"), force=True)["data"] == {"a": "2"}
+
+
+def test_an_unknown_field_is_refused(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    with pytest.raises(InvalidObjectError):
+        door.apply({**config(namespace), "daat": {"a": "1"}})
+
+
+def test_an_unknown_kind_is_named(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    assert door.resource("example.com/v1", "Gadget") is None
+    with pytest.raises(KindNotServedError, match="Gadget"):
+        door.get(ObjectRef("example.com/v1", "Gadget", namespace, "a"))
+
+
+def test_objects_are_selected_by_labels(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    door.apply(config(namespace, a="1"))
+    assert [
+        one["metadata"]["name"] for one in door.select("v1", "ConfigMap", namespace, "app.kubernetes.io/instance=one")
+    ] == [NAME]
+    assert door.select("v1", "ConfigMap", namespace, "app.kubernetes.io/instance=two") == []
+
+
+def test_a_write_over_an_older_version_is_refused(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    made = door.create(config(namespace, a="1"))
+    with pytest.raises(ChangedMeanwhileError):
+        door.create(config(namespace, a="1"))
+    newer = door.replace({**made, "data": {"a": "2"}})
+    with pytest.raises(ChangedMeanwhileError):
+        door.replace({**made, "data": {"a": "3"}})
+    assert newer["data"] == {"a": "2"}
+
+
+def test_a_deletion_is_of_one_uid(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    made = door.apply(config(namespace, a="1"))
+    assert not door.delete(ref(made), "00000000-0000-0000-0000-000000000000")
+    assert door.get(ref(made)) is not None
+    assert door.delete(ref(made), made["metadata"]["uid"])
+    assert not door.delete(ref(made), made["metadata"]["uid"])
+
+
+def test_what_may_be_done_is_told(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    assert door.allowed(Access("patch", "apps", "deployments", namespace))

@@ -1,0 +1,236 @@
+"""A cluster in memory for the deploy engine's tests: objects, field owners, dry runs; controllers finish at once.
+
+A stand-in for the API server, held to the same contract as the real one (tests/contract/test_cluster_door.py). What it
+leaves out: defaulting, admission, schema; lists are owned as a whole.
+"""
+
+import copy
+import itertools
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.kube.model import (
+    FIELD_MANAGER,
+    Access,
+    ChangedMeanwhileError,
+    FieldConflictError,
+    InvalidObjectError,
+    KindNotServedError,
+    Resource,
+)
+
+KINDS = {
+    ("v1", "Namespace"): Resource("", "v1", "namespaces", False),
+    **{
+        ("v1", kind): Resource("", "v1", f"{kind.lower()}s", True)
+        for kind in ("ConfigMap", "Secret", "Service", "Pod", "Event", "ResourceQuota", "LimitRange")
+    },
+    ("v1", "PersistentVolumeClaim"): Resource("", "v1", "persistentvolumeclaims", True),
+    **{
+        ("apps/v1", kind): Resource("apps", "v1", f"{kind.lower()}s", True)
+        for kind in ("Deployment", "StatefulSet", "ReplicaSet")
+    },
+    ("networking.k8s.io/v1", "Ingress"): Resource("networking.k8s.io", "v1", "ingresses", True),
+}
+TOP_KEYS = {"apiVersion", "kind", "metadata", "spec", "data", "stringData", "type", "status"}
+
+
+class DiedError(BaseException):
+    """The process was killed at this write."""
+
+
+class FakeCluster:
+    """See the module. `die_at` is the number of the write that is never answered; with `after` it took effect."""
+
+    def __init__(self, die_at: int = 0, after: bool = False) -> None:
+        self.name = "fake"
+        self.objects: dict[ObjectRef, dict[str, Any]] = {}
+        self.owned: dict[tuple[ObjectRef, str], dict[tuple[str, ...], Any]] = {}
+        self.writes: list[str] = []
+        self.die_at, self.after = die_at, after
+        self.denied: set[str] = set()
+        self._numbers = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def resource(self, api_version: str, kind: str) -> Resource | None:
+        return KINDS.get((api_version, kind))
+
+    def get(self, identity: ObjectRef) -> dict[str, Any] | None:
+        self._served(identity)
+        return copy.deepcopy(self.objects.get(identity))
+
+    def select(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        self._served(ObjectRef(api_version, kind, namespace, ""))
+        wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
+        return [
+            copy.deepcopy(thing)
+            for identity, thing in sorted(self.objects.items())
+            if (identity.api_version, identity.kind, identity.namespace) == (api_version, kind, namespace)
+            and wanted.items() <= thing["metadata"].get("labels", {}).items()
+        ]
+
+    def apply(
+        self, thing: KubernetesObject, *, dry_run: bool = False, force: bool = False, manager: str = FIELD_MANAGER
+    ) -> dict[str, Any]:
+        identity = ref(thing)
+        self._served(identity)
+        with self._lock:
+            if unknown := set(thing) - TOP_KEYS:
+                raise InvalidObjectError(f"{identity} is refused: unknown field {sorted(unknown)}")
+            wanted = leaves(thing)
+            self._refuse_conflicts(identity, wanted, manager, force)
+            before = self.objects.get(identity)
+            made = self._merged(identity, wanted, manager)
+            if dry_run:
+                if before is None:
+                    made["metadata"].pop("resourceVersion", None)
+                return made
+            self._write("apply", identity)
+            if before is None or leaves(before) != leaves(made):
+                made["metadata"]["resourceVersion"] = str(next(self._numbers))
+                self.objects[identity] = finished(made)
+            self.owned[identity, manager] = wanted
+            if force:
+                self._take_over(identity, wanted, manager)
+            self._answer()
+            return copy.deepcopy(self.objects[identity])
+
+    def create(self, thing: KubernetesObject) -> dict[str, Any]:
+        with self._lock:
+            if ref(thing) in self.objects:
+                raise ChangedMeanwhileError(f"{ref(thing)} already exists")
+            return self._put("create", thing)
+
+    def replace(self, thing: KubernetesObject) -> dict[str, Any]:
+        with self._lock:
+            there = self.objects.get(ref(thing))
+            if there is None or there["metadata"]["resourceVersion"] != thing["metadata"].get("resourceVersion"):
+                raise ChangedMeanwhileError(f"{ref(thing)} was modified")
+            return self._put("replace", thing)
+
+    def delete(self, identity: ObjectRef, uid: str) -> bool:
+        with self._lock:
+            there = self.objects.get(identity)
+            if there is None or there["metadata"]["uid"] != uid:
+                return False
+            self._write("delete", identity)
+            del self.objects[identity]
+            self._answer()
+            return True
+
+    def allowed(self, access: Access) -> bool:
+        return str(access) not in self.denied and not (access.verb == "*" and self.denied)
+
+    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
+        return iter(())
+
+    def _served(self, identity: ObjectRef) -> None:
+        if (identity.api_version, identity.kind) not in KINDS:
+            raise KindNotServedError(f"cluster fake does not serve {identity.kind}")
+
+    def _put(self, verb: str, thing: KubernetesObject) -> dict[str, Any]:
+        identity = ref(thing)
+        self._write(verb, identity)
+        made = copy.deepcopy(dict(thing))
+        there = self.objects.get(identity)
+        made["metadata"] |= {
+            "resourceVersion": str(next(self._numbers)),
+            "uid": there["metadata"]["uid"] if there else f"uid-{next(self._numbers)}",
+        }
+        self.objects[identity] = made
+        self._answer()
+        return copy.deepcopy(made)
+
+    def _merged(self, identity: ObjectRef, wanted: Mapping[tuple[str, ...], Any], manager: str) -> dict[str, Any]:
+        """The live object with what this manager wants, without what only it wanted before."""
+        made = copy.deepcopy(self.objects.get(identity)) or new_object(identity, next(self._numbers))
+        others = [set(paths) for (one, who), paths in self.owned.items() if one == identity and who != manager]
+        for path in set(self.owned.get((identity, manager), {})) - set(wanted) - set().union(*others):
+            discard(made, path)
+        for path, value in wanted.items():
+            put(made, path, value)
+        return made
+
+    def _refuse_conflicts(
+        self, identity: ObjectRef, wanted: Mapping[tuple[str, ...], Any], manager: str, force: bool
+    ) -> None:
+        there = leaves(self.objects.get(identity, {}))
+        conflicts = [
+            (".".join(path), who)
+            for (one, who), paths in self.owned.items()
+            if one == identity and who != manager
+            for path in paths
+            if path in wanted and there.get(path) != wanted[path]
+        ]
+        if conflicts and not force:
+            raise FieldConflictError(f"{identity} has fields of another manager", "", conflicts)
+
+    def _take_over(self, identity: ObjectRef, wanted: Mapping[tuple[str, ...], Any], manager: str) -> None:
+        for (one, who), paths in self.owned.items():
+            if one == identity and who != manager:
+                for path in set(paths) & set(wanted):
+                    del paths[path]
+
+    def _write(self, verb: str, identity: ObjectRef) -> None:
+        self.writes.append(f"{verb} {identity}")
+        if len(self.writes) == self.die_at and not self.after:
+            raise DiedError
+
+    def _answer(self) -> None:
+        if len(self.writes) == self.die_at:
+            raise DiedError
+
+
+def new_object(identity: ObjectRef, number: int) -> dict[str, Any]:
+    """An object as it is before anything is applied to it."""
+    metadata: dict[str, Any] = {"name": identity.name, "uid": f"uid-{number}", "resourceVersion": "0"}
+    if identity.namespace:
+        metadata["namespace"] = identity.namespace
+    return {"apiVersion": identity.api_version, "kind": identity.kind, "metadata": metadata}
+
+
+def finished(thing: dict[str, Any]) -> dict[str, Any]:
+    """The object as its controllers leave it when all goes well."""
+    if thing["kind"] in ("Deployment", "StatefulSet"):
+        count = thing["spec"].get("replicas", 1)
+        thing["metadata"]["generation"] = 1
+        counts = dict.fromkeys(("replicas", "readyReplicas", "availableReplicas", "updatedReplicas"), count)
+        revisions = {"currentRevision": "r", "updateRevision": "r", "currentReplicas": count}
+        conditions = [
+            {"type": "Available", "status": "True"},
+            {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+        ]
+        thing["status"] = {"observedGeneration": 1, **counts, **revisions, "conditions": conditions}
+    if thing["kind"] == "ResourceQuota":
+        thing["status"] = {"hard": thing["spec"]["hard"], "used": {}}
+    return thing
+
+
+def leaves(thing: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Every value that is no map by its path, but for identity, status and what the server writes."""
+    if isinstance(thing, Mapping) and (thing or not path):
+        found: dict[tuple[str, ...], Any] = {}
+        for key, value in thing.items():
+            inner = (*path, str(key))
+            server = ("resourceVersion", "uid", "generation", "name", "namespace")
+            if inner in {("apiVersion",), ("kind",), ("status",), *(("metadata", name) for name in server)}:
+                continue
+            found |= leaves(value, inner)
+        return found
+    return {path: thing}
+
+
+def put(thing: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set a value, making the maps on the way."""
+    for step in path[:-1]:
+        thing = thing.setdefault(step, {})
+    thing[path[-1]] = copy.deepcopy(value)
+
+
+def discard(thing: dict[str, Any], path: tuple[str, ...]) -> None:
+    """Take a value away."""
+    for step in path[:-1]:
+        thing = thing.get(step, {})
+    thing.pop(path[-1], None)

@@ -1,0 +1,56 @@
+"""Room in a namespace's quotas."""
+
+from typing import Any
+
+from lightragctl.deploy.quota import demand, shortfalls
+
+
+def workload(kind: str = "Deployment", replicas: int = 2, storage: str = "") -> dict[str, Any]:
+    resources = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
+    spec: dict[str, Any] = {
+        "replicas": replicas,
+        "template": {"spec": {"containers": [{"name": "one", "resources": resources}]}},
+    }
+    if storage:
+        spec["volumeClaimTemplates"] = [{"spec": {"resources": {"requests": {"storage": storage}}}}]
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "w"}, "spec": spec}
+
+
+def quota(used: dict[str, str], **hard: str) -> dict[str, Any]:
+    limits = {name.replace("_", "."): value for name, value in hard.items()}
+    return {"kind": "ResourceQuota", "metadata": {"name": "q"}, "status": {"hard": limits, "used": used}}
+
+
+def test_demand_counts_every_replica_and_claim() -> None:
+    total = demand([workload(), workload("StatefulSet", 1, "20Gi"), {"kind": "Service"}])
+    assert total["pods"] == 3
+    assert float(total["requests.cpu"]) == 1.5
+    assert total["limits.memory"] == 6 * 2**30
+    assert total["persistentvolumeclaims"] == 1
+    assert total["requests.storage"] == 20 * 2**30
+
+
+def test_a_quota_with_room_is_silent() -> None:
+    room = quota({"requests.cpu": "1"}, requests_cpu="2", pods="10")
+    assert shortfalls([room], demand([workload()]), {}) == []
+
+
+def test_a_full_quota_is_named_with_its_numbers() -> None:
+    full = quota({"requests.cpu": "1500m"}, requests_cpu="2")
+    found = shortfalls([full], demand([workload()]), {})
+    assert found == ["ResourceQuota/q: requests.cpu: 1.5 used + 1 more > 2"]
+
+
+def test_what_the_release_uses_already_is_not_counted_twice() -> None:
+    full = quota({"requests.cpu": "1", "pods": "2"}, requests_cpu="1", pods="2")
+    assert shortfalls([full], demand([workload()]), demand([workload()])) == []
+
+
+def test_old_names_of_resources_are_understood() -> None:
+    full = quota({}, cpu="500m", memory="1Gi")
+    assert len(shortfalls([full], demand([workload()]), {})) == 2
+
+
+def test_a_quota_that_was_never_counted_is_judged_by_its_spec() -> None:
+    new = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}}
+    assert shortfalls([new], demand([workload()]), {}) == ["ResourceQuota/q: pods: 0 used + 2 more > 1"]

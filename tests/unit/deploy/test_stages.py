@@ -1,0 +1,18 @@
+"""The order in which objects are applied."""
+
+from lightragctl.cli.loading import load_profile, make_plan
+from lightragctl.core import assets
+from lightragctl.deploy.render import render_plan
+from lightragctl.deploy.stages import WORKLOADS, stages
+
+
+def test_the_namespace_comes_first_and_each_workload_after_what_it_requires() -> None:
+    plan = make_plan("dev", load_profile("dev"))
+    objects = render_plan(plan, assets.root() / "templates")
+    made = stages(objects, plan.components)
+    names = [stage.name for stage in made]
+    assert names[:3] == ["namespace", "settings and services", "embedder, mock-llm, vector-engine"]
+    assert names[3:5] == ["model-gateway", "lightrag-api"]
+    assert sum(len(stage.objects) for stage in made) == len(objects)
+    kinds = {thing["kind"] for thing in made[1].objects}
+    assert not kinds & set(WORKLOADS)

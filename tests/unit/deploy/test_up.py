@@ -1,0 +1,252 @@
+"""Bringing a release up and taking it down, against the fake cluster: what is written, and what a death leaves."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from lightragctl.cli.loading import load_profile, make_plan
+from lightragctl.core.component import Plan
+from lightragctl.core.errors import LightragctlError, LockedError
+from lightragctl.core.objects import ObjectRef, ref
+from lightragctl.core.runtime import Action, Differences, UpOptions
+from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.down import kept_words, take_down
+from lightragctl.deploy.record import Phase, record_ref
+from lightragctl.deploy.up import bring_up, differences, prepare, read_record
+from lightragctl.kube.model import FieldConflictError, ForbiddenError
+from tests.fakes.cluster import DiedError, FakeCluster
+
+OPTIONS = UpOptions(timeout_s=5.0)
+
+
+def plan(*assignments: str, release: str = "dev") -> Plan:
+    return make_plan(release, load_profile("dev", (), assignments))
+
+
+def scope(cluster: FakeCluster, release: str = "dev") -> Scope:
+    return Scope(cluster, "lightrag", release)
+
+
+def agree(differences: Differences) -> None:
+    """Approves everything."""
+
+
+def ignore(event: object) -> None:
+    """Takes progress."""
+
+
+def up(cluster: FakeCluster, *assignments: str, options: UpOptions = OPTIONS) -> tuple[str, ...]:
+    return bring_up(scope(cluster), plan(*assignments), options, agree, ignore)
+
+
+def state(cluster: FakeCluster) -> dict[ObjectRef, Mapping[str, Any]]:
+    """What a user would compare: every object without versions; generated values count as being there."""
+    return {
+        identity: {**thing, "metadata": None, "data": sorted(thing.get("data", {}))}
+        for identity, thing in cluster.objects.items()
+    }
+
+
+def test_a_first_up_makes_every_object_and_a_record_of_them() -> None:
+    cluster = FakeCluster()
+    changed = up(cluster)
+    record = read_record(scope(cluster))
+    assert record is not None
+    assert record.phase is Phase.APPLIED
+    assert set(record.objects) | {record_ref("dev", "lightrag")} == set(cluster.objects)
+    assert len(changed) == len(record.objects)
+
+
+def test_a_second_up_writes_nothing() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    before = len(cluster.writes)
+    assert up(cluster) == ()
+    assert cluster.writes[before:] == []
+
+
+def test_the_record_is_written_before_what_it_names() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    first = cluster.writes.index("create ConfigMap/dev-lightragctl")
+    assert all(write.startswith("apply Namespace/") for write in cluster.writes[:first])
+
+
+def test_workloads_come_after_what_they_require() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    order = [write.split("/")[1] for write in cluster.writes if "Deployment/" in write or "StatefulSet/" in write]
+    assert order.index("dev-model-gateway") > order.index("dev-embedder")
+    assert order.index("dev-lightrag-api") > max(order.index("dev-model-gateway"), order.index("dev-vector-engine"))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
+def test_a_run_that_dies_at_any_write_is_finished_by_the_next(after: bool) -> None:
+    whole = FakeCluster()
+    up(whole)
+    up(whole, "components.mock-llm.enabled=false", "models.chat.url=http://llm", "components.embedder.replicas=2")
+    for number in range(1, len(whole.writes) + 1):
+        cluster = FakeCluster(die_at=number, after=after)
+        for _ in range(2):
+            try:
+                up(cluster)
+                up(
+                    cluster,
+                    "components.mock-llm.enabled=false",
+                    "models.chat.url=http://llm",
+                    "components.embedder.replicas=2",
+                )
+            except DiedError:
+                continue
+        assert state(cluster) == state(whole), f"died at write {number}: {cluster.writes[number - 1]}"
+
+
+def test_what_the_profile_no_longer_wants_is_deleted_last() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    before = len(cluster.writes)
+    up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
+    assert not [one for one in cluster.objects if one.name.startswith("dev-mock-llm")]
+    deleted = [number for number, write in enumerate(cluster.writes[before:]) if write.startswith("delete")]
+    applied = [number for number, write in enumerate(cluster.writes[before:]) if write.startswith("apply")]
+    assert deleted
+    assert min(deleted) > max(applied)
+
+
+def test_a_difference_shows_what_changes_and_nothing_else() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    seen = differences(scope(cluster), prepare(scope(cluster), plan("components.embedder.replicas=2"), False))
+    assert [(one.subject, one.action) for one in seen.differing] == [("Deployment/dev-embedder", Action.CONFIGURED)]
+    changed = [line for line in seen.differing[0].text.splitlines()[2:] if line[0] in "+-"]
+    assert changed == ["-  replicas: 1", "+  replicas: 2"]
+
+
+def test_a_generated_key_is_made_once_and_survives_up_and_down() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    identity = ObjectRef("v1", "Secret", "lightrag", "dev-lightrag-api-keys")
+    key = cluster.objects[identity]["data"]["api-keys"]
+    up(cluster, "components.embedder.replicas=2")
+    take_down(scope(cluster), False, 5.0, ignore)
+    up(cluster)
+    assert cluster.objects[identity]["data"]["api-keys"] == key
+
+
+def test_a_key_never_shows_in_a_difference() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    identity = ObjectRef("v1", "Secret", "lightrag", "dev-lightrag-api-keys")
+    key = cluster.objects[identity]["data"]["api-keys"]
+    cluster.objects[identity]["metadata"]["labels"]["track"] = "odd"
+    del cluster.objects[identity]["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+    seen = differences(scope(cluster), prepare(scope(cluster), plan(), False))
+    assert [one.subject for one in seen.differing] == ["Secret/dev-lightrag-api-keys"]
+    assert key not in seen.differing[0].text
+
+
+def test_down_keeps_keys_namespace_and_record_and_says_so() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    assert take_down(scope(cluster), False, 5.0, ignore)
+    assert sorted(one.kind for one in cluster.objects) == ["ConfigMap", "Namespace", "Secret"]
+    assert "Secret/dev-lightrag-api-keys" in kept_words(scope(cluster))
+    record = read_record(scope(cluster))
+    assert record is not None
+    assert record.phase is Phase.STOPPED
+    assert not take_down(scope(cluster), False, 5.0, ignore)
+
+
+def test_a_purge_leaves_nothing() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    assert take_down(scope(cluster), True, 5.0, ignore)
+    assert cluster.objects == {}
+    assert not take_down(scope(cluster), True, 5.0, ignore)
+
+
+def test_a_purge_after_down_leaves_nothing() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    take_down(scope(cluster), False, 5.0, ignore)
+    take_down(scope(cluster), True, 5.0, ignore)
+    assert cluster.objects == {}
+
+
+def test_a_namespace_that_was_there_stays_as_it_was() -> None:
+    cluster = FakeCluster()
+    theirs = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag", "labels": {"team": "a"}}}
+    cluster.apply(theirs, manager="kubectl")
+    up(cluster)
+    take_down(scope(cluster), True, 5.0, ignore)
+    assert [ref(thing) for thing in cluster.objects.values()] == [ref(theirs)]
+    assert cluster.objects[ref(theirs)]["metadata"]["labels"] == {"team": "a"}
+
+
+def test_a_purge_leaves_a_namespace_that_another_release_uses() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    bring_up(scope(cluster, "two"), plan(release="two"), OPTIONS, agree, ignore)
+    take_down(scope(cluster), True, 5.0, ignore)
+    assert ObjectRef("v1", "Namespace", "", "lightrag") in cluster.objects
+    assert read_record(scope(cluster, "two")) is not None
+
+
+def test_a_field_of_another_manager_stops_up_before_anything_is_written() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    theirs = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "dev-embedder", "namespace": "lightrag"},
+        "spec": {"replicas": 3},
+    }
+    cluster.apply(theirs, manager="hpa", force=True)
+    before = list(cluster.writes)
+    with pytest.raises(FieldConflictError) as caught:
+        up(cluster)
+    assert caught.value.fields == (("spec.replicas", "hpa"),)
+    assert cluster.writes == before
+    up(cluster, options=UpOptions(5.0, force_conflicts=True))
+    identity = ObjectRef("apps/v1", "Deployment", "lightrag", "dev-embedder")
+    assert cluster.objects[identity]["spec"]["replicas"] == 1
+
+
+def test_two_runs_at_once_end_with_one_of_them_told() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+
+    def interfere(differences: Differences) -> None:
+        up(cluster, "components.embedder.replicas=3")
+
+    with pytest.raises(LockedError, match="another lightragctl"):
+        bring_up(scope(cluster), plan("components.embedder.replicas=2"), OPTIONS, interfere, ignore)
+
+
+def test_a_refusal_by_the_user_writes_nothing() -> None:
+    cluster = FakeCluster()
+
+    def refuse(differences: Differences) -> None:
+        raise LightragctlError("nothing was changed: not confirmed")
+
+    with pytest.raises(LightragctlError, match="not confirmed"):
+        bring_up(scope(cluster), plan(), OPTIONS, refuse, ignore)
+    assert cluster.writes == []
+
+
+def test_missing_permissions_are_all_named_with_the_rule_that_grants_them() -> None:
+    cluster = FakeCluster()
+    cluster.denied = {"patch deployments.apps", "create secrets"}
+    with pytest.raises(ForbiddenError) as caught:
+        up(cluster)
+    assert "patch deployments.apps" in caught.value.message
+    assert 'apiGroups: ["apps"], resources: [deployments], verbs: [patch]' in caught.value.hint
+    assert cluster.writes == []
+
+
+def test_objects_in_a_new_namespace_are_said_to_be_unchecked() -> None:
+    seen = differences(scope(FakeCluster()), prepare(scope(FakeCluster()), plan(), False))
+    notes = {one.subject: one.note for one in seen.changes}
+    assert notes["Deployment/dev-embedder"].startswith("its namespace is new")
+    assert notes["Namespace/lightrag"] == ""
