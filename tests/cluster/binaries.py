@@ -33,7 +33,6 @@ DEBIAN = {
     "socat": "socat",
     "ethtool": "ethtool",
     "modprobe": "kmod",
-    "busybox": "busybox-static",
     "debootstrap": "debootstrap",
     "openssl": "openssl",
     "nsenter": "util-linux",

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -86,6 +87,7 @@ def up(name: str, nodes: int) -> Cluster:
         raise ClusterError(f"1 to {network.MAX_NODES} nodes, and a name of at most 20 letters and digits, please")
     ensure_packages()
     found = programs()
+    basic_images()  # what takes minutes the first time is made before anything waits for it
     with locked(clusters_folder() / f"{name}.lock", wait=False):
         there = find(name)
         if there is not None and not (reason := why_down(there)):
@@ -206,7 +208,16 @@ def not_ready_nodes(cluster: Cluster, found: Programs) -> str:
 
 def dns_silent(plan: Plan) -> str:
     """Why the cluster's DNS does not know the API server, or nothing."""
-    return works("busybox", "nslookup", "kubernetes.default.svc.cluster.local", plan.control_plane)
+    name = b"".join(bytes([len(label)]) + label for label in b"kubernetes.default.svc.cluster.local".split(b"."))
+    question = b"\x4c\x52\x01\0\0\1\0\0\0\0\0\0" + name + b"\0\0\1\0\1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(1)
+        try:
+            client.sendto(question, (plan.control_plane, 53))
+            answer = client.recv(512)
+        except OSError as problem:
+            return f"{plan.control_plane}:53: {problem}"
+    return "" if socket.inet_aton(plan.first_service) in answer else "it does not know the service kubernetes yet"
 
 
 def down(name: str) -> bool:

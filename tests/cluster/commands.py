@@ -3,9 +3,13 @@
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from tests.cluster.kept import ClusterError
+
+T = TypeVar("T")
 
 
 def run(
@@ -52,10 +56,7 @@ def last_lines(text: str, count: int = 15) -> str:
     return "\n".join(text.strip().splitlines()[-count:])
 
 
-def together(jobs: Sequence[Callable[[], object]]) -> None:
+def together(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """Runs jobs at the same time; the first that failed speaks for all."""
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(max_workers=max(1, len(jobs))) as pool:
-        for job in [pool.submit(job) for job in jobs]:
-            job.result()
+        return [job.result() for job in [pool.submit(job) for job in jobs]]

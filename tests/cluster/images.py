@@ -1,12 +1,13 @@
 """The images of the test cluster, made without Docker: Debian, our package as the Dockerfile has it, and Milvus."""
 
+import inspect
 import os
 import shutil
 import sys
 import time
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,17 @@ import sys
 from lightragctl.__main__ import main
 sys.exit(main())
 """
-RECIPE = Path(__file__).read_bytes()
-"""Part of the name of every layer: another way to make it is another layer."""
+
+
+def recipe(*makers: Callable[..., Any]) -> str:
+    """Part of the name of a layer: the code that makes it, so another way to make it is another layer."""
+    return digest(*map(inspect.getsource, (*makers, write_layer)))
 
 
 def basic_images() -> list[Image]:
     """What every cluster needs: the process that holds a pod's namespaces, and a shell with small tools."""
-    layer = kept(f"layer-busybox-{digest(Path('/bin/busybox').read_bytes())}", make_busybox)
+    way = digest(recipe(make_busybox), (base() / "sha256").read_text())
+    layer = kept(f"layer-busybox-{way}", make_busybox)
     path = {"Env": ["PATH=/bin"]}
     return [
         Image(PAUSE_IMAGE, (layer,), {**path, "Entrypoint": ["/bin/sleep", "infinity"]}),
@@ -49,13 +54,19 @@ def basic_images() -> list[Image]:
 
 
 def make_busybox(target: Path) -> None:
-    """Debian's static busybox, with a link for each of its tools."""
-    root = target / "root"
-    for folder in ("bin", "tmp", "etc"):
+    """Busybox out of the base image, with a link for each of its tools.
+
+    Not Debian's static one: that cannot look up names without the libraries it was built to do without.
+    """
+    root, tree = target / "root", base() / "root"
+    for folder in ("bin", "tmp", "etc", "lib64", "lib/x86_64-linux-gnu"):
         (root / folder).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
-    shutil.copy("/bin/busybox", root / "bin")
-    for tool in run("/bin/busybox", "--list").split():
+    (root / "etc/nsswitch.conf").write_text("hosts: files dns\n")
+    libraries = ("libc.so.6", "libresolv.so.2")
+    for name in ("bin/busybox", "lib64/ld-linux-x86-64.so.2", *(f"lib/x86_64-linux-gnu/{each}" for each in libraries)):
+        shutil.copy(tree / name, root / name)
+    for tool in run("chroot", tree, "/bin/busybox", "--list").split():
         if tool != "busybox":
             (root / "bin" / tool).symlink_to("busybox")
     pack(root, target)
@@ -69,7 +80,7 @@ def pack(root: Path, target: Path) -> None:
 
 def base() -> Path:
     """Debian with Python. The tree stays beside the layer: later layers are compiled in it."""
-    return kept(f"layer-debian-{SUITE}-{digest(RECIPE)}", make_base)
+    return kept(f"layer-debian-{SUITE}-{digest(recipe(make_base), *UNUSED)}", make_base)
 
 
 def make_base(target: Path) -> None:
@@ -77,7 +88,7 @@ def make_base(target: Path) -> None:
     say(f"making the base image, Debian {SUITE}; this happens once, about a minute")
     root = target / "root"
     target.mkdir()
-    wanted = "--include=python3,ca-certificates,libgomp1"
+    wanted = "--include=python3,ca-certificates,libgomp1,busybox"
     run("debootstrap", "--variant=minbase", wanted, SUITE, root, *mirror(), timeout_s=900)
     for folder in UNUSED:
         for path in (root / folder).iterdir():
@@ -112,10 +123,9 @@ def requirements() -> list[str]:
 
 def dependencies() -> Path:
     """The layer of libraries, pinned by constraints.txt."""
-    needs = digest(
-        RECIPE, (CHECKOUT / "constraints.txt").read_bytes(), *requirements(), (base() / "sha256").read_text()
-    )
-    return kept(f"layer-libraries-{needs}", make_dependencies)
+    way = recipe(make_dependencies, precompile)
+    below, pins = (base() / "sha256").read_text(), (CHECKOUT / "constraints.txt").read_bytes()
+    return kept(f"layer-libraries-{digest(way, below, pins, *requirements())}", make_dependencies)
 
 
 def make_dependencies(target: Path) -> None:
@@ -168,7 +178,8 @@ def ours() -> Path:
                 shutil.copy(source, copy)
         files = sorted(path for path in copy.rglob("*") if path.is_file())
         content = [part for path in files for part in (str(path.relative_to(copy)), path.read_bytes())]
-        return kept(f"layer-lightragctl-{digest(RECIPE, *content)}", partial(make_ours, copy))
+        way = recipe(make_ours, precompile)
+        return kept(f"layer-lightragctl-{digest(way, LAUNCHER, *content)}", partial(make_ours, copy))
     finally:
         shutil.rmtree(copy, ignore_errors=True)
 
@@ -204,7 +215,7 @@ def our_image(name: str | None = None) -> Image:
 
 def milvus_image(version: str) -> Image:
     """Milvus standalone out of the PyPI wheel, set up as the published image is: everything under /milvus."""
-    layer = kept(f"layer-milvus-{version}-{digest(RECIPE)}", partial(make_milvus, version))
+    layer = kept(f"layer-milvus-{version}-{recipe(make_milvus)}", partial(make_milvus, version))
     config: dict[str, Any] = {
         "Env": [
             "PATH=/milvus/bin:/usr/bin:/bin",
@@ -218,7 +229,7 @@ def milvus_image(version: str) -> Image:
 
 
 def make_milvus(version: str, target: Path) -> None:
-    """Program, libraries and a configuration with all data in /var/lib/milvus, which is where manifests mount a volume."""
+    """Program, libraries and a configuration with all data in /var/lib/milvus, where manifests mount a volume."""
     from tests.milvus.server import PLACEHOLDER, unpack
 
     say(f"unpacking Milvus {version}; this happens once, about half a minute")
@@ -245,16 +256,16 @@ def make_milvus(version: str, target: Path) -> None:
 def load(sockets: Sequence[Path], milvus: Sequence[str] = (MILVUS,), tags: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Imports our image (under further names too) and these versions of Milvus into every node; says what it took."""
     wanted = [*basic_images(), our_image(), *(our_image(tag) for tag in tags), *map(milvus_image, milvus)]
-    rows = []
-    for image in wanted:
-        begin, sent = time.monotonic(), []
-        together([lambda socket=socket, image=image: sent.append(import_into(socket, [image])) for socket in sockets])
-        rows.append(
-            {
-                "image": image.name,
-                "size_mb": round(image.size / 1e6, 1),
-                "sent_mb": round(sum(sent) / 1e6, 1),
-                "seconds": round(time.monotonic() - begin, 1),
-            }
-        )
-    return rows
+    return [spread(image, sockets) for image in wanted]
+
+
+def spread(image: Image, sockets: Sequence[Path]) -> dict[str, Any]:
+    """Imports an image into every node at the same time."""
+    begin = time.monotonic()
+    sent = together([partial(import_into, socket, [image]) for socket in sockets])
+    return {
+        "image": image.name,
+        "size_mb": round(image.size / 1e6, 1),
+        "sent_mb": round(sum(sent) / 1e6, 1),
+        "seconds": round(time.monotonic() - begin, 1),
+    }

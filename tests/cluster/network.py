@@ -3,6 +3,8 @@
 All addresses are of ranges that documentation (RFC 5737) and benchmarks (RFC 2544) own, so no real network is hidden.
 """
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,9 +165,21 @@ def namespaces(cluster: str) -> list[str]:
 
 
 def free_slot(taken: set[int]) -> int:
-    """The first address range that neither another cluster nor this machine itself uses."""
-    shown = run("ip", "-o", "addr") + run("ip", "-4", "route")
+    """The first set of ranges that no other cluster has and that overlaps no address or route of this machine."""
+    used = in_use(run("ip", "-4", "-o", "addr"), run("ip", "-4", "route", "show", "table", "all"))
     for slot, prefix in enumerate(RANGES):
-        if slot not in taken and f" {prefix}.253" not in shown and f"lrh{slot}" not in shown:
+        plan = Plan("", slot, 1)
+        own = [ipaddress.ip_network(each) for each in (f"{prefix}.0/24", plan.all_pods, plan.services)]
+        if slot not in taken and not any(mine.overlaps(other) for mine in own for other in used):
             return slot
-    raise ClusterError(f"{len(RANGES)} clusters run already: stop one (python -m tests.cluster status lists them)")
+    raise ClusterError(
+        f"no address range is free: {len(taken)} clusters run (python -m tests.cluster status), and this machine's own "
+        f"network uses the others of {', '.join(f'{prefix}.0/24' for prefix in RANGES)}"
+    )
+
+
+def in_use(addresses: str, routes: str) -> list[ipaddress.IPv4Network]:
+    """The networks that `ip addr` and `ip route` name; a default route is none."""
+    words = re.findall(r"inet (\S+)", addresses)
+    words += re.findall(r"^(?:\w+ )?(\d+\.\d+\.\d+\.\d+(?:/\d+)?) ", routes, re.MULTILINE)
+    return [ipaddress.ip_network(word, strict=False) for word in words]
