@@ -32,9 +32,11 @@ class Expose(Strict):
     tls_secret: str | None = None
 
     @model_validator(mode="after")
-    def _host_for_ingress(self) -> "Expose":
+    def _fits_its_type(self) -> "Expose":
         if self.type == "Ingress" and not self.host:
-            raise ValueError("type Ingress needs host")
+            raise ValueError("type Ingress needs host, the name that clients ask for")
+        if self.type != "NodePort" and self.node_port is not None:
+            raise ValueError(f"node_port is of type NodePort, and the type is {self.type}")
         return self
 
 

@@ -17,6 +17,10 @@ NOT_THERE_HINT = "see `lightragctl status`; start it with `lightragctl up`"
 CONNECT_TIMEOUT_S = 5.0  # loopback or one cluster network: a TCP handshake that takes longer will not come
 LIST_PAGE = 1000  # what the service gives at most in one page
 URN = "urn:lightragctl:"
+KEY_HINT = (
+    "the key is read from the Secret that components.lightrag-api.api_key of the profile names; "
+    "pods see a changed one within a minute or two"
+)
 
 
 class ApiError(LightragctlError):
@@ -317,10 +321,11 @@ def _problem_error(document: object, status: int, fallback: str, retry_after: st
         problem = _Problem.model_validate(document)
     except ValidationError:
         problem = _Problem()
+    status = problem.status or status
     return ApiError(
         problem.detail or problem.title or fallback,
-        problem.hint,
-        status=problem.status or status,
+        KEY_HINT if status == httpx.codes.UNAUTHORIZED else problem.hint,
+        status=status,
         retry_after_s=float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None,
         code=problem.type.removeprefix(URN) if problem.type.startswith(URN) else ApiError.code,
     )

@@ -224,7 +224,7 @@ class App:
         self.options = options
         self.metrics = metrics or Metrics()
         self.start_error: BaseException | None = None
-        self._openapi = json_bytes(document(options.title, routes))
+        self._openapi = json_bytes(document(options.title, routes, needs_key=options.admit is not None))
         self._routes: dict[str, dict[str, Route]] = {}
         for route in (*routes, *self._standard_routes()):
             self._routes.setdefault(route.path, {})[route.method] = route
@@ -258,9 +258,9 @@ class App:
 
     async def _answer(self, request: Request, route: Route | None) -> Response | Streaming:
         try:
+            self._admit(request)
             if route is None:
                 raise self._no_route(request)
-            self._admit(request)
             if route.abandon:
                 return await _run_while_wanted(route.handler, request)
             return await route.handler(request)
@@ -278,6 +278,7 @@ class App:
         return problem_response(problem, self.options.error_style)
 
     def _admit(self, request: Request) -> None:
+        """Comes before everything else, so that a stranger learns nothing, not even which paths there are."""
         if self.options.admit is not None and request.path not in STANDARD_PATHS:
             self.options.admit(request)
 

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,18 +16,21 @@ log = logging.getLogger(__name__)
 LOOK_S = 1.0
 """How old what was read may be; Kubernetes itself takes up to a minute to bring a changed Secret into a pod."""
 
+_VISIBLE = re.compile(rb"[!-~]+")
+
 
 class ApiKeys:
     """The keys in a file, one a line; each of them is valid, so that old and new overlap while clients change over.
 
     Raises:
-        LightragctlError: the file cannot be read or holds no key.
+        LightragctlError: the file cannot be read, holds no key, or one that no client could send.
     """
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = file
         self._clock = clock
         self._looked_s = clock()
+        self._complaint = ""
         self._keys = self._read()
 
     def admit(self, request: Request) -> None:
@@ -47,8 +51,16 @@ class ApiKeys:
             try:
                 self._keys = self._read()
             except LightragctlError as error:
-                log.warning("the API keys of before stay valid: %s", error.message)
+                self._complain(error.message)
+            else:
+                self._complaint = ""
         return self._keys
+
+    def _complain(self, reason: str) -> None:
+        """Once for each reason, not once for each look."""
+        if reason != self._complaint:
+            log.warning("the API keys of before stay valid: %s", reason)
+        self._complaint = reason
 
     def _read(self) -> tuple[bytes, ...]:
         try:
@@ -58,4 +70,7 @@ class ApiKeys:
         keys = tuple(line.strip() for line in lines if line.strip())
         if not keys:
             raise LightragctlError(f"{self._file} holds no API key", "put one key on each line")
+        if not all(_VISIBLE.fullmatch(key) for key in keys):
+            message = f"an API key in {self._file} has characters that cannot stand in an HTTP header"
+            raise LightragctlError(message, "use ASCII letters, digits and signs, without spaces inside")
         return keys

@@ -9,6 +9,11 @@ import lightragctl
 
 _REFERENCE = "#/components/schemas/{name}"
 _ID = str.maketrans("/", "_")
+_KEY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""The two ways of giving an API key that `service.keys` takes."""
 
 
 class Described(Protocol):
@@ -28,8 +33,8 @@ class Described(Protocol):
     def answer(self) -> type[msgspec.Struct] | None: ...
 
 
-def document(title: str, routes: Sequence[Described]) -> dict[str, Any]:
-    """An OpenAPI 3.1 document of these routes."""
+def document(title: str, routes: Sequence[Described], needs_key: bool = False) -> dict[str, Any]:
+    """An OpenAPI 3.1 document of these routes; `needs_key`: each of them asks for an API key."""
     types = {t for route in routes for t in (route.body, route.answer, route.query) if t is not None}
     ordered = sorted(types, key=lambda t: t.__name__)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
@@ -37,12 +42,16 @@ def document(title: str, routes: Sequence[Described]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of, components)
-    return {
+    described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": title, "version": lightragctl.__version__},
         "paths": paths,
         "components": {"schemas": components},
     }
+    if needs_key:
+        described["components"]["securitySchemes"] = _KEY_SCHEMES
+        described["security"] = [{name: []} for name in _KEY_SCHEMES]
+    return described
 
 
 def _operation(

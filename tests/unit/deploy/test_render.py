@@ -249,22 +249,88 @@ def test_a_key_of_somebody_elses_secret_is_mounted() -> None:
     assert volumes["keys"]["secret"] == {"secretName": "ours", "items": [{"key": "k", "path": "api-keys"}]}
 
 
-def test_the_service_is_exposed_as_the_profile_says() -> None:
-    (service,) = [one for one in of_kind("Service") if one["metadata"]["name"] == "rel-lightrag-api"]
-    assert service["spec"]["type"] == "NodePort"
-    assert "nodePort" not in service["spec"]["ports"][0]
+EXPOSE = "components.lightrag-api.expose="
+
+
+def api_service(*sets: str) -> Any:
+    return next(one for one in of_kind("Service", sets=sets) if ref(one).name == "rel-lightrag-api")["spec"]
+
+
+def test_the_api_is_on_a_port_of_every_node_that_the_cluster_or_the_profile_chooses() -> None:
+    assert api_service()["type"] == "NodePort"
+    assert "nodePort" not in api_service()["ports"][0]
+    assert api_service(EXPOSE + "{type: NodePort, node_port: 30080}")["ports"][0]["nodePort"] == 30080
+    assert api_service("components.lightrag-api.expose.type=ClusterIP")["type"] == "ClusterIP"
     assert of_kind("Ingress") == []
-    (ingress,) = of_kind("Ingress", sets=("components.lightrag-api.expose={type: Ingress, host: rag.example}",))
-    assert ingress["spec"]["rules"][0]["host"] == "rag.example"
-    with pytest.raises(ProfileError, match="needs host"):
-        of_kind("Ingress", sets=("components.lightrag-api.expose={type: Ingress}",))
 
 
-def test_the_quota_of_dev_has_room_to_roll_every_component() -> None:
+def test_an_ingress_leads_to_the_apis_service() -> None:
+    sets = (EXPOSE + "{type: Ingress, host: rag.example, class_name: nginx, tls_secret: cert}",)
+    (ingress,) = of_kind("Ingress", sets=sets)
+    assert ingress["apiVersion"] == "networking.k8s.io/v1"
+    spec = ingress["spec"]
+    assert spec["ingressClassName"] == "nginx"
+    assert spec["tls"] == [{"hosts": ["rag.example"], "secretName": "cert"}]
+    (rule,) = spec["rules"]
+    assert rule["host"] == "rag.example"
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    assert backend == {"name": "rel-lightrag-api", "port": {"name": "http"}}
+    assert api_service(*sets)["type"] == "ClusterIP"
+    assert backend["port"]["name"] in {port["name"] for port in api_service(*sets)["ports"]}
+
+
+def test_an_ingress_of_a_host_alone_takes_the_clusters_class_and_no_certificate() -> None:
+    (ingress,) = of_kind("Ingress", sets=(EXPOSE + "{type: Ingress, host: rag.example}",))
+    assert set(ingress["spec"]) == {"rules"}
+
+
+@pytest.mark.parametrize(
+    ("expose", "says"),
+    [("{type: Ingress}", "needs host"), ("{type: ClusterIP, node_port: 30080}", "node_port is of type NodePort")],
+)
+def test_an_exposure_that_does_not_fit_is_refused_by_its_key(expose: str, says: str) -> None:
+    with pytest.raises(ProfileError, match=rf"components\.lightrag-api\.expose: .*{says}"):
+        render(EXPOSE + expose)
+
+
+def test_the_quota_of_dev_has_room_to_roll_every_component_and_for_one_more_replica() -> None:
     (quota,) = of_kind("ResourceQuota")
-    asked = demand([*of_kind("Deployment"), *of_kind("StatefulSet")])
-    rolling = demand(of_kind("Deployment"))
-    for name, bound in quota["spec"]["hard"].items():
-        assert asked[name] + rolling[name] <= quantity(bound), name
+    deployments = of_kind("Deployment")
+    asked, rolling = demand([*deployments, *of_kind("StatefulSet")]), demand(deployments)
+    hard = quota["spec"]["hard"]
+    assert set(asked) == set(hard)
+    for name, bound in hard.items():
+        one_more = max(demand([one])[name] for one in deployments)
+        assert asked[name] + rolling[name] + one_more <= quantity(bound), name
+
+
+def test_quota_and_limit_range_may_be_left_out() -> None:
     assert of_kind("ResourceQuota", sets=("quota=null",)) == []
     assert of_kind("LimitRange", sets=("limit_range=null",)) == []
+    (quota,) = of_kind("ResourceQuota", sets=("quota=null", "quota={pods: 9}"))
+    assert quota["spec"]["hard"] == {"pods": "9"}
+
+
+def test_a_rollout_may_take_longer_than_its_pods_need_to_start() -> None:
+    for thing in of_kind("Deployment"):
+        startup = thing["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
+        assert thing["spec"]["progressDeadlineSeconds"] > startup["failureThreshold"] * startup["periodSeconds"]
+
+
+def test_pods_prefer_other_zones_and_nodes_and_another_replica_changes_nothing_else() -> None:
+    def pods(*sets: str) -> list[Any]:
+        return [thing["spec"]["template"] for thing in of_kind("Deployment", sets=sets)]
+
+    for pod in pods():
+        (zones,) = pod["spec"]["topologySpreadConstraints"]
+        assert zones["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert zones["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert pods() == pods("components.lightrag-api.replicas=3")
+
+
+def test_a_name_that_is_a_word_of_yaml_stays_a_name() -> None:
+    objects = render("namespace='null'", release="no")
+    assert {ref(thing).namespace for thing in objects} == {"", "null"}
+    labels = [value for value in walk(objects) if isinstance(value, dict) and "app.kubernetes.io/instance" in value]
+    assert len(labels) > len(SERVICES)
+    assert {one["app.kubernetes.io/instance"] for one in labels} == {"no"}

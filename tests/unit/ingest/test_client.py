@@ -42,6 +42,28 @@ def test_query_returns_the_answer_with_its_citations() -> None:
     assert (answer.answer, answer.citations[0].source, answer.model) == ("Yes [1].", "/a.md", "m")
 
 
+def test_a_key_goes_with_every_request_and_none_where_there_is_none() -> None:
+    sent: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("Authorization"))
+        document = {"event": "document", "id": "d", "source": "/a", "status": "created", "chunks": 1}
+        return lines(document) if request.url.path == "/documents" else httpx.Response(200, json={"rows": 0})
+
+    for key in ("k", None):
+        api = ApiClient("http://127.0.0.1:8080", 30, httpx.MockTransport(answer), api_key=key)
+        api.post_document("/a", "text")
+        api.flush()
+    assert sent == ["Bearer k", "Bearer k", None, None]
+
+
+def test_a_refused_key_is_an_error_that_says_where_the_key_comes_from() -> None:
+    problem = {"type": "urn:lightragctl:key", "title": "Unauthorized", "status": 401, "detail": "no", "hint": "header"}
+    with pytest.raises(ApiError, match="no") as caught:
+        client(lambda _: httpx.Response(401, json=problem)).retrieve("q")
+    assert "components.lightrag-api.api_key" in caught.value.hint
+
+
 def test_all_pages_of_documents_are_read() -> None:
     stored = {"source": "/a", "sha256": "0", "chunks": 1, "state": "ready", "current": True, "updated_at": 1}
     pages = {None: ("doc-1", "doc-1"), "doc-1": ("doc-2", "doc-2"), "doc-2": ("doc-3", None)}

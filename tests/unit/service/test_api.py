@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,3 +198,16 @@ def test_a_filled_workspace_is_ready_after_a_restart(filled: Service) -> None:
 def test_openapi_names_every_path(service: Service) -> None:
     paths = service.get("/openapi.json").json()["paths"]
     assert set(paths) == {"/retrieve", "/query", "/documents", "/documents/flush"}
+
+
+def test_with_a_file_of_keys_only_who_has_one_is_answered(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("k1\nk2\n")
+    settings = SETTINGS.model_copy(update={"api_keys_file": str(tmp_path / "keys")})
+    with Service(FakeStore(), settings) as service:
+        body = {"query": "cat"}
+        assert service.post("/retrieve", body).status == 401
+        assert service.post("/retrieve", body, authorization="Bearer k").json()["type"] == "urn:lightragctl:key"
+        assert [service.post("/retrieve", body, authorization=f"Bearer {key}").status for key in ("k1", "k2")] == [
+            200
+        ] * 2
+        wait_ready(service)

@@ -251,6 +251,38 @@ def test_openapi_describes_the_routes() -> None:
     assert names == ["limit", "after"]
 
 
+def guarded() -> http.App:
+    def admit(request: http.Request) -> None:
+        if request.header("authorization") != "Bearer k":
+            raise http.Problem(401, "Unauthorized", "a key is needed", headers=(("www-authenticate", "Bearer"),))
+
+    return app_of(admit=admit)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/items"), ("GET", "/items"), ("DELETE", "/items"), ("GET", "/nothing")]
+)
+def test_a_stranger_is_told_nothing_but_that_a_key_is_needed(method: str, path: str) -> None:
+    answer = ask(guarded(), method, path, b"x" * 100)
+    assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert ask(guarded(), method, path, b'{"name": "a"}', authorization="Bearer k").status != 401
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/openapi.json"])
+def test_what_every_app_has_is_answered_without_a_key(path: str) -> None:
+    assert ask(guarded(), "GET", path).status == 200
+
+
+def test_openapi_says_how_to_give_a_key_where_one_is_asked_for() -> None:
+    described = ask(guarded(), "GET", "/openapi.json").json()
+    schemes = described["components"]["securitySchemes"]
+    assert schemes["bearer"] == {"type": "http", "scheme": "bearer"}
+    assert schemes["header"]["name"] == "X-API-Key"
+    assert [list(one) for one in described["security"]] == [["bearer"], ["header"]]
+    assert "security" not in ask(app_of(), "GET", "/openapi.json").json()
+
+
 def streaming(pieces: AsyncGenerator[bytes, None]) -> http.App:
     async def handler(_: http.Request) -> http.Streaming:
         return http.Streaming(pieces)

@@ -66,19 +66,42 @@ def test_a_rotated_file_is_read_again_without_a_restart(file: Path, tmp_path: Pa
         keys.admit(request(x_api_key="old"))
 
 
-@pytest.mark.parametrize("text", [None, "", "\n \n"])
-def test_a_file_that_becomes_unusable_leaves_the_keys_as_they_were(file: Path, text: str | None) -> None:
+def test_a_secret_that_the_cluster_swaps_is_read_again(tmp_path: Path) -> None:
+    """A mounted Secret is a link to a folder of each version, and the link is replaced."""
+    for version in ("first", "second"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "api-keys").write_text(version)
+    (tmp_path / "..data").symlink_to("first")
+    (tmp_path / "api-keys").symlink_to("..data/api-keys")
+    clock = Clock()
+    keys = ApiKeys(tmp_path / "api-keys", clock)
+    (tmp_path / "..new").symlink_to("second")
+    os.replace(tmp_path / "..new", tmp_path / "..data")
+    clock.now_s = LOOK_S
+    keys.admit(request(x_api_key="second"))
+
+
+@pytest.mark.parametrize("text", [None, "", "\n \n", "sesam öffne dich"])
+def test_a_file_that_becomes_unusable_leaves_the_keys_as_they_were(
+    file: Path, text: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = Clock()
     keys = ApiKeys(file, clock)
     file.unlink() if text is None else file.write_text(text)
-    clock.now_s = LOOK_S
-    keys.admit(request(x_api_key="old"))
+    for _ in range(3):
+        clock.now_s += LOOK_S
+        keys.admit(request(x_api_key="old"))
+    assert len(caplog.records) == 1
+    assert "sesam" not in caplog.text
 
 
-@pytest.mark.parametrize("text", [None, "", "\n \n"])
-def test_a_start_without_keys_fails_with_the_reason(tmp_path: Path, text: str | None) -> None:
+@pytest.mark.parametrize("text", [None, "", "\n \n", "two words", "clé"])
+def test_a_start_without_usable_keys_fails_with_the_reason(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "keys"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(LightragctlError, match="API key"):
+    with pytest.raises(LightragctlError, match="API key") as caught:
         ApiKeys(path)
+    assert caught.value.hint
+    assert caught.value.exit_status == 1
+    assert not text or not text.strip() or text not in str(caught.value)
