@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from lightragctl.ingest.client import ApiClient
+from tests.cluster.fixture import cluster, pytest_addoption
+
+__all__ = ["cluster", "pytest_addoption"]
 
 COMMAND_S = 240.0
 

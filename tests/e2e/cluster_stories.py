@@ -1,0 +1,66 @@
+"""What the stories on a cluster share: the command line pointed at it, and a look at the cluster past the tool."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+from tests.cluster.fixture import ReadyCluster
+from tests.conftest import Tool
+
+QUICK_STOP = ("--set", "components.vector-engine.stop_grace_s=30")
+"""A standalone Milvus with data does not end on SIGTERM, so that each `down` takes the whole grace period."""
+SMALL = ("--set", "components.embedder.model=hashing", *QUICK_STOP)
+"""The tests' embedder: starts in no time, and these stories ask nothing of meanings."""
+
+
+@dataclass(frozen=True)
+class ClusterRelease:
+    """A release of profile `dev` under its own name and in its own namespace, driven by the command line."""
+
+    tool: Tool
+    cluster: ReadyCluster
+    name: str
+    options: tuple[str, ...] = ()
+
+    def run(self, *arguments: str, stdin: str | None = None) -> CompletedProcess[str]:
+        """Run a command on this release."""
+        return self.tool.run(*self.words(*arguments), stdin=stdin)
+
+    def words(self, *arguments: str) -> list[str]:
+        """The command with the options that name this release; what follows `--` stays last."""
+        at = arguments.index("--") if "--" in arguments else len(arguments)
+        named = ("--profile", "dev", "--name", self.name, "-n", self.name, *self.options)
+        return [*arguments[:at], *named, *arguments[at:]]
+
+    def up(self, *more: str) -> CompletedProcess[str]:
+        """Bring it up without asking."""
+        return self.run("up", "--yes", *more)
+
+    def objects(self, kinds: str) -> dict[str, dict[str, Any]]:
+        """The objects in the release's namespace, by `kind/name`, as kubectl tells them."""
+        text = self.cluster.kubectl("get", kinds, "-n", self.name, "-o", "json", "--ignore-not-found")
+        items = json.loads(text or "{}").get("items", [])
+        return {f"{one['kind']}/{one['metadata']['name']}": one for one in items}
+
+    def components(self) -> dict[str, dict[str, Any]]:
+        """The components as `status -o json` tells them, by name."""
+        document = json.loads(self.run("status", "-o", "json").stdout)
+        return {part["name"]: part for part in document["components"]}
+
+
+@contextmanager
+def release_on(cluster: ReadyCluster, base: Path, name: str, *options: str) -> Iterator[ClusterRelease]:
+    """A release that is not up yet; whatever the test does with it is gone in the end."""
+    base.mkdir(parents=True, exist_ok=True)
+    (base / "home").mkdir(exist_ok=True)
+    tool = Tool(base / "home", base, {"KUBECONFIG": str(cluster.kubeconfig)})
+    release = ClusterRelease(tool, cluster, name, options)
+    try:
+        yield release
+    finally:
+        release.run("down", "--purge", "--yes")
+        cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")

@@ -1,0 +1,141 @@
+"""The main story on Kubernetes: up, load real documents, ask, change, take down; real Milvus 2.3.5, real embedder."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lightragctl.vectors.milvus import MilvusStore
+from tests.cluster.fixture import ReadyCluster
+from tests.e2e.cluster_stories import QUICK_STOP, ClusterRelease, release_on
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+MANAGED = "deployments,statefulsets,services,configmaps,secrets,resourcequotas,limitranges"
+
+
+@pytest.fixture(scope="module")
+def release(cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterRelease]:
+    """The release of these stories, up, with the project's own guides loaded."""
+    with release_on(cluster, tmp_path_factory.mktemp("main"), "story", *QUICK_STOP) as release:
+        done = release.up()
+        assert done.returncode == 0, done.stdout + done.stderr
+        for component in ("vector-engine", "embedder", "model-gateway", "lightrag-api"):
+            assert re.search(rf"^{component}: ready after", done.stderr, re.MULTILINE), done.stderr
+        loaded = release.run("ingest", str(DOCS / "guides"))
+        assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+        yield release
+
+
+def test_up_again_touches_no_object(release: ClusterRelease) -> None:
+    before = {name: one["metadata"]["resourceVersion"] for name, one in release.objects(MANAGED).items()}
+    done = release.up()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("unchanged")
+    after = {name: one["metadata"]["resourceVersion"] for name, one in release.objects(MANAGED).items()}
+    assert after == before
+
+
+def test_diff_tells_nothing_when_nothing_differs_and_just_what_does(release: ClusterRelease) -> None:
+    same = release.run("diff")
+    assert same.returncode == 0, same.stdout + same.stderr
+    other = release.run("diff", "--set", "components.model-gateway.replicas=2", "-o", "json")
+    assert other.returncode == 1
+    changes = [one for one in json.loads(other.stdout)["changes"] if one["action"] != "unchanged"]
+    assert [(one["subject"], one["action"]) for one in changes] == [("Deployment/story-model-gateway", "configured")]
+    lines = [line for line in changes[0]["text"].splitlines()[2:] if line[0] in "+-"]
+    assert lines == ["-  replicas: 1", "+  replicas: 2"]
+
+
+def test_a_diff_that_cannot_be_made_never_ends_with_one(release: ClusterRelease) -> None:
+    assert release.run("diff", "--context", "nowhere").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("question", "source"),
+    [
+        ("what happens to my data when I stop the release?", "local.md"),
+        ("端口被别的程序占用了怎么办", "local.zh-CN.md"),
+    ],
+    ids=["English", "Chinese"],
+)
+def test_a_question_finds_its_passage(release: ClusterRelease, question: str, source: str) -> None:
+    done = release.run("retrieve", question, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["hits"][0]["source"].endswith(f"guides/{source}")
+    assert release.run("query", question).returncode == 0
+
+
+def test_status_is_one_screen_with_every_component_ready(release: ClusterRelease) -> None:
+    done = release.run("status")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) < 12
+    assert {part["state"] for part in release.components().values()} == {"ready"}
+    assert {part["replicas"] for part in release.components().values()} == {"1/1"}
+
+
+def test_the_node_port_answers_those_who_have_the_key(release: ClusterRelease) -> None:
+    address = release.components()["lightrag-api"]["endpoint"]
+    body = {"query": "stop the release", "top_k": 1}
+    assert httpx.post(f"{address}/retrieve", json=body, timeout=10).status_code == 401
+    secret = release.objects("secrets")["Secret/story-lightrag-api-keys"]["data"]["api-keys"]
+    text = subprocess.run(["base64", "-d"], input=secret, capture_output=True, text=True, check=True).stdout
+    headers = {"Authorization": f"Bearer {text.strip()}"}
+    assert httpx.post(f"{address}/retrieve", json=body, headers=headers, timeout=10).status_code == 200
+
+
+def test_logs_and_commands_of_a_component(release: ClusterRelease) -> None:
+    logs = release.run("logs", "lightrag-api", "--tail", "5")
+    assert logs.returncode == 0
+    assert logs.stdout.startswith("lightrag-api ")
+    assert len(logs.stdout.splitlines()) <= 5
+    done = release.run("exec", "vector-engine", "--", "ls", "/var/lib/milvus")
+    assert done.returncode == 0, done.stderr
+    assert "etcd" in done.stdout
+    assert release.run("exec", "lightrag-api", "--", "sh", "-c", "exit 7").returncode == 7
+    echoed = release.run("exec", "lightrag-api", "--", "cat", stdin="passed on\n")
+    assert echoed.stdout == "passed on\n"
+
+
+def test_a_port_leads_to_a_component(release: ClusterRelease) -> None:
+    words = release.words("port-forward", "vector-engine")
+    process = release.tool.popen(*words, stderr=subprocess.PIPE)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, line
+        store = MilvusStore(found[0])
+        assert any(name.startswith("default_chunks") for name in store.list_collections())
+        store.close()
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_down_keeps_the_data_and_up_finds_them(release: ClusterRelease) -> None:
+    """Last of the stories: it stops the release for a while."""
+    done = release.run("down")
+    assert done.returncode == 0, done.stderr
+    assert "PersistentVolumeClaim/data-story-vector-engine-0" in done.stdout
+    assert not release.objects("pods,deployments,statefulsets,services")
+    stopped = release.run("status")
+    assert stopped.returncode == 3
+    assert "stopped" in stopped.stdout + stopped.stderr
+    key = release.objects("secrets")["Secret/story-lightrag-api-keys"]["data"]
+    assert release.up().returncode == 0
+    assert release.objects("secrets")["Secret/story-lightrag-api-keys"]["data"] == key
+    hits = json.loads(release.run("retrieve", "怎样停止", "-o", "json").stdout)["hits"]
+    assert hits[0]["source"].endswith("local.zh-CN.md")
+    gone = release.run("down", "--purge", "--yes")
+    assert gone.returncode == 0, gone.stderr
+    deadline = time.monotonic() + 60
+    while release.cluster.kubectl("get", "namespace", "story", "--ignore-not-found"):
+        assert time.monotonic() < deadline, "the namespace stays"
+        time.sleep(1)
