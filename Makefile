@@ -10,11 +10,11 @@ up: .venv/up                       ## install lightragctl and start the local pr
 	$(BIN)/lightragctl up
 
 test: .venv/test                   ## what a newcomer runs: no root, no cluster, under five minutes
-	$(PYTEST) -m "not milvus and not slow and not drill"
+	$(PYTEST) -m "not milvus and not cluster and not slow and not drill"
 
 test-env: .venv/test               ## what `test` needs, installed
 
-test-all: .venv/test lint          ## and the real Milvus 2.3.5; with REQUIRE_ALL=1 a skip is a failure
+test-all: .venv/test lint          ## and the real Milvus 2.3.5 and a real cluster; with REQUIRE_ALL=1 a skip is a failure
 	$(PYTEST) -m "not drill"
 
 drill: .venv/test                  ## every fault, many times

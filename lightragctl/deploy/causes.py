@@ -7,7 +7,7 @@ a cause must last before waiting is pointless stands with each.
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
@@ -21,6 +21,8 @@ BLOCKED_S = 5.0
 """Controllers try again at once; a refusal that is still there is one of policy."""
 VOLUME_S = 20.0
 """A provisioner makes a volume in seconds; a missing class never does."""
+STUCK_S = 15.0
+"""A controller replaces a pod in seconds, when it does at all."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,21 @@ class Evidence:
     events: Sequence[KubernetesObject] = ()
     last_lines: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def events_of(self, thing: KubernetesObject, *reasons: str) -> list[str]:
-        """Messages of the object's events with one of these reasons, newest first; of this very object, by its uid."""
+    def events_of(self, thing: KubernetesObject, *reasons: str, since: str = "") -> list[str]:
+        """Messages of the object's events with one of these reasons, newest first; of this very object, by its uid.
+
+        Args:
+            thing: the object.
+            reasons: of the events.
+            since: a time as the API server writes it; what was last seen before it is left out.
+        """
         metadata = thing.get("metadata") or {}
         chosen = [
             (_time(one), str(one.get("message", "")))
             for one in self.events
-            if one.get("reason") in reasons and _is_about(one.get("involvedObject") or {}, thing.get("kind"), metadata)
+            if one.get("reason") in reasons
+            and _time(one) >= since
+            and _is_about(one.get("involvedObject") or {}, thing.get("kind"), metadata)
         ]
         return [message for _, message in sorted(chosen, reverse=True)]
 
@@ -78,7 +88,13 @@ class Cause:
 
 
 def find_causes(evidence: Evidence) -> list[Cause]:
-    """Why the component is not ready: the most telling first, one of each code for each subject."""
+    """Why the component is not ready: the most telling first, one of each code for each subject.
+
+    Nothing as long as the controller has not seen the newest change: what the cluster shows is then of the last one.
+    """
+    if _is_unseen(evidence.workload or {}):
+        return []
+    evidence = _newest(evidence)
     found: dict[tuple[str, str], Cause] = {}
     for look in (_of_makers, _of_claims, _of_pods):
         for cause in look(evidence):
@@ -88,6 +104,32 @@ def find_causes(evidence: Evidence) -> list[Cause]:
 
 def _time(event: KubernetesObject) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp") or "")
+
+
+def _is_unseen(workload: KubernetesObject) -> bool:
+    generation = (workload.get("metadata") or {}).get("generation") or 0
+    return bool(((workload.get("status") or {}).get("observedGeneration") or 0) < generation)
+
+
+def _revision(replica_set: KubernetesObject) -> int:
+    noted = (replica_set.get("metadata") or {}).get("annotations") or {}
+    number = str(noted.get("deployment.kubernetes.io/revision", ""))
+    return int(number) if number.isdecimal() else 0
+
+
+def _newest(evidence: Evidence) -> Evidence:
+    """The evidence of a Deployment's newest revision: a broken pod of the last one stays until the new one runs."""
+    newest = max(evidence.replica_sets, key=_revision, default=None)
+    if newest is None:
+        return evidence
+    name = (newest.get("metadata") or {}).get("name")
+    pods = [pod for pod in evidence.pods if _owner(pod) in (None, name)]
+    return replace(evidence, replica_sets=[newest], pods=pods)
+
+
+def _owner(pod: KubernetesObject) -> object:
+    owners = (pod.get("metadata") or {}).get("ownerReferences") or ()
+    return next((one.get("name") for one in owners if one.get("kind") == "ReplicaSet"), None)
 
 
 def _is_about(involved: Mapping[str, Any], kind: object, metadata: Mapping[str, Any]) -> bool:
@@ -104,26 +146,44 @@ def _subject(thing: KubernetesObject) -> str:
 
 
 def _of_makers(evidence: Evidence) -> Iterator[Cause]:
-    makers = [one for one in (*evidence.replica_sets, evidence.workload) if one]
-    for maker in makers:
-        messages = evidence.events_of(maker, "FailedCreate")
-        conditions = ((maker.get("status") or {}).get("conditions")) or ()
-        messages += [str(one.get("message", "")) for one in conditions if one.get("type") == "ReplicaFailure"]
-        wanted = int((maker.get("spec") or {}).get("replicas") or 0)
-        if messages and len(evidence.pods) < max(1, wanted):
-            yield _refusal(_subject(maker), messages[0])
+    """What the newest ReplicaSet or the workload itself may not make; the first that says so, for both say the same."""
+    for maker in (*evidence.replica_sets, evidence.workload):
+        if maker and (message := _refused(evidence, maker)):
+            yield _refusal(_subject(maker), message)
+            return
+
+
+def _refused(evidence: Evidence, maker: KubernetesObject) -> str:
+    """What it was told when it tried to make a pod that still lacks; empty when none lacks."""
+    status = maker.get("status") or {}
+    for one in status.get("conditions") or ():
+        if one.get("type") == "ReplicaFailure" and one.get("status") == "True":
+            return str(one.get("message", ""))
+    wanted = int((maker.get("spec") or {}).get("replicas") or 0)
+    there = status.get("replicas")
+    if int(len(evidence.pods) if there is None else there) >= wanted:
+        return ""
+    return next(iter(evidence.events_of(maker, "FailedCreate")), "")
+
+
+_OVER = re.compile(r"exceeded quota: (?P<quota>[^,]+), requested: (?P<resources>.*?), used: ")
 
 
 def _refusal(subject: str, message: str) -> Cause:
     text = re.sub(r"^.*?is forbidden: ", "", message)
-    if "exceeded quota" in text:
-        hint = "raise the quota (profile key quota), or lower replicas and resources of the components"
-        return Cause("quota", subject, f"its pods are refused: {text}", hint, BLOCKED_S)
-    if "usage per Container" in text or "usage per Pod" in text or "must specify" in text:
+    told = f"its pods are refused: {text}"
+    if over := _OVER.search(text):
+        names = ", ".join(pair.split("=")[0] for pair in over["resources"].split(","))
+        raised = f"raise {names} of quota {over['quota']} (profile key quota)"
+        hint = f"{raised}, or lower the component's replicas or resources"
+        return Cause("quota", subject, told, hint, BLOCKED_S)
+    if re.search(r" per (Container|Pod|PersistentVolumeClaim) is |must specify ", text):
         hint = "change the component's resources, or the namespace's LimitRange: kubectl get limitrange -o yaml"
-        return Cause("limit-range", subject, f"its pods are refused: {text}", hint, BLOCKED_S)
+        return Cause("limit-range", subject, told, hint, BLOCKED_S)
+    if "error looking up service account" in text:
+        return Cause("config-missing", subject, told, _MISSING_HINT, BLOCKED_S)
     hint = "ask who runs the cluster for the policy of this namespace"
-    return Cause("admission", subject, f"its pods are refused: {text}", hint, BLOCKED_S)
+    return Cause("admission", subject, told, hint, BLOCKED_S)
 
 
 # Volume claims
@@ -136,10 +196,11 @@ def _of_claims(evidence: Evidence) -> Iterator[Cause]:
         spec = claim.get("spec") or {}
         failed = evidence.events_of(claim, "ProvisioningFailed", "FailedBinding")
         if failed:
-            hint = "set components.vector-engine.storage_class to one of: kubectl get storageclass"
+            hint = f"set components.{evidence.component}.storage_class to one of: kubectl get storageclass"
             yield Cause("volume-unbound", _subject(claim), failed[0], hint, VOLUME_S)
         elif not spec.get("storageClassName"):
-            hint = "set components.vector-engine.storage_class, or make a class the default: kubectl get storageclass"
+            key = f"components.{evidence.component}.storage_class"
+            hint = f"set {key}, or make a class the default: kubectl get storageclass"
             yield Cause(
                 "volume-unbound", _subject(claim), "no volume: the cluster has no default class", hint, VOLUME_S
             )
@@ -150,13 +211,56 @@ def _of_claims(evidence: Evidence) -> Iterator[Cause]:
 
 def _of_pods(evidence: Evidence) -> Iterator[Cause]:
     for pod in evidence.pods:
+        status = pod.get("status") or {}
         if (pod.get("metadata") or {}).get("deletionTimestamp"):
             continue
-        for look in (_placing, _mounting, _node):
+        if special := _replaced(evidence, pod) or _stuck(evidence, pod) or _lost(evidence, pod):
+            yield special
+            continue
+        for look in (_placing, _mounting):
             yield from look(evidence, pod)
-        status = pod.get("status") or {}
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             yield from _container(evidence, pod, container)
+
+
+def _replaced(evidence: Evidence, pod: KubernetesObject) -> Cause | None:
+    """A pod that the cluster ended for good. It stays to be seen; another takes its place."""
+    status = pod.get("status") or {}
+    if status.get("phase") != "Failed":
+        return None
+    why = status.get("message") or status.get("reason") or "no reason given"
+    hint = f"see what the nodes lack: kubectl -n {evidence.namespace} describe pod {_name(pod)}"
+    return Cause("evicted", _subject(pod), f"the cluster ended it: {why}", hint, NEVER_S)
+
+
+def _stuck(evidence: Evidence, pod: KubernetesObject) -> Cause | None:
+    """A StatefulSet waits for each pod to be ready, even for one whose template is the mistake (kubernetes#67250)."""
+    workload = evidence.workload or {}
+    spec, wanted = workload.get("spec") or {}, (workload.get("status") or {}).get("updateRevision")
+    is_patient = spec.get("podManagementPolicy") != "Parallel"
+    at = ((pod.get("metadata") or {}).get("labels") or {}).get("controller-revision-hash")
+    if not (wanted and at and is_patient) or at == wanted or _condition(pod, "Ready").get("status") == "True":
+        return None
+    message = "it is of the last revision and not ready, and its StatefulSet waits for it before it replaces it"
+    hint = f"kubectl -n {evidence.namespace} delete pod {_name(pod)}"
+    return Cause("old-revision", _subject(pod), message, hint, STUCK_S)
+
+
+def _lost(evidence: Evidence, pod: KubernetesObject) -> Cause | None:
+    """The node controller marks the pods of a node that is silent, and leaves their containers as last seen."""
+    status = pod.get("status") or {}
+    containers = status.get("containerStatuses") or ()
+    is_marked = _condition(pod, "Ready").get("status") == "False" and all(one.get("ready") for one in containers)
+    is_silent = bool(containers) and is_marked and bool(evidence.events_of(pod, "NodeNotReady"))
+    if not (is_silent or status.get("reason") == "NodeLost" or status.get("phase") == "Unknown"):
+        return None
+    node = (pod.get("spec") or {}).get("nodeName", "?")
+    hint = "see the nodes: kubectl get nodes; its pods move after a while"
+    return Cause("node-lost", _subject(pod), f"node {node} does not answer", hint, NEVER_S)
+
+
+def _name(thing: KubernetesObject) -> str:
+    return str((thing.get("metadata") or {}).get("name", ""))
 
 
 def _condition(pod: KubernetesObject, name: str) -> Mapping[str, Any]:
@@ -164,12 +268,16 @@ def _condition(pod: KubernetesObject, name: str) -> Mapping[str, Any]:
     return next((one for one in conditions if one.get("type") == name), {})
 
 
+_TAIL = re.compile(r"(?<=\.)( no new claims to deallocate,)?( preemption: .*| not found)?$", re.DOTALL)
+"""What the scheduler of 1.34 says after its reasons: what it could not free either."""
+
+
 def _placing(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
         return
-    text = str(scheduled.get("message", "")).split(" preemption:")[0].strip()
-    if "unbound immediate PersistentVolumeClaims" in text or "PersistentVolumeClaim" in text:
+    text = _TAIL.sub("", str(scheduled.get("message", ""))).strip()
+    if "persistentvolumeclaim" in text.lower():
         hint = "see its claim: lightragctl status; classes: kubectl get storageclass"
         yield Cause("volume-unbound", _subject(pod), f"no node can take it: {text}", hint, VOLUME_S)
         return
@@ -178,7 +286,9 @@ def _placing(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
 
 
 def _mounting(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
-    if (pod.get("status") or {}).get("phase") != "Pending":
+    """What the containers wait for before they are made; an earlier failure says nothing once one has gone on."""
+    waiting = [(one.get("state") or {}).get("waiting") or {} for one in _statuses(pod)]
+    if any(one.get("reason") not in ("ContainerCreating", "PodInitializing") for one in waiting):
         return
     for text in evidence.events_of(pod, "FailedMount", "FailedAttachVolume")[:1]:
         missing = "not found" in text or "non-existent" in text
@@ -188,12 +298,8 @@ def _mounting(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
         yield Cause(code, _subject(pod), text, hint, PULL_S if missing else VOLUME_S)
 
 
-def _node(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
-    status = pod.get("status") or {}
-    if status.get("reason") == "NodeLost" or status.get("phase") == "Unknown":
-        node = (pod.get("spec") or {}).get("nodeName", "?")
-        hint = "see the nodes: kubectl get nodes; its pods move after a while"
-        yield Cause("node-lost", _subject(pod), f"node {node} does not answer", hint, NEVER_S)
+def _statuses(pod: KubernetesObject) -> list[Mapping[str, Any]]:
+    return list((pod.get("status") or {}).get("containerStatuses") or ())
 
 
 _MISSING_HINT = "make what is missing, or change the reference in the profile; see it: lightragctl render"
@@ -215,57 +321,96 @@ def _container(evidence: Evidence, pod: KubernetesObject, container: Mapping[str
 Judge = Callable[[Evidence, KubernetesObject, Mapping[str, Any], str], Cause]
 
 
-def _pull(grace_s: float, code: str = "image-pull") -> Judge:
+_PULL_STEPS = re.compile(
+    r'^(Failed to pull image|failed to (pull and unpack image|resolve reference|resolve image)) "[^"]*": '
+)
+_PULL_HINT = "check image.repository and image.tag in the profile, and that the nodes reach the registry"
+_NEVER_HINT = "load the image on every node, or set image.pull_policy to IfNotPresent"
+_NAME_HINT = "check image.repository and image.tag in the profile"
+
+
+def _pull(grace_s: float, hint: str, code: str = "image-pull") -> Judge:
     def judge(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, Any], text: str) -> Cause:
         said = evidence.events_of(pod, "Failed")
-        detail = next((one for one in said if "pull" in one), text)
-        why = detail.rsplit("desc = ", 1)[-1].strip()
-        message = f"image {container.get('image')} cannot be pulled: {why}"
-        hint = "check image.repository and image.tag in the profile, and that the nodes reach the registry"
-        return Cause(code, _subject(pod), message, hint, grace_s)
+        why = next((one for one in said if "pull" in one), text).rsplit("desc = ", 1)[-1].strip()
+        while (shorter := _PULL_STEPS.sub("", why)) != why:
+            why = shorter
+        return Cause(code, _subject(pod), f"image {container.get('image')} cannot be pulled: {why}", hint, grace_s)
 
     return judge
 
 
 def _config(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, Any], text: str) -> Cause:
-    return Cause("config-missing", _subject(pod), f"its container cannot be made: {text}", _MISSING_HINT, PULL_S)
+    missing = "not found" in text or "couldn't find key" in text
+    code = "config-missing" if missing else "container-config"
+    hint = _MISSING_HINT if missing else "change the image, or what its container is given: lightragctl render"
+    return Cause(code, _subject(pod), f"its container cannot be made: {text}", hint, PULL_S)
+
+
+def _started(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, Any], text: str) -> Cause:
+    hint = "check the image and the command: lightragctl render"
+    return Cause("container-config", _subject(pod), f"its container cannot be started: {text}", hint, PULL_S)
+
+
+def _last_end(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    states = ((container.get("state") or {}), (container.get("lastState") or {}))
+    return next((state["terminated"] for state in states if state.get("terminated")), {})
 
 
 def _crash(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, Any], text: str) -> Cause:
     """A container that ended. A first end may be bad luck; the second in a row is the rule."""
-    states = ((container.get("state") or {}), (container.get("lastState") or {}))
-    ended: Mapping[str, Any] = next((state["terminated"] for state in states if state.get("terminated")), {})
+    ended = _last_end(container)
     restarts = int(container.get("restartCount") or 0)
-    component = evidence.component
+    component, grace_s = evidence.component, AT_ONCE_S if restarts else BLOCKED_S
     if ended.get("reason") == "OOMKilled":
         hint = f"raise components.{component}.resources.limits.memory"
         return Cause("out-of-memory", _subject(pod), "it needs more memory than its limit: OOMKilled", hint, AT_ONCE_S)
-    lines = evidence.last_lines.get(str((pod.get("metadata") or {}).get("name")), ())
+    hint = f"see more: lightragctl logs {component}"
+    if killer := _killer(evidence, pod, container, ended):
+        said = _probe_said(evidence, pod, str(ended.get("startedAt") or ""))
+        message = f"it is killed because its {killer} probe fails, {restarts} restarts" + (f": {said}" if said else "")
+        return Cause("probe-kill", _subject(pod), message, hint, grace_s)
+    lines = evidence.last_lines.get(_name(pod)) or ([ended["message"]] if ended.get("message") else ())
     said = "".join(f"\n        {line}" for line in lines)
     why = f"{ended.get('reason', 'ended')}, exit code {ended.get('exitCode', '?')}, {restarts} restarts"
     tail = f"; its last lines:{said}" if said else ""
-    grace_s = AT_ONCE_S if restarts else BLOCKED_S
-    return Cause("crash", _subject(pod), f"it crashes: {why}{tail}", f"see more: lightragctl logs {component}", grace_s)
+    return Cause("crash", _subject(pod), f"it crashes: {why}{tail}", hint, grace_s)
+
+
+_KILLED = re.compile(r"Container (\S+) failed (\w+) probe, will be restarted")
+
+
+def _killer(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, Any], ended: Mapping[str, Any]) -> str:
+    """Which probe ended the container's last run; empty when none did."""
+    since = str(ended.get("startedAt") or "")
+    for text in evidence.events_of(pod, "Killing", since=since):
+        match = _KILLED.match(text)
+        if match and match[1] == container.get("name"):
+            return match[2]
+    return ""
+
+
+def _probe_said(evidence: Evidence, pod: KubernetesObject, since: str) -> str:
+    return " ".join(next(iter(evidence.events_of(pod, "Unhealthy", since=since)), "").split())
 
 
 def _probing(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, Any]) -> Iterator[Cause]:
-    last = ((container.get("lastState") or {}).get("terminated")) or {}
-    if last and last.get("exitCode") not in (0, None):
-        yield _crash(evidence, pod, {**container, "restartCount": container.get("restartCount")}, "")
-        return
+    """A container that runs and is not ready: what its probe says, and what ended its last run. Neither is hopeless."""
     running = (container.get("state") or {}).get("running")
-    for text in evidence.events_of(pod, "Unhealthy")[:1] if running is not None else ():
+    if _last_end(container).get("exitCode") not in (0, None):
+        yield replace(_crash(evidence, pod, container, ""), grace_s=NEVER_S)
+    elif running is not None and (said := _probe_said(evidence, pod, str(running.get("startedAt") or ""))):
         hint = f"see what it waits for: lightragctl logs {evidence.component}"
-        yield Cause("probe", _subject(pod), " ".join(text.split()), hint, NEVER_S)
+        yield Cause("probe", _subject(pod), said, hint, NEVER_S)
 
 
 _WAITING: Mapping[str, Judge] = {
-    "ErrImagePull": _pull(PULL_S),
-    "ImagePullBackOff": _pull(PULL_S),
-    "ErrImageNeverPull": _pull(AT_ONCE_S),
-    "InvalidImageName": _pull(AT_ONCE_S, "image-name"),
+    "ErrImagePull": _pull(PULL_S, _PULL_HINT),
+    "ImagePullBackOff": _pull(PULL_S, _PULL_HINT),
+    "ErrImageNeverPull": _pull(AT_ONCE_S, _NEVER_HINT),
+    "InvalidImageName": _pull(AT_ONCE_S, _NAME_HINT, "image-name"),
     "CreateContainerConfigError": _config,
     "CreateContainerError": _config,
-    "RunContainerError": _config,
+    "RunContainerError": _started,
     "CrashLoopBackOff": _crash,
 }

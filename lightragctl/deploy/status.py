@@ -79,7 +79,7 @@ def _deployment(spec: Part, status: Part) -> ResourceStatus:
     missing = _behind(wanted, (("updated", updated), ("ready", int(count("readyReplicas", 0)))))
     if missing:
         return _waiting(missing)
-    if (extra := int(count("replicas", 0)) - updated) > 0:
+    if (extra := int(count("replicas", 0)) - min(updated, wanted)) > 0:
         return _waiting(f"{extra} old pods are ending")
     missing = _behind(wanted, (("available", int(count("availableReplicas", 0))),))
     return _waiting(missing) if missing else CURRENT
@@ -92,6 +92,8 @@ def _stateful_set(spec: Part, status: Part) -> ResourceStatus:
     missing = _behind(wanted, (("there", int(count("replicas", 0))), ("ready", int(count("readyReplicas", 0)))))
     if missing:
         return _waiting(missing)
+    if (extra := int(count("replicas", 0)) - wanted) > 0:
+        return _waiting(f"{extra} old pods are ending")
     rolling = (spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
     partition = int(rolling.get("partition", 0) or 0)
     if partition:

@@ -201,3 +201,206 @@ def test_missing_parts_of_objects_break_nothing(state: Any, text: Any) -> None:
         "status": {"containerStatuses": [{"state": state}], "conditions": None},
     }
     find_causes(Evidence("a", "n", None, pods=[bare, {"kind": "Pod"}], events=[{"message": text}], claims=[{}]))
+
+
+# As a cluster of Kubernetes 1.34.4 with containerd said it
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "0/3 nodes are available: 3 Insufficient memory. no new claims to deallocate, preemption: 0/3 nodes are "
+            "available: 3 Preemption is not helpful for scheduling.",
+            "no node can take it: 0/3 nodes are available: 3 Insufficient memory.",
+        ),
+        (
+            "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found",
+            "no node can take it: 0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
+        ),
+        (
+            '0/3 nodes are available: persistentvolumeclaim "gone" not found. not found',
+            'no node can take it: 0/3 nodes are available: persistentvolumeclaim "gone" not found.',
+        ),
+    ],
+)
+def test_of_the_schedulers_sentence_the_reason_is_left(said: str, told: str) -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}
+    (one,) = causes(pod(status={"conditions": [condition], "containerStatuses": []}))
+    assert one.message == told
+    assert one.code == ("unschedulable" if "Insufficient" in said else "volume-unbound")
+
+
+def test_of_a_failed_pull_the_registrys_answer_is_left() -> None:
+    image = '"registry.test/lightragctl:nope"'
+    said = (
+        f"Failed to pull image {image}: failed to pull and unpack image {image}: failed to resolve reference {image}: "
+        "failed to do request: Head: dial tcp: i/o timeout"
+    )
+    (one,) = causes(pod(waiting("ImagePullBackOff", "Back-off")), events=[event("Failed", said)])
+    assert one.message == "image lightragctl:nope cannot be pulled: failed to do request: Head: dial tcp: i/o timeout"
+
+
+def test_an_image_that_is_never_pulled_must_be_on_the_node() -> None:
+    (one,) = causes(pod(waiting("ErrImageNeverPull", "is not present with pull policy of Never")))
+    assert "pull_policy" in one.hint
+
+
+def test_a_program_that_is_not_in_the_image_is_named() -> None:
+    last = ended(128, "StartError")
+    last["terminated"]["message"] = 'runc create failed: exec: "nosuchprogram": executable file not found in $PATH'
+    (one,) = causes(pod(waiting("CrashLoopBackOff"), last, restarts=3))
+    assert 'exec: "nosuchprogram": executable file not found' in one.message
+
+
+@pytest.mark.parametrize("probe", ["startup", "liveness"])
+def test_a_container_that_its_probe_killed_is_told_from_a_crash(probe: str) -> None:
+    last = ended(137)
+    last["terminated"]["startedAt"] = "2026-11-25T09:02:24Z"
+    events = [
+        event("Killing", f"Container embedder failed {probe} probe, will be restarted", at="2026-11-25T09:02:27Z"),
+        event("Unhealthy", f"{probe.title()} probe failed: connection refused", at="2026-11-25T09:02:26Z"),
+    ]
+    (one,) = causes(pod(waiting("CrashLoopBackOff"), last, restarts=3), events=events)
+    assert (one.code, one.grace_s) == ("probe-kill", 0)
+    assert one.message == (
+        f"it is killed because its {probe} probe fails, 3 restarts: {probe.title()} probe failed: connection refused"
+    )
+
+
+def test_a_probe_that_killed_an_earlier_run_does_not_explain_a_later_crash() -> None:
+    last = ended(1)
+    last["terminated"]["startedAt"] = "2026-11-25T09:05:00Z"
+    old = event("Killing", "Container embedder failed startup probe, will be restarted", at="2026-11-25T09:02:27Z")
+    (one,) = causes(pod(waiting("CrashLoopBackOff"), last, restarts=3), events=[old])
+    assert one.code == "crash"
+
+
+def test_a_probe_that_failed_in_an_earlier_run_says_nothing_of_this_one() -> None:
+    running = pod({"running": {"startedAt": "2026-11-25T09:05:00Z"}}, status={"phase": "Running"})
+    assert causes(running, events=[event("Unhealthy", "Startup probe failed", at="2026-11-25T09:02:26Z")]) == []
+
+
+def test_a_crash_before_a_run_that_goes_on_explains_and_does_not_end_the_wait() -> None:
+    """A node that was restarted last week leaves a restart behind; so does one bad start."""
+    (one,) = causes(pod({"running": {}}, ended(255, "Unknown"), restarts=1, status={"phase": "Running"}))
+    assert (one.code, one.grace_s) == ("crash", float("inf"))
+
+
+def test_an_image_that_refuses_our_user_is_not_a_missing_secret() -> None:
+    (one,) = causes(pod(waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root")))
+    assert one.code == "container-config"
+
+
+def test_a_mount_that_succeeded_later_is_no_cause() -> None:
+    early = event("FailedMount", "failed to sync configmap cache: timed out waiting for the condition")
+    (one,) = causes(pod(waiting("ImagePullBackOff", "Back-off")), events=[early])
+    assert one.code == "image-pull"
+
+
+def test_an_evicted_pod_is_replaced_and_does_not_end_the_wait() -> None:
+    status = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+    (one,) = causes(pod(ended(137), status=status))
+    assert (one.code, one.grace_s) == ("evicted", float("inf"))
+
+
+def test_a_node_that_does_not_answer_is_named() -> None:
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+    lost = pod({"running": {}}, status=status)
+    lost["status"]["containerStatuses"][0]["ready"] = True
+    (one,) = causes(lost, events=[event("NodeNotReady", "Node is not ready")])
+    assert (one.code, one.message) == ("node-lost", "node node-1 does not answer")
+    lost["status"]["conditions"][0]["status"] = "True"
+    assert causes(lost, events=[event("NodeNotReady", "Node is not ready")]) == []
+
+
+def maker(kind: str, name: str, wanted: int, there: int, revision: int = 1, **status: Any) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "metadata": {"name": name, "uid": name, "annotations": {"deployment.kubernetes.io/revision": str(revision)}},
+        "spec": {"replicas": wanted},
+        "status": {"replicas": there, **status},
+    }
+
+
+def owned(by: str, thing: dict[str, Any]) -> dict[str, Any]:
+    thing["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": by}]
+    return thing
+
+
+QUOTA = (
+    'pods "a" is forbidden: exceeded quota: q, requested: requests.cpu=1, used: requests.cpu=2, limited: requests.cpu=2'
+)
+REFUSED = {"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": QUOTA}]}
+
+
+def test_a_refusal_is_seen_while_the_pods_of_the_last_revision_still_run() -> None:
+    sets = [maker("ReplicaSet", "old", 1, 1, 1), maker("ReplicaSet", "new", 1, 0, 2, **REFUSED)]
+    ready = owned("old", pod({"running": {}}))
+    ready["status"]["containerStatuses"][0]["ready"] = True
+    (one,) = causes(ready, workload=maker("Deployment", "d", 1, 1, 2, **REFUSED), replica_sets=sets)
+    assert (one.code, one.subject) == ("quota", "ReplicaSet/new")
+    assert "requests.cpu" in one.hint
+
+
+def test_what_a_replaced_revision_could_not_do_is_no_cause() -> None:
+    sets = [maker("ReplicaSet", "old", 1, 1, 1), maker("ReplicaSet", "new", 1, 1, 2)]
+    broken = owned("old", pod(waiting("ImagePullBackOff", "Back-off")))
+    past = event("FailedCreate", QUOTA, "ReplicaSet", "old", "old")
+    assert causes(broken, workload=maker("Deployment", "d", 1, 1, 2), replica_sets=sets, events=[past]) == []
+
+
+def test_nothing_is_said_until_the_controller_has_seen_the_change() -> None:
+    workload = maker("Deployment", "d", 1, 1, observedGeneration=1)
+    workload["metadata"]["generation"] = 2
+    assert causes(pod(waiting("ImagePullBackOff", "Back-off")), workload=workload) == []
+
+
+def test_a_stateful_set_waits_for_its_broken_pod_of_the_last_revision() -> None:
+    workload = maker("StatefulSet", "s", 1, 1, updateRevision="s-2", currentRevision="s-1")
+    broken = pod(waiting("ImagePullBackOff", "Back-off"), labels={"controller-revision-hash": "s-1"})
+    (one,) = causes(broken, workload=workload)
+    assert (one.code, one.hint) == ("old-revision", f"kubectl -n lightrag delete pod {POD}")
+
+
+def test_a_service_account_that_is_not_there_is_a_missing_thing_and_told_once() -> None:
+    text = 'pods "a-" is forbidden: error looking up service account n/x: serviceaccount "x" not found'
+    failed = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": text}]}
+    workload = maker("Deployment", "d", 1, 0, **failed)
+    (one,) = causes(workload=workload, replica_sets=[maker("ReplicaSet", "rs", 1, 0, **failed)])
+    assert one.code == "config-missing"
+
+
+REAL = pod(
+    waiting("CrashLoopBackOff", "back-off 40s"),
+    ended(137),
+    restarts=3,
+    status={"phase": "Running", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]},
+    labels={"controller-revision-hash": "s-1"},
+    ownerReferences=[{"kind": "ReplicaSet", "name": "rs"}],
+)
+EVENTS = [event(reason, f"{reason} said") for reason in ("Unhealthy", "Killing", "FailedMount", "NodeNotReady")]
+
+
+def without(value: Any, drop: set[int], seen: list[int]) -> Any:
+    """The value with some of its parts gone: emptied as the API server leaves out what is not set, or null."""
+    if not isinstance(value, dict | list):
+        return value
+    seen[0] += 1
+    if seen[0] in drop:
+        return None if seen[0] % 2 else type(value)()
+    if isinstance(value, list):
+        return [part for one in value if (part := without(one, drop, seen)) is not None]
+    return {key: without(inner, drop, seen) for key, inner in value.items()}
+
+
+@given(drop=st.sets(st.integers(1, 40), max_size=6), order=st.permutations(EVENTS))
+def test_parts_that_are_gone_break_nothing_and_the_order_of_events_changes_nothing(drop: set[int], order: Any) -> None:
+    sets = [maker("ReplicaSet", "rs", 1, 0, 2, **REFUSED), maker("ReplicaSet", "old", 0, 0, 1)]
+    parts = [without(one, drop, [0]) or {} for one in (REAL, *sets, maker("StatefulSet", "s", 1, 0))]
+
+    def judged(events: Any) -> list[Cause]:
+        seen = [without(one, drop, [0]) or {} for one in events]
+        return find_causes(Evidence("a", "n", parts[3], parts[1:3], [parts[0]], [{}], seen))
+
+    assert judged(order) == judged(EVENTS)

@@ -31,6 +31,8 @@ CASES = [
     (thing("Deployment", {"replicas": 2}, counts(2, readyReplicas=1)), Progress.IN_PROGRESS, "1 of 2 pods ready"),
     (thing("Deployment", {"replicas": 2}, counts(2, replicas=3)), Progress.IN_PROGRESS, "1 old pods are ending"),
     (thing("Deployment", {"replicas": 0}, {}), Progress.CURRENT, ""),
+    (thing("Deployment", {"replicas": 1}, counts(3)), Progress.IN_PROGRESS, "2 old pods are ending"),
+    (thing("StatefulSet", {"replicas": 1}, counts(3)), Progress.IN_PROGRESS, "2 old pods are ending"),
     (thing("Deployment", {}, LATE), Progress.FAILED, "late"),
     (thing("StatefulSet", {"replicas": 1}, counts(1)), Progress.CURRENT, ""),
     (thing("StatefulSet", {"replicas": 1}, {}), Progress.IN_PROGRESS, "0 of 1 pods there"),
