@@ -88,7 +88,7 @@ def up(name: str, nodes: int) -> Cluster:
     ensure_packages()
     found = programs()
     basic_images()  # what takes minutes the first time is made before anything waits for it
-    with locked(clusters_folder() / f"{name}.lock", wait=False):
+    with locked(cache_folder() / "locks" / f"cluster-{name}", wait=False):
         there = find(name)
         if there is not None and not (reason := why_down(there)):
             if there.plan.nodes != nodes:
@@ -101,8 +101,18 @@ def up(name: str, nodes: int) -> Cluster:
         try:
             return start(name, nodes, found)
         except BaseException:  # an interrupt too: what was begun is taken down, and the cause goes on
+            keep_logs(name)
             clean(name)
             raise
+
+
+def keep_logs(name: str) -> None:
+    """The logs of a start that failed outlive it, until the next one fails."""
+    logs, target = clusters_folder() / name / "logs", cache_folder() / "failed-logs" / name
+    if logs.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(logs, target)
+        say(f"the logs are kept in {target}")
 
 
 def start(name: str, nodes: int, found: Programs) -> Cluster:
@@ -223,10 +233,9 @@ def dns_silent(plan: Plan) -> str:
 def down(name: str) -> bool:
     """Stops a cluster and removes all of it; False when there was none."""
     require_machine()
-    with locked(clusters_folder() / f"{name}.lock", wait=False):
+    with locked(cache_folder() / "locks" / f"cluster-{name}", wait=False):
         there = (clusters_folder() / name).exists() or bool(network.namespaces(name))
         clean(name)
-    (clusters_folder() / f"{name}.lock").unlink(missing_ok=True)
     return there
 
 

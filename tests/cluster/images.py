@@ -54,10 +54,7 @@ def basic_images() -> list[Image]:
 
 
 def make_busybox(target: Path) -> None:
-    """Busybox out of the base image, with a link for each of its tools.
-
-    Not Debian's static one: that cannot look up names without the libraries it was built to do without.
-    """
+    """Busybox out of the base image, with a link for each of its tools. Debian's `wget -T` crashes: do without."""
     root, tree = target / "root", base() / "root"
     for folder in ("bin", "tmp", "etc", "lib64", "lib/x86_64-linux-gnu"):
         (root / folder).mkdir(parents=True)
@@ -201,16 +198,20 @@ def make_ours(source: Path, target: Path) -> None:
     pack(root, target)
 
 
-def our_image(name: str | None = None) -> Image:
-    """Our image, by the name that the profile `dev` gives it; the same settings as in the Dockerfile."""
-    named = yaml.safe_load((CHECKOUT / "profiles" / "dev.yaml").read_text())["image"]
-    config = {
-        "Env": [f"PATH=/{VENV}/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
+def settings() -> dict[str, Any]:
+    """How our image runs: as the Dockerfile says."""
+    return {
+        "Env": [f"PATH=/{VENV}/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
         "Entrypoint": ["lightragctl"],
         "User": f"{USER}:{USER}",
         "WorkingDir": f"/{HOME}",
     }
-    return Image(name or f"{named['repository']}:{named['tag']}", (base(), dependencies(), ours()), config)
+
+
+def our_image(name: str | None = None) -> Image:
+    """Our image, by the name that the profile `dev` gives it."""
+    named = yaml.safe_load((CHECKOUT / "profiles" / "dev.yaml").read_text())["image"]
+    return Image(name or f"{named['repository']}:{named['tag']}", (base(), dependencies(), ours()), settings())
 
 
 def milvus_image(version: str) -> Image:

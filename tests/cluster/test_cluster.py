@@ -89,8 +89,8 @@ def test_each_pod_has_a_volume_of_its_own(web: ReadyCluster) -> None:
 
 
 def test_a_pod_reaches_one_on_another_node_and_the_service_reaches_both(web: ReadyCluster) -> None:
-    assert inside(web, "web-0", "wget -qO- -T 5 http://web-1.web:8080/").strip() == "web-1"
-    answers = inside(web, "web-0", "for i in $(seq 30); do wget -qO- -T 5 http://web/; done")
+    assert inside(web, "web-0", "wget -qO- http://web-1.web:8080/").strip() == "web-1"
+    answers = inside(web, "web-0", "for i in $(seq 30); do wget -qO- http://web/; done")
     assert set(answers.split()) == {"web-0", "web-1"}
 
 
