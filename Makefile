@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 EXTRAS_UP := local,service,ingest
 
-.PHONY: up test test-env test-all drill lint bench clean
+.PHONY: up test test-env test-all test-cluster drill lint bench clean
 
 up: .venv/up                       ## install lightragctl and start the local profile
 	$(BIN)/lightragctl up
@@ -14,8 +14,13 @@ test: .venv/test                   ## what a newcomer runs: no root, no cluster,
 
 test-env: .venv/test               ## what `test` needs, installed
 
-test-all: .venv/test lint          ## and the real Milvus 2.3.5 and a real cluster; with REQUIRE_ALL=1 a skip is a failure
-	$(PYTEST) -m "not drill"
+test-all: .venv/test lint          ## and the real Milvus 2.3.5; with REQUIRE_ALL=1 a skip is a failure
+	$(PYTEST) -m "not drill and not cluster"
+
+test-cluster: .venv/test           ## stories on a real cluster, started here as root; the first time builds it, 12 minutes
+	$(BIN)/python -m tests.cluster up
+	$(PYTEST) -m "cluster and not drill" --cluster "$$($(BIN)/python -m tests.cluster up --no-images | sed 's/.*=//')"
+	$(BIN)/python -m tests.cluster down
 
 drill: .venv/test                  ## every fault, many times
 	$(PYTEST) -s -m drill
