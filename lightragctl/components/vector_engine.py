@@ -48,12 +48,20 @@ class VectorEngineValues(Values):
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
-    """Milvus Lite holds an exclusive lock on its data, so every other process reaches it by address."""
-    port = str(plan.port("vector-engine"))
-    return ProcessSpec(
-        module="milvus_lite.cmdline",
-        arguments=("server", "--data-dir", str(data / "milvus"), "--host", plan.listen_host(), "--port", port),
+    """Milvus Lite holds an exclusive lock on its data, so every other process reaches it by address.
+
+    It answers one call at a time. With its ten threads, two first calls after a start open the same collection twice,
+    and rows written to one of the two are lost; they are no faster either.
+    """
+    where = (
+        "--data-dir",
+        str(data / "milvus"),
+        "--host",
+        plan.listen_host(),
+        "--port",
+        str(plan.port("vector-engine")),
     )
+    return ProcessSpec(module="milvus_lite.cmdline", arguments=("server", *where, "--max-workers", "1"))
 
 
 def _unfit(plan: Plan) -> tuple[str, str] | None:

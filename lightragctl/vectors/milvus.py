@@ -20,6 +20,7 @@ from lightragctl.vectors.model import (
     CollectionMissingError,
     CollectionSpec,
     InvalidRowError,
+    NotLoadedError,
     Page,
     Row,
     StoreError,
@@ -133,7 +134,7 @@ class MilvusStore:
         for chosen in _slices(ids):
             with self._write_turn(name):
                 self._call("delete", name, name, filter=chosen)
-        if ids:
+        with contextlib.suppress(NotLoadedError):  # then nobody can read what was deleted either
             self._call("query", name, name, filter="", output_fields=["count(*)"], consistency_level="Strong")
 
     def get(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
