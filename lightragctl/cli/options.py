@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, get_type_hints
 
 import typer
 
+from lightragctl.cli.hints import with_options
 from lightragctl.cli.output import Format, Output
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.result import Result
@@ -209,7 +210,7 @@ def with_session(function: Callable[..., Result]) -> Callable[..., int]:
             result = Result.failure(session.command, error)
             if session.options.verbose:
                 session.out.trace(error)
-        session.out.show(result)
+        session.out.show(with_options(result, session.options))
         return int(result.exit_status)
 
     everything = [context, *own, *parameters()]

@@ -57,9 +57,9 @@ def diff_failed(error: LightragctlError) -> Result:
     return replace(failure, exit_status=max(error.exit_status, ExitStatus.USAGE))
 
 
-def up(outcome: UpOutcome) -> Result:
-    """`up`: what changed, and the release as it is."""
-    return Result("up", {**_release(outcome.status), "changed": list(outcome.changed)})
+def up(outcome: UpOutcome, search_ms: float | None) -> Result:
+    """`up`: what changed, the release as it is, and how long a search through it took; None when none was tried."""
+    return Result("up", {**_release(outcome.status), "changed": list(outcome.changed), "search_ms": search_ms})
 
 
 def status(release: ReleaseStatus) -> Result:

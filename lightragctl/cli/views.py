@@ -59,6 +59,8 @@ def _up(data: Data) -> Iterator[RenderableType]:
         return
     yield from _release(data)
     yield Text(f"changed: {', '.join(data['changed'])}" if data["changed"] else "unchanged")
+    if data["search_ms"] is not None:
+        yield Text(f"a search through it was answered in {data['search_ms']:.0f} ms")
 
 
 _ACTION_STYLE = {"created": "green", "configured": "yellow", "deleted": "red"}

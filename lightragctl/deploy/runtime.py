@@ -163,10 +163,9 @@ class KubernetesRuntime:
 
     def _message(self, record: Record) -> str:
         if record.phase is Phase.STOPPED:
-            return f"stopped; start it: lightragctl up --profile {record.profile_name}"
+            return "stopped; start it: lightragctl up"
         if record.phase is Phase.APPLYING:
-            again = f"run it again: lightragctl up --profile {record.profile_name}"
-            return f"the last up did not come to its end, or is at work now; {again}"
+            return "the last up did not come to its end, or is at work now; run it again: lightragctl up"
         return ""
 
     def _ready_pod(self, component: str) -> KubernetesObject:

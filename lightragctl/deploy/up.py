@@ -111,7 +111,8 @@ def bring_up(scope: Scope, plan: Plan, options: UpOptions, approve: Approve, not
         if options.wait:
             wait_components(scope, start_order(plan.components), patience)
         return ()
-    approve(seen)
+    if seen.differing:  # else only the record of a run that was killed is to be finished
+        approve(seen)
     record = _note_intent(scope, plan, intent)
     _apply(scope, plan, intent, options, patience)
     for identity in delete_objects(scope, intent.pruned):

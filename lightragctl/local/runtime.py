@@ -119,7 +119,7 @@ class LocalRuntime:
         """
         process = self._process(component)
         if self._running() is None:
-            raise NotRunningError(f"release '{self.release}' is stopped", f"start it: {self._command('up')}")
+            raise NotRunningError(f"release '{self.release}' is stopped", "start it: lightragctl up")
         return f"http://127.0.0.1:{process.port}"
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
@@ -166,9 +166,7 @@ class LocalRuntime:
     def _wanted(self) -> Wanted:
         wanted = self.files.read_wanted()
         if wanted is None:
-            raise NotRunningError(
-                f"there is no release '{self.release}' on this machine", f"start it: {self._command('up')}"
-            )
+            raise NotRunningError(f"there is no release '{self.release}' on this machine", "start it: lightragctl up")
         return wanted
 
     def _running(self) -> Running | None:
@@ -180,13 +178,10 @@ class LocalRuntime:
         if running is None:
             left = self.files.read_running()
             why = "the machine was restarted since it came up" if left is not None else "stopped"
-            return f"{why}; start it: {self._command('up')}"
+            return f"{why}; start it: lightragctl up"
         if not alive(running.supervisor):
-            return f"its supervisor is gone, so nothing restarts what fails; start it again: {self._command('up')}"
+            return "its supervisor is gone, so nothing restarts what fails; start it again: lightragctl up"
         return ""
-
-    def _command(self, name: str) -> str:
-        return f"lightragctl {name}" + ("" if self.release == "local" else f" --name {self.release}")
 
     def _plan_processes(self, plan: Plan) -> Wanted:
         processes = []
@@ -264,12 +259,12 @@ class LocalRuntime:
         said = "\n".join(f"    {line}" for line in lines)
         return LightragctlError(
             f"{process.name} does not stay up: {status.message}; its last lines:\n{said}",
-            f"see more: {self._command('logs')} {process.name}",
+            f"see more: lightragctl logs {process.name}",
         )
 
     def _expired(self, waiting: list[WantedProcess], running: Running | None, timeout_s: float) -> WaitExpired:
         reasons = "; ".join(f"{one.name}: {_component_status(one, running).message}" for one in waiting)
-        return WaitExpired(f"not ready after {timeout_s:g} s: {reasons}", f"see: {self._command('logs')}")
+        return WaitExpired(f"not ready after {timeout_s:g} s: {reasons}", "see: lightragctl logs")
 
     def _stop(self, timeout_s: float, notify: Notify) -> bool:
         running = self._running()
@@ -280,7 +275,7 @@ class LocalRuntime:
             notify(Event("stopping", self.release))
             stop(running.supervisor, timeout_s)
             if not wait_gone([running.supervisor], 0.0):
-                raise WaitExpired(f"the supervisor still runs after {timeout_s:g} s", f"see {self._command('status')}")
+                raise WaitExpired(f"the supervisor still runs after {timeout_s:g} s", "see lightragctl status")
         for name, record in reversed(self._left_over().items()):
             notify(Event("stopping", name))
             if record.process is not None:

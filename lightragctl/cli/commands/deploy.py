@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lightragctl.cli.options import Session
-from lightragctl.core.result import Result
+from lightragctl.core.result import Event, Notify, Result
 
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.", min=1)]
 ComponentName = Annotated[str, typer.Argument(metavar="COMPONENT", help="The component.", show_default=False)]
@@ -17,12 +17,12 @@ ForceConflicts = Annotated[
 
 def up(
     session: Session,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every component is ready.")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it can be searched.")] = True,
     timeout: Timeout = 300.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False,
     force_conflicts: ForceConflicts = False,
 ) -> Result:
-    """Bring a release up; running it again changes nothing.
+    """Bring a release up until a search through it is answered; running it again changes nothing.
 
     On a cluster it shows what will change and, on a terminal, asks first. Killed in the middle, the next run goes on.
 
@@ -41,7 +41,27 @@ def up(
     with session.out.live() as notify:
         options = UpOptions(timeout, wait, force_conflicts)
         outcome = session.runtime.up(session.plan, options, session.approve, notify)
-    return results.up(outcome)
+        search_ms = _prove_search(session, timeout, notify) if wait else None
+    return results.up(outcome, search_ms)
+
+
+def _prove_search(session: Session, timeout_s: float, notify: Notify) -> float | None:
+    """Search once, as a client would; milliseconds, or None when the profile has no lightrag-api."""
+    import threading
+    import time
+
+    from lightragctl.ingest.patience import Patience, Waiting
+
+    def tell(waiting: Waiting) -> None:
+        notify(Event(waiting.reason, "waiting", passing=True))
+
+    if "lightrag-api" not in session.plan.components:
+        return None
+    notify(Event("asking lightrag-api", "searching", passing=True))
+    begin = time.monotonic()
+    patience = Patience(timeout_s, time.monotonic, threading.Event(), tell)
+    patience.call("a search", lambda sign: session.api.retrieve("is anybody there?", top_k=1))
+    return round((time.monotonic() - begin) * 1000, 1)
 
 
 def diff(session: Session) -> Result:
