@@ -4,6 +4,17 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 EXTRAS_UP := local,service,ingest
 
+# The test cluster's name: choose another when two checkouts test at the same time.
+CLUSTER ?= tests
+ON_CLUSTER = $(BIN)/python -m tests.cluster --name $(CLUSTER)
+# A new cluster, the tests that are marked so, and down again; $(1) is the selection, $(2) further options.
+define cluster_tests
+	$(ON_CLUSTER) down
+	$(ON_CLUSTER) up
+	$(ON_CLUSTER) shell -- sh -c '$(PYTEST) $(2) -m "$(1)" "--cluster=$$KUBECONFIG"' || { $(ON_CLUSTER) down; exit 1; }
+	$(ON_CLUSTER) down
+endef
+
 .PHONY: up test test-env test-all test-cluster drill lint bench clean
 
 up: .venv/up                       ## install lightragctl and start the local profile
@@ -14,16 +25,16 @@ test: .venv/test                   ## what a newcomer runs: no root, no cluster,
 
 test-env: .venv/test               ## what `test` needs, installed
 
-test-all: .venv/test lint          ## and the real Milvus 2.3.5; with REQUIRE_ALL=1 a skip is a failure
+test-all: .venv/test lint          ## and the real Milvus 2.3.5 and Kubernetes; with REQUIRE_ALL=1 a skip is a failure
 	$(PYTEST) -m "not drill and not cluster"
+	$(call cluster_tests,cluster and not drill)
 
-test-cluster: .venv/test           ## stories on a real cluster, started here as root; the first time builds it, 12 minutes
-	$(BIN)/python -m tests.cluster up
-	$(PYTEST) -m "cluster and not drill" --cluster "$$($(BIN)/python -m tests.cluster up --no-images | sed 's/.*=//')"
-	$(BIN)/python -m tests.cluster down
+test-cluster: .venv/test           ## the stories on a real cluster alone; as root, the first time takes 12 minutes more
+	$(call cluster_tests,cluster and not drill)
 
 drill: .venv/test                  ## every fault, many times
-	$(PYTEST) -s -m drill
+	$(PYTEST) -s -m "drill and not cluster"
+	$(call cluster_tests,cluster and drill,-s)
 
 lint: .venv/test
 	$(BIN)/ruff check lightragctl tests

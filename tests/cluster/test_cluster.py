@@ -89,9 +89,15 @@ def test_each_pod_has_a_volume_of_its_own(web: ReadyCluster) -> None:
 
 
 def test_a_pod_reaches_one_on_another_node_and_the_service_reaches_both(web: ReadyCluster) -> None:
-    assert inside(web, "web-0", "wget -qO- http://web-1.web:8080/").strip() == "web-1"
-    answers = inside(web, "web-0", "for i in $(seq 30); do wget -qO- http://web/; done")
-    assert set(answers.split()) == {"web-0", "web-1"}
+    def unreached() -> str:  # names and rules follow a pod's readiness within seconds
+        try:
+            assert inside(web, "web-0", "wget -qO- http://web-1.web:8080/").strip() == "web-1"
+            answers = inside(web, "web-0", "for i in $(seq 30); do wget -qO- http://web/ || exit 1; done").split()
+        except ClusterError as problem:
+            return str(problem)
+        return "" if set(answers) == {"web-0", "web-1"} else f"{len(answers)} answers, all of {set(answers)}"
+
+    wait_until("both pods answer", unreached, 15, 0.5)
 
 
 def test_a_node_port_answers_this_machine(web: ReadyCluster) -> None:
