@@ -21,6 +21,8 @@ BLOCKED_S = 5.0
 """Controllers try again at once; a refusal that is still there is one of policy."""
 VOLUME_S = 20.0
 """A provisioner makes a volume in seconds; a missing class never does."""
+SANDBOX_S = 30.0
+"""The kubelet tries again after a second or two; a network plug-in that is just starting needs more."""
 STUCK_S = 15.0
 """A controller replaces a pod in seconds, when it does at all."""
 
@@ -198,6 +200,9 @@ def _of_claims(evidence: Evidence) -> Iterator[Cause]:
         if failed:
             hint = f"set components.{evidence.component}.storage_class to one of: kubectl get storageclass"
             yield Cause("volume-unbound", _subject(claim), failed[0], hint, VOLUME_S)
+        elif waits := evidence.events_of(claim, "ExternalProvisioning"):  # said of every volume, also of slow ones
+            hint = "see that its provisioner runs: kubectl get pods -A"
+            yield Cause("volume-unbound", _subject(claim), waits[0], hint, NEVER_S)
         elif not spec.get("storageClassName"):
             key = f"components.{evidence.component}.storage_class"
             hint = f"set {key}, or make a class the default: kubectl get storageclass"
@@ -296,6 +301,10 @@ def _mounting(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
             ("config-missing", _MISSING_HINT) if missing else ("volume-mount", "see the volume: kubectl get pv")
         )
         yield Cause(code, _subject(pod), text, hint, PULL_S if missing else VOLUME_S)
+    for text in evidence.events_of(pod, "FailedCreatePodSandBox")[:1]:
+        node = (pod.get("spec") or {}).get("nodeName", "?")
+        hint = f"see that the network plug-in of node {node} runs: kubectl get pods -A -o wide"
+        yield Cause("pod-network", _subject(pod), text.rsplit("desc = ", 1)[-1], hint, SANDBOX_S)
 
 
 def _statuses(pod: KubernetesObject) -> list[Mapping[str, Any]]:

@@ -145,6 +145,22 @@ def test_a_claim_of_an_unknown_class_is_named() -> None:
     assert (one.code, one.message) == ("volume-unbound", text)
 
 
+def test_a_claim_whose_provisioner_is_slow_is_told_and_never_ends_the_wait() -> None:
+    claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {"storageClassName": "local"}}
+    text = "Waiting for a volume to be created either by the external provisioner 'x' or manually"
+    (one,) = causes(claims=[claim], events=[event("ExternalProvisioning", text, "PersistentVolumeClaim", "data", "")])
+    assert (one.code, one.message, one.grace_s) == ("volume-unbound", text, float("inf"))
+
+
+def test_a_pod_without_a_network_says_what_the_network_plug_in_said() -> None:
+    text = 'Failed to create pod sandbox: rpc error: code = Unknown desc = plugin type="bridge" failed: no addresses'
+    made = pod(waiting("ContainerCreating"))
+    (one,) = causes(made, events=[event("FailedCreatePodSandBox", text)])
+    assert (one.code, one.message) == ("pod-network", 'plugin type="bridge" failed: no addresses')
+    assert "node-1" in one.hint
+    assert 0 < one.grace_s < 60
+
+
 def test_a_claim_that_waits_for_its_first_pod_is_no_cause() -> None:
     claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {"storageClassName": "local"}}
     waits = event("WaitForFirstConsumer", "waiting for first consumer", "PersistentVolumeClaim", "data")
