@@ -11,6 +11,8 @@ from lightragctl.core.settings import (
     Amounts,
     ApiSettings,
     Batching,
+    Breaking,
+    Caching,
     Deadlines,
     EmbeddingModel,
     RequestLimits,
@@ -47,7 +49,7 @@ class KeySource(Strict):
 
 
 class ApiValues(WorkloadValues):
-    """Bounds on requests, batching and deadlines of the read path, and on Kubernetes who reaches it.
+    """Bounds, batching, caches, circuit breakers and deadlines of the read path, and on Kubernetes who reaches it.
 
     `api_key: generated` makes a key once and keeps it; `none` answers everybody.
     """
@@ -57,6 +59,8 @@ class ApiValues(WorkloadValues):
     api_key: Literal["none", "generated"] | KeySource = "none"
     limits: RequestLimits = RequestLimits()
     batching: Batching = Batching()
+    cache: Caching = Caching()
+    breaking: Breaking = Breaking()
     deadlines: Deadlines = Deadlines()
     resources: Resources = Resources(
         requests=Amounts(cpu="500m", memory="256Mi"), limits=Amounts(cpu="2", memory="1Gi")
@@ -70,7 +74,9 @@ def _settings(plan: Plan) -> ApiSettings:
     return ApiSettings(
         host=plan.listen_host(),
         port=plan.port("lightrag-api"),
+        drain_s=plan.drain_s("lightrag-api"),
         api_keys_file=None if values.api_key == "none" else KEYS_FILE,
+        shared=profile.runtime is Runtime.KUBERNETES,
         workspace=profile.workspace,
         vector_engine_uri=plan.url("vector-engine"),
         gateway_url=plan.url("model-gateway"),
@@ -82,6 +88,8 @@ def _settings(plan: Plan) -> ApiSettings:
         index=profile.index,
         limits=values.limits,
         batching=values.batching,
+        cache=values.cache,
+        breaking=values.breaking,
         deadlines=values.deadlines,
     )
 

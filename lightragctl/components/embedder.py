@@ -27,6 +27,7 @@ def _settings(plan: Plan) -> EmbedderSettings:
     return EmbedderSettings(
         host=plan.listen_host(),
         port=plan.port("embedder"),
+        drain_s=plan.drain_s("embedder"),
         model=values.model,
         threads=values.threads,
         embedding=EmbeddingModel.model_validate(endpoint.model_dump(include=set(EmbeddingModel.model_fields))),

@@ -29,6 +29,7 @@ def _settings(plan: Plan) -> GatewaySettings:
     return GatewaySettings(
         host=plan.listen_host(),
         port=plan.port("model-gateway"),
+        drain_s=plan.drain_s("model-gateway"),
         embedding=Upstream(
             url=models.embedding.url or plan.url("embedder"),
             api_key=plan.secret(_EMBEDDING_KEY, models.embedding.api_key),

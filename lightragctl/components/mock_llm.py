@@ -26,6 +26,7 @@ def _settings(plan: Plan) -> MockLlmSettings:
     return MockLlmSettings(
         host=plan.listen_host(),
         port=plan.port("mock-llm"),
+        drain_s=plan.drain_s("mock-llm"),
         embedding_dimension=plan.profile.models.embedding.dimension,
         latency_ms=values.latency_ms,
         error_ratio=values.error_ratio,

@@ -31,10 +31,14 @@ class Values(Strict):
 
 
 class WorkloadValues(Values):
-    """Values of a component that is a stateless Deployment on Kubernetes."""
+    """Values of a component that is a stateless Deployment on Kubernetes.
+
+    `drain_s`: how long a pod that is told to stop takes requests of those who have not heard of it yet.
+    """
 
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
     resources: Resources
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 5.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,13 @@ class Plan:
     def listen_host(self) -> str:
         """The address to listen on: this machine only, or every address of a pod."""
         return "127.0.0.1" if self.profile.runtime is Runtime.LOCAL else "0.0.0.0"
+
+    def drain_s(self, name: str) -> float:
+        """How long the component goes on when it is told to stop; on one machine nobody needs that."""
+        values = self.values(name)
+        if self.profile.runtime is Runtime.LOCAL or not isinstance(values, WorkloadValues):
+            return 0.0
+        return values.drain_s
 
     def secret(self, name: str, reference: SecretRef | None) -> SecretRef | None:
         """The reference as a process sees it: a Kubernetes Secret arrives as the environment variable `name`."""

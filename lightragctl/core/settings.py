@@ -115,9 +115,42 @@ class Batching(Strict):
     queue: Annotated[int, Field(ge=1)] = 100
 
 
-class Deadlines(Strict):
-    """How long lightrag-api waits for what stands behind it."""
+class Breaking(Strict):
+    """When lightrag-api stops calling a backend for a while.
 
+    Over `window_s` seconds and at least `calls` calls: when `failure_ratio` of them failed, or `slow_ratio` took
+    `slow_s` or longer. After `open_s` it sends `probes` calls and goes on when they succeed. `retry_ratio`: how many
+    calls may be repeated, as a share of all.
+    """
+
+    window_s: Annotated[float, Field(gt=0)] = 10.0
+    calls: Annotated[int, Field(ge=1)] = 10
+    failure_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    slow_s: Annotated[float, Field(gt=0)] = 2.0
+    slow_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
+    open_s: Annotated[float, Field(gt=0)] = 2.0
+    probes: Annotated[int, Field(ge=1)] = 2
+    retry_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+class Caching(Strict):
+    """What lightrag-api keeps in memory; 0 bytes keep nothing.
+
+    An answer is given out again for at most `staleness_s`, and not after a change that went through lightragctl.
+    """
+
+    result_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+    embedding_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+    staleness_s: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Deadlines(Strict):
+    """How long lightrag-api waits for what stands behind it.
+
+    `request_s`: for a retrieval as a whole, unless the client asks otherwise in the header `X-Request-Timeout`.
+    """
+
+    request_s: Annotated[float, Field(gt=0)] = 2.0
     search_s: Annotated[float, Field(gt=0)] = 5.0
     embed_s: Annotated[float, Field(gt=0)] = 60.0
     chat_s: Annotated[float, Field(gt=0)] = 120.0
@@ -125,16 +158,22 @@ class Deadlines(Strict):
 
 
 class ServiceSettings(Strict):
-    """What every process of ours is told."""
+    """What every process of ours is told. After SIGTERM it is unready, and takes requests for `drain_s` more."""
 
     host: str = "127.0.0.1"
     port: Port
+    drain_s: Annotated[float, Field(ge=0)] = 0.0
 
 
 class ApiSettings(ServiceSettings):
-    """What `serve api` is told. `api_keys_file` holds one key a line; without it everybody is answered."""
+    """What `serve api` is told.
+
+    `api_keys_file` holds one key a line; without it everybody is answered. `shared`: other replicas may serve the same
+    workspaces, so that a change is done when they have noticed it too.
+    """
 
     api_keys_file: str | None = None
+    shared: bool = False
     workspace: Workspace = "default"
     vector_engine_uri: str
     gateway_url: str
@@ -144,6 +183,8 @@ class ApiSettings(ServiceSettings):
     index: Index = Index()
     limits: RequestLimits = RequestLimits()
     batching: Batching = Batching()
+    cache: Caching = Caching()
+    breaking: Breaking = Breaking()
     deadlines: Deadlines = Deadlines()
 
 
@@ -177,11 +218,15 @@ class EmbedderSettings(ServiceSettings):
 
 
 class MockLlmSettings(ServiceSettings):
-    """What `serve mock-llm` is told. `error_ratio` (0..1) of the requests get a 500 after `latency_ms`."""
+    """What `serve mock-llm` is told.
+
+    `error_ratio` (0..1) of the requests get a 500 after `latency_ms`; a streamed answer comes a word every `piece_ms`.
+    """
 
     model: str = "mock-llm"
     embedding_dimension: Annotated[int, Field(ge=2, le=32768)] = 384
     latency_ms: Annotated[float, Field(ge=0)] = 0.0
+    piece_ms: Annotated[float, Field(ge=0)] = 0.0
     error_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: int = 0
     body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024

@@ -39,7 +39,7 @@ class Evidence:
         pods: its pods.
         claims: its volume claims.
         events: events of the namespace, in any order.
-        last_lines: by pod, the end of the log of what crashed.
+        last_lines: by pod, the end of the log of what crashed, or runs and is not ready.
     """
 
     component: str
@@ -410,7 +410,9 @@ def _probing(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, 
         yield replace(_crash(evidence, pod, container, ""), grace_s=NEVER_S)
     elif running is not None and (said := _probe_said(evidence, pod, str(running.get("startedAt") or ""))):
         hint = f"see what it waits for: lightragctl logs {evidence.component}"
-        yield Cause("probe", _subject(pod), said, hint, NEVER_S)
+        lines = evidence.last_lines.get(_name(pod)) or ()
+        last = f"; the last line of its log: {lines[-1].strip()}" if lines else ""
+        yield Cause("probe", _subject(pod), said + last, hint, NEVER_S)
 
 
 _WAITING: Mapping[str, Judge] = {

@@ -72,10 +72,14 @@ def _context(plan: Plan, component: Component) -> dict[str, Any]:
     return {**context, "context": context}
 
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The loader in C, ten times as fast, where PyYAML was built with it."""
+
+
 def _render(environment: jinja2.Environment, name: str, context: dict[str, Any]) -> list[KubernetesObject]:
     try:
         text = environment.get_template(name).render(context)
-        documents = [document for document in yaml.safe_load_all(text) if document]
+        documents = [document for document in yaml.load_all(text, _LOADER) if document]
     except jinja2.TemplateError as error:
         raise LightragctlError(f"template {name}: {error.message}", "mend the template") from error
     except yaml.YAMLError as error:

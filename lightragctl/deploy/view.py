@@ -48,7 +48,7 @@ def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
             pods=pods,
             claims=select("v1", "PersistentVolumeClaim", scope.namespace, labels),
             events=select("v1", "Event", scope.namespace),
-            last_lines={pod["metadata"]["name"]: _last_lines(scope, pod) for pod in pods if _crashed(pod)},
+            last_lines={pod["metadata"]["name"]: _last_lines(scope, pod) for pod in pods if _has_failed(pod)},
         )
     )
 
@@ -57,13 +57,19 @@ def _containers(pod: KubernetesObject) -> list[Mapping[str, Any]]:
     return list((pod.get("status") or {}).get("containerStatuses") or [])
 
 
-def _crashed(pod: KubernetesObject) -> bool:
-    return any("terminated" in {**one.get("state", {}), **one.get("lastState", {})} for one in _containers(pod))
+def _has_failed(pod: KubernetesObject) -> bool:
+    """Whether a container has crashed, or runs and is not ready."""
+    return any(
+        "terminated" in {**one.get("state", {}), **one.get("lastState", {})}
+        or ("running" in one.get("state", {}) and not one.get("ready"))
+        for one in _containers(pod)
+    )
 
 
 def _last_lines(scope: Scope, pod: KubernetesObject) -> list[str]:
-    """The end of the crashed container's log; empty when the kubelet has none any more."""
-    ended_now = any("terminated" in one.get("state", {}) for one in _containers(pod))
+    """The end of the failed container's log; empty when the kubelet has none any more."""
+    has_crashed = any("terminated" in one.get("lastState", {}) for one in _containers(pod))
+    ended_now = not has_crashed or any("terminated" in one.get("state", {}) for one in _containers(pod))
     name = pod["metadata"]["name"]
     try:
         return list(

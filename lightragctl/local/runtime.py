@@ -252,6 +252,7 @@ class LocalRuntime:
             if waiting and time.monotonic() - begin > timeout_s:
                 raise self._expired(list(waiting.values()), running, timeout_s)
             if waiting:
+                notify(Event(", ".join(waiting), "waiting", passing=True))
                 time.sleep(_POLL_S)
 
     def _hopeless(self, process: WantedProcess, status: ComponentStatus) -> LightragctlError:

@@ -1,5 +1,6 @@
 """What our HTTP services answer: responses, streams and problems, and their bytes. Pure."""
 
+import math
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,6 +18,7 @@ Headers = Sequence[tuple[str, str]]
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 NDJSON = "application/x-ndjson"
+EVENTS = "text/event-stream"
 
 
 @dataclass(eq=False)
@@ -77,11 +79,16 @@ _STATUS_OF: tuple[tuple[type[LightragctlError], int], ...] = (
 
 
 def problem_of(error: LightragctlError) -> Problem:
-    """The problem a client is told: 429, 503 and 504 carry Retry-After (`error.retry_after_s`, else 1 s)."""
+    """The problem a client is told: 429, 503 and 504 carry Retry-After (`error.retry_after_s`, else 1 s).
+
+    Retry-After has whole seconds and is at least 1; `retry-after-ms`, which OpenAI's clients know, says it finer.
+    """
     status = next((status for type_, status in _STATUS_OF if isinstance(error, type_)), 500)
     headers: Headers = ()
     if status in (429, 503, 504):
-        headers = (("retry-after", str(getattr(error, "retry_after_s", None) or 1)),)
+        asked_s = getattr(error, "retry_after_s", None)
+        seconds = 1.0 if asked_s is None else float(asked_s)
+        headers = (("retry-after", str(max(1, math.ceil(seconds)))), ("retry-after-ms", str(math.ceil(seconds * 1000))))
     return Problem(status, HTTPStatus(status).phrase, error.message, error.hint, error.code, headers)
 
 

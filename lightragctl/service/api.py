@@ -6,6 +6,7 @@ A retrieval goes through two stages, embed and search, each of which gathers wha
 import asyncio
 import contextlib
 import logging
+import math
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -20,14 +21,18 @@ import numpy as np
 from lightragctl.core.errors import LightragctlError, UnavailableError
 from lightragctl.core.settings import ApiSettings
 from lightragctl.service import http
-from lightragctl.service.answers import problem_body, problem_of
-from lightragctl.service.batch import Batcher
+from lightragctl.service.answers import EVENTS, json_bytes, problem_body, problem_of, problem_response
+from lightragctl.service.batch import BatchRecord, DeadlineError
 from lightragctl.service.documents import Documents, Record, Written, document_id
 from lightragctl.service.keys import ApiKeys
-from lightragctl.service.metrics import BatchSeries, Metrics
-from lightragctl.service.models import ChatAnswer, ChatClient, EmbeddingClient, ModelInputError, open_session
+from lightragctl.service.metrics import Metrics
+from lightragctl.service.models import ChatAnswer, ChatClient, EmbeddingClient, open_session
+from lightragctl.service.retrieval import Asked, Found, Retrieval
 from lightragctl.service.shapes import (
     ApiHit,
+    BatchesAnswer,
+    BatchState,
+    BreakerReport,
     Citation,
     DeleteAnswer,
     Deleted,
@@ -39,19 +44,17 @@ from lightragctl.service.shapes import (
     ListQuery,
     NewDocument,
     QueryAnswer,
+    QueryRequest,
     RetrieveAnswer,
     RetrieveRequest,
+    StageState,
     WriteAnswer,
     WriteRequest,
 )
-from lightragctl.service.wire import prompt
-from lightragctl.service.workspaces import Embeds, WorkspaceMissingError, Workspaces, when_loaded
+from lightragctl.service.wire import STREAM_END, ChatChunk, event, prompt
+from lightragctl.service.workspaces import LEASE_S, Embeds, WorkspaceMissingError, Workspaces, when_loaded
 from lightragctl.vectors.model import (
-    CollectionMissingError,
-    FloatArray,
-    Hit,
     InvalidFilterError,
-    NotLoadedError,
     Page,
     SearchBatch,
     index_spec,
@@ -60,12 +63,15 @@ from lightragctl.vectors.store import SearchStore, VectorStore
 
 log = logging.getLogger(__name__)
 
-_FIELDS = ("content", "file_path", "chunk_order_index")
-_TOP_K_STEPS = (10, 20, 50, 100)
-"""Searches that differ in top_k share a call when they fall under the same step; each is cut to what it asked for."""
-
 _MARKER = re.compile(r"\[(\d{1,4})\]")
 _START_RETRY_S = 0.5
+
+TIMEOUT_HEADER = "x-request-timeout"
+"""A client's deadline for a retrieval, in seconds."""
+MAX_TIMEOUT_S = 300
+
+NAIVE_TOP_K, NAIVE_MIN_SCORE = 20, 0.2
+"""LightRAG's CHUNK_TOP_K and COSINE_THRESHOLD, as of lightrag-hku 1.5."""
 
 
 class Chats(Protocol):
@@ -73,6 +79,9 @@ class Chats(Protocol):
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
         """The model's answer."""
+
+    def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
+        """The model's answer in pieces."""
 
 
 @dataclass(frozen=True)
@@ -88,43 +97,18 @@ class Doors:
 OpenDoors = Callable[[], AbstractAsyncContextManager[Doors]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """One search as it waits; those with an equal `key` may share a call."""
-
-    vector: FloatArray
-    collection: str
-    top_k: int
-    filter: str
-
-    @property
-    def key(self) -> tuple[str, int, str]:
-        return self.collection, self.top_k, self.filter
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a search found, how long it waited, and where it was searched in the end."""
-
-    hits: list[Hit]
-    queue_s: float
-    collection: str
-
-
 class _Api:
     """The handlers and what they share; complete between the lifespan's start and end."""
 
     workspaces: Workspaces
     documents: Documents
+    retrieval: Retrieval
     _doors: Doors
-    _embed: Batcher[str, FloatArray]
-    _search: Batcher[_Search, list[Hit]]
 
     def __init__(self, settings: ApiSettings, open_doors: OpenDoors, metrics: Metrics) -> None:
         self._settings = settings
         self._open_doors = open_doors
         self._metrics = metrics
-        self._index = index_spec(settings.index)
         self._not_ready = "starting"
 
     def ready(self) -> str:
@@ -138,9 +122,7 @@ class _Api:
             self._doors = doors
             self.workspaces = Workspaces(settings, doors.store, doors.embedding)
             self.documents = Documents(settings, self.workspaces, doors.embedding)
-            embed, search = (BatchSeries(self._metrics, stage) for stage in ("embed", "search"))
-            self._embed = Batcher(self._run_embed, settings.batching, (ModelInputError,), embed)
-            self._search = Batcher(self._run_search, settings.batching, series=search)
+            self.retrieval = Retrieval(settings, self.workspaces, doors.search, doors.embedding, self._metrics)
             background = [asyncio.create_task(self._become_ready()), asyncio.create_task(self.workspaces.watch())]
             try:
                 yield
@@ -148,26 +130,48 @@ class _Api:
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
-                await self._embed.close()
-                await self._search.close()
+                await self.retrieval.close()
 
     async def retrieve(self, request: http.Request) -> http.Response:
-        asked = await request.json(RetrieveRequest)
-        return http.json_response(await self._retrieve(asked))
-
-    async def query(self, request: http.Request) -> http.Response:
-        asked = await request.json(RetrieveRequest)
-        found = await self._retrieve(asked)
         begin = time.perf_counter()
-        passages = [{"source": hit.source, "text": hit.text} for hit in found.hits]
-        answer = await self._doors.chat.complete(prompt(asked.query, passages))
-        chat_ms = _since_ms(begin)
-        stages_ms = dict(found.timing_ms)
-        total_ms = stages_ms.pop("total")
-        timing_ms = {**stages_ms, "chat": chat_ms, "total": round(total_ms + chat_ms, 3)}
-        self._metrics.stage("chat", chat_ms / 1000)
+        asked = self._checked(await request.json(RetrieveRequest))
+        kept = self.retrieval.remembered(asked)
+        if kept is not None:
+            return http.Response(b'%b,"cached":true,"timing_ms":{"total":%.3f}}' % (kept, _since_ms(begin)))
+        encoded, found = await self._find(request, asked)
+        timing_ms = self._timing_ms(found, begin)
+        return http.Response(b'%b,"cached":false,"timing_ms":%b}' % (encoded, http.json_bytes(timing_ms)))
+
+    async def query(self, request: http.Request) -> http.Response | http.Streaming:
+        begin = time.perf_counter()
+        body = await request.json(QueryRequest)
+        asked = self._checked(body)
+        _, found = await self._find(request, asked)
+        timing_ms = self._timing_ms(found, begin)
+        messages = prompt(body.query, [{"source": hit.source, "text": hit.text} for hit in found.hits])
+        if body.stream:
+            pieces = self._doors.chat.stream(messages)
+            first = await anext(pieces)  # what is wrong from the start is told by the status
+            return http.Streaming(_events(first, pieces, found), EVENTS, (("cache-control", "no-store"),))
+        chat_begin = time.perf_counter()
+        answer = await self._doors.chat.complete(messages)
+        timing_ms |= {"chat": _since_ms(chat_begin), "total": _since_ms(begin)}
+        self._metrics.stage("chat", timing_ms["chat"] / 1000)
         cited = citations(answer.text, found.hits)
-        return http.json_response(QueryAnswer(found.workspace, answer.text, cited, found.hits, answer.model, timing_ms))
+        return http.json_response(QueryAnswer(asked.workspace, answer.text, cited, found.hits, answer.model, timing_ms))
+
+    async def batches(self, _: http.Request) -> http.Response:
+        now_s = asyncio.get_running_loop().time()
+        limit = self._settings.batching.in_flight
+        stages = {
+            name: StageState(waiting, running, [batch_state(one, now_s, limit) for one in reversed(recent)])
+            for name, (waiting, running, recent) in self.retrieval.batches.items()
+        }
+        breakers = {
+            name: BreakerReport(str(guard.breaker.state), guard.breaker.why, round(guard.breaker.retry_after_s, 1))
+            for name, guard in self.retrieval.guards.items()
+        }
+        return http.json_response(BatchesAnswer(stages, breakers))
 
     async def write(self, request: http.Request) -> http.Response | http.Streaming:
         asked = await request.json(WriteRequest)
@@ -212,74 +216,69 @@ class _Api:
     async def flush(self, request: http.Request) -> http.Response:
         asked = await request.json(FlushRequest)
         workspace = asked.workspace or self._settings.workspace
-        return http.json_response(FlushAnswer(workspace, await self.documents.flush(workspace)))
+        rows = await self.documents.flush(workspace)
+        if self._settings.shared and self._settings.cache.result_bytes:
+            # Whoever has loaded documents may now ask any replica, and none answers from before.
+            await asyncio.sleep(min(LEASE_S, self._settings.cache.staleness_s))
+        return http.json_response(FlushAnswer(workspace, rows))
 
-    async def _retrieve(self, asked: RetrieveRequest) -> RetrieveAnswer:
-        begin = time.perf_counter()
-        text = self._checked_query(asked)
-        workspace = asked.workspace or self._settings.workspace
+    async def _find(self, request: http.Request, asked: Asked) -> tuple[bytes, Found]:
+        """The passages, within the time that the client gives."""
+        within_s = self._within_s(request)
+        until_s = asyncio.get_running_loop().time() + within_s
         try:
-            collection = await self.workspaces.readable(workspace)
+            async with asyncio.timeout_at(until_s):
+                return await self.retrieval.find(asked, until_s)
         except WorkspaceMissingError as error:
             raise http.Problem(404, "Not Found", error.message, error.hint, error.code) from error
-        if collection is None:
-            return RetrieveAnswer(workspace, "", [], {"total": _since_ms(begin)})
-        embedded = await self._embed.submit(text)
-        embed_ms = _since_ms(begin)
-        found = await self._find(workspace, collection, embedded.value, asked)
-        total_ms = _since_ms(begin)
-        queue_ms = round((embedded.queue_s + found.queue_s) * 1000, 3)
-        timing_ms = {"queue": queue_ms, "embed": embed_ms, "search": round(total_ms - embed_ms, 3), "total": total_ms}
-        for stage in ("embed", "search"):
-            self._metrics.stage(stage, timing_ms[stage] / 1000)
-        hits = [_api_hit(hit) for hit in found.hits[: asked.top_k]]
-        return RetrieveAnswer(workspace, found.collection, hits, timing_ms)
-
-    async def _find(self, workspace: str, collection: str, vector: FloatArray, asked: RetrieveRequest) -> _Found:
-        """Search; once more after mending what can be mended: a collection that is not loaded, an alias that moved."""
-        top_k = next((step for step in _TOP_K_STEPS if step >= asked.top_k), asked.top_k)
-        search = _Search(vector, collection, top_k, asked.filter or "")
-        try:
-            return await self._submit(search)
-        except CollectionMissingError:
-            physical = (await self.workspaces.look(workspace)).physical
-            if physical is None or physical == collection:
-                raise
-            return await self._submit(_Search(vector, physical, top_k, search.filter))
-        except NotLoadedError as error:
-            if not self.workspaces.is_ours(workspace, collection):
-                raise UnavailableError(error.message, "lightrag-server loads its collections: is it up?") from error
-            await asyncio.to_thread(self._doors.store.load, collection)
-            return await self._submit(search)
-
-    async def _submit(self, search: _Search) -> _Found:
-        try:
-            served = await self._search.submit(search, search.key)
         except InvalidFilterError as error:
             raise http.Problem(400, "Bad Request", f"filter: {error.message}", error.hint, error.code) from error
-        return _Found(served.value, served.queue_s, search.collection)
+        except TimeoutError as error:
+            self._metrics.deadline_missed.labels("answer").inc()
+            hint = f"ask with a longer {TIMEOUT_HEADER}, or see what is slow: GET /debug/batches"
+            raise DeadlineError(f"no answer within {within_s:g} s", hint) from error
 
-    def _checked_query(self, asked: RetrieveRequest) -> str:
+    def _within_s(self, request: http.Request) -> float:
+        """The client's deadline, else ours."""
+        given = request.header(TIMEOUT_HEADER)
+        if not given:
+            return self._settings.deadlines.request_s
+        try:
+            seconds = float(given)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds <= MAX_TIMEOUT_S:
+            raise _bad(f"{TIMEOUT_HEADER}: {given[:20]!r}, it takes seconds up to {MAX_TIMEOUT_S}, such as 0.5")
+        return seconds
+
+    def _timing_ms(self, found: Found, begin: float) -> dict[str, float]:
+        for stage in ("embed", "search"):
+            if stage in found.stages_s:
+                self._metrics.stage(stage, found.stages_s[stage])
+        stages_ms = {stage: round(seconds * 1000, 3) for stage, seconds in found.stages_s.items()}
+        return {**stages_ms, "total": _since_ms(begin)}
+
+    def _checked(self, body: RetrieveRequest) -> Asked:
+        """The question, complete and within the limits."""
         limits = self._settings.limits
-        if asked.top_k > limits.top_k:
-            raise _bad(f"top_k: {asked.top_k}, at most {limits.top_k} can be asked for")
-        if len(asked.query) > limits.query_chars:
-            raise _bad(f"query: {len(asked.query)} characters, at most {limits.query_chars} can be asked")
-        if asked.filter and len(asked.filter) > limits.filter_chars:
-            raise _bad(f"filter: {len(asked.filter)} characters, at most {limits.filter_chars} are read")
-        text = asked.query.replace("\0", " ").strip()
+        top_k, min_score = body.top_k, body.min_score
+        if body.mode == "naive":
+            if body.kind != "chunks":
+                raise _bad("kind: the naive mode knows only chunks")
+            top_k, min_score = body.chunk_top_k or NAIVE_TOP_K, NAIVE_MIN_SCORE if min_score is None else min_score
+        elif body.chunk_top_k is not None:
+            raise _bad("chunk_top_k: it is of mode naive; otherwise say top_k")
+        if top_k > limits.top_k:
+            raise _bad(f"top_k: {top_k}, at most {limits.top_k} can be asked for")
+        if len(body.query) > limits.query_chars:
+            raise _bad(f"query: {len(body.query)} characters, at most {limits.query_chars} can be asked")
+        if body.filter and len(body.filter) > limits.filter_chars:
+            raise _bad(f"filter: {len(body.filter)} characters, at most {limits.filter_chars} are read")
+        text = body.query.replace("\0", " ").strip()
         if not text:
             raise _bad("query: it has no text")
-        return text
-
-    async def _run_embed(self, texts: Sequence[str]) -> Sequence[FloatArray]:
-        return list(await self._doors.embedding.embed_queries(texts))
-
-    async def _run_search(self, searches: Sequence[_Search]) -> list[list[Hit]]:
-        first = searches[0]
-        vectors = np.stack([search.vector for search in searches])
-        batch = SearchBatch(first.collection, vectors, first.top_k, self._index, _FIELDS, first.filter)
-        return await self._doors.search.search(batch)
+        workspace = body.workspace or self._settings.workspace
+        return Asked(workspace, text, top_k, body.filter or "", body.kind, min_score)
 
     async def _write_lines(self, workspace: str, documents: Sequence[NewDocument]) -> AsyncGenerator[bytes, None]:
         """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands."""
@@ -334,7 +333,8 @@ class _Api:
         if not rows or not collection:
             return
         vector = np.asarray(rows[0]["vector"], dtype=np.float32)
-        hits = (await self._find(workspace, collection, vector, RetrieveRequest(query="known answer", top_k=10))).hits
+        batch = SearchBatch(collection, vector[None], 10, index_spec(self._settings.index), ())
+        hits = (await self._doors.search.search(batch))[0]
         # Equal texts have equal vectors: then another row may come in this one's place, with the same score.
         if hits and (rows[0]["id"] in {hit.id for hit in hits} or hits[0].score == hits[-1].score):
             return
@@ -359,10 +359,42 @@ def citations(answer: str, hits: Sequence[ApiHit]) -> list[Citation]:
     ]
 
 
-def _api_hit(hit: Hit) -> ApiHit:
-    order = hit.fields.get("chunk_order_index")
-    text, source = str(hit.fields.get("content", "")), str(hit.fields.get("file_path", ""))
-    return ApiHit(hit.id, hit.score, text, source, order if isinstance(order, int) else None)
+async def _events(first: ChatChunk, rest: AsyncGenerator[ChatChunk, None], found: Found) -> AsyncGenerator[bytes, None]:
+    """A streamed answer as OpenAI's clients read it; its first event carries the passages, its last the citations."""
+    text = ""
+    extra: dict[str, object] = {"collection": found.collection, "hits": found.hits}
+    try:
+        async with contextlib.aclosing(rest):
+            chunk: ChatChunk | None = first
+            while chunk is not None:
+                text += "".join(choice.delta.content or "" for choice in chunk.choices)
+                if any(choice.finish_reason for choice in chunk.choices):
+                    extra["citations"] = citations(text, found.hits)
+                yield event(json_bytes({**msgspec.to_builtins(chunk), **({"lightragctl": extra} if extra else {})}))
+                extra = {}
+                chunk = await anext(rest, None)
+    except LightragctlError as error:
+        yield event(problem_response(problem_of(error), "openai").body)
+        return
+    yield event(STREAM_END)
+
+
+def batch_state(record: BatchRecord, now_s: float, in_flight: int) -> BatchState:
+    """A batch for a person who asks why a request waited."""
+    waited_ms = round(record.queue_s * 1000, 3)
+    if record.behind < in_flight:
+        why = "a slot was free: it left at once, with what came in the same turn"
+    else:
+        why = f"all {in_flight} slots were taken: it left when a call ended"
+    return BatchState(
+        ago_s=round(now_s - record.left_s, 3),
+        items=record.items,
+        waited_ms=waited_ms,
+        why=why,
+        left_behind=record.waiting,
+        took_ms=round(record.seconds * 1000, 3),
+        error=record.error,
+    )
 
 
 def _since_ms(begin: float) -> float:
@@ -378,8 +410,9 @@ def create_app(settings: ApiSettings, open_doors: OpenDoors) -> http.App:
     metrics = Metrics()
     api = _Api(settings, open_doors, metrics)
     routes = (
-        http.Route("POST", "/retrieve", api.retrieve, "Find passages", None, RetrieveRequest, RetrieveAnswer),
-        http.Route("POST", "/query", api.query, "Answer from passages", None, RetrieveRequest, QueryAnswer),
+        http.Route("POST", "/retrieve", api.retrieve, "Find passages", None, RetrieveRequest, RetrieveAnswer, True),
+        http.Route("POST", "/query", api.query, "Answer from passages", None, QueryRequest, QueryAnswer, True),
+        http.Route("GET", "/debug/batches", api.batches, "Why requests wait", None, None, BatchesAnswer),
         http.Route("POST", "/documents", api.write, "Store documents", None, WriteRequest, WriteAnswer),
         http.Route("GET", "/documents", api.listing, "List documents", ListQuery, None, ListAnswer),
         http.Route("DELETE", "/documents", api.delete, "Delete a document", DeleteQuery, None, DeleteAnswer),
@@ -412,4 +445,4 @@ async def real_doors(settings: ApiSettings) -> AsyncGenerator[Doors, None]:
 
 def serve(settings: ApiSettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Raises when the port cannot be had."""
-    http.run(create_app(settings, lambda: real_doors(settings)), settings.host, settings.port)
+    http.run(create_app(settings, lambda: real_doors(settings)), settings)

@@ -2,6 +2,9 @@
 
 An item that finds a free slot leaves in the same turn of the event loop; while all slots are busy the queue grows and
 the next batch is bigger by itself. So one client pays nothing for batching, and many clients get large batches.
+
+An item whose deadline its batch would miss, by what batches took lately, is refused when its turn comes instead of
+being worked on for nothing; a batch that nobody waits for any more is cancelled.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
-from lightragctl.core.errors import LightragctlError, UnavailableError
+from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
 from lightragctl.core.settings import Batching
 from lightragctl.service.metrics import BatchSeries
 
@@ -20,7 +23,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _EWMA_WEIGHT = 0.2
-"""Weight of the newest batch in the drain rate: about the last ten batches count."""
+"""Weight of the newest batch in the averages: about the last ten batches count."""
+_FORGET_S = 1.0
+"""Without new batches, half of what is predicted is forgotten in this time: one slow one shall not refuse for ever."""
+_KEPT = 100
+"""Batches that are remembered to explain why a request waited."""
 
 
 class QueueFullError(LightragctlError):
@@ -28,9 +35,23 @@ class QueueFullError(LightragctlError):
 
     code = "queue-full"
 
-    def __init__(self, queue: int, retry_after_s: int) -> None:
-        super().__init__(f"the queue of {queue} is full", f"try again in {retry_after_s} s, with fewer calls at a time")
+    def __init__(self, queue: int, retry_after_s: float) -> None:
+        seconds = math.ceil(retry_after_s)
+        super().__init__(f"the queue of {queue} is full", f"try again in {seconds} s, with fewer calls at a time")
         self.retry_after_s = retry_after_s
+
+
+class DeadlineError(WaitExpired):
+    """The answer would come after the client's deadline, so no more work is done for it."""
+
+    code = "deadline"
+
+
+@dataclass(slots=True)
+class Deadline:
+    """When an answer is worth nothing any more, in seconds of the event loop's clock. Whoever waits may put it off."""
+
+    at_s: float
 
 
 class Served(NamedTuple, Generic[R]):
@@ -40,14 +61,50 @@ class Served(NamedTuple, Generic[R]):
     queue_s: float
 
 
+class BatchRecord(NamedTuple):
+    """What became of a batch, to explain why a request waited.
+
+    Attributes:
+        left_s: when it left, on the event loop's clock.
+        items: how many.
+        queue_s: how long the one that waited longest did.
+        behind: calls that were under way when that one came; below `in_flight` it did not wait for a slot.
+        waiting: items that were left in the queue.
+        seconds: how long the call took.
+        error: what it failed with; empty when it did not.
+    """
+
+    left_s: float
+    items: int
+    queue_s: float
+    behind: int
+    waiting: int
+    seconds: float
+    error: str
+
+
 @dataclass(eq=False, slots=True)
 class _Waiting(Generic[T, R]):
     item: T
     key: Hashable
+    deadline: Deadline | None
     future: "asyncio.Future[Served[R]]"
     queued_at: float
+    behind: int
     alone: bool = False
     """Set after a batch failed on bad input: the item goes again by itself, so that it fails nobody else."""
+    batch: "_Batch[T, R] | None" = None
+
+
+@dataclass(eq=False, slots=True)
+class _Batch(Generic[T, R]):
+    """A call that is under way. `wanted` counts those that still wait for it."""
+
+    members: "list[_Waiting[T, R]]"
+    began_at: float
+    waiting: int
+    wanted: int
+    task: "asyncio.Task[Sequence[R]] | None" = None
 
 
 class Batcher(Generic[T, R]):
@@ -78,21 +135,33 @@ class Batcher(Generic[T, R]):
         self._running: set[asyncio.Task[Sequence[R]]] = set()
         self._dispatch_planned = False
         self._closed = False
-        self._item_s: float | None = None
+        self._item_s = _Average()
+        self._batch_s = _Average()
+        self.recent: deque[BatchRecord] = deque(maxlen=_KEPT)
 
     @property
     def waiting(self) -> int:
         """Items in the queue."""
         return len(self._queue)
 
-    async def submit(self, item: T, key: Hashable = None) -> Served[R]:
+    @property
+    def running(self) -> int:
+        """Calls under way."""
+        return len(self._running)
+
+    async def submit(self, item: T, key: Hashable = None, deadline: Deadline | None = None) -> Served[R]:
         """Wait for the result of one item; only items with an equal key share a batch.
 
-        Raises QueueFullError at once when there is no room, UnavailableError after `close`, or what `run` raised.
-        A cancelled caller leaves the queue.
+        A cancelled caller leaves the queue, and ends a call that nobody else waits for.
+
+        Raises:
+            QueueFullError: at once, when there is no room.
+            DeadlineError: when its turn comes and it would be done too late.
+            UnavailableError: after `close`.
+            Exception: what `run` raised.
         """
         self._admit(1)
-        waiting = self._enqueue(item, key)
+        waiting = self._enqueue(item, key, deadline)
         try:
             return await waiting.future
         except asyncio.CancelledError:
@@ -102,7 +171,7 @@ class Batcher(Generic[T, R]):
     async def submit_all(self, items: Sequence[T], key: Hashable = None) -> list[Served[R]]:
         """Like `submit` for several items, admitted all or none; the first error ends the wait for all of them."""
         self._admit(len(items))
-        waiting = [self._enqueue(item, key) for item in items]
+        waiting = [self._enqueue(item, key, None) for item in items]
         try:
             return await asyncio.gather(*(one.future for one in waiting))
         finally:
@@ -116,9 +185,9 @@ class Batcher(Generic[T, R]):
         while self._running:
             await asyncio.wait(self._running)
 
-    def retry_after_s(self) -> int:
-        """Whole seconds until the present queue is drained at the measured rate; 1 while nothing was measured."""
-        return max(1, math.ceil(len(self._queue) * (self._item_s or 0.0)))
+    def drain_s(self) -> float:
+        """Seconds until the present queue is worked off at the measured rate; 0 while nothing was measured."""
+        return len(self._queue) * self._item_s.value
 
     def _admit(self, items: int) -> None:
         if self._closed:
@@ -126,11 +195,13 @@ class Batcher(Generic[T, R]):
         if len(self._queue) + items > self._batching.queue:
             if self._series:
                 self._series.rejected()
-            raise QueueFullError(self._batching.queue, self.retry_after_s())
+            raise QueueFullError(self._batching.queue, self.drain_s())
 
-    def _enqueue(self, item: T, key: Hashable) -> _Waiting[T, R]:
+    def _enqueue(self, item: T, key: Hashable, deadline: Deadline | None) -> _Waiting[T, R]:
         loop = asyncio.get_running_loop()
-        waiting: _Waiting[T, R] = _Waiting(item, key, loop.create_future(), loop.time())
+        waiting: _Waiting[T, R] = _Waiting(
+            item, key, deadline, loop.create_future(), loop.time(), behind=len(self._running)
+        )
         self._queue.append(waiting)
         self._plan_dispatch()
         return waiting
@@ -145,14 +216,21 @@ class Batcher(Generic[T, R]):
         self._dispatch_planned = False
         now = asyncio.get_running_loop().time()
         while self._queue and len(self._running) < self._batching.in_flight:
-            batch = self._take()
-            if self._series:
-                self._series.dispatched([now - one.queued_at for one in batch])
-            task = asyncio.ensure_future(self._call([one.item for one in batch]))
-            self._running.add(task)
-            task.add_done_callback(partial(self._finished, batch, now))
+            members = self._take(now)
+            if members:
+                self._start(members, now)
         if self._series:
-            self._series.depth(len(self._queue))
+            self._series.depth(len(self._queue), len(self._running))
+
+    def _start(self, members: list[_Waiting[T, R]], now: float) -> None:
+        if self._series:
+            self._series.dispatched([now - one.queued_at for one in members])
+        batch = _Batch(members, now, len(self._queue), len(members))
+        for waiting in members:
+            waiting.batch = batch
+        batch.task = asyncio.ensure_future(self._call([one.item for one in members]))
+        self._running.add(batch.task)
+        batch.task.add_done_callback(partial(self._finished, batch))
 
     async def _call(self, items: Sequence[T]) -> Sequence[R]:
         results = await self._run(items)
@@ -160,45 +238,57 @@ class Batcher(Generic[T, R]):
             raise RuntimeError(f"{len(results)} results for a batch of {len(items)}")
         return results
 
-    def _take(self) -> list[_Waiting[T, R]]:
-        """The oldest item and, oldest first, those that may go with it."""
+    def _take(self, now: float) -> list[_Waiting[T, R]]:
+        """The oldest item and, oldest first, those that may go with it; those that would be too late are refused."""
         first = self._queue[0]
         if first.alone:
-            return [self._queue.popleft()]
+            return self._in_time([self._queue.popleft()], now)
         batch: list[_Waiting[T, R]] = []
         rest: deque[_Waiting[T, R]] = deque()
         for waiting in self._queue:
             fits = len(batch) < self._batching.batch_size and not waiting.alone and waiting.key == first.key
             (batch if fits else rest).append(waiting)
         self._queue = rest
-        return batch
+        return self._in_time(batch, now)
 
-    def _finished(self, batch: list[_Waiting[T, R]], started: float, task: "asyncio.Task[Sequence[R]]") -> None:
+    def _in_time(self, members: list[_Waiting[T, R]], now: float) -> list[_Waiting[T, R]]:
+        predicted_s = self._batch_s.at(now)
+        late = [one for one in members if one.deadline is not None and now + predicted_s > one.deadline.at_s]
+        for waiting in late:
+            waited_s = now - waiting.queued_at
+            message = f"no answer in time: it waited {waited_s:.2f} s, and a call takes {predicted_s:.2f} s"
+            self._fail([waiting], DeadlineError(message, "give it more time, or send fewer calls at a time"))
+            if self._series:
+                self._series.late()
+        return [one for one in members if one not in late] if late else members
+
+    def _finished(self, batch: _Batch[T, R], task: "asyncio.Task[Sequence[R]]") -> None:
         self._running.discard(task)
-        self._measure(asyncio.get_running_loop().time() - started, len(batch))
+        now = asyncio.get_running_loop().time()
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._note(batch, now, error)
         if error is None:
-            for waiting, value in zip(batch, task.result(), strict=True):
+            for waiting, value in zip(batch.members, task.result(), strict=True):
                 if not waiting.future.done():
-                    waiting.future.set_result(Served(value, started - waiting.queued_at))
-        elif isinstance(error, self._poison) and len(batch) > 1:
-            self._again_alone(batch)
+                    waiting.future.set_result(Served(value, batch.began_at - waiting.queued_at))
+        elif isinstance(error, self._poison) and len(batch.members) > 1:
+            self._again_alone(batch.members)
         else:
-            self._fail(batch, error)
+            self._fail(batch.members, error)
         if self._queue:
             self._plan_dispatch()
 
-    def _again_alone(self, batch: list[_Waiting[T, R]]) -> None:
-        alive = [waiting for waiting in batch if not waiting.future.done()]
+    def _again_alone(self, members: list[_Waiting[T, R]]) -> None:
+        alive = [waiting for waiting in members if not waiting.future.done()]
         for waiting in alive:
-            waiting.alone = True
+            waiting.alone, waiting.batch = True, None
         if self._closed:
             self._fail(alive, UnavailableError("the service is stopping"))
         else:
             self._queue.extendleft(reversed(alive))
 
-    def _fail(self, batch: Sequence[_Waiting[T, R]], error: BaseException) -> None:
-        for waiting in batch:
+    def _fail(self, members: Sequence[_Waiting[T, R]], error: BaseException) -> None:
+        for waiting in members:
             if waiting.future.done():
                 continue
             if isinstance(error, asyncio.CancelledError):
@@ -207,14 +297,54 @@ class Batcher(Generic[T, R]):
                 waiting.future.set_exception(error)
 
     def _forget(self, gone: Sequence[_Waiting[T, R]]) -> None:
-        """Take abandoned items out of the queue: they shall neither cost a call nor count as waiting."""
+        """Take abandoned items out of the queue, and end a call that nobody waits for: neither shall cost any more."""
+        left = False
         for waiting in gone:
-            if not waiting.future.done():
-                waiting.future.cancel()
-        if any(waiting.future.cancelled() for waiting in gone):
+            waiting.future.cancel()
+            if not waiting.future.cancelled():
+                continue
+            batch = waiting.batch
+            if batch is None:
+                left = True
+                continue
+            batch.wanted -= 1
+            if batch.wanted == 0 and batch.task is not None:
+                batch.task.cancel()
+        if left:
             self._queue = deque(waiting for waiting in self._queue if not waiting.future.done())
+            if self._series:
+                self._series.depth(len(self._queue), len(self._running))
 
-    def _measure(self, seconds: float, items: int) -> None:
-        """Update the seconds per item, all slots taken as busy, which they are whenever the queue is full."""
-        item_s = seconds / items / self._batching.in_flight
-        self._item_s = item_s if self._item_s is None else self._item_s + _EWMA_WEIGHT * (item_s - self._item_s)
+    def _note(self, batch: _Batch[T, R], now: float, error: BaseException | None) -> None:
+        """Remember what became of it; what was cancelled tells nothing of how long a call takes."""
+        seconds, members = now - batch.began_at, batch.members
+        first = members[0]
+        told = "" if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
+        queue_s = batch.began_at - first.queued_at
+        self.recent.append(
+            BatchRecord(batch.began_at, len(members), queue_s, first.behind, batch.waiting, seconds, told)
+        )
+        if not isinstance(error, asyncio.CancelledError):
+            # All slots are taken as busy, which they are whenever the queue is full.
+            self._item_s.add(seconds / len(members) / self._batching.in_flight, now)
+            self._batch_s.add(seconds, now)
+
+
+class _Average:
+    """A moving average that is forgotten with time."""
+
+    __slots__ = ("_at_s", "value")
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._at_s: float | None = None
+
+    def add(self, value: float, now: float) -> None:
+        self.value = value if self._at_s is None else self.value + _EWMA_WEIGHT * (value - self.value)
+        self._at_s = now
+
+    def at(self, now: float) -> float:
+        """The average, half as much for every `_FORGET_S` since the last value."""
+        if self._at_s is None:
+            return 0.0
+        return float(self.value * 0.5 ** ((now - self._at_s) / _FORGET_S))

@@ -196,6 +196,7 @@ class Documents:
         now_ns = time.time_ns()
         row = control_row(_FIRST + record.id, record, now_ns // 1_000_000_000)
         self._store.upsert(control_name(workspace), [row, epoch_row(now_ns)])
+        self._workspaces.note_write(workspace)
 
     def _list(self, workspace: str, after: str, limit: int) -> list[Record]:
         control, page = control_name(workspace), Page(after=_FIRST + after, limit=limit)
@@ -217,6 +218,7 @@ class Documents:
         control = control_name(workspace)
         self._store.delete(control, [_FIRST + record.id])
         self._store.upsert(control, [epoch_row(time.time_ns())])
+        self._workspaces.note_write(workspace)
 
     def _flush(self, workspace: str, physical: str) -> int:
         if self._workspaces.is_ours(workspace, physical):

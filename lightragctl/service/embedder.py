@@ -269,4 +269,4 @@ def create_app(settings: EmbedderSettings) -> http.App:
 
 def serve(settings: EmbedderSettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Takes nothing from `environ`."""
-    http.run(create_app(settings), settings.host, settings.port)
+    http.run(create_app(settings), settings)

@@ -6,8 +6,8 @@ of the endpoints live here and nowhere else.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import msgspec
 from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
 from lightragctl.service import http
-from lightragctl.service.answers import JSON, Headers
+from lightragctl.service.answers import EVENTS, JSON, Headers
 from lightragctl.service.models import open_session
+from lightragctl.service.trace import trace_headers
 from lightragctl.service.wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -33,7 +34,7 @@ from lightragctl.service.wire import (
 
 log = logging.getLogger(__name__)
 
-_PASSED_BACK = ("retry-after", "x-request-id")
+_PASSED_BACK = ("retry-after", "retry-after-ms", "x-request-id")
 """Headers of an endpoint's answer that are given to the caller beside the content type."""
 
 _RETRY_AFTER: Headers = (("retry-after", "2"),)
@@ -97,10 +98,10 @@ class _Gateway:
             self._session = session
             yield
 
-    async def embeddings(self, request: http.Request) -> http.Response:
+    async def embeddings(self, request: http.Request) -> http.Response | http.Streaming:
         return await self._pass_on(request, self._embedding, EMBEDDINGS_PATH)
 
-    async def chat(self, request: http.Request) -> http.Response:
+    async def chat(self, request: http.Request) -> http.Response | http.Streaming:
         return await self._pass_on(request, self._chat, CHAT_PATH)
 
     async def models(self, _: http.Request) -> http.Response:
@@ -112,46 +113,63 @@ class _Gateway:
 
     async def _list(self, endpoint: _Endpoint) -> list[ModelCard]:
         try:
-            answer = await self._call("GET", endpoint, MODELS_PATH, b"", _MODELS_DEADLINE_S)
-            return msgspec.json.decode(answer.body, type=ModelList).data
+            async with await self._open("GET", endpoint, MODELS_PATH, b"", _MODELS_DEADLINE_S) as answer:
+                return msgspec.json.decode(await answer.read(), type=ModelList).data
         except http.Problem as problem:
             log.warning("models are not listed: %s", problem)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("models are not listed: %s gave %s", endpoint.base_url, error)
         return []
 
-    async def _pass_on(self, request: http.Request, endpoint: _Endpoint, path: str) -> http.Response:
+    async def _pass_on(self, request: http.Request, endpoint: _Endpoint, path: str) -> http.Response | http.Streaming:
+        """The endpoint's answer; one that comes in pieces is passed on piece by piece."""
         request.check_json()
-        return await self._call("POST", endpoint, path, await request.body(), self._timeout_s)
+        answer = await self._open("POST", endpoint, path, await request.body(), self._timeout_s)
+        passed = [(name, answer.headers[name]) for name in _PASSED_BACK if name in answer.headers]
+        kind = answer.headers.get("Content-Type", JSON)
+        if kind.startswith(EVENTS):
+            return http.Streaming(_pieces(answer), kind, passed)
+        async with answer:
+            with _explained(str(answer.url), self._timeout_s):
+                return http.Response(await answer.read(), answer.status, kind, passed)
 
-    async def _call(self, method: str, endpoint: _Endpoint, path: str, body: bytes, deadline_s: float) -> http.Response:
+    async def _open(
+        self, method: str, endpoint: _Endpoint, path: str, body: bytes, deadline_s: float
+    ) -> aiohttp.ClientResponse:
+        """An answer whose head has come; to be closed by the caller. The deadline is for all of it."""
         if self._session is None:
             raise RuntimeError("the app's lifespan was not entered")
         url = endpoint.base_url + path
-        headers = {"Content-Type": JSON, **endpoint.headers}
-        try:
-            async with self._session.request(
-                method,
-                url,
-                data=body,
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=deadline_s),
-                allow_redirects=False,
-            ) as answer:
-                passed = [(name, answer.headers[name]) for name in _PASSED_BACK if name in answer.headers]
-                kind = answer.headers.get("Content-Type", JSON)
-                return http.Response(await answer.read(), answer.status, kind, passed)
-        except TimeoutError as error:
-            detail = f"{url} did not answer within {deadline_s:g} s"
-            raise http.Problem(504, "Gateway Timeout", detail, code="upstream_timeout") from error
-        except aiohttp.ClientConnectorError as error:
-            detail = f"cannot connect to {url}: {error.strerror or error}"
-            raise http.Problem(
-                503, "Service Unavailable", detail, "is it running?", "upstream_unreachable", _RETRY_AFTER
-            ) from error
-        except aiohttp.ClientError as error:
-            detail = f"{url} broke the connection: {error}"
-            raise http.Problem(502, "Bad Gateway", detail, code="upstream_broken", headers=_RETRY_AFTER) from error
+        headers = {"Content-Type": JSON, **endpoint.headers, **trace_headers()}
+        timeout = aiohttp.ClientTimeout(total=deadline_s)
+        with _explained(url, deadline_s):
+            return await self._session.request(
+                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            )
+
+
+async def _pieces(answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    async with answer:
+        async for piece in answer.content.iter_any():
+            yield piece
+
+
+@contextmanager
+def _explained(url: str, deadline_s: float) -> Iterator[None]:
+    """Tell the caller what is wrong with the endpoint."""
+    try:
+        yield
+    except TimeoutError as error:
+        detail = f"{url} did not answer within {deadline_s:g} s"
+        raise http.Problem(504, "Gateway Timeout", detail, code="upstream_timeout") from error
+    except aiohttp.ClientConnectorError as error:
+        detail = f"cannot connect to {url}: {error.strerror or error}"
+        raise http.Problem(
+            503, "Service Unavailable", detail, "is it running?", "upstream_unreachable", _RETRY_AFTER
+        ) from error
+    except aiohttp.ClientError as error:
+        detail = f"{url} broke the connection: {error}"
+        raise http.Problem(502, "Bad Gateway", detail, code="upstream_broken", headers=_RETRY_AFTER) from error
 
 
 def create_app(settings: GatewaySettings, environ: Mapping[str, str]) -> http.App:
@@ -184,4 +202,4 @@ def create_app(settings: GatewaySettings, environ: Mapping[str, str]) -> http.Ap
 
 def serve(settings: GatewaySettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Keys named by environment variables are read from `environ`."""
-    http.run(create_app(settings, environ), settings.host, settings.port)
+    http.run(create_app(settings, environ), settings)

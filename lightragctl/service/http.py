@@ -8,6 +8,9 @@ process is alive), `/readyz`, `/metrics` and `/openapi.json`.
 import asyncio
 import contextlib
 import logging
+import math
+import random
+import re
 import signal
 import socket
 import threading
@@ -16,6 +19,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mutab
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import FrameType
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -23,6 +27,7 @@ import msgspec
 import uvicorn
 
 from lightragctl.core.errors import LightragctlError, UnavailableError
+from lightragctl.core.settings import ServiceSettings
 from lightragctl.service.answers import (
     JSON,
     NDJSON,
@@ -38,6 +43,7 @@ from lightragctl.service.answers import (
 )
 from lightragctl.service.metrics import CONTENT_TYPE, Metrics
 from lightragctl.service.openapi import document
+from lightragctl.service.trace import TRACE
 
 __all__ = [
     "JSON",
@@ -64,6 +70,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, version 00."""
+_LAG_EVERY_S = 0.5
+
 _DECODERS: dict[object, "msgspec.json.Decoder[Any]"] = {}
 
 MAX_QUERY_FIELDS = 64
@@ -71,6 +81,9 @@ MAX_QUERY_FIELDS = 64
 
 KEEP_ALIVE_S = 75
 """Longer than aiohttp's client keeps an idle connection (15 s), so that the client closes first and meets no race."""
+
+_WATCH_AFTER_S = 0.05
+"""Watching for a client that goes away costs 17 us of CPU; a request that is quicker than this is not worth it."""
 
 GRACE_S = 25
 """How long open requests may take after SIGTERM; below Kubernetes' default grace period of 30 s."""
@@ -178,7 +191,7 @@ Handler = Callable[[Request], Awaitable[Response | Streaming]]
 class Route:
     """One operation. `query`, `body` and `answer` are the msgspec types shown in /openapi.json.
 
-    `abandon`: cancel the handler when the client goes away, for work that is worthless without it; costs 17 us of CPU.
+    `abandon`: cancel the handler when the client goes away, for work that is worthless without it.
     """
 
     method: str
@@ -189,6 +202,11 @@ class Route:
     body: type[msgspec.Struct] | None = None
     answer: type[msgspec.Struct] | None = None
     abandon: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name in metrics and logs."""
+        return f"{self.method} {self.path}"
 
 
 @contextlib.asynccontextmanager
@@ -207,6 +225,8 @@ class AppOptions:
         ready: why the app is not ready; empty when it is.
         lifespan: entered before the first request, left after the last.
         admit: raises when a request may not be answered; not asked on the paths that every app has.
+        slow_s: an answer that takes so long is logged.
+        log_ratio: the share of other answers that is logged.
     """
 
     title: str
@@ -215,6 +235,8 @@ class AppOptions:
     ready: Callable[[], str] = str
     lifespan: Callable[[], AbstractAsyncContextManager[None]] = _nothing
     admit: "Callable[[Request], None] | None" = None
+    slow_s: float = 1.0
+    log_ratio: float = 0.0
 
 
 class App:
@@ -224,6 +246,7 @@ class App:
         self.options = options
         self.metrics = metrics or Metrics()
         self.start_error: BaseException | None = None
+        self.draining = False
         self._openapi = json_bytes(document(options.title, routes, needs_key=options.admit is not None))
         self._routes: dict[str, dict[str, Route]] = {}
         for route in (*routes, *self._standard_routes()):
@@ -243,18 +266,23 @@ class App:
         try:
             route = self._routes.get(request.path, {}).get("GET" if request.method == "HEAD" else request.method)
             if route is not None:
-                name = f"{route.method} {route.path}"
+                name = route.name
+            if (trace := request.header("traceparent")) and _TRACE.fullmatch(trace):
+                TRACE.set(trace)
             answer = await self._answer(request, route)
             if isinstance(answer, Streaming):
                 code = 200
                 await _send_stream(answer, request, send)
             else:
                 code = answer.status
-                await _send_whole(answer, request.method, send)
+                await _send_whole(answer, request.method, self.draining, send)
         except ClientGoneError:
             code = CLIENT_GONE
         finally:
-            self.metrics.request(name, code, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.metrics.request(name, code, seconds)
+            if seconds >= self.options.slow_s or (self.options.log_ratio and random.random() < self.options.log_ratio):
+                log.info("%s %d in %.3f s %s", name, code, seconds, TRACE.get())
 
     async def _answer(self, request: Request, route: Route | None) -> Response | Streaming:
         try:
@@ -296,7 +324,7 @@ class App:
             return json_response({"status": "ok"})
 
         async def readyz(_: Request) -> Response:
-            reason = self.options.ready()
+            reason = "draining" if self.draining else self.options.ready()
             if reason:
                 raise Problem(503, "Not Ready", reason, code="not-ready", headers=(("retry-after", "1"),))
             return json_response({"status": "ready"})
@@ -317,8 +345,10 @@ class App:
         try:
             async with self.options.lifespan():
                 started = True
+                lag = asyncio.create_task(self._watch_lag())
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
+                lag.cancel()
         except Exception as error:
             if started:
                 raise
@@ -326,6 +356,19 @@ class App:
             await send({"type": "lifespan.startup.failed", "message": ""})
         else:
             await send({"type": "lifespan.shutdown.complete"})
+
+    async def _watch_lag(self) -> None:
+        """Note how late this very task is woken: by as much every answer is late."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_EVERY_S
+            await asyncio.sleep(_LAG_EVERY_S)
+            self.metrics.loop_lag_seconds.set(max(0.0, loop.time() - due))
+
+    def drain(self) -> None:
+        """Ask for no more requests, and go on answering those that come."""
+        self.draining = True
+        self.metrics.draining.set(1)
 
 
 def _decoder(type_: object) -> "msgspec.json.Decoder[Any]":
@@ -342,19 +385,31 @@ def _field_error(error: msgspec.ValidationError) -> str:
 
 
 async def _run_while_wanted(handler: Handler, request: Request) -> Response | Streaming:
+    """Run the handler; end it when the client goes away. Looked for only when it takes long, which most do not."""
     await request.body()
-    work = asyncio.ensure_future(handler(request))
-    gone = asyncio.ensure_future(request.client_gone())
+    loop, handling = asyncio.get_running_loop(), asyncio.current_task()
+    watching: list[asyncio.Task[None]] = []
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        await request.client_gone()
+        gone = True
+        if handling is not None:
+            handling.cancel()
+
+    timer = loop.call_later(_WATCH_AFTER_S, lambda: watching.append(loop.create_task(watch())))
     try:
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return await work
-        work.cancel()
-        await asyncio.wait((work,))
-        raise ClientGoneError
+        return await handler(request)
+    except asyncio.CancelledError:
+        if not gone or handling is None:
+            raise
+        handling.uncancel()
+        raise ClientGoneError from None
     finally:
-        work.cancel()
-        gone.cancel()
+        timer.cancel()
+        for task in watching:
+            task.cancel()
 
 
 def _head(status: int, content_type: str, headers: Headers, length: int | None) -> Message:
@@ -365,8 +420,10 @@ def _head(status: int, content_type: str, headers: Headers, length: int | None) 
     return {"type": "http.response.start", "status": status, "headers": raw}
 
 
-async def _send_whole(answer: Response, method: str, send: Send) -> None:
-    await send(_head(answer.status, answer.content_type, answer.headers, len(answer.body)))
+async def _send_whole(answer: Response, method: str, last: bool, send: Send) -> None:
+    """`last`: the connection is closed after it, so that the client goes elsewhere with the next request."""
+    headers = (*answer.headers, ("connection", "close")) if last else answer.headers
+    await send(_head(answer.status, answer.content_type, headers, len(answer.body)))
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
 
 
@@ -388,7 +445,31 @@ async def _send_stream(answer: Streaming, request: Request, send: Send) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn raises the signal again after a graceful stop; for us SIGTERM is the normal end, with exit status 0."""
+    """Stops in two steps at SIGTERM: unready first, and `drain_s` later it takes no more connections.
+
+    In between, whoever has not heard yet that it is going finds it at work. SIGINT, or a second signal, does not wait.
+    uvicorn raises the signal again after a graceful stop; for us SIGTERM is the normal end, with exit status 0.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: App, drain_s: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._drain_s = drain_s
+        self._exit_s = math.inf
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Runs between two instructions of the main thread, so it only takes notes."""
+        if sig == signal.SIGTERM and self._drain_s and not self._app.draining:
+            self._app.drain()
+            self._exit_s = time.monotonic() + self._drain_s
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; whether to stop."""
+        if time.monotonic() >= self._exit_s:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -403,8 +484,9 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def run(app: App, host: str, port: int) -> None:
+def run(app: App, settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT; open requests may end within GRACE_S. Raises what made the start fail."""
+    host, port = settings.host, settings.port
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
@@ -429,7 +511,7 @@ def run(app: App, host: str, port: int) -> None:
     log.info("%s listens on http://%s:%d", app.options.title, host, listener.getsockname()[1])
     try:
         with listener:
-            _Server(config).run(sockets=[listener])
+            _Server(config, app, settings.drain_s).run(sockets=[listener])
     except SystemExit:  # uvicorn's way to say that the lifespan failed; its cause says more
         if app.start_error is None:
             raise

@@ -25,7 +25,9 @@ class BatchSeries:
         self._size = metrics.batch_size.labels(stage)
         self._queue_seconds = metrics.queue_seconds.labels(stage)
         self._depth = metrics.queue_depth.labels(stage)
+        self._running = metrics.in_flight.labels(stage)
         self._rejected = metrics.rejected.labels(stage)
+        self._late = metrics.deadline_missed.labels(stage)
 
     def dispatched(self, queue_s: Sequence[float]) -> None:
         """Count a batch that leaves the queue, given the seconds each of its items waited."""
@@ -33,13 +35,52 @@ class BatchSeries:
         for seconds in queue_s:
             self._queue_seconds.observe(seconds)
 
-    def depth(self, items: int) -> None:
-        """Note how many items wait now."""
-        self._depth.set(items)
+    def depth(self, waiting: int, running: int) -> None:
+        """Note how many items wait, and how many calls are under way."""
+        self._depth.set(waiting)
+        self._running.set(running)
 
     def rejected(self) -> None:
         """Count a call that was refused because the queue was full."""
         self._rejected.inc()
+
+    def late(self) -> None:
+        """Count an item that was refused because it would have been done too late."""
+        self._late.inc()
+
+
+class BackendSeries:
+    """What the guard of one backend reports; `backend` tells them apart, e.g. `milvus` and `embedding`."""
+
+    def __init__(self, metrics: "Metrics", backend: str) -> None:
+        self._state = metrics.breaker_state.labels(backend)
+        self._good, self._bad = (metrics.backend_calls.labels(backend, outcome) for outcome in ("ok", "failed"))
+        self._retries = metrics.retries.labels(backend)
+
+    def called(self, failed: bool, state: int) -> None:
+        """Count a call that ended, and note the state of the breaker after it."""
+        (self._bad if failed else self._good).inc()
+        self._state.set(state)
+
+    def retried(self) -> None:
+        """Count a second try."""
+        self._retries.inc()
+
+
+class CacheSeries:
+    """What one cache reports; `cache` tells them apart: `result` and `embedding`."""
+
+    def __init__(self, metrics: "Metrics", cache: str) -> None:
+        self._hits, self._misses = (metrics.cache_lookups.labels(cache, outcome) for outcome in ("hit", "miss"))
+        self._bytes = metrics.cache_bytes.labels(cache)
+
+    def looked(self, hit: bool) -> None:
+        """Count a look."""
+        (self._hits if hit else self._misses).inc()
+
+    def size(self, size_bytes: int) -> None:
+        """Note what it holds."""
+        self._bytes.set(size_bytes)
 
 
 class Metrics:
@@ -58,11 +99,26 @@ class Metrics:
         )
         self.queue_seconds = self._histogram("lightragctl_queue_seconds", "Time an item waited for a batch", "stage")
         self.queue_depth = Gauge("lightragctl_queue_depth", "Items waiting", ["stage"], registry=self.registry)
-        self.rejected = Counter(
-            "lightragctl_queue_rejected", "Calls refused because the queue was full", ["stage"], registry=self.registry
+        self.rejected = self._counter("lightragctl_queue_rejected", "Calls refused by a full queue", "stage")
+        self.in_flight = Gauge("lightragctl_in_flight", "Calls under way", ["stage"], registry=self.registry)
+        self.deadline_missed = self._counter("lightragctl_deadline_missed", "Requests refused as too late", "stage")
+        self.breaker_state = Gauge(
+            "lightragctl_breaker_state", "0 closed, 1 half-open, 2 open", ["backend"], registry=self.registry
+        )
+        self.backend_calls = self._counter("lightragctl_backend_calls", "Calls that ended", "backend", "outcome")
+        self.retries = self._counter("lightragctl_retries", "Calls tried a second time", "backend")
+        self.cache_lookups = self._counter("lightragctl_cache_lookups", "Looks into a cache", "cache", "outcome")
+        self.cache_bytes = Gauge("lightragctl_cache_bytes", "Bytes held", ["cache"], registry=self.registry)
+        self.joined = self._counter("lightragctl_joined", "Requests that shared identical work under way", "stage")
+        self.draining = Gauge("lightragctl_draining", "1 while the service is stopping", registry=self.registry)
+        self.loop_lag_seconds = Gauge(
+            "lightragctl_loop_lag_seconds", "How late the event loop was at its last look", registry=self.registry
         )
         self._request_children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._stage_children: dict[str, Histogram] = {}
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(name, text, labels, registry=self.registry, buckets=LATENCY_BOUNDS_S)

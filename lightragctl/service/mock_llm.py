@@ -10,26 +10,34 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from lightragctl.core.settings import MockLlmSettings
 from lightragctl.service import http
+from lightragctl.service.answers import EVENTS
 from lightragctl.service.hashing import hashed_vectors, terms
 from lightragctl.service.wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
     MODELS_PATH,
+    STREAM_END,
     ChatChoice,
+    ChatChunk,
     ChatCompletion,
     ChatMessage,
     ChatRequest,
+    ChunkChoice,
+    Delta,
     EmbeddingsAnswer,
     EmbeddingsRequest,
     ModelCard,
     ModelList,
     Usage,
     embeddings_body,
+    event,
 )
 
 NOTHING_FOUND = "The passages hold nothing about this question."
@@ -108,15 +116,15 @@ class _MockLlm:
         if fails:
             raise http.Problem(500, "Internal Server Error", "the mock fails on purpose (error_ratio)", code="mock")
 
-    async def chat(self, request: http.Request) -> http.Response:
+    async def chat(self, request: http.Request) -> http.Response | http.Streaming:
         asked = await request.json(ChatRequest)
         if asked.model != self._settings.model:
             detail = f"there is no model {asked.model!r} here"
             raise http.Problem(404, "Not Found", detail, f"the model is {self._settings.model!r}", "model_not_found")
-        if asked.stream:
-            raise http.Problem(400, "Bad Request", "stream: the mock does not stream", code="invalid_value")
         await self._misbehave()
         text = answer(asked.messages)
+        if asked.stream:
+            return http.Streaming(self._pieces(text, mock_name(asked.model)), EVENTS)
         read = sum(len(terms(message.content or "")) for message in asked.messages)
         wrote = len(terms(text))
         completion = ChatCompletion(
@@ -127,6 +135,16 @@ class _MockLlm:
             usage=Usage(read, wrote, read + wrote),
         )
         return http.json_response(completion)
+
+    async def _pieces(self, text: str, model: str) -> AsyncGenerator[bytes, None]:
+        """The answer word by word, with the role before and the reason for its end after it."""
+        name, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
+        words = [Delta(content=word) for word in re.findall(r"\S+\s*", text)]
+        choices = [ChunkChoice(delta) for delta in (Delta(role="assistant"), *words)]
+        for choice in (*choices, ChunkChoice(Delta(), finish_reason="stop")):
+            yield event(msgspec.json.encode(ChatChunk([choice], model, name, created=created)))
+            await asyncio.sleep(self._settings.piece_ms / 1000)
+        yield event(STREAM_END)
 
     async def embeddings(self, request: http.Request) -> http.Response:
         """Hashed vectors, whatever the model's name."""
@@ -162,4 +180,4 @@ def create_app(settings: MockLlmSettings) -> http.App:
 
 def serve(settings: MockLlmSettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Takes nothing from `environ`."""
-    http.run(create_app(settings), settings.host, settings.port)
+    http.run(create_app(settings), settings)

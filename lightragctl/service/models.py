@@ -1,6 +1,7 @@
 """Async clients of an OpenAI-compatible endpoint, on aiohttp. Does network I/O; every call has a deadline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
@@ -12,9 +13,12 @@ import numpy as np
 from lightragctl.core.errors import UnavailableError, UsageError, WaitExpired
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.service.answers import JSON, json_bytes
+from lightragctl.service.trace import trace_headers
 from lightragctl.service.wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
+    STREAM_END,
+    ChatChunk,
     ChatCompletion,
     EmbeddingsAnswer,
     ErrorAnswer,
@@ -151,6 +155,19 @@ class ChatClient:
             raise ModelError(f"the chat model {self._model} at {self._caller.url} gave an empty answer")
         return ChatAnswer(text, answer.model or self._model)
 
+    async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
+        """The model's answer in pieces, as it writes them. Raises as `complete` does, before the first or later."""
+        body = {"model": self._model, "messages": list(messages), "stream": True}
+        async for line in self._caller.lines(body):
+            data = line.removeprefix(b"data:").strip()
+            if data == STREAM_END:
+                return
+            try:
+                yield msgspec.json.decode(data, type=ChatChunk)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ModelError(f"the chat model {self._model} broke off: {_error_text(data)}") from error
+        raise ModelError(f"the chat model {self._model} at {self._caller.url} broke off in the middle of its answer")
+
 
 class _Caller:
     """POSTs JSON to one URL and tells in our words what went wrong."""
@@ -162,17 +179,9 @@ class _Caller:
         self._timeout = aiohttp.ClientTimeout(total=deadline_s)
 
     async def post(self, body: object, type_: type[A]) -> A:
-        content = json_bytes(body)
-        try:
-            async with self._session.post(
-                self.url, data=content, headers={"Content-Type": JSON}, timeout=self._timeout
-            ) as response:
+        with self._explained():
+            async with self._open(body) as response:
                 raw = await response.read()
-        except TimeoutError as error:
-            message = f"{self.url} did not answer within {self._deadline_s:g} s"
-            raise ModelTimeoutError(message, "is the model overloaded, or still loading?") from error
-        except aiohttp.ClientError as error:
-            raise ModelError(f"cannot reach {self.url}: {error}", "is model-gateway running?") from error
         if response.status != HTTPStatus.OK:
             raise self._refusal(response, raw)
         try:
@@ -180,6 +189,30 @@ class _Caller:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             message = f"{self.url} gave an answer that is not in OpenAI's shape: {error}"
             raise ModelError(message, "check the endpoint's URL", response.status) from error
+
+    async def lines(self, body: object) -> AsyncGenerator[bytes, None]:
+        """The lines of server-sent events that hold data, as they come."""
+        with self._explained():
+            async with self._open(body) as response:
+                if response.status != HTTPStatus.OK:
+                    raise self._refusal(response, await response.read())
+                async for line in response.content:
+                    if line.startswith(b"data:"):
+                        yield line
+
+    def _open(self, body: object) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        headers = {"Content-Type": JSON, **trace_headers()}
+        return self._session.post(self.url, data=json_bytes(body), headers=headers, timeout=self._timeout)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            message = f"{self.url} did not answer within {self._deadline_s:g} s"
+            raise ModelTimeoutError(message, "is the model overloaded, or still loading?") from error
+        except (aiohttp.ClientError, ValueError) as error:  # ValueError: a line longer than aiohttp reads
+            raise ModelError(f"cannot reach {self.url}: {error}", "is model-gateway running?") from error
 
     def _refusal(self, response: aiohttp.ClientResponse, raw: bytes) -> ModelError | ModelInputError:
         message = f"{self.url} answered {response.status}: {_error_text(raw)}"

@@ -1,6 +1,6 @@
 """What goes over the wire of lightrag-api: bodies, queries and answers. Pure."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -13,31 +13,56 @@ SOURCE_CHARS = 4096
 """As long as a path may be on Linux; Milvus's field would take more."""
 
 
+Kind = Literal["chunks", "entities", "relationships"]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
 class RetrieveRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of POST /retrieve and POST /query. `filter` is a Milvus boolean expression."""
+    """Body of POST /retrieve.
+
+    `filter` is a Milvus boolean expression; `kind` is what is searched, of LightRAG's three collections. `mode: naive`
+    asks as LightRAG's naive mode does: `chunk_top_k` (20) passages with a score of 0.2 or more.
+    """
 
     query: Text
-    top_k: Annotated[int, msgspec.Meta(ge=1)] = 5
+    top_k: Count = 5
     workspace: Workspace | None = None
     filter: str | None = None
+    kind: Kind = "chunks"
+    min_score: float | None = None
+    mode: Literal["nearest", "naive"] = "nearest"
+    chunk_top_k: Count | None = None
 
 
-class ApiHit(msgspec.Struct):
-    """A passage. `chunk_order` is its place in its document, null in collections that do not hold it."""
+class QueryRequest(RetrieveRequest):
+    """Body of POST /query. With `stream` the answer comes in pieces, as server-sent events in OpenAI's shape."""
+
+    stream: bool = False
+
+
+class ApiHit(msgspec.Struct, omit_defaults=True):
+    """A passage, an entity or a relationship.
+
+    `chunk_order` is a passage's place in its document, null in collections that do not hold it; `entity` is the name of
+    an entity, `relation` the names of the two that a relationship joins.
+    """
 
     id: str
     score: float
     text: str
     source: str
     chunk_order: int | None
+    entity: str | None = None
+    relation: list[str] | None = None
 
 
 class RetrieveAnswer(msgspec.Struct):
-    """Hits, best first; `collection` is the one searched, empty when there is none yet."""
+    """Hits, best first; `collection` is the one searched, empty when there is none yet. `cached`: not searched now."""
 
     workspace: str
     collection: str
     hits: list[ApiHit]
+    cached: bool
     timing_ms: dict[str, float]
 
 
@@ -145,3 +170,38 @@ class FlushAnswer(msgspec.Struct):
 
     workspace: str
     rows: int
+
+
+class BatchState(msgspec.Struct):
+    """One batch: how long ago it left, how long its oldest item waited and why, and how long the call took."""
+
+    ago_s: float
+    items: int
+    waited_ms: float
+    why: str
+    left_behind: int
+    took_ms: float
+    error: str
+
+
+class StageState(msgspec.Struct):
+    """One stage: what waits, what is under way, and the last batches, newest first."""
+
+    waiting: int
+    running: int
+    batches: list[BatchState]
+
+
+class BreakerReport(msgspec.Struct):
+    """A circuit breaker; `why` it is open, and when it lets a call through."""
+
+    state: str
+    why: str
+    retry_after_s: float
+
+
+class BatchesAnswer(msgspec.Struct):
+    """Why requests wait, by stage and by what is behind the service."""
+
+    stages: dict[str, StageState]
+    breakers: dict[str, BreakerReport]

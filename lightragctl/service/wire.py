@@ -64,7 +64,7 @@ class ChatMessage(msgspec.Struct):
 
 
 class ChatRequest(msgspec.Struct):
-    """Body of POST /v1/chat/completions, never streaming."""
+    """Body of POST /v1/chat/completions."""
 
     model: str
     messages: list[ChatMessage]
@@ -88,6 +88,35 @@ class ChatCompletion(msgspec.Struct):
     object: str = "chat.completion"
     created: int = 0
     usage: Usage | None = None
+
+
+class Delta(msgspec.Struct, omit_defaults=True):
+    """What a piece adds to the message."""
+
+    role: str | None = None
+    content: str | None = None
+
+
+class ChunkChoice(msgspec.Struct):
+    """The piece of one answer; `finish_reason` stands in its last."""
+
+    delta: Delta
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class ChatChunk(msgspec.Struct):
+    """One event of a streamed answer of POST /v1/chat/completions."""
+
+    choices: list[ChunkChoice]
+    model: str = ""
+    id: str = ""
+    object: str = "chat.completion.chunk"
+    created: int = 0
+
+
+STREAM_END = b"[DONE]"
+"""The data of the last event of a stream."""
 
 
 class ModelCard(msgspec.Struct):
@@ -115,6 +144,11 @@ class ErrorAnswer(msgspec.Struct):
     """OpenAI's shape of an error."""
 
     error: ErrorBody
+
+
+def event(data: bytes) -> bytes:
+    """A server-sent event."""
+    return b"data: %b\n\n" % data
 
 
 def embeddings_body(vectors: FloatArray, encoding: str, model: str, tokens: int) -> dict[str, Any]:

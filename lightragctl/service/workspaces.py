@@ -10,9 +10,9 @@ import base64
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -36,9 +36,16 @@ SAME_MODEL_COSINE = 0.98
 16-bit serving of the same weights moves a vector by less than 0.001."""
 
 EPOCH = "epoch"
+LEASE_S = 2.0
+"""An epoch that was not confirmed for so long vouches for nothing; whoever has changed something waits so long until
+no replica gives out what it kept from before."""
+_LAG_S = 1.0
+"""Rows that another process wrote may come into sight so much later than its epoch does; 0.5 s was seen on 2.3.5."""
+KINDS = ("chunks", "entities", "relationships")
 _GENERATION = re.compile(r"_g\d+$")
 _WATCH_S = 1.0
 _PROBE_S = 30.0
+_LOOK_S = 5.0
 _CONTROL_VECTOR = [0.0, 0.0]
 
 
@@ -82,7 +89,12 @@ class ModelIdentity(msgspec.Struct, frozen=True):
 
 def chunks_alias(workspace: str, model: EmbeddingModel) -> str:
     """LightRAG's name of the workspace's chunks; we make it an alias of a collection with a generation."""
-    return f"{workspace}_chunks_{model.suffix}"
+    return collection_name(workspace, "chunks", model)
+
+
+def collection_name(workspace: str, kind: str, model: EmbeddingModel) -> str:
+    """LightRAG's name of the workspace's collection of a kind."""
+    return f"{workspace}_{kind}_{model.suffix}"
 
 
 def control_name(workspace: str) -> str:
@@ -122,12 +134,46 @@ class Seen:
         physical: the collection behind the alias; None when there is none.
         identity: the model of its vectors; None when nobody has noted it (upstream's collections).
         others: chunk collections of the workspace that were made with other models.
+        related: lightrag-server's collections of entities and relationships, by kind; only those that are there.
     """
 
     epoch: str = ""
     physical: str | None = None
     identity: ModelIdentity | None = None
     others: tuple[str, ...] = ()
+    related: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a collection is not there yet, which lightrag-server may make without telling anybody."""
+        return self.physical is None or len(self.related) < len(KINDS) - 1
+
+    def collection(self, kind: str) -> str | None:
+        """The collection of a kind; None when there is none."""
+        return self.physical if kind == "chunks" else self.related.get(kind)
+
+
+@dataclass
+class _Trust:
+    """How fresh what is known of a workspace is, in monotonic seconds.
+
+    Attributes:
+        confirmed_s: when the epoch was last read and found as it is known.
+        changed_s: when another epoch was last found.
+        own_writes: counts the changes that this process made or is making.
+    """
+
+    confirmed_s: float
+    changed_s: float
+    own_writes: int = 0
+
+
+class Version(NamedTuple):
+    """Equal versions of a workspace give equal answers, as far as our own writers tell."""
+
+    collection: str
+    epoch: str
+    own_writes: int
 
 
 class Workspaces:
@@ -138,6 +184,8 @@ class Workspaces:
         self._settings = settings
         self._embedding = embedding
         self._seen: dict[str, Seen] = {}
+        self._trust: dict[str, _Trust] = {}
+        self._looked_s: dict[str, float] = {}
         self._probe: FloatArray | None = None
         self._probed_at = 0.0
         self._creating = asyncio.Lock()
@@ -148,8 +196,12 @@ class Workspaces:
             await asyncio.sleep(_WATCH_S)
             try:
                 for name, seen in list(self._seen.items()):
-                    if await asyncio.to_thread(self._read_epoch, name) != seen.epoch:
+                    begin = time.monotonic()
+                    is_due = seen.is_partial and begin - self._looked_s.get(name, begin) > _LOOK_S
+                    if is_due or await asyncio.to_thread(self._read_epoch, name) != seen.epoch:
                         await self.look(name)
+                    elif trust := self._trust.get(name):
+                        trust.confirmed_s = begin
                 if time.monotonic() - self._probed_at > _PROBE_S:
                     await self._take_probe()
             except UnavailableError as error:
@@ -157,12 +209,35 @@ class Workspaces:
 
     async def look(self, name: str) -> Seen:
         """Read what there is of the workspace now."""
+        begin = self._looked_s[name] = time.monotonic()
         seen = await asyncio.to_thread(self._read, name)
+        trust = self._trust.setdefault(name, _Trust(begin, begin))
+        if (before := self._seen.get(name)) and before.epoch != seen.epoch:
+            trust.changed_s = time.monotonic()
+        trust.confirmed_s = begin
         self._seen[name] = seen
         return seen
 
-    async def readable(self, name: str) -> str | None:
-        """The collection to search; None when the service's own workspace is still empty.
+    def version(self, name: str, kind: str) -> Version | None:
+        """What answers about the workspace depend on; None when it is not known, or not surely known any more."""
+        seen, trust = self._seen.get(name), self._trust.get(name)
+        if seen is None or trust is None or time.monotonic() - trust.confirmed_s > LEASE_S:
+            return None
+        collection = seen.collection(kind)
+        return Version(collection, seen.epoch, trust.own_writes) if collection else None
+
+    def settled(self, name: str, since_s: float) -> bool:
+        """Whether what was read since then (monotonic) holds everything that came with the present epoch."""
+        trust = self._trust.get(name)
+        return trust is not None and since_s >= trust.changed_s + _LAG_S
+
+    def note_write(self, name: str) -> None:
+        """This process changes the workspace: answers from before are not those of now. May be called in a thread."""
+        if trust := self._trust.get(name):
+            trust.own_writes += 1
+
+    async def readable(self, name: str, kind: str = "chunks") -> str | None:
+        """The collection to search; None when it is not there: nothing was loaded yet, or no lightrag-server at work.
 
         Raises:
             WorkspaceMissingError: another workspace is asked for, and nothing was ever loaded into it.
@@ -172,13 +247,17 @@ class Workspaces:
         if seen.physical is None:
             if seen.others:
                 raise self._other_model(name, seen)
+            if seen.related:
+                return seen.collection(kind)
             if name != self._settings.workspace:
                 self._seen.pop(name, None)  # whoever asks for any name shall not make us watch them all
+                self._trust.pop(name, None)
+                self._looked_s.pop(name, None)
                 hint = f"load documents into it: lightragctl ingest PATH --workspace {name}"
                 raise WorkspaceMissingError(f"there is no workspace '{name}'", hint)
             return None
         await self._check_identity(name, seen)
-        return seen.physical
+        return seen.collection(kind)
 
     async def writable(self, name: str) -> str:
         """The collection to write to; made with its control collection when there is none.
@@ -202,7 +281,7 @@ class Workspaces:
 
     def is_ours(self, name: str, physical: str) -> bool:
         """Whether we made the collection; lightrag-server's bears LightRAG's name itself, ours only as an alias."""
-        return physical != chunks_alias(name, self._settings.embedding)
+        return physical not in {collection_name(name, kind, self._settings.embedding) for kind in KINDS}
 
     async def check_probe(self) -> None:
         """Ask the model for the probe's vector again."""
@@ -246,7 +325,9 @@ class Workspaces:
         key = f"model:{model.suffix}"
         control = self._read_control(name, [EPOCH, key])
         identity = msgspec.json.decode(control[key], type=ModelIdentity) if key in control else None
-        return Seen(control.get(EPOCH, ""), self.store.resolve(alias), identity, self._others(name, alias))
+        related = {kind: self.store.resolve(collection_name(name, kind, model)) for kind in KINDS[1:]}
+        there = {kind: collection for kind, collection in related.items() if collection}
+        return Seen(control.get(EPOCH, ""), self.store.resolve(alias), identity, self._others(name, alias), there)
 
     def _read_control(self, name: str, keys: Sequence[str]) -> dict[str, str]:
         control = control_name(name)
@@ -282,10 +363,10 @@ class Workspaces:
 
 def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray) -> str:
     """How two identities differ, in words; empty when they are of one model."""
-    for field in ("name", "dimension", "query_prefix", "document_prefix"):
-        before, now = getattr(stored, field), getattr(present, field)
+    for part in ("name", "dimension", "query_prefix", "document_prefix"):
+        before, now = getattr(stored, part), getattr(present, part)
         if before != now:
-            return f"{field} was {before!r} and is {now!r}"
+            return f"{part} was {before!r} and is {now!r}"
     known = np.frombuffer(base64.b64decode(stored.probe), dtype="<f4")
     cosine = float(known @ probe / (np.linalg.norm(known) * np.linalg.norm(probe)))
     if cosine < SAME_MODEL_COSINE:

@@ -1,35 +1,21 @@
-"""Timings for people to read: `make bench`. Nothing is asserted, because machines are noisy."""
+"""Timings for people to read: `make bench`, `python -m tests.bench NAME`. Nothing is asserted: machines are noisy."""
 
-import statistics
-import subprocess
-import sys
-import time
+import argparse
 
-ROUNDS = 15
+from tests.bench import deploy, read_path, startup
 
-
-def elapsed_s(*arguments: str) -> float:
-    """The wall time of one run of Python with these arguments."""
-    begin = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-    return time.perf_counter() - begin
+BENCHES = {"startup": startup.main, "deploy": deploy.main, "read-path": read_path.main}
 
 
 def main() -> None:
-    """Print the start-up time of the command line beside that of Python alone, interleaved."""
-    subjects = {
-        "python -c pass": ("-c", "pass"),
-        "lightragctl --help": ("-m", "lightragctl", "--help"),
-        "lightragctl up --help": ("-m", "lightragctl", "up", "--help"),
-        "lightragctl profiles list": ("-m", "lightragctl", "profiles", "list"),
-    }
-    times: dict[str, list[float]] = {name: [] for name in subjects}
-    for _ in range(ROUNDS):
-        for name, arguments in subjects.items():
-            times[name].append(elapsed_s(*arguments))
-    print(f"{'wall time of':<28} {'median':>8} {'fastest':>8}   ({ROUNDS} rounds, interleaved)")
-    for name, values in times.items():
-        print(f"{name:<28} {statistics.median(values):>7.3f}s {min(values):>7.3f}s")
+    """Run the benches that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHES)} (default: all)")
+    for name in parser.parse_args().names or BENCHES:
+        if name not in BENCHES:
+            parser.error(f"there is no {name}")
+        print(f"## {name}")
+        BENCHES[name]()
 
 
 main()

@@ -31,10 +31,9 @@ class ClusterRelease:
         return self.tool.run(*self.words(*arguments), stdin=stdin)
 
     def words(self, *arguments: str) -> list[str]:
-        """The command with the options that name this release; what follows `--` stays last."""
-        at = arguments.index("--") if "--" in arguments else len(arguments)
-        named = ("--profile", "dev", "--name", self.name, "-n", self.name, *self.options)
-        return [*arguments[:at], *named, *arguments[at:]]
+        """The command with the options that name this release before its own, which so come last and win."""
+        command, *rest = arguments
+        return [command, "--profile", "dev", "--name", self.name, "-n", self.name, *self.options, *rest]
 
     def up(self, *more: str) -> CompletedProcess[str]:
         """Bring it up without asking."""

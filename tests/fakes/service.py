@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -11,6 +12,7 @@ from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
 from lightragctl.service.api import Doors, create_app
 from lightragctl.service.hashing import hashed_vectors
 from lightragctl.service.models import ChatAnswer, ModelError
+from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
 from lightragctl.vectors.model import FloatArray
 from tests.fakes.store import FakeSearch, FakeStore
 from tests.unit.service.test_http import Answer, call
@@ -28,15 +30,23 @@ CONTROL = "default_lightragctl"
 
 
 class FakeEmbedding:
-    """An `Embeds`. `texts` are the passages embedded; it gives `calls_left` answers and then fails; None is no end."""
+    """An `Embeds`. `texts` are the passages embedded, `questions` the batches of questions, each after `delay_s`.
+
+    It gives `calls_left` answers and then fails; None is no end.
+    """
 
     def __init__(self, dimension: int = MODEL.dimension, salt: str = "") -> None:
         self.texts: list[str] = []
+        self.questions: list[list[str]] = []
+        self.delay_s = 0.0
         self.calls_left: int | None = None
         self._dimension = dimension
         self._salt = salt
 
     async def embed_queries(self, texts: Sequence[str]) -> FloatArray:
+        self.questions.append(list(texts))
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
         return self._embed(texts)
 
     async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
@@ -58,11 +68,21 @@ class FakeChat:
 
     def __init__(self, text: str = "As [1] says.") -> None:
         self.text = text
+        self.breaks_after: int | None = None
         self.messages: Sequence[Mapping[str, str]] = ()
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
         self.messages = messages
         return ChatAnswer(self.text, "fake-chat")
+
+    async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
+        """The text word by word; `breaks_after` words it fails."""
+        words = re.findall(r"\S+\s*", self.text)
+        for number, word in enumerate(words):
+            if number == self.breaks_after:
+                raise ModelError("the model is gone")
+            yield ChatChunk([ChunkChoice(Delta(content=word))], "fake-chat")
+        yield ChatChunk([ChunkChoice(Delta(), finish_reason="stop")], "fake-chat")
 
 
 class Service:
@@ -112,6 +132,15 @@ class Service:
         answer = self.write(source, text, **more)
         assert answer.status == 200, answer.body
         return answer.json()["documents"][0]
+
+    def together(self, *bodies: Any, **headers: str) -> list[Answer]:
+        """POST /retrieve of all of them at the same time."""
+
+        async def all_of_them() -> list[Answer]:
+            asks = [call(self._app, "POST", "/retrieve", (json.dumps(body).encode(),), headers) for body in bodies]
+            return await asyncio.gather(*asks)
+
+        return self._runner.run(all_of_them())
 
     def retrieve(self, query: str, **more: Any) -> Answer:
         """POST /retrieve."""

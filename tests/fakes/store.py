@@ -152,15 +152,22 @@ class FakeStore:
 
 
 class FakeSearch:
-    """A `SearchStore` on the collections of a `FakeStore`. `batches` are those that it was asked for."""
+    """A `SearchStore` on the collections of a `FakeStore`.
+
+    `batches` are those that it was asked for; the next `failures` fail.
+    """
 
     def __init__(self, store: FakeStore) -> None:
         self.store = store
         self.closed = False
         self.batches: list[SearchBatch] = []
+        self.failures = 0
 
     async def search(self, batch: SearchBatch) -> list[list[Hit]]:
         self.batches.append(batch)
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailableError("the vector store broke the connection")
         collection = self.store.readable(batch.collection)
         if batch.vectors.shape[1] != collection.spec.dimension:
             given = batch.vectors.shape[1]

@@ -145,6 +145,14 @@ def test_a_claim_of_an_unknown_class_is_named() -> None:
     assert (one.code, one.message) == ("volume-unbound", text)
 
 
+def test_a_failing_probe_is_told_with_what_the_container_said_last() -> None:
+    probed = pod({"running": {}}, status={"phase": "Running"})
+    lines = {POD: ["starting", "not ready: cannot reach http://model:1"]}
+    (one,) = causes(probed, events=[event("Unhealthy", "Readiness probe failed")], last_lines=lines)
+    said = "Readiness probe failed; the last line of its log: not ready: cannot reach http://model:1"
+    assert (one.code, one.message) == ("probe", said)
+
+
 def test_a_claim_whose_provisioner_is_slow_is_told_and_never_ends_the_wait() -> None:
     claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {"storageClassName": "local"}}
     text = "Waiting for a volume to be created either by the external provisioner 'x' or manually"

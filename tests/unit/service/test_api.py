@@ -55,7 +55,7 @@ def test_times_are_told_by_stage(filled: Service) -> None:
     timing_ms = filled.retrieve("cat").json()["timing_ms"]
     assert set(timing_ms) == {"queue", "embed", "search", "total"}
     assert all(value >= 0 for value in timing_ms.values())
-    assert timing_ms["total"] == pytest.approx(timing_ms["embed"] + timing_ms["search"], abs=0.01)
+    assert timing_ms["total"] >= timing_ms["embed"] + timing_ms["search"]
 
 
 def test_top_k_is_what_comes(filled: Service) -> None:
@@ -197,7 +197,7 @@ def test_a_filled_workspace_is_ready_after_a_restart(filled: Service) -> None:
 
 def test_openapi_names_every_path(service: Service) -> None:
     paths = service.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/retrieve", "/query", "/documents", "/documents/flush"}
+    assert set(paths) == {"/retrieve", "/query", "/documents", "/documents/flush", "/debug/batches"}
 
 
 def test_with_a_file_of_keys_only_who_has_one_is_answered(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import Batching
-from lightragctl.service.batch import Batcher, QueueFullError
+from lightragctl.service.batch import Batcher, Deadline, DeadlineError, QueueFullError, Served
 from lightragctl.service.metrics import BatchSeries, Metrics
 
 
@@ -316,3 +316,107 @@ def test_sizes_waits_and_refusals_are_counted() -> None:
         assert 'lightragctl_queue_rejected_total{stage="embed"} 1.0' in text
 
     run(test)
+
+
+def test_a_call_that_nobody_waits_for_any_more_is_ended() -> None:
+    async def test() -> None:
+        backend = Backend()
+        batcher = Batcher(backend, Batching(batch_size=8, in_flight=1))
+        first = started(batcher, [1, 2])
+        await turns()
+        second = started(batcher, [3])
+        await turns()
+        first[0].cancel()
+        await turns()
+        assert backend.batches == [[1, 2]], "one of the two still waits"
+        first[1].cancel()
+        await turns()
+        assert backend.batches == [[1, 2], [3]], "the slot is free for those who wait"
+        backend.release(1)
+        assert await second[0] == 30
+
+    run(test)
+
+
+class Timed:
+    """A batcher whose clock the test moves; its first batch took `call_s`."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.backend = Backend()
+        self.batcher = Batcher(self.backend, Batching(batch_size=8, in_flight=1))
+        asyncio.get_running_loop().time = lambda: self.now_s  # type: ignore[method-assign]
+
+    async def measured(self, call_s: float) -> "Timed":
+        (task,) = started(self.batcher, [0])
+        await turns()
+        self.now_s += call_s
+        self.backend.release(0)
+        await task
+        return self
+
+    def submit(self, item: int, within_s: float) -> "asyncio.Task[Served[int]]":
+        return asyncio.create_task(self.batcher.submit(item, deadline=Deadline(self.now_s + within_s)))
+
+
+def test_what_would_be_too_late_is_refused_when_its_turn_comes_and_costs_no_call() -> None:
+    async def test() -> None:
+        timed = await Timed().measured(call_s=1.0)
+        hurried, patient = timed.submit(1, within_s=0.9), timed.submit(2, within_s=1.1)
+        await turns()
+        with pytest.raises(DeadlineError, match=r"a call takes 1\.00 s"):
+            await hurried
+        assert timed.backend.batches == [[0], [2]]
+        timed.backend.release(1)
+        assert (await patient).value == 20
+
+    asyncio.run(test())
+
+
+def test_a_prediction_is_forgotten_when_nothing_confirms_it() -> None:
+    async def test() -> None:
+        timed = await Timed().measured(call_s=8.0)
+        refused = timed.submit(1, within_s=2)
+        await turns()
+        with pytest.raises(DeadlineError):
+            await refused
+        timed.now_s += 3
+        tried = timed.submit(2, within_s=2)
+        await turns()
+        timed.backend.release(1)
+        assert (await tried).value == 20
+
+    asyncio.run(test())
+
+
+def test_a_deadline_that_was_put_off_counts() -> None:
+    async def test() -> None:
+        timed = await Timed().measured(call_s=1.0)
+        deadline = Deadline(timed.now_s + 0.5)
+        task = asyncio.create_task(timed.batcher.submit(1, deadline=deadline))
+        deadline.at_s += 1
+        await turns()
+        timed.backend.release(1)
+        assert (await task).value == 10
+
+    asyncio.run(test())
+
+
+def test_it_is_remembered_why_an_item_waited() -> None:
+    async def test() -> None:
+        timed = Timed()
+        tasks = started(timed.batcher, [1])
+        await turns()
+        tasks += started(timed.batcher, [2, 3])
+        await turns()
+        timed.now_s = 0.5
+        timed.backend.release(0)
+        await turns()
+        timed.now_s = 0.7
+        timed.backend.release(1)
+        await asyncio.gather(*tasks)
+        first, second = timed.batcher.recent
+        assert (first.items, first.queue_s, first.behind, first.seconds) == (1, 0.0, 0, 0.5)
+        assert (second.items, second.queue_s, second.behind, second.error) == (2, 0.5, 1, "")
+
+    asyncio.run(test())

@@ -9,15 +9,19 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UnavailableError, UsageError, WaitExpired
+from lightragctl.core.settings import ServiceSettings
 from lightragctl.service import http
 from lightragctl.service.batch import QueueFullError
+from tests.contract.conftest import free_port
 
 
 class Item(msgspec.Struct):
@@ -390,13 +394,14 @@ def test_a_port_in_use_is_told_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UnavailableError) as error:
-            http.run(app_of(), "127.0.0.1", port)
+            http.run(app_of(), ServiceSettings(port=port))
     assert error.value.message == f"cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
 _SERVER = """
 import contextlib, sys
 from lightragctl.core.errors import UnavailableError
+from lightragctl.core.settings import ServiceSettings
 from lightragctl.service import http
 
 @contextlib.asynccontextmanager
@@ -408,15 +413,20 @@ async def lifespan():
     print("down", flush=True)
 
 try:
-    http.run(http.App((), http.AppOptions("test", 64, lifespan=lifespan)), "127.0.0.1", 0)
+    settings = ServiceSettings(port=int(sys.argv[1]), drain_s=float(sys.argv[2]))
+    http.run(http.App((), http.AppOptions("test", 64, lifespan=lifespan)), settings)
 except UnavailableError as error:
     print(error.message)
 """
 
 
+def server(port: int, drain_s: float = 0.0) -> list[str]:
+    return [sys.executable, "-c", _SERVER, str(port), str(drain_s)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_with_exit_status_0(number: signal.Signals) -> None:
-    with subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(server(free_port()), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         os.kill(process.pid, number)
@@ -425,5 +435,27 @@ def test_a_signal_ends_the_server_with_exit_status_0(number: signal.Signals) -> 
 
 
 def test_a_failed_start_raises_its_cause() -> None:
-    done = subprocess.run([sys.executable, "-c", _SERVER, "fail"], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([*server(free_port()), "fail"], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (0, "no model\n")
+
+
+def test_after_sigterm_it_is_unready_and_still_answers_for_a_while() -> None:
+    port = free_port()
+    with subprocess.Popen(server(port, drain_s=1.5), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            assert client.get("/readyz").status_code == 200
+            begin = time.monotonic()
+            os.kill(process.pid, signal.SIGTERM)
+            wait = time.monotonic() + 1
+            while client.get("/readyz").status_code == 200:
+                assert time.monotonic() < wait
+            answer = client.get("/readyz")
+            assert (answer.status_code, answer.json()["detail"]) == (503, "draining")
+            alive = client.get("/healthz")
+            assert (alive.status_code, alive.headers["connection"]) == (200, "close")
+            assert "lightragctl_draining 1.0" in client.get("/metrics").text
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert time.monotonic() - begin >= 1.5

@@ -10,7 +10,8 @@ from lightragctl.core.settings import MockLlmSettings
 from lightragctl.service import http
 from lightragctl.service.hashing import hashed_vectors, terms
 from lightragctl.service.mock_llm import NOTHING_FOUND, NOTHING_FOUND_ZH, answer, create_app
-from lightragctl.service.wire import ChatMessage, prompt, vector_of
+from lightragctl.service.wire import CHAT_PATH, ChatMessage, prompt, vector_of
+from tests.unit.service.test_http import ask
 
 PASSAGES = [
     {"source": "cats.txt", "text": "Cats sleep most of the day. They purr when content."},
@@ -24,20 +25,8 @@ def asked(question: str, passages: list[dict[str, str]] | None = None) -> list[C
 
 
 def post(app: http.App, path: str, body: object) -> tuple[int, Any]:
-    sent: list[Any] = []
-    messages = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
-
-    async def receive() -> Any:
-        if not messages:
-            await asyncio.Event().wait()
-        return messages.pop()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
-    asyncio.run(app(scope, receive, send))
-    return sent[0]["status"], json.loads(sent[1]["body"])
+    answer = ask(app, "POST", path, json.dumps(body).encode())
+    return answer.status, answer.json()
 
 
 def chat(app: http.App, question: str, model: str = "mock-llm") -> tuple[int, Any]:
@@ -89,9 +78,20 @@ def test_an_unknown_model_is_404_in_openai_shape() -> None:
     assert (status, body["error"]["code"]) == (404, "model_not_found")
 
 
-def test_streaming_is_refused() -> None:
-    body = {"model": "mock-llm", "messages": [], "stream": True}
-    assert post(create_app(MockLlmSettings(port=1)), "/v1/chat/completions", body)[0] == 400
+def test_a_streamed_answer_is_the_same_word_by_word() -> None:
+    app = create_app(MockLlmSettings(port=1))
+    messages = prompt("how is it installed", [{"source": "a.md", "text": "It is installed with pip, in a minute."}])
+    _, completion = post(app, CHAT_PATH, {"model": "mock-llm", "messages": messages})
+    whole = completion["choices"][0]["message"]["content"]
+    body = {"model": "mock-llm", "messages": messages, "stream": True}
+    streamed = ask(app, "POST", CHAT_PATH, json.dumps(body).encode())
+    assert streamed.headers["content-type"] == "text/event-stream"
+    *events, end, rest = streamed.body.decode().split("\n\n")
+    assert (end, rest) == ("data: [DONE]", "")
+    choices = [json.loads(event.removeprefix("data: "))["choices"][0] for event in events]
+    assert choices[0]["delta"] == {"role": "assistant"}
+    assert "".join(choice["delta"].get("content", "") for choice in choices) == whole
+    assert [choice["finish_reason"] for choice in choices][-2:] == [None, "stop"]
 
 
 def test_errors_come_as_often_as_told_and_the_same_for_the_same_seed() -> None:
