@@ -3,14 +3,20 @@
 import codecs
 import glob
 import hashlib
+import io
 import os
 import re
+import threading
 import unicodedata
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+from xml.parsers.expat import ExpatError
 
+import mammoth
+import pypdfium2
 from bs4 import BeautifulSoup
 from bs4.element import CData, PreformattedString
 from bs4.exceptions import ParserRejectedMarkup
@@ -19,11 +25,14 @@ from markdownify import markdownify
 from lightragctl.core.errors import LightragctlError
 
 HTML_SUFFIXES = frozenset({".html", ".htm"})
-SUFFIXES = frozenset({".md", ".markdown", ".txt", ".rst"}) | HTML_SUFFIXES
+SUFFIXES = frozenset({".md", ".markdown", ".txt", ".rst", ".pdf", ".docx"}) | HTML_SUFFIXES
 STDIN_ARGUMENT = "-"
 STDIN_SOURCE = "stdin"
 MAX_FILE_BYTES = 64 * 1024 * 1024  # four are read at a time; the service takes 32 MiB of text, and HTML shrinks
 
+MAX_UNPACKED_BYTES = 4 * MAX_FILE_BYTES
+"""Of a .docx, which is a zip archive: more is an accident or an attack."""
+_PDF_TURN = threading.Lock()  # the library behind pypdfium2 must not be used by two threads at once
 _DROPPED_TAGS = ("script", "style", "nav", "head", "template", "noscript", "svg")
 _META_CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.I)
 _META_WITHIN_BYTES = 4096  # browsers look at 1024; generators put comments first
@@ -98,7 +107,7 @@ def find_documents(paths: Sequence[str], cwd: Path) -> Found:
 
 
 def read_document(file: DocumentFile, stdin: BinaryIO) -> Document:
-    """The text of a document: NFC, `\\n` between lines, no control characters; HTML as Markdown.
+    """The text of a document: NFC, `\\n` between lines, no control characters; HTML and Word as Markdown.
 
     Raises:
         LightragctlError: it cannot be read, is not text, or has none; the message is the reason, without the name.
@@ -109,10 +118,15 @@ def read_document(file: DocumentFile, stdin: BinaryIO) -> Document:
         raise LightragctlError(f"cannot be read: {error.strerror or error}") from error
     if len(data) > MAX_FILE_BYTES:
         raise LightragctlError(f"is larger than {MAX_FILE_BYTES >> 20} MiB", "split it")
-    if _suffix(file.source) in HTML_SUFFIXES:
-        text = html_to_markdown(_decode(data, _declared_encoding(data)))
-    else:
-        text = _decode(data)
+    match _suffix(file.source):
+        case suffix if suffix in HTML_SUFFIXES:
+            text = html_to_markdown(_decode(data, _declared_encoding(data)))
+        case ".pdf":
+            text = pdf_to_text(data)
+        case ".docx":
+            text = docx_to_markdown(data)
+        case _:
+            text = _decode(data)
     text = clean_text(text)
     if not text.strip():
         raise LightragctlError("has no text")
@@ -140,6 +154,51 @@ def html_to_markdown(html: str) -> str:
         raise LightragctlError("is not HTML that can be read") from error
     except RecursionError as error:
         raise LightragctlError("is HTML nested too deeply to be read") from error
+
+
+def pdf_to_text(data: bytes) -> str:
+    """The text of a PDF's pages, an empty line between two. Pictures of text hold none.
+
+    Raises:
+        LightragctlError: it is no PDF that can be read, or asks for a password.
+    """
+    with _PDF_TURN:
+        try:
+            document = pypdfium2.PdfDocument(data)
+        except pypdfium2.PdfiumError as error:
+            told = "asks for a password" if "password" in str(error).lower() else "is not a PDF that can be read"
+            raise LightragctlError(told) from error
+        try:
+            return "\n\n".join(_page_text(document, number) for number in range(len(document)))
+        finally:
+            document.close()
+
+
+def _page_text(document: pypdfium2.PdfDocument, number: int) -> str:
+    page = document[number]
+    text = page.get_textpage()
+    try:
+        return str(text.get_text_bounded())
+    finally:
+        text.close()
+        page.close()
+
+
+def docx_to_markdown(data: bytes) -> str:
+    """The text of a Word document as Markdown: headings, lists, tables.
+
+    Raises:
+        LightragctlError: it is no such document, or one that unpacks to too much.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as parts:
+            unpacked_bytes = sum(part.file_size for part in parts.infolist())
+        if unpacked_bytes > MAX_UNPACKED_BYTES:
+            raise LightragctlError(f"unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB", "split it")
+        html = mammoth.convert_to_html(io.BytesIO(data), convert_image=mammoth.images.img_element(lambda image: {}))
+    except (zipfile.BadZipFile, KeyError, OSError, ExpatError) as error:
+        raise LightragctlError("is not a Word document (.docx) that can be read") from error
+    return html_to_markdown(html.value)
 
 
 def _drop_noise(soup: BeautifulSoup) -> None:

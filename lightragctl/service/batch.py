@@ -47,13 +47,6 @@ class DeadlineError(WaitExpired):
     code = "deadline"
 
 
-@dataclass(slots=True)
-class Deadline:
-    """When an answer is worth nothing any more, in seconds of the event loop's clock. Whoever waits may put it off."""
-
-    at_s: float
-
-
 class Served(NamedTuple, Generic[R]):
     """A result and the seconds its item waited before its batch left."""
 
@@ -87,7 +80,7 @@ class BatchRecord(NamedTuple):
 class _Waiting(Generic[T, R]):
     item: T
     key: Hashable
-    deadline: Deadline | None
+    until_s: float
     future: "asyncio.Future[Served[R]]"
     queued_at: float
     behind: int
@@ -149,10 +142,11 @@ class Batcher(Generic[T, R]):
         """Calls under way."""
         return len(self._running)
 
-    async def submit(self, item: T, key: Hashable = None, deadline: Deadline | None = None) -> Served[R]:
+    async def submit(self, item: T, key: Hashable = None, until_s: float = math.inf) -> Served[R]:
         """Wait for the result of one item; only items with an equal key share a batch.
 
-        A cancelled caller leaves the queue, and ends a call that nobody else waits for.
+        `until_s` is when the answer is worth nothing any more, on the event loop's clock. A cancelled caller leaves the
+        queue, and ends a call that nobody else waits for.
 
         Raises:
             QueueFullError: at once, when there is no room.
@@ -161,7 +155,7 @@ class Batcher(Generic[T, R]):
             Exception: what `run` raised.
         """
         self._admit(1)
-        waiting = self._enqueue(item, key, deadline)
+        waiting = self._enqueue(item, key, until_s)
         try:
             return await waiting.future
         except asyncio.CancelledError:
@@ -171,7 +165,7 @@ class Batcher(Generic[T, R]):
     async def submit_all(self, items: Sequence[T], key: Hashable = None) -> list[Served[R]]:
         """Like `submit` for several items, admitted all or none; the first error ends the wait for all of them."""
         self._admit(len(items))
-        waiting = [self._enqueue(item, key, None) for item in items]
+        waiting = [self._enqueue(item, key, math.inf) for item in items]
         try:
             return await asyncio.gather(*(one.future for one in waiting))
         finally:
@@ -197,10 +191,10 @@ class Batcher(Generic[T, R]):
                 self._series.rejected()
             raise QueueFullError(self._batching.queue, self.drain_s())
 
-    def _enqueue(self, item: T, key: Hashable, deadline: Deadline | None) -> _Waiting[T, R]:
+    def _enqueue(self, item: T, key: Hashable, until_s: float) -> _Waiting[T, R]:
         loop = asyncio.get_running_loop()
         waiting: _Waiting[T, R] = _Waiting(
-            item, key, deadline, loop.create_future(), loop.time(), behind=len(self._running)
+            item, key, until_s, loop.create_future(), loop.time(), behind=len(self._running)
         )
         self._queue.append(waiting)
         self._plan_dispatch()
@@ -253,7 +247,7 @@ class Batcher(Generic[T, R]):
 
     def _in_time(self, members: list[_Waiting[T, R]], now: float) -> list[_Waiting[T, R]]:
         predicted_s = self._batch_s.at(now)
-        late = [one for one in members if one.deadline is not None and now + predicted_s > one.deadline.at_s]
+        late = [one for one in members if now + predicted_s > one.until_s]
         for waiting in late:
             waited_s = now - waiting.queued_at
             message = f"no answer in time: it waited {waited_s:.2f} s, and a call takes {predicted_s:.2f} s"

@@ -2,27 +2,38 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
-
-from lightragctl.service.batch import Deadline
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-@dataclass(eq=False, slots=True)
+class _Abandoned(Exception):
+    """Whoever did the work has gone away before its end."""
+
+
 class _Flight(Generic[V]):
-    task: "asyncio.Task[V]"
-    deadline: Deadline
-    passengers: int = 0
+    """Work under way. The future is made when somebody joins, which most work never sees."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[V] | None = None
+
+    def fail(self, error: Exception) -> None:
+        if self.future is not None and not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # those who wait may have gone: nobody need be told of it then
+
+    def succeed(self, value: V) -> None:
+        if self.future is not None and not self.future.done():
+            self.future.set_result(value)
 
 
 class SingleFlight(Generic[K, V]):
     """Lets callers with an equal key share one piece of work; used from one event loop.
 
-    The work may take as long as the most patient caller allows; it is cancelled when the last has gone.
+    The first caller does it; when that one goes away, the next of those who wait begins anew.
 
     Args:
         joined: called for each caller that found the work under way.
@@ -32,31 +43,27 @@ class SingleFlight(Generic[K, V]):
         self._joined = joined
         self._flights: dict[K, _Flight[V]] = {}
 
-    async def run(self, key: K, until_s: float, work: Callable[[Deadline], Awaitable[V]]) -> V:
-        """What `work` gives, or raises; `until_s` is this caller's deadline on the event loop's clock."""
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._begin(key, Deadline(until_s), work)
-        else:
-            flight.deadline.at_s = max(flight.deadline.at_s, until_s)
+    async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
+        """What `work` gives, or raises."""
+        while (flight := self._flights.get(key)) is not None:
             self._joined()
-        flight.passengers += 1
+            if flight.future is None:
+                flight.future = asyncio.get_running_loop().create_future()
+            try:
+                return await asyncio.shield(flight.future)
+            except _Abandoned:
+                continue
+        flight = self._flights[key] = _Flight()
         try:
-            return await asyncio.shield(flight.task)
-        finally:
-            flight.passengers -= 1
-            if not flight.passengers and not flight.task.done():
-                self._end(key, flight.task)
-                flight.task.cancel()
-
-    def _begin(self, key: K, deadline: Deadline, work: Callable[[Deadline], Awaitable[V]]) -> _Flight[V]:
-        task: asyncio.Task[V] = asyncio.ensure_future(work(deadline))
-        task.add_done_callback(partial(self._end, key))
-        flight = self._flights[key] = _Flight(task, deadline)
-        return flight
-
-    def _end(self, key: K, task: "asyncio.Task[V]") -> None:
-        """Nobody joins it any more; a later flight under the same key stays."""
-        flight = self._flights.get(key)
-        if flight is not None and flight.task is task:
-            del self._flights[key]
+            value = await work()
+        except asyncio.CancelledError:
+            self._flights.pop(key)
+            flight.fail(_Abandoned())
+            raise
+        except Exception as error:
+            self._flights.pop(key)
+            flight.fail(error)
+            raise
+        self._flights.pop(key)
+        flight.succeed(value)
+        return value

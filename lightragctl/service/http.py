@@ -103,13 +103,15 @@ class Request:
         self._receive = receive
         self._limit_bytes = limit_bytes
         self._body: bytes | None = None
+        self._headers: dict[bytes, bytes] | None = None
         self.method: str = scope["method"]
         self.path: str = scope["path"]
 
     def header(self, name: str) -> str:
         """A header by its lower-case name; empty when absent."""
-        wanted = name.encode("latin-1")
-        return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == wanted), "")
+        if self._headers is None:
+            self._headers = dict(reversed(self._scope["headers"]))  # of those that come twice the first counts
+        return self._headers.get(name.encode("latin-1"), b"").decode("latin-1")
 
     async def body(self) -> bytes:
         """The whole body; 413 as soon as it is known to be over the limit."""
@@ -505,6 +507,7 @@ def run(app: App, settings: ServiceSettings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )

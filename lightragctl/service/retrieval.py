@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ import numpy as np
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import ApiSettings
-from lightragctl.service.batch import Batcher, BatchRecord, Deadline
+from lightragctl.service.batch import Batcher, BatchRecord
 from lightragctl.service.cache import ByteCache
 from lightragctl.service.flight import SingleFlight
 from lightragctl.service.guard import Guard
@@ -38,7 +39,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "entities": ("content", "file_path", "entity_name"),
     "relationships": ("content", "file_path", "src_id", "tgt_id"),
 }
-_TOP_K_STEPS = (10, 20, 50, 100)
+_TOP_K_STEPS = (5, 10, 20, 50, 100)
 """Searches that differ in top_k share a call when they fall under the same step; each is cut to what it asked for."""
 
 
@@ -120,7 +121,6 @@ class Retrieval:
         self._asking: SingleFlight[tuple[Asked, Version | None], tuple[bytes, Found]] = SingleFlight(
             metrics.joined.labels("retrieve").inc
         )
-        self._embedding: SingleFlight[str, tuple[FloatArray, float]] = SingleFlight(metrics.joined.labels("embed").inc)
 
     async def close(self) -> None:
         """Refuse what comes, fail what waits, let what is under way end."""
@@ -152,21 +152,17 @@ class Retrieval:
             LightragctlError: the question cannot be answered: a workspace or a filter is wrong.
         """
         version = self._workspaces.version(asked.workspace, asked.kind)
+        return await self._asking.run((asked, version), partial(self._find, asked, version, until_s))
 
-        async def work(deadline: Deadline) -> tuple[bytes, Found]:
-            return await self._find(asked, version, deadline)
-
-        return await self._asking.run((asked, version), until_s, work)
-
-    async def _find(self, asked: Asked, version: Version | None, deadline: Deadline) -> tuple[bytes, Found]:
+    async def _find(self, asked: Asked, version: Version | None, until_s: float) -> tuple[bytes, Found]:
         begin = time.monotonic()
         collection = await self._workspaces.readable(asked.workspace, asked.kind)
         if collection is None:
             found = Found("", [], {})
             return _encoded(asked, found), found
-        vector, embed_queue_s = await self._vector(asked.text, deadline)
+        vector, embed_queue_s = await self._vector(asked.text, until_s)
         embedded = time.monotonic()
-        hits, search_queue_s, collection = await self._searched(asked, collection, vector, deadline)
+        hits, search_queue_s, collection = await self._searched(asked, collection, vector, until_s)
         ended = time.monotonic()
         stages_s = {"queue": embed_queue_s + search_queue_s, "embed": embedded - begin, "search": ended - embedded}
         found = Found(collection, _chosen(hits, asked), stages_s)
@@ -176,44 +172,45 @@ class Retrieval:
             self._answer_series.size(self._answers.size_bytes)
         return encoded, found
 
-    async def _vector(self, text: str, deadline: Deadline) -> tuple[FloatArray, float]:
+    async def _vector(self, text: str, until_s: float) -> tuple[FloatArray, float]:
         """The vector of a question, and how long it waited for its batch."""
         kept = self._vectors.get(text)
         self._vector_series.looked(kept is not None)
         if kept is not None:
             return kept, 0.0
-
-        async def work(shared: Deadline) -> tuple[FloatArray, float]:
-            served = await self._embed.submit(text, deadline=shared)
-            self._vectors.put(text, served.value, served.value.nbytes + 2 * len(text))
-            self._vector_series.size(self._vectors.size_bytes)
-            return served.value, served.queue_s
-
-        return await self._embedding.run(text, deadline.at_s, work)
+        vector, queue_s = await self._embed.submit(text, until_s=until_s)
+        self._vectors.put(text, vector, vector.nbytes + 2 * len(text))
+        self._vector_series.size(self._vectors.size_bytes)
+        return vector, queue_s
 
     async def _searched(
-        self, asked: Asked, collection: str, vector: FloatArray, deadline: Deadline
+        self, asked: Asked, collection: str, vector: FloatArray, until_s: float
     ) -> tuple[list[Hit], float, str]:
         """Hits, seconds in the queue, and the collection; once more after mending what can be mended."""
         top_k = next((step for step in _TOP_K_STEPS if step >= asked.top_k), asked.top_k)
         search = _Search(vector, collection, asked.kind, top_k, asked.filter)
         try:
-            served = await self._search.submit(search, search.key, deadline)
+            served = await self._search.submit(search, search.key, until_s)
         except CollectionMissingError:
             moved = (await self._workspaces.look(asked.workspace)).collection(asked.kind)
             if moved is None or moved == collection:
                 raise
             search = search._replace(collection=moved)
-            served = await self._search.submit(search, search.key, deadline)
+            served = await self._search.submit(search, search.key, until_s)
         except NotLoadedError as error:
             if not self._workspaces.is_ours(asked.workspace, collection):
                 raise UnavailableError(error.message, "lightrag-server loads its collections: is it up?") from error
             await asyncio.to_thread(self._workspaces.store.load, collection)
-            served = await self._search.submit(search, search.key, deadline)
+            served = await self._search.submit(search, search.key, until_s)
         return served.value, served.queue_s, search.collection
 
     async def _run_embed(self, texts: Sequence[str]) -> Sequence[FloatArray]:
-        return list(await self.guards["embedding"].call(lambda: self._doors.embedding.embed_queries(texts)))
+        once = list(dict.fromkeys(texts))
+        vectors = await self.guards["embedding"].call(lambda: self._doors.embedding.embed_queries(once))
+        if len(once) == len(texts):
+            return list(vectors)
+        of = dict(zip(once, vectors, strict=True))
+        return [of[text] for text in texts]
 
     async def _run_search(self, searches: Sequence[_Search]) -> list[list[Hit]]:
         first = searches[0]

@@ -186,6 +186,7 @@ class Workspaces:
         self._seen: dict[str, Seen] = {}
         self._trust: dict[str, _Trust] = {}
         self._looked_s: dict[str, float] = {}
+        self._agreed: dict[str, tuple[Seen, float]] = {}
         self._probe: FloatArray | None = None
         self._probed_at = 0.0
         self._creating = asyncio.Lock()
@@ -288,7 +289,7 @@ class Workspaces:
         await self._take_probe()
 
     async def _check_identity(self, name: str, seen: Seen) -> None:
-        if seen.identity is None:
+        if seen.identity is None or self._agrees(name, seen):
             return
         probe = self._probe if self._probe is not None else await self._take_probe()
         difference = _difference(seen.identity, self._identity(probe), probe)
@@ -297,6 +298,12 @@ class Workspaces:
                 f"the documents of workspace '{name}' were embedded otherwise than the service does now: {difference}",
                 "set models.embedding back, or load the documents into a new workspace",
             )
+        self._agreed[name] = (seen, self._probed_at)
+
+    def _agrees(self, name: str, seen: Seen) -> bool:
+        """Whether these very two were compared already."""
+        before = self._agreed.get(name)
+        return before is not None and before[0] is seen and before[1] == self._probed_at
 
     def _other_model(self, name: str, seen: Seen) -> ModelMismatchError:
         model = self._settings.embedding

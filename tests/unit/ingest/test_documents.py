@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.ingest import documents
 from lightragctl.ingest.documents import DocumentFile, clean_text, find_documents, html_to_markdown, read_document
+from tests.fakes.office import docx, pdf
 
 CHINESE = "本手册说明如何在您的电脑上安装和使用这个系统，以及怎样从网络上获得帮助。"
 
@@ -201,3 +203,38 @@ def test_a_page_that_is_utf8_is_read_as_such_whatever_it_says(tmp_path: Path, ch
 def test_a_page_nested_too_deeply_is_an_error() -> None:
     with pytest.raises(LightragctlError, match="nested too deeply"):
         html_to_markdown("<div>" * 20_000 + "x")
+
+
+def test_a_pdf_gives_the_text_of_its_pages_in_both_languages(tmp_path: Path) -> None:
+    data = pdf("The roof leaks in spring.", CHINESE)
+    text = text_of(tmp_path, data, "a.pdf")
+    assert "The roof leaks in spring." in text
+    assert CHINESE in text
+    assert text.index("roof") < text.index(CHINESE)
+
+
+def test_a_word_document_becomes_markdown(tmp_path: Path) -> None:
+    text = text_of(tmp_path, docx("On roofs", "They leak & drip.", CHINESE), "a.docx")
+    assert "# On roofs" in text
+    assert "They leak & drip." in text
+    assert CHINESE in text
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.pdf", b"not a pdf", "is not a PDF that can be read"),
+        ("a.pdf", pdf("x" * 50)[:300], "is not a PDF that can be read"),
+        ("a.pdf", pdf(" "), "has no text"),
+        ("a.docx", b"not a zip", "is not a Word document"),
+        ("a.docx", docx("x")[:200], "is not a Word document"),
+        ("a.docx", b"PK\x05\x06" + b"\0" * 18, "is not a Word document"),
+    ],
+)
+def test_a_broken_office_file_is_told(tmp_path: Path, name: str, data: bytes, says: str) -> None:
+    assert refusal_of(tmp_path, data, name).startswith(says)
+
+
+def test_a_word_document_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "MAX_UNPACKED_BYTES", 1000)
+    assert refusal_of(tmp_path, docx("x" * 2000), "a.docx").startswith("unpacks to more than")

@@ -7,7 +7,7 @@ import pytest
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import Batching
-from lightragctl.service.batch import Batcher, Deadline, DeadlineError, QueueFullError, Served
+from lightragctl.service.batch import Batcher, DeadlineError, QueueFullError, Served
 from lightragctl.service.metrics import BatchSeries, Metrics
 
 
@@ -356,7 +356,7 @@ class Timed:
         return self
 
     def submit(self, item: int, within_s: float) -> "asyncio.Task[Served[int]]":
-        return asyncio.create_task(self.batcher.submit(item, deadline=Deadline(self.now_s + within_s)))
+        return asyncio.create_task(self.batcher.submit(item, until_s=self.now_s + within_s))
 
 
 def test_what_would_be_too_late_is_refused_when_its_turn_comes_and_costs_no_call() -> None:
@@ -385,19 +385,6 @@ def test_a_prediction_is_forgotten_when_nothing_confirms_it() -> None:
         await turns()
         timed.backend.release(1)
         assert (await tried).value == 20
-
-    asyncio.run(test())
-
-
-def test_a_deadline_that_was_put_off_counts() -> None:
-    async def test() -> None:
-        timed = await Timed().measured(call_s=1.0)
-        deadline = Deadline(timed.now_s + 0.5)
-        task = asyncio.create_task(timed.batcher.submit(1, deadline=deadline))
-        deadline.at_s += 1
-        await turns()
-        timed.backend.release(1)
-        assert (await task).value == 10
 
     asyncio.run(test())
 

@@ -1,11 +1,10 @@
-"""Who shares work, until when it may take, and when it ends."""
+"""Who shares work, and who goes on when the one who did it leaves."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from lightragctl.service.batch import Deadline
 from lightragctl.service.flight import SingleFlight
 from tests.unit.service.test_batch import run, turns
 
@@ -16,13 +15,11 @@ class Work:
     def __init__(self) -> None:
         self.begun = 0
         self.cancelled = 0
-        self.deadlines: list[Deadline] = []
         self.finish = asyncio.Event()
         self.error: Exception | None = None
 
-    async def __call__(self, deadline: Deadline) -> int:
+    async def __call__(self) -> int:
         self.begun += 1
-        self.deadlines.append(deadline)
         try:
             await self.finish.wait()
         except asyncio.CancelledError:
@@ -42,8 +39,8 @@ class Flights:
     def _joined(self) -> None:
         self.joins += 1
 
-    def ask(self, key: str, until_s: float = 1.0) -> "asyncio.Task[int]":
-        return asyncio.create_task(self.flights.run(key, until_s, self.work))
+    def ask(self, key: str) -> "asyncio.Task[int]":
+        return asyncio.create_task(self.flights.run(key, self.work))
 
 
 def on_flights(test: Callable[[Flights], Awaitable[None]]) -> None:
@@ -86,29 +83,41 @@ def test_an_error_goes_to_all_of_them() -> None:
     on_flights(test)
 
 
-def test_one_who_leaves_ends_nothing_and_the_last_ends_it() -> None:
+def test_one_who_waits_may_leave_and_nothing_ends() -> None:
     async def test(flights: Flights) -> None:
-        first, second = flights.ask("same"), flights.ask("same")
+        first, second, third = (flights.ask("same") for _ in range(3))
         await turns()
-        first.cancel()
-        await turns()
-        assert flights.work.cancelled == 0
         second.cancel()
         await turns()
-        assert flights.work.cancelled == 1
-        again = flights.ask("same")
+        assert flights.work.cancelled == 0
         flights.work.finish.set()
-        assert await again == 2
+        assert [await first, await third] == [1, 1]
 
     on_flights(test)
 
 
-def test_the_most_patient_says_how_long_it_may_take() -> None:
+def test_when_the_one_who_did_it_leaves_one_of_those_who_wait_begins_anew() -> None:
     async def test(flights: Flights) -> None:
-        tasks = [flights.ask("same", until_s) for until_s in (1.0, 3.0, 2.0)]
+        first, *others = (flights.ask("same") for _ in range(4))
         await turns()
-        assert [deadline.at_s for deadline in flights.work.deadlines] == [3.0]
+        first.cancel()
+        await turns()
+        assert (flights.work.cancelled, flights.work.begun) == (1, 2)
         flights.work.finish.set()
-        await asyncio.gather(*tasks)
+        assert await asyncio.gather(*others) == [2, 2, 2]
+
+    on_flights(test)
+
+
+def test_when_all_have_left_the_work_is_ended() -> None:
+    async def test(flights: Flights) -> None:
+        tasks = [flights.ask("same") for _ in range(2)]
+        await turns()
+        for task in reversed(tasks):
+            task.cancel()
+        await turns()
+        assert flights.work.cancelled == flights.work.begun == 1
+        flights.work.finish.set()
+        assert await flights.ask("same") == 2
 
     on_flights(test)
