@@ -13,8 +13,9 @@ import pytest
 
 from lightragctl.ingest.client import ApiClient
 from tests.cluster.fixture import cluster, pytest_addoption
+from tests.milvus.fixtures import lite, milvus
 
-__all__ = ["cluster", "pytest_addoption"]
+__all__ = ["cluster", "lite", "milvus", "pytest_addoption"]
 
 COMMAND_S = 240.0
 

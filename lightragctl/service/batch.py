@@ -128,7 +128,6 @@ class Batcher(Generic[T, R]):
         self._running: set[asyncio.Task[Sequence[R]]] = set()
         self._dispatch_planned = False
         self._closed = False
-        self._item_s = _Average()
         self._batch_s = _Average()
         self.recent: deque[BatchRecord] = deque(maxlen=_KEPT)
 
@@ -180,8 +179,12 @@ class Batcher(Generic[T, R]):
             await asyncio.wait(self._running)
 
     def drain_s(self) -> float:
-        """Seconds until the present queue is worked off at the measured rate; 0 while nothing was measured."""
-        return len(self._queue) * self._item_s.value
+        """Seconds until the present queue is worked off in full batches, each as long as batches took lately.
+
+        0 while nothing was measured.
+        """
+        calls = math.ceil(len(self._queue) / self._batching.batch_size)
+        return calls * self._batch_s.value / self._batching.in_flight
 
     def _admit(self, items: int) -> None:
         if self._closed:
@@ -319,8 +322,6 @@ class Batcher(Generic[T, R]):
             BatchRecord(batch.began_at, len(members), queue_s, first.behind, batch.waiting, seconds, told)
         )
         if not isinstance(error, asyncio.CancelledError):
-            # All slots are taken as busy, which they are whenever the queue is full.
-            self._item_s.add(seconds / len(members) / self._batching.in_flight, now)
             self._batch_s.add(seconds, now)
 
 

@@ -21,7 +21,7 @@ from lightragctl.core.errors import LightragctlError, RefusedError, UnavailableE
 from lightragctl.core.settings import ServiceSettings
 from lightragctl.service import http
 from lightragctl.service.batch import QueueFullError
-from tests.contract.conftest import free_port
+from tests.milvus.fixtures import free_port
 
 
 class Item(msgspec.Struct):
