@@ -410,10 +410,14 @@ def create_app(settings: ApiSettings, open_doors: OpenDoors) -> http.App:
     metrics = Metrics()
     api = _Api(settings, open_doors, metrics)
     routes = (
-        http.Route("POST", "/retrieve", api.retrieve, "Find passages", None, RetrieveRequest, RetrieveAnswer, True),
-        http.Route("POST", "/query", api.query, "Answer from passages", None, QueryRequest, QueryAnswer, True),
+        http.Route(
+            "POST", "/retrieve", api.retrieve, "Find passages", None, RetrieveRequest, RetrieveAnswer, abandon=True
+        ),
+        http.Route("POST", "/query", api.query, "Answer from passages", None, QueryRequest, QueryAnswer, True, EVENTS),
         http.Route("GET", "/debug/batches", api.batches, "Why requests wait", None, None, BatchesAnswer),
-        http.Route("POST", "/documents", api.write, "Store documents", None, WriteRequest, WriteAnswer),
+        http.Route(
+            "POST", "/documents", api.write, "Store documents", None, WriteRequest, WriteAnswer, stream=http.NDJSON
+        ),
         http.Route("GET", "/documents", api.listing, "List documents", ListQuery, None, ListAnswer),
         http.Route("DELETE", "/documents", api.delete, "Delete a document", DeleteQuery, None, DeleteAnswer),
         http.Route("POST", "/documents/flush", api.flush, "Flush and index", None, FlushRequest, FlushAnswer),

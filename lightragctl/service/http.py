@@ -193,6 +193,7 @@ Handler = Callable[[Request], Awaitable[Response | Streaming]]
 class Route:
     """One operation. `query`, `body` and `answer` are the msgspec types shown in /openapi.json.
 
+    `stream` is the content type of an answer that comes in pieces, where a client may ask for one.
     `abandon`: cancel the handler when the client goes away, for work that is worthless without it.
     """
 
@@ -204,6 +205,7 @@ class Route:
     body: type[msgspec.Struct] | None = None
     answer: type[msgspec.Struct] | None = None
     abandon: bool = False
+    stream: str = ""
 
     @property
     def name(self) -> str:

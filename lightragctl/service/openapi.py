@@ -31,6 +31,8 @@ class Described(Protocol):
     def body(self) -> type[msgspec.Struct] | None: ...
     @property
     def answer(self) -> type[msgspec.Struct] | None: ...
+    @property
+    def stream(self) -> str: ...
 
 
 def document(title: str, routes: Sequence[Described], needs_key: bool = False) -> dict[str, Any]:
@@ -64,6 +66,8 @@ def _operation(
     }
     if route.answer:
         operation["responses"]["200"]["content"] = {"application/json": {"schema": schema_of[route.answer]}}
+    if route.stream:
+        operation["responses"]["200"]["content"][route.stream] = {"schema": {}}
     if route.body:
         content = {"application/json": {"schema": schema_of[route.body]}}
         operation["requestBody"] = {"required": True, "content": content}

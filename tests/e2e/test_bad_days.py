@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import socket
-import string
 import subprocess
 import sys
 import threading
@@ -417,10 +416,23 @@ def test_a_hundred_switches_under_readers(store_uri: str, model: BadModel, tmp_p
         assert not stale
 
 
-def test_random_bytes_never_make_a_server_error(filled: Service) -> None:
-    chance = random.Random(11)
-    alphabet = string.printable + "中文🚀\0"
-    for _ in range(150):
-        query = "".join(chance.choice(alphabet) for _ in range(chance.randrange(1, 200)))
-        said = filled.ask("POST", "/retrieve", json.dumps({"query": query, "filter": query[:30]}).encode())
-        assert said.status in (200, 400), (query, said.body)
+def fuzzed(service: Service, examples: int) -> subprocess.CompletedProcess[str]:
+    """What schemathesis makes of the service's own OpenAPI document: answers must be in it, and none a server error."""
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    where = f"http://127.0.0.1:{service.port}/openapi.json"
+    options = ["--max-examples", str(examples), "--checks", checks, "--phases", "coverage,fuzzing", "--no-color"]
+    command = [sys.executable, "-m", "schemathesis.cli", "run", where, *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=service.log.parent, timeout=600)
+
+
+def test_whatever_the_openapi_document_allows_makes_no_server_error(filled: Service) -> None:
+    done = fuzzed(filled, examples=30)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+def test_ten_times_as_much_of_it(filled: Service) -> None:
+    done = fuzzed(filled, examples=1000)
+    print("\n" + done.stdout[-600:])
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr

@@ -1,13 +1,26 @@
-"""An embedding endpoint on loopback that misbehaves as it is told; the vectors of its good answers know words."""
+"""A model on loopback whose embeddings misbehave as they are told; the vectors of good answers know words."""
 
 import asyncio
 import threading
 from typing import Any, Self
 
+import msgspec
 from aiohttp import web
 
 from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.wire import EMBEDDINGS_PATH, embeddings_body
+from lightragctl.service.wire import (
+    CHAT_PATH,
+    EMBEDDINGS_PATH,
+    STREAM_END,
+    ChatChoice,
+    ChatChunk,
+    ChatCompletion,
+    ChatMessage,
+    ChunkChoice,
+    Delta,
+    embeddings_body,
+    event,
+)
 
 DIMENSION = 64
 
@@ -47,11 +60,21 @@ class BadModel:
     async def _start(self) -> int:
         app = web.Application()
         app.router.add_post(EMBEDDINGS_PATH, self._embed)
+        app.router.add_post(CHAT_PATH, self._chat)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         return int(self._runner.addresses[0][1])
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        """Always the same, at once."""
+        if (await request.json()).get("stream"):
+            chunk = ChatChunk([ChunkChoice(Delta(content="As [1] says."), finish_reason="stop")], "words")
+            text = event(msgspec.json.encode(chunk)) + event(STREAM_END)
+            return web.Response(body=text, content_type="text/event-stream")
+        completion = ChatCompletion([ChatChoice(ChatMessage("assistant", "As [1] says."))], "words")
+        return web.Response(body=msgspec.json.encode(completion), content_type="application/json")
 
     async def _embed(self, request: web.Request) -> web.Response:
         asked: Any = await request.json()
