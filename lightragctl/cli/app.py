@@ -44,7 +44,7 @@ def build() -> typer.Typer:
                 deploy.render,
             ),
         ),
-        ("Use it", (data.ingest, data.retrieve, data.query)),
+        ("Use it", (data.ingest, data.retrieve, data.query, data.recordings)),
         ("The tool itself", (tool.completion, tool.version)),
     )
     for panel, functions in panels:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lightragctl.core.component import Plan
     from lightragctl.core.objects import KubernetesObject
     from lightragctl.core.profile import LoadedProfile
-    from lightragctl.ingest.client import QueryAnswer, Retrieval
+    from lightragctl.ingest.client import QueryAnswer, RecordedQuestion, Retrieval
     from lightragctl.ingest.load import Summary
 
 
@@ -141,6 +141,11 @@ def retrieve(answer: "Retrieval") -> Result:
 def query(answer: "QueryAnswer") -> Result:
     """`query`: the answer with its citations."""
     return Result("query", answer.model_dump(mode="json"))
+
+
+def recordings(questions: "Sequence[RecordedQuestion]") -> Result:
+    """`recordings`: the questions, newest first."""
+    return Result("recordings", {"recordings": [one.model_dump(mode="json") for one in questions]})
 
 
 def version(number: str, python: str) -> Result:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,15 @@ def _query(data: Data) -> Iterator[RenderableType]:
     yield _timing(data["timing_ms"])
 
 
+def _recordings(data: Data) -> Iterator[RenderableType]:
+    rows = []
+    for one in data["recordings"]:
+        at = datetime.fromtimestamp(one["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+        rows.append([at, one["workspace"], str(len(one["ids"])), f"{one['took_ms']:.0f} ms", _excerpt(one["query"])])
+    heads = ["ASKED (UTC)", "WORKSPACE", "FOUND", "TOOK", "QUESTION"]
+    yield _table(heads, rows) if rows else Text("no question was recorded yet")
+
+
 def _version(data: Data) -> Iterator[RenderableType]:
     yield Text(f"lightragctl {data['version']} (Python {data['python']})")
 
@@ -182,5 +192,6 @@ VIEWS: dict[str, View] = {
     "ingest": _ingest,
     "retrieve": _retrieve,
     "query": _query,
+    "recordings": _recordings,
     "version": _version,
 }

@@ -15,6 +15,7 @@ from lightragctl.core.settings import (
     Caching,
     Deadlines,
     EmbeddingModel,
+    Recording,
     RequestLimits,
     SecretKey,
     Strict,
@@ -61,6 +62,7 @@ class ApiValues(WorkloadValues):
     batching: Batching = Batching()
     cache: Caching = Caching()
     breaking: Breaking = Breaking()
+    recording: Recording = Recording()
     deadlines: Deadlines = Deadlines()
     resources: Resources = Resources(
         requests=Amounts(cpu="500m", memory="256Mi"), limits=Amounts(cpu="2", memory="1Gi")
@@ -90,6 +92,8 @@ def _settings(plan: Plan) -> ApiSettings:
         batching=values.batching,
         cache=values.cache,
         breaking=values.breaking,
+        recording=values.recording,
+        recording_folder="/tmp/recordings" if profile.runtime is Runtime.KUBERNETES else "recordings",
         deadlines=values.deadlines,
     )
 

@@ -7,7 +7,7 @@ the service reads it back from its settings file.
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 WORKSPACE_PATTERN = r"^[A-Za-z0-9_]{1,64}$"
@@ -144,6 +144,28 @@ class Caching(Strict):
     staleness_s: Annotated[float, Field(gt=0)] = 1.0
 
 
+class Recording(Strict):
+    """Which questions lightrag-api writes down: none by default.
+
+    `ratio` of them, in at most `bytes`, given out for `days`; what matches a regular expression of `redact` is hidden.
+    """
+
+    ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    bytes: Annotated[int, Field(ge=65536)] = 16 * 1024 * 1024
+    days: Annotated[float, Field(gt=0)] = 7.0
+    redact: tuple[str, ...] = ()
+
+    @field_validator("redact")
+    @classmethod
+    def _are_patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return patterns
+
+
 class Deadlines(Strict):
     """How long lightrag-api waits for what stands behind it.
 
@@ -169,7 +191,8 @@ class ApiSettings(ServiceSettings):
     """What `serve api` is told.
 
     `api_keys_file` holds one key a line; without it everybody is answered. `shared`: other replicas may serve the same
-    workspaces, so that a change is done when they have noticed it too.
+    workspaces, so that a change is done when they have noticed it too. `recording_folder` may be relative to where the
+    process runs.
     """
 
     api_keys_file: str | None = None
@@ -185,6 +208,8 @@ class ApiSettings(ServiceSettings):
     batching: Batching = Batching()
     cache: Caching = Caching()
     breaking: Breaking = Breaking()
+    recording: Recording = Recording()
+    recording_folder: str = "recordings"
     deadlines: Deadlines = Deadlines()
 
 

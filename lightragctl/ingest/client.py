@@ -119,6 +119,24 @@ class DeletedDocument(Answer):
     chunks: int
 
 
+class RecordedQuestion(Answer):
+    """A question as it was asked, and the ids that answered it, best first. `at` in unix seconds."""
+
+    at: float
+    workspace: str
+    query: str
+    top_k: int
+    kind: str
+    filter: str
+    collection: str
+    ids: list[str]
+    took_ms: float
+
+
+class _Recordings(Answer):
+    recordings: list[RecordedQuestion]
+
+
 class _DocumentPage(Answer):
     documents: list[StoredDocument]
     next: str | None = None
@@ -220,6 +238,10 @@ class ApiClient:
         """Delete one document by its source or its id; `ApiError` with status 404 when there is none."""
         params = _without_none({"workspace": workspace, "source": source, "id": id})
         return self._call(_Deletion, "DELETE", "/documents", params=params).deleted
+
+    def recordings(self, limit: int) -> list[RecordedQuestion]:
+        """Questions that were recorded, newest first; `ApiError` with status 404 when none are."""
+        return self._call(_Recordings, "GET", "/recordings", params={"limit": limit}).recordings
 
     def flush(self, workspace: str | None = None) -> int:
         """Flush and index what was loaded; the number of rows that the workspace holds."""

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import random
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from lightragctl.service.documents import Documents, Record, Written, document_i
 from lightragctl.service.keys import ApiKeys
 from lightragctl.service.metrics import Metrics
 from lightragctl.service.models import ChatAnswer, ChatClient, EmbeddingClient, open_session
+from lightragctl.service.recording import Recorded, Recorder
 from lightragctl.service.retrieval import Asked, Found, Retrieval
 from lightragctl.service.shapes import (
     ApiHit,
@@ -45,6 +47,8 @@ from lightragctl.service.shapes import (
     NewDocument,
     QueryAnswer,
     QueryRequest,
+    RecordingsAnswer,
+    RecordingsQuery,
     RetrieveAnswer,
     RetrieveRequest,
     StageState,
@@ -110,6 +114,10 @@ class _Api:
         self._open_doors = open_doors
         self._metrics = metrics
         self._not_ready = "starting"
+        recording = settings.recording
+        self._recorder = (
+            Recorder(recording, Path(settings.recording_folder), time.time, random.random) if recording.ratio else None
+        )
 
     def ready(self) -> str:
         """Why the service cannot answer yet; stays empty once it could."""
@@ -137,8 +145,10 @@ class _Api:
         asked = self._checked(await request.json(RetrieveRequest))
         kept = self.retrieval.remembered(asked)
         if kept is not None:
+            self._record(asked, lambda: self.retrieval.found_in(kept), begin)
             return http.Response(b'%b,"cached":true,"timing_ms":{"total":%.3f}}' % (kept, _since_ms(begin)))
         encoded, found = await self._find(request, asked)
+        self._record(asked, lambda: found, begin)
         timing_ms = self._timing_ms(found, begin)
         return http.Response(b'%b,"cached":false,"timing_ms":%b}' % (encoded, http.json_bytes(timing_ms)))
 
@@ -147,6 +157,7 @@ class _Api:
         body = await request.json(QueryRequest)
         asked = self._checked(body)
         _, found = await self._find(request, asked)
+        self._record(asked, lambda: found, begin)
         timing_ms = self._timing_ms(found, begin)
         messages = prompt(body.query, [{"source": hit.source, "text": hit.text} for hit in found.hits])
         if body.stream:
@@ -159,6 +170,21 @@ class _Api:
         self._metrics.stage("chat", timing_ms["chat"] / 1000)
         cited = citations(answer.text, found.hits)
         return http.json_response(QueryAnswer(asked.workspace, answer.text, cited, found.hits, answer.model, timing_ms))
+
+    def _record(self, asked: Asked, found: Callable[[], Found], begin: float) -> None:
+        if self._recorder is None or not self._recorder.wants():
+            return
+        answer, now_s = found(), time.time()
+        ids = [hit.id for hit in answer.hits]
+        question = (asked.workspace, asked.text, asked.top_k, asked.kind, asked.filter)
+        self._recorder.keep(Recorded(now_s, *question, answer.collection, ids, _since_ms(begin)))
+
+    async def recordings(self, request: http.Request) -> http.Response:
+        asked = request.query(RecordingsQuery)
+        if self._recorder is None:
+            hint = "set components.lightrag-api.recording.ratio, 0.1 for one in ten"
+            raise http.Problem(404, "Not Found", "questions are not recorded", hint, "no-recording")
+        return http.json_response(RecordingsAnswer(await asyncio.to_thread(self._recorder.read, asked.limit)))
 
     async def batches(self, _: http.Request) -> http.Response:
         now_s = asyncio.get_running_loop().time()
@@ -414,6 +440,9 @@ def create_app(settings: ApiSettings, open_doors: OpenDoors) -> http.App:
             "POST", "/retrieve", api.retrieve, "Find passages", None, RetrieveRequest, RetrieveAnswer, abandon=True
         ),
         http.Route("POST", "/query", api.query, "Answer from passages", None, QueryRequest, QueryAnswer, True, EVENTS),
+        http.Route(
+            "GET", "/recordings", api.recordings, "Questions that were asked", RecordingsQuery, None, RecordingsAnswer
+        ),
         http.Route("GET", "/debug/batches", api.batches, "Why requests wait", None, None, BatchesAnswer),
         http.Route(
             "POST", "/documents", api.write, "Store documents", None, WriteRequest, WriteAnswer, stream=http.NDJSON

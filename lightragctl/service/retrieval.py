@@ -142,6 +142,12 @@ class Retrieval:
         self._answer_series.looked(kept is not None)
         return kept
 
+    @staticmethod
+    def found_in(encoded: bytes) -> Found:
+        """What an answer as `remembered` gives it says."""
+        head = msgspec.json.decode(encoded + b"}", type=_Head)
+        return Found(head.collection, head.hits, {})
+
     async def find(self, asked: Asked, until_s: float) -> tuple[bytes, Found]:
         """The answer, as `remembered` gives it and as an object; `until_s` is on the event loop's clock.
 

@@ -6,6 +6,7 @@ import msgspec
 
 from lightragctl.core.settings import WORKSPACE_PATTERN
 from lightragctl.service.documents import Written
+from lightragctl.service.recording import Recorded
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Workspace = Annotated[str, msgspec.Meta(pattern=WORKSPACE_PATTERN)]
@@ -170,6 +171,18 @@ class FlushAnswer(msgspec.Struct):
 
     workspace: str
     rows: int
+
+
+class RecordingsQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Query of GET /recordings."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+
+
+class RecordingsAnswer(msgspec.Struct):
+    """Questions that were asked of this replica, newest first."""
+
+    recordings: list[Recorded]
 
 
 class BatchState(msgspec.Struct):

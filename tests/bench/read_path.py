@@ -230,6 +230,14 @@ def table(title: str, subjects: Mapping[str, Callable[[], Round]], rounds: int =
     return medians
 
 
+def steady(title: str, server: Server, rate: float, seconds: int) -> None:
+    """Open-loop load, and what came of it."""
+    command = [sys.executable, "-m", "tests.bench.peers.steady", str(server.port), str(rate), str(seconds)]
+    before = server.cpu_s()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 120)
+    print(f"\n{title}\n{done.stdout.strip()}\nCPU of the server: {server.cpu_s() - before:.1f} s", flush=True)
+
+
 def main() -> None:
     """All comparisons; takes some ten minutes."""
     if not shutil.which("wrk"):
@@ -241,7 +249,7 @@ def main() -> None:
         cached = stack.enter_context(lab.service(cache=Caching(staleness_s=300)))
         vectors = stack.enter_context(lab.service(cache=Caching(result_bytes=0)))
         textbook = stack.enter_context(lab.textbook())
-        table(
+        medians = table(
             f"{CONNECTIONS} connections, nothing cached",
             {
                 "lightrag-api": lambda: wrk(batched),
@@ -258,6 +266,9 @@ def main() -> None:
             },
         )
         table("the same question again and again", {"lightrag-api": lambda: wrk(cached, distinct=False)})
+        peak = medians["lightrag-api"].per_s
+        steady("500 requests/s for 60 s, vectors and answers cached for nobody", batched, 500, 60)
+        steady(f"twice the {peak:.0f} requests/s that it made above, for 15 s", batched, 2 * peak, 15)
         before = cached.rss_mb()
         wrk(cached, seconds=30)
         print(

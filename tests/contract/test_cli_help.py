@@ -18,6 +18,7 @@ COMMANDS = [
     "render",
     "ingest",
     "retrieve",
+    "recordings",
     "query",
     "completion",
     "version",

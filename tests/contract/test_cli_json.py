@@ -71,6 +71,7 @@ CASES = [
     Case("status", status=1),
     Case("logs", status=1),
     Case("retrieve text", status=1, command="retrieve"),
+    Case("recordings", status=1),
     Case("query text", status=1, command="query"),
     Case("ingest .", status=1, command="ingest"),
     Case("port-forward lightrag-api", status=1, command="port-forward"),

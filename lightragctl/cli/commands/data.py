@@ -1,4 +1,4 @@
-"""ingest, retrieve, query: what goes into a release and what comes out."""
+"""ingest, retrieve, query, recordings: what goes into a release and what comes out."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ def ingest(
     ],
     workspace: Workspace = None,
 ) -> Result:
-    """Load documents: md, txt, rst, html. What has not changed is skipped; run it again after an interruption.
+    """Load documents: md, txt, rst, html, pdf, docx. What has not changed is skipped; run it again after an interruption.
 
     \b
     Examples:
@@ -67,3 +67,19 @@ def query(session: Session, text: Text, top_k: TopK = 5, workspace: Workspace = 
     from lightragctl.cli import results
 
     return results.query(session.api.query(text, top_k=top_k, workspace=workspace, filter=filter))
+
+
+def recordings(
+    session: Session,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="At most so many.", min=1)] = 20,
+) -> Result:
+    """Show the questions that were asked, newest first; the profile says whether they are recorded.
+
+    \b
+    Examples:
+      lightragctl up --set components.lightrag-api.recording.ratio=0.1
+      lightragctl recordings --limit 1000 -o json
+    """
+    from lightragctl.cli import results
+
+    return results.recordings(session.api.recordings(limit))
