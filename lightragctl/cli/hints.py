@@ -1,24 +1,24 @@
 """Completes the commands that messages name, so that they can be typed as they stand. Pure."""
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from lightragctl.core.result import ErrorInfo, Result
-
-if TYPE_CHECKING:
-    from lightragctl.cli.options import GlobalOptions
 
 _COMMAND = re.compile(r"\blightragctl (up|diff|status|logs|exec|port-forward|down|ingest|retrieve|query)\b")
 _RENDERING = ("up", "diff")
 """Commands for which the profile's overrides matter; without them they would change the release."""
 
 
-def with_options(result: Result, options: "GlobalOptions") -> Result:
-    """The result with the options that this command was given added to each command that it advises."""
-    place, overrides = _place(options), _overrides(options)
+def with_options(result: Result, place: Sequence[str], overrides: Sequence[str]) -> Result:
+    """The result with options added to each command that it advises.
+
+    Args:
+        result: of a command.
+        place: options that say which release, and where, as words for a shell.
+        overrides: those of the profile's values.
+    """
 
     def complete(text: str) -> str:
         return _COMMAND.sub(
@@ -30,20 +30,3 @@ def with_options(result: Result, options: "GlobalOptions") -> Result:
     if isinstance(data.get("message"), str):
         data["message"] = complete(data["message"])
     return replace(result, errors=errors, data=data)
-
-
-def _place(options: "GlobalOptions") -> Sequence[str]:
-    """The options that say which release, and where."""
-    given = {
-        "--profile": options.profile,
-        "--name": options.name,
-        "-n": options.namespace,
-        "--context": options.context,
-        "--kubeconfig": options.kubeconfig,
-    }
-    return [word for name, value in given.items() if value for word in (name, shlex.quote(str(value)))]
-
-
-def _overrides(options: "GlobalOptions") -> Sequence[str]:
-    files = [word for path in options.values or () for word in ("--values", shlex.quote(str(path)))]
-    return files + [word for pair in options.set or () for word in ("--set", shlex.quote(pair))]

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -80,6 +81,24 @@ class GlobalOptions:
     yes: Annotated[bool, _global("--yes", help="Do not ask.")] = False
     verbose: Annotated[bool, _global("--verbose", "-v", help="Say more; show where an error came from.")] = False
     no_color: Annotated[bool, _global("--no-color", help="No colour; NO_COLOR does the same.")] = False
+
+    @property
+    def place(self) -> list[str]:
+        """Those that say which release, and where, as words for a shell."""
+        given = {
+            "--profile": self.profile,
+            "--name": self.name,
+            "-n": self.namespace,
+            "--context": self.context,
+            "--kubeconfig": self.kubeconfig,
+        }
+        return [word for name, value in given.items() if value for word in (name, shlex.quote(str(value)))]
+
+    @property
+    def overrides(self) -> list[str]:
+        """Those that override the profile, as words for a shell."""
+        files = [word for path in self.values or () for word in ("--values", shlex.quote(str(path)))]
+        return files + [word for pair in self.set or () for word in ("--set", shlex.quote(pair))]
 
 
 OPTION_NAMES = tuple(field.name for field in fields(GlobalOptions))
@@ -210,7 +229,7 @@ def with_session(function: Callable[..., Result]) -> Callable[..., int]:
             result = Result.failure(session.command, error)
             if session.options.verbose:
                 session.out.trace(error)
-        session.out.show(with_options(result, session.options))
+        session.out.show(with_options(result, session.options.place, session.options.overrides))
         return int(result.exit_status)
 
     everything = [context, *own, *parameters()]

@@ -25,7 +25,7 @@ def ingest(
     ],
     workspace: Workspace = None,
 ) -> Result:
-    """Load documents: md, txt, rst, html, pdf, docx. What has not changed is skipped; run it again after an interruption.
+    """Load documents: md, txt, rst, html, pdf, docx. What has not changed is skipped; interrupted, run it again.
 
     \b
     Examples:

@@ -14,7 +14,8 @@ HERE = "--profile dev --name two -n team-a"
 
 
 def hint(text: str, options: GlobalOptions) -> str:
-    return with_options(Result.failure("up", LightragctlError("it failed", text)), options).errors[0].hint
+    result = Result.failure("up", LightragctlError("it failed", text))
+    return with_options(result, options.place, options.overrides).errors[0].hint
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,8 @@ def test_without_options_nothing_is_added() -> None:
 
 
 def test_what_a_release_says_of_itself_is_completed_too() -> None:
-    result = with_options(Result("status", {"message": "stopped; start it: lightragctl up", "release": "two"}), DEV)
+    said = Result("status", {"message": "stopped; start it: lightragctl up", "release": "two"})
+    result = with_options(said, DEV.place, DEV.overrides)
     assert result.data == {
         "message": f"stopped; start it: lightragctl up {HERE} --values 'my values.yaml' --set quota.cpu=4",
         "release": "two",
