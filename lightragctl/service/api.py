@@ -251,6 +251,7 @@ class _Api:
     async def _find(self, request: http.Request, asked: Asked) -> tuple[bytes, Found]:
         """The passages, within the time that the client gives."""
         within_s = self._within_s(request)
+        self.retrieval.admit(asked)
         until_s = asyncio.get_running_loop().time() + within_s
         try:
             async with asyncio.timeout_at(until_s):

@@ -153,7 +153,7 @@ class Batcher(Generic[T, R]):
             UnavailableError: after `close`.
             Exception: what `run` raised.
         """
-        self._admit(1)
+        self.admit(1)
         waiting = self._enqueue(item, key, until_s)
         try:
             return await waiting.future
@@ -163,7 +163,7 @@ class Batcher(Generic[T, R]):
 
     async def submit_all(self, items: Sequence[T], key: Hashable = None) -> list[Served[R]]:
         """Like `submit` for several items, admitted all or none; the first error ends the wait for all of them."""
-        self._admit(len(items))
+        self.admit(len(items))
         waiting = [self._enqueue(item, key, math.inf) for item in items]
         try:
             return await asyncio.gather(*(one.future for one in waiting))
@@ -186,7 +186,13 @@ class Batcher(Generic[T, R]):
         calls = math.ceil(len(self._queue) / self._batching.batch_size)
         return calls * self._batch_s.value / self._batching.in_flight
 
-    def _admit(self, items: int) -> None:
+    def admit(self, items: int) -> None:
+        """Whether so many items would be taken; for callers who would do something else first.
+
+        Raises:
+            QueueFullError: there is no room.
+            UnavailableError: after `close`.
+        """
         if self._closed:
             raise UnavailableError("the service is stopping")
         if len(self._queue) + items > self._batching.queue:

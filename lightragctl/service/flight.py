@@ -43,6 +43,10 @@ class SingleFlight(Generic[K, V]):
         self._joined = joined
         self._flights: dict[K, _Flight[V]] = {}
 
+    def __contains__(self, key: K) -> bool:
+        """Whether such work is under way."""
+        return key in self._flights
+
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
         """What `work` gives, or raises."""
         while (flight := self._flights.get(key)) is not None:

@@ -160,6 +160,15 @@ class Retrieval:
         version = self._workspaces.version(asked.workspace, asked.kind)
         return await self._asking.run((asked, version), partial(self._find, asked, version, until_s))
 
+    def admit(self, asked: Asked) -> None:
+        """Refuse at once, for little, what would find its first queue full.
+
+        Raises:
+            QueueFullError: too much waits already.
+        """
+        if (asked, self._workspaces.version(asked.workspace, asked.kind)) not in self._asking:
+            (self._search if asked.text in self._vectors else self._embed).admit(1)
+
     async def _find(self, asked: Asked, version: Version | None, until_s: float) -> tuple[bytes, Found]:
         begin = time.monotonic()
         collection = await self._workspaces.readable(asked.workspace, asked.kind)

@@ -273,5 +273,5 @@ def test_every_setting_of_the_read_path_is_one_of_the_profile() -> None:
     from lightragctl.components.api import ApiValues
 
     elsewhere = {"host", "port", "api_keys_file", "shared", "workspace", "vector_engine_uri", "gateway_url"}
-    elsewhere |= {"embedding", "chat_model", "chunking", "index"}
+    elsewhere |= {"embedding", "chat_model", "chunking", "index", "recording_folder"}
     assert set(ApiSettings.model_fields) - elsewhere <= set(ApiValues.model_fields)
