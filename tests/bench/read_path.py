@@ -29,7 +29,7 @@ from tests.milvus.server import running_milvus
 
 ROWS, DIMENSION = 50_000, 384
 MODEL = EmbeddingModel(name="bench", dimension=DIMENSION, query_prefix="", document_prefix="")
-ROUNDS, SECONDS, CONNECTIONS = 3, 8, 64
+ROUNDS, SECONDS, CONNECTIONS = 3, 6, 64
 TEXT = "A passage of the length that passages have: " + "some words of text, " * 20
 NO_CACHE = Caching(result_bytes=0, embedding_bytes=0)
 ONE_BY_ONE = Batching(batch_size=1, in_flight=CONNECTIONS, queue=1000)
