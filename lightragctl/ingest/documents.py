@@ -184,17 +184,17 @@ def _page_text(document: pypdfium2.PdfDocument, number: int) -> str:
         page.close()
 
 
-def docx_to_markdown(data: bytes) -> str:
+def docx_to_markdown(data: bytes, most_bytes: int = MAX_UNPACKED_BYTES) -> str:
     """The text of a Word document as Markdown: headings, lists, tables.
 
     Raises:
-        LightragctlError: it is no such document, or one that unpacks to too much.
+        LightragctlError: it is no such document, or one that unpacks to more than `most_bytes`.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
             unpacked_bytes = sum(part.file_size for part in parts.infolist())
-        if unpacked_bytes > MAX_UNPACKED_BYTES:
-            raise LightragctlError(f"unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB", "split it")
+        if unpacked_bytes > most_bytes:
+            raise LightragctlError(f"unpacks to {unpacked_bytes:,} bytes, more than {most_bytes:,}", "split it")
         html = mammoth.convert_to_html(io.BytesIO(data), convert_image=mammoth.images.img_element(lambda image: {}))
     except (zipfile.BadZipFile, KeyError, OSError, ExpatError) as error:
         raise LightragctlError("is not a Word document (.docx) that can be read") from error

@@ -56,7 +56,7 @@ from lightragctl.service.shapes import (
     WriteRequest,
 )
 from lightragctl.service.wire import STREAM_END, ChatChunk, event, prompt
-from lightragctl.service.workspaces import LEASE_S, Embeds, WorkspaceMissingError, Workspaces, when_loaded
+from lightragctl.service.workspaces import USUAL, Embeds, Pace, WorkspaceMissingError, Workspaces, when_loaded
 from lightragctl.vectors.model import (
     InvalidFilterError,
     Page,
@@ -109,8 +109,9 @@ class _Api:
     retrieval: Retrieval
     _doors: Doors
 
-    def __init__(self, settings: ApiSettings, open_doors: OpenDoors, metrics: Metrics) -> None:
+    def __init__(self, settings: ApiSettings, open_doors: OpenDoors, metrics: Metrics, pace: Pace) -> None:
         self._settings = settings
+        self._pace = pace
         self._open_doors = open_doors
         self._metrics = metrics
         self._not_ready = "starting"
@@ -128,7 +129,7 @@ class _Api:
         settings = self._settings
         async with self._open_doors() as doors:
             self._doors = doors
-            self.workspaces = Workspaces(settings, doors.store, doors.embedding)
+            self.workspaces = Workspaces(settings, doors.store, doors.embedding, self._pace)
             self.documents = Documents(settings, self.workspaces, doors.embedding)
             self.retrieval = Retrieval(settings, self.workspaces, doors.search, doors.embedding, self._metrics)
             background = [asyncio.create_task(self._become_ready()), asyncio.create_task(self.workspaces.watch())]
@@ -245,7 +246,7 @@ class _Api:
         rows = await self.documents.flush(workspace)
         if self._settings.shared and self._settings.cache.result_bytes:
             # Whoever has loaded documents may now ask any replica, and none answers from before.
-            await asyncio.sleep(min(LEASE_S, self._settings.cache.staleness_s))
+            await asyncio.sleep(min(self._pace.lease_s, self._settings.cache.staleness_s))
         return http.json_response(FlushAnswer(workspace, rows))
 
     async def _find(self, request: http.Request, asked: Asked) -> tuple[bytes, Found]:
@@ -432,10 +433,10 @@ def _bad(detail: str) -> http.Problem:
     return http.Problem(400, "Bad Request", detail, code="invalid-value")
 
 
-def create_app(settings: ApiSettings, open_doors: OpenDoors) -> http.App:
-    """The service's app; `open_doors` is entered when it starts."""
+def create_app(settings: ApiSettings, open_doors: OpenDoors, pace: Pace = USUAL) -> http.App:
+    """The service's app; `open_doors` is entered when it starts, `pace` says how often it looks after workspaces."""
     metrics = Metrics()
-    api = _Api(settings, open_doors, metrics)
+    api = _Api(settings, open_doors, metrics, pace)
     routes = (
         http.Route(
             "POST", "/retrieve", api.retrieve, "Find passages", None, RetrieveRequest, RetrieveAnswer, abandon=True

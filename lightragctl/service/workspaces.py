@@ -36,17 +36,31 @@ SAME_MODEL_COSINE = 0.98
 16-bit serving of the same weights moves a vector by less than 0.001."""
 
 EPOCH = "epoch"
-LEASE_S = 2.0
-"""An epoch that was not confirmed for so long vouches for nothing; whoever has changed something waits so long until
-no replica gives out what it kept from before."""
-_LAG_S = 1.0
-"""Rows that another process wrote may come into sight so much later than its epoch does; 0.5 s was seen on 2.3.5."""
 KINDS = ("chunks", "entities", "relationships")
 _GENERATION = re.compile(r"_g\d+$")
-_WATCH_S = 1.0
 _PROBE_S = 30.0
-_LOOK_S = 5.0
 _CONTROL_VECTOR = [0.0, 0.0]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The times of looking after workspaces, in seconds.
+
+    Attributes:
+        watch_s: between two looks at an epoch.
+        look_s: between two looks for collections that are not there, which others make without telling.
+        lease_s: an epoch that was not confirmed for so long vouches for nothing. Whoever has changed something waits so
+            long until no replica gives out what it kept from before.
+        lag_s: rows that another process wrote may come into sight so much later than its epoch; 0.5 s on Milvus 2.3.5.
+    """
+
+    watch_s: float = 1.0
+    look_s: float = 5.0
+    lease_s: float = 2.0
+    lag_s: float = 1.0
+
+
+USUAL = Pace()
 
 
 class ModelMismatchError(RefusedError):
@@ -179,7 +193,8 @@ class Version(NamedTuple):
 class Workspaces:
     """The workspaces that were asked for, kept up to date by `watch`."""
 
-    def __init__(self, settings: ApiSettings, store: VectorStore, embedding: Embeds) -> None:
+    def __init__(self, settings: ApiSettings, store: VectorStore, embedding: Embeds, pace: Pace = USUAL) -> None:
+        self._pace = pace
         self.store = store
         self._settings = settings
         self._embedding = embedding
@@ -194,11 +209,11 @@ class Workspaces:
     async def watch(self) -> None:
         """Follow the epochs and the model without end."""
         while True:
-            await asyncio.sleep(_WATCH_S)
+            await asyncio.sleep(self._pace.watch_s)
             try:
                 for name, seen in list(self._seen.items()):
                     begin = time.monotonic()
-                    is_due = seen.is_partial and begin - self._looked_s.get(name, begin) > _LOOK_S
+                    is_due = seen.is_partial and begin - self._looked_s.get(name, begin) > self._pace.look_s
                     if is_due or await asyncio.to_thread(self._read_epoch, name) != seen.epoch:
                         await self.look(name)
                     elif trust := self._trust.get(name):
@@ -222,7 +237,7 @@ class Workspaces:
     def version(self, name: str, kind: str) -> Version | None:
         """What answers about the workspace depend on; None when it is not known, or not surely known any more."""
         seen, trust = self._seen.get(name), self._trust.get(name)
-        if seen is None or trust is None or time.monotonic() - trust.confirmed_s > LEASE_S:
+        if seen is None or trust is None or time.monotonic() - trust.confirmed_s > self._pace.lease_s:
             return None
         collection = seen.collection(kind)
         return Version(collection, seen.epoch, trust.own_writes) if collection else None
@@ -230,7 +245,7 @@ class Workspaces:
     def settled(self, name: str, since_s: float) -> bool:
         """Whether what was read since then (monotonic) holds everything that came with the present epoch."""
         trust = self._trust.get(name)
-        return trust is not None and since_s >= trust.changed_s + _LAG_S
+        return trust is not None and since_s >= trust.changed_s + self._pace.lag_s
 
     def note_write(self, name: str) -> None:
         """This process changes the workspace: answers from before are not those of now. May be called in a thread."""

@@ -71,11 +71,14 @@ def test_no_function_is_longer_than_a_screen() -> None:
 
 
 def test_nothing_catches_everything() -> None:
-    """Only the edges that tell a bug from an expected error catch Exception."""
+    """Only the edges that tell a bug from an expected error catch Exception; others may look at it and pass it on."""
     wide = []
     for path in SOURCES:
         for node in nodes(path):
             if not isinstance(node, ast.ExceptHandler):
+                continue
+            last = node.body[-1]
+            if isinstance(last, ast.Raise) and last.exc is None:
                 continue
             caught = (
                 set() if node.type is None else {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)}

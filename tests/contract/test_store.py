@@ -182,7 +182,7 @@ def test_a_search_gives_the_best_first_and_sees_the_last_write(subject: Subject)
 
 
 def test_a_batch_gives_what_single_searches_give(subject: Subject) -> None:
-    name = filled(subject, [row(f"r{n:02d}", vector) for n, vector in enumerate(vectors(3000))])
+    name = filled(subject, [row(f"r{n:02d}", vector) for n, vector in enumerate(vectors(50))])
     asked = vectors(6, seed=9)
     together, *alone = subject.search(batch(name, asked), *(batch(name, asked[n : n + 1]) for n in range(6)))
     assert [[hit.id for hit in hits] for hits in together] == [[hit.id for hit in one[0]] for one in alone]
@@ -243,7 +243,7 @@ def test_a_missing_collection_is_named(subject: Subject, ask: Callable[[Subject,
 
 
 def test_vectors_of_another_dimension_are_refused(subject: Subject) -> None:
-    name = filled(subject, [row(f"r{n:04d}", vector) for n, vector in enumerate(vectors(3000))])
+    name = filled(subject, [row(f"r{n:04d}", vector) for n, vector in enumerate(vectors(1100))])
     for flushed in (False, True):
         if flushed:
             subject.store.flush(name)
@@ -259,7 +259,7 @@ def test_vectors_of_another_dimension_are_refused(subject: Subject) -> None:
 def test_a_row_that_does_not_fit_is_refused(subject: Subject) -> None:
     name = filled(subject, [])
     fits = row("a", vectors(1)[0])
-    for wrong in ({**fits, "content": "x" * 1000}, {key: fits[key] for key in ("id", "vector")}):
+    for wrong in ({**fits, "content": "x" * 65536}, {key: fits[key] for key in ("id", "vector")}):
         with pytest.raises(InvalidRowError):
             subject.store.upsert(name, [fits, wrong])
     assert subject.store.row_count(name) == 0

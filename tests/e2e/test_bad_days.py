@@ -23,7 +23,7 @@ import pytest
 
 from lightragctl.core.settings import ApiSettings, Batching, Breaking, Caching, Chunking, Deadlines, EmbeddingModel
 from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.workspaces import LEASE_S, epoch_row
+from lightragctl.service.workspaces import USUAL, epoch_row
 from lightragctl.vectors.milvus import MilvusStore
 from lightragctl.vectors.model import chunks_spec
 from tests.fakes.bad_model import DIMENSION, BadModel
@@ -381,7 +381,7 @@ def switched(service: Service, store: MilvusStore, times: int, readers: int) -> 
         target = names[(number + 1) % 2]
         store.point_alias(alias, target)
         store.upsert("default_lightragctl", [epoch_row(time.time_ns())])
-        time.sleep(LEASE_S)  # as long as the tool waits before it says that it is done
+        time.sleep(USUAL.lease_s)  # as long as the tool waits before it says that it is done
         with ThreadPoolExecutor(readers) as asking:
             for said in asking.map(lambda _: service.retrieve("the matter"), range(100)):
                 reads += 1

@@ -13,6 +13,7 @@ from lightragctl.service.api import Doors, create_app
 from lightragctl.service.hashing import hashed_vectors
 from lightragctl.service.models import ChatAnswer, ModelError
 from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
+from lightragctl.service.workspaces import USUAL, Pace
 from lightragctl.vectors.model import FloatArray
 from tests.fakes.store import FakeSearch, FakeStore
 from tests.unit.service.test_http import Answer, call
@@ -89,13 +90,17 @@ class Service:
     """A replica of lightrag-api, started on entering. It goes on only while it is asked, and in `let_pass`."""
 
     def __init__(
-        self, store: FakeStore, settings: ApiSettings = SETTINGS, embedding: FakeEmbedding | None = None
+        self,
+        store: FakeStore,
+        settings: ApiSettings = SETTINGS,
+        embedding: FakeEmbedding | None = None,
+        pace: Pace = USUAL,
     ) -> None:
         self.store = store
         self.search = FakeSearch(store)
         self.embedding = embedding or FakeEmbedding()
         self.chat = FakeChat()
-        self._app = create_app(settings, self._doors)
+        self._app = create_app(settings, self._doors, pace)
         self._lifespan = self._app.options.lifespan()
         self._runner = asyncio.Runner()
 

@@ -9,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.ingest import documents
-from lightragctl.ingest.documents import DocumentFile, clean_text, find_documents, html_to_markdown, read_document
+from lightragctl.ingest.documents import (
+    DocumentFile,
+    clean_text,
+    docx_to_markdown,
+    find_documents,
+    html_to_markdown,
+    read_document,
+)
 from tests.fakes.office import docx, pdf
 
 CHINESE = "本手册说明如何在您的电脑上安装和使用这个系统，以及怎样从网络上获得帮助。"
@@ -235,6 +241,6 @@ def test_a_broken_office_file_is_told(tmp_path: Path, name: str, data: bytes, sa
     assert refusal_of(tmp_path, data, name).startswith(says)
 
 
-def test_a_word_document_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "MAX_UNPACKED_BYTES", 1000)
-    assert refusal_of(tmp_path, docx("x" * 2000), "a.docx").startswith("unpacks to more than")
+def test_a_word_document_that_unpacks_to_too_much_is_refused() -> None:
+    with pytest.raises(LightragctlError, match=r"unpacks to .* more than 1,000"):
+        docx_to_markdown(docx("x" * 2000), most_bytes=1000)

@@ -9,26 +9,19 @@ import numpy as np
 import pytest
 
 from lightragctl.core.settings import ApiSettings, Batching, Breaking, Caching, Deadlines, Index
-from lightragctl.service import workspaces
 from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.workspaces import epoch_row
+from lightragctl.service.workspaces import Pace, epoch_row
 from lightragctl.vectors.model import chunks_spec
 from tests.fakes.service import CONTROL, MODEL, SETTINGS, Service
 from tests.fakes.store import FakeStore
 
 LONG_S = 300.0
+QUICK = Pace(watch_s=0.1, look_s=0.5, lease_s=0.2, lag_s=0.1)
 
 
 def service_with(**parts: Any) -> Service:
     """A service with some settings of its own, on an empty store."""
-    return Service(FakeStore(), SETTINGS.model_copy(update=parts))
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The times of the service a tenth of what they are."""
-    for name in ("LEASE_S", "_WATCH_S", "_LAG_S", "_LOOK_S"):
-        monkeypatch.setattr(workspaces, name, getattr(workspaces, name) / 10)
+    return Service(FakeStore(), SETTINGS.model_copy(update=parts), pace=QUICK)
 
 
 def settle(service: Service) -> None:
@@ -217,7 +210,7 @@ def graph_collection(store: FakeStore, kind: str, **fields: str) -> None:
 
 
 def test_entities_and_relationships_of_lightrag_are_found() -> None:
-    with Service(FakeStore()) as service:
+    with Service(FakeStore(), pace=QUICK) as service:
         assert service.retrieve("Ada", kind="entities").json()["hits"] == []
         graph_collection(service.store, "entities", content="Ada Lovelace wrote programs", entity_name="Ada Lovelace")
         graph_collection(service.store, "relationships", content="Ada knew Charles", src_id="Ada", tgt_id="Charles")
