@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
 import re
 import signal
 import socket
@@ -230,7 +229,6 @@ class AppOptions:
         lifespan: entered before the first request, left after the last.
         admit: raises when a request may not be answered; not asked on the paths that every app has.
         slow_s: an answer that takes so long is logged.
-        log_ratio: the share of other answers that is logged.
     """
 
     title: str
@@ -240,7 +238,6 @@ class AppOptions:
     lifespan: Callable[[], AbstractAsyncContextManager[None]] = _nothing
     admit: "Callable[[Request], None] | None" = None
     slow_s: float = 1.0
-    log_ratio: float = 0.0
 
 
 class App:
@@ -285,7 +282,7 @@ class App:
         finally:
             seconds = time.perf_counter() - started
             self.metrics.request(name, code, seconds)
-            if seconds >= self.options.slow_s or (self.options.log_ratio and random.random() < self.options.log_ratio):
+            if seconds >= self.options.slow_s:
                 log.info("%s %d in %.3f s %s", name, code, seconds, TRACE.get())
 
     async def _answer(self, request: Request, route: Route | None) -> Response | Streaming:
