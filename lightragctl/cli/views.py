@@ -140,7 +140,8 @@ def _excerpt(text: str) -> str:
 def _hits(hits: Sequence[Data]) -> Iterator[RenderableType]:
     for number, hit in enumerate(hits, 1):
         order = "" if hit["chunk_order"] is None else f" #{hit['chunk_order']}"
-        head = Text(f"{number}. {hit['score']:.3f}  ", style="bold")
+        name = hit["entity"] or " - ".join(hit["relation"] or ())
+        head = Text(f"{number}. {hit['score']:.3f}  ", style="bold").append(f"{name}  " if name else "")
         yield head.append(f"{_shown_source(hit['source'])}{order}", style="cyan")
         yield Text(f"   {_excerpt(hit['text'])}\n")
 

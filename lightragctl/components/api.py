@@ -15,6 +15,7 @@ from lightragctl.core.settings import (
     Caching,
     Deadlines,
     EmbeddingModel,
+    Logging,
     Recording,
     RequestLimits,
     SecretKey,
@@ -63,6 +64,7 @@ class ApiValues(WorkloadValues):
     cache: Caching = Caching()
     breaking: Breaking = Breaking()
     recording: Recording = Recording()
+    logging: Logging = Logging()
     deadlines: Deadlines = Deadlines()
     resources: Resources = Resources(
         requests=Amounts(cpu="500m", memory="256Mi"), limits=Amounts(cpu="2", memory="1Gi")
@@ -94,6 +96,7 @@ def _settings(plan: Plan) -> ApiSettings:
         breaking=values.breaking,
         recording=values.recording,
         recording_folder="/tmp/recordings" if profile.runtime is Runtime.KUBERNETES else "recordings",
+        logging=values.logging,
         deadlines=values.deadlines,
     )
 

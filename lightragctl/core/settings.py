@@ -166,6 +166,13 @@ class Recording(Strict):
         return patterns
 
 
+class Logging(Strict):
+    """Which requests lightrag-api logs beside those that fail: what takes `slow_s`, and a `ratio` of the others."""
+
+    slow_s: Annotated[float, Field(gt=0)] = 1.0
+    ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
 class Deadlines(Strict):
     """How long lightrag-api waits for what stands behind it.
 
@@ -210,6 +217,7 @@ class ApiSettings(ServiceSettings):
     breaking: Breaking = Breaking()
     recording: Recording = Recording()
     recording_folder: str = "recordings"
+    logging: Logging = Logging()
     deadlines: Deadlines = Deadlines()
 
 

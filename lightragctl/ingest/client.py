@@ -49,14 +49,22 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+Kind = Literal["chunks", "entities", "relationships"]
+
+
 class RetrievedChunk(Answer):
-    """One hit: a piece of a document. `score` as the collection's metric gives it (COSINE: higher is nearer)."""
+    """One hit: a piece of a document, or what LightRAG wrote of an entity or of the relationship of two.
+
+    `score` as the collection's metric gives it (COSINE: higher is nearer).
+    """
 
     id: str
     score: float
     text: str
     source: str
     chunk_order: int | None = None
+    entity: str | None = None
+    relation: tuple[str, str] | None = None
 
 
 class Citation(Answer):
@@ -207,10 +215,17 @@ class ApiClient:
         self._http.close()
 
     def retrieve(
-        self, query: str, top_k: int = 5, *, workspace: str | None = None, filter: str | None = None
+        self,
+        query: str,
+        top_k: int = 5,
+        *,
+        workspace: str | None = None,
+        filter: str | None = None,
+        kind: Kind = "chunks",
     ) -> Retrieval:
-        """The passages nearest to `query`, best first. `filter` is a Milvus boolean expression."""
-        body = _without_none({"query": query, "top_k": top_k, "workspace": workspace, "filter": filter})
+        """What is nearest to `query`, best first. `filter` is a Milvus boolean expression."""
+        given = {"query": query, "top_k": top_k, "workspace": workspace, "filter": filter}
+        body = _without_none(given | {"kind": None if kind == "chunks" else kind})
         return self._call(Retrieval, "POST", "/retrieve", json=body)
 
     def query(

@@ -121,6 +121,7 @@ class Batcher(Generic[T, R]):
         series: BatchSeries | None = None,
     ) -> None:
         self._run = run
+        self._loop = asyncio.get_running_loop()  # asked for once: each time costs a system call before Python 3.12
         self._batching = batching
         self._poison = poison
         self._series = series
@@ -201,10 +202,8 @@ class Batcher(Generic[T, R]):
             raise QueueFullError(self._batching.queue, self.drain_s())
 
     def _enqueue(self, item: T, key: Hashable, until_s: float) -> _Waiting[T, R]:
-        loop = asyncio.get_running_loop()
-        waiting: _Waiting[T, R] = _Waiting(
-            item, key, until_s, loop.create_future(), loop.time(), behind=len(self._running)
-        )
+        future, now = self._loop.create_future(), self._loop.time()
+        waiting: _Waiting[T, R] = _Waiting(item, key, until_s, future, now, behind=len(self._running))
         self._queue.append(waiting)
         self._plan_dispatch()
         return waiting
@@ -213,11 +212,11 @@ class Batcher(Generic[T, R]):
         """Dispatch once at the end of this turn of the loop, so that items that come together leave together."""
         if not self._dispatch_planned and len(self._running) < self._batching.in_flight:
             self._dispatch_planned = True
-            asyncio.get_running_loop().call_soon(self._dispatch)
+            self._loop.call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
         self._dispatch_planned = False
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         while self._queue and len(self._running) < self._batching.in_flight:
             members = self._take(now)
             if members:
@@ -231,7 +230,7 @@ class Batcher(Generic[T, R]):
         batch = _Batch(members, now, len(self._queue), len(members))
         for waiting in members:
             waiting.batch = batch
-        batch.task = asyncio.ensure_future(self._call([one.item for one in members]))
+        batch.task = self._loop.create_task(self._call([one.item for one in members]))
         self._running.add(batch.task)
         batch.task.add_done_callback(partial(self._finished, batch))
 
@@ -267,7 +266,7 @@ class Batcher(Generic[T, R]):
 
     def _finished(self, batch: _Batch[T, R], task: "asyncio.Task[Sequence[R]]") -> None:
         self._running.discard(task)
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._note(batch, now, error)
         if error is None:

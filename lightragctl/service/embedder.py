@@ -19,7 +19,7 @@ import numpy as np
 
 from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.core.settings import Batching, EmbedderSettings
-from lightragctl.service import http
+from lightragctl.service import http, server
 from lightragctl.service.batch import Batcher
 from lightragctl.service.hashing import hashed_vectors, terms
 from lightragctl.service.metrics import BatchSeries, Metrics
@@ -198,7 +198,7 @@ class _Embedder:
         return results
 
     async def embeddings(self, request: http.Request) -> http.Response:
-        asked = await request.json(EmbeddingsRequest)
+        asked = request.json(EmbeddingsRequest)
         self._check(asked)
         split = [_without_prefix(text) for text in asked.texts()]
         for i, (text, _) in enumerate(split):
@@ -269,4 +269,4 @@ def create_app(settings: EmbedderSettings) -> http.App:
 
 def serve(settings: EmbedderSettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Takes nothing from `environ`."""
-    http.run(create_app(settings), settings)
+    server.run(create_app(settings), settings)

@@ -16,7 +16,7 @@ import msgspec
 
 from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
-from lightragctl.service import http
+from lightragctl.service import http, server
 from lightragctl.service.answers import EVENTS, JSON, Headers
 from lightragctl.service.models import open_session
 from lightragctl.service.trace import trace_headers
@@ -124,7 +124,7 @@ class _Gateway:
     async def _pass_on(self, request: http.Request, endpoint: _Endpoint, path: str) -> http.Response | http.Streaming:
         """The endpoint's answer; one that comes in pieces is passed on piece by piece."""
         request.check_json()
-        answer = await self._open("POST", endpoint, path, await request.body(), self._timeout_s)
+        answer = await self._open("POST", endpoint, path, request.body, self._timeout_s)
         passed = [(name, answer.headers[name]) for name in _PASSED_BACK if name in answer.headers]
         kind = answer.headers.get("Content-Type", JSON)
         if kind.startswith(EVENTS):
@@ -202,4 +202,4 @@ def create_app(settings: GatewaySettings, environ: Mapping[str, str]) -> http.Ap
 
 def serve(settings: GatewaySettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Keys named by environment variables are read from `environ`."""
-    http.run(create_app(settings, environ), settings)
+    server.run(create_app(settings, environ), settings)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from lightragctl.core.settings import MockLlmSettings
-from lightragctl.service import http
+from lightragctl.service import http, server
 from lightragctl.service.answers import EVENTS
 from lightragctl.service.hashing import hashed_vectors, terms
 from lightragctl.service.wire import (
@@ -117,7 +117,7 @@ class _MockLlm:
             raise http.Problem(500, "Internal Server Error", "the mock fails on purpose (error_ratio)", code="mock")
 
     async def chat(self, request: http.Request) -> http.Response | http.Streaming:
-        asked = await request.json(ChatRequest)
+        asked = request.json(ChatRequest)
         if asked.model != self._settings.model:
             detail = f"there is no model {asked.model!r} here"
             raise http.Problem(404, "Not Found", detail, f"the model is {self._settings.model!r}", "model_not_found")
@@ -148,7 +148,7 @@ class _MockLlm:
 
     async def embeddings(self, request: http.Request) -> http.Response:
         """Hashed vectors, whatever the model's name."""
-        asked = await request.json(EmbeddingsRequest)
+        asked = request.json(EmbeddingsRequest)
         if not asked.texts():
             raise http.Problem(400, "Bad Request", "input: no text", code="invalid_value")
         await self._misbehave()
@@ -180,4 +180,4 @@ def create_app(settings: MockLlmSettings) -> http.App:
 
 def serve(settings: MockLlmSettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Takes nothing from `environ`."""
-    http.run(create_app(settings), settings)
+    server.run(create_app(settings), settings)

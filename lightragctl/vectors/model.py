@@ -11,7 +11,7 @@ StoreError                it answers, and refuses
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,8 +78,7 @@ class Page:
     filter: str = ""
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One result of a search. `score` as the metric gives it (COSINE, IP: higher is nearer; L2: lower)."""
 
     id: str

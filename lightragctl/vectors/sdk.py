@@ -44,14 +44,19 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 with _environment(MILVUS_URI="", PYTHON_DOTENV_DISABLED="1"):
-    from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException
+    from pymilvus import DataType, MilvusClient, MilvusException
+    from pymilvus.client.ts_utils import get_collection_ts, get_eventually_ts
+    from pymilvus.client.utils import check_status
+    from pymilvus.grpc_gen import common_pb2, milvus_pb2
+    from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 SdkError = (MilvusException, grpc.RpcError)
 """All that a call through pymilvus may raise."""
 
-__all__ = ["AsyncMilvusClient", "DataType", "MilvusClient"]
+__all__ = ["DataType", "MilvusClient", "MilvusServiceStub", "check_status", "common_pb2", "milvus_pb2"]
+
 
 # Codes are those of Milvus's `merr` package, which Milvus Lite shares in part; 2.3 answers much with 65535 and Milvus
 # Lite with 1, so that the text decides where the code does not. All texts were seen on 2.3.5 or Milvus Lite 3.2.2.
@@ -95,6 +100,11 @@ def lost_connection(problem: Any) -> bool:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return False
     return isinstance(code, grpc.StatusCode) or "closed channel" in text or "fail connecting" in text.lower()
+
+
+def last_write(collection: str, address: str) -> int:
+    """Milvus's timestamp of what this process wrote last; a search that names it sees all of that."""
+    return int(get_collection_ts(collection, address) or get_eventually_ts())
 
 
 def dimension_of(described: Any) -> int:

@@ -392,6 +392,7 @@ def test_searching_goes_on_with_the_same_client_after_a_crash(lite: LiteServer) 
         with pytest.raises(StoreUnavailableError):
             await door.search(batch(name, stored[:1]))
         await asyncio.to_thread(lite.start)
+        await asyncio.sleep(1)  # the connection is tried again twice a second
         with pytest.raises(NotLoadedError, match=name):
             await door.search(batch(name, stored[:1]))
         await asyncio.to_thread(store.load, name)

@@ -1,4 +1,4 @@
-"""lightrag-api in this process, on the store in memory and models that know words; asked as an ASGI app."""
+"""lightrag-api in this process, on the store in memory and models that know words; asked without a socket."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ from lightragctl.service.models import ChatAnswer, ModelError
 from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
 from lightragctl.service.workspaces import USUAL, Pace
 from lightragctl.vectors.model import FloatArray
+from tests.fakes.http import Answer, call
 from tests.fakes.store import FakeSearch, FakeStore
-from tests.unit.service.test_http import Answer, call
 
 MODEL = EmbeddingModel(name="words", dimension=64)
 SETTINGS = ApiSettings(
@@ -142,7 +142,7 @@ class Service:
         """POST /retrieve of all of them at the same time."""
 
         async def all_of_them() -> list[Answer]:
-            asks = [call(self._app, "POST", "/retrieve", (json.dumps(body).encode(),), headers) for body in bodies]
+            asks = [call(self._app, "POST", "/retrieve", json.dumps(body).encode(), headers) for body in bodies]
             return await asyncio.gather(*asks)
 
         return self._runner.run(all_of_them())
@@ -156,7 +156,7 @@ class Service:
         return self.get("/readyz")
 
     def _ask(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-        return self._runner.run(call(self._app, method, path, (body,), dict(headers or {})))
+        return self._runner.run(call(self._app, method, path, body, headers))
 
     @asynccontextmanager
     async def _doors(self) -> AsyncGenerator[Doors, None]:

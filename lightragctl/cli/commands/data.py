@@ -1,6 +1,6 @@
 """ingest, retrieve, query, recordings: what goes into a release and what comes out."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,10 @@ Workspace = Annotated[
 TopK = Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="How many passages.", min=1)]
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="EXPRESSION", help='Milvus filter, such as: file_path like "%.md"')
+]
+Kind = Annotated[
+    Literal["chunks", "entities", "relationships"],
+    typer.Option("--kind", help="Passages, or what lightrag-server made of them."),
 ]
 Text = Annotated[str, typer.Argument(metavar="TEXT", help="The question.", show_default=False)]
 
@@ -43,18 +47,24 @@ def ingest(
 
 
 def retrieve(
-    session: Session, text: Text, top_k: TopK = 5, workspace: Workspace = None, filter: Filter = None
+    session: Session,
+    text: Text,
+    top_k: TopK = 5,
+    workspace: Workspace = None,
+    filter: Filter = None,
+    kind: Kind = "chunks",
 ) -> Result:
-    """Find the passages nearest to a text.
+    """Find the passages, entities or relationships nearest to a text.
 
     \b
     Examples:
       lightragctl retrieve "how do I take a release down?"
       lightragctl retrieve 如何加载文档 -k 3 -o json
+      lightragctl retrieve "vector index" --kind entities
     """
     from lightragctl.cli import results
 
-    return results.retrieve(session.api.retrieve(text, top_k=top_k, workspace=workspace, filter=filter))
+    return results.retrieve(session.api.retrieve(text, top_k=top_k, workspace=workspace, filter=filter, kind=kind))
 
 
 def query(session: Session, text: Text, top_k: TopK = 5, workspace: Workspace = None, filter: Filter = None) -> Result:

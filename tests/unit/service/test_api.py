@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lightragctl.core.settings import RequestLimits
-from lightragctl.service.api import citations
 from lightragctl.service.documents import document_id
+from lightragctl.service.questions import citations
 from lightragctl.service.shapes import ApiHit
 from tests.fakes.service import SETTINGS, FakeEmbedding, Service
 from tests.fakes.store import FakeStore

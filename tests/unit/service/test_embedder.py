@@ -15,6 +15,7 @@ from lightragctl.service import http
 from lightragctl.service.embedder import MAX_TEXT_BYTES, check_cpu, cpus, create_app, slices
 from lightragctl.service.wire import vector_of
 from lightragctl.vectors.model import FloatArray
+from tests.fakes.http import call
 
 HASHING = EmbedderSettings(port=1, model="hashing")
 
@@ -25,23 +26,6 @@ async def started(app: http.App) -> AsyncIterator[None]:
         yield
 
 
-async def call(app: http.App, method: str, path: str, body: bytes) -> tuple[int, Any]:
-    sent: list[Any] = []
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Any:
-        if not messages:
-            await asyncio.Event().wait()
-        return messages.pop()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": []}
-    await app(scope, receive, send)
-    return sent[0]["status"], json.loads(sent[1]["body"])
-
-
 def ask(settings: EmbedderSettings, *bodies: object) -> list[tuple[int, Any]]:
     """Answers to calls made at the same time."""
 
@@ -49,7 +33,8 @@ def ask(settings: EmbedderSettings, *bodies: object) -> list[tuple[int, Any]]:
         app = create_app(settings)
         async with started(app):
             raw = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
-            return await asyncio.gather(*(call(app, "POST", "/v1/embeddings", one) for one in raw))
+            answers = await asyncio.gather(*(call(app, "POST", "/v1/embeddings", one) for one in raw))
+            return [(answer.status, answer.json()) for answer in answers]
 
     return asyncio.run(asyncio.wait_for(test(), 60))
 
@@ -122,10 +107,10 @@ def test_a_full_queue_is_429_with_a_time_to_wait() -> None:
 
 
 def test_the_test_double_says_what_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    status, answer = asyncio.run(call(create_app(HASHING), "GET", "/v1/models", b""))
-    assert status == 200
-    assert answer["data"][0]["id"] == "multilingual-e5-small"
-    assert "test" in answer["data"][0]["owned_by"]
+    answer = asyncio.run(call(create_app(HASHING), "GET", "/v1/models"))
+    assert answer.status == 200
+    assert answer.json()["data"][0]["id"] == "multilingual-e5-small"
+    assert "test" in answer.json()["data"][0]["owned_by"]
     assert "for tests only" in caplog.text
 
 

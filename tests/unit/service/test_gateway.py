@@ -1,7 +1,6 @@
 """model-gateway between a caller and endpoints whose answers are given; all on loopback sockets."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ from aiohttp import web
 
 from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import GatewaySettings, SecretKey, SecretRef, Upstream
+from lightragctl.service import http
 from lightragctl.service.gateway import create_app, read_secret
+from tests.fakes.http import call as asked
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 NOWHERE = "http://127.0.0.1:1"
@@ -22,23 +23,10 @@ def settings(url: str, chat: str = NOWHERE, key: SecretRef | None = None, timeou
     return GatewaySettings(port=1, embedding=upstream, chat=Upstream(url=chat), timeout_s=timeout_s)
 
 
-async def call(app: Any, method: str, path: str, body: bytes = b"{}") -> tuple[int, dict[str, str], Any]:
-    sent: list[Any] = []
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Any:
-        if not messages:
-            await asyncio.Event().wait()
-        return messages.pop()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": []}
+async def call(app: http.App, method: str, path: str, body: bytes = b"{}") -> tuple[int, dict[str, str], Any]:
     async with app.options.lifespan():
-        await app(scope, receive, send)
-    headers = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
-    return sent[0]["status"], headers, json.loads(sent[1]["body"])
+        answer = await asked(app, method, path, body)
+    return answer.status, answer.headers, answer.json()
 
 
 def through(

@@ -9,6 +9,7 @@ from lightragctl.core.errors import LightragctlError
 from lightragctl.service.answers import Problem
 from lightragctl.service.http import Request
 from lightragctl.service.keys import LOOK_S, ApiKeys
+from tests.fakes.http import raw_headers
 
 
 class Clock:
@@ -20,13 +21,10 @@ class Clock:
         return self.now_s
 
 
-async def receive() -> dict[str, object]:
-    raise AssertionError("no body is read")
-
-
 def request(**headers: str) -> Request:
-    named = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return Request({"method": "POST", "path": "/retrieve", "headers": named}, receive, 1)
+    return Request(
+        "POST", b"/retrieve", raw_headers({name.replace("_", "-"): value for name, value in headers.items()})
+    )
 
 
 @pytest.fixture

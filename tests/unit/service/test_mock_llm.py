@@ -11,7 +11,7 @@ from lightragctl.service import http
 from lightragctl.service.hashing import hashed_vectors, terms
 from lightragctl.service.mock_llm import NOTHING_FOUND, NOTHING_FOUND_ZH, answer, create_app
 from lightragctl.service.wire import CHAT_PATH, ChatMessage, prompt, vector_of
-from tests.unit.service.test_http import ask
+from tests.fakes.http import ask
 
 PASSAGES = [
     {"source": "cats.txt", "text": "Cats sleep most of the day. They purr when content."},

@@ -1,0 +1,124 @@
+"""Requests that change what lightrag-api knows: POST, GET and DELETE /documents. No sockets."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.core.settings import ApiSettings
+from lightragctl.service import http
+from lightragctl.service.answers import problem_body, problem_of
+from lightragctl.service.documents import Documents, Record, Written, document_id
+from lightragctl.service.shapes import (
+    DeleteAnswer,
+    Deleted,
+    DeleteQuery,
+    FlushAnswer,
+    FlushRequest,
+    ListAnswer,
+    ListedDocument,
+    ListQuery,
+    NewDocument,
+    WriteAnswer,
+    WriteRequest,
+)
+from lightragctl.service.workspaces import Workspaces
+
+
+class Changes:
+    """The handlers.
+
+    Args:
+        settings: of lightrag-api.
+        workspaces: where documents go.
+        documents: writes them.
+        spread_s: how long other replicas take to notice a change.
+    """
+
+    def __init__(self, settings: ApiSettings, workspaces: Workspaces, documents: Documents, spread_s: float) -> None:
+        self._settings = settings
+        self._workspaces = workspaces
+        self._documents = documents
+        self._spread_s = spread_s
+
+    async def write(self, request: http.Request) -> http.Response | http.Streaming:
+        asked = request.json(WriteRequest)
+        if len(asked.documents) > self._settings.limits.documents:
+            raise _bad(
+                f"documents: {len(asked.documents)} of them, at most {self._settings.limits.documents} at a time"
+            )
+        workspace = asked.workspace or self._settings.workspace
+        await self._workspaces.writable(workspace)  # what is wrong with the workspace is told by the status
+        if "ndjson" in request.header("accept"):
+            return http.Streaming(self._write_lines(workspace, asked.documents))
+        begin = time.perf_counter()
+        written = [
+            event
+            for document in asked.documents
+            async for event in self._documents.write(workspace, document.source, document.text)
+            if isinstance(event, Written)
+        ]
+        return http.json_response(
+            WriteAnswer(workspace, written, {"total": round((time.perf_counter() - begin) * 1000, 3)})
+        )
+
+    async def listing(self, request: http.Request) -> http.Response:
+        asked = request.query(ListQuery)
+        workspace = asked.workspace or self._settings.workspace
+        records = await self._documents.page(workspace, asked.after, asked.limit)
+        after = records[-1].id if len(records) == asked.limit else None
+        return http.json_response(ListAnswer(workspace, [self._listed(record) for record in records], after))
+
+    async def delete(self, request: http.Request) -> http.Response:
+        asked = request.query(DeleteQuery)
+        if (asked.source is None) == (asked.id is None):
+            raise _bad("name the document by one of source and id")
+        workspace = asked.workspace or self._settings.workspace
+        document = asked.id or document_id(asked.source or "")
+        record = await self._documents.delete(workspace, document)
+        if record is None:
+            hint = "GET /documents lists what there is"
+            raise http.Problem(
+                404, "Not Found", f"there is no document {asked.source or asked.id}", hint, "no-document"
+            )
+        return http.json_response(DeleteAnswer(workspace, Deleted(record.id, record.source, record.chunks)))
+
+    async def flush(self, request: http.Request) -> http.Response:
+        asked = request.json(FlushRequest)
+        workspace = asked.workspace or self._settings.workspace
+        rows = await self._documents.flush(workspace)
+        if self._settings.shared and self._settings.cache.result_bytes:
+            # Whoever has loaded documents may now ask any replica, and none answers from before.
+            await asyncio.sleep(min(self._spread_s, self._settings.cache.staleness_s))
+        return http.json_response(FlushAnswer(workspace, rows))
+
+    async def _write_lines(self, workspace: str, documents: Sequence[NewDocument]) -> AsyncGenerator[bytes, None]:
+        """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands."""
+        try:
+            for document in documents:
+                writing = self._documents.write(workspace, document.source, document.text)
+                async with contextlib.aclosing(writing):
+                    async for event in writing:
+                        yield msgspec.json.encode(event) + b"\n"
+        except LightragctlError as error:
+            yield http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n"
+            return
+        yield b'{"event":"done"}\n'
+
+    def _listed(self, record: Record) -> ListedDocument:
+        return ListedDocument(
+            record.id,
+            record.source,
+            record.sha256,
+            record.chunks,
+            record.state,
+            self._documents.is_current(record),
+            record.updated_at,
+        )
+
+
+def _bad(detail: str) -> http.Problem:
+    return http.Problem(400, "Bad Request", detail, code="invalid-value")

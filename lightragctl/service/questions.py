@@ -1,0 +1,252 @@
+"""Requests that ask lightrag-api: POST /retrieve and /query, and what tells of them afterwards. No sockets."""
+
+import asyncio
+import contextlib
+import math
+import random
+import re
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.core.settings import ApiSettings
+from lightragctl.service import http
+from lightragctl.service.answers import EVENTS, json_bytes, problem_of, problem_response
+from lightragctl.service.batch import BatchRecord, DeadlineError
+from lightragctl.service.deadline import Deadline
+from lightragctl.service.metrics import Metrics
+from lightragctl.service.models import ChatAnswer
+from lightragctl.service.recording import Recorded, Recorder
+from lightragctl.service.retrieval import Asked, Found, Retrieval
+from lightragctl.service.shapes import (
+    ApiHit,
+    BatchesAnswer,
+    BatchState,
+    BreakerReport,
+    Citation,
+    QueryAnswer,
+    QueryRequest,
+    RecordingsAnswer,
+    RecordingsQuery,
+    RetrieveRequest,
+    StageState,
+)
+from lightragctl.service.wire import STREAM_END, ChatChunk, event, prompt
+from lightragctl.service.workspaces import WorkspaceMissingError
+from lightragctl.vectors.model import InvalidFilterError
+
+_MARKER = re.compile(r"\[(\d{1,4})\]")
+
+TIMEOUT_HEADER = "x-request-timeout"
+"""A client's deadline for a retrieval, in seconds."""
+MAX_TIMEOUT_S = 300
+
+NAIVE_TOP_K, NAIVE_MIN_SCORE = 20, 0.2
+"""LightRAG's CHUNK_TOP_K and COSINE_THRESHOLD, as of lightrag-hku 1.5."""
+
+
+class Chats(Protocol):
+    """Answers messages; `service.models.ChatClient` does."""
+
+    async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
+        """The model's answer."""
+
+    def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
+        """The model's answer in pieces."""
+
+
+class Questions:
+    """The handlers; made inside the running event loop."""
+
+    def __init__(self, settings: ApiSettings, retrieval: Retrieval, chat: Chats, metrics: Metrics) -> None:
+        self._settings = settings
+        self._retrieval = retrieval
+        self._chat = chat
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        recording = settings.recording
+        self._recorder = (
+            Recorder(recording, Path(settings.recording_folder), time.time, random.random) if recording.ratio else None
+        )
+
+    def retrieve(self, request: http.Request) -> http.Response | Awaitable[http.Response]:
+        """At once when the answer is in the cache."""
+        begin = time.perf_counter()
+        asked = self._checked(request.json(RetrieveRequest))
+        kept = self._retrieval.remembered(asked)
+        if kept is None:
+            return self._retrieve(request, asked, begin)
+        self._record(asked, lambda: self._retrieval.found_in(kept), begin)
+        return http.Response(b'%b,"cached":true,"timing_ms":{"total":%.3f}}' % (kept, _since_ms(begin)))
+
+    async def query(self, request: http.Request) -> http.Response | http.Streaming:
+        begin = time.perf_counter()
+        body = request.json(QueryRequest)
+        asked = self._checked(body)
+        _, found = await self._find(request, asked)
+        self._record(asked, lambda: found, begin)
+        timing_ms = self._timing_ms(found, begin)
+        messages = prompt(body.query, [{"source": hit.source, "text": hit.text} for hit in found.hits])
+        if body.stream:
+            pieces = self._chat.stream(messages)
+            first = await anext(pieces)  # what is wrong from the start is told by the status
+            return http.Streaming(_events(first, pieces, found), EVENTS, (("cache-control", "no-store"),))
+        chat_begin = time.perf_counter()
+        answer = await self._chat.complete(messages)
+        timing_ms |= {"chat": _since_ms(chat_begin), "total": _since_ms(begin)}
+        self._metrics.stage("chat", timing_ms["chat"] / 1000)
+        cited = citations(answer.text, found.hits)
+        return http.json_response(QueryAnswer(asked.workspace, answer.text, cited, found.hits, answer.model, timing_ms))
+
+    async def recordings(self, request: http.Request) -> http.Response:
+        asked = request.query(RecordingsQuery)
+        if self._recorder is None:
+            hint = "set components.lightrag-api.recording.ratio, 0.1 for one in ten"
+            raise http.Problem(404, "Not Found", "questions are not recorded", hint, "no-recording")
+        return http.json_response(RecordingsAnswer(await asyncio.to_thread(self._recorder.read, asked.limit)))
+
+    async def batches(self, _: http.Request) -> http.Response:
+        now_s = self._loop.time()
+        limit = self._settings.batching.in_flight
+        stages = {
+            name: StageState(waiting, running, [batch_state(one, now_s, limit) for one in reversed(recent)])
+            for name, (waiting, running, recent) in self._retrieval.batches.items()
+        }
+        breakers = {
+            name: BreakerReport(str(guard.breaker.state), guard.breaker.why, round(guard.breaker.retry_after_s, 1))
+            for name, guard in self._retrieval.guards.items()
+        }
+        return http.json_response(BatchesAnswer(stages, breakers))
+
+    async def _retrieve(self, request: http.Request, asked: Asked, begin: float) -> http.Response:
+        encoded, found = await self._find(request, asked)
+        self._record(asked, lambda: found, begin)
+        timing_ms = self._timing_ms(found, begin)
+        return http.Response(b'%b,"cached":false,"timing_ms":%b}' % (encoded, http.json_bytes(timing_ms)))
+
+    async def _find(self, request: http.Request, asked: Asked) -> tuple[bytes, Found]:
+        """The passages, within the time that the client gives."""
+        within_s = self._within_s(request)
+        self._retrieval.admit(asked)
+        until_s = self._loop.time() + within_s
+        try:
+            with Deadline(self._loop, until_s):
+                return await self._retrieval.find(asked, until_s)
+        except WorkspaceMissingError as error:
+            raise http.Problem(404, "Not Found", error.message, error.hint, error.code) from error
+        except InvalidFilterError as error:
+            raise http.Problem(400, "Bad Request", f"filter: {error.message}", error.hint, error.code) from error
+        except TimeoutError as error:
+            self._metrics.deadline_missed.labels("answer").inc()
+            hint = f"ask with a longer {TIMEOUT_HEADER}, or see what is slow: GET /debug/batches"
+            raise DeadlineError(f"no answer within {within_s:g} s", hint) from error
+
+    def _record(self, asked: Asked, found: Callable[[], Found], begin: float) -> None:
+        if self._recorder is None or not self._recorder.wants():
+            return
+        answer, now_s = found(), time.time()
+        ids = [hit.id for hit in answer.hits]
+        question = (asked.workspace, asked.text, asked.top_k, asked.kind, asked.filter)
+        self._recorder.keep(Recorded(now_s, *question, answer.collection, ids, _since_ms(begin)))
+
+    def _within_s(self, request: http.Request) -> float:
+        """The client's deadline, else ours."""
+        given = request.header(TIMEOUT_HEADER)
+        if not given:
+            return self._settings.deadlines.request_s
+        try:
+            seconds = float(given)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds <= MAX_TIMEOUT_S:
+            raise _bad(f"{TIMEOUT_HEADER}: {given[:20]!r}, it takes seconds up to {MAX_TIMEOUT_S}, such as 0.5")
+        return seconds
+
+    def _timing_ms(self, found: Found, begin: float) -> dict[str, float]:
+        for stage in ("embed", "search"):
+            if stage in found.stages_s:
+                self._metrics.stage(stage, found.stages_s[stage])
+        stages_ms = {stage: round(seconds * 1000, 3) for stage, seconds in found.stages_s.items()}
+        return {**stages_ms, "total": _since_ms(begin)}
+
+    def _checked(self, body: RetrieveRequest) -> Asked:
+        """The question, complete and within the limits."""
+        limits = self._settings.limits
+        top_k, min_score = body.top_k, body.min_score
+        if body.mode == "naive":
+            if body.kind != "chunks":
+                raise _bad("kind: the naive mode knows only chunks")
+            top_k, min_score = body.chunk_top_k or NAIVE_TOP_K, NAIVE_MIN_SCORE if min_score is None else min_score
+        elif body.chunk_top_k is not None:
+            raise _bad("chunk_top_k: it is of mode naive; otherwise say top_k")
+        if top_k > limits.top_k:
+            raise _bad(f"top_k: {top_k}, at most {limits.top_k} can be asked for")
+        if len(body.query) > limits.query_chars:
+            raise _bad(f"query: {len(body.query)} characters, at most {limits.query_chars} can be asked")
+        if body.filter and len(body.filter) > limits.filter_chars:
+            raise _bad(f"filter: {len(body.filter)} characters, at most {limits.filter_chars} are read")
+        text = body.query.replace("\0", " ").strip()
+        if not text:
+            raise _bad("query: it has no text")
+        workspace = body.workspace or self._settings.workspace
+        return Asked(workspace, text, top_k, body.filter or "", body.kind, min_score)
+
+
+def citations(answer: str, hits: Sequence[ApiHit]) -> list[Citation]:
+    """The passages that the answer's markers point at, in the order of their first use."""
+    markers = dict.fromkeys(int(found) for found in _MARKER.findall(answer))
+    return [
+        Citation(marker, hits[marker - 1].id, hits[marker - 1].source, hits[marker - 1].text)
+        for marker in markers
+        if 1 <= marker <= len(hits)
+    ]
+
+
+async def _events(first: ChatChunk, rest: AsyncGenerator[ChatChunk, None], found: Found) -> AsyncGenerator[bytes, None]:
+    """A streamed answer as OpenAI's clients read it; its first event carries the passages, its last the citations."""
+    text = ""
+    extra: dict[str, object] = {"collection": found.collection, "hits": found.hits}
+    try:
+        async with contextlib.aclosing(rest):
+            chunk: ChatChunk | None = first
+            while chunk is not None:
+                text += "".join(choice.delta.content or "" for choice in chunk.choices)
+                if any(choice.finish_reason for choice in chunk.choices):
+                    extra["citations"] = citations(text, found.hits)
+                yield event(json_bytes({**msgspec.to_builtins(chunk), **({"lightragctl": extra} if extra else {})}))
+                extra = {}
+                chunk = await anext(rest, None)
+    except LightragctlError as error:
+        yield event(problem_response(problem_of(error), "openai").body)
+        return
+    yield event(STREAM_END)
+
+
+def batch_state(record: BatchRecord, now_s: float, in_flight: int) -> BatchState:
+    """A batch for a person who asks why a request waited."""
+    waited_ms = round(record.queue_s * 1000, 3)
+    if record.behind < in_flight:
+        why = "a slot was free: it left at once, with what came in the same turn"
+    else:
+        why = f"all {in_flight} slots were taken: it left when a call ended"
+    return BatchState(
+        ago_s=round(now_s - record.left_s, 3),
+        items=record.items,
+        waited_ms=waited_ms,
+        why=why,
+        left_behind=record.waiting,
+        took_ms=round(record.seconds * 1000, 3),
+        error=record.error,
+    )
+
+
+def _since_ms(begin: float) -> float:
+    return round((time.perf_counter() - begin) * 1000, 3)
+
+
+def _bad(detail: str) -> http.Problem:
+    return http.Problem(400, "Bad Request", detail, code="invalid-value")

@@ -1,0 +1,72 @@
+"""When lightrag-api may be asked: after its own workspace was truly searched. No sockets."""
+
+import asyncio
+import logging
+from typing import Any
+
+import numpy as np
+
+from lightragctl.core.errors import LightragctlError, UnavailableError
+from lightragctl.core.settings import ApiSettings
+from lightragctl.service.workspaces import Workspaces, when_loaded
+from lightragctl.vectors.model import Page, SearchBatch, index_spec
+from lightragctl.vectors.store import SearchStore, VectorStore
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 0.5
+
+
+class Readiness:
+    """`reason` is why the service cannot answer yet; it stays empty once it could."""
+
+    def __init__(self, settings: ApiSettings, workspaces: Workspaces, store: VectorStore, search: SearchStore) -> None:
+        self._settings = settings
+        self._workspaces = workspaces
+        self._store = store
+        self._search = search
+        self.reason = "starting"
+
+    async def come(self) -> None:
+        """Try until the service's own workspace can truly be searched, or is seen to be empty."""
+        while True:
+            try:
+                await self._prove_search()
+            except LightragctlError as error:
+                self._say_not_ready(error.message)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                self.reason = ""
+                log.info("ready: workspace %s", self._settings.workspace)
+                return
+
+    def _say_not_ready(self, reason: str) -> None:
+        if reason != self.reason:
+            log.warning("not ready: %s", reason)
+        self.reason = reason
+
+    async def _prove_search(self) -> None:
+        """The model answers; and one stored vector, searched for, is found."""
+        await self._workspaces.check_probe()
+        workspace = self._settings.workspace
+        if (await self._workspaces.look(workspace)).physical is None:
+            return  # nothing of this model's yet; what there is of another's is told to those who ask for it
+        collection = await self._workspaces.readable(workspace)
+        rows = await asyncio.to_thread(self._first_row, workspace, collection) if collection else []
+        if not rows or not collection:
+            return
+        vector = np.asarray(rows[0]["vector"], dtype=np.float32)
+        batch = SearchBatch(collection, vector[None], 10, index_spec(self._settings.index), ())
+        hits = (await self._search.search(batch))[0]
+        # Equal texts have equal vectors: then another row may come in this one's place, with the same score.
+        if hits and (rows[0]["id"] in {hit.id for hit in hits} or hits[0].score == hits[-1].score):
+            return
+        raise UnavailableError(f"collection {collection} does not find its own row {rows[0]['id']} yet")
+
+    def _first_row(self, workspace: str, collection: str) -> list[dict[str, Any]]:
+        store = self._store
+
+        def read() -> list[dict[str, Any]]:
+            return store.scan(collection, ["vector"], Page(limit=1))
+
+        return when_loaded(store, collection, read) if self._workspaces.is_ours(workspace, collection) else read()
