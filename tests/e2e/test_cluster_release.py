@@ -1,10 +1,14 @@
 """The main story on Kubernetes: up, load real documents, ask, change, take down; real Milvus 2.3.5, real embedder."""
 
+import base64
 import json
 import re
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -80,14 +84,17 @@ def test_status_is_one_screen_with_every_component_ready(release: ClusterRelease
     assert {part["replicas"] for part in release.components().values()} == {"1/1"}
 
 
+def key_header(release: ClusterRelease) -> dict[str, str]:
+    """What lets a request in."""
+    secret = release.objects("secrets")["Secret/story-lightrag-api-keys"]["data"]["api-keys"]
+    return {"Authorization": f"Bearer {base64.b64decode(secret).decode().strip()}"}
+
+
 def test_the_node_port_answers_those_who_have_the_key(release: ClusterRelease) -> None:
     address = release.components()["lightrag-api"]["endpoint"]
     body = {"query": "stop the release", "top_k": 1}
     assert httpx.post(f"{address}/retrieve", json=body, timeout=10).status_code == 401
-    secret = release.objects("secrets")["Secret/story-lightrag-api-keys"]["data"]["api-keys"]
-    text = subprocess.run(["base64", "-d"], input=secret, capture_output=True, text=True, check=True).stdout
-    headers = {"Authorization": f"Bearer {text.strip()}"}
-    assert httpx.post(f"{address}/retrieve", json=body, headers=headers, timeout=10).status_code == 200
+    assert httpx.post(f"{address}/retrieve", json=body, headers=key_header(release), timeout=10).status_code == 200
 
 
 def test_logs_and_commands_of_a_component(release: ClusterRelease) -> None:
@@ -117,6 +124,59 @@ def test_a_port_leads_to_a_component(release: ClusterRelease) -> None:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def asked_while(act: Callable[[], None], address: str, headers: dict[str, str], least: int) -> Counter[str]:
+    """What came of questions that four clients ask through the node port until `act` is done, and so many are asked."""
+    came: Counter[str] = Counter()
+    done = threading.Event()
+
+    def ask(seed: int) -> None:
+        with httpx.Client(base_url=address, headers=headers, timeout=10) as client:
+            number = seed
+            while not done.is_set() or came.total() < least:
+                number += 4
+                try:
+                    answer = client.post("/retrieve", json={"query": f"question {number % 20}", "top_k": 1})
+                    came[str(answer.status_code)] += 1
+                except httpx.HTTPError as error:
+                    came[repr(error)] += 1
+                time.sleep(0.015)
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask, seed) for seed in range(4)]
+        act()
+        done.set()
+        for one in asking:
+            one.result()
+    return came
+
+
+def restarted_under_load(release: ClusterRelease, least: int) -> Counter[str]:
+    """What came of the questions while each of two pods of lightrag-api is replaced."""
+    done = release.up("--set", "components.lightrag-api.replicas=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    address, deployment = release.components()["lightrag-api"]["endpoint"], "deployment/story-lightrag-api"
+
+    def restart() -> None:
+        release.cluster.kubectl("rollout", "restart", deployment, "-n", release.name)
+        release.cluster.kubectl("rollout", "status", deployment, "-n", release.name, "--timeout=180s")
+        time.sleep(8)  # the last of the old pods is told to stop when the status is complete
+
+    return asked_while(restart, address, key_header(release), least)
+
+
+def test_a_rolling_restart_under_load_loses_no_request(release: ClusterRelease) -> None:
+    came = restarted_under_load(release, 1000)
+    assert set(came) == {"200"}, came
+    assert came["200"] >= 1000
+
+
+@pytest.mark.drill
+def test_rolling_restarts_under_ten_thousand_requests_lose_none(release: ClusterRelease) -> None:
+    came = restarted_under_load(release, 10_000)
+    print(f"\nrolling restart of two pods under load: {dict(came)}")
+    assert set(came) == {"200"}, came
 
 
 def test_down_keeps_the_data_and_up_finds_them(release: ClusterRelease) -> None:
