@@ -1,0 +1,1 @@
+"""Measuring a release: load, and what retrieval finds."""
