@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
-EXTRAS_UP := local,service,ingest
+EXTRAS_UP := local,service,ingest,bench
 
 # The test cluster's name: choose another when two checkouts test at the same time.
 CLUSTER ?= tests

@@ -1,1 +1,1 @@
-"""Measuring a release: load, and what retrieval finds."""
+"""Measure a service under load: when requests are sent, what is asked, what came back, and whether to believe it."""

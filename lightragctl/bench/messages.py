@@ -1,0 +1,156 @@
+"""What the parent of a run and its workers say to each other, one JSON document a line. Pure.
+
+The parent sends a `Plan`, then `Begin` for each phase; the worker answers with `Ready`, a `Slice` each half second,
+`Kept` bodies and `Done`, or with `Failed`. Instants are of the clock that all processes of a machine share:
+CLOCK_MONOTONIC, which is `time.monotonic` on Linux.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+
+from lightragctl.bench.schedule import Offsets
+from lightragctl.bench.targets import Endpoint
+
+SLICE_S = 0.5
+"""How often a worker tells what it has measured: often enough for a live view, 0.3 % of its time at 20,000/s."""
+
+
+class Phase(StrEnum):
+    """What a request is for; only those of MEASURE count."""
+
+    WARM_UP = "warm-up"
+    MEASURE = "measure"
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """How many bodies of first good answers a worker keeps, and how many bytes they may take together."""
+
+    bodies: int = 10_000
+    size_bytes: int = 64_000_000
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """When an open loop sends in each phase: offsets as `packed`."""
+
+    warm_up: bytes
+    measure: bytes
+
+
+class Plan(msgspec.Struct, frozen=True, tag="plan"):
+    """What one worker does.
+
+    Attributes:
+        kind: names one of `targets.KINDS`.
+        requests: raw bytes, one for each question. They are asked in turn, over and over; the warm-up asks from the
+            end of the list, so that a measurement always asks the same, and of a long list nothing that the warm-up
+            has brought into a cache.
+        connections: most that this worker opens.
+        share: this worker's number of `shares`; of the questions it asks every `shares`-th.
+        timeout_s: from the send to the end of the answer.
+        drain_s: how long answers are waited for after the last request was due.
+        spin: burn the last millisecond before a send, instead of sleeping through it.
+        duration_s: how long requests are sent.
+        schedule: of the open loop; None: the loop is closed.
+    """
+
+    endpoint: Endpoint
+    kind: str
+    requests: Sequence[bytes]
+    connections: int
+    duration_s: float
+    timeout_s: float
+    drain_s: float
+    share: int = 0
+    shares: int = 1
+    spin: bool = True
+    schedule: Schedule | None = None
+    keep: Keep = Keep()
+
+
+class Begin(msgspec.Struct, frozen=True, tag="begin"):
+    """Begin a phase at an instant; the one before it ends there."""
+
+    phase: Phase
+    at_s: float
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """So many connections stand."""
+
+    connections: int
+
+
+class Slice(msgspec.Struct, frozen=True, tag="slice"):
+    """What was answered in one half second of a phase.
+
+    Attributes:
+        number: 0 for the first half second of the phase. The last one may be shorter.
+        outcomes: answers by `targets.Outcome`.
+        statuses: answers by HTTP status, of those that were not 2xx.
+        good: time from the intended send to the end, of good answers; this and the others are encoded histograms.
+        failed: the same of all other answers.
+        service: time from the actual send, of all answers.
+        lateness: how late the generator was to look at a request, of those that fell due.
+        first_token: time from the intended send to the first token, of streamed good answers.
+        under_way: requests sent and not answered at the end of the slice.
+        waiting: requests due that found no free connection yet.
+        cpu_s: processor time of the worker in this slice, without `spin_s`.
+        spin_s: processor time burnt in waiting for the next send.
+    """
+
+    phase: Phase
+    number: int
+    outcomes: Mapping[str, int]
+    statuses: Mapping[int, int]
+    good: str
+    failed: str
+    service: str
+    lateness: str
+    first_token: str
+    under_way: int
+    waiting: int
+    cpu_s: float
+    spin_s: float
+
+
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """The body of the first good answer to a question, by its place in the list."""
+
+    question: int
+    body: bytes
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The end: whether it was told to stop before, and how many requests then had no answer."""
+
+    stopped: bool
+    unanswered: int
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """Nothing can be measured."""
+
+    message: str
+    hint: str
+
+
+FromWorker: TypeAlias = Ready | Slice | Kept | Done | Failed
+
+
+def line(message: "Plan | Begin | FromWorker") -> bytes:
+    """A message as it goes over a pipe."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def packed(sends: Offsets) -> bytes:
+    """Offsets as bytes for a plan."""
+    return sends.astype("<f8", copy=False).tobytes()
+
+
+def unpacked(sends: bytes) -> list[float]:
+    """Offsets out of a plan, as numbers of Python: a list of them is read five times as fast as an array."""
+    return [float(offset) for offset in np.frombuffer(sends, dtype="<f8").tolist()]

@@ -1,0 +1,246 @@
+"""The connections of one worker, and the requests that wait for one. Does network I/O.
+
+A request goes to the connection that has been free longest, so that all are used alike and none grows cold; without a
+free one a new one is opened, up to the bound; beyond that it waits, and its latency goes on counting.
+
+Nothing is sent twice: a server that closes an idle connection just as a request goes out has broken it. A client may
+not repeat a POST by itself (RFC 9110, 9.2.2).
+"""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+
+from lightragctl.bench.connection import Connection
+from lightragctl.bench.messages import Plan
+from lightragctl.bench.recorder import Request, Took
+from lightragctl.bench.targets import Outcome, judge, kind_named
+from lightragctl.core.errors import UnavailableError
+
+HINT = "is the service up, and reachable from here?"
+
+
+class Pool:
+    """Sends requests and writes down what becomes of them; for one event loop.
+
+    Args:
+        plan: where to connect, what to send, how long to wait.
+        rest_s: how long a connection that could not be opened is left alone.
+
+    Attributes:
+        pull: gives the request that a free connection is to carry next; None: there is none now. At first it gives
+            those that wait.
+        waiting: requests that found no connection.
+        touched: set when there was work: anything happened on a connection, or a slice was told.
+    """
+
+    def __init__(self, plan: Plan, rest_s: float = 0.0) -> None:
+        self._plan = plan
+        self._kind = kind_named(plan.kind)
+        self._rest_s = rest_s
+        self._tls = ssl.create_default_context() if plan.endpoint.tls else None
+        self._addresses: list[str] = []
+        self._opened = 0
+        self._idle: deque[Connection] = deque()
+        self._alive: set[Connection] = set()
+        self._opening: dict[asyncio.Task[None], tuple[Request, float]] = {}
+        self._spare = plan.connections
+        self.waiting: deque[Request] = deque()
+        self.pull: Callable[[float], Request | None] = self._next_waiting
+        self.touched = False
+
+    async def connect(self) -> int:
+        """Open all connections; how many stand. Addresses that refuse now are not tried again.
+
+        Raises:
+            UnavailableError: none of the host's addresses takes a connection.
+        """
+        failure = "it has no address"
+        for address in await self._resolve():
+            try:
+                self._add(await self._open(address))
+                self._addresses.append(address)
+            except OSError as error:
+                failure = _reason(error)
+            if not self._spare:
+                break
+        if not self._addresses:
+            raise UnavailableError(f"nothing answers at {self._place()}: {failure}", HINT)
+        await asyncio.gather(*(self._open_one() for _ in range(self._spare)))
+        return len(self._alive)
+
+    @property
+    def under_way(self) -> int:
+        """Requests that were sent, or whose connection is being opened, and that are not answered."""
+        return len(self._alive) - len(self._idle) + len(self._opening)
+
+    def place(self, request: Request, now_s: float) -> None:
+        """Send a request, or let it wait."""
+        if self._idle:
+            self._send(self._idle.popleft(), request, now_s)
+        elif self._spare:
+            self._spare -= 1
+            task = asyncio.get_running_loop().create_task(self._open_for(request, now_s))
+            self._opening[task] = (request, now_s)
+        else:
+            self.waiting.append(request)
+
+    def wake(self, now_s: float) -> None:
+        """Give work to every connection that is free or could be opened."""
+        while (self._idle or self._spare) and (request := self.pull(now_s)) is not None:
+            self.place(request, now_s)
+
+    def expire(self, now_s: float) -> None:
+        """End the requests that have taken longer than the timeout."""
+        late_s = now_s - self._plan.timeout_s
+        for connection in [one for one in self._alive if one.request is not None and one.sent_s < late_s]:
+            self._end(connection, Outcome.TIMEOUT, now_s)
+            self._retire(connection)
+            connection.close()
+        self.wake(now_s)
+
+    def give_up(self, now_s: float) -> None:
+        """Count everything that has no answer as a timeout, and close."""
+        while self.waiting:
+            self._fail(self.waiting.popleft(), Outcome.TIMEOUT, now_s, now_s)
+        for request, began_s in self._opening.values():
+            self._fail(request, Outcome.TIMEOUT, began_s, now_s)
+        for connection in self._alive:
+            self._end(connection, Outcome.TIMEOUT, now_s)
+        self.close()
+
+    def close(self) -> None:
+        """End all connections; what they carry is written down nowhere."""
+        self.pull = _nothing
+        for task in self._opening:
+            task.cancel()
+        for connection in self._alive:
+            connection.request = None
+            connection.close()
+
+    def answered(self, connection: Connection) -> None:
+        """Write down an answer and send the next request."""
+        now_s = time.monotonic()
+        request = connection.request
+        assert request is not None
+        body = connection.body
+        outcome = judge(self._kind, connection.status, body)
+        first_s = connection.first_token_s and connection.first_token_s - request.due_s
+        took = Took(now_s - request.due_s, now_s - connection.sent_s, first_s)
+        if outcome is Outcome.OK:
+            request.recorder.good(request.question, body, took)
+        else:
+            request.recorder.failed(outcome, connection.status, took)
+        connection.request = None
+        if not connection.keep_alive:
+            self._retire(connection)
+            connection.close()
+            self.wake(now_s)
+        elif (following := self.pull(now_s)) is not None:
+            self._send(connection, following, now_s)
+        else:
+            self._idle.append(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """A connection has ended, with or without a request."""
+        now_s = time.monotonic()
+        self._end(connection, Outcome.CONNECTION, now_s)
+        self._retire(connection)
+        self.wake(now_s)
+
+    def _next_waiting(self, _: float) -> Request | None:
+        return self.waiting.popleft() if self.waiting else None
+
+    def _send(self, connection: Connection, request: Request, now_s: float) -> None:
+        connection.send(request, self._plan.requests[request.question], now_s)
+
+    def _end(self, connection: Connection, outcome: Outcome, now_s: float) -> None:
+        if connection.request is not None:
+            self._fail(connection.request, outcome, connection.sent_s, now_s)
+            connection.request = None
+
+    def _fail(self, request: Request, outcome: Outcome, sent_s: float, now_s: float) -> None:
+        request.recorder.failed(outcome, 0, Took(now_s - request.due_s, now_s - sent_s))
+
+    def _add(self, connection: Connection) -> None:
+        self._spare -= 1
+        self._alive.add(connection)
+        self._idle.append(connection)
+
+    def _retire(self, connection: Connection) -> None:
+        """Another one may take its place; harmless when it has been retired before."""
+        if connection not in self._alive:
+            return
+        self._alive.remove(connection)
+        self._spare += 1
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    async def _open_one(self) -> None:
+        """One more connection, if the server takes it; else it is tried again when it is needed."""
+        try:
+            self._add(await self._open(self._next_address()))
+        except OSError:
+            return
+
+    async def _open_for(self, request: Request, began_s: float) -> None:
+        """Open a connection and send; what the opening takes is a part of the service time."""
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            connection = await self._open(self._next_address())
+        except OSError as error:
+            outcome = Outcome.TIMEOUT if isinstance(error, TimeoutError) else Outcome.CONNECTION
+            self._fail(request, outcome, began_s, time.monotonic())
+            asyncio.get_running_loop().call_later(self._rest_s, self._rested)
+        else:
+            self._alive.add(connection)
+            self._send(connection, request, began_s)
+        finally:
+            del self._opening[task]
+
+    def _rested(self) -> None:
+        self._spare += 1
+        self.wake(time.monotonic())
+
+    async def _open(self, address: str) -> Connection:
+        """A new connection; OSError when there is none within the timeout."""
+        endpoint = self._plan.endpoint
+        async with asyncio.timeout(self._plan.timeout_s):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(self, self._kind.streamed),
+                address,
+                endpoint.port,
+                ssl=self._tls,
+                server_hostname=endpoint.host if self._tls else None,
+            )
+        return connection
+
+    def _next_address(self) -> str:
+        self._opened += 1
+        return self._addresses[self._opened % len(self._addresses)]
+
+    async def _resolve(self) -> list[str]:
+        endpoint = self._plan.endpoint
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise UnavailableError(f"{endpoint.host} has no address: {_reason(error)}", HINT) from error
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def _place(self) -> str:
+        return f"{self._plan.endpoint.host}:{self._plan.endpoint.port}"
+
+
+def _nothing(_: float) -> Request | None:
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,206 @@
+"""What a run has measured, and whether to believe it. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import msgspec
+
+from lightragctl.bench.histogram import Histogram
+from lightragctl.bench.messages import Phase
+from lightragctl.bench.schedule import Shape
+
+SCHEMA = "lightragctl-bench/1"
+
+LATE_MS = 1.0
+LATE_SHARE = 0.01
+LATE_FLOOR_MS = 0.1
+"""A generator is late when 1 % of its sends are by more than 1 ms, or by more than 1 % of the p99 that it reports.
+Below 0.1 ms it is not: what the kernel needs to wake a process is no fault of the generator."""
+CPU_SHARE = 0.85
+"""A core as busy as this makes requests wait inside the generator."""
+FEWEST = 1000
+"""Ten requests then lie above the p99."""
+
+
+class Times(msgspec.Struct, frozen=True):
+    """How long something took; `histogram` is HdrHistogram's text, in microseconds, empty when there is nothing."""
+
+    count: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    histogram: str
+
+    @classmethod
+    def of(cls, histogram: Histogram) -> Self:
+        """The figures of a histogram."""
+        p50_ms, p90_ms, p95_ms, p99_ms, p999_ms = histogram.percentiles_ms((50, 90, 95, 99, 99.9))
+        return cls(
+            count=histogram.count,
+            mean_ms=round(histogram.mean_ms, 3),
+            p50_ms=p50_ms,
+            p90_ms=p90_ms,
+            p95_ms=p95_ms,
+            p99_ms=p99_ms,
+            p999_ms=p999_ms,
+            max_ms=histogram.max_ms,
+            histogram=histogram.encode(),
+        )
+
+
+class Second(msgspec.Struct, frozen=True):
+    """The answers that came in one second of the run; `under_way` and `waiting` stood at its end."""
+
+    number: int
+    answered: int
+    ok: int
+    p50_ms: float
+    p99_ms: float
+    under_way: int
+    waiting: int
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """Progress: the last half second of a phase, and the answers so far."""
+
+    phase: Phase
+    elapsed_s: float
+    answered_per_s: float
+    p50_ms: float
+    p99_ms: float
+    under_way: int
+    waiting: int
+    answered: int
+    ok: int
+
+
+class Generator(msgspec.Struct, frozen=True):
+    """What the load cost this machine. `cpu_share` is the busiest worker's share of a core, without spinning."""
+
+    workers: int
+    cpu_share: float
+    cpu_s: float
+    spin_s: float
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether the figures are of the service and not of the generator; if not, why."""
+
+    valid: bool
+    reasons: Sequence[str] = ()
+
+
+class Course(msgspec.Struct, frozen=True):
+    """How a run went.
+
+    Its connections at the begin, its warm-up, how long requests were sent, what was left when it was stopped.
+    """
+
+    connected: int
+    warm_up_s: float
+    settled: bool
+    duration_s: float
+    stopped: bool
+    unanswered: int
+
+
+UNJUDGED = Verdict(False, ("it was not judged",))
+
+
+class LoadReport(msgspec.Struct, frozen=True):
+    """One run.
+
+    Attributes:
+        url, kind: what was asked.
+        connections: that were planned.
+        warm_up_s, settled: how long the warm-up took, and whether it ended because the service had settled.
+        duration_s: how long requests were sent; less than planned when the run was stopped.
+        requests: sent in that time and answered, in one way or another.
+        outcomes, statuses: how they ended, and the statuses of those that were not 2xx.
+        unanswered: requests that were under way or waited when the run was stopped.
+        answered_per_s, good_per_s: of the answers that came in that time.
+        latency: from the intended send to the end, of all requests; timeouts and errors with what they took.
+        good, failed: the same, of good answers and of all others.
+        service: from the actual send.
+        lateness: how late the generator was to look at a request; empty for a closed loop.
+        first_token: from the intended send to the first token of good answers; None where nothing is streamed.
+        seconds: the course of it; those after `duration_s` are the drain.
+        bodies: of the first good answer to a question, by its place in the list.
+    """
+
+    url: str
+    kind: str
+    shape: Shape
+    connections: int
+    seed: int
+    warm_up_s: float
+    settled: bool
+    duration_s: float
+    requests: int
+    outcomes: Mapping[str, int]
+    statuses: Mapping[int, int]
+    unanswered: int
+    answered_per_s: float
+    good_per_s: float
+    latency: Times
+    good: Times
+    failed: Times
+    service: Times
+    lateness: Times
+    first_token: Times | None
+    generator: Generator
+    seconds: Sequence[Second]
+    verdict: Verdict = UNJUDGED
+    bodies: Mapping[int, bytes] = {}
+    schema: str = SCHEMA
+
+
+def judge_run(report: LoadReport, course: Course) -> Verdict:
+    """Whether a report's figures are of the service, and of what was planned.
+
+    They are not when the run was stopped, when connections were refused from the begin, when the generator was late
+    or short of a processor core, and when there are fewer than `FEWEST` requests.
+    """
+    reasons = (
+        _stopped(course),
+        _unconnected(course.connected, report.connections),
+        _late(report.lateness.p99_ms, report.latency.p99_ms),
+        _busy(report.generator.cpu_share),
+        _few(report.requests),
+    )
+    told = [reason for reason in reasons if reason]
+    return Verdict(not told, told)
+
+
+def _stopped(course: Course) -> str:
+    return f"it was stopped after {course.duration_s:.1f} s" if course.stopped else ""
+
+
+def _unconnected(connected: int, planned: int) -> str:
+    if connected >= planned:
+        return ""
+    return f"only {connected} of {planned} connections could be opened; allow more open files, here and at the service"
+
+
+def _late(lateness_ms: float, latency_ms: float) -> str:
+    most_ms = min(LATE_MS, max(LATE_FLOOR_MS, LATE_SHARE * latency_ms))
+    if lateness_ms <= most_ms:
+        return ""
+    told = f"the generator was late: 1 % of the requests by more than {lateness_ms:.3g} ms ({most_ms:.3g} is allowed)"
+    return f"{told}; use a machine that is less busy"
+
+
+def _busy(cpu_share: float) -> str:
+    if cpu_share <= CPU_SHARE:
+        return ""
+    return f"the generator took {cpu_share:.0%} of a processor core; use more workers, on cores of their own"
+
+
+def _few(requests: int) -> str:
+    if requests >= FEWEST:
+        return ""
+    return f"{requests} requests are too few for a p99: measure longer, {FEWEST} at least"

@@ -1,0 +1,219 @@
+"""A run of load: starts the workers, leads them through the phases, sums up, judges. Starts and ends processes.
+
+    connect -> warm-up -> measure -> drain
+
+Ctrl-C while it measures ends the run early with what there is; before that, and a second time, it goes through. The
+workers end with the run, whatever happens: they are told to, they see the end of their stdin, they are killed.
+"""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from lightragctl.bench.messages import Begin, Done, Failed, FromWorker, Kept, Phase, Plan, Ready, Slice, line
+from lightragctl.bench.plan import LEAD_S, LoadPlan, worker_plans
+from lightragctl.bench.result import Course, LoadReport, Moment
+from lightragctl.bench.tally import Tally, is_settled, summed_up
+from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
+
+Progress = Callable[[Moment], None]
+
+START_S = 30.0
+"""For a worker to start: half a second of imports on an idle machine, more on a busy one."""
+MARGIN_S = 15.0
+"""After the drain, for the last slices and the kept bodies."""
+STOP_S = 5.0
+"""From SIGTERM to SIGKILL; a worker needs a few milliseconds."""
+
+
+def run(plan: LoadPlan, progress: Progress) -> LoadReport:
+    """Put the load on the target and measure; `progress` is called each half second.
+
+    Raises:
+        UsageError: something in the plan cannot be.
+        UnavailableError: nothing answers at the target.
+        WaitExpired: a worker did not do what it should in time.
+        LightragctlError: a worker ended by itself.
+        KeyboardInterrupt: Ctrl-C before the measurement.
+    """
+    return asyncio.run(_Run(plan, progress).report())
+
+
+class _Process:
+    """One worker as its parent sees it."""
+
+    def __init__(self, number: int, child: asyncio.subprocess.Process) -> None:
+        self.number = number
+        self.child = child
+        self.done: Done | None = None
+
+    def say(self, message: Plan | Begin) -> None:
+        """Send a message; one to a worker that has ended is lost, and its end is told elsewhere."""
+        assert self.child.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self.child.stdin.write(line(message))
+
+    async def read(self, inbox: "asyncio.Queue[tuple[_Process, FromWorker | None]]") -> None:
+        """Put what it says into the inbox, and None for its end."""
+        assert self.child.stdout is not None
+        decoder = msgspec.json.Decoder(FromWorker)
+        async for text in self.child.stdout:
+            inbox.put_nowait((self, decoder.decode(text)))
+        inbox.put_nowait((self, None))
+
+    def terminate(self) -> None:
+        """Send SIGTERM, if it lives."""
+        if self.child.returncode is None:
+            self.child.terminate()
+
+    async def end(self) -> None:
+        """SIGTERM, SIGKILL if need be, and its exit status."""
+        self.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.child.wait()
+        except TimeoutError:
+            self.child.kill()
+            await self.child.wait()
+
+
+class _Run:
+    def __init__(self, plan: LoadPlan, progress: Progress) -> None:
+        self._plan = plan
+        self._plans = worker_plans(plan)
+        self._progress = progress
+        self._processes: list[_Process] = []
+        self._readers: list[asyncio.Task[None]] = []
+        self._inbox: asyncio.Queue[tuple[_Process, FromWorker | None]] = asyncio.Queue()
+        self._tally = Tally(Phase.MEASURE, plan.workers, self._plans[0].duration_s)
+        self._bodies: dict[int, bytes] = {}
+        self._settled = False
+        self._stopped = False
+
+    async def report(self) -> LoadReport:
+        """The whole run."""
+        try:
+            await self._start()
+            connected = await self._connect()
+            warm_up_s = await self._warm_up()
+            duration_s = await self._measure()
+        finally:
+            await self._end()
+        unanswered = sum(process.done.unanswered for process in self._processes if process.done)
+        course = Course(connected, warm_up_s, self._settled, duration_s, self._stopped, unanswered)
+        return summed_up(self._plan, self._tally, course, self._bodies)
+
+    async def _start(self) -> None:
+        for number, plan in enumerate(self._plans):
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "lightragctl.bench.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for the parent alone
+                limit=2 * self._plan.keep.size_bytes + 2**20,
+            )
+            process = _Process(number, child)
+            self._processes.append(process)
+            self._readers.append(asyncio.ensure_future(process.read(self._inbox)))
+            process.say(plan)
+
+    async def _connect(self) -> int:
+        """How many connections stand."""
+        until_s = time.monotonic() + START_S + self._plan.timeout_s
+        connected = 0
+        for _ in self._processes:
+            _, ready = await self._next(until_s, "the workers to connect")
+            assert isinstance(ready, Ready)
+            connected += ready.connections
+        return connected
+
+    async def _warm_up(self) -> float:
+        """How many seconds it took."""
+        wanted = self._plan.warm_up
+        if not wanted.most_s:
+            return 0.0
+        tally = Tally(Phase.WARM_UP, self._plan.workers)
+        begun_s = self._begin(Phase.WARM_UP)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(_on_loop(begun_s + wanted.most_s)):
+                while wanted.fixed or not self._settled:
+                    process, message = await self._message()
+                    if isinstance(message, Slice) and (moment := tally.add(process.number, message)):
+                        self._progress(moment)
+                    self._settled = is_settled(tally.seconds)
+        return max(0.0, time.monotonic() - begun_s)
+
+    async def _measure(self) -> float:
+        """For how many seconds requests were sent."""
+        begun_s = self._begin(Phase.MEASURE)
+        planned_s = self._plans[0].duration_s
+        end_s = begun_s + planned_s + self._plans[0].drain_s
+        try:
+            await self._collect(end_s + MARGIN_S)
+        except asyncio.CancelledError:
+            sent_s = min(planned_s, max(0.0, time.monotonic() - begun_s))
+            self._stopped = True
+            for process in self._processes:
+                process.terminate()
+            await self._collect(time.monotonic() + STOP_S)
+            return sent_s
+        return planned_s
+
+    async def _collect(self, until_s: float) -> None:
+        """Take in what the workers say until all are done."""
+        while not all(process.done for process in self._processes):
+            process, message = await self._next(until_s, "the workers to end")
+            if isinstance(message, Slice) and message.phase is Phase.MEASURE:
+                if moment := self._tally.add(process.number, message):
+                    self._progress(moment)
+            elif isinstance(message, Kept):
+                self._bodies.setdefault(message.question, message.body)
+            elif isinstance(message, Done):
+                process.done = message
+
+    def _begin(self, phase: Phase) -> float:
+        at_s = time.monotonic() + LEAD_S
+        for process in self._processes:
+            process.say(Begin(phase, at_s))
+        return at_s
+
+    async def _next(self, until_s: float, what: str) -> tuple[_Process, FromWorker]:
+        """The next message; WaitExpired when none comes in time."""
+        try:
+            async with asyncio.timeout_at(_on_loop(until_s)):
+                return await self._message()
+        except TimeoutError as error:
+            message = f"waited in vain for {what}"
+            raise WaitExpired(message, "is this machine too busy? try fewer workers, and no spinning") from error
+
+    async def _message(self) -> tuple[_Process, FromWorker]:
+        """The next message of a worker that lives and can do its work."""
+        while True:
+            process, message = await self._inbox.get()
+            if isinstance(message, Failed):
+                raise UnavailableError(message.message, message.hint)
+            if message is not None:
+                return process, message
+            if process.done is None:
+                status = await process.child.wait()
+                raise LightragctlError(
+                    f"worker {process.number} ended with status {status}", "what it said stands above, if anything"
+                )
+
+    async def _end(self) -> None:
+        """Leave no process and no pipe behind."""
+        await asyncio.gather(*(process.end() for process in self._processes))
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+
+
+def _on_loop(instant_s: float) -> float:
+    """An instant of the clock that all processes share, on the running loop's clock."""
+    return asyncio.get_running_loop().time() + instant_s - time.monotonic()

@@ -1,0 +1,311 @@
+"""What is asked and how an answer is judged: raw requests, outcomes, first tokens, ids of hits. Pure.
+
+`KINDS` lists what can be asked; one entry adds another. Whether an answer is good is decided from its whole body, by
+decoding the few fields that every good one has: that costs 1.5 us for ten hits (2.5 KB).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from lightragctl.core.errors import UsageError
+
+_VISIBLE = re.compile(r"[!-~]+")
+_NO_SPACE = re.compile(r"[^\s\x00-\x1f\x7f]*")
+
+
+class Outcome(StrEnum):
+    """What became of a request."""
+
+    OK = "ok"
+    HTTP = "http"
+    """A status other than 2xx."""
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    """Refused, or broken before the answer was whole."""
+    BAD_BODY = "bad-body"
+    """A status of 2xx with a body that is no good answer."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where questions go.
+
+    `url` is the base address, with or without a closing /v1; `kind` names one of `KINDS`; `fields` stand in every body
+    beside the question (`{"top_k": 5}`, `{"model": "..."}`).
+    """
+
+    url: str
+    kind: str = "retrieve"
+    fields: Mapping[str, Any] = {}
+    api_key: str | None = None
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where to connect."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+class _HasId(msgspec.Struct):
+    id: str
+
+
+class _Hits(msgspec.Struct):
+    hits: list[_HasId]
+
+
+class _HitsRaw(msgspec.Struct):
+    hits: list[msgspec.Raw]
+
+
+class _DataRaw(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+class _Status(msgspec.Struct):
+    status: str
+
+
+class _Chunk(msgspec.Struct):
+    chunk_id: str = ""
+
+
+class _Chunks(msgspec.Struct):
+    chunks: list[_Chunk]
+
+
+class _QueryData(msgspec.Struct):
+    data: _Chunks
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta
+
+
+class _Event(msgspec.Struct):
+    """An event of a stream in OpenAI's shape; our /query puts the hits beside the first."""
+
+    choices: list[_Choice] = []
+    lightragctl: msgspec.Raw = msgspec.Raw(b"{}")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_retrieved = msgspec.json.Decoder(_HitsRaw)
+_embedded = msgspec.json.Decoder(_DataRaw)
+_upstream = msgspec.json.Decoder(_Status)
+_event = msgspec.json.Decoder(_Event)
+
+_STREAM_END = re.compile(rb"(?:^|\n)data: ?\[DONE\]\s*\Z")
+_STREAM_END_BYTES = 32
+"""Room for the last event and the line ends around it."""
+
+
+def _decodes(decoder: "msgspec.json.Decoder[Any]") -> Callable[[bytes], bool]:
+    def good(body: bytes) -> bool:
+        try:
+            decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        return True
+
+    return good
+
+
+def _succeeded(body: bytes) -> bool:
+    """LightRAG says with status 200 and `"status": "failure"` that it found nothing or could not answer."""
+    try:
+        return _upstream.decode(body).status == "success"
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _streamed_whole(body: bytes) -> bool:
+    """A stream that broke lacks its last event, or (vLLM) has an error before it."""
+    if _STREAM_END.search(body[-_STREAM_END_BYTES:]) is None or not FirstToken().feed(body):
+        return False
+    return b'"error"' not in body or not any(_tells_error(line) for line in body.split(b"\n"))
+
+
+def _no_ids(_: bytes) -> tuple[str, ...]:
+    return ()
+
+
+def _hit_ids(body: bytes) -> tuple[str, ...]:
+    return tuple(hit.id for hit in msgspec.json.decode(body, type=_Hits).hits)
+
+
+def _chunk_ids(body: bytes) -> tuple[str, ...]:
+    chunks = msgspec.json.decode(body, type=_QueryData).data.chunks
+    return tuple(chunk.chunk_id for chunk in chunks if chunk.chunk_id)
+
+
+def _streamed_ids(body: bytes) -> tuple[str, ...]:
+    for line in body.split(b"\n"):
+        if line.startswith(b"data:"):
+            return _hit_ids(_event.decode(line[5:].strip()).lightragctl)
+    return ()
+
+
+def _question_body(question: str) -> dict[str, Any]:
+    return {"query": question}
+
+
+def _streamed_question(question: str) -> dict[str, Any]:
+    return {"query": question, "stream": True}
+
+
+def _input_body(question: str) -> dict[str, Any]:
+    return {"input": question}
+
+
+def _message_body(question: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": question}], "stream": True}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One operation of one kind of service.
+
+    Attributes:
+        path: below the target's base address.
+        body: the fields that carry the question.
+        good: whether the body of an answer with status 2xx is what was asked for.
+        ids: of the hits in a good body, best first; empty where answers have none.
+        streamed: the answer comes as server-sent events, and its first token has a time of its own.
+        key_header: where the API key goes.
+    """
+
+    name: str
+    path: str
+    body: Callable[[str], dict[str, Any]]
+    good: Callable[[bytes], bool]
+    ids: Callable[[bytes], tuple[str, ...]] = _no_ids
+    streamed: bool = False
+    key_header: str = "Authorization: Bearer"
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("retrieve", "/retrieve", _question_body, _decodes(_retrieved), _hit_ids),
+        Kind("query", "/query", _streamed_question, _streamed_whole, _streamed_ids, streamed=True),
+        Kind("embeddings", "/v1/embeddings", _input_body, _decodes(_embedded)),
+        Kind("chat", "/v1/chat/completions", _message_body, _streamed_whole, streamed=True),
+        Kind("lightrag", "/query/data", _question_body, _succeeded, _chunk_ids, key_header="X-API-Key:"),
+    )
+}
+"""Our /retrieve and /query, any OpenAI-compatible endpoint, and upstream LightRAG's /query/data."""
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name; UsageError when there is none."""
+    kind = KINDS.get(name)
+    if kind is None:
+        raise UsageError(f"there is no target '{name}'", f"it is one of {', '.join(KINDS)}")
+    return kind
+
+
+def endpoint(target: Target) -> Endpoint:
+    """Where to connect.
+
+    Raises:
+        UsageError: the URL is none, or not of http or https.
+    """
+    hint = "give it as http://HOST:PORT"
+    try:
+        parts = urlsplit(target.url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"'{target.url}' is no URL: {error}", hint) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _NO_SPACE.fullmatch(target.url):
+        raise UsageError(f"'{target.url}' is no URL of a service", hint)
+    tls = parts.scheme == "https"
+    return Endpoint(parts.hostname, port if port is not None else (443 if tls else 80), tls)
+
+
+def request_bytes(target: Target, question: str) -> bytes:
+    """The whole request as it goes over the wire.
+
+    Raises:
+        UsageError: the kind, the URL or the API key cannot be.
+    """
+    kind = kind_named(target.kind)
+    endpoint(target)
+    parts = urlsplit(target.url)
+    base = parts.path.rstrip("/")
+    if kind.path.startswith("/v1/"):
+        base = base.removesuffix("/v1")
+    body = msgspec.json.encode({**target.fields, **kind.body(question)})
+    lines = [
+        f"POST {base}{kind.path} HTTP/1.1",
+        f"Host: {parts.netloc.rpartition('@')[2]}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    if target.api_key is not None:
+        if not _VISIBLE.fullmatch(target.api_key):
+            raise UsageError("the API key cannot stand in an HTTP header", "use ASCII letters, digits and signs")
+        lines.append(f"{kind.key_header} {target.api_key}")
+    return "\r\n".join((*lines, "", "")).encode("utf-8") + body
+
+
+def judge(kind: Kind, status: int, body: bytes) -> Outcome:
+    """What an answer that came whole is."""
+    if not 200 <= status < 300:
+        return Outcome.HTTP
+    return Outcome.OK if kind.good(body) else Outcome.BAD_BODY
+
+
+def hit_ids(kind: Kind, body: bytes) -> tuple[str, ...]:
+    """Ids of the hits in a kept body, best first; empty where answers have none, or not where they should be."""
+    try:
+        return kind.ids(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ()
+
+
+class FirstToken:
+    """Finds the first token in the pieces of a streamed answer: the first event whose text is not empty.
+
+    The events before it (a role, our hits) are no tokens. For one answer.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> bool:
+        """Whether the first token is in this piece, or was in what came before."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        return any(_has_text(line) for line in lines)
+
+
+def _has_text(line: bytes) -> bool:
+    event = _event_in(line)
+    return event is not None and any(choice.delta.content for choice in event.choices)
+
+
+def _tells_error(line: bytes) -> bool:
+    event = _event_in(line)
+    return event is not None and bytes(event.error) != b"null"
+
+
+def _event_in(line: bytes) -> _Event | None:
+    """The event of a line of a stream; None when it holds none in this shape."""
+    data = line.removeprefix(b"data:").strip()
+    if not line.startswith(b"data:") or not data.startswith(b"{"):
+        return None
+    try:
+        return _event.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

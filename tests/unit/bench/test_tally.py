@@ -1,0 +1,148 @@
+"""From answers to slices, from slices of several workers to seconds and a report, and whether to believe it."""
+
+import re
+from itertools import islice
+
+import pytest
+
+from lightragctl.bench.histogram import Histogram
+from lightragctl.bench.messages import Keep, Phase, Slice
+from lightragctl.bench.plan import LoadPlan
+from lightragctl.bench.recorder import Recorder, Standing, Took, questions
+from lightragctl.bench.result import Course, LoadReport, Second, judge_run
+from lightragctl.bench.schedule import Closed
+from lightragctl.bench.tally import Tally, is_settled, summed_up
+from lightragctl.bench.targets import Outcome, Target
+
+COURSE = Course(connected=64, warm_up_s=0.0, settled=False, duration_s=1.0, stopped=False, unanswered=0)
+KEEP = Keep()
+PLAN = LoadPlan(Target("http://h"), ["a"], Closed(1.0))
+
+
+def slices(latencies_s: list[list[float]], failed: int = 0) -> list[Slice]:
+    """What a worker tells that got these good answers, and so many 503 in 0.5 s, in each half second."""
+    recorder = Recorder(Phase.MEASURE, KEEP)
+    told = []
+    for part in latencies_s:
+        for latency_s in part:
+            recorder.good(0, b"", Took(latency_s, latency_s / 2))
+        for _ in range(failed):
+            recorder.failed(Outcome.HTTP, 503, Took(0.5, 0.5))
+        told.append(recorder.take(Standing(under_way=3, waiting=2, cpu_s=0.1, spin_s=0.2)))
+    return told
+
+
+def test_a_slice_holds_what_was_written_down_since_the_one_before() -> None:
+    first, second = slices([[0.1, 0.2], [0.3]], failed=1)
+    assert (first.number, second.number) == (0, 1)
+    assert first.outcomes == {"ok": 2, "http": 1}
+    assert second.outcomes == {"ok": 1, "http": 1}
+    assert first.statuses == {503: 1}
+    assert Histogram.decode(second.good).max_ms == pytest.approx(300, rel=0.001)
+    assert Histogram.decode(second.failed).max_ms == pytest.approx(500, rel=0.001)
+    assert Histogram.decode(first.service).count == 3
+
+
+def test_of_each_question_the_first_good_body_is_kept_as_long_as_there_is_room() -> None:
+    recorder = Recorder(Phase.MEASURE, Keep(bodies=2, size_bytes=10))
+    took = Took(0.1, 0.1)
+    for question, body in ((1, b"12345"), (1, b"again"), (2, b"too long"), (3, b"123"), (4, b"1")):
+        recorder.good(question, body, took)
+    assert recorder.bodies == {1: b"12345", 3: b"123"}
+
+
+def test_workers_ask_all_questions_alike_and_the_warm_up_begins_at_the_other_end() -> None:
+    asked = [list(islice(questions(Phase.MEASURE, 5, share, 2), 5)) for share in (0, 1)]
+    assert asked == [[0, 2, 4, 1, 3], [1, 3, 0, 2, 4]]
+    assert list(islice(questions(Phase.WARM_UP, 5, 0, 2), 4)) == [4, 2, 0, 3]
+    assert list(islice(questions(Phase.MEASURE, 1, 1, 2), 3)) == [0, 0, 0]
+
+
+def test_a_half_second_is_told_when_every_worker_has_told_it() -> None:
+    tally = Tally(Phase.MEASURE, workers=2)
+    (one, one_more), (other, _) = slices([[0.1], [0.1]]), slices([[0.3, 0.3, 0.3], []], failed=1)
+    assert tally.add(0, one) is None
+    assert tally.add(0, one_more) is None
+    moment = tally.add(1, other)
+    assert moment is not None
+    assert (moment.elapsed_s, moment.answered_per_s, moment.under_way, moment.waiting) == (0.5, 10.0, 6, 4)
+    assert moment.p50_ms == pytest.approx(300, rel=0.001)
+    assert (moment.answered, moment.ok) == (6, 5)
+
+
+def test_seconds_join_two_halves_of_all_workers_and_the_drain_is_not_forgotten() -> None:
+    tally = Tally(Phase.MEASURE, workers=2, duration_s=1.0)
+    for one in slices([[0.1], [0.2, 0.2], [0.9]]):
+        tally.add(0, one)
+    for one in slices([[0.1], [0.2]]):  # this worker had nothing to wait for at the end
+        tally.add(1, one)
+    tally.close()
+    assert [(second.number, second.answered) for second in tally.seconds] == [(0, 5), (1, 1)]
+    assert tally.seconds[0].p99_ms == pytest.approx(200, rel=0.001)
+    assert (tally.answered, tally.answered_in_time) == (6, 5)
+
+
+def test_the_report_counts_errors_in_the_latency_and_keeps_them_apart() -> None:
+    tally = Tally(Phase.MEASURE, workers=1, duration_s=1.0)
+    for one in slices([[0.1] * 5, [0.1] * 5], failed=1):
+        tally.add(0, one)
+    report = summed_up(PLAN, tally, COURSE, {0: b"body"})
+    assert (report.requests, report.outcomes, report.statuses) == (12, {"ok": 10, "http": 2}, {503: 2})
+    assert (report.answered_per_s, report.good_per_s) == (12.0, 10.0)
+    assert report.latency.p50_ms == pytest.approx(100, rel=0.001)
+    assert report.latency.max_ms == pytest.approx(500, rel=0.001)
+    assert (report.good.count, report.failed.count, report.service.count) == (10, 2, 12)
+    assert Histogram.decode(report.latency.histogram).count == 12
+    assert report.generator.cpu_share == pytest.approx(0.2)
+    assert report.first_token is None
+    assert report.bodies == {0: b"body"}
+
+
+@pytest.mark.parametrize(
+    ("p50s_ms", "settled"),
+    [([10, 10.2, 10.4], True), ([10, 10.2], False), ([30, 10, 10.3, 10.1], True), ([10, 10, 10.6], False)],
+)
+def test_a_service_has_settled_when_three_medians_agree(p50s_ms: list[float], settled: bool) -> None:
+    seconds = [Second(number, 100, 100, p50_ms, 50.0, 1, 0) for number, p50_ms in enumerate(p50s_ms)]
+    assert is_settled(seconds) == settled
+
+
+def test_a_service_that_does_not_answer_has_not_settled() -> None:
+    assert not is_settled([Second(number, 0, 0, 0.0, 0.0, 1, 0) for number in range(5)])
+
+
+def report(latency_s: float, lateness_s: float, requests: int = 2000, cpu_share: float = 0.5) -> LoadReport:
+    """A report of so many requests that all took the same."""
+    tally = Tally(Phase.MEASURE, workers=1)
+    recorder = Recorder(Phase.MEASURE, KEEP)
+    for _ in range(requests):
+        recorder.looked(lateness_s)
+        recorder.good(0, b"", Took(latency_s, latency_s))
+    tally.add(0, recorder.take(Standing(0, 0, cpu_share, 0.0)))
+    return summed_up(PLAN, tally, COURSE, {})
+
+
+STOPPED = Course(connected=64, warm_up_s=0.0, settled=False, duration_s=3.21, stopped=True, unanswered=7)
+UNCONNECTED = Course(connected=63, warm_up_s=0.0, settled=False, duration_s=1.0, stopped=False, unanswered=0)
+
+
+@pytest.mark.parametrize(
+    ("course", "measured", "reasons"),
+    [
+        (COURSE, report(0.02, 0.00019, cpu_share=0.8), []),
+        (COURSE, report(0.001, 0.00009), []),
+        (COURSE, report(0.02, 0.00021), [r"late: 1 % of the requests by more than 0\.21 ms \(0\.2"]),
+        (COURSE, report(2.0, 0.0011), [r"late: 1 % of the requests by more than 1\.1 ms \(1 "]),
+        (COURSE, report(0.02, 0.0, cpu_share=0.9), ["took 90% of a processor core"]),
+        (COURSE, report(0.02, 0.0, requests=999), ["999 requests are too few"]),
+        (STOPPED, report(0.02, 0.0), [r"stopped after 3\.2 s"]),
+        (UNCONNECTED, report(0.02, 0.0), ["only 63 of 64 connections"]),
+        (COURSE, report(0.02, 0.5, 10, 0.99), ["late", "took 99%", "10 requests"]),
+    ],
+)
+def test_a_run_that_cannot_be_believed_says_why(course: Course, measured: LoadReport, reasons: list[str]) -> None:
+    verdict = judge_run(measured, course)
+    assert verdict.valid == (not reasons)
+    assert len(verdict.reasons) == len(reasons)
+    for told, wanted in zip(verdict.reasons, reasons, strict=True):
+        assert re.search(wanted, told)

@@ -1,0 +1,136 @@
+"""What is asked, over which header the key goes, and which answers are good."""
+
+import json
+
+import pytest
+
+from lightragctl.bench.targets import (
+    KINDS,
+    FirstToken,
+    Outcome,
+    Target,
+    endpoint,
+    hit_ids,
+    judge,
+    kind_named,
+    request_bytes,
+)
+from lightragctl.core.errors import UsageError
+from tests.fakes.load_server import GOOD, STREAM, event
+
+DATA = {"entities": [], "relationships": [], "chunks": [{"chunk_id": "c-1"}, {"content": "x"}, {"chunk_id": "c-2"}]}
+FOUND = json.dumps({"status": "success", "message": "", "data": DATA}).encode()
+NOTHING = json.dumps({"status": "failure", "message": "no results", "data": {}}).encode()
+VECTORS = b'{"object":"list","data":[{"index":0,"embedding":[0.1]}],"model":"m"}'
+WHOLE = b"".join(STREAM)
+
+
+def parsed(request: bytes) -> tuple[str, dict[str, str], dict[str, object]]:
+    head, _, body = request.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert int(headers["Content-Length"]) == len(body)
+    return first, headers, json.loads(body)
+
+
+def test_a_question_goes_into_the_body_beside_the_fields() -> None:
+    target = Target("http://127.0.0.1:8080", fields={"top_k": 3, "workspace": "news"})
+    first, headers, body = parsed(request_bytes(target, "wo ist 北京?"))
+    assert first == "POST /retrieve HTTP/1.1"
+    assert headers["Host"] == "127.0.0.1:8080"
+    assert headers["Content-Type"] == "application/json"
+    assert body == {"query": "wo ist 北京?", "top_k": 3, "workspace": "news"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "body"),
+    [
+        ("query", "/query", {"query": "q", "stream": True}),
+        ("embeddings", "/v1/embeddings", {"input": "q"}),
+        ("chat", "/v1/chat/completions", {"messages": [{"role": "user", "content": "q"}], "stream": True}),
+        ("lightrag", "/query/data", {"query": "q"}),
+    ],
+)
+def test_each_kind_asks_in_its_own_words(kind: str, path: str, body: object) -> None:
+    first, _, asked = parsed(request_bytes(Target("http://h", kind), "q"))
+    assert first == f"POST {path} HTTP/1.1"
+    assert asked == body
+
+
+@pytest.mark.parametrize("url", ["http://h/proxy", "http://h/proxy/", "http://h/proxy/v1", "http://h/proxy/v1/"])
+def test_a_base_address_may_end_in_v1_as_openai_writes_it(url: str) -> None:
+    assert parsed(request_bytes(Target(url, "embeddings"), "q"))[0] == "POST /proxy/v1/embeddings HTTP/1.1"
+
+
+def test_the_key_goes_where_the_service_looks_for_it() -> None:
+    ours = parsed(request_bytes(Target("http://h", "retrieve", api_key="secret"), "q"))[1]
+    upstream = parsed(request_bytes(Target("http://h", "lightrag", api_key="secret"), "q"))[1]
+    assert ours["Authorization"] == "Bearer secret"
+    assert upstream["X-API-Key"] == "secret"
+
+
+def test_an_endpoint_knows_its_port() -> None:
+    assert [endpoint(Target(url)).port for url in ("http://h", "https://h", "http://[::1]:81")] == [80, 443, 81]
+    assert endpoint(Target("https://h")).tls
+    assert endpoint(Target("http://[::1]:81")).host == "::1"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target("h:80"),
+        Target("ftp://h"),
+        Target("http://h:port"),
+        Target("http://"),
+        Target("http://h/a\r\nX-Evil: 1"),
+        Target("http://h", "nonsense"),
+        Target("http://h", api_key="two\r\nlines"),
+        Target("http://h", api_key=""),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(target: Target) -> None:
+    with pytest.raises(UsageError):
+        request_bytes(target, "q")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body", "outcome"),
+    [
+        ("retrieve", 200, GOOD, Outcome.OK),
+        ("retrieve", 200, b'{"hits":[]}', Outcome.OK),
+        ("retrieve", 200, b"<html>a proxy's page</html>", Outcome.BAD_BODY),
+        ("retrieve", 200, GOOD[:-1], Outcome.BAD_BODY),
+        ("retrieve", 200, b"", Outcome.BAD_BODY),
+        ("retrieve", 429, GOOD, Outcome.HTTP),
+        ("retrieve", 302, GOOD, Outcome.HTTP),
+        ("embeddings", 200, VECTORS, Outcome.OK),
+        ("embeddings", 200, b'{"error":{"message":"out of memory"}}', Outcome.BAD_BODY),
+        ("lightrag", 200, FOUND, Outcome.OK),
+        ("lightrag", 200, NOTHING, Outcome.BAD_BODY),
+        ("query", 200, WHOLE, Outcome.OK),
+        ("chat", 200, WHOLE.replace(b"\n", b"\r\n"), Outcome.OK),
+        ("chat", 200, b"".join(STREAM[:-1]), Outcome.BAD_BODY),
+        ("chat", 200, event("") + STREAM[-1], Outcome.BAD_BODY),
+        ("chat", 200, STREAM[1] + b'data: {"error": {"message": "gone"}}\n\n' + STREAM[-1], Outcome.BAD_BODY),
+        ("chat", 200, event('the word "error" and [DONE]') + STREAM[-1], Outcome.OK),
+    ],
+)
+def test_an_answer_is_judged_by_its_status_and_its_body(kind: str, status: int, body: bytes, outcome: Outcome) -> None:
+    assert judge(kind_named(kind), status, body) is outcome
+
+
+def test_the_first_token_is_the_first_text_wherever_the_pieces_are_cut() -> None:
+    stream = b": a comment\n\n" + b"".join(STREAM)
+    told = stream.index(STREAM[1]) + len(STREAM[1]) - 1  # the line is whole with its line end
+    for cut in range(1, len(stream)):
+        tokens = FirstToken()
+        assert tokens.feed(stream[:cut]) == (cut >= told)
+        assert cut >= told or tokens.feed(stream[cut:])
+
+
+def test_ids_are_taken_from_bodies_that_were_kept() -> None:
+    assert hit_ids(KINDS["retrieve"], GOOD) == tuple(f"chunk-{n}" for n in range(5))
+    assert hit_ids(KINDS["query"], WHOLE) == ("chunk-1", "chunk-2")
+    assert hit_ids(KINDS["lightrag"], FOUND) == ("c-1", "c-2")
+    assert hit_ids(KINDS["embeddings"], VECTORS) == ()
+    assert hit_ids(KINDS["retrieve"], b"no JSON") == ()
