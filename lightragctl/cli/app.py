@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
-from lightragctl.cli.commands import data, deploy, profiles, serve, tool
+from lightragctl.cli.commands import bench, data, deploy, profiles, serve, tool
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.core.result import Result
 
@@ -61,11 +61,28 @@ def build() -> typer.Typer:
         ),
     }
     for name, (about, members) in groups.items():
-        group = typer.Typer(help=about, **_SETTINGS)
-        for function in members:
-            group.command(_name(function))(with_session(function))
-        app.add_typer(group, name=name, rich_help_panel="The tool itself")
+        app.add_typer(_group(about, members), name=name, rich_help_panel="The tool itself")
+    measuring = _group("Put load on a release and tell what it holds; alone: bench run.", (bench.run,), alone="run")
+    app.add_typer(measuring, name="bench", rich_help_panel="Measure it")
     return app
+
+
+def _group(about: str, members: tuple[Command, ...], alone: str = "") -> typer.Typer:
+    """Commands under one word; `alone` is the one that the word by itself stands for."""
+    settings = {**_SETTINGS, "no_args_is_help": not alone}
+    group = typer.Typer(help=about, invoke_without_command=bool(alone), **settings)
+    for function in members:
+        group.command(_name(function))(with_session(function))
+
+    @group.callback()
+    def by_itself(ctx: typer.Context) -> Any:
+        if ctx.invoked_subcommand is None:
+            command = ctx.command.get_command(ctx, alone)  # type: ignore[attr-defined]
+            with command.make_context(alone, [], parent=ctx) as own:
+                return command.invoke(own)
+        return None
+
+    return group
 
 
 def _name(function: Command) -> str:

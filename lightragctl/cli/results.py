@@ -10,6 +10,7 @@ from lightragctl.core.result import ErrorInfo, Result, Status
 from lightragctl.core.runtime import ComponentStatus, Differences, ReleaseStatus, State, UpOutcome
 
 if TYPE_CHECKING:
+    from lightragctl.cli.benching import Measured
     from lightragctl.core.component import Plan
     from lightragctl.core.objects import KubernetesObject
     from lightragctl.core.profile import LoadedProfile
@@ -146,6 +147,27 @@ def query(answer: "QueryAnswer") -> Result:
 def recordings(questions: "Sequence[RecordedQuestion]") -> Result:
     """`recordings`: the questions, newest first."""
     return Result("recordings", {"recordings": [one.model_dump(mode="json") for one in questions]})
+
+
+def bench_run(measured: "Measured", broken: Sequence[str]) -> Result:
+    """`bench run`: the figures; 3 when a threshold was broken, 4 when the figures are not to be believed."""
+    from lightragctl.cli.benching import figures
+
+    data = {
+        **figures(measured.report),
+        "stages_ms": dict(measured.stages_ms),
+        "batch_sizes": dict(measured.batch_sizes),
+        "cache_hits": dict(measured.cache_hits),
+        "broken_thresholds": list(broken),
+    }
+    if broken:
+        error = ErrorInfo("thresholds", f"not kept: {', '.join(broken)}", "see stages_ms for where the time went")
+        return Result("bench run", data, Status.FAILED, (error,), ExitStatus.CHECKS_FAILED)
+    if measured.report.verdict.valid:
+        return Result("bench run", data)
+    reasons = "; ".join(measured.report.verdict.reasons)
+    error = ErrorInfo("not-valid", f"do not believe these figures: {reasons}")
+    return Result("bench run", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
 
 
 def version(number: str, python: str) -> Result:

@@ -176,6 +176,28 @@ def _recordings(data: Data) -> Iterator[RenderableType]:
     yield _table(heads, rows) if rows else Text("no question was recorded yet")
 
 
+_FIGURES = (("p50", "p50_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("max", "max_ms"))
+
+
+def _bench_run(data: Data) -> Iterator[RenderableType]:
+    asked = f"{data['connections']} connections" if data["shape"]["type"] == "closed" else data["shape"]["type"]
+    yield Text(f"{data['kind']} at {data['url']}, {asked}, {data['duration_s']:.0f} s", style="bold")
+    ends = ", ".join(f"{name} {count}" for name, count in sorted(data["outcomes"].items()))
+    statuses = ", ".join(f"{count} with {status}" for status, count in data["statuses"].items())
+    yield Text(f"{data['requests']} requests: {ends}{f' ({statuses})' if statuses else ''}")
+    yield Text(f"{data['good_per_s']:.1f} good answers a second")
+    shown = {"latency, ms": data["latency"], "first token, ms": data["first_token"]}
+    rows = [[name, *(f"{times[key]:.1f}" for _, key in _FIGURES)] for name, times in shown.items() if times]
+    yield _table(["", *(name for name, _ in _FIGURES)], rows)
+    if data["stages_ms"]:
+        yield Text("inside lightrag-api, on average", style="bold")
+        yield _table(["STAGE", "MEAN MS"], [[name, f"{value:.2f}"] for name, value in data["stages_ms"].items()])
+        sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in data["batch_sizes"].items())
+        yield Text(f"items in a batch: {sizes}")
+    for cache, share in data["cache_hits"].items():
+        yield Text(f"{share:.1%} of the looks into the {cache} cache found an answer")
+
+
 def _version(data: Data) -> Iterator[RenderableType]:
     yield Text(f"lightragctl {data['version']} (Python {data['python']})")
 
@@ -194,5 +216,6 @@ VIEWS: dict[str, View] = {
     "retrieve": _retrieve,
     "query": _query,
     "recordings": _recordings,
+    "bench run": _bench_run,
     "version": _version,
 }

@@ -97,6 +97,23 @@ def test_standard_input_is_a_document(shared: tuple[Tool, list[str]]) -> None:
     assert answer["hits"][0]["source"] == "stdin"
 
 
+def test_bench_tells_what_the_release_holds(shared: tuple[Tool, list[str]]) -> None:
+    tool, _ = shared
+    tool.run("ingest", "-", "--name", "one", stdin="Measure before you claim.\n")
+    load = ["--rate", "50", "--duration", "4", "--arrivals", "constant", "--save", "report.json"]
+    done = tool.run("bench", "run", "--name", "one", *load, "-o", "json")
+    document = json.loads(done.stdout)
+    assert document["outcomes"] == {"ok": 200}
+    assert document["stages_ms"]["search"] > 0
+    assert (done.returncode, document["errors"][0]["code"]) == (4, "not-valid")  # 200 requests say nothing of a p99
+    assert "too few" in document["errors"][0]["message"]
+    assert json.loads((tool.cwd / "report.json").read_text())["latency"]["histogram"]
+    shown = tool.run("bench", "run", "--name", "one", "--scenario", "topics", "--thresholds", "p50<0.001ms")
+    assert "100 requests: ok 100" in shown.stdout
+    assert "inside lightrag-api, on average" in shown.stdout
+    assert (shown.returncode, "not kept: p50<0.001ms" in shown.stderr) == (3, True)
+
+
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_a_killed_component_comes_back_and_status_says_so(shared: tuple[Tool, list[str]], name: str) -> None:
     tool, _ = shared

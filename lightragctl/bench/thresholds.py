@@ -1,0 +1,71 @@
+"""What a run must keep to: `p99<100ms,errors<0.1%`. Pure."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lightragctl.bench.result import LoadReport
+from lightragctl.core.errors import UsageError
+
+_FORM = re.compile(r"\s*([a-z0-9.]+)\s*(<=|>=|<|>)\s*([0-9.]+)\s*(ms|s|%|/s|)\s*")
+_SCALE = {"": 1.0, "ms": 1.0, "s": 1000.0, "%": 0.01, "/s": 1.0}
+"""To milliseconds, to a share, to answers a second."""
+
+_FIGURES: Mapping[str, tuple[str, Callable[[LoadReport], float]]] = {
+    "mean": ("ms s", lambda report: report.latency.mean_ms),
+    "p50": ("ms s", lambda report: report.latency.p50_ms),
+    "p90": ("ms s", lambda report: report.latency.p90_ms),
+    "p95": ("ms s", lambda report: report.latency.p95_ms),
+    "p99": ("ms s", lambda report: report.latency.p99_ms),
+    "p99.9": ("ms s", lambda report: report.latency.p999_ms),
+    "max": ("ms s", lambda report: report.latency.max_ms),
+    "errors": ("%", lambda report: 1 - report.outcomes.get("ok", 0) / max(1, report.requests)),
+    "good": ("/s", lambda report: report.good_per_s),
+}
+
+_HOLDS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": lambda seen, wanted: seen < wanted,
+    "<=": lambda seen, wanted: seen <= wanted,
+    ">": lambda seen, wanted: seen > wanted,
+    ">=": lambda seen, wanted: seen >= wanted,
+}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One of them. `wanted` in milliseconds, as a share of the requests, or a second."""
+
+    text: str
+    figure: str
+    relation: str
+    wanted: float
+
+    def holds(self, report: LoadReport) -> bool:
+        """Whether a run kept to it."""
+        return _HOLDS[self.relation](_FIGURES[self.figure][1](report), self.wanted)
+
+
+def parse(text: str) -> tuple[Threshold, ...]:
+    """Thresholds, with commas between them.
+
+    Raises:
+        UsageError: one of them is not understood.
+    """
+    return tuple(_one(part) for part in text.split(",") if part.strip())
+
+
+def broken(thresholds: Sequence[Threshold], report: LoadReport) -> list[str]:
+    """Those that a run did not keep to, as they were given."""
+    return [one.text for one in thresholds if not one.holds(report)]
+
+
+def _one(part: str) -> Threshold:
+    found = _FORM.fullmatch(part)
+    if found is None or found[1] not in _FIGURES or found[4] not in _FIGURES[found[1]][0].split():
+        figures = ", ".join(f"{name} ({units.replace(' ', ' or ')})" for name, (units, _) in _FIGURES.items())
+        raise UsageError(f"'{part.strip()}' is no threshold", f"such as p99<100ms or errors<0.1%; figures: {figures}")
+    try:
+        wanted = float(found[3]) * _SCALE[found[4]]
+    except ValueError as error:
+        raise UsageError(f"'{found[3]}' in '{part.strip()}' is no number", "such as p99<100ms") from error
+    return Threshold(part.strip(), found[1], found[2], wanted)
