@@ -305,6 +305,8 @@ class Batcher(Generic[T, R]):
             waiting.future.cancel()
             if not waiting.future.cancelled():
                 continue
+            if self._series:
+                self._series.abandoned()
             batch = waiting.batch
             if batch is None:
                 left = True

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from lightragctl.core.errors import UnavailableError, WaitExpired
 from lightragctl.core.settings import Breaking
-from lightragctl.service.breaker import BreakerState, CircuitBreaker, Outcome, RetryBudget
+from lightragctl.service.breaker import BreakerOpenError, BreakerState, CircuitBreaker, Outcome, RetryBudget
 from lightragctl.service.metrics import BackendSeries
 
 T = TypeVar("T")
@@ -50,14 +50,22 @@ class Guard:
         """
         self._budget.earn()
         begin = self._clock()
-        probe = self.breaker.admit()
+        probe = self._admit()
         try:
             return await self._watched(work, probe)
         except UnavailableError as error:
             if probe or not self._may_repeat(error, self._clock() - begin):
                 raise
         self._series.retried()
-        return await self._watched(work, self.breaker.admit())
+        return await self._watched(work, self._admit())
+
+    def _admit(self) -> bool:
+        """Whether the call is a probe of a backend that failed."""
+        try:
+            return self.breaker.admit()
+        except BreakerOpenError:
+            self._series.spared()
+            raise
 
     async def _watched(self, work: Callable[[], Awaitable[T]], probe: bool) -> T:
         begin = self._clock()

@@ -28,6 +28,7 @@ class BatchSeries:
         self._running = metrics.in_flight.labels(stage)
         self._rejected = metrics.rejected.labels(stage)
         self._late = metrics.deadline_missed.labels(stage)
+        self._abandoned = metrics.abandoned.labels(stage)
 
     def dispatched(self, queue_s: Sequence[float]) -> None:
         """Count a batch that leaves the queue, given the seconds each of its items waited."""
@@ -44,6 +45,10 @@ class BatchSeries:
         """Count a call that was refused because the queue was full."""
         self._rejected.inc()
 
+    def abandoned(self) -> None:
+        """Count an item that nobody waits for any more."""
+        self._abandoned.inc()
+
     def late(self) -> None:
         """Count an item that was refused because it would have been done too late."""
         self._late.inc()
@@ -56,11 +61,16 @@ class BackendSeries:
         self._state = metrics.breaker_state.labels(backend)
         self._good, self._bad = (metrics.backend_calls.labels(backend, outcome) for outcome in ("ok", "failed"))
         self._retries = metrics.retries.labels(backend)
+        self._spared = metrics.backend_calls.labels(backend, "spared")
 
     def called(self, failed: bool, state: int) -> None:
         """Count a call that ended, and note the state of the breaker after it."""
         (self._bad if failed else self._good).inc()
         self._state.set(state)
+
+    def spared(self) -> None:
+        """Count a call that the open breaker did not let through."""
+        self._spared.inc()
 
     def retried(self) -> None:
         """Count a second try."""
@@ -102,10 +112,11 @@ class Metrics:
         self.rejected = self._counter("lightragctl_queue_rejected", "Calls refused by a full queue", "stage")
         self.in_flight = Gauge("lightragctl_in_flight", "Calls under way", ["stage"], registry=self.registry)
         self.deadline_missed = self._counter("lightragctl_deadline_missed", "Requests refused as too late", "stage")
+        self.abandoned = self._counter("lightragctl_abandoned", "Items that nobody waits for any more", "stage")
         self.breaker_state = Gauge(
             "lightragctl_breaker_state", "0 closed, 1 half-open, 2 open", ["backend"], registry=self.registry
         )
-        self.backend_calls = self._counter("lightragctl_backend_calls", "Calls that ended", "backend", "outcome")
+        self.backend_calls = self._counter("lightragctl_backend_calls", "Calls: ok, failed, spared by the breaker", "backend", "outcome")
         self.retries = self._counter("lightragctl_retries", "Calls tried a second time", "backend")
         self.cache_lookups = self._counter("lightragctl_cache_lookups", "Looks into a cache", "cache", "outcome")
         self.cache_bytes = Gauge("lightragctl_cache_bytes", "Bytes held", ["cache"], registry=self.registry)
@@ -133,7 +144,7 @@ class Metrics:
         children[1].observe(seconds)
 
     def stage(self, name: str, seconds: float) -> None:
-        """Note how long one stage (`embed`, `search`, `chat`, ...) of a request took."""
+        """Note how long one stage (`embed`, `search`, `serialise`, `chat`, ...) of a request took."""
         child = self._stage_children.get(name)
         if child is None:
             child = self._stage_children[name] = self._stage_seconds.labels(name)

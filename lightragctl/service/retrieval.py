@@ -182,6 +182,7 @@ class Retrieval:
         stages_s = {"queue": embed_queue_s + search_queue_s, "embed": embedded - begin, "search": ended - embedded}
         found = Found(collection, _chosen(hits, asked), stages_s)
         encoded = _encoded(asked, found)
+        self._metrics.stage("serialise", time.monotonic() - ended)
         if version is not None and self._workspaces.settled(asked.workspace, begin):
             self._answers.put((asked, version), encoded, len(encoded) + 2 * len(asked.text))
             self._answer_series.size(self._answers.size_bytes)

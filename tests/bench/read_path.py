@@ -11,8 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +23,10 @@ from typing import Any
 
 import psutil
 
+from lightragctl.bench.plan import LoadPlan, WarmUp
+from lightragctl.bench.run import run as run_load
+from lightragctl.bench.schedule import Constant
+from lightragctl.bench.targets import Target
 from lightragctl.core.settings import (
     ApiSettings,
     Batching,
@@ -246,11 +252,35 @@ def table(title: str, subjects: Mapping[str, Callable[[], Round]], rounds: int =
 
 
 def steady(title: str, server: Server, rate: float, seconds: int) -> None:
-    """Open-loop load, and what came of it."""
-    command = [sys.executable, "-m", "tests.bench.peers.steady", str(server.port), str(rate), str(seconds)]
-    before = server.cpu_s()
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 120)
-    print(f"\n{title}\n{done.stdout.strip()}\nCPU of the server: {server.cpu_s() - before:.1f} s", flush=True)
+    """Open-loop load by our own generator, and what came of it; meanwhile one more client notes what it is told."""
+    target = Target(f"http://127.0.0.1:{server.port}", "retrieve", {"top_k": 5})
+    seed = time.monotonic_ns() % 10**9
+    questions = [f"question number {seed + number} of a steady stream" for number in range(int(rate * seconds))]
+    plan = LoadPlan(target, questions, Constant(rate, seconds), 512, spin=False, warm_up=WarmUp(2.0, fixed=True))
+    before, told_ms = server.cpu_s(), []
+    with ThreadPoolExecutor(1) as threads:
+        running_load = threads.submit(run_load, plan, lambda moment: None)
+        while not running_load.done():
+            told_ms += retry_after_ms(target.url)
+            time.sleep(0.1)
+        report = running_load.result()
+    told = f"; Retry-After {statistics.median(told_ms):.0f} ms in the middle" if told_ms else ""
+    latency = f"p50 {report.good.p50_ms:.1f} ms, p99 {report.good.p99_ms:.1f} ms"
+    believed = "" if report.verdict.valid else f" ({'; '.join(report.verdict.reasons)})"
+    print(f"\n{title}\n{dict(report.outcomes)}, {report.good_per_s:.0f} good a second, {latency}{told}")
+    print(
+        f"CPU: server {server.cpu_s() - before:.1f} s, generator {report.generator.cpu_s:.1f} s{believed}", flush=True
+    )
+
+
+def retry_after_ms(url: str) -> list[int]:
+    """How long a refused question is told to wait; nothing when it is answered."""
+    asked = urllib.request.Request(f"{url}/retrieve", b'{"query": "one more"}', {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(asked, timeout=10):
+            return []
+    except urllib.error.HTTPError as refusal:
+        return [int(refusal.headers["retry-after-ms"])]
 
 
 def compare(lab: Lab) -> float:
@@ -307,10 +337,19 @@ def load(lab: Lab, peak: float) -> None:
 
 
 def hits(lab: Lab) -> None:
-    """The same question again and again."""
-    with lab.service(cache=Caching(staleness_s=300)) as server:
-        middle = table("the same question, out of the cache", {"lightrag-api": lambda: wrk(server, distinct=False)})
-        print(f"by its processor time one core gives {1e6 / middle['lightrag-api'].cpu_us:.0f} a second")
+    """The same question again and again, beside what the machine gives a bare server."""
+    (port,) = free_ports(1)
+    constant = [sys.executable, "-m", "tests.bench.peers.constant", str(port)]
+    with lab.service(cache=Caching(staleness_s=300)) as server, running(constant, port, "/") as bare:
+        middle = table(
+            "the same question, out of the cache",
+            {
+                "lightrag-api": lambda: wrk(server, distinct=False),
+                "uvicorn, a constant answer": lambda: wrk(bare, distinct=False),
+            },
+        )
+    for name, one in middle.items():
+        print(f"{name}: by its processor time {1e6 / one.cpu_us:.0f} a second and core")
 
 
 def memory(lab: Lab) -> None:

@@ -57,6 +57,6 @@ def test_a_run_without_requests_has_no_good_ones() -> None:
 
 @pytest.mark.parametrize("text", ["p99", "p98<1ms", "p99<1%", "errors<5ms", "p99<1.2.3ms", "good>5", "p99=1ms"])
 def test_what_is_not_understood_is_told_with_an_example(text: str) -> None:
-    with pytest.raises(UsageError, match="threshold|number") as caught:
+    with pytest.raises(UsageError, match=r"threshold|number") as caught:
         parse(text)
     assert "p99<100ms" in caught.value.hint

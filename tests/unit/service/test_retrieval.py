@@ -128,6 +128,7 @@ def test_a_question_that_takes_longer_than_the_client_waits_is_504() -> None:
         begin = time.monotonic()
         (answer,) = service.together({"query": "cat"}, **{"x-request-timeout": "0.2"})
         assert (answer.status, answer.json()["type"]) == (504, "urn:lightragctl:deadline")
+        assert 'lightragctl_abandoned_total{stage="embed"} 1.0' in service.get("/metrics").body.decode()
         assert time.monotonic() - begin < 0.8
         (answer,) = service.together({"query": "cat"}, **{"x-request-timeout": "3"})
         assert answer.status == 200
@@ -166,6 +167,8 @@ def test_a_backend_that_fails_is_not_asked_any_more_and_found_again_when_it_is_b
         assert (answer.status, answer.headers["retry-after"], len(service.embedding.questions)) == (503, "1", asked)
         report = service.get("/debug/batches").json()["breakers"]["embedding"]
         assert (report["state"], report["why"]) == ("open", "4 of its last 4 calls failed")
+        metrics = service.get("/metrics").body.decode()
+        assert 'lightragctl_backend_calls_total{backend="embedding",outcome="spared"} 3.0' in metrics
         service.embedding.calls_left = None
         service.let_pass(0.35)
         assert sources(service.retrieve("cat")) == ["cat.md"]
