@@ -15,6 +15,7 @@ from lightragctl.bench.run import run
 from lightragctl.bench.targets import Target
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Event, Notify
 
 _OURS = ("retrieve", "query")
@@ -61,6 +62,14 @@ def target(session: Session, kind: str, url: str | None, given: Mapping[str, Any
     if kind not in _OURS:
         raise UsageError(f"--target {kind} needs an address", "say --url http://HOST:PORT")
     return Target(session.runtime.endpoint("lightrag-api"), kind, fields, session.runtime.api_key())
+
+
+def most_connections(session: Session, url: str | None) -> int:
+    """How many requests of an open loop may be under way; the next wait, and are charged for it."""
+    from lightragctl.kube.streams import STREAMS
+
+    is_tunnelled = url is None and session.loaded.profile.runtime is Runtime.KUBERNETES
+    return STREAMS if is_tunnelled else 512
 
 
 def measured(plan: LoadPlan, notify: Notify) -> Measured:

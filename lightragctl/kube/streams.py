@@ -30,6 +30,11 @@ PickPod = Callable[[], tuple[str, str, int]]
 """Names a pod that can serve now: (namespace, pod, port). Asked anew for each connection, as pods come and go."""
 
 
+STREAMS = 64
+"""Connections that a tunnel joins at a time; the next wait. The Kubernetes client waits for each of its sockets with
+select(), which knows no descriptor above 1023: with 300 connections it failed."""
+
+
 class Tunnel:
     """A port on loopback; each connection to it goes to a pod chosen at that moment. Threads end with the process.
 
@@ -53,6 +58,7 @@ class Tunnel:
             hint = "choose another local port, or none for a free one"
             raise LightragctlError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}", hint) from error
         self.port = int(self._listener.getsockname()[1])
+        self._room = threading.Semaphore(STREAMS)
         self._thread = threading.Thread(target=self._accept, name=f"tunnel {self.port}", daemon=True)
         self._thread.start()
 
@@ -69,6 +75,7 @@ class Tunnel:
 
     def _accept(self) -> None:
         while True:
+            self._room.acquire()
             try:
                 local, _ = self._listener.accept()
             except OSError:
@@ -76,13 +83,13 @@ class Tunnel:
             threading.Thread(target=self._serve, args=(local,), daemon=True).start()
 
     def _serve(self, local: socket.socket) -> None:
-        with local:
-            try:
-                remote = open_port(self._client, *self._pick())
-            except LightragctlError as error:
-                self._failed(error.message)
-                return
-            _join(local, remote)
+        try:
+            with local:
+                _join(local, open_port(self._client, *self._pick()))
+        except LightragctlError as error:
+            self._failed(error.message)
+        finally:
+            self._room.release()
 
 
 def _join(local: socket.socket, remote: Any) -> None:

@@ -127,6 +127,7 @@ class Batcher(Generic[T, R]):
         self._series = series
         self._queue: deque[_Waiting[T, R]] = deque()
         self._running: set[asyncio.Task[Sequence[R]]] = set()
+        self._under_way = 0
         self._dispatch_planned = False
         self._closed = False
         self._batch_s = _Average()
@@ -136,6 +137,11 @@ class Batcher(Generic[T, R]):
     def waiting(self) -> int:
         """Items in the queue."""
         return len(self._queue)
+
+    @property
+    def pending(self) -> int:
+        """Items in the queue and in calls under way."""
+        return len(self._queue) + self._under_way
 
     @property
     def running(self) -> int:
@@ -187,8 +193,10 @@ class Batcher(Generic[T, R]):
         calls = math.ceil(len(self._queue) / self._batching.batch_size)
         return calls * self._batch_s.value / self._batching.in_flight
 
-    def admit(self, items: int) -> None:
+    def admit(self, items: int, ahead: int = 0) -> None:
         """Whether so many items would be taken; for callers who would do something else first.
+
+        `ahead` are on their way here already: all calls full, what then waits must fit into the queue.
 
         Raises:
             QueueFullError: there is no room.
@@ -196,7 +204,10 @@ class Batcher(Generic[T, R]):
         """
         if self._closed:
             raise UnavailableError("the service is stopping")
-        if len(self._queue) + items > self._batching.queue:
+        waiting = len(self._queue)
+        if ahead:
+            waiting = self.pending + ahead - self._batching.in_flight * self._batching.batch_size
+        if waiting + items > self._batching.queue:
             if self._series:
                 self._series.rejected()
             raise QueueFullError(self._batching.queue, self.drain_s())
@@ -230,6 +241,7 @@ class Batcher(Generic[T, R]):
         batch = _Batch(members, now, len(self._queue), len(members))
         for waiting in members:
             waiting.batch = batch
+        self._under_way += len(members)
         batch.task = self._loop.create_task(self._call([one.item for one in members]))
         self._running.add(batch.task)
         batch.task.add_done_callback(partial(self._finished, batch))
@@ -266,6 +278,7 @@ class Batcher(Generic[T, R]):
 
     def _finished(self, batch: _Batch[T, R], task: "asyncio.Task[Sequence[R]]") -> None:
         self._running.discard(task)
+        self._under_way -= len(batch.members)
         now = self._loop.time()
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._note(batch, now, error)

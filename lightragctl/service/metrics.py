@@ -116,7 +116,9 @@ class Metrics:
         self.breaker_state = Gauge(
             "lightragctl_breaker_state", "0 closed, 1 half-open, 2 open", ["backend"], registry=self.registry
         )
-        self.backend_calls = self._counter("lightragctl_backend_calls", "Calls: ok, failed, spared by the breaker", "backend", "outcome")
+        self.backend_calls = self._counter(
+            "lightragctl_backend_calls", "Calls: ok, failed, spared by the breaker", "backend", "outcome"
+        )
         self.retries = self._counter("lightragctl_retries", "Calls tried a second time", "backend")
         self.cache_lookups = self._counter("lightragctl_cache_lookups", "Looks into a cache", "cache", "outcome")
         self.cache_bytes = Gauge("lightragctl_cache_bytes", "Bytes held", ["cache"], registry=self.registry)

@@ -79,6 +79,7 @@ class Questions:
         asked = self._checked(request.json(RetrieveRequest))
         kept = self._retrieval.remembered(asked)
         if kept is None:
+            self._retrieval.admit(asked)
             return self._retrieve(request, asked, begin)
         self._record(asked, lambda: self._retrieval.found_in(kept), begin)
         return http.Response(b'%b,"cached":true,"timing_ms":{"total":%.3f}}' % (kept, _since_ms(begin)))
@@ -87,6 +88,7 @@ class Questions:
         begin = time.perf_counter()
         body = request.json(QueryRequest)
         asked = self._checked(body)
+        self._retrieval.admit(asked)
         _, found = await self._find(request, asked)
         self._record(asked, lambda: found, begin)
         timing_ms = self._timing_ms(found, begin)
@@ -131,7 +133,6 @@ class Questions:
     async def _find(self, request: http.Request, asked: Asked) -> tuple[bytes, Found]:
         """The passages, within the time that the client gives."""
         within_s = self._within_s(request)
-        self._retrieval.admit(asked)
         until_s = self._loop.time() + within_s
         try:
             with Deadline(self._loop, until_s):

@@ -161,13 +161,18 @@ class Retrieval:
         return await self._asking.run((asked, version), partial(self._find, asked, version, until_s))
 
     def admit(self, asked: Asked) -> None:
-        """Refuse at once, for little, what would find its first queue full.
+        """Refuse at once, for little, what would find a queue full: the next one too, by what is on its way there.
 
         Raises:
             QueueFullError: too much waits already.
         """
-        if (asked, self._workspaces.version(asked.workspace, asked.kind)) not in self._asking:
-            (self._search if asked.text in self._vectors else self._embed).admit(1)
+        if (asked, self._workspaces.version(asked.workspace, asked.kind)) in self._asking:
+            return
+        if asked.text in self._vectors:
+            self._search.admit(1)
+        else:
+            self._embed.admit(1)
+            self._search.admit(1, ahead=self._embed.pending)
 
     async def _find(self, asked: Asked, version: Version | None, until_s: float) -> tuple[bytes, Found]:
         begin = time.monotonic()

@@ -328,12 +328,25 @@ def features(lab: Lab) -> None:
 
 
 def load(lab: Lab, peak: float) -> None:
-    """Open loop, at a rate that it holds and at twice what it can."""
+    """Open loop, at a rate that it holds and at twice what it can; there all processes fight for two cores."""
     with lab.service(cache=NO_CACHE) as server:
         for run in (1, 2, 3):
             steady(f"500 requests/s for 60 s, nothing cached, run {run}", server, 500, 60)
         for run in (1, 2, 3):
             steady(f"twice the {peak:.0f} requests/s that it made above, for 15 s, run {run}", server, 2 * peak, 15)
+
+
+def overload(lab: Lab) -> None:
+    """Twice what it can where not the processor but the model is the limit: each of its calls takes 0.1 s."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "tests.bench.peers.model", str(port), str(DIMENSION), "0.1"]
+    with running_model(command, port):
+        slow = Lab(lab.folder, lab.milvus, f"http://127.0.0.1:{port}", lab.collection)
+        with slow.service(cache=NO_CACHE) as server:
+            peak = table("a model that takes 0.1 s a call", {"128 connections": lambda: wrk(server, 128)})
+            rate = 2 * peak["128 connections"].per_s
+            for run in (1, 2, 3):
+                steady(f"{rate:.0f} requests/s offered for 15 s, run {run}", server, rate, 15)
 
 
 def hits(lab: Lab) -> None:
@@ -403,5 +416,6 @@ def main() -> None:
         features(lab)
         hits(lab)
         load(lab, peak)
+        overload(lab)
         memory(lab)
         embedder(lab)

@@ -126,6 +126,15 @@ def test_a_port_leads_to_a_component(release: ClusterRelease) -> None:
         process.wait(10)
 
 
+def test_bench_loads_the_release_through_the_api_server(release: ClusterRelease) -> None:
+    done = release.run("bench", "run", "--rate", "60", "--duration", "5", "-o", "json")
+    document = json.loads(done.stdout)
+    assert set(document["outcomes"]) == {"ok"}, done.stderr
+    assert document["requests"] > 200
+    assert document["connections"] == 64
+    assert "Traceback" not in done.stderr
+
+
 def asked_while(act: Callable[[], None], address: str, headers: dict[str, str], least: int) -> Counter[str]:
     """What came of questions that four clients ask through the node port until `act` is done, and so many are asked."""
     came: Counter[str] = Counter()

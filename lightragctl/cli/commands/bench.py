@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from lightragctl.bench.schedule import Shape
 
 
-_MOST_CONNECTIONS = 512
-"""Of the open loop: as many requests may be under way; the next wait, and are charged for it."""
 _WARM_UP_S = 10.0
 """At most: it ends when three seconds agree."""
 
@@ -79,7 +77,7 @@ def run(
     asked = benching.asked(questions, scenario)
     target = benching.target(session, kind, url, {"top_k": top_k, "model": model})
     shape = _topics() if scenario == "topics" and questions is None else _shape(rate, arrivals, duration)
-    connections = _MOST_CONNECTIONS if rate else concurrency
+    connections = benching.most_connections(session, url) if rate else concurrency
     warm_up = WarmUp(_WARM_UP_S)
     plan = LoadPlan(target, asked, shape, connections, workers, spin=spin, warm_up=warm_up)
     with session.out.live() as notify:
