@@ -158,7 +158,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[tuple[Request, Response | None]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._ends_with_client = False
+        self._ends_with_client = self._last = False
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._heard_s = self._began_s = self._loop.time()
@@ -185,12 +185,15 @@ class _Connection(asyncio.Protocol):
         self._reader.feed(data)
 
     def pause_writing(self) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.Protocol`. Who does not read its answers is not asked for more requests."""
         self._flowing.clear()
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self._flowing.set()
+        self._read_on()
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -224,11 +227,15 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _answer(self, request: Request, refusal: Response | None) -> None:
-        answer = refusal or self._app.answer(request)
+        if refusal is not None:
+            request.keep_alive = False
+            self._send(request, refusal)
+            self._leave()
+            return
+        answer = self._app.answer(request)
         if isinstance(answer, Response):
             self._send(request, answer)
-            if refusal is not None:
-                self._leave()
+            self._close_if_last()
         else:
             self._ends_with_client = request.route is not None and request.route.abandon
             self._task = self._loop.create_task(self._await(request, answer))
@@ -240,6 +247,7 @@ class _Connection(asyncio.Protocol):
                 await self._stream(request, answer)
             else:
                 self._send(request, answer)
+            self._close_if_last()
         except asyncio.CancelledError:
             self._app.note(request, CLIENT_GONE)
             raise
@@ -250,32 +258,32 @@ class _Connection(asyncio.Protocol):
     def _answer_next(self) -> None:
         while self._waiting and self._task is None:
             self._answer(*self._waiting.popleft())
-        if self._transport is not None and not self._waiting and not self._transport.is_reading():
-            self._transport.resume_reading()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        transport = self._transport
+        if transport is not None and not self._waiting and self._flowing.is_set() and not transport.is_reading():
+            transport.resume_reading()
 
     def _send(self, request: Request, answer: Response) -> None:
         """The whole answer in one write."""
         transport, body = self._transport, answer.body
         if transport is not None:
-            last = self._is_last(request)
+            last = self._last = self._app.draining or not request.keep_alive
             head = _head(answer.status, answer.content_type, answer.headers, self._server.date, last)
             shown = b"" if request.method == "HEAD" else body
             transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), shown))
-            if last and not self._reader.refused:
-                transport.close()
         self._app.note(request, answer.status if transport is not None else CLIENT_GONE)
 
     async def _stream(self, request: Request, answer: Streaming) -> None:
         """Send until the generator ends or the client goes away, whichever comes first; the generator is closed."""
         self._ends_with_client = True
-        last = not request.chunks or self._is_last(request)
+        last = self._last = self._app.draining or not (request.chunks and request.keep_alive)
         head = _head(HTTPStatus.OK, answer.content_type, answer.headers, self._server.date, last)
         self._write(head + (b"transfer-encoding: chunked\r\n\r\n" if request.chunks else b"\r\n"))
         async with contextlib.aclosing(answer.pieces):
             if request.method != "HEAD":
                 await self._pump(answer.pieces, request.chunks)
-        if last and self._transport is not None:
-            self._transport.close()
         self._app.note(request, HTTPStatus.OK)
 
     async def _pump(self, pieces: AsyncGenerator[bytes, None], chunks: bool) -> None:
@@ -295,8 +303,10 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def _is_last(self, request: Request) -> bool:
-        return self._app.draining or not request.keep_alive
+    def _close_if_last(self) -> None:
+        """Close the connection if the answer said so."""
+        if self._transport is not None and self._last:
+            self._transport.close()
 
     def _leave(self) -> None:
         """End after a refusal, when the client had time to read it."""

@@ -3,14 +3,18 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import uvloop
 
 from lightragctl.service import http
 from lightragctl.service.answers import Streaming
 from lightragctl.service.server import serving
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ def ask(app: http.App, method: str, target: str, body: bytes = b"", **headers: s
     """`call` outside an event loop."""
     named = {key.replace("_", "-"): value for key, value in headers.items()}
     return asyncio.run(call(app, method, target, body, named))
+
+
+def on_uvloop(coming: Coroutine[Any, Any, T]) -> T:
+    """What it gives, on the event loop that our services run on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(coming)
 
 
 @asynccontextmanager

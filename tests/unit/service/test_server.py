@@ -18,7 +18,7 @@ import pytest
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import ServiceSettings
 from lightragctl.service import http, server
-from tests.fakes.http import exchange, served
+from tests.fakes.http import exchange, on_uvloop, served
 from tests.milvus.fixtures import free_port
 
 LIMIT = 64
@@ -61,7 +61,7 @@ def with_served(app: http.App, act: Callable[[int], Awaitable[None]]) -> None:
         async with served(app) as port:
             await asyncio.wait_for(act(port), 10)
 
-    asyncio.run(test())
+    on_uvloop(test())
 
 
 def said(app: http.App, *parts: bytes, wait_s: float = 0.0) -> bytes:
@@ -71,7 +71,7 @@ def said(app: http.App, *parts: bytes, wait_s: float = 0.0) -> bytes:
         async with served(app) as port:
             return await asyncio.wait_for(exchange(port, *parts, wait_s=wait_s), 10)
 
-    return asyncio.run(test())
+    return on_uvloop(test())
 
 
 def post(body: bytes, *more: bytes) -> bytes:
@@ -171,6 +171,7 @@ def test_what_cannot_be_taken_is_refused_before_it_is_read(sent: bytes, status: 
     answer = said(app_of(), sent)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"application/problem+json" in answer
+    assert b"connection: close" in answer
     assert answer.count(b"HTTP/1.1") == 1
 
 
@@ -308,6 +309,37 @@ def test_a_client_that_reads_slowly_holds_the_stream_back() -> None:
     with_served(app_of(http.Route("GET", "/plenty", handler)), act)
 
 
+def test_a_client_that_does_not_read_its_answers_is_not_asked_for_more() -> None:
+    answered = 0
+
+    def large(_: http.Request) -> http.Response:
+        nonlocal answered
+        answered += 1
+        return http.Response(b"x" * 100_000)
+
+    async def act(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+        asked = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+        for _ in range(300):
+            writer.write(asked)
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.2)
+        assert answered < 250  # what the sockets' buffers hold; the rest was not even read
+        writer.close()
+
+    with_served(app_of(http.Route("GET", "/large", large)), act)
+
+
+@pytest.mark.parametrize("path", [b"/at-once", b"/stream"])
+def test_a_wish_for_another_protocol_is_passed_over(path: bytes) -> None:
+    upgrade = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" % path
+    begin = time.monotonic()
+    answer = said(app_of(), upgrade)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" in answer
+    assert time.monotonic() - begin < 0.25, "the server closed it"
+
+
 def test_an_open_request_may_end_when_the_server_stops_and_is_cut_off_after_the_grace() -> None:
     async def test(grace_s: float) -> bytes:
         reached = asyncio.Event()
@@ -325,8 +357,8 @@ def test_an_open_request_may_end_when_the_server_stops_and_is_cut_off_after_the_
         writer.close()
         return answer
 
-    assert b"200 OK" in asyncio.run(test(5.0))
-    assert asyncio.run(test(0.05)) == b""
+    assert b"200 OK" in on_uvloop(test(5.0))
+    assert on_uvloop(test(0.05)) == b""
 
 
 def test_a_request_that_never_ends_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +381,7 @@ def test_a_request_that_never_ends_is_told_so(monkeypatch: pytest.MonkeyPatch) -
         listening.close()
         return answer
 
-    assert asyncio.run(test()).startswith(b"HTTP/1.1 408 ")
+    assert on_uvloop(test()).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_port_in_use_is_told_in_one_line() -> None:
