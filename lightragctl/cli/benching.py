@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
@@ -13,10 +13,12 @@ from lightragctl.bench.plan import LoadPlan
 from lightragctl.bench.result import LoadReport, Moment
 from lightragctl.bench.run import run
 from lightragctl.bench.targets import Target
-from lightragctl.cli.options import Session
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Event, Notify
+
+if TYPE_CHECKING:
+    from lightragctl.cli.options import Session
 
 _OURS = ("retrieve", "query")
 _METRICS_S = 5.0
@@ -51,7 +53,7 @@ def asked(file: Path | None, scenario: str) -> list[str]:
     return found
 
 
-def target(session: Session, kind: str, url: str | None, given: Mapping[str, Any]) -> Target:
+def target(session: "Session", kind: str, url: str | None, given: Mapping[str, Any]) -> Target:
     """What is asked; the release's own lightrag-api, with its key, unless a URL is given."""
     wanted = {"embeddings": ("model",), "chat": ("model",), "lightrag": ()}.get(kind, ("top_k",))
     fields = {name: given[name] for name in wanted if given[name] is not None}
@@ -64,7 +66,7 @@ def target(session: Session, kind: str, url: str | None, given: Mapping[str, Any
     return Target(session.runtime.endpoint("lightrag-api"), kind, fields, session.runtime.api_key())
 
 
-def most_connections(session: Session, url: str | None) -> int:
+def most_connections(session: "Session", url: str | None) -> int:
     """How many requests of an open loop may be under way; the next wait, and are charged for it."""
     from lightragctl.kube.streams import STREAMS
 
@@ -116,13 +118,3 @@ def _metrics(asked: Target) -> stages.Metrics:
     except httpx.HTTPError:
         return {}
     return stages.parse(answer.text) if answer.is_success else {}
-
-
-def figures(report: LoadReport) -> dict[str, Any]:
-    """The report as a command shows it: without what only a file needs."""
-    plain: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(report, bodies={}, seconds=()))
-    for name in ("latency", "good", "failed", "service", "lateness", "first_token"):
-        if plain[name] is not None:
-            del plain[name]["histogram"]
-    del plain["seconds"], plain["bodies"], plain["schema"]
-    return plain

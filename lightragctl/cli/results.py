@@ -10,6 +10,7 @@ from lightragctl.core.result import ErrorInfo, Result, Status
 from lightragctl.core.runtime import ComponentStatus, Differences, ReleaseStatus, State, UpOutcome
 
 if TYPE_CHECKING:
+    from lightragctl.bench.result import LoadReport
     from lightragctl.cli.benching import Measured
     from lightragctl.core.component import Plan
     from lightragctl.core.objects import KubernetesObject
@@ -149,12 +150,22 @@ def recordings(questions: "Sequence[RecordedQuestion]") -> Result:
     return Result("recordings", {"recordings": [one.model_dump(mode="json") for one in questions]})
 
 
+def _load(report: "LoadReport") -> dict[str, Any]:
+    """The report as a command shows it: without what only a file needs."""
+    import msgspec
+
+    plain: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(report, bodies={}, seconds=()))
+    for name in ("latency", "good", "failed", "service", "lateness", "first_token"):
+        if plain[name] is not None:
+            del plain[name]["histogram"]
+    del plain["seconds"], plain["bodies"], plain["schema"]
+    return plain
+
+
 def bench_run(measured: "Measured", broken: Sequence[str]) -> Result:
     """`bench run`: the figures; 3 when a threshold was broken, 4 when the figures are not to be believed."""
-    from lightragctl.cli.benching import figures
-
     data = {
-        **figures(measured.report),
+        **_load(measured.report),
         "stages_ms": dict(measured.stages_ms),
         "batch_sizes": dict(measured.batch_sizes),
         "cache_hits": dict(measured.cache_hits),
