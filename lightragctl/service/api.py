@@ -4,6 +4,7 @@ A retrieval goes through two stages, embed and search, each of which gathers wha
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ from lightragctl.service.shapes import (
 )
 from lightragctl.service.workspaces import USUAL, Embeds, Pace, Workspaces
 from lightragctl.vectors.store import SearchStore, VectorStore
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class _Api:
             self.changes = Changes(settings, workspaces, documents, self._pace.lease_s)
             self.readiness = Readiness(settings, workspaces, doors.store, doors.search)
             background = [asyncio.create_task(self.readiness.come()), asyncio.create_task(workspaces.watch())]
+            for task in background:
+                task.add_done_callback(_tell_if_broken)
             try:
                 yield
             finally:
@@ -91,6 +96,12 @@ class _Api:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
                 await retrieval.close()
+
+
+def _tell_if_broken(task: "asyncio.Task[None]") -> None:
+    """A bug in what runs in the background would else be seen by nobody."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s ended", task, exc_info=error)
 
 
 def create_app(settings: ApiSettings, open_doors: OpenDoors, pace: Pace = USUAL) -> http.App:

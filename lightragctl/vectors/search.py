@@ -130,7 +130,10 @@ def hits(results: Any) -> list[list[Hit]]:
 
 
 def _rows(columns: Sequence[Any], count: int) -> list[dict[str, Any]]:
-    """What each of so many hits has in the columns; the column of dynamic fields holds an object for each."""
+    """What each of so many hits has in the columns; the column of dynamic fields holds an object for each.
+
+    A column of vectors is passed over: Milvus Lite sends it when no field is asked for.
+    """
     rows: list[dict[str, Any]] = [{} for _ in range(count)]
     for column in columns:
         values = _values(column)
@@ -146,8 +149,8 @@ def _rows(columns: Sequence[Any], count: int) -> list[dict[str, Any]]:
 
 
 def _values(column: Any) -> Sequence[Any]:
-    scalars = column.scalars
-    return list(getattr(scalars, scalars.WhichOneof("data")).data)
+    kind = column.scalars.WhichOneof("data")
+    return list(getattr(column.scalars, kind).data) if kind else []
 
 
 def _dimension(schema: Any) -> int:

@@ -181,6 +181,13 @@ def test_a_search_gives_the_best_first_and_sees_the_last_write(subject: Subject)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
+def test_a_search_may_ask_for_no_field(subject: Subject) -> None:
+    name, stored = subject.name, vectors(5)
+    fill(subject.store, name, [row(f"r{n}", vector) for n, vector in enumerate(stored)])
+    asked = SearchBatch(name, stored[3:4], 2, index_spec(Index()), ())
+    assert subject.search(asked)[0][0][0].id == "r3"
+
+
 def test_a_batch_gives_what_single_searches_give(subject: Subject) -> None:
     name = filled(subject, [row(f"r{n:02d}", vector) for n, vector in enumerate(vectors(50))])
     asked = vectors(6, seed=9)
