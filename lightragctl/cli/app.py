@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
+from typer.core import TyperGroup
 
 from lightragctl.cli.commands import bench, data, deploy, profiles, serve, tool
 from lightragctl.cli.options import parameters, with_session
@@ -62,25 +63,30 @@ def build() -> typer.Typer:
     }
     for name, (about, members) in groups.items():
         app.add_typer(_group(about, members), name=name, rich_help_panel="The tool itself")
-    measuring = _group("Put load on a release and tell what it holds; alone: bench run.", (bench.run,), alone="run")
+    measuring = _group("Put load on a release and tell what it holds; alone: bench run.", (bench.run,), _RunsAlone)
     app.add_typer(measuring, name="bench", rich_help_panel="Measure it")
     return app
 
 
-def _group(about: str, members: tuple[Command, ...], alone: str = "") -> typer.Typer:
-    """Commands under one word; `alone` is the one that the word by itself stands for."""
-    settings = {**_SETTINGS, "no_args_is_help": not alone}
-    group = typer.Typer(help=about, invoke_without_command=bool(alone), **settings)
+class _RunsAlone(TyperGroup):
+    """A group whose word by itself, or followed by options, stands for its command `run`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in where it is left out."""
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+            args = ["run", *args]
+        return list(super().parse_args(ctx, args))
+
+
+def _group(about: str, members: tuple[Command, ...], kind: type[TyperGroup] = TyperGroup) -> typer.Typer:
+    """Commands under one word."""
+    group = typer.Typer(help=about, cls=kind, **_SETTINGS)
     for function in members:
         group.command(_name(function))(with_session(function))
 
     @group.callback()
-    def by_itself(ctx: typer.Context) -> Any:
-        if ctx.invoked_subcommand is None:
-            command = ctx.command.get_command(ctx, alone)  # type: ignore[attr-defined]
-            with command.make_context(alone, [], parent=ctx) as own:
-                return command.invoke(own)
-        return None
+    def together() -> None:
+        """Keeps a group of one command a group."""
 
     return group
 

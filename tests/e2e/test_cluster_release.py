@@ -127,7 +127,7 @@ def test_a_port_leads_to_a_component(release: ClusterRelease) -> None:
 
 
 def test_bench_loads_the_release_through_the_api_server(release: ClusterRelease) -> None:
-    done = release.run("bench", "run", "--rate", "60", "--duration", "5", "-o", "json")
+    done = release.run("bench", "--rate", "60", "--duration", "5", "-o", "json")
     document = json.loads(done.stdout)
     assert set(document["outcomes"]) == {"ok"}, done.stderr
     assert document["requests"] > 200
