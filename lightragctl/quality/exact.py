@@ -18,12 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.vectors.model import FloatArray, WrongDimensionError
+from lightragctl.vectors.model import Block, FloatArray, WrongDimensionError
 
 Metric = Literal["COSINE", "IP", "L2"]
-
-Block = tuple[Sequence[str], FloatArray]
-"""Ids of some rows and their vectors, `(n, dim) float32`."""
 
 _Doubles = NDArray[np.float64]
 _Ids = NDArray[np.object_]

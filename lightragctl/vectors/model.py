@@ -22,6 +22,9 @@ from lightragctl.core.settings import Index
 FloatArray = NDArray[np.float32]
 """Vectors: `(n, dim) float32`, or `(dim,)` for one."""
 
+Block = tuple[Sequence[str], FloatArray]
+"""Ids of some rows and their vectors, `(n, dim) float32`."""
+
 Row = Mapping[str, Any]
 """A row to write: `id`, `vector`, `created_at`, the text fields and any dynamic fields."""
 

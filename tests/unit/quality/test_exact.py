@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.quality.exact import Block, Metric, Neighbours, exact_neighbours, overlap, recall
-from lightragctl.vectors.model import FloatArray, WrongDimensionError
+from lightragctl.quality.exact import Metric, Neighbours, exact_neighbours, overlap, recall
+from lightragctl.vectors.model import Block, FloatArray, WrongDimensionError
 
 METRICS: tuple[Metric, ...] = ("COSINE", "IP", "L2")
 Sum = Callable[[NDArray[np.float32]], NDArray[np.float32]]
