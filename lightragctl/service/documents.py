@@ -17,7 +17,8 @@ import msgspec
 from lightragctl.core.chunks import CHUNKER_VERSION, Chunk, chunk_text
 from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
-from lightragctl.service.workspaces import Embeds, Workspaces, control_name, control_row, epoch_row, when_loaded
+from lightragctl.service.workspaces import Embeds, Workspaces
+from lightragctl.vectors.control import control_name, control_row, epoch_row, when_loaded
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, NotLoadedError, Page, Row
 
 EMBED_CHUNKS = 16

@@ -8,7 +8,8 @@ import numpy as np
 
 from lightragctl.core.errors import LightragctlError, UnavailableError
 from lightragctl.core.settings import ApiSettings
-from lightragctl.service.workspaces import Workspaces, when_loaded
+from lightragctl.service.workspaces import Workspaces
+from lightragctl.vectors.control import when_loaded
 from lightragctl.vectors.model import Page, SearchBatch, index_spec
 from lightragctl.vectors.store import SearchStore, VectorStore
 

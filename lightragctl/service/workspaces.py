@@ -1,8 +1,7 @@
 """What lightrag-api knows of each workspace: its collection, whose it is, and whether the model is the data's.
 
-All replicas agree through one control collection per workspace, `{workspace}_lightragctl`: `epoch` changes with every
-write that goes through us, `model:SUFFIX` holds the identity of the model that the vectors came from, `doc:ID` is the
-record of a document. A replica looks at `epoch` each second and reads the rest again when it has changed.
+All replicas agree through one control collection per workspace (`vectors.control`). A replica looks at its `epoch` each
+second and reads the rest again when it has changed.
 """
 
 import asyncio
@@ -10,19 +9,31 @@ import base64
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
 from lightragctl.core.errors import RefusedError, UnavailableError
-from lightragctl.core.settings import ApiSettings, EmbeddingModel
-from lightragctl.vectors.model import CollectionMissingError, FloatArray, NotLoadedError, Row, chunks_spec, control_spec
+from lightragctl.core.settings import ApiSettings
+from lightragctl.vectors.control import (
+    EPOCH,
+    KINDS,
+    ModelIdentity,
+    chunks_alias,
+    collection_name,
+    control_name,
+    control_row,
+    epoch_row,
+    is_ours,
+    model_key,
+    settings_difference,
+    when_loaded,
+)
+from lightragctl.vectors.model import CollectionMissingError, FloatArray, chunks_spec, control_spec
 from lightragctl.vectors.store import VectorStore
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +46,8 @@ SAME_MODEL_COSINE = 0.98
 """Below this, two vectors of PROBE_TEXT are of different models. The same model gives 1.0 here whatever the batch;
 16-bit serving of the same weights moves a vector by less than 0.001."""
 
-EPOCH = "epoch"
-KINDS = ("chunks", "entities", "relationships")
 _GENERATION = re.compile(r"_g\d+$")
 _PROBE_S = 30.0
-_CONTROL_VECTOR = [0.0, 0.0]
 
 
 @dataclass(frozen=True)
@@ -89,54 +97,6 @@ class Embeds(Protocol):
 
     async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
         """Vectors of passages."""
-
-
-class ModelIdentity(msgspec.Struct, frozen=True):
-    """What tells a model from another: name, dimension, prefixes, and the vector of PROBE_TEXT in base64 float32."""
-
-    name: str
-    dimension: int
-    query_prefix: str
-    document_prefix: str
-    probe: str
-
-
-def chunks_alias(workspace: str, model: EmbeddingModel) -> str:
-    """LightRAG's name of the workspace's chunks; we make it an alias of a collection with a generation."""
-    return collection_name(workspace, "chunks", model)
-
-
-def collection_name(workspace: str, kind: str, model: EmbeddingModel) -> str:
-    """LightRAG's name of the workspace's collection of a kind."""
-    return f"{workspace}_{kind}_{model.suffix}"
-
-
-def control_name(workspace: str) -> str:
-    """The workspace's control collection."""
-    return f"{workspace}_lightragctl"
-
-
-def control_row(key: str, value: msgspec.Struct | dict[str, object], now_s: int) -> Row:
-    """A row of a control collection."""
-    text = msgspec.json.encode(value).decode()
-    return {"id": key, "vector": _CONTROL_VECTOR, "created_at": now_s, "value": text}
-
-
-def epoch_row(now_ns: int) -> Row:
-    """The row that tells every replica that something has changed; a time, so that no two writers need to agree."""
-    return control_row(EPOCH, {"epoch": now_ns}, now_ns // 1_000_000_000)
-
-
-def when_loaded(store: VectorStore, collection: str, read: Callable[[], T]) -> T:
-    """What `read` gives, after loading the collection if need be. Only for collections of ours.
-
-    Milvus Lite forgets at every start which collections were loaded.
-    """
-    try:
-        return read()
-    except NotLoadedError:
-        store.load(collection)
-        return read()
 
 
 @dataclass(frozen=True)
@@ -297,7 +257,7 @@ class Workspaces:
 
     def is_ours(self, name: str, physical: str) -> bool:
         """Whether we made the collection; lightrag-server's bears LightRAG's name itself, ours only as an alias."""
-        return physical not in {collection_name(name, kind, self._settings.embedding) for kind in KINDS}
+        return is_ours(name, physical, self._settings.embedding)
 
     async def check_probe(self) -> None:
         """Ask the model for the probe's vector again."""
@@ -344,7 +304,7 @@ class Workspaces:
     def _read(self, name: str) -> Seen:
         model = self._settings.embedding
         alias = chunks_alias(name, model)
-        key = f"model:{model.suffix}"
+        key = model_key(model)
         control = self._read_control(name, [EPOCH, key])
         identity = msgspec.json.decode(control[key], type=ModelIdentity) if key in control else None
         related = {kind: self.store.resolve(collection_name(name, kind, model)) for kind in KINDS[1:]}
@@ -377,7 +337,7 @@ class Workspaces:
         model, control, physical = self._settings.embedding, control_name(name), f"{alias}_g1"
         self.store.create(control_spec(control))
         now_ns = time.time_ns()
-        rows = [control_row(f"model:{model.suffix}", identity, now_ns // 1_000_000_000), epoch_row(now_ns)]
+        rows = [control_row(model_key(model), identity, now_ns // 1_000_000_000), epoch_row(now_ns)]
         self.store.upsert(control, rows)
         self.store.create(chunks_spec(physical, model.dimension, self._settings.index))
         self.store.point_alias(alias, physical)
@@ -385,10 +345,8 @@ class Workspaces:
 
 def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray) -> str:
     """How two identities differ, in words; empty when they are of one model."""
-    for part in ("name", "dimension", "query_prefix", "document_prefix"):
-        before, now = getattr(stored, part), getattr(present, part)
-        if before != now:
-            return f"{part} was {before!r} and is {now!r}"
+    if difference := settings_difference(stored, present):
+        return difference
     known = np.frombuffer(base64.b64decode(stored.probe), dtype="<f4")
     cosine = float(known @ probe / (np.linalg.norm(known) * np.linalg.norm(probe)))
     if cosine < SAME_MODEL_COSINE:

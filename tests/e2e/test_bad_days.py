@@ -23,7 +23,8 @@ import pytest
 
 from lightragctl.core.settings import ApiSettings, Batching, Breaking, Caching, Chunking, Deadlines, EmbeddingModel
 from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.workspaces import USUAL, epoch_row
+from lightragctl.service.workspaces import USUAL
+from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.milvus import MilvusStore
 from lightragctl.vectors.model import chunks_spec
 from tests.fakes.bad_model import DIMENSION, BadModel

@@ -10,7 +10,8 @@ import pytest
 
 from lightragctl.core.settings import ApiSettings, Batching, Breaking, Caching, Deadlines, Index
 from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.workspaces import Pace, epoch_row
+from lightragctl.service.workspaces import Pace
+from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.model import chunks_spec
 from tests.fakes.service import CONTROL, MODEL, SETTINGS, Service
 from tests.fakes.store import FakeStore
