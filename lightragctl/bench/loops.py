@@ -7,16 +7,52 @@ import asyncio
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Protocol
 
 from lightragctl.bench.messages import Phase
-from lightragctl.bench.pool import Pool
 from lightragctl.bench.recorder import Recorder, Request
 
 SPIN_S = 0.0012
 """uvloop's timers count whole milliseconds and may be late by one; the rest is for waking up."""
+
+
+class Sender(Protocol):
+    """Sends requests and writes down what becomes of them: over HTTP (`pool`) or as calls of Milvus (`milvus`).
+
+    Attributes:
+        pull: gives the request that is to be sent next when there is room; None: there is none now.
+        waiting: requests that found no room.
+        touched: set when there was work: anything came back, or a slice was told.
+        under_way: requests that were sent and are not answered.
+    """
+
+    pull: Callable[[float], Request | None]
+    waiting: deque[Request]
+    touched: bool
+
+    @property
+    def under_way(self) -> int: ...
+
+    async def connect(self) -> int:
+        """Make ready to send; how many requests may be under way."""
+
+    def place(self, request: Request, now_s: float) -> None:
+        """Send a request, or let it wait."""
+
+    def wake(self, now_s: float) -> None:
+        """Send while there is room and something to send."""
+
+    def expire(self, now_s: float) -> None:
+        """End the requests that have taken longer than the timeout."""
+
+    def give_up(self, now_s: float) -> None:
+        """Count everything that has no answer as a timeout, and close."""
+
+    def close(self) -> None:
+        """Send nothing more; what is under way is written down nowhere."""
 
 
 class Loop(Protocol):
@@ -43,7 +79,7 @@ class ClosedLoop:
 
     spin_s = 0.0
 
-    def __init__(self, pool: Pool, duration_s: float) -> None:
+    def __init__(self, pool: Sender, duration_s: float) -> None:
         self._pool = pool
         self._duration_s = duration_s
         self._recorder: Recorder | None = None
@@ -81,7 +117,7 @@ class OpenLoop:
             late by 0.05 to 0.3 ms, where a timer of uvloop is late by up to 1 ms.
     """
 
-    def __init__(self, pool: Pool, sends: Mapping[Phase, Sequence[float]], spin: bool) -> None:
+    def __init__(self, pool: Sender, sends: Mapping[Phase, Sequence[float]], spin: bool) -> None:
         self._pool = pool
         self._sends = sends
         self._spin = spin

@@ -43,6 +43,7 @@ class LoadPlan(msgspec.Struct, frozen=True):
     Attributes:
         target: what is asked.
         questions: asked in turn, over and over.
+        requests: what is sent for them, where it is not made of the target and their texts: Milvus's own messages.
         shape: when.
         connections: of all workers together: the closed loop keeps them busy, the open loop opens no more.
         workers: processes that share the load; one for each processor core that may be used.
@@ -65,6 +66,7 @@ class LoadPlan(msgspec.Struct, frozen=True):
     drain_s: float | None = None
     spin: bool = True
     keep: Keep = Keep()
+    requests: Sequence[bytes] = ()
 
 
 def worker_plans(plan: LoadPlan) -> list[Plan]:
@@ -74,7 +76,7 @@ def worker_plans(plan: LoadPlan) -> list[Plan]:
         UsageError: something in the plan cannot be.
     """
     _check(plan)
-    requests = [request_bytes(plan.target, question) for question in plan.questions]
+    requests = plan.requests or [request_bytes(plan.target, question) for question in plan.questions]
     schedules = _schedules(plan)
     return [
         Plan(

@@ -111,6 +111,35 @@ class Course(msgspec.Struct, frozen=True):
 UNJUDGED = Verdict(False, ("it was not judged",))
 
 
+class Figure(msgspec.Struct, frozen=True):
+    """A mean over so many questions, 0 to 1, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    questions: int
+
+
+class Quality(msgspec.Struct, frozen=True):
+    """How good the answers were, of each question's first good one; None: nothing to measure it by.
+
+    Attributes:
+        k: where rankings are cut: as many hits as were asked for.
+        recall: share of the k nearest passages, by exact search, that were found.
+        ndcg, relevant_recall, mrr, map: against judgements, as trec_eval has them; documents are ranked by their best
+            passage.
+        notes: what was not measured, and why.
+    """
+
+    k: int
+    recall: Figure | None = None
+    ndcg: Figure | None = None
+    relevant_recall: Figure | None = None
+    mrr: Figure | None = None
+    map: Figure | None = None
+    notes: Sequence[str] = ()
+
+
 class LoadReport(msgspec.Struct, frozen=True):
     """One run.
 
@@ -130,6 +159,7 @@ class LoadReport(msgspec.Struct, frozen=True):
         first_token: from the intended send to the first token of good answers; None where nothing is streamed.
         seconds: the course of it; those after `duration_s` are the drain.
         bodies: of the first good answer to a question, by its place in the list.
+        quality: of these answers; None when it was not looked at.
     """
 
     url: str
@@ -156,6 +186,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     seconds: Sequence[Second]
     verdict: Verdict = UNJUDGED
     bodies: Mapping[int, bytes] = {}
+    quality: Quality | None = None
     schema: str = SCHEMA
 
 
@@ -168,12 +199,17 @@ def judge_run(report: LoadReport, course: Course) -> Verdict:
     reasons = (
         _stopped(course),
         _unconnected(course.connected, report.connections),
-        _late(report.lateness.p99_ms, report.latency.p99_ms),
-        _busy(report.generator.cpu_share),
+        *generator_faults(report),
         _few(report.requests),
     )
     told = [reason for reason in reasons if reason]
     return Verdict(not told, told)
+
+
+def generator_faults(report: LoadReport) -> list[str]:
+    """Why the generator may have added to what it measured; empty when it did not."""
+    reasons = (_late(report.lateness.p99_ms, report.latency.p99_ms), _busy(report.generator.cpu_share))
+    return [reason for reason in reasons if reason]
 
 
 def _stopped(course: Course) -> str:

@@ -18,9 +18,12 @@ from lightragctl.bench.messages import Begin, Done, Failed, FromWorker, Kept, Ph
 from lightragctl.bench.plan import LEAD_S, LoadPlan, worker_plans
 from lightragctl.bench.result import Course, LoadReport, Moment
 from lightragctl.bench.tally import Tally, is_settled, summed_up
+from lightragctl.bench.targets import kind_named
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
 
 Progress = Callable[[Moment], None]
+Enough = Callable[[Moment], bool]
+"""Whether the rest of a measurement need not be waited for."""
 
 START_S = 30.0
 """For a worker to start: half a second of imports on an idle machine, more on a busy one."""
@@ -30,8 +33,8 @@ STOP_S = 5.0
 """From SIGTERM to SIGKILL; a worker needs a few milliseconds."""
 
 
-def run(plan: LoadPlan, progress: Progress) -> LoadReport:
-    """Put the load on the target and measure; `progress` is called each half second.
+def run(plan: LoadPlan, progress: Progress, enough: Enough = lambda _: False) -> LoadReport:
+    """Put the load on the target and measure; `progress` is called each half second, `enough` while it measures.
 
     Raises:
         UsageError: something in the plan cannot be.
@@ -40,7 +43,11 @@ def run(plan: LoadPlan, progress: Progress) -> LoadReport:
         LightragctlError: a worker ended by itself.
         KeyboardInterrupt: Ctrl-C before the measurement.
     """
-    return asyncio.run(_Run(plan, progress).report())
+    return asyncio.run(_Run(plan, progress, enough).report())
+
+
+class _EnoughError(Exception):
+    """The rest of the measurement is not wanted."""
 
 
 class _Process:
@@ -82,8 +89,9 @@ class _Process:
 
 
 class _Run:
-    def __init__(self, plan: LoadPlan, progress: Progress) -> None:
+    def __init__(self, plan: LoadPlan, progress: Progress, enough: Enough) -> None:
         self._plan = plan
+        self._enough = enough
         self._plans = worker_plans(plan)
         self._progress = progress
         self._processes: list[_Process] = []
@@ -112,7 +120,7 @@ class _Run:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "lightragctl.bench.worker",
+                kind_named(self._plan.target.kind).worker,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is for the parent alone
@@ -156,7 +164,7 @@ class _Run:
         end_s = begun_s + planned_s + self._plans[0].drain_s
         try:
             await self._collect(end_s + MARGIN_S)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, _EnoughError):
             sent_s = min(planned_s, max(0.0, time.monotonic() - begun_s))
             self._stopped = True
             for process in self._processes:
@@ -172,6 +180,8 @@ class _Run:
             if isinstance(message, Slice) and message.phase is Phase.MEASURE:
                 if moment := self._tally.add(process.number, message):
                     self._progress(moment)
+                    if not self._stopped and self._enough(moment):
+                        raise _EnoughError
             elif isinstance(message, Kept):
                 self._bodies.setdefault(message.question, message.body)
             elif isinstance(message, Done):

@@ -53,12 +53,15 @@ class Endpoint(msgspec.Struct, frozen=True):
     tls: bool
 
 
-class _HasId(msgspec.Struct):
+class FoundHit(msgspec.Struct, frozen=True):
+    """A hit in an answer; `source` names the document that it is a part of."""
+
     id: str
+    source: str = ""
 
 
 class _Hits(msgspec.Struct):
-    hits: list[_HasId]
+    hits: list[FoundHit]
 
 
 class _HitsRaw(msgspec.Struct):
@@ -75,6 +78,7 @@ class _Status(msgspec.Struct):
 
 class _Chunk(msgspec.Struct):
     chunk_id: str = ""
+    file_path: str = ""
 
 
 class _Chunks(msgspec.Struct):
@@ -137,23 +141,23 @@ def _streamed_whole(body: bytes) -> bool:
     return b'"error"' not in body or not any(_tells_error(line) for line in body.split(b"\n"))
 
 
-def _no_ids(_: bytes) -> tuple[str, ...]:
+def _no_hits(_: bytes) -> tuple[FoundHit, ...]:
     return ()
 
 
-def _hit_ids(body: bytes) -> tuple[str, ...]:
-    return tuple(hit.id for hit in msgspec.json.decode(body, type=_Hits).hits)
+def _hits(body: bytes) -> tuple[FoundHit, ...]:
+    return tuple(msgspec.json.decode(body, type=_Hits).hits)
 
 
-def _chunk_ids(body: bytes) -> tuple[str, ...]:
+def _chunk_hits(body: bytes) -> tuple[FoundHit, ...]:
     chunks = msgspec.json.decode(body, type=_QueryData).data.chunks
-    return tuple(chunk.chunk_id for chunk in chunks if chunk.chunk_id)
+    return tuple(FoundHit(chunk.chunk_id, chunk.file_path) for chunk in chunks if chunk.chunk_id)
 
 
-def _streamed_ids(body: bytes) -> tuple[str, ...]:
+def _streamed_hits(body: bytes) -> tuple[FoundHit, ...]:
     for line in body.split(b"\n"):
         if line.startswith(b"data:"):
-            return _hit_ids(_event.decode(line[5:].strip()).lightragctl)
+            return _hits(_event.decode(line[5:].strip()).lightragctl)
     return ()
 
 
@@ -181,31 +185,40 @@ class Kind:
         path: below the target's base address.
         body: the fields that carry the question.
         good: whether the body of an answer with status 2xx is what was asked for.
-        ids: of the hits in a good body, best first; empty where answers have none.
+        hits: those in a good body, best first; empty where answers have none.
         streamed: the answer comes as server-sent events, and its first token has a time of its own.
         key_header: where the API key goes.
+        worker: the module whose process sends it. Of Milvus the plan's requests are its own messages, and what is kept
+            of an answer are its hits in the shape of /retrieve.
     """
 
     name: str
     path: str
     body: Callable[[str], dict[str, Any]]
     good: Callable[[bytes], bool]
-    ids: Callable[[bytes], tuple[str, ...]] = _no_ids
+    hits: Callable[[bytes], tuple[FoundHit, ...]] = _no_hits
     streamed: bool = False
     key_header: str = "Authorization: Bearer"
+    worker: str = "lightragctl.bench.worker"
+
+    @property
+    def finds(self) -> bool:
+        """Whether its answers hold hits."""
+        return self.hits is not _no_hits
 
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("retrieve", "/retrieve", _question_body, _decodes(_retrieved), _hit_ids),
-        Kind("query", "/query", _streamed_question, _streamed_whole, _streamed_ids, streamed=True),
+        Kind("retrieve", "/retrieve", _question_body, _decodes(_retrieved), _hits),
+        Kind("query", "/query", _streamed_question, _streamed_whole, _streamed_hits, streamed=True),
         Kind("embeddings", "/v1/embeddings", _input_body, _decodes(_embedded)),
         Kind("chat", "/v1/chat/completions", _message_body, _streamed_whole, streamed=True),
-        Kind("lightrag", "/query/data", _question_body, _succeeded, _chunk_ids, key_header="X-API-Key:"),
+        Kind("lightrag", "/query/data", _question_body, _succeeded, _chunk_hits, key_header="X-API-Key:"),
+        Kind("milvus", "", _question_body, _decodes(_retrieved), _hits, worker="lightragctl.bench.milvus"),
     )
 }
-"""Our /retrieve and /query, any OpenAI-compatible endpoint, and upstream LightRAG's /query/data."""
+"""Our /retrieve and /query, any OpenAI-compatible endpoint, and upstream LightRAG's /query/data; Milvus itself."""
 
 
 def kind_named(name: str) -> Kind:
@@ -267,10 +280,10 @@ def judge(kind: Kind, status: int, body: bytes) -> Outcome:
     return Outcome.OK if kind.good(body) else Outcome.BAD_BODY
 
 
-def hit_ids(kind: Kind, body: bytes) -> tuple[str, ...]:
-    """Ids of the hits in a kept body, best first; empty where answers have none, or not where they should be."""
+def hits(kind: Kind, body: bytes) -> tuple[FoundHit, ...]:
+    """The hits in a kept body, best first; empty where answers have none, or not where they should be."""
     try:
-        return kind.ids(body)
+        return kind.hits(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ()
 

@@ -1,5 +1,6 @@
-"""What a run must keep to: `p99<100ms,errors<0.1%`. Pure."""
+"""What a run must keep to: `p99<100ms,errors<0.1%,recall>=0.9`. Pure."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,23 @@ from dataclasses import dataclass
 from lightragctl.bench.result import LoadReport
 from lightragctl.core.errors import UsageError
 
-_FORM = re.compile(r"\s*([a-z0-9.]+)\s*(<=|>=|<|>)\s*([0-9.]+)\s*(ms|s|%|/s|)\s*")
+_FORM = re.compile(r"\s*([a-z0-9.-]+)\s*(<=|>=|<|>)\s*([0-9.]+)\s*(ms|s|%|/s|)\s*")
 _SCALE = {"": 1.0, "ms": 1.0, "s": 1000.0, "%": 0.01, "/s": 1.0}
 """To milliseconds, to a share, to answers a second."""
+
+QUALITY = ("recall", "ndcg", "relevant-recall", "mrr", "map")
+"""Figures of how good the answers are, 0 to 1."""
+
+
+def _quality(name: str) -> Callable[[LoadReport], float]:
+    """The mean of a figure of quality; no number when it was not measured, which keeps to no threshold."""
+
+    def mean(report: LoadReport) -> float:
+        figure = getattr(report.quality, name, None)
+        return math.nan if figure is None else float(figure.mean)
+
+    return mean
+
 
 _FIGURES: Mapping[str, tuple[str, Callable[[LoadReport], float]]] = {
     "mean": ("ms s", lambda report: report.latency.mean_ms),
@@ -21,6 +36,7 @@ _FIGURES: Mapping[str, tuple[str, Callable[[LoadReport], float]]] = {
     "max": ("ms s", lambda report: report.latency.max_ms),
     "errors": ("%", lambda report: 1 - report.outcomes.get("ok", 0) / max(1, report.requests)),
     "good": ("/s", lambda report: report.good_per_s),
+    **{name: ("share %", _quality(name.replace("-", "_"))) for name in QUALITY},
 }
 
 _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
@@ -42,7 +58,11 @@ class Threshold:
 
     def holds(self, report: LoadReport) -> bool:
         """Whether a run kept to it."""
-        return _HOLDS[self.relation](_FIGURES[self.figure][1](report), self.wanted)
+        return self.admits(_FIGURES[self.figure][1](report))
+
+    def admits(self, seen: float) -> bool:
+        """Whether such a figure keeps to it."""
+        return _HOLDS[self.relation](seen, self.wanted)
 
 
 def parse(text: str) -> tuple[Threshold, ...]:
@@ -61,7 +81,7 @@ def broken(thresholds: Sequence[Threshold], report: LoadReport) -> list[str]:
 
 def _one(part: str) -> Threshold:
     found = _FORM.fullmatch(part)
-    if found is None or found[1] not in _FIGURES or found[4] not in _FIGURES[found[1]][0].split():
+    if found is None or found[1] not in _FIGURES or (found[4] or "share") not in _FIGURES[found[1]][0].split():
         figures = ", ".join(f"{name} ({units.replace(' ', ' or ')})" for name, (units, _) in _FIGURES.items())
         raise UsageError(f"'{part.strip()}' is no threshold", f"such as p99<100ms or errors<0.1%; figures: {figures}")
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from lightragctl.bench.loops import ClosedLoop, Loop, OpenLoop
+from lightragctl.bench.loops import ClosedLoop, Loop, OpenLoop, Sender
 from lightragctl.bench.messages import (
     SLICE_S,
     Begin,
@@ -37,6 +37,8 @@ from lightragctl.bench.recorder import Recorder, Standing, questions
 from lightragctl.core.errors import UnavailableError
 
 Say = Callable[[FromWorker], None]
+MakeSender = Callable[[Plan, float], Sender]
+"""Of a plan, and of how long a connection that was refused is left alone."""
 
 REST_S = 0.1
 """Pause of a closed loop's connection that was refused: a server that is down need not be asked at full speed."""
@@ -50,11 +52,11 @@ _NOTHING_KEPT = Keep(0, 0)
 class Worker:
     """Carries out one plan; made and used inside one running event loop."""
 
-    def __init__(self, plan: Plan, say: Say) -> None:
+    def __init__(self, plan: Plan, say: Say, make_sender: MakeSender = Pool) -> None:
         self._plan = plan
         self._say = say
         self._timers = asyncio.get_running_loop()
-        self._pool = Pool(plan, 0.0 if plan.schedule else REST_S)
+        self._pool = make_sender(plan, 0.0 if plan.schedule else REST_S)
         self._loop: Loop
         if plan.schedule is None:
             self._loop = ClosedLoop(self._pool, plan.duration_s)
@@ -166,20 +168,20 @@ def _say(message: FromWorker) -> None:
     sys.stdout.buffer.flush()
 
 
-async def _serve() -> None:
+async def _serve(make_sender: MakeSender) -> None:
     loop = asyncio.get_running_loop()
     stdin = asyncio.StreamReader(limit=PLAN_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin.buffer)
-    worker = Worker(msgspec.json.decode(await stdin.readline(), type=Plan), _say)
+    worker = Worker(msgspec.json.decode(await stdin.readline(), type=Plan), _say, make_sender)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     await worker.run(stdin)
 
 
-def main() -> None:
+def main(make_sender: MakeSender = Pool) -> None:
     """Carry out the plan on stdin."""
     with contextlib.suppress(BrokenPipeError):  # the parent is gone, and with it who would read
-        uvloop.run(_serve())
+        uvloop.run(_serve(make_sender))
 
 
 if __name__ == "__main__":

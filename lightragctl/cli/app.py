@@ -63,7 +63,11 @@ def build() -> typer.Typer:
     }
     for name, (about, members) in groups.items():
         app.add_typer(_group(about, members), name=name, rich_help_panel="The tool itself")
-    measuring = _group("Put load on a release and tell what it holds; alone: bench run.", (bench.run,), _RunsAlone)
+    measuring = _group(
+        "Put load on a release and tell what it holds; alone: bench run.",
+        (bench.run, bench.saturate, bench.compare),
+        _RunsAlone,
+    )
     app.add_typer(measuring, name="bench", rich_help_panel="Measure it")
     return app
 

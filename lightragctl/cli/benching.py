@@ -1,27 +1,41 @@
-"""What `bench` is made of before and after the load: questions, the target, the service's own metrics, the file."""
+"""What the bench commands are made of beside the load itself: questions, targets, quality, server's metrics, files."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
 
-from lightragctl.bench import corpus, stages
+from lightragctl.bench import quality, questions, stages
 from lightragctl.bench.plan import LoadPlan
-from lightragctl.bench.result import LoadReport, Moment
+from lightragctl.bench.quality import Answers
+from lightragctl.bench.questions import Asked
+from lightragctl.bench.result import LoadReport, Moment, Quality
 from lightragctl.bench.run import run
-from lightragctl.bench.targets import Target
+from lightragctl.bench.schedule import Shape
+from lightragctl.bench.stages import Metrics
+from lightragctl.bench.targets import Target, kind_named
+from lightragctl.cli.load_options import LoadOptions
+from lightragctl.cli.options import Session
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Event, Notify
+from lightragctl.kube.streams import STREAMS
+from lightragctl.quality.exact import Neighbours, exact_neighbours
 
 if TYPE_CHECKING:
-    from lightragctl.cli.options import Session
+    from lightragctl.vectors.milvus import MilvusStore
 
 _OURS = ("retrieve", "query")
 _METRICS_S = 5.0
+_RECORDED_MOST = 100_000
+_SAMPLE_ROWS = 1000
+"""Passages that `--scenario collection` asks for: more than the cache of questions answers, and one page of a scan."""
+RECALL_ROWS = 100_000
+"""A collection of more is compared with only when that is asked for: reading it takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -34,42 +48,119 @@ class Measured:
     cache_hits: Mapping[str, float]
 
 
-def asked(file: Path | None, scenario: str) -> list[str]:
-    """The questions.
+@dataclass(frozen=True)
+class Source:
+    """Where questions come from and answers are judged by: a session's release, read when it is first needed."""
 
-    Raises:
-        UsageError: the file cannot be read, or holds none.
-    """
-    if file is None and scenario == "topics":
-        return [f"{topic}领域最新进展" for topic in corpus.topics().values()]
-    if file is None:
-        return [question.text for question in corpus.questions()]
-    try:
-        found = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read questions from {file}: {error}", "a text file, one question a line") from error
-    if not found:
-        raise UsageError(f"{file} holds no question", "write one on each line")
-    return found
+    session: Session
+    load: LoadOptions
+    notify: Notify
+    _known: dict[int, Neighbours] = field(default_factory=dict)
+
+    @cached_property
+    def asked(self) -> Asked:
+        """The questions.
+
+        Raises:
+            UsageError: a file cannot be read, or there are none.
+        """
+        if self.load.questions is not None:
+            found = questions.read(self.load.questions, self.load.qrels)
+        elif self.load.qrels is not None:
+            raise UsageError("--qrels judges questions of your own", "say --questions FILE too")
+        else:
+            found = _SCENARIOS[self.load.scenario](self)
+        return questions.distinct(found, self.load.distinct) if self.load.distinct else found
+
+    @cached_property
+    def store(self) -> "MilvusStore":
+        """The release's Milvus."""
+        from lightragctl.vectors.milvus import MilvusStore
+
+        return MilvusStore(self.session.runtime.endpoint("vector-engine"))
+
+    @property
+    def collection(self) -> str:
+        """The chunks of the profile's workspace."""
+        from lightragctl.vectors.control import chunks_alias
+
+        profile = self.session.loaded.profile
+        return chunks_alias(profile.workspace, profile.models.embedding)
+
+    def vectors(self, texts: list[str]) -> Any:
+        """Vectors of questions, `(n, dimension) float32`, by the release's own model."""
+        from lightragctl.vectors.embedding import QuestionEmbedder
+
+        embed = QuestionEmbedder(
+            self.session.runtime.endpoint("model-gateway"), self.session.loaded.profile.models.embedding
+        )
+        return embed(texts, lambda done: self.notify(Event(f"embedding questions: {done}/{len(texts)}", passing=True)))
+
+    def target(self) -> Target:
+        """What is asked; the release's own service, with its key, unless a URL is given.
+
+        Raises:
+            UsageError: the target has no address.
+        """
+        load = self.load
+        if load.kind == "milvus":
+            return Target(load.url or self.session.runtime.endpoint("vector-engine"), "milvus")
+        if load.url is not None:
+            return Target(load.url, load.kind, _fields(load))
+        if load.kind not in _OURS:
+            raise UsageError(f"--target {load.kind} needs an address", "say --url http://HOST:PORT")
+        runtime = self.session.runtime
+        return Target(runtime.endpoint("lightrag-api"), load.kind, _fields(load), runtime.api_key())
+
+    def plan(self, shape: Shape, connections: int) -> LoadPlan:
+        """The load that the options ask for."""
+        load, asked = self.load, self.asked
+        requests = _searches(self) if load.kind == "milvus" else ()
+        return LoadPlan(self.target(), asked.texts, shape, connections, load.workers, spin=load.spin, requests=requests)
+
+    def judged(self, report: LoadReport) -> LoadReport:
+        """The report with how good its answers were; what cannot be measured is noted: the load has been measured."""
+        found = quality.answers(report)
+        if not kind_named(report.kind).finds:
+            return report
+        figures: dict[str, Any] = dict(quality.relevance(found, self.asked.questions, self.asked.qrels, self.load.k))
+        notes = []
+        try:
+            if why_not := self._no_recall():
+                notes.append(f"recall was not measured: {why_not}")
+            else:
+                figures["recall"] = quality.recall_figure(found, self._nearest(found), self.load.k)
+        except LightragctlError as error:
+            notes.append(f"recall was not measured: {error}")
+        return msgspec.structs.replace(report, quality=Quality(self.load.k, notes=notes, **figures))
+
+    def _no_recall(self) -> str:
+        """Why recall is not measured; empty when it is."""
+        if self.load.recall is False:
+            return "--no-recall"
+        if self.load.url is not None:
+            return "of another service than the release's own the passages are not known"
+        rows = self.store.row_count(self.collection)
+        if rows > RECALL_ROWS and not self.load.recall:
+            return f"the collection has {rows} rows; say --recall to compare with them all"
+        return "" if rows else "the collection is empty"
+
+    def _nearest(self, found: Answers) -> Mapping[int, Neighbours]:
+        """Exact neighbours of a sample of the first run's questions, by place: one look at the rows is enough."""
+        from lightragctl.vectors.blocks import vector_blocks
+
+        if not self._known and (places := quality.sampled(found)):
+            profile = self.session.loaded.profile
+            vectors = self.vectors([self.asked.questions[at].text for at in places])
+            self.notify(Event("comparing with exact search", passing=True))
+            blocks = vector_blocks(self.store, self.collection, profile.models.embedding.dimension)
+            exact = exact_neighbours(vectors, blocks, self.load.k, profile.index.metric)
+            self._known.update(zip(places, exact, strict=True))
+        return self._known
 
 
-def target(session: "Session", kind: str, url: str | None, given: Mapping[str, Any]) -> Target:
-    """What is asked; the release's own lightrag-api, with its key, unless a URL is given."""
-    wanted = {"embeddings": ("model",), "chat": ("model",), "lightrag": ()}.get(kind, ("top_k",))
-    fields = {name: given[name] for name in wanted if given[name] is not None}
-    if kind == "lightrag":
-        fields = {"mode": "naive", "chunk_top_k": given["top_k"]}
-    if url is not None:
-        return Target(url, kind, fields)
-    if kind not in _OURS:
-        raise UsageError(f"--target {kind} needs an address", "say --url http://HOST:PORT")
-    return Target(session.runtime.endpoint("lightrag-api"), kind, fields, session.runtime.api_key())
-
-
-def most_connections(session: "Session", url: str | None) -> int:
+def connections(session: Session, url: str | None) -> int:
     """How many requests of an open loop may be under way; the next wait, and are charged for it."""
-    from lightragctl.kube.streams import STREAMS
-
     is_tunnelled = url is None and session.loaded.profile.runtime is Runtime.KUBERNETES
     return STREAMS if is_tunnelled else 512
 
@@ -78,29 +169,95 @@ def measured(plan: LoadPlan, notify: Notify) -> Measured:
     """Put the load on; Ctrl-C ends it early with what there is."""
     before = _metrics(plan.target)
     notify(Event(f"{plan.target.kind} at {plan.target.url}: connecting", passing=True))
-    report = run(plan, lambda moment: notify(Event(_words(moment), passing=True)))
-    after = _metrics(plan.target)
-    looks = (before, after)
+    report = run(plan, progress(notify))
+    looks = (before, _metrics(plan.target))
     return Measured(report, stages.times_ms(*looks), stages.batch_sizes(*looks), stages.cache_hits(*looks))
 
 
-def save(measured: Measured, file: Path) -> None:
-    """Write the report; the bodies of answers stay out.
+def progress(notify: Notify) -> Callable[[Moment], None]:
+    """Shows each half second."""
+    return lambda moment: notify(Event(_words(moment), passing=True))
 
-    Raises:
-        LightragctlError: the file cannot be written.
-    """
+
+def document(measured: Measured) -> dict[str, Any]:
+    """The whole report for a file; the bodies of answers stay out."""
     report = msgspec.to_builtins(msgspec.structs.replace(measured.report, bodies={}))
     server = {
         "stages_ms": dict(measured.stages_ms),
         "batch_sizes": dict(measured.batch_sizes),
         "cache_hits": dict(measured.cache_hits),
     }
-    document = {**report, **server}
+    return {**report, **server}
+
+
+def save(document: object, file: Path) -> None:
+    """Write a report as JSON.
+
+    Raises:
+        LightragctlError: the file cannot be written.
+    """
     try:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(document)))
     except OSError as error:
         raise LightragctlError(f"cannot write {file}: {error.strerror}", "give another --save FILE") from error
+
+
+def service(session: Session, text: str) -> tuple[Session, str | None]:
+    """The session and the URL that stand for one side of a comparison: a URL, or a profile whose release is up."""
+    if text.startswith(("http://", "https://")):
+        return session, text
+    return Session(session.command, replace(session.options, profile=text, name=None)), None
+
+
+def _test_data(_: Source) -> Asked:
+
+    return questions.test_data()
+
+
+def _topics(_: Source) -> Asked:
+
+    return questions.topics()
+
+
+def _of_collection(source: Source) -> Asked:
+    from lightragctl.vectors.model import Page
+
+    rows = source.store.scan(source.collection, ["content"], Page(limit=_SAMPLE_ROWS))
+    return questions.of_rows({row["id"]: row["content"] for row in rows})
+
+
+def _of_recordings(source: Source) -> Asked:
+
+    recorded = source.session.api.recordings(_RECORDED_MOST)
+    return questions.of_recordings([questions.Recorded(one.at, one.query) for one in recorded])
+
+
+_SCENARIOS: Mapping[str, Callable[[Source], Asked]] = {
+    "test-data": _test_data,
+    "topics": _topics,
+    "collection": _of_collection,
+    "recordings": _of_recordings,
+}
+
+
+def _searches(source: Source) -> Any:
+    """Milvus's own messages for the questions."""
+    from lightragctl.bench.milvus import search_requests
+    from lightragctl.vectors.model import index_spec
+
+    index = index_spec(source.session.loaded.profile.index)
+    return search_requests(source.collection, source.vectors(source.asked.texts), source.load.k, index)
+
+
+def _fields(load: LoadOptions) -> dict[str, Any]:
+    """What stands in every body beside the question."""
+    match load.kind:
+        case "embeddings" | "chat":
+            return {"model": load.model} if load.model else {}
+        case "lightrag":
+            return {"mode": "naive", "chunk_top_k": load.k}
+        case _:
+            return {"top_k": load.k}
 
 
 def _words(moment: Moment) -> str:
@@ -109,7 +266,7 @@ def _words(moment: Moment) -> str:
     return f"{moment.phase}: {moment.elapsed_s:.0f} s, {rate}, {moment.under_way} under way, {bad} failed"
 
 
-def _metrics(asked: Target) -> stages.Metrics:
+def _metrics(asked: Target) -> Metrics:
     """The service's metrics; none where it has none. Behind several replicas they are of one of them."""
     if asked.kind not in _OURS:
         return {}

@@ -5,7 +5,7 @@ import inspect
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, get_type_hints
 
@@ -104,14 +104,14 @@ class GlobalOptions:
 OPTION_NAMES = tuple(field.name for field in fields(GlobalOptions))
 
 
-def parameters() -> list[inspect.Parameter]:
-    """The global options as parameters of a command function."""
-    hints = get_type_hints(GlobalOptions, include_extras=True)
+def parameters(group: type = GlobalOptions) -> list[inspect.Parameter]:
+    """The fields of a group of options as parameters of a command function."""
+    hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
         )
-        for field in fields(GlobalOptions)
+        for field in fields(group)
     ]
 
 
@@ -211,10 +211,13 @@ class Session:
 def with_session(function: Callable[..., Result]) -> Callable[..., int]:
     """A command function whose first parameter is a Session, as Typer wants it: with the global options as parameters.
 
-    The wrapped function's Result is shown; its exit status is returned. An expected error becomes a Result too.
+    A parameter that is a dataclass is a group of options: its fields become the options. The wrapped function's Result
+    is shown; its exit status is returned. An expected error becomes a Result too.
     """
     signature = inspect.signature(function)
-    own = list(signature.parameters.values())[1:]
+    given_own = list(signature.parameters.values())[1:]
+    groups: dict[str, Any] = {one.name: one.annotation for one in given_own if is_dataclass(one.annotation)}
+    own = [each for one in given_own for each in (parameters(groups[one.name]) if one.name in groups else [one])]
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
 
@@ -223,6 +226,8 @@ def with_session(function: Callable[..., Result]) -> Callable[..., int]:
         outer = ctx.find_root().params
         given: dict[str, Any] = {name: arguments.pop(name) or outer.get(name) for name in OPTION_NAMES}
         session = Session(_path(ctx), GlobalOptions(**given))
+        for name, group in groups.items():
+            arguments[name] = group(**{field.name: arguments.pop(field.name) for field in fields(group)})
         try:
             result = _with_extras(function, session, arguments)
         except LightragctlError as error:

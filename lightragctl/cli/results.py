@@ -10,7 +10,9 @@ from lightragctl.core.result import ErrorInfo, Result, Status
 from lightragctl.core.runtime import ComponentStatus, Differences, ReleaseStatus, State, UpOutcome
 
 if TYPE_CHECKING:
+    from lightragctl.bench.compare import CompareReport
     from lightragctl.bench.result import LoadReport
+    from lightragctl.bench.saturate import Saturation
     from lightragctl.cli.benching import Measured
     from lightragctl.core.component import Plan
     from lightragctl.core.objects import KubernetesObject
@@ -179,6 +181,42 @@ def bench_run(measured: "Measured", broken: Sequence[str]) -> Result:
     reasons = "; ".join(measured.report.verdict.reasons)
     error = ErrorInfo("not-valid", f"do not believe these figures: {reasons}")
     return Result("bench run", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
+
+
+def bench_saturate(found: "Saturation") -> Result:
+    """`bench saturate`: the rate; 3 when none held, 4 when the generator may have been the limit."""
+    import msgspec
+
+    data = msgspec.to_builtins(found)
+    if found.holds_qps is None:
+        error = ErrorInfo("thresholds", f"no rate kept to {found.slo}", "see what is slow: lightragctl bench run")
+        return Result("bench saturate", data, Status.FAILED, (error,), ExitStatus.CHECKS_FAILED)
+    if not found.limited:
+        return Result("bench saturate", data)
+    error = ErrorInfo("not-valid", found.limited, "use more --workers, or a machine of its own for the load")
+    return Result("bench saturate", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
+
+
+def bench_compare(found: "CompareReport") -> Result:
+    """`bench compare`: the figures; 3 when the p50 of B is worse, 4 when the data do not tell."""
+    import msgspec
+
+    from lightragctl.bench.compare import Finding
+
+    data = msgspec.to_builtins(found)
+    p50 = next((one for one in found.figures if one.figure == "p50"), None)
+    if p50 is None:
+        error = ErrorInfo("no-answers", "a service gave no good answer in some round", "see: lightragctl bench run")
+        return Result("bench compare", data, Status.FAILED, (error,), ExitStatus.FAILED)
+    match p50.finding:
+        case Finding.WORSE:
+            error = ErrorInfo("worse", f"B is worse: its p50 is {p50.ratio:.3f} times that of A")
+            return Result("bench compare", data, Status.FAILED, (error,), ExitStatus.CHECKS_FAILED)
+        case Finding.UNKNOWN:
+            hint = f"to see a shift of {found.margin:.0%}: --rounds {p50.rounds_needed}, or longer --seconds"
+            error = ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
+            return Result("bench compare", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
+    return Result("bench compare", data)
 
 
 def version(number: str, python: str) -> Result:

@@ -10,7 +10,7 @@ from lightragctl.bench.targets import (
     Outcome,
     Target,
     endpoint,
-    hit_ids,
+    hits,
     judge,
     kind_named,
     request_bytes,
@@ -128,9 +128,13 @@ def test_the_first_token_is_the_first_text_wherever_the_pieces_are_cut() -> None
         assert cut >= told or tokens.feed(stream[cut:])
 
 
-def test_ids_are_taken_from_bodies_that_were_kept() -> None:
-    assert hit_ids(KINDS["retrieve"], GOOD) == tuple(f"chunk-{n}" for n in range(5))
-    assert hit_ids(KINDS["query"], WHOLE) == ("chunk-1", "chunk-2")
-    assert hit_ids(KINDS["lightrag"], FOUND) == ("c-1", "c-2")
-    assert hit_ids(KINDS["embeddings"], VECTORS) == ()
-    assert hit_ids(KINDS["retrieve"], b"no JSON") == ()
+def test_hits_are_taken_from_bodies_that_were_kept() -> None:
+    def ids(kind: str, body: bytes) -> list[str]:
+        return [hit.id for hit in hits(KINDS[kind], body)]
+
+    assert ids("retrieve", GOOD) == [f"chunk-{n}" for n in range(5)]
+    assert {hit.source for hit in hits(KINDS["retrieve"], GOOD)} == {"a.md"}
+    assert ids("query", WHOLE) == ["chunk-1", "chunk-2"]
+    assert ids("lightrag", FOUND) == ["c-1", "c-2"]
+    assert ids("embeddings", VECTORS) == []
+    assert ids("retrieve", b"no JSON") == []

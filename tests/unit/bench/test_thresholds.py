@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from lightragctl.bench.result import Generator, LoadReport, Times
+from lightragctl.bench.result import Figure, Generator, LoadReport, Quality, Times
 from lightragctl.bench.schedule import Closed
 from lightragctl.bench.thresholds import broken, parse
 from lightragctl.core.errors import UsageError
@@ -60,3 +60,9 @@ def test_what_is_not_understood_is_told_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match=r"threshold|number") as caught:
         parse(text)
     assert "p99<100ms" in caught.value.hint
+
+
+def test_figures_of_quality_are_shares_and_none_holds_that_was_not_measured() -> None:
+    measured = msgspec.structs.replace(REPORT, quality=Quality(10, recall=Figure(0.95, 0.9, 1.0, 50)))
+    assert broken(parse("recall>=0.9,recall>96%,relevant-recall>=0"), measured) == ["recall>96%", "relevant-recall>=0"]
+    assert broken(parse("recall>=0"), REPORT) == ["recall>=0"]

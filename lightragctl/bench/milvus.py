@@ -1,0 +1,149 @@
+"""Load on Milvus itself: searches of one vector each, as lightrag-api sends them. Does network I/O.
+
+Run as a process with `python -m lightragctl.bench.milvus`, in the place of `worker`. A call costs the generator some
+150 us of processor time, where one over HTTP costs it 10: for more than a few thousand a second use several workers.
+"""
+
+import asyncio
+import gc
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import grpc  # type: ignore[import-untyped]
+import msgspec
+
+from lightragctl.bench.messages import Plan
+from lightragctl.bench.recorder import Request, Took
+from lightragctl.bench.targets import Outcome
+from lightragctl.bench.worker import main
+from lightragctl.core.errors import UnavailableError
+from lightragctl.vectors import search
+from lightragctl.vectors.model import FloatArray, IndexSpec, SearchBatch
+from lightragctl.vectors.sdk import CONNECT_S, milvus_pb2
+
+SEARCH = "/milvus.proto.milvus.MilvusService/Search"
+_EVENTUALLY = 1
+"""Milvus's timestamp before every write: a search need not wait for anything."""
+
+
+def search_requests(collection: str, vectors: FloatArray, top_k: int, index: IndexSpec) -> Sequence[bytes]:
+    """The messages that search for each vector; they ask for the fields that lightrag-api needs for a hit."""
+    fields = ("content", "file_path")
+    batches = (SearchBatch(collection, one[None, :], top_k, index, fields) for one in vectors)
+    return [bytes(search.request(batch, _EVENTUALLY).SerializeToString()) for batch in batches]
+
+
+class Calls:
+    """A `Sender` of calls over one HTTP/2 connection; for one event loop.
+
+    Args:
+        plan: where to connect, what to send, how many at a time, how long to wait.
+        rest_s: not used: gRPC has its own pauses between tries to connect.
+    """
+
+    def __init__(self, plan: Plan, rest_s: float = 0.0) -> None:
+        self._plan = plan
+        self._calls: dict[asyncio.Task[bool], tuple[Request, float]] = {}
+        self.waiting: deque[Request] = deque()
+        self.pull: Callable[[float], Request | None] = self._next_waiting
+        self.touched = False
+
+    async def connect(self) -> int:
+        """Open the connection; how many calls may be under way.
+
+        Raises:
+            UnavailableError: nothing takes it.
+        """
+        where = f"{self._plan.endpoint.host}:{self._plan.endpoint.port}"
+        self._channel = grpc.aio.insecure_channel(where)
+        self._search = self._channel.unary_unary(SEARCH, None, milvus_pb2.SearchResults.FromString)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._channel.channel_ready()
+        except TimeoutError as error:
+            raise UnavailableError(f"no Milvus answers at {where}", "see: lightragctl status") from error
+        return self._plan.connections
+
+    @property
+    def under_way(self) -> int:
+        """Calls without an answer."""
+        return len(self._calls)
+
+    def place(self, request: Request, now_s: float) -> None:
+        """Send a search, or let it wait."""
+        if self.under_way < self._plan.connections:
+            task = asyncio.get_running_loop().create_task(self._ask(request, now_s))
+            self._calls[task] = request, now_s
+            task.add_done_callback(self._done)
+        else:
+            self.waiting.append(request)
+
+    def wake(self, now_s: float) -> None:
+        """Send while there is room and something to send."""
+        while self.under_way < self._plan.connections and (request := self.pull(now_s)) is not None:
+            self.place(request, now_s)
+
+    def expire(self, now_s: float) -> None:
+        """Each call has its own deadline; what fails at once leaves room that nobody else fills."""
+        self.wake(now_s)
+
+    def give_up(self, now_s: float) -> None:
+        """Count everything that has no answer as a timeout, and close."""
+        for waiting in self.waiting:
+            self._fail(waiting, Outcome.TIMEOUT, now_s, now_s)
+        for asked, sent_s in self._calls.values():
+            self._fail(asked, Outcome.TIMEOUT, sent_s, now_s)
+        self.close()
+
+    def close(self) -> None:
+        """Send nothing more; what is under way is written down nowhere."""
+        self.waiting.clear()
+        self.pull = lambda _: None
+        for task in self._calls:
+            task.remove_done_callback(self._done)
+            task.cancel()
+
+    def _done(self, task: asyncio.Task[bool]) -> None:
+        del self._calls[task]
+        self.touched = True
+        if task.result():  # a bug is told to the event loop; a Milvus that is down need not be asked at full speed
+            self.wake(time.monotonic())
+
+    async def _ask(self, asked: Request, sent_s: float) -> bool:
+        """Whether Milvus answered, in one way or another."""
+        try:
+            answer = await self._search(self._plan.requests[asked.question], timeout=self._plan.timeout_s)
+        except grpc.aio.AioRpcError as error:
+            late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            self._fail(asked, Outcome.TIMEOUT if late else Outcome.CONNECTION, sent_s, time.monotonic())
+            return False
+        now_s = time.monotonic()
+        if answer.status.error_code or answer.status.code:
+            self._fail(asked, Outcome.HTTP, sent_s, now_s, int(answer.status.code or answer.status.error_code))
+            return True
+        is_new = asked.question not in asked.recorder.bodies
+        body = _body(answer.results) if is_new else b""
+        asked.recorder.good(asked.question, body, Took(now_s - asked.due_s, now_s - sent_s))
+        return True
+
+    def _fail(self, asked: Request, outcome: Outcome, sent_s: float, now_s: float, status: int = 0) -> None:
+        asked.recorder.failed(outcome, status, Took(now_s - asked.due_s, now_s - sent_s))
+
+    def _next_waiting(self, _: float) -> Request | None:
+        return self.waiting.popleft() if self.waiting else None
+
+
+def _body(results: object) -> bytes:
+    found = [{"id": hit.id, "source": hit.fields.get("file_path", "")} for one in search.hits(results) for hit in one]
+    return msgspec.json.encode({"hits": found})
+
+
+def _calls(plan: Plan, rest_s: float) -> Calls:
+    """gRPC makes circles that only the collector frees: it is switched on again, against the worker's wish."""
+    asyncio.get_running_loop().call_later(CONNECT_S, gc.enable)
+    return Calls(plan, rest_s)
+
+
+if __name__ == "__main__":
+    main(_calls)

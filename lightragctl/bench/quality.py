@@ -1,0 +1,79 @@
+"""How good the answers of a run were: against judgements, and against exact search. Pure."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+from lightragctl.bench.questions import Question
+from lightragctl.bench.result import Figure, LoadReport
+from lightragctl.bench.targets import FoundHit, hits, kind_named
+from lightragctl.quality.exact import Neighbours, recall
+from lightragctl.quality.relevance import Evaluation, Qrels, evaluate
+from lightragctl.quality.stats import bootstrap_mean
+
+Answers = Mapping[int, tuple[FoundHit, ...]]
+"""Hits, best first, by the question's place in the list."""
+
+RECALL_QUESTIONS = 200
+"""Of so many the interval of a recall of 0.95 is some 0.02 wide."""
+
+_SEED = 1
+"""Of the resampling behind an interval: the same answers give the same interval."""
+
+
+def answers(report: LoadReport) -> Answers:
+    """The hits of the first good answer to each question."""
+    kind = kind_named(report.kind)
+    return {at: hits(kind, body) for at, body in sorted(report.bodies.items())}
+
+
+def relevance(found: Answers, questions: Sequence[Question], qrels: Qrels, k: int) -> Mapping[str, Figure]:
+    """nDCG, recall, MRR and MAP at k of the questions that were judged, as `Quality` names them.
+
+    Judgements may name passages by id, or documents by source or by the source's file name. Of several passages of a
+    document the best counts, and of several questions of one id the first. Questions without a good answer do not
+    count: how many requests failed stands beside it.
+    """
+    judged = {name for grades in qrels.values() for name in grades}
+    run: dict[str, dict[str, float]] = {}
+    for at, given in found.items():
+        run.setdefault(questions[at].id, _ranked(given, judged))
+    return _figures(evaluate(qrels, run, k)) if run.keys() & qrels.keys() else {}
+
+
+def recall_figure(found: Answers, nearest: Mapping[int, Neighbours], k: int) -> Figure | None:
+    """Mean recall at k of the questions whose exact neighbours are known; None when none was answered."""
+    shares = [recall([hit.id for hit in found[at]], one, k) for at, one in nearest.items() if at in found]
+    return _figure(shares) if shares else None
+
+
+def sampled(found: Answers) -> list[int]:
+    """Which answers recall is measured with: `RECALL_QUESTIONS` at most, evenly spread over those with hits."""
+    places = [at for at, given in found.items() if given]
+    count = min(RECALL_QUESTIONS, len(places))
+    return [places[at * len(places) // count] for at in range(count)]
+
+
+def _figures(evaluation: Evaluation) -> Mapping[str, Figure]:
+    each = list(evaluation.queries.values())
+    return {
+        "ndcg": _figure([one.ndcg for one in each]),
+        "relevant_recall": _figure([one.recall for one in each]),
+        "mrr": _figure([one.reciprocal_rank for one in each]),
+        "map": _figure([one.average_precision for one in each]),
+    }
+
+
+def _figure(shares: Sequence[float]) -> Figure:
+    interval = bootstrap_mean(shares, _SEED)
+    return Figure(sum(shares) / len(shares), interval.low, interval.high, len(shares))
+
+
+def _ranked(given: Sequence[FoundHit], judged: set[str]) -> dict[str, float]:
+    """Documents with scores that keep the order of their best passages."""
+    names = dict.fromkeys(_name(hit, judged) for hit in given)
+    return {name: float(len(names) - rank) for rank, name in enumerate(names)}
+
+
+def _name(hit: FoundHit, judged: set[str]) -> str:
+    known = (hit.id, hit.source, PurePath(hit.source).name)
+    return next((name for name in known if name in judged), hit.source or hit.id)

@@ -1,0 +1,141 @@
+"""What a run asks: questions out of files, the shipped data, stored rows or recordings. Reads files; no network."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from lightragctl.bench import corpus
+from lightragctl.core.errors import UsageError
+from lightragctl.quality.relevance import Qrels, read_qrels
+
+ROW_CHARS = 200
+"""How much of a stored passage is asked as a question: a long one, and within every model's window."""
+
+_ID_KEYS, _TEXT_KEYS = ("id", "_id", "qid"), ("text", "query", "question")
+
+
+class Question(NamedTuple):
+    """One question; `id` is what judgements call it."""
+
+    id: str
+    text: str
+
+
+class Recorded(NamedTuple):
+    """A question that was asked, and when, in unix seconds."""
+
+    at_s: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run asks.
+
+    Attributes:
+        questions: in the order in which they are asked, over and over.
+        qrels: which documents answer them, by the question's id; empty where nobody has judged.
+        instants_s: when they were asked, of recorded ones; else empty.
+    """
+
+    questions: tuple[Question, ...]
+    qrels: Qrels = field(default_factory=dict)
+    instants_s: tuple[float, ...] = ()
+
+    @property
+    def texts(self) -> list[str]:
+        """The questions' texts."""
+        return [question.text for question in self.questions]
+
+
+def test_data() -> Asked:
+    """The shipped questions with their judgements."""
+    return Asked(tuple(Question(one.id, one.text) for one in corpus.questions()), corpus.qrels())
+
+
+def topics() -> Asked:
+    """The newest of each of the three topics."""
+    return Asked(tuple(Question(topic, f"{word}领域最新进展") for topic, word in corpus.topics().items()))
+
+
+def of_rows(rows: Mapping[str, str]) -> Asked:
+    """The begin of stored passages, by their ids; each is answered by the passage that it comes from.
+
+    Raises:
+        UsageError: there are none.
+    """
+    found = {key: " ".join(text.split())[:ROW_CHARS].strip() for key, text in rows.items()}
+    questions = tuple(Question(key, text) for key, text in found.items() if text)
+    if not questions:
+        raise UsageError("the collection holds no passage to ask for", "load documents first: lightragctl ingest PATH")
+    return Asked(questions, {question.id: {question.id: 1} for question in questions})
+
+
+def of_recordings(recorded: Sequence[Recorded]) -> Asked:
+    """Recorded questions, oldest first, with the instants at which they came.
+
+    Raises:
+        UsageError: there are none.
+    """
+    ordered = sorted(recorded)
+    if not ordered:
+        hint = "have them recorded: lightragctl up --set components.lightrag-api.recording.ratio=0.1"
+        raise UsageError("no question was recorded yet", hint)
+    numbered = tuple(Question(str(number), one.text) for number, one in enumerate(ordered, 1))
+    return Asked(numbered, instants_s=tuple(one.at_s for one in ordered))
+
+
+def read(path: Path, qrels: Path | None = None) -> Asked:
+    """Questions of a file and, if given, TREC's judgements of them.
+
+    A line is a question; or `ID<TAB>QUESTION`; or, in a file that ends in `.jsonl`, an object with `id` (or `_id`,
+    `qid`) and `text` (or `query`, `question`). A question without an id has its place, from 1.
+
+    Raises:
+        UsageError: a file cannot be read, holds no question, or judgements of others only.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read questions from {path}: {error}", "a text file, one question a line") from error
+    questions = tuple(_jsonl(lines, path) if path.suffix == ".jsonl" else _plain(lines))
+    if not questions:
+        raise UsageError(f"{path} holds no question", "write one on each line")
+    if qrels is None:
+        return Asked(questions)
+    judged = read_qrels(qrels)
+    if not any(question.id in judged for question in questions):
+        message = f"{qrels} judges none of the questions in {path}"
+        raise UsageError(message, "give the questions their ids: ID<TAB>QUESTION, or a .jsonl file")
+    return Asked(questions, judged)
+
+
+def distinct(asked: Asked, count: int) -> Asked:
+    """So many different texts, so that no cache knows an answer: a number stands behind each question.
+
+    Each keeps its id, so the judgements hold; the instants of recorded ones stay where they are.
+    """
+    source = asked.questions
+    numbered = (source[at % len(source)] for at in range(count))
+    return replace(asked, questions=tuple(Question(one.id, f"{one.text} {at}") for at, one in enumerate(numbered, 1)))
+
+
+def _plain(lines: Iterable[str]) -> Iterable[Question]:
+    for number, line in enumerate(filter(None, map(str.strip, lines)), 1):
+        key, tab, text = line.partition("\t")
+        yield Question(key, text.strip()) if tab and text.strip() else Question(str(number), line)
+
+
+def _jsonl(lines: Iterable[str], path: Path) -> Iterable[Question]:
+    for at, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            given = json.loads(line)
+            text = next(given[key] for key in _TEXT_KEYS if given.get(key))
+        except (ValueError, AttributeError, StopIteration) as error:
+            hint = 'a line is {"id": "q1", "text": "..."}'
+            raise UsageError(f"{path}:{at} holds no question", hint) from error
+        yield Question(str(next((given[key] for key in _ID_KEYS if key in given), at)), str(text))

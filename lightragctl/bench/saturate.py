@@ -1,0 +1,189 @@
+"""The highest rate at which a service keeps to its thresholds: which rate to try next, and what a step has shown. Pure.
+
+    probe (closed loop) -> grow or shrink until one rate holds and one fails -> halve the gap -> repeat both ends
+
+A rate holds or fails by the majority of its steps, so that one stutter of a busy machine does not decide.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from lightragctl.bench.histogram import Histogram
+from lightragctl.bench.result import LoadReport, Moment, Times, generator_faults
+from lightragctl.bench.thresholds import Threshold
+from lightragctl.quality.stats import quantile_ranks
+
+SCHEMA = "lightragctl-saturate/1"
+
+TOLERANCE = 0.05
+"""The search ends when the rate that fails is less than 5 % above the one that holds."""
+FIRST_SHARE = 0.8
+"""Of what a closed loop reached: a service that is asked without pause has no idle moment, so an open loop with limits
+on its latency holds somewhat less."""
+GROWTH = 1.25
+SHRINKAGE = 0.8
+"""To the rate that is tried next while only one end is known; the third time and on by that factor once more."""
+STEPS_MOST = 24
+"""More would only come of a service that holds and fails by chance."""
+LOWEST_QPS = 0.5
+KEPT_UP = 0.95
+"""A service that answers less than this share of what is sent falls behind, whatever its latencies are so far."""
+REPEATS = 2
+"""How often each end of the interval is measured at least."""
+STEP_REQUESTS = 1000
+"""Ten of them lie above a p99. A slow rate is measured for longer, up to `STEP_MOST_S`."""
+STEP_MOST_S = 60.0
+QUEUE_MOMENTS = 4
+"""Half seconds in a row for which the queue must have grown, and be longer than the latency that is allowed, before a
+step is broken off: what waits now will be answered too late."""
+
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One rate, measured once.
+
+    Attributes:
+        rate_qps: requests a second that were sent.
+        held: whether it kept to all thresholds.
+        broken: those that it did not keep to, and what else was wrong.
+        believed: whether the generator was in time; a step that fails without may be the generator's fault.
+        good_per_s, p99_ms: what it reached.
+    """
+
+    rate_qps: float
+    held: bool
+    broken: Sequence[str]
+    believed: bool
+    good_per_s: float
+    p99_ms: float
+
+
+class Saturation(msgspec.Struct, frozen=True):
+    """What was found.
+
+    Attributes:
+        slo: the thresholds as they were given.
+        holds_qps: the highest rate that held; None when none did.
+        fails_qps: the lowest rate above it that failed; None when none did.
+        steps: all measurements, in their order.
+        limited: why the true figure may be higher, or the search is not conclusive; empty when nothing is known of it.
+    """
+
+    url: str
+    kind: str
+    slo: str
+    holds_qps: float | None
+    fails_qps: float | None
+    steps: Sequence[Step]
+    limited: str = ""
+    schema: str = SCHEMA
+
+
+def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) -> Step:
+    """Whether a run at this rate kept to the thresholds.
+
+    A percentile must keep to its threshold with its upper 95 % bound (an order statistic), so that a lucky step does
+    not pass; the other figures by themselves.
+    """
+    broken = [one.text for one in slo if not _holds(one, report)]
+    if report.answered_per_s < KEPT_UP * rate_qps:
+        broken.append("fell behind")
+    return Step(
+        rate_qps=rate_qps,
+        held=not broken,
+        broken=broken,
+        believed=not generator_faults(report),
+        good_per_s=report.good_per_s,
+        p99_ms=report.latency.p99_ms,
+    )
+
+
+def next_rate(steps: Sequence[Step], first_qps: float) -> float | None:
+    """The rate to measure next; None when the search has come to its end.
+
+    Args:
+        steps: what was measured so far.
+        first_qps: where to begin.
+    """
+    if not steps:
+        return first_qps
+    holds, fails = ends(steps)
+    undecided = [rate for rate, tally in _tallies(steps).items() if tally[True] == tally[False]]
+    if len(steps) >= STEPS_MOST:
+        return None
+    if undecided:
+        return undecided[0]
+    if holds is None:
+        assert fails is not None
+        lower = fails * SHRINKAGE ** max(1, len(_tallies(steps)) - 1)
+        return lower if lower >= LOWEST_QPS else None
+    if fails is None:
+        return holds * GROWTH ** max(1, len(_tallies(steps)) - 1)
+    if fails > holds * (1 + TOLERANCE):
+        return math.sqrt(holds * fails)
+    counts = Counter(step.rate_qps for step in steps)
+    return next((rate for rate in (holds, fails) if counts[rate] < REPEATS), None)
+
+
+def ends(steps: Sequence[Step]) -> tuple[float | None, float | None]:
+    """The highest rate that holds below the lowest that fails, and that one; None where there is none."""
+    tallies = _tallies(steps)
+    failing = [rate for rate, tally in tallies.items() if tally[False] > tally[True]]
+    fails = min(failing, default=None)
+    holding = [rate for rate, tally in tallies.items() if tally[True] > tally[False]]
+    return max((rate for rate in holding if fails is None or rate < fails), default=None), fails
+
+
+def duration_s(rate_qps: float, step_s: float) -> float:
+    """How long a rate is measured."""
+    return min(STEP_MOST_S, max(step_s, STEP_REQUESTS / rate_qps))
+
+
+def hopeless(rate_qps: float, slo: Sequence[Threshold]) -> Callable[[Moment], bool]:
+    """Tells of each half second of a step whether the rest need not be waited for."""
+    allowed_ms = min((one.wanted for one in slo if one.figure in _QUANTILES and one.relation in ("<", "<=")), default=0)
+    outstanding: list[int] = []
+
+    def seen(moment: Moment) -> bool:
+        outstanding.append(moment.under_way + moment.waiting)
+        last = outstanding[-QUEUE_MOMENTS - 1 :]
+        grown = len(last) > QUEUE_MOMENTS and all(one < other for one, other in pairwise(last))
+        return bool(allowed_ms) and grown and last[-1] / rate_qps * 1000 > 2 * allowed_ms
+
+    return seen
+
+
+def limits(steps: Sequence[Step]) -> str:
+    """Why what was found may be wrong; empty when nothing is known of it."""
+    holds, fails = ends(steps)
+    doubted = [step for step in steps if step.rate_qps == fails and not step.held and not step.believed]
+    if doubted and len(doubted) == sum(step.rate_qps == fails and not step.held for step in steps):
+        return "where it failed the generator was late or out of processor time: it may hold more"
+    if len(steps) >= STEPS_MOST:
+        return f"{STEPS_MOST} steps did not settle it: the service holds and fails by chance"
+    return "" if holds is not None else "no rate held"
+
+
+def _tallies(steps: Sequence[Step]) -> dict[float, Counter[bool]]:
+    tallies: dict[float, Counter[bool]] = {}
+    for step in steps:
+        tallies.setdefault(step.rate_qps, Counter())[step.held] += 1
+    return tallies
+
+
+def _holds(one: Threshold, report: LoadReport) -> bool:
+    quantile = _QUANTILES.get(one.figure)
+    if quantile is None or one.relation not in ("<", "<="):
+        return one.holds(report)
+    return one.admits(_upper_ms(report.latency, quantile))
+
+
+def _upper_ms(times: Times, quantile: float) -> float:
+    """The upper bound of a quantile; endless when there are too few requests for one."""
+    rank = quantile_ranks(times.count, quantile).upper if times.count else None
+    return Histogram.decode(times.histogram).percentile_ms(100 * rank / times.count) if rank else math.inf
