@@ -39,11 +39,13 @@ class Calls:
 
     Args:
         plan: where to connect, what to send, how many at a time, how long to wait.
-        rest_s: not used: gRPC has its own pauses between tries to connect.
+        rest_s: how long nothing is pulled after a call that was not answered.
     """
 
     def __init__(self, plan: Plan, rest_s: float = 0.0) -> None:
         self._plan = plan
+        self._rest_s = rest_s
+        self._rested_s = 0.0
         self._calls: dict[asyncio.Task[bool], tuple[Request, float]] = {}
         self.waiting: deque[Request] = deque()
         self.pull: Callable[[float], Request | None] = self._next_waiting
@@ -55,13 +57,16 @@ class Calls:
         Raises:
             UnavailableError: nothing takes it.
         """
-        where = f"{self._plan.endpoint.host}:{self._plan.endpoint.port}"
+        host, port = self._plan.endpoint.host, self._plan.endpoint.port
+        where = f"{host}:{port}"
         self._channel = grpc.aio.insecure_channel(where)
         self._search = self._channel.unary_unary(SEARCH, None, milvus_pb2.SearchResults.FromString)
         try:
             async with asyncio.timeout(CONNECT_S):
+                _, probe = await asyncio.open_connection(host, port)  # gRPC keeps a refusal to itself and tries again
+                probe.close()
                 await self._channel.channel_ready()
-        except TimeoutError as error:
+        except OSError as error:  # a timeout is one too
             raise UnavailableError(f"no Milvus answers at {where}", "see: lightragctl status") from error
         return self._plan.connections
 
@@ -81,11 +86,13 @@ class Calls:
 
     def wake(self, now_s: float) -> None:
         """Send while there is room and something to send."""
+        if now_s < self._rested_s:
+            return
         while self.under_way < self._plan.connections and (request := self.pull(now_s)) is not None:
             self.place(request, now_s)
 
     def expire(self, now_s: float) -> None:
-        """Each call has its own deadline; what fails at once leaves room that nobody else fills."""
+        """Each call has its own deadline; room that was left alone after a failure is filled again."""
         self.wake(now_s)
 
     def give_up(self, now_s: float) -> None:
@@ -107,8 +114,10 @@ class Calls:
     def _done(self, task: asyncio.Task[bool]) -> None:
         del self._calls[task]
         self.touched = True
-        if task.result():  # a bug is told to the event loop; a Milvus that is down need not be asked at full speed
-            self.wake(time.monotonic())
+        now_s = time.monotonic()
+        if not task.result():  # a bug is told to the event loop; a Milvus that is down need not be asked at full speed
+            self._rested_s = now_s + self._rest_s
+        self.wake(now_s)
 
     async def _ask(self, asked: Request, sent_s: float) -> bool:
         """Whether Milvus answered, in one way or another."""
