@@ -20,6 +20,8 @@ COMMANDS = [
     "retrieve",
     "recordings",
     "query",
+    "bench run",
+    "bench report",
     "completion",
     "version",
     "profiles",
