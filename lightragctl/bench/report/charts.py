@@ -10,13 +10,15 @@ from lightragctl.bench.report.scale import Scale, Tick, figure, linear
 
 WIDTH = 400.0
 HEIGHT = 230.0
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 390.0, 10.0, 190.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 380.0, 10.0, 190.0
 """The field that lines are drawn in; the scales begin and end at it."""
 
 _ROW = 26.0
 BAR = 14.0
+_BAR_STEPS = 3
+"""Counts of many digits stand on the axis of bars."""
 NAMES = 96.0
-FIGURES = 290.0
+FIGURES = 270.0
 """Bars lie between their names and their figures."""
 
 
@@ -127,7 +129,7 @@ def lines(
 def bars(frame: Frame, parts: Sequence[Part], limit: float | None = None) -> BarChart:
     """Parts below each other in their order; `limit` is a line across all of them."""
     most = max((part.begin + part.length for part in parts), default=0.0)
-    scale = linear(max(most, limit or 0.0), NAMES, FIGURES)
+    scale = linear(max(most, limit or 0.0), NAMES, FIGURES, _BAR_STEPS)
     drawn = [_bar(part, row, scale) for row, part in enumerate(parts)]
     foot = TOP + _ROW * len(parts)
     height = foot + HEIGHT - BOTTOM

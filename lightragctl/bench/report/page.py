@@ -86,6 +86,7 @@ def _ended(run: SavedRun) -> str:
 def _notes(run: SavedRun) -> list[str]:
     """What needs no chart."""
     report = run.report
+    meaning = "Latency counts from when a request was due, service from when it was sent."
     settled = "the service had settled" if report.settled else "the service had not settled"
     warm_up = f"Warm-up: {report.warm_up_s:.1f} s, {settled}." if report.warm_up_s else "There was no warm-up."
     left = f"{report.unanswered} requests had no answer when the run ended." if report.unanswered else ""
@@ -99,4 +100,4 @@ def _notes(run: SavedRun) -> list[str]:
         f"{share:.1%} of the looks into the {cache} cache found an answer."
         for cache, share in run.beside.cache_hits.items()
     ]
-    return [note for note in (warm_up, left, sent, batches, *caches) if note]
+    return [note for note in (meaning, warm_up, left, sent, batches, *caches) if note]

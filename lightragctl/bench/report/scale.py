@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-_MARKS = 5
-"""About so many marks on an axis: enough to read a value off, few enough for a telephone."""
+_STEPS = 5
+"""An axis has about so many: enough to read a value off, few enough for a telephone."""
 
 _WIDE = 1001.0
 """A logarithmic axis over more than three powers of ten has no room for the marks between."""
@@ -44,10 +44,10 @@ class Scale:
         return [Tick(self.at(value), label) for value, label in self.marks]
 
 
-def linear(most: float, start: float, end: float) -> Scale:
-    """From 0 to a round number at or above `most`, with marks at 1, 2 or 5 times a power of ten."""
+def linear(most: float, start: float, end: float, steps: int = _STEPS) -> Scale:
+    """From 0 to a round number at or above `most`, in about so many steps of 1, 2 or 5 times a power of ten."""
     most = most if most > 0 else 1.0
-    step = _step(most)
+    step = _round_up(most / steps)
     count = math.ceil(most / step - 1e-9)
     marks = [(number * step, _mark(number * step)) for number in range(count + 1)]
     return Scale(0.0, count * step, start, end, marks)
@@ -55,7 +55,7 @@ def linear(most: float, start: float, end: float) -> Scale:
 
 def seconds(most: float, start: float, end: float) -> Scale:
     """From 0 to exactly `most`, with round marks below it."""
-    step = max(1.0, _step(most))
+    step = max(1.0, _round_up(most / _STEPS))
     marks = [(number * step, _mark(number * step)) for number in range(int(most / step + 1e-9) + 1)]
     return Scale(0.0, most, start, end, marks)
 
@@ -102,21 +102,17 @@ def percent(nines: float) -> float:
 
 
 def figure(value: float) -> str:
-    """A number to three digits, without powers of ten: 0.812, 24.0, 1,480."""
+    """A number to three digits, and to a thousandth at most: 0.812, 24.0, 1,480."""
     if value == 0:
         return "0"
     digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{round(value, digits):,.{max(0, digits)}f}"
+    return f"{round(value, digits):,.{min(3, max(0, digits))}f}"
 
 
 def _mark(value: float) -> str:
     """The same as short as it can be, for an axis."""
     text = figure(value)
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _step(most: float) -> float:
-    return _round_up(most / _MARKS)
 
 
 def _round_down(value: float) -> float:

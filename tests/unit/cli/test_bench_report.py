@@ -9,7 +9,7 @@ import pytest
 
 from lightragctl.bench.report.saved import decoded, encoded
 from tests.conftest import Tool
-from tests.fakes.load_server import LoadServer
+from tests.fakes.load_server import LoadServer, Manner
 from tests.fakes.saved_run import REPORT, RUN, unbelievable
 
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_is_told(saved: Tool, arguments: tuple[str, ...], status:
 
 def test_a_run_leaves_all_its_files(tool: Tool) -> None:
     wanted = ("--thresholds", "p99<0.000001ms,errors<1%", "--save", "r.json", "--html", "r.html", "--junit", "r.xml")
-    with LoadServer() as server:
+    with LoadServer(Manner(delay_s=0.05)) as server:
         done = tool.run("bench", "run", "--url", server.url, "--rate", "50", "--duration", "1", *wanted)
     assert done.returncode == 3
     run = decoded((tool.cwd / "r.json").read_bytes(), "r.json")

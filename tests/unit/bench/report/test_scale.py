@@ -83,7 +83,7 @@ def test_an_axis_of_seconds_ends_with_the_run() -> None:
         (24, "24.0"),
         (99.96, "100.0"),
         (1479.6, "1,480"),
-        (0.0004, "0.000400"),
+        (0.02371, "0.024"),
     ],
 )
 def test_a_figure_has_three_digits(value: float, text: str) -> None:
