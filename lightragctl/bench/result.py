@@ -222,8 +222,13 @@ def _unconnected(connected: int, planned: int) -> str:
     return f"only {connected} of {planned} connections could be opened; allow more open files, here and at the service"
 
 
+def allowed_lateness_ms(latency_ms: float) -> float:
+    """How late 1 % of the sends may be, for this p99 of the latency."""
+    return min(LATE_MS, max(LATE_FLOOR_MS, LATE_SHARE * latency_ms))
+
+
 def _late(lateness_ms: float, latency_ms: float) -> str:
-    most_ms = min(LATE_MS, max(LATE_FLOOR_MS, LATE_SHARE * latency_ms))
+    most_ms = allowed_lateness_ms(latency_ms)
     if lateness_ms <= most_ms:
         return ""
     told = f"the generator was late: 1 % of the requests by more than {lateness_ms:.3g} ms ({most_ms:.3g} is allowed)"

@@ -65,7 +65,7 @@ def build() -> typer.Typer:
         app.add_typer(_group(about, members), name=name, rich_help_panel="The tool itself")
     measuring = _group(
         "Put load on a release and tell what it holds; alone: bench run.",
-        (bench.run, bench.saturate, bench.compare),
+        (bench.run, bench.saturate, bench.compare, bench.report),
         _RunsAlone,
     )
     app.add_typer(measuring, name="bench", rich_help_panel="Measure it")

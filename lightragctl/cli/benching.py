@@ -1,9 +1,8 @@
-"""What the bench commands are made of beside the load itself: questions, targets, quality, server's metrics, files."""
+"""What the bench commands are made of beside the load itself: questions, targets, quality, server's metrics."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -46,6 +45,14 @@ class Measured:
     stages_ms: Mapping[str, float]
     batch_sizes: Mapping[str, float]
     cache_hits: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class LoadEvent(Event):
+    """How a load stands: a line that every observer can show, and the figures behind it; the plan where it is one run."""
+
+    moment: Moment | None = None
+    plan: LoadPlan | None = None
 
 
 @dataclass(frozen=True)
@@ -169,37 +176,14 @@ def measured(plan: LoadPlan, notify: Notify) -> Measured:
     """Put the load on; Ctrl-C ends it early with what there is."""
     before = _metrics(plan.target)
     notify(Event(f"{plan.target.kind} at {plan.target.url}: connecting", passing=True))
-    report = run(plan, progress(notify))
+    report = run(plan, progress(notify, plan))
     looks = (before, _metrics(plan.target))
     return Measured(report, stages.times_ms(*looks), stages.batch_sizes(*looks), stages.cache_hits(*looks))
 
 
-def progress(notify: Notify) -> Callable[[Moment], None]:
+def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[Moment], None]:
     """Shows each half second."""
-    return lambda moment: notify(Event(_words(moment), passing=True))
-
-
-def document(measured: Measured) -> dict[str, Any]:
-    """The whole report for a file; the bodies of answers stay out."""
-    report = msgspec.to_builtins(msgspec.structs.replace(measured.report, bodies={}))
-    server = {
-        "stages_ms": dict(measured.stages_ms),
-        "batch_sizes": dict(measured.batch_sizes),
-        "cache_hits": dict(measured.cache_hits),
-    }
-    return {**report, **server}
-
-
-def save(document: object, file: Path) -> None:
-    """Write a report as JSON.
-
-    Raises:
-        LightragctlError: the file cannot be written.
-    """
-    try:
-        file.write_bytes(msgspec.json.format(msgspec.json.encode(document)))
-    except OSError as error:
-        raise LightragctlError(f"cannot write {file}: {error.strerror}", "give another --save FILE") from error
+    return lambda moment: notify(LoadEvent(_words(moment), passing=True, moment=moment, plan=plan))
 
 
 def service(session: Session, text: str) -> tuple[Session, str | None]:

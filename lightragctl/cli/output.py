@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lightragctl.core.errors import ExitStatus, LightragctlError, UsageError
 from lightragctl.core.result import ErrorInfo, Event, Notify, Result
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.status import Status
 
     from lightragctl.core.runtime import Differences
@@ -26,6 +26,13 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+
+
+class Panel(Protocol):
+    """A picture of something long, for a terminal: it is made anew from each passing event."""
+
+    def picture(self, event: Event) -> "RenderableType":
+        """How things stand after this event."""
 
 
 class Output:
@@ -78,15 +85,20 @@ class Output:
         print(words(event), file=sys.stderr, flush=True)
 
     @contextmanager
-    def live(self) -> Iterator[Notify]:
-        """Progress of something long: a passing event stands in the last line of a terminal until the next comes.
+    def live(self, panel: Panel | None = None) -> Iterator[Notify]:
+        """Progress of something long: a passing event stands at the foot of a terminal until the next comes, as a line,
+        or as `panel` draws it.
 
         Elsewhere a passing event is a line of its own, when it says something new and at most every few seconds.
         """
-        if not sys.stderr.isatty():
+        console = self.console(to_stderr=True)
+        if not console.is_terminal or console.is_dumb_terminal:
             yield _Lines(time.monotonic).show
             return
-        console = self.console(to_stderr=True)
+        if panel is not None:
+            with _drawn(console, panel) as notify:
+                yield notify
+            return
         with console.status("reading the release") as status:
             self._status = status
             try:
@@ -128,6 +140,19 @@ class Output:
     def trace(self, error: LightragctlError) -> None:
         """Where an expected error came from, for `--verbose`."""
         traceback.print_exception(error, file=sys.stderr)
+
+
+@contextmanager
+def _drawn(console: "Console", panel: Panel) -> Iterator[Notify]:
+    """Draw a panel at each passing event, and take it away at the end, whatever that was."""
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield (
+            lambda event: (
+                live.update(panel.picture(event), refresh=True) if event.passing else console.print(words(event))
+            )
+        )
 
 
 _PASSING_S = 5.0

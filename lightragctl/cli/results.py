@@ -11,6 +11,7 @@ from lightragctl.core.runtime import ComponentStatus, Differences, ReleaseStatus
 
 if TYPE_CHECKING:
     from lightragctl.bench.compare import CompareReport
+    from lightragctl.bench.report.saved import SavedRun
     from lightragctl.bench.result import LoadReport
     from lightragctl.bench.saturate import Saturation
     from lightragctl.cli.benching import Measured
@@ -217,6 +218,14 @@ def bench_compare(found: "CompareReport") -> Result:
             error = ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
             return Result("bench compare", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
     return Result("bench compare", data)
+
+
+def bench_report(runs: "Mapping[str, SavedRun]", written: Sequence[Path]) -> Result:
+    """`bench report`: the figures of each run, and the files that were written."""
+    import msgspec
+
+    rows = [{"file": file, **_load(run.report), **msgspec.to_builtins(run.beside)} for file, run in runs.items()]
+    return Result("bench report", {"runs": rows, "written": [str(path) for path in written]})
 
 
 def version(number: str, python: str) -> Result:

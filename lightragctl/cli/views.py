@@ -180,11 +180,10 @@ _FIGURES = (("p50", "p50_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"), ("p99.9", "
 
 
 def _bench_run(data: Data) -> Iterator[RenderableType]:
-    asked = f"{data['connections']} connections" if data["shape"]["type"] == "closed" else data["shape"]["type"]
-    yield Text(f"{data['kind']} at {data['url']}, {asked}, {data['duration_s']:.0f} s", style="bold")
-    ends = ", ".join(f"{name} {count}" for name, count in sorted(data["outcomes"].items()))
-    statuses = ", ".join(f"{count} with {status}" for status, count in data["statuses"].items())
-    yield Text(f"{data['requests']} requests: {ends}{f' ({statuses})' if statuses else ''}")
+    from lightragctl.bench.report import figures
+
+    yield Text(figures.headline(data), style="bold")
+    yield Text(figures.outcomes(data))
     yield Text(f"{data['good_per_s']:.1f} good answers a second")
     shown = {"latency, ms": data["latency"], "first token, ms": data["first_token"]}
     rows = [[name, *(f"{times[key]:.1f}" for _, key in _FIGURES)] for name, times in shown.items() if times]
@@ -250,6 +249,22 @@ def _bench_compare(data: Data) -> Iterator[RenderableType]:
     yield from (Text(f"note: {doubt}") for doubt in data["doubts"])
 
 
+def _bench_report(data: Data) -> Iterator[RenderableType]:
+    from lightragctl.bench.report import figures
+
+    runs = data["runs"]
+    for run in runs:
+        yield Text(run["file"], style="bold").append(f"  {figures.headline(run)}", style="not bold")
+    names = [run["file"] for run in runs]
+    yield _table(["", *names], [[name, *texts] for name, texts in figures.rows(runs)])
+    for run in runs:
+        for reason in run["verdict"]["reasons"]:
+            yield Text(f"{run['file']}: do not believe it: {reason}", style="yellow")
+        for text, kept in run["thresholds"].items():
+            yield Text(f"{run['file']}: {text}: {'kept' if kept else 'not kept'}", style="" if kept else "red")
+    yield from (Text(f"wrote {path}") for path in data["written"])
+
+
 def _version(data: Data) -> Iterator[RenderableType]:
     yield Text(f"lightragctl {data['version']} (Python {data['python']})")
 
@@ -271,5 +286,6 @@ VIEWS: dict[str, View] = {
     "bench run": _bench_run,
     "bench saturate": _bench_saturate,
     "bench compare": _bench_compare,
+    "bench report": _bench_report,
     "version": _version,
 }

@@ -1,13 +1,12 @@
 """Help: there for every command, quick, and free of escape codes where nobody can see colour."""
 
-import os
-import pty
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import Tool
+from tests.fakes.terminal import seen_on_a_terminal
 
 COMMANDS = [
     "",
@@ -20,6 +19,8 @@ COMMANDS = [
     "retrieve",
     "recordings",
     "query",
+    "bench run",
+    "bench report",
     "completion",
     "version",
     "profiles",
@@ -83,29 +84,6 @@ def test_help_loads_nothing_that_is_slow(tool: Tool, command: str) -> None:
     assert "lightragctl.core.profile" not in loaded
     # Typer itself loads pydantic once it reads a command's typed options; nothing of ours may load it before.
     assert command or "pydantic" not in loaded
-
-
-def seen_on_a_terminal(tool: Tool, *arguments: str, **environ: str) -> str:
-    """What a command writes when both its outputs are a terminal."""
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "lightragctl", *arguments]
-    with subprocess.Popen(
-        command,
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        cwd=tool.cwd,
-        env={**tool.environ, "TERM": "xterm-256color", **environ},
-    ) as child:
-        os.close(follower)
-        parts = []
-        try:
-            while part := os.read(leader, 65536):
-                parts.append(part)
-        except OSError:  # Linux says so when the last writer of a terminal is gone
-            os.close(leader)
-        child.wait(timeout=30)
-    return b"".join(parts).decode()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["profiles", "list"], ["status"], ["no-such-command"], ["retrieve"]])

@@ -74,6 +74,8 @@ CASES = [
     Case("recordings", status=1),
     Case("query text", status=1, command="query"),
     Case("ingest .", status=1, command="ingest"),
+    Case("bench report nope.json", status=2, command="bench report"),
+    Case("bench run --url http://127.0.0.1:9 --html nope/run.html", status=2, command="bench run"),
     Case("port-forward lightrag-api", status=1, command="port-forward"),
     *(Case(f"{command} --profile dev", status=2) for command in ("status", "up", "diff", "down", "logs")),
     Case("up --profile dev --kubeconfig nope.yaml", status=2),

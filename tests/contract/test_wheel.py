@@ -58,6 +58,13 @@ def test_the_wheel_holds_templates_and_profiles_and_no_tests(wheel: Path) -> Non
     assert {name.split("/")[0].split("-")[0] for name in names} == {"lightragctl"}
 
 
+def test_the_wheel_holds_the_data_that_the_package_reads(wheel: Path) -> None:
+    files = {path for path in (ROOT / "lightragctl").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    wanted = {path.relative_to(ROOT).as_posix() for path in files}
+    assert "lightragctl/bench/report/page.html.j2" in wanted
+    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
+
+
 @pytest.mark.timeout(INSTALL_S + 240)
 def test_an_installed_wheel_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     assert not os.listdir(tmp_path)

@@ -1,4 +1,4 @@
-"""bench run, saturate, compare: load on lightrag-api or another service."""
+"""bench run, saturate, compare, report: load on lightrag-api or another service, and saved runs again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,12 @@ Concurrency = Annotated[
     int, typer.Option("--concurrency", "-c", metavar="N", help="Without --rate: so many always wait.", min=1)
 ]
 Save = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="The whole report as JSON.")]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Figures and charts as one HTML file, to be read offline.")
+]
+Junit = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Thresholds and verdict as JUnit's XML, for CI systems.")
+]
 
 
 def run(
@@ -45,6 +51,8 @@ def run(
         str, typer.Option("--thresholds", metavar="LIST", help="Exit with 3 unless kept: p99<100ms,recall>=0.9")
     ] = "",
     save: Save = None,
+    html: Html = None,
+    junit: Junit = None,
 ) -> Result:
     """Put load on the release and tell what it holds, how good its answers are, and whether to believe it.
 
@@ -55,7 +63,7 @@ def run(
       lightragctl bench
       lightragctl bench run --rate 200 --duration 60 --thresholds 'p99<100ms,errors<0.1%,recall>=0.9'
       lightragctl bench run --distinct 100000
-      lightragctl bench run --scenario topics
+      lightragctl bench run --scenario topics --save run.json --html run.html
       lightragctl bench run --scenario recordings --arrivals replay --speed 10
       lightragctl bench run --questions queries.jsonl --qrels qrels.txt
       lightragctl bench run --target chat --url http://127.0.0.1:8082 --model mock-llm
@@ -64,10 +72,12 @@ def run(
 
     from lightragctl.bench import thresholds as limits
     from lightragctl.bench.plan import WarmUp
-    from lightragctl.cli import benching, results
+    from lightragctl.cli import benching, reporting, results
+    from lightragctl.cli.loadpanel import LoadPanel
 
-    wanted = limits.parse(thresholds)
-    with session.out.live() as notify:
+    wanted, files = limits.parse(thresholds), reporting.Files(save, html, junit)
+    files.check()
+    with session.out.live(LoadPanel()) as notify:
         source = benching.Source(session, load, notify)
         shape = _shape(source, rate, arrivals, duration, speed)
         is_closed = rate is None and arrivals != "replay" and not load.is_topics
@@ -75,8 +85,7 @@ def run(
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
         measured = benching.measured(plan, notify)
         measured = replace(measured, report=source.judged(measured.report))
-    if save is not None:
-        benching.save(benching.document(measured), save)
+    reporting.write({f"bench run of {load.kind}": reporting.saved_run(measured, wanted)}, files)
     return results.bench_run(measured, limits.broken(wanted, measured.report))
 
 
@@ -104,20 +113,22 @@ def saturate(
     """
     from lightragctl.bench import thresholds as limits
     from lightragctl.bench.series import Search, find_saturation
-    from lightragctl.cli import benching, results
+    from lightragctl.cli import benching, reporting, results
+    from lightragctl.cli.loadpanel import LoadPanel
     from lightragctl.core.errors import UsageError
 
     wanted = limits.parse(slo)
     if not wanted:
         raise UsageError("without thresholds every rate holds", "such as --slo 'p99<100ms,errors<0.1%'")
+    reporting.Files(save).check()
     needs_quality = any(one.figure in limits.QUALITY for one in wanted)
-    with session.out.live() as notify:
+    with session.out.live(LoadPanel()) as notify:
         source = benching.Source(session, load, notify)
         plan = source.plan(_closed(step), benching.connections(session, load.url))
         judge = source.judged if needs_quality else lambda report: report
         found = find_saturation(plan, Search(wanted, step, first, judge), _watch(notify))
     if save is not None:
-        benching.save(found, save)
+        reporting.save(found, save)
     return results.bench_saturate(found)
 
 
@@ -145,9 +156,11 @@ def compare(
       lightragctl bench compare local mine.yaml --rate 100 --margin 0.1
     """
     from lightragctl.bench.series import compare_two
-    from lightragctl.cli import benching, results
+    from lightragctl.cli import benching, reporting, results
+    from lightragctl.cli.loadpanel import LoadPanel
 
-    with session.out.live() as notify:
+    reporting.Files(save).check()
+    with session.out.live(LoadPanel()) as notify:
         plans = []
         for text in (a, b):
             side, url = benching.service(session, text)
@@ -156,8 +169,29 @@ def compare(
             plans.append(source.plan(_steady(rate, seconds), most))
         found = compare_two(plans[0], plans[1], rounds, margin, _watch(notify))
     if save is not None:
-        benching.save(found, save)
+        reporting.save(found, save)
     return results.bench_compare(found)
+
+
+def report(
+    session: Session,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Of `bench run --save`.", show_default=False)],
+    html: Html = None,
+    junit: Junit = None,
+) -> Result:
+    """Show saved runs again, side by side; its exit status does not judge them.
+
+    \b
+    Examples:
+      lightragctl bench report run.json
+      lightragctl bench report before.json after.json --html both.html
+    """
+    from lightragctl.cli import reporting, results
+
+    wanted = reporting.Files(html=html, junit=junit)
+    wanted.check()
+    runs = reporting.read(files)
+    return results.bench_report(runs, reporting.write(runs, wanted))
 
 
 def _watch(notify: Notify) -> "Watch":

@@ -1,0 +1,1 @@
+"""Saved runs for people to read: read again, figures, charts, one HTML file, JUnit."""

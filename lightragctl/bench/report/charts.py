@@ -1,0 +1,159 @@
+"""Charts as places on the paper: what the template draws, without a word of SVG. Pure.
+
+All charts are of one width; the template lets them grow and shrink with the page.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lightragctl.bench.report.scale import Scale, Tick, figure, linear
+
+WIDTH = 400.0
+HEIGHT = 230.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 380.0, 10.0, 190.0
+"""The field that lines are drawn in; the scales begin and end at it."""
+
+_ROW = 26.0
+BAR = 14.0
+_BAR_STEPS = 3
+"""Counts of many digits stand on the axis of bars."""
+NAMES = 96.0
+FIGURES = 270.0
+"""Bars lie between their names and their figures."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values to draw as one line, and its name. None breaks the line. `tone` numbers the colour and the dashes."""
+
+    name: str
+    tone: int
+    points: Sequence[tuple[float, float | None]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A series as it is drawn: unbroken lines, each as SVG's `points`, and single points that have no neighbour."""
+
+    name: str
+    tone: int
+    lines: Sequence[str]
+    dots: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A stripe over the whole height of the field, with the text that is shown when somebody points at it."""
+
+    x: float
+    width: float
+    text: str
+    kind: str = "spot"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is written around a chart; `id` is unique on the page."""
+
+    id: str
+    title: str
+    x_label: str
+    y_label: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """Lines over a field with two axes. `bands` lie below the lines, `spots` above them and are not seen."""
+
+    frame: Frame
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    curves: Sequence[Curve]
+    spots: Sequence[Column]
+    bands: Sequence[Column]
+    shape: str = "lines"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One bar: how long, where it begins (0: at the left), what is written beside it and shown of it."""
+
+    name: str
+    length: float
+    begin: float = 0.0
+    figure: str = ""
+    tone: int = 0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A part as it is drawn; `middle` is the height of its texts."""
+
+    part: Part
+    x: float
+    y: float
+    width: float
+    middle: float
+
+
+@dataclass(frozen=True)
+class BarChart:
+    """Bars below each other, with one axis."""
+
+    frame: Frame
+    height: float
+    foot: float
+    x_ticks: Sequence[Tick]
+    bars: Sequence[Bar]
+    limit: float | None = None
+    shape: str = field(default="bars", init=False)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Both scales of a field."""
+
+    x: Scale
+    y: Scale
+
+
+def lines(
+    frame: Frame, axes: Axes, series: Sequence[Series], spots: Sequence[Column] = (), bands: Sequence[Column] = ()
+) -> LineChart:
+    """Series over a field."""
+    curves = [_curve(one, axes) for one in series]
+    return LineChart(frame, axes.x.ticks, axes.y.ticks, curves, spots, bands)
+
+
+def bars(frame: Frame, parts: Sequence[Part], limit: float | None = None) -> BarChart:
+    """Parts below each other in their order; `limit` is a line across all of them."""
+    most = max((part.begin + part.length for part in parts), default=0.0)
+    scale = linear(max(most, limit or 0.0), NAMES, FIGURES, _BAR_STEPS)
+    drawn = [_bar(part, row, scale) for row, part in enumerate(parts)]
+    foot = TOP + _ROW * len(parts)
+    height = foot + HEIGHT - BOTTOM
+    return BarChart(frame, height, foot, scale.ticks, drawn, None if limit is None else scale.at(limit))
+
+
+def column(scale: Scale, begin: float, end: float, text: str, kind: str = "spot") -> Column:
+    """The stripe between two values."""
+    return Column(scale.at(begin), round(scale.at(end) - scale.at(begin), 2), text, kind)
+
+
+def _bar(part: Part, row: int, scale: Scale) -> Bar:
+    begin, end = scale.at(part.begin), scale.at(part.begin + part.length)
+    y = TOP + _ROW * row + (_ROW - BAR) / 2
+    named = part if part.figure else Part(part.name, part.length, part.begin, figure(part.length), part.tone)
+    return Bar(named, begin, y, max(1.0, round(end - begin, 2)), y + BAR / 2)
+
+
+def _curve(series: Series, axes: Axes) -> Curve:
+    found: list[list[tuple[float, float]]] = [[]]
+    for x, y in series.points:
+        if y is None:
+            found.append([])
+        else:
+            found[-1].append((axes.x.at(x), axes.y.at(y)))
+    unbroken = [" ".join(f"{x:g},{y:g}" for x, y in part) for part in found if len(part) > 1]
+    return Curve(series.name, series.tone, unbroken, [part[0] for part in found if len(part) == 1])

@@ -1,0 +1,84 @@
+"""The figures of runs as rows of a table: one for each figure, a text for each run. Pure.
+
+They are read from runs as `-o json` shows them, so that a terminal and a page show the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from lightragctl.bench.report.scale import figure
+
+Plain: TypeAlias = Mapping[str, Any]
+
+MISSING = "-"
+
+
+def _times(name: str, key: str) -> Callable[[Plain], str]:
+    def text(run: Plain) -> str:
+        return figure(run[name][key]) if run[name] and run[name]["count"] else MISSING
+
+    return text
+
+
+def _share(name: str) -> Callable[[Plain], str]:
+    """A figure of quality with its interval; runs of before it was measured have none."""
+
+    def text(run: Plain) -> str:
+        found = (run.get("quality") or {}).get(name)
+        return f"{found['mean']:.3f} ({found['low']:.3f} to {found['high']:.3f})" if found else MISSING
+
+    return text
+
+
+def _failed(run: Plain) -> str:
+    requests = run["requests"]
+    return f"{1 - run['outcomes'].get('ok', 0) / requests:.2%}" if requests else MISSING
+
+
+_FIGURES: Mapping[str, Callable[[Plain], str]] = {
+    "to be believed": lambda run: "yes" if run["verdict"]["valid"] else "no",
+    "requests": lambda run: f"{run['requests']:,}",
+    "not good": _failed,
+    "good answers/s": lambda run: f"{run['good_per_s']:,.1f}",
+    "latency p50, ms": _times("latency", "p50_ms"),
+    "latency p90, ms": _times("latency", "p90_ms"),
+    "latency p95, ms": _times("latency", "p95_ms"),
+    "latency p99, ms": _times("latency", "p99_ms"),
+    "latency p99.9, ms": _times("latency", "p999_ms"),
+    "latency max, ms": _times("latency", "max_ms"),
+    "service p50, ms": _times("service", "p50_ms"),
+    "service p99, ms": _times("service", "p99_ms"),
+    "first token p50, ms": _times("first_token", "p50_ms"),
+    "first token p99, ms": _times("first_token", "p99_ms"),
+    "recall": _share("recall"),
+    "ndcg": _share("ndcg"),
+    "relevant recall": _share("relevant_recall"),
+    "mrr": _share("mrr"),
+    "map": _share("map"),
+}
+
+
+def rows(runs: Sequence[Plain]) -> list[tuple[str, list[str]]]:
+    """Name and texts of each figure that at least one run has."""
+    table = [(name, [text(run) for run in runs]) for name, text in _FIGURES.items()]
+    return [(name, texts) for name, texts in table if set(texts) != {MISSING}]
+
+
+def headline(run: Plain) -> str:
+    """What was asked, and how."""
+    shape = run["shape"]
+    asked = {
+        "closed": f"{run['connections']} connections",
+        "constant": f"constant {shape.get('rate_qps', 0):g}/s",
+        "poisson": f"poisson {shape.get('rate_qps', 0):g}/s",
+        "ramp": f"ramp {shape.get('from_qps', 0):g} to {shape.get('to_qps', 0):g}/s",
+        "replay": "replay",
+    }
+    return f"{run['kind']} at {run['url']}, {asked[shape['type']]}, {run['duration_s']:.0f} s"
+
+
+def outcomes(run: Plain) -> str:
+    """How the requests ended."""
+    ends = ", ".join(f"{name} {count}" for name, count in sorted(run["outcomes"].items()))
+    statuses = ", ".join(f"{count} with {status}" for status, count in run["statuses"].items())
+    return f"{run['requests']} requests: {ends}{f' ({statuses})' if statuses else ''}"

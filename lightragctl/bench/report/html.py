@@ -1,0 +1,18 @@
+"""The page as one HTML file that needs nothing else: no script, no network. Reads its template from the package."""
+
+import jinja2
+
+from lightragctl.bench.report import charts
+from lightragctl.bench.report.page import Page
+
+
+def html(page: Page) -> str:
+    """The whole file; whatever comes out of runs is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lightragctl.bench.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(page=page, paper=charts)

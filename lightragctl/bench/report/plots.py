@@ -1,0 +1,221 @@
+"""Which charts a run has, and what is drawn in each. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lightragctl.bench.histogram import Histogram
+from lightragctl.bench.report import scale
+from lightragctl.bench.report.charts import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Axes,
+    BarChart,
+    Column,
+    Frame,
+    LineChart,
+    Part,
+    Series,
+    bars,
+    column,
+    lines,
+)
+from lightragctl.bench.report.scale import Scale, figure
+from lightragctl.bench.result import CPU_SHARE, LoadReport, Second, Times, allowed_lateness_ms
+from lightragctl.bench.schedule import Constant, Poisson, Ramp
+
+_MOST_NINES = 6.0
+_SAMPLES = 120
+"""Points of a curve of percentiles: at the width of a chart three units apart."""
+_LEAST_MS = 0.01
+"""The lowest end of a scale of milliseconds: ten times what the histograms tell apart."""
+_WAY = ("queue embed", "embed", "queue search", "search", "chat", "serialise")
+"""The way of a request through lightrag-api; what else it tells of comes after."""
+_BANDS = {
+    "silent": "Red: not one answer came.",
+    "drain": "Grey: nothing more was sent, answers were waited for.",
+}
+_TONES: Mapping[str, int] = {"ok": 0, "http": 3, "timeout": 4, "connection": 5, "bad-body": 6}
+
+Chart = LineChart | BarChart
+
+
+def percentiles(id: str, title: str, named: Mapping[str, Times]) -> LineChart | None:
+    """Times by percentile; None when there is nothing to draw."""
+    known = {name: Histogram.decode(times.histogram) for name, times in named.items() if times.count}
+    if not known:
+        return None
+    most = min(_MOST_NINES, max(1.0, math.log10(max(one.count for one in known.values()))))
+    at = [most * number / _SAMPLES for number in range(_SAMPLES + 1)]
+    found = {name: _curve(one, at) for name, one in known.items()}
+    values = [value for curve in found.values() for _, value in curve]
+    across = scale.nines(most, LEFT, RIGHT)
+    axes = Axes(across, _milliseconds(values))
+    series = [Series(name, tone, curve) for tone, (name, curve) in enumerate(found.items())]
+    spots = [_percentile_spot(across, at, number, found) for number in range(0, _SAMPLES, 3)]
+    note = "The longest time stands at the right end of each line."
+    return lines(Frame(id, title, "percentile", "ms", note), axes, series, spots)
+
+
+def course(id: str, report: LoadReport) -> list[LineChart]:
+    """How the run went, second by second: answers, latency, what was open. Nothing when it has no seconds."""
+    seconds = _told_seconds(report)
+    if not seconds:
+        return []
+    last_s = max(report.duration_s, seconds[-1].number + 1.0)
+    across = scale.seconds(last_s, LEFT, RIGHT)
+    ground = _Ground(id, report, seconds, across)
+    return [_answers(ground), _latency(ground), _open_requests(ground)]
+
+
+def stages(id: str, stages_ms: Mapping[str, float]) -> BarChart | None:
+    """Where the time went inside the service: each stage begins where the one before it ended."""
+    names = [*(name for name in _WAY if name in stages_ms), *sorted(set(stages_ms) - set(_WAY))]
+    parts, begin = [], 0.0
+    for name in names:
+        tone = 2 if name.startswith("queue") else 0
+        parts.append(Part(name, stages_ms[name], begin, f"{figure(stages_ms[name])} ms", tone))
+        begin += stages_ms[name]
+    note = "Means of the requests that came through a stage; an answer out of a cache comes through none."
+    return bars(Frame(id, "Where the time went", "ms", "", note), parts) if parts else None
+
+
+def outcomes(id: str, report: LoadReport) -> BarChart | None:
+    """How the requests ended, and with which statuses."""
+    parts = [
+        Part(name, count, figure=f"{count:,} ({count / report.requests:.1%})", tone=_TONES.get(name, 7))
+        for name, count in sorted(report.outcomes.items(), key=lambda one: one[0] != "ok")
+    ]
+    parts += [Part(f"status {status}", count, figure=f"{count:,}", tone=3) for status, count in report.statuses.items()]
+    return bars(Frame(id, "How requests ended", "requests", ""), parts) if parts else None
+
+
+def generator(id: str, report: LoadReport) -> BarChart:
+    """What the generator's own figures are of what they may be."""
+    busy = report.generator.cpu_share
+    parts = [Part("a core, busy", 100 * busy / CPU_SHARE, figure=f"{busy:.0%}", tone=1)]
+    note = f"Allowed are {CPU_SHARE:.0%} of a core"
+    if report.lateness.count:  # a closed loop is never late
+        allowed_ms, late_ms = allowed_lateness_ms(report.latency.p99_ms), report.lateness.p99_ms
+        parts.insert(0, Part("late, p99", 100 * late_ms / allowed_ms, figure=f"{figure(late_ms)} ms", tone=1))
+        note += f", and {figure(allowed_ms)} ms for this latency"
+    return bars(Frame(id, "The generator itself", "% of what is allowed", "", f"{note}."), parts, limit=100.0)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What the charts of one course have in common."""
+
+    id: str
+    report: LoadReport
+    seconds: Sequence[Second]
+    across: Scale
+
+    @property
+    def bands(self) -> list[Column]:
+        """Where nothing more was sent, and seconds in which not one answer came."""
+        end_s = self.report.duration_s
+        silent = [
+            column(self.across, one.number, one.number + 1, f"no answer in second {one.number}", "silent")
+            for one in self.seconds
+            if not one.answered and one.number < end_s
+        ]
+        drain = column(self.across, end_s, self.across.high, "nothing more is sent; answers are waited for", "drain")
+        return [*silent, drain] if drain.width else silent
+
+    def spots(self) -> list[Column]:
+        """What is shown of each second."""
+        return [column(self.across, one.number, one.number + 1, _second_words(one)) for one in self.seconds]
+
+    def middle(self, name: str) -> list[tuple[float, float | None]]:
+        """A field of each second, in its middle; of times, only where there were answers."""
+        timed = name.endswith("_ms")
+        return [(one.number + 0.5, getattr(one, name) if one.answered or not timed else None) for one in self.seconds]
+
+    def end(self, name: str) -> list[tuple[float, float | None]]:
+        """A field of each second, at its end."""
+        return [(one.number + 1.0, getattr(one, name)) for one in self.seconds]
+
+    def chart(self, end: str, texts: tuple[str, str], upwards: Scale, series: Sequence[Series]) -> LineChart:
+        """A chart over the seconds."""
+        kinds = {band.kind for band in self.bands}
+        note = " ".join(text for kind, text in _BANDS.items() if kind in kinds)
+        frame = Frame(f"{self.id}-{end}", texts[0], "seconds of the run", texts[1], note)
+        return lines(frame, Axes(self.across, upwards), series, self.spots(), self.bands)
+
+
+def _answers(ground: _Ground) -> LineChart:
+    planned = _planned(ground.report)
+    most = max(*(one.answered for one in ground.seconds), *(rate or 0 for _, rate in planned), 1)
+    series = [Series("all answers", 3, ground.middle("answered")), Series("good answers", 0, ground.middle("ok"))]
+    if planned:
+        series.insert(0, Series("asked for", 7, planned))
+    if all(one.answered == one.ok for one in ground.seconds):
+        series = [one for one in series if one.name != "all answers"]
+    upwards = scale.linear(most, BOTTOM, TOP)
+    return ground.chart("answers", ("Answers a second", "1/s"), upwards, series)
+
+
+def _latency(ground: _Ground) -> LineChart:
+    values = [time_ms for one in ground.seconds if one.answered for time_ms in (one.p50_ms, one.p99_ms)]
+    series = [Series("p99", 1, ground.middle("p99_ms")), Series("p50", 0, ground.middle("p50_ms"))]
+    return ground.chart("latency", ("Latency of each second's answers", "ms"), _milliseconds(values), series)
+
+
+def _open_requests(ground: _Ground) -> LineChart:
+    most = max(max(one.under_way, one.waiting) for one in ground.seconds)
+    series = [
+        Series("due, waiting for a connection", 1, ground.end("waiting")),
+        Series("under way", 0, ground.end("under_way")),
+    ]
+    upwards = scale.linear(max(most, 1), BOTTOM, TOP)
+    return ground.chart("open", ("Open at the end of each second", "requests"), upwards, series)
+
+
+def _told_seconds(report: LoadReport) -> list[Second]:
+    """The seconds without those of the drain that nothing came in."""
+    answered = [one.number for one in report.seconds if one.answered]
+    last = max([*answered, math.ceil(report.duration_s) - 1])
+    return [one for one in report.seconds if one.number <= last]
+
+
+def _planned(report: LoadReport) -> list[tuple[float, float | None]]:
+    """The rate that was asked for, where the shape says one."""
+    match report.shape:
+        case Constant(rate_qps, _) | Poisson(rate_qps, _):
+            return [(0.0, rate_qps), (report.duration_s, rate_qps)]
+        case Ramp(from_qps, to_qps, duration_s):
+            reached_qps = from_qps + (to_qps - from_qps) * min(1.0, report.duration_s / duration_s)
+            return [(0.0, from_qps), (report.duration_s, reached_qps)]
+        case _:
+            return []
+
+
+def _milliseconds(values: Sequence[float]) -> Scale:
+    told = [max(_LEAST_MS, value) for value in values] or [1.0]
+    return scale.logarithmic(min(told), max(told), BOTTOM, TOP)
+
+
+def _curve(times: Histogram, at: Sequence[float]) -> list[tuple[float, float]]:
+    """Milliseconds at so many nines, as far as there are requests to tell it; the longest ends it."""
+    most = math.log10(times.count)
+    inside = [nines for nines in at if nines < most]
+    values = times.percentiles_ms([scale.percent(nines) for nines in inside])
+    return [*zip(inside, values, strict=True), (most, times.max_ms)]
+
+
+def _percentile_spot(
+    across: Scale, at: Sequence[float], number: int, found: Mapping[str, Sequence[tuple[float, float]]]
+) -> Column:
+    told = [f"{name} {figure(curve[number][1])} ms" for name, curve in found.items() if number < len(curve)]
+    text = f"p{scale.percent(at[number]):.6g}: {', '.join(told)}"
+    return column(across, at[number], at[min(number + 3, len(at) - 1)], text)
+
+
+def _second_words(one: Second) -> str:
+    failed = f", {one.answered - one.ok} not good" if one.answered > one.ok else ""
+    times = f"p50 {figure(one.p50_ms)} ms, p99 {figure(one.p99_ms)} ms" if one.answered else "no times"
+    standing = f"{one.under_way} under way, {one.waiting} waiting"
+    return f"second {one.number}: {one.answered} answers{failed}; {times}; {standing}"
