@@ -8,7 +8,7 @@ import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 from typer.core import TyperGroup
 
-from lightragctl.cli.commands import bench, data, deploy, profiles, serve, tool
+from lightragctl.cli.commands import bench, data, deploy, golden, profiles, serve, tool
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.core.result import Result
 
@@ -65,6 +65,9 @@ def build() -> typer.Typer:
         app.add_typer(_group(about, members), name=name, rich_help_panel="The tool itself")
     measuring = _group("Put load on a release and tell what it holds; alone: bench run.", (bench.run,), _RunsAlone)
     app.add_typer(measuring, name="bench", rich_help_panel="Measure it")
+    about = "Keep queries whose right answers are known, and check a release against them."
+    known = _group(about, (golden.build, golden.show, golden.check))
+    app.add_typer(known, name="golden", rich_help_panel="Measure it")
     return app
 
 

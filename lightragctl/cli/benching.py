@@ -13,6 +13,7 @@ from lightragctl.bench.plan import LoadPlan
 from lightragctl.bench.result import LoadReport, Moment
 from lightragctl.bench.run import run
 from lightragctl.bench.targets import Target
+from lightragctl.cli.asked import questions_in
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Event, Notify
@@ -44,13 +45,7 @@ def asked(file: Path | None, scenario: str) -> list[str]:
         return [f"{topic}领域最新进展" for topic in corpus.topics().values()]
     if file is None:
         return [question.text for question in corpus.questions()]
-    try:
-        found = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read questions from {file}: {error}", "a text file, one question a line") from error
-    if not found:
-        raise UsageError(f"{file} holds no question", "write one on each line")
-    return found
+    return questions_in(file)
 
 
 def target(session: "Session", kind: str, url: str | None, given: Mapping[str, Any]) -> Target:
