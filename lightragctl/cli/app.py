@@ -8,7 +8,7 @@ import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 from typer.core import TyperGroup
 
-from lightragctl.cli.commands import bench, data, deploy, profiles, serve, tool
+from lightragctl.cli.commands import bench, data, deploy, golden, profiles, serve, tool
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.core.result import Result
 
@@ -69,6 +69,9 @@ def build() -> typer.Typer:
         _RunsAlone,
     )
     app.add_typer(measuring, name="bench", rich_help_panel="Measure it")
+    about = "Keep queries whose right answers are known, and check a release against them."
+    known = _group(about, (golden.build, golden.show, golden.check))
+    app.add_typer(known, name="golden", rich_help_panel="Measure it")
     return app
 
 

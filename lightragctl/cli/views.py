@@ -132,9 +132,9 @@ def _shown_source(source: str) -> str:
     return os.path.relpath(source, here) if source.startswith(f"{here}/") else source
 
 
-def _excerpt(text: str) -> str:
+def _excerpt(text: str, most: int = _EXCERPT_CHARS) -> str:
     flat = " ".join(text.split())
-    return flat if len(flat) <= _EXCERPT_CHARS else flat[: _EXCERPT_CHARS - 1] + "…"
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
 
 
 def _hits(hits: Sequence[Data]) -> Iterator[RenderableType]:
@@ -175,6 +175,10 @@ def _recordings(data: Data) -> Iterator[RenderableType]:
     heads = ["ASKED (UTC)", "WORKSPACE", "FOUND", "TOOK", "QUESTION"]
     yield _table(heads, rows) if rows else Text("no question was recorded yet")
 
+
+_QUERY_CHARS = 70
+_ORIGINS = {"row": "stored passages", "recorded": "recorded questions", "file": "questions from a file"}
+_VERDICT_STYLE = {"kept": "green", "below": "red", "unsure": "yellow", "shown": ""}
 
 _FIGURES = (("p50", "p50_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("max", "max_ms"))
 
@@ -265,6 +269,48 @@ def _bench_report(data: Data) -> Iterator[RenderableType]:
     yield from (Text(f"wrote {path}") for path in data["written"])
 
 
+def _golden(data: Data) -> Iterator[RenderableType]:
+    at = datetime.fromtimestamp(data["built_at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    counts = ", ".join(f"{data['counts'][name]} {words}" for name, words in _ORIGINS.items() if name in data["counts"])
+    yield Text(f"golden set {data['version']} of workspace {data['workspace']}, built {at} UTC", style="bold")
+    yield Text(f"{sum(data['counts'].values())} queries ({counts}), their {data['k']} nearest by {data['metric']}")
+    yield Text(f"exact over {data['held']['rows']} rows of {data['held']['collection']}")
+
+
+def _golden_show(data: Data) -> Iterator[RenderableType]:
+    yield from _golden(data)
+    yield Text(f"stored versions: {', '.join(map(str, data['versions']))}\n")
+    rows = [
+        [str(one["number"]), one["origin"], _excerpt(one["text"], _QUERY_CHARS), one["nearest"][0]]
+        for one in data["queries"]
+    ]
+    yield _table(["NUMBER", "ORIGIN", "TEXT", "NEAREST"], rows)
+
+
+def _golden_check(data: Data) -> Iterator[RenderableType]:
+    found = "found anew over all rows" if data["scanned"] else "those of the set, which still hold"
+    yield Text(f"golden set {data['version']} of workspace {data['workspace']}, right answers: {found}", style="bold")
+    rows: list[list[RenderableType]] = []
+    for one in data["figures"]:
+        low, high = one["interval"]
+        floor = "-" if one["floor"] is None else f"{one['floor']:.2f}"
+        verdict = Text(one["verdict"], style=_VERDICT_STYLE[one["verdict"]])
+        name, figure = f"{one['name']}@{data['k']}", f"{one['mean']:.3f}"
+        rows.append([name, figure, f"{low:.3f} to {high:.3f}", str(one["queries"]), floor, verdict])
+    yield _table(["FIGURE", "MEAN", "95 %", "QUERIES", "FLOOR", ""], rows)
+    if not any(one["name"] == "end_to_end" for one in data["figures"]):
+        yield Text("no question is in the set, so that lightrag-api was not asked: add some by --questions FILE")
+    if data["worst"]:
+        yield Text("the worst queries", style="bold")
+        lost = [[*_shares(one), one["origin"], _excerpt(one["text"], _QUERY_CHARS)] for one in data["worst"]]
+        yield _table(["NUMBER", "RECALL", "END TO END", "OVERLAP", "ORIGIN", "TEXT"], lost)
+
+
+def _shares(one: Data) -> list[str]:
+    figures = (one["recall"], one["end_to_end"], one["overlap"])
+    return [str(one["number"]), *("-" if value is None else f"{value:.2f}" for value in figures)]
+
+
 def _version(data: Data) -> Iterator[RenderableType]:
     yield Text(f"lightragctl {data['version']} (Python {data['python']})")
 
@@ -287,5 +333,8 @@ VIEWS: dict[str, View] = {
     "bench saturate": _bench_saturate,
     "bench compare": _bench_compare,
     "bench report": _bench_report,
+    "golden build": _golden,
+    "golden show": _golden_show,
+    "golden check": _golden_check,
     "version": _version,
 }

@@ -61,6 +61,20 @@ class Neighbours:
         reaching = closeness + self.slack >= _border(closeness, self.slack, k)
         return frozenset(name for name, reaches in zip(self.ids, reaching, strict=True) if reaches)
 
+    def nearest(self, k: int, without: str | None = None) -> "Neighbours":
+        """The k nearest of these and what ties with them, as if the row `without` were not in the collection.
+
+        Raises:
+            ValueError: k is not below what was asked for here, where a row is to be left out.
+        """
+        if not 1 <= k <= self.k - (without in self.ids):
+            raise ValueError(f"k is {k}, and the {self.k} nearest rows are known")
+        left = [at for at, name in enumerate(self.ids) if name != without]
+        rest = Neighbours(self.metric, k, tuple(self.ids[at] for at in left), self.scores[left], self.slack[left])
+        right = rest.admissible(k)
+        kept = [at for at, name in enumerate(rest.ids) if name in right]
+        return Neighbours(self.metric, k, tuple(rest.ids[at] for at in kept), rest.scores[kept], rest.slack[kept])
+
 
 def exact_neighbours(queries: FloatArray, blocks: Iterable[Block], k: int, metric: Metric) -> list[Neighbours]:
     """The nearest rows of each query.

@@ -28,7 +28,7 @@ _GET_IDS = 500
 _WRITERS = 4
 """Documents written at a time by one process: enough for the embedder to batch, and memory stays bounded."""
 
-_FIRST = "doc:"
+_FIRST, _LAST = "doc:", "doc;"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -200,14 +200,12 @@ class Documents:
         self._workspaces.note_write(workspace)
 
     def _list(self, workspace: str, after: str, limit: int) -> list[Record]:
-        control, page = control_name(workspace), Page(after=_FIRST + after, limit=limit)
+        control, page = control_name(workspace), Page(after=_FIRST + after, before=_LAST, limit=limit)
         try:
             rows = when_loaded(self._store, control, lambda: self._store.scan(control, ["value"], page))
         except CollectionMissingError:
             return []
-        # Records stand together in the order of ids; what follows them is of another kind.
-        texts = [str(row["value"]) for row in rows if str(row["id"]).startswith(_FIRST)]
-        return [msgspec.json.decode(text, type=Record) for text in texts]
+        return [msgspec.json.decode(str(row["value"]), type=Record) for row in rows]
 
     def _delete(self, workspace: str, record: Record) -> None:
         """Delete from the collections of every model, or the text would come back with the model that it had."""

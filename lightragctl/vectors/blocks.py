@@ -36,11 +36,11 @@ def vector_blocks(store: VectorStore, collection: str, dimension: int) -> Iterat
         page = Page(after=rows[-1]["id"], limit=limit)
 
 
-def all_ids(store: VectorStore, collection: str, after: str = "") -> Iterator[str]:
-    """The id of every row above `after`, in order; as fresh as `VectorStore.scan`, with its errors."""
-    page = Page(after=after, limit=PAGE_ROWS)
+def all_ids(store: VectorStore, collection: str, after: str = "", before: str = "") -> Iterator[str]:
+    """The id of every row between the two, in order; as fresh as `VectorStore.scan`, with its errors."""
+    page = Page(after, before, PAGE_ROWS)
     while rows := store.scan(collection, [], page):
         yield from (row["id"] for row in rows)
         if len(rows) < page.limit:
             return
-        page = Page(after=rows[-1]["id"], limit=PAGE_ROWS)
+        page = Page(rows[-1]["id"], before, PAGE_ROWS)

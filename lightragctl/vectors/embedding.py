@@ -69,7 +69,8 @@ class QuestionEmbedder:
         return np.concatenate(parts)
 
     def _asked(self, client: httpx.Client, questions: Sequence[str]) -> _Answer:
-        texts = [self._model.query_prefix + text for text in questions]
+        # lightrag-api, too, strips what is asked before it embeds it: a space more is another vector.
+        texts = [self._model.query_prefix + text.replace("\0", " ").strip() for text in questions]
         try:
             response = client.post(self._url, json={"model": self._model.name, "input": texts})
         except httpx.TransportError as error:

@@ -263,8 +263,10 @@ def quoted(text: str) -> str:
 
 
 def page_filter(page: Page) -> str:
-    """The filter of a page: what comes after `after`, and the page's own."""
+    """The filter of a page: what is between its two ends, and the page's own."""
     start = f"id {'>' if page.after else '>='} {quoted(page.after)}"
+    if page.before:
+        start += f" and id < {quoted(page.before)}"
     return f"{start} and ({page.filter})" if page.filter.strip() else start
 
 

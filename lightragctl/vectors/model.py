@@ -74,9 +74,13 @@ class CollectionSpec:
 
 @dataclass(frozen=True)
 class Page:
-    """Which rows a scan gives: at most `limit` (1 to `PAGE_ROWS`) that fit the filter and have an id above `after`."""
+    """Which rows a scan gives: at most `limit` (1 to `PAGE_ROWS`) that fit the filter and have an id above `after`.
+
+    With `before`, the id is also below that.
+    """
 
     after: str = ""
+    before: str = ""
     limit: int = 1000
     filter: str = ""
 

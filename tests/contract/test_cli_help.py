@@ -20,7 +20,13 @@ COMMANDS = [
     "recordings",
     "query",
     "bench run",
+    "bench saturate",
+    "bench compare",
     "bench report",
+    "golden",
+    "golden build",
+    "golden show",
+    "golden check",
     "completion",
     "version",
     "profiles",
@@ -36,6 +42,7 @@ COMMANDS = [
 ]
 WITHOUT_EXAMPLES = {
     "",
+    "golden",
     "profiles",
     "serve",
     "version",
@@ -55,7 +62,7 @@ def test_every_command_has_help_and_where_there_is_something_to_choose_examples(
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("group", ["", "profiles", "serve"])
+@pytest.mark.parametrize("group", ["", "golden", "profiles", "serve"])
 def test_the_help_of_a_group_names_its_commands(tool: Tool, group: str) -> None:
     text = tool.run(*group.split(), "--help").stdout
     inner = [command.removeprefix(group).split() for command in COMMANDS if command.startswith(group)]
@@ -76,7 +83,7 @@ def imported(tool: Tool, *arguments: str) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
 
 
-@pytest.mark.parametrize("command", ["", "profiles", "serve", "up", "ingest", "serve api"])
+@pytest.mark.parametrize("command", ["", "profiles", "serve", "up", "ingest", "golden build", "serve api"])
 def test_help_loads_nothing_that_is_slow(tool: Tool, command: str) -> None:
     loaded = imported(tool, *command.split(), "--help")
     assert "typer" in loaded

@@ -111,7 +111,9 @@ class FakeStore:
 
     def scan(self, name: str, fields: Sequence[str], page: Page) -> list[dict[str, Any]]:
         rows = self.readable(name).matching(page.filter)
-        return [pick(row, ("id", *fields)) for row in rows if row["id"] > page.after or not page.after][: page.limit]
+        rows = [row for row in rows if not page.after or row["id"] > page.after]
+        rows = [row for row in rows if not page.before or row["id"] < page.before]
+        return [pick(row, ("id", *fields)) for row in rows[: page.limit]]
 
     def flush(self, name: str) -> None:
         self._collection(name)

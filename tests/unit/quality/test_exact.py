@@ -247,3 +247,18 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 def test_without_queries_there_is_nothing_to_find() -> None:
     assert exact_neighbours(np.ones((0, 2), np.float32), [(["a"], np.ones((1, 2), np.float32))], 1, "IP") == []
+
+
+def test_the_nearest_without_a_row_are_those_of_a_collection_without_it() -> None:
+    vectors = np.random.default_rng(5).standard_normal((40, 4)).astype(np.float32)
+    vectors[7] = vectors[3]
+    ids = [f"r{at:02}" for at in range(40)]
+    with_all = exact_neighbours(vectors[3:4], [(ids, vectors)], 6, "COSINE")[0]
+    rest = [at for at in range(40) if at != 3]
+    without = exact_neighbours(vectors[3:4], [([ids[at] for at in rest], vectors[rest])], 5, "COSINE")[0]
+    found = with_all.nearest(5, without="r03")
+    assert (found.ids, found.k) == (without.ids, 5)
+    assert found.scores.tolist() == pytest.approx(without.scores.tolist())
+    assert with_all.nearest(6).ids == with_all.ids
+    with pytest.raises(ValueError, match="6"):
+        with_all.nearest(6, without="r03")

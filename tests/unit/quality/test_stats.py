@@ -13,8 +13,10 @@ from lightragctl.quality.stats import (
     Interval,
     Ranks,
     bootstrap_mean,
+    bounded_mean,
     compare_rounds,
     quantile_ranks,
+    queries_needed,
     rounds_needed,
     t_value,
     wilson_interval,
@@ -241,3 +243,48 @@ def test_so_many_rounds_do_show_the_shift(deviation: float) -> None:
         for _ in range(400)
     ]
     assert np.mean(seen) >= 0.92  # 0.95 and two and a half standard errors
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0.0, 0.1684), (1, 29, 0.0009, 0.1776)],
+)
+def test_a_bounded_mean_of_zeros_and_ones_is_exact(successes: int, trials: int, low: float, high: float) -> None:
+    """Clopper and Pearson's intervals in Newcombe's table (1998), as far as 10,000 draws find them."""
+    values = [1.0] * successes + [0.0] * (trials - successes)
+    assert bounded_mean(values, 1) == pytest.approx((low, high), abs=0.005)
+    assert bounded_mean([1 - value for value in values], 2) == pytest.approx((1 - high, 1 - low), abs=0.005)
+
+
+def test_a_bounded_mean_is_sure_of_nothing_after_few_good_queries() -> None:
+    assert bounded_mean([1.0] * 3, 0) == pytest.approx((0.025 ** (1 / 3), 1.0), abs=0.01)
+    with pytest.raises(ValueError, match="needs values"):
+        bounded_mean([], 0)
+
+
+@pytest.mark.parametrize(("size", "chance"), [(5, 0.9), (30, 0.97), (100, 0.99)])
+def test_a_bounded_mean_holds_the_true_one_as_often_as_it_says(size: int, chance: float) -> None:
+    """Recall@10 of queries, binomial: 300 samples, of which some 15 may miss; the bootstrap misses far more."""
+    source = np.random.default_rng(4)
+    samples = source.binomial(10, chance, (300, size)) / 10
+    held = sum(low <= chance <= high for low, high in (bounded_mean(list(one), 1) for one in samples))
+    assert held >= 280
+
+
+def test_for_many_values_a_bounded_mean_is_that_of_the_bootstrap() -> None:
+    values = list(np.random.default_rng(0).binomial(10, 0.8, 2000) / 10)
+    assert bounded_mean(values, 1) == pytest.approx(bootstrap_mean(values, 1), abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("values", "floor", "needed"),
+    [
+        ([1.0] * 3, 0.9, 36),
+        ([1.0] * 40, 0.99, 368),
+        ([1.0, 0.9] * 5, 0.9, 36),
+        ([0.9, 0.7], 0.85, 31),
+        ([0.9], 0.9, None),
+    ],
+)
+def test_how_many_queries_would_tell(values: list[float], floor: float, needed: int | None) -> None:
+    assert queries_needed(values, floor) == needed

@@ -36,8 +36,9 @@ def test_every_row_comes_once_in_pages_of_bounded_size(rows: int, pages: list[in
     assert store.limits == [128] * len(pages)
 
 
-def test_ids_above_one_come_in_order() -> None:
+def test_ids_between_two_come_in_order() -> None:
     assert list(blocks.all_ids(SmallPages(5, 2), "c", "00002")) == ["00003", "00004"]
+    assert list(blocks.all_ids(SmallPages(5, 2), "c", "00001", "00003")) == ["00002"]
 
 
 def test_a_missing_collection_is_told_when_the_first_block_is_taken() -> None:

@@ -1,0 +1,109 @@
+"""golden build, show, check: queries with known answers, and how well a release finds them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lightragctl.cli.commands.data import Workspace
+from lightragctl.cli.options import Session
+from lightragctl.core.result import Result
+
+_MOST = 1000
+_MOST_K = 100
+
+
+def build(
+    session: Session,
+    sample: Annotated[
+        int, typer.Option("--sample", metavar="N", help="So many stored passages.", min=0, max=_MOST)
+    ] = 50,
+    recorded: Annotated[
+        int, typer.Option("--recorded", metavar="N", help="At most so many recorded questions.", min=0, max=_MOST)
+    ] = 50,
+    questions: Annotated[
+        Path | None, typer.Option("--questions", metavar="FILE", help="Questions of your own, one a line.")
+    ] = None,
+    k: Annotated[
+        int, typer.Option("--top-k", "-k", metavar="N", help="How many nearest passages to know.", min=1, max=_MOST_K)
+    ] = 10,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the sample; another takes others.")] = 0,
+    workspace: Workspace = None,
+) -> Result:
+    """Find the right answers to a sample of queries by comparing them with every passage, and keep them.
+
+    \b
+    Examples:
+      lightragctl golden build
+      lightragctl golden build --sample 200 --questions asked.txt
+      lightragctl golden build -w manuals -k 20 --seed 1
+    """
+    import time
+
+    from lightragctl import __version__
+    from lightragctl.bench.questions import read
+    from lightragctl.cli import goldening, results
+    from lightragctl.quality import golden, golden_store
+
+    given = read(questions).texts if questions else []
+    place = goldening.place(session, workspace)
+    with session.out.live() as notify, goldening.store(session) as store:
+        asked = goldening.recorded(session, place.workspace, notify) if recorded else []
+        wanted = golden.questions(asked, given, recorded)
+        plan = golden_store.BuildPlan(sample, wanted, k, seed, int(time.time()), __version__)
+        built = golden_store.build(store, place, plan, goldening.embed(session), notify)
+    return results.golden_build(place.workspace, built)
+
+
+def show(session: Session, workspace: Workspace = None) -> Result:
+    """Show the golden set: when and of what it was built, its queries and the nearest passages of each.
+
+    \b
+    Examples:
+      lightragctl golden show
+      lightragctl golden show -w manuals -o json
+    """
+    from lightragctl.cli import goldening, results
+    from lightragctl.quality import golden_store
+
+    place = goldening.place(session, workspace)
+    with goldening.store(session) as store:
+        found = golden_store.load(store, place)
+        versions = golden_store.versions(store, place)
+    return results.golden_show(place.workspace, found, versions)
+
+
+def check(
+    session: Session,
+    k: Annotated[
+        int | None,
+        typer.Option("--top-k", "-k", metavar="N", help="How deep to compare. (default: as it was built)", min=1),
+    ] = None,
+    min_recall: Annotated[
+        float, typer.Option("--min-recall", metavar="RATIO", help="Exit with 3 below it.", min=0, max=1)
+    ] = 0.9,
+    min_overlap: Annotated[
+        float | None,
+        typer.Option("--min-overlap", metavar="RATIO", help="Exit with 3 below it. (default: none)", min=0, max=1),
+    ] = None,
+    workspace: Workspace = None,
+) -> Result:
+    """Ask the queries of the golden set again: what the index misses now, and what has changed since it was built.
+
+    Exits with 3 when a figure is surely below its floor, with 4 when rows changed since or the queries are too few.
+
+    \b
+    Examples:
+      lightragctl golden check
+      lightragctl golden check -k 5 --min-recall 0.95 --min-overlap 0.9
+    """
+    from lightragctl.cli import goldening, results
+    from lightragctl.quality.golden import Floors
+    from lightragctl.quality.golden_store import Wanted
+    from lightragctl.quality.golden_store import check as checked
+
+    place = goldening.place(session, workspace)
+    with session.out.live() as notify, goldening.store(session) as store:
+        doors = goldening.doors(session, place.workspace)
+        report = checked(store, place, doors, Wanted(k, Floors(min_recall, min_overlap)), notify)
+    return results.golden_check(place.workspace, report)

@@ -1,0 +1,328 @@
+"""The golden set: queries whose right answers are known, and what a check of a workspace against them means. Pure.
+
+A query is the stored vector of a passage (`row`) or a question (`recorded`, or from a `file`) with its vector. Its
+right answer is the exact one over all rows when the set was built.
+
+The passage that a `row` query was taken from is no part of its answer: an index that finds anything finds a vector by
+itself, so that it would add 1/k to the recall of every such query and hide as much of what is missed. It is left out
+of the exact answer and of what a search gives, and one more is searched for.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean
+from typing import Literal, cast, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.settings import EmbeddingModel
+from lightragctl.quality.exact import Metric, Neighbours, recall
+from lightragctl.quality.stats import Interval, bounded_mean, queries_needed
+from lightragctl.vectors.model import FloatArray
+
+Origin = Literal["row", "recorded", "file"]
+
+MOST_K = 100
+"""What lightrag-api gives at most by default, and what fits into a row of the control collection."""
+
+MOST_WORST = 5
+_SEED = 0
+"""Of the intervals, so that equal answers give equal figures."""
+
+
+class GoldenMissingError(LightragctlError):
+    """The workspace has no golden set."""
+
+    code = "no-golden-set"
+
+
+class Frozen(BaseModel):
+    """Read back from a store: keys that a newer version adds are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Holding(Frozen):
+    """What a workspace held at a moment: the collection of its passages, the row `epoch` as text, and how many rows."""
+
+    collection: str
+    epoch: str
+    rows: int
+
+
+class Head(Frozen):
+    """What is known of a golden set beside its queries.
+
+    Attributes:
+        version: counts the sets of a workspace.
+        built_at: unix seconds.
+        tool: the version of lightragctl that built it.
+        held: the workspace when the right answers were found.
+        k: how many nearest rows of each query are known.
+        model: what the vectors came from.
+        seed: of the sample of rows.
+        counts: queries by origin.
+        digest: of all queries as they are stored, so that a set is whole or is not taken.
+    """
+
+    version: int
+    built_at: int
+    tool: str
+    held: Holding
+    metric: Metric
+    k: int
+    model: EmbeddingModel
+    seed: int
+    counts: dict[Origin, int]
+    digest: str
+
+    @property
+    def queries(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What is searched for. `row` is the id of the row whose vector it is; None for a question."""
+
+    origin: Origin
+    text: str
+    vector: FloatArray
+    row: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class KnownAnswer:
+    """A query and its right answer: the `Head.k` nearest rows and what ties with them."""
+
+    query: Query
+    neighbours: Neighbours
+
+
+@dataclass(frozen=True)
+class GoldenSet:
+    """A whole golden set, its queries in the order of their numbers from 1."""
+
+    head: Head
+    answers: tuple[KnownAnswer, ...]
+
+
+@dataclass(frozen=True)
+class Floors:
+    """What must be reached at least, 0 to 1; None: it is shown and nothing more."""
+
+    recall: float | None = 0.9
+    overlap: float | None = None
+
+
+class Verdict(StrEnum):
+    """How a figure stands to its floor; `unsure` when its interval holds the floor."""
+
+    SHOWN = "shown"
+    KEPT = "kept"
+    BELOW = "below"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over queries with its 95 % interval.
+
+    `needed`: about how many queries would tell which side of the floor it is on, where these do not; None where no
+    number would.
+    """
+
+    name: Literal["recall", "end_to_end", "overlap"]
+    mean: float
+    interval: Interval
+    queries: int
+    floor: float | None
+    verdict: Verdict
+    needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the workspace answers now, query by query.
+
+    Attributes:
+        found: ids that the index gave, best first, without the row that is the query.
+        exact: the right answer now.
+        end_to_end: ids that lightrag-api gave, by place in the set; questions only.
+    """
+
+    found: Sequence[Sequence[str]]
+    exact: Sequence[Neighbours]
+    end_to_end: Mapping[int, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One query: recall of the index and of lightrag-api (None for a row), overlap with the answer when it was built.
+
+    `missed`: ids of the right answer that the index did not give, nearest first.
+    """
+
+    number: int
+    origin: Origin
+    text: str
+    recall: float
+    end_to_end: float | None
+    overlap: float
+    missed: tuple[str, ...]
+
+    @property
+    def least_recall(self) -> float:
+        """The lower of the two."""
+        return self.recall if self.end_to_end is None else min(self.recall, self.end_to_end)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A check.
+
+    Attributes:
+        held: the workspace now.
+        scanned: whether the right answers were found anew; else those of the set still hold.
+        stale: why the set is not of what the workspace holds now; empty when it is.
+        others: of how many queries the right answer is another one now.
+        moving: the workspace was written to during the check, so that figures may be off.
+        worst: the queries that lost most, worst first, at most `MOST_WORST`.
+    """
+
+    head: Head
+    held: Holding
+    k: int
+    scanned: bool
+    stale: tuple[str, ...]
+    others: int
+    moving: bool
+    figures: tuple[Figure, ...]
+    worst: tuple[Judged, ...]
+
+
+def sample(ids: Iterable[str], count: int, seed: int) -> list[str]:
+    """Some of the ids, any as likely as any other, whatever their order; takes memory for as many as are taken.
+
+    They are those with the least hashes, so that the sample of a workspace changes only where its rows do.
+    """
+    return heapq.nsmallest(count, ids, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def questions(recorded: Iterable[str], given: Iterable[str], most_recorded: int) -> dict[str, Origin]:
+    """Distinct questions and where each came from; the newest recorded ones, and all that were given."""
+    found: dict[str, Origin] = dict.fromkeys(given, "file")
+    for text in dict.fromkeys(recorded):
+        if len([origin for origin in found.values() if origin == "recorded"]) == most_recorded:
+            break
+        found.setdefault(text, "recorded")
+    return found
+
+
+def metric_of(name: str) -> Metric:
+    """Milvus's word for a metric as ours.
+
+    Raises:
+        UsageError: we know no exact search by it.
+    """
+    if name not in get_args(Metric):
+        raise UsageError(f"there is no golden set by metric {name}", f"it takes {', '.join(get_args(Metric))}")
+    return cast(Metric, name)
+
+
+def depth(k: int | None, head: Head) -> int:
+    """How deep to compare.
+
+    Raises:
+        UsageError: deeper than the right answers are known.
+    """
+    if k is not None and not 1 <= k <= head.k:
+        raise UsageError(f"k is {k}, and the golden set knows the {head.k} nearest", f"lightragctl golden build -k {k}")
+    return k or head.k
+
+
+def refuse_other_model(head: Head, model: EmbeddingModel) -> None:
+    """Vectors of two models cannot be compared.
+
+    Raises:
+        RefusedError: the set was built with another model than the profile's.
+    """
+    if head.model != model:
+        raise RefusedError(
+            f"the golden set was built with another embedding model ({head.model}) than the profile names ({model})",
+            "give the --set and --values that the release was brought up with, or build it anew: "
+            "lightragctl golden build",
+        )
+
+
+def staleness(head: Head, held: Holding) -> tuple[str, ...]:
+    """Why the set is not of what the workspace holds now."""
+    before = head.held
+    reasons = []
+    if before.collection != held.collection:
+        reasons.append(f"the passages are in {held.collection} and were in {before.collection}")
+    if before.rows != held.rows:
+        reasons.append(f"there are {held.rows} rows and were {before.rows}")
+    elif before.epoch != held.epoch:
+        reasons.append("rows were written since")
+    return tuple(reasons)
+
+
+def kept(found: Sequence[str], neighbours: Neighbours, k: int) -> float:
+    """The share, 0 to 1, of an answer's first k ids that were right when the set was built; ties count as right.
+
+    It is of the longer one of the two, so that an answer that is cut short does not look the same.
+    """
+    right = neighbours.admissible(k).intersection(found[:k])
+    longer = max(len(found[:k]), min(k, len(neighbours.ids)))
+    return len(right) / longer if longer else 1.0
+
+
+def judged(golden: GoldenSet, answers: Answers, k: int) -> list[Judged]:
+    """Each query's figures, in the order of the set."""
+    rows = []
+    for at, (known, found, exact) in enumerate(zip(golden.answers, answers.found, answers.exact, strict=True)):
+        through = answers.end_to_end.get(at)
+        end_to_end = None if through is None else recall(through, exact, k)
+        query, missed = known.query, [name for name in exact.ids[:k] if name not in found[:k]]
+        figures = (recall(found, exact, k), end_to_end, kept(found, known.neighbours, k))
+        rows.append(Judged(at + 1, query.origin, query.text, *figures, tuple(missed)))
+    return rows
+
+
+def figures(rows: Sequence[Judged], floors: Floors) -> tuple[Figure, ...]:
+    """Recall of the index; recall through lightrag-api where questions were asked; overlap with the set's answers."""
+    through = [row.end_to_end for row in rows if row.end_to_end is not None]
+    found = [_figure("recall", [row.recall for row in rows], floors.recall)]
+    if through:
+        found.append(_figure("end_to_end", through, floors.recall))
+    found.append(_figure("overlap", [row.overlap for row in rows], floors.overlap))
+    return tuple(found)
+
+
+def worst(rows: Sequence[Judged]) -> tuple[Judged, ...]:
+    """Those that lost most recall, then most overlap."""
+    lost = [row for row in rows if min(row.least_recall, row.overlap) < 1]
+    return tuple(sorted(lost, key=lambda row: (row.least_recall, row.overlap))[:MOST_WORST])
+
+
+def changed(golden: GoldenSet, exact: Sequence[Neighbours], k: int) -> int:
+    """Of how many queries the right answer is another one now, beyond what ties."""
+    pairs = zip(golden.answers, exact, strict=True)
+    return sum(known.neighbours.admissible(k) != now.admissible(k) for known, now in pairs)
+
+
+def _figure(name: Literal["recall", "end_to_end", "overlap"], values: Sequence[float], floor: float | None) -> Figure:
+    mean, interval = fmean(values), bounded_mean(values, _SEED)
+    if floor is None:
+        return Figure(name, mean, interval, len(values), None, Verdict.SHOWN)
+    if interval.low >= floor:
+        return Figure(name, mean, interval, len(values), floor, Verdict.KEPT)
+    if interval.high < floor:
+        return Figure(name, mean, interval, len(values), floor, Verdict.BELOW)
+    return Figure(name, mean, interval, len(values), floor, Verdict.UNSURE, queries_needed(values, floor))
