@@ -49,7 +49,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class LoadEvent(Event):
-    """How a load stands: a line that every observer can show, and the figures behind it; the plan where it is one run."""
+    """How a load stands: a line that every observer can show, and the figures behind it; `plan` where it is known."""
 
     moment: Moment | None = None
     plan: LoadPlan | None = None

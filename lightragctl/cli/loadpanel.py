@@ -1,7 +1,7 @@
 """What a terminal shows of a load while it runs: phase, rate with its last half minute, latency, what is open. Pure."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -25,17 +25,18 @@ _BAR_WIDTH = 30
 
 
 class LoadPanel:
-    """Draws one run; it remembers the rates of its last half seconds."""
+    """Draws runs as they go; it remembers the rates of the last half seconds."""
 
-    def __init__(self, plan: LoadPlan) -> None:
-        self._asked = f"{plan.target.kind} at {plan.target.url}"
-        self._length_s = {Phase.WARM_UP: plan.warm_up.most_s, Phase.MEASURE: duration_s(plan.shape)}
+    def __init__(self) -> None:
         self._rates: deque[float] = deque(maxlen=REMEMBERED)
+        self._plan: LoadPlan | None = None
+        self._length_s: Mapping[Phase, float] = {}
 
     def picture(self, event: Event) -> RenderableType:
-        """The panel after this event; before the first figures its text alone."""
+        """The panel after this event; where it has no figures its text alone."""
         if not isinstance(event, LoadEvent) or event.moment is None:
             return _line(event.message)
+        self._know(event.plan)
         moment = event.moment
         self._rates.append(moment.answered_per_s)
         table = Table.grid(padding=(0, 1))
@@ -48,10 +49,22 @@ class LoadPanel:
         table.add_row("requests", _requests(moment))
         table.add_row("open", _open(moment))
         # The cursor rests in an empty line: a `^C` after a full one would go over into the next, which stays then.
-        return Group(_line(self._asked, "bold"), table, Text(""))
+        return Group(*self._head(), table, Text(""))
+
+    def _know(self, plan: LoadPlan | None) -> None:
+        """How long its phases are: worked out once, as a replay has many instants."""
+        if plan is not None and plan is not self._plan:
+            self._plan = plan
+            self._length_s = {Phase.WARM_UP: plan.warm_up.most_s, Phase.MEASURE: duration_s(plan.shape)}
+
+    def _head(self) -> list[Text]:
+        target = self._plan.target if self._plan is not None else None
+        return [_line(f"{target.kind} at {target.url}", "bold")] if target is not None else []
 
     def _course(self, moment: Moment) -> RenderableType:
-        length_s = self._length_s[moment.phase]
+        length_s = self._length_s.get(moment.phase)
+        if length_s is None:
+            return _line(f"{moment.elapsed_s:.0f} s")
         left_s = length_s - moment.elapsed_s
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=length_s, completed=min(moment.elapsed_s, length_s), width=_BAR_WIDTH)

@@ -100,4 +100,5 @@ def _notes(run: SavedRun) -> list[str]:
         f"{share:.1%} of the looks into the {cache} cache found an answer."
         for cache, share in run.beside.cache_hits.items()
     ]
-    return [note for note in (meaning, warm_up, left, sent, batches, *caches) if note]
+    quality = report.quality.notes if report.quality is not None else ()
+    return [note for note in (meaning, warm_up, left, sent, batches, *caches, *quality) if note]

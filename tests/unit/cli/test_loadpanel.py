@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -20,12 +21,12 @@ PLAN = LoadPlan(Target("http://127.0.0.1:8080"), ["a"], Closed(20.0), warm_up=Wa
 
 def event(phase: Phase = Phase.MEASURE, elapsed_s: float = 12.5, rate: float = 1234.0, ok: int = 100) -> LoadEvent:
     moment = Moment(phase, elapsed_s, rate, 1.25, 9.0, under_way=16, waiting=3, answered=100, ok=ok)
-    return LoadEvent("as a line", passing=True, moment=moment)
+    return LoadEvent("as a line", passing=True, moment=moment, plan=PLAN)
 
 
 def shown(*events: Event, width: int = 80, no_color: bool = True) -> str:
     """What stands on a terminal after these events."""
-    panel = LoadPanel(PLAN)
+    panel = LoadPanel()
     pictures = [panel.picture(one) for one in events]
     console = Console(file=io.StringIO(), force_terminal=True, width=width, no_color=no_color, color_system="standard")
     with console.capture() as capture:
@@ -53,6 +54,12 @@ def test_it_tells_the_phase_the_rate_the_latency_and_what_is_open() -> None:
 )
 def test_it_says_what_is_unusual(one: Event, told: str) -> None:
     assert told in shown(one)
+
+
+def test_a_run_of_several_has_no_time_left() -> None:
+    text = shown(replace(event(), plan=None))
+    assert "12 s" in text
+    assert "left" not in text
 
 
 def test_a_failure_is_red() -> None:
