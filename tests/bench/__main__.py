@@ -2,9 +2,15 @@
 
 import argparse
 
-from tests.bench import deploy, read_path, startup
+from tests.bench import deploy, load, read_path, series, startup
 
-BENCHES = {"startup": startup.main, "deploy": deploy.main, "read-path": read_path.main}
+BENCHES = {
+    "startup": startup.main,
+    "deploy": deploy.main,
+    "read-path": read_path.main,
+    "load": load.main,
+    "series": series.main,
+}
 
 
 def main() -> None:

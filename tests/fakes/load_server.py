@@ -1,8 +1,8 @@
 """A server for load: answers every request alike, as fast as Python can, and misbehaves as it is told.
 
-    python -m tests.fakes.load_server PORT
+    python -m tests.fakes.load_server PORT ['{"delay_s": 0.02}']
 
-serves good answers of /retrieve until it is killed.
+serves good answers of /retrieve, in the manner that is given, until it is killed.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import json
 import ssl
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
@@ -40,6 +41,7 @@ class Manner:
         body: of every answer.
         status: its status.
         delay_s: before every answer.
+        capacity_per_s: answers come one after the other, so many a second at most.
         stall: (after, for) seconds since its first request; answers wait until the stall is over.
         close: say `Connection: close` and close after every answer.
         framing: how an answer ends: `length`, `chunked`, or `close` for the connection's end.
@@ -51,6 +53,7 @@ class Manner:
     body: bytes = GOOD
     status: int = 200
     delay_s: float = 0.0
+    capacity_per_s: float = 0.0
     stall: tuple[float, float] | None = None
     close: bool = False
     framing: str = "length"
@@ -151,7 +154,7 @@ class LoadServer:
         self.heads: list[bytes] = []
         self.bodies: list[Any] = []
         self.open: set[asyncio.Transport] = set()
-        self._first_s = 0.0
+        self._first_s = self._free_s = 0.0
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
@@ -207,15 +210,19 @@ class LoadServer:
             elapsed_s = self.loop.time() - self._first_s
             if after_s <= elapsed_s < after_s + for_s:
                 wait_s += after_s + for_s - elapsed_s
+        if self.manner.capacity_per_s:
+            now_s = time.monotonic()
+            self._free_s = max(now_s, self._free_s) + 1 / self.manner.capacity_per_s
+            wait_s += self._free_s - now_s
         return wait_s
 
 
-async def _serve(port: int) -> None:
-    server = LoadServer()
+async def _serve(port: int, manner: Manner) -> None:
+    server = LoadServer(manner)
     server.loop = cast(Any, asyncio.get_running_loop())
     await server.listen(port)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(int(sys.argv[1])))
+    uvloop.run(_serve(int(sys.argv[1]), Manner(**json.loads(sys.argv[2] if len(sys.argv) > 2 else "{}"))))
