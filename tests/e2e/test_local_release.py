@@ -108,10 +108,25 @@ def test_bench_tells_what_the_release_holds(shared: tuple[Tool, list[str]]) -> N
     assert (done.returncode, document["errors"][0]["code"]) == (4, "not-valid")  # 200 requests say nothing of a p99
     assert "too few" in document["errors"][0]["message"]
     assert json.loads((tool.cwd / "report.json").read_text())["latency"]["histogram"]
+    assert document["quality"]["recall"]["mean"] == 1.0, "the index of this profile is exact"
+    direct = json.loads(tool.run("bench", "run", "--name", "one", "--target", "milvus", *load, "-o", "json").stdout)
+    assert direct["outcomes"] == {"ok": 200}
+    assert direct["quality"]["recall"]["mean"] == 1.0
     shown = tool.run("bench", "run", "--name", "one", "--scenario", "topics", "--thresholds", "p50<0.001ms")
     assert "100 requests: ok 100" in shown.stdout
     assert "inside lightrag-api, on average" in shown.stdout
     assert (shown.returncode, "not kept: p50<0.001ms" in shown.stderr) == (3, True)
+
+
+def test_bench_compares_a_release_with_itself(shared: tuple[Tool, list[str]]) -> None:
+    """Two rounds never tell: the least p of them is a half."""
+    tool, _ = shared
+    url = status(tool)["lightrag-api"]["endpoint"]
+    done = tool.run("bench", "compare", url, url, "--rounds", "2", "--seconds", "1", "--margin", "0.001", "-o", "json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["errors"][0]["code"]) == (4, "not-enough-data")
+    assert [one["first"] for one in document["rounds"]] == ["A", "B"]
+    assert "--rounds" in document["errors"][0]["hint"]
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
