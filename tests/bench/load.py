@@ -78,7 +78,9 @@ def wrk(url: str, seconds: int) -> Seen:
         script.flush()
         words = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script.name, f"{url}/retrieve"]
         text = _run(words)
-    return Seen(float(_found(r"Requests/sec:\s+([\d.]+)", text)), _ms(r"50%\s+(\S+)", text), _ms(r"99%\s+(\S+)", text))
+    return Seen(
+        float(_found(r"Requests/sec:\s+([\d.]+)", text)), _ms(r"\n +50% +(\S+)", text), _ms(r"\n +99% +(\S+)", text)
+    )
 
 
 def hey(url: str, seconds: int, rate: int = 0) -> Seen:
@@ -112,7 +114,8 @@ def locust(programs: Path, url: str, seconds: int, rate: int = 0) -> Seen:
         _run([*words, "--only-summary", "--loglevel", "ERROR"])
         with Path(folder, "out_stats.csv").open() as file:
             row = next(each for each in csv.DictReader(file) if each["Name"] == "Aggregated")
-    return Seen(float(row["Requests/s"]), float(row["50%"]), float(row["99%"]))
+    p50, p99 = (None if row[part] == "N/A" else float(row[part]) for part in ("50%", "99%"))
+    return Seen(float(row["Requests/s"]), p50, p99)
 
 
 def main() -> None:
@@ -176,7 +179,7 @@ def stalled(programs: Path) -> None:
     }
     for name, measure in peers.items():
         with serving(manner) as url:
-            print(f"{name:<20} p99 {measure(url).p99_ms:.1f} ms")
+            print(f"{name:<20} p99 {measure(url).p99_ms or 0:.1f} ms")
 
 
 def _of(report: LoadReport) -> Seen:
