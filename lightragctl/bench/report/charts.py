@@ -10,7 +10,7 @@ from lightragctl.bench.report.scale import Scale, Tick, figure, linear
 
 WIDTH = 400.0
 HEIGHT = 230.0
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 380.0, 10.0, 190.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 380.0, 10.0, 190.0
 """The field that lines are drawn in; the scales begin and end at it."""
 
 _ROW = 26.0
