@@ -6,7 +6,7 @@ import msgspec
 
 from lightragctl.bench.histogram import Histogram
 from lightragctl.bench.report.saved import Beside, SavedRun
-from lightragctl.bench.result import Generator, LoadReport, Second, Times, Verdict
+from lightragctl.bench.result import Figure, Generator, LoadReport, Quality, Second, Times, Verdict
 from lightragctl.bench.schedule import Constant
 
 RATE_QPS = 100
@@ -57,6 +57,7 @@ REPORT = LoadReport(
     generator=Generator(workers=2, cpu_share=0.4, cpu_s=5.25, spin_s=0.0),
     seconds=course(),
     verdict=Verdict(True),
+    quality=Quality(10, recall=Figure(0.95, 0.9, 1.0, 108), notes=("map was not measured: nobody judged",)),
 )
 STAGES_MS = {"embed": 12.5, "queue embed": 3.0, "queue search": 0.5, "search": 6.25, "serialise": 0.25}
 RUN = SavedRun(

@@ -10,9 +10,10 @@ from lightragctl.bench.report.scale import Scale, Tick, figure, linear
 
 WIDTH = 400.0
 HEIGHT = 230.0
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 380.0, 10.0, 190.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 380.0, 10.0, 190.0
 """The field that lines are drawn in; the scales begin and end at it."""
 
+_LEAST_BAND = 1.5
 _ROW = 26.0
 BAR = 14.0
 _BAR_STEPS = 3
@@ -137,8 +138,11 @@ def bars(frame: Frame, parts: Sequence[Part], limit: float | None = None) -> Bar
 
 
 def column(scale: Scale, begin: float, end: float, text: str, kind: str = "spot") -> Column:
-    """The stripe between two values."""
-    return Column(scale.at(begin), round(scale.at(end) - scale.at(begin), 2), text, kind)
+    """The stripe between two values; all but spots are so wide that they can be seen in the longest run."""
+    width = scale.at(end) - scale.at(begin)
+    if kind != "spot" and width:
+        width = max(_LEAST_BAND, width)
+    return Column(min(scale.at(begin), scale.end - width), round(width, 2), text, kind)
 
 
 def _bar(part: Part, row: int, scale: Scale) -> Bar:

@@ -87,17 +87,14 @@ def test_the_table_has_a_row_for_each_figure_that_some_run_has() -> None:
     assert rows["to be believed"] == ["yes", "no"]
     assert rows["not good"] == ["2.00%", "-"]
     assert rows["first token p50, ms"] == ["2.00", "-"]
-    assert "recall" not in rows
 
 
-def test_quality_stands_in_the_table_with_its_interval() -> None:
-    measured = {
-        **PLAIN,
-        "quality": {"k": 5, "recall": {"mean": 0.95, "low": 0.9, "high": 1.0, "questions": 9}, "map": None},
-    }
-    rows = dict(figures.rows([PLAIN, measured]))
-    assert rows["recall"] == ["-", "0.950 (0.900 to 1.000)"]
+def test_quality_stands_in_the_table_with_its_interval_and_below_what_was_not_measured() -> None:
+    older = {name: value for name, value in PLAIN.items() if name != "quality"}
+    rows = dict(figures.rows([PLAIN, older]))
+    assert rows["recall"] == ["0.950 (0.900 to 1.000)", "-"]
     assert "map" not in rows
+    assert "map was not measured: nobody judged" in html(page({"run.json": RUN}))
 
 
 @pytest.mark.parametrize(

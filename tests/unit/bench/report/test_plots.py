@@ -7,6 +7,7 @@ import pytest
 
 from lightragctl.bench.report import plots
 from lightragctl.bench.report.charts import BOTTOM, FIGURES, LEFT, NAMES, RIGHT, TOP, BarChart, Curve, LineChart
+from lightragctl.bench.result import Second
 from lightragctl.bench.schedule import Closed, Ramp
 from tests.fakes.saved_run import DURATION_S, REPORT, SILENT, STAGES_MS, times
 
@@ -47,6 +48,12 @@ def test_seconds_without_an_answer_are_marked_and_break_the_line_of_the_latency(
     assert lowest == BOTTOM, "the rate falls to nothing"
     highest = min(places(named(LATENCY)["p99"]), key=lambda place: place[1])
     assert highest[0] == pytest.approx(LEFT + (RIGHT - LEFT) * (SILENT[-1] + 1.5) / (DURATION_S + 1), abs=0.01)
+
+
+def test_a_silent_second_can_be_seen_in_a_run_of_hours() -> None:
+    seconds = [Second(number, int(number not in SILENT), 1, 5.0, 9.0, 3, 0) for number in range(7200)]
+    (answers, *_) = plots.course("run", msgspec.structs.replace(REPORT, seconds=seconds, duration_s=7200.0))
+    assert [band.width for band in answers.bands] == [1.5, 1.5]
 
 
 def test_the_drain_is_told_apart_and_its_empty_seconds_are_left_out() -> None:
