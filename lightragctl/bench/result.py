@@ -97,7 +97,8 @@ class Verdict(msgspec.Struct, frozen=True):
 class Course(msgspec.Struct, frozen=True):
     """How a run went.
 
-    Its connections at the begin, its warm-up, how long requests were sent, what was left when it was stopped.
+    Its connections at the begin, its warm-up, how long requests were sent, what was left when it was stopped; and
+    whether it was the user who stopped it.
     """
 
     connected: int
@@ -106,6 +107,7 @@ class Course(msgspec.Struct, frozen=True):
     duration_s: float
     stopped: bool
     unanswered: int
+    interrupted: bool = False
 
 
 UNJUDGED = Verdict(False, ("it was not judged",))
@@ -160,6 +162,7 @@ class LoadReport(msgspec.Struct, frozen=True):
         seconds: the course of it; those after `duration_s` are the drain.
         bodies: of the first good answer to a question, by its place in the list.
         quality: of these answers; None when it was not looked at.
+        interrupted: the user stopped the run.
     """
 
     url: str
@@ -187,6 +190,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     verdict: Verdict = UNJUDGED
     bodies: Mapping[int, bytes] = {}
     quality: Quality | None = None
+    interrupted: bool = False
     schema: str = SCHEMA
 
 

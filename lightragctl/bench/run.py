@@ -100,7 +100,7 @@ class _Run:
         self._tally = Tally(Phase.MEASURE, plan.workers, self._plans[0].duration_s)
         self._bodies: dict[int, bytes] = {}
         self._settled = False
-        self._stopped = False
+        self._stopped = self._interrupted = False
 
     async def report(self) -> LoadReport:
         """The whole run."""
@@ -112,7 +112,7 @@ class _Run:
         finally:
             await self._end()
         unanswered = sum(process.done.unanswered for process in self._processes if process.done)
-        course = Course(connected, warm_up_s, self._settled, duration_s, self._stopped, unanswered)
+        course = Course(connected, warm_up_s, self._settled, duration_s, self._stopped, unanswered, self._interrupted)
         return summed_up(self._plan, self._tally, course, self._bodies)
 
     async def _start(self) -> None:
@@ -164,9 +164,10 @@ class _Run:
         end_s = begun_s + planned_s + self._plans[0].drain_s
         try:
             await self._collect(end_s + MARGIN_S)
-        except (asyncio.CancelledError, _EnoughError):
+        except (asyncio.CancelledError, _EnoughError) as reason:
             sent_s = min(planned_s, max(0.0, time.monotonic() - begun_s))
             self._stopped = True
+            self._interrupted = isinstance(reason, asyncio.CancelledError)
             for process in self._processes:
                 process.terminate()
             await self._collect(time.monotonic() + STOP_S)

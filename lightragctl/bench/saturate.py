@@ -72,6 +72,7 @@ class Saturation(msgspec.Struct, frozen=True):
         fails_qps: the lowest rate above it that failed; None when none did.
         steps: all measurements, in their order.
         limited: why the true figure may be higher, or the search is not conclusive; empty when nothing is known of it.
+        interrupted: the user stopped the search.
     """
 
     url: str
@@ -81,6 +82,7 @@ class Saturation(msgspec.Struct, frozen=True):
     fails_qps: float | None
     steps: Sequence[Step]
     limited: str = ""
+    interrupted: bool = False
     schema: str = SCHEMA
 
 

@@ -66,9 +66,15 @@ def find_saturation(plan: LoadPlan, search: Search, watch: Watch) -> Saturation:
         watch.tell(f"step {len(steps) + 1}: {rate_qps:.1f}/s for {seconds:.0f} s")
         shape, warm_up = Poisson(rate_qps, seconds), WarmUp(WARM_UP_S, fixed=True)
         one = msgspec.structs.replace(plan, shape=shape, warm_up=warm_up, seed=plan.seed + len(steps))
-        report = search.judge(run(one, watch.progress, saturate.hopeless(rate_qps, slo)))
-        steps.append(saturate.judge_step(report, rate_qps, slo))
+        report = run(one, watch.progress, saturate.hopeless(rate_qps, slo))
+        if report.interrupted:
+            return msgspec.structs.replace(_saturation(plan, slo, steps), interrupted=True)
+        steps.append(saturate.judge_step(search.judge(report), rate_qps, slo))
         watch.tell(_told(steps[-1]))
+    return _saturation(plan, slo, steps)
+
+
+def _saturation(plan: LoadPlan, slo: Sequence[Threshold], steps: Sequence[Step]) -> Saturation:
     holds, fails = saturate.ends(steps)
     text = ",".join(one.text for one in slo)
     return Saturation(plan.target.url, plan.target.kind, text, holds, fails, steps, saturate.limits(steps))
@@ -79,6 +85,7 @@ def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Wat
 
     Raises:
         UsageError, UnavailableError, WaitExpired: as `run` does.
+        KeyboardInterrupt: the user stopped it before there were two rounds; later, what there is comes back.
     """
     plans = {"A": a, "B": b}
     seen: list[Round] = []
@@ -90,8 +97,18 @@ def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Wat
             warm_up = WarmUp(WARM_UP_S, fixed=True)
             reports[name] = run(msgspec.structs.replace(plans[name], warm_up=warm_up), watch.progress)
             doubts.update(dict.fromkeys(_doubts(name, reports[name])))
+            if reports[name].interrupted:
+                return _comparison(a, b, seen, margin, (*doubts, "it was interrupted"))
         seen.append(Round(first, compare.values(reports["A"]), compare.values(reports["B"])))
-    return CompareReport(a.target.url, b.target.url, margin, seen, compare.compared(seen, margin), tuple(doubts))
+    return _comparison(a, b, seen, margin, tuple(doubts))
+
+
+def _comparison(
+    a: LoadPlan, b: LoadPlan, rounds: Sequence[Round], margin: float, doubts: Sequence[str]
+) -> CompareReport:
+    if len(rounds) < 2:
+        raise KeyboardInterrupt
+    return CompareReport(a.target.url, b.target.url, margin, rounds, compare.compared(rounds, margin), doubts)
 
 
 def _probe(plan: LoadPlan, watch: Watch) -> float:

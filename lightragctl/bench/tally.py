@@ -168,5 +168,6 @@ def summed_up(plan: LoadPlan, tally: Tally, course: Course, bodies: Mapping[int,
         generator=generator,
         seconds=tally.seconds,
         bodies=bodies,
+        interrupted=course.interrupted,
     )
     return msgspec.structs.replace(report, verdict=judge_run(report, course))

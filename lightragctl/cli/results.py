@@ -191,6 +191,9 @@ def bench_saturate(found: "Saturation") -> Result:
     import msgspec
 
     data = msgspec.to_builtins(found)
+    if found.interrupted:
+        error = ErrorInfo("interrupted", "the search was interrupted: what it found so far is not the end of it")
+        return Result("bench saturate", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
     if found.holds_qps is None:
         error = ErrorInfo("thresholds", f"no rate kept to {found.slo}", "see what is slow: lightragctl bench run")
         return Result("bench saturate", data, Status.FAILED, (error,), ExitStatus.CHECKS_FAILED)

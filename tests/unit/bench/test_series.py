@@ -1,5 +1,9 @@
 """Runs one after the other, against servers of which the truth is known."""
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from lightragctl.bench.compare import Finding
@@ -39,3 +43,23 @@ def test_a_slower_service_is_told_from_a_faster_one() -> None:
     assert report.figure("p50").finding is Finding.WORSE
     assert report.figure("good").finding is Finding.WORSE
     assert report.figure("p50").ratio == pytest.approx(2.5, rel=0.3)
+
+
+def test_ctrl_c_ends_the_search_with_what_there_is() -> None:
+    with LoadServer(Manner(delay_s=0.01)) as server:
+        words = ["bench", "saturate", "--url", server.url, "--from", "50", "--step", "4"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "lightragctl", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stderr is not None
+            for line in child.stderr:
+                if line.startswith("step 2"):
+                    break
+            for line in child.stderr:
+                if line.startswith("measure"):
+                    break
+            child.send_signal(signal.SIGINT)
+            out, told = child.communicate(timeout=60)
+    assert child.returncode == 4
+    assert "interrupted" in told
+    assert "held" in out
