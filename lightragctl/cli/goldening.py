@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lightragctl.cli.commands.deploy import PROOF
 from lightragctl.cli.loading import service_settings
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.settings import ApiSettings
@@ -70,7 +71,8 @@ def recorded(session: "Session", workspace: str, notify: Notify) -> list[str]:
             raise
         notify(Event(f"{error.message}, so that none are taken; {error.hint}"))
         return []
-    fitting = [one.query for one in found if one.workspace == workspace and one.kind == "chunks" and not one.filter]
+    plain = [one for one in found if one.workspace == workspace and one.kind == "chunks" and not one.filter]
+    fitting = [one.query for one in plain if one.query != PROOF]
     if not fitting:
         notify(Event(f"no question about workspace '{workspace}' was recorded yet"))
     return fitting

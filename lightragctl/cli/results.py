@@ -286,7 +286,7 @@ def golden_check(workspace: str, report: "Report") -> Result:
     }
     below = [one for one in report.figures if one.verdict == "below"]
     errors = [ErrorInfo("below-floor", f"{_FIGURES[one.name]} is below {one.floor:g}: {one.mean:.3f}") for one in below]
-    warnings = [*_unsure(report), *_outdated(report)]
+    warnings = [*_unsure(workspace, report), *_outdated(workspace, report)]
     if errors:
         return Result("golden check", data, Status.FAILED, (*errors, *warnings), ExitStatus.CHECKS_FAILED)
     if warnings:
@@ -294,23 +294,25 @@ def golden_check(workspace: str, report: "Report") -> Result:
     return Result("golden check", data)
 
 
-def _unsure(report: "Report") -> list[ErrorInfo]:
+def _unsure(workspace: str, report: "Report") -> list[ErrorInfo]:
     found = []
     for one in report.figures:
         if one.verdict == "unsure":
             need = "no number of them tells" if one.needed is None else f"about {one.needed} would"
             message = f"{one.queries} queries do not tell whether {_FIGURES[one.name]} is {one.floor:g}; {need}"
             more = "--questions FILE" if one.name == "end_to_end" else "--sample N"
-            found.append(ErrorInfo("too-few", message, f"build it of more: lightragctl golden build {more}"))
+            found.append(
+                ErrorInfo("too-few", message, f"build it of more: lightragctl golden build -w {workspace} {more}")
+            )
     return found
 
 
-def _outdated(report: "Report") -> list[ErrorInfo]:
+def _outdated(workspace: str, report: "Report") -> list[ErrorInfo]:
     found = []
     if report.stale:
-        others = f"of {report.others} of {report.head.queries} queries the right answer is another one now"
+        others = f"{report.others} of {report.head.queries} queries have another right answer now"
         message = f"the golden set is not of what the workspace holds now: {'; '.join(report.stale)}; {others}"
-        found.append(ErrorInfo("stale", message, "build it anew: lightragctl golden build"))
+        found.append(ErrorInfo("stale", message, f"build it anew: lightragctl golden build -w {workspace}"))
     if report.moving:
         message = "the workspace was written to during the check, so that figures may be off"
         found.append(ErrorInfo("moving", message, "check again when nothing is loaded"))

@@ -88,6 +88,14 @@ def head_of(text: str) -> Head:
         raise LightragctlError(f"the golden set's head cannot be read: {first['msg']}", _BROKEN) from error
 
 
+def version_in(text: str | None) -> int:
+    """The version that a head's text names; 0 where it names none."""
+    try:
+        return head_of(text).version if text else 0
+    except LightragctlError:
+        return 0
+
+
 def golden_set(head: Head, texts: Sequence[str | None]) -> GoldenSet:
     """The set from its rows' values, in the order of `keys`; None for a row that is not there.
 

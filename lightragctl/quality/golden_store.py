@@ -104,11 +104,11 @@ def held(store: VectorStore, place: Place) -> Holding:
             f"workspace '{place.workspace}' holds no passages: there is no collection {alias}",
             "load documents first: lightragctl ingest PATH",
         )
-    if is_ours(place.workspace, physical, place.model):
-        rows = when_loaded(store, physical, lambda: store.row_count(physical))
-    else:
-        rows = store.row_count(physical)
-    return Holding(collection=physical, epoch=_control(store, place, [EPOCH]).get(EPOCH, ""), rows=rows)
+    # Asked, because Milvus Lite counts the rows of a collection that it does not read.
+    if is_ours(place.workspace, physical, place.model) and not store.is_loaded(physical):
+        store.load(physical)
+    epoch = _control(store, place, [EPOCH]).get(EPOCH, "")
+    return Holding(collection=physical, epoch=epoch, rows=store.row_count(physical))
 
 
 def current(store: VectorStore, place: Place) -> Head:
@@ -304,8 +304,7 @@ def _write(store: VectorStore, place: Place, plan: BuildPlan, before: Holding, e
     """The queries, then the head; then what neither this set nor the one before it needs goes."""
     store.create(control_spec(place.control))
     stored = _stored(store, place)
-    text = _control(store, place, [golden_rows.HEAD]).get(golden_rows.HEAD)
-    previous = golden_rows.head_of(text).version if text else 0
+    previous = golden_rows.version_in(_control(store, place, [golden_rows.HEAD]).get(golden_rows.HEAD))
     version = max([previous, *(version for version, _ in stored)]) + 1
     rows = [
         control_row(golden_rows.key(version, number), value, plan.now_s)

@@ -10,8 +10,9 @@ import numpy as np
 from lightragctl.vectors.model import PAGE_ROWS, Block, Page
 from lightragctl.vectors.store import VectorStore
 
-PAGE_BYTES = 8 * 1024 * 1024
-"""Vectors of one page in float32. pymilvus makes a Python float of each number, which takes 8 times that."""
+PAGE_BYTES = 2 * 1024 * 1024
+"""Vectors of one page in float32. pymilvus makes a Python float of each number, which takes 8 times that. Pages of 2
+and of 8 MiB read 20,000 x 384 of Milvus Lite in the same time, about 5 s on two cores; the larger take 140 MB more."""
 
 
 def vector_blocks(store: VectorStore, collection: str, dimension: int) -> Iterator[Block]:

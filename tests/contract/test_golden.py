@@ -257,6 +257,16 @@ def test_a_build_that_is_killed_at_any_write_leaves_a_whole_set() -> None:
     assert seen == [2, 2, 2, 2, 2, 3]
 
 
+def test_a_head_that_cannot_be_read_is_told_and_built_over() -> None:
+    made = fake()
+    made.build()
+    made.store.upsert(made.place.control, [control_row("golden", {"version": "next"}, 1)])
+    with pytest.raises(LightragctlError, match="head cannot be read"):
+        made.check()
+    assert made.build().golden.head.version == 2
+    assert made.check().figures[0].mean == 1.0
+
+
 def test_two_builds_at_once_never_leave_a_mixture_that_is_taken() -> None:
     made = fake()
     made.build(replace(PLAN, seed=1))
@@ -334,8 +344,8 @@ def test_what_holds_nothing_or_asks_nothing_is_no_success() -> None:
         made.build()
 
 
-def test_a_released_collection_of_ours_is_loaded() -> None:
-    made = fake()
+def test_a_released_collection_of_ours_is_loaded(subject: Subject) -> None:
+    made = workspace(subject, vectors(50))
     made.build()
     made.subject.release(made.physical)
     made.subject.release(made.place.control)

@@ -155,6 +155,12 @@ def test_pages_stay_in_order_over_flushed_and_fresh_rows(subject: Subject) -> No
     assert all_pages(subject, name, 300) == sorted(keys[50:])
 
 
+def test_a_page_ends_before_an_id(subject: Subject) -> None:
+    name = filled(subject, [row(key, vectors(1)[0]) for key in ("doc", "doc:1", "doc:é", "doc;", "epoch")])
+    rows = subject.store.scan(name, [], Page(after="doc:", before="doc;", limit=10))
+    assert [one["id"] for one in rows] == ["doc:1", "doc:é"]
+
+
 def test_a_page_keeps_to_its_filter(subject: Subject) -> None:
     name = filled(subject, [row(f"r{n}", vectors(1)[0], source="中.md" if n % 2 else "b.md") for n in range(6)])
     rows = subject.store.scan(name, [], Page(after="r1", limit=10, filter='file_path == "中.md"'))

@@ -135,6 +135,16 @@ def test_bench_loads_the_release_through_the_api_server(release: ClusterRelease)
     assert "Traceback" not in done.stderr
 
 
+def test_a_golden_set_is_built_and_checked_through_the_tunnel(release: ClusterRelease) -> None:
+    (release.tool.cwd / "asked.txt").write_text("How do I stop the release?\n怎样停止\n", encoding="utf-8")
+    done = release.run("golden", "build", "--sample", "40", "--questions", "asked.txt", "-k", "5", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    checked = release.run("golden", "check", "-o", "json")
+    report = json.loads(checked.stdout)
+    assert {one["name"]: one["mean"] for one in report["figures"]} == {"recall": 1.0, "end_to_end": 1.0, "overlap": 1.0}
+    assert (checked.returncode, [one["code"] for one in report["errors"]]) == (4, ["too-few"])  # of two questions
+
+
 def asked_while(act: Callable[[], None], address: str, headers: dict[str, str], least: int) -> Counter[str]:
     """What came of questions that four clients ask through the node port until `act` is done, and so many are asked."""
     came: Counter[str] = Counter()

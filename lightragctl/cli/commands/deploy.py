@@ -9,6 +9,9 @@ from lightragctl.cli.options import Session
 from lightragctl.core.result import Event, Notify, Result
 
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.", min=1)]
+PROOF = "is anybody there?"
+"""What `up` asks to prove that a search is answered; nobody's question, though it may be recorded."""
+
 ComponentName = Annotated[str, typer.Argument(metavar="COMPONENT", help="The component.", show_default=False)]
 ForceConflicts = Annotated[
     bool, typer.Option("--force-conflicts", help="Take fields over that another manager of the objects owns.")
@@ -60,7 +63,7 @@ def _prove_search(session: Session, timeout_s: float, notify: Notify) -> float |
     notify(Event("asking lightrag-api", "searching", passing=True))
     begin = time.monotonic()
     patience = Patience(timeout_s, time.monotonic, threading.Event(), tell)
-    patience.call("a search", lambda sign: session.api.retrieve("is anybody there?", top_k=1))
+    patience.call("a search", lambda sign: session.api.retrieve(PROOF, top_k=1))
     return round((time.monotonic() - begin) * 1000, 1)
 
 

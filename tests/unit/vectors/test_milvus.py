@@ -31,6 +31,8 @@ def test_no_text_can_end_its_own_quotes(text: str, expected: str) -> None:
         (Page(after='"'), r'id > "\""'),
         (Page(after="a", filter="n > 1 or n < 0"), 'id > "a" and (n > 1 or n < 0)'),
         (Page(filter="  "), 'id >= ""'),
+        (Page(before="b"), 'id >= "" and id < "b"'),
+        (Page(after="a", before="b", filter="n > 1"), 'id > "a" and id < "b" and (n > 1)'),
     ],
 )
 def test_a_page_begins_after_the_last_id(page: Page, expected: str) -> None:
