@@ -141,8 +141,7 @@ def _unlock(data: Data) -> Iterator[RenderableType]:
         yield Text(f"nobody holds the lock of release {data['release']}")
         return
     held = f"held it since {data['acquired']} and renewed it {data['renewed_s_ago']:.0f} s ago"
-    yield Text(f"the lock of release {data['release']} is taken from {data['holder']}, lightragctl {data['command']}")
-    yield Text(f"who {held}")
+    yield Text(f"the lock of release {data['release']} is taken from {data['holder']} ({data['command']}), who {held}")
 
 
 def _down(data: Data) -> Iterator[RenderableType]:

@@ -19,6 +19,18 @@ KEPT_KINDS = ("Secret", "PersistentVolumeClaim", "Namespace")
 """Data, keys that clients hold, and what may hold other people's objects: only a purge touches them."""
 
 
+_MADE_KINDS = (
+    ("networking.k8s.io/v1", "Ingress"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("v1", "Service"),
+    ("v1", "ConfigMap"),
+    ("v1", "LimitRange"),
+    ("v1", "ResourceQuota"),
+)
+"""What a release is made of, last made first."""
+
+
 def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bool:
     """Delete what runs, last made first, and wait until its pods are gone; with `purge` delete everything.
 
@@ -40,7 +52,7 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
         lock.take(record.fence if record else 0)
         record = read_record(scope)
         refuse_newer(record, lock.fence, scope.release)
-        owned = tuple(reversed(record.objects)) if record else ()
+        owned = tuple(reversed(record.objects)) if record else _labelled(scope)
         for identity in delete_objects(scope, [one for one in owned if one.kind not in KEPT_KINDS]):
             notify(Event("deleted", str(identity)))
         wait_until(lambda: _pods_left(scope), patience)
@@ -48,6 +60,11 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
             _purge(scope, owned, lock, patience)
             return True
         return record is not None and _note_stopped(scope, record, lock.fence)
+
+
+def _labelled(scope: Scope) -> tuple[ObjectRef, ...]:
+    """The release's objects by their labels, for when somebody has deleted the record."""
+    return tuple(ref(thing) for kind in _MADE_KINDS for thing in scope.select(*kind))
 
 
 def _has_leftovers(scope: Scope) -> bool:

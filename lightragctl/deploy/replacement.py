@@ -57,7 +57,8 @@ def plan_replacement(
         raise RefusedError(message, _ELSE)
     growing = _growing(wanted, live, claims, classes)
     grown = f"; first {', '.join(f'{identity.name} grows to {size}' for identity, size in growing)}" if growing else ""
-    note = f"deleted without its pods and made again around them{grown}; no volume claim is deleted"
+    kept = "" if _classes(wanted) == _classes(live) else "; claims that are there keep their storage class"
+    note = f"deleted without its pods and made again around them{grown}; no volume claim is deleted{kept}"
     return Replacement(str(live["metadata"]["uid"]), note, growing)
 
 
@@ -68,6 +69,10 @@ def _selector(thing: KubernetesObject) -> Any:
 def _sizes(thing: KubernetesObject) -> dict[str, str]:
     templates = thing["spec"].get("volumeClaimTemplates") or ()
     return {one["metadata"]["name"]: str(one["spec"]["resources"]["requests"]["storage"]) for one in templates}
+
+
+def _classes(thing: KubernetesObject) -> list[Any]:
+    return [one["spec"].get("storageClassName") for one in thing["spec"].get("volumeClaimTemplates") or ()]
 
 
 def _growing(

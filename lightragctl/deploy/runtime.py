@@ -31,7 +31,7 @@ from lightragctl.deploy.status import Progress
 from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view
 from lightragctl.kube.client import ClusterClient
-from lightragctl.kube.lease import Operator, lease_ref, read_held, unlock
+from lightragctl.kube.lease import Operator, Verdict, judge, lease_ref, read_held, unlock
 from lightragctl.kube.streams import Tunnel, run_in_pod
 
 
@@ -217,9 +217,9 @@ class KubernetesRuntime:
             return "stopped; start it: lightragctl up"
         if record.phase is Phase.APPLYING:
             lease = self.client.get(lease_ref(self.release, self.namespace))
-            if lease is not None and (held := read_held(lease)).holder:
-                since = held.acquired.strftime("%Y-%m-%d %H:%M:%S")
-                return f"{held.who} is changing it since {since} UTC, or died doing so: lightragctl {held.command}"
+            held = read_held(lease) if lease else None
+            if held and judge(held, self.operator) not in (Verdict.FREE, Verdict.DEAD):
+                return f"{held} has been changing it since {held.acquired.strftime('%Y-%m-%d %H:%M:%S')} UTC"
             return "the last change did not come to its end: lightragctl history; go on: lightragctl up"
         return ""
 

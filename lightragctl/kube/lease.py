@@ -70,6 +70,9 @@ class Held:
     renewed: datetime
     fence: int
 
+    def __str__(self) -> str:
+        return f"{self.who} (pid {self.pid}, {self.command or 'a command'})"
+
     @property
     def who(self) -> str:
         """`user@host`."""
@@ -257,8 +260,7 @@ class ReleaseLock:
     def _refusal(self, held: Held) -> LockedError:
         age_s = (self._operator.now() - held.renewed).total_seconds()
         since = held.acquired.strftime("%Y-%m-%d %H:%M:%S")
-        holder = f"{held.who} (pid {held.pid}, lightragctl {held.command})"
-        message = f"{holder} has held {self._name} since {since} UTC and renewed it {max(0.0, age_s):.0f} s ago"
+        message = f"{held} has held {self._name} since {since} UTC and renewed it {max(0.0, age_s):.0f} s ago"
         return LockedError(message, f"wait until it is done, or if it is dead: {_WHO_COMMAND}")
 
     def _wanted(self, there: Mapping[str, Any], holder: str) -> dict[str, Any]:
@@ -328,7 +330,7 @@ def unlock(cluster: Cluster, identity: ObjectRef, operator: Operator, even_if_fr
         return None
     if judge(held, operator) is Verdict.FRESH and not even_if_fresh:
         age_s = (operator.now() - held.renewed).total_seconds()
-        message = f"{held.who} (pid {held.pid}, lightragctl {held.command}) renewed the lock {age_s:.0f} s ago"
+        message = f"{held} renewed the lock {age_s:.0f} s ago"
         hint = f"if you know that it is dead: {_WHO_COMMAND} --yes"
         raise RefusedError(f"{message}, so it is likely at work", hint)
     spec = {key: value for key, value in there["spec"].items() if key != "holderIdentity"}

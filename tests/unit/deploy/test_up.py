@@ -174,7 +174,7 @@ def test_a_second_operator_is_refused_at_once_and_told_who_is_at_work() -> None:
         second = scope(cluster, by=operator("ben@desk", alive=lambda pid: True))
         bring_up(second, plan("components.embedder.replicas=3"), OPTIONS, agree, ignore)
 
-    with pytest.raises(LockedError, match=r"ann@laptop \(pid \d+, lightragctl up\) has held the lock of release 'dev'"):
+    with pytest.raises(LockedError, match=r"ann@laptop \(pid \d+, up\) has held the lock of release 'dev'"):
         bring_up(scope(cluster), plan("components.embedder.replicas=2"), OPTIONS, interfere, ignore)
 
 
@@ -264,3 +264,13 @@ def test_what_another_release_has_by_now_is_not_pruned() -> None:
     cluster.objects[service]["metadata"]["labels"]["app.kubernetes.io/instance"] = "two"
     up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
     assert service in cluster.objects
+
+
+def test_a_purge_without_the_record_goes_by_labels() -> None:
+    cluster = FakeCluster()
+    theirs = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag"}}
+    cluster.apply(theirs, manager="kubectl")
+    up(cluster)
+    del cluster.objects[record_ref("dev", "lightrag")]
+    assert take_down(scope(cluster), True, 5.0, ignore)
+    assert [ref(thing) for thing in cluster.objects.values()] == [ref(theirs)]
