@@ -245,7 +245,7 @@ class ReleaseRuntime(Protocol):
     def data(self) -> str:
         """Where the release's data are, in words for a person."""
 
-    def diff(self, plan: Plan) -> Differences:
+    def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do; changes nothing."""
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
@@ -267,7 +267,7 @@ class ReleaseRuntime(Protocol):
             RefusedError: this runtime keeps no history.
         """
 
-    def rollback_diff(self, revision: int | None) -> Differences:
+    def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
         """What `rollback` would do; changes nothing."""
 
     def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:

@@ -5,13 +5,13 @@ from dataclasses import replace
 from functools import partial
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.result import Event, Notify
+from lightragctl.core.result import Notify
 from lightragctl.deploy.apply import Scope, delete_objects
 from lightragctl.deploy.history import drop_all_revisions
 from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
 from lightragctl.deploy.record import Phase, Record, record_ref
 from lightragctl.deploy.revision import CHUNK_OF, REVISION_OF
-from lightragctl.deploy.rollout import locked, write_record
+from lightragctl.deploy.rollout import done_to, locked, write_record
 from lightragctl.deploy.wait import Patience, wait_until
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 
@@ -54,7 +54,7 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
         refuse_newer(record, lock.fence, scope.release)
         owned = tuple(reversed(record.objects)) if record else _labelled(scope)
         for identity in delete_objects(scope, [one for one in owned if one.kind not in KEPT_KINDS]):
-            notify(Event("deleted", str(identity)))
+            notify(done_to("deleted", identity))
         wait_until(lambda: _pods_left(scope), patience)
         if purge:
             _purge(scope, owned, lock, patience)
@@ -105,13 +105,13 @@ def _purge(scope: Scope, owned: Sequence[ObjectRef], lock: ReleaseLock, patience
     one that nobody knows."""
     rest = [*_left(scope), *(one for one in owned if one.kind == "Secret")]
     for identity in delete_objects(scope, rest):
-        patience.notify(Event("deleted", str(identity)))
+        patience.notify(done_to("deleted", identity))
     wait_until(lambda: _claims_left(scope), patience)
     namespace = ObjectRef("v1", "Namespace", "", scope.namespace)
     if owns_namespace(scope) and _is_only_ours(scope):
         lock.stop()
         delete_objects(scope, [namespace])
-        patience.notify(Event("deleted", str(namespace)))
+        patience.notify(done_to("deleted", namespace))
         wait_until(partial(_still_there, scope, namespace), patience)
         return
     drop_all_revisions(scope)

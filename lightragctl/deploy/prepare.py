@@ -32,7 +32,6 @@ class Intent:
         kept: what the release owns, no longer wants and keeps, because it holds data.
         adopted: what is taken over.
         drift: what others have changed since the last time.
-        last: the newest revision that is known.
     """
 
     objects: tuple[KubernetesObject, ...]
@@ -41,7 +40,6 @@ class Intent:
     kept: tuple[ObjectRef, ...] = ()
     adopted: frozenset[ObjectRef] = frozenset()
     drift: tuple[ForeignField, ...] = ()
-    last: Revision | None = None
 
     @property
     def settled(self) -> bool:
@@ -115,7 +113,6 @@ def prepare(scope: Scope, target: Target, options: UpOptions, is_new: bool) -> I
         kept=tuple(to_keep(recorded, map(ref, wanted), pruned)),
         adopted=frozenset(map(ref, strangers)),
         drift=drift_since(record, last, live),
-        last=last,
     )
 
 

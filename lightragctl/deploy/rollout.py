@@ -165,7 +165,7 @@ def _apply(run: Run) -> None:
                 _make_room(run, ref(thing), change.replacement)
         apply_objects(run.scope, chosen, forced)
         for change in filter(None, (changes.get(ref(thing)) for thing in chosen)):
-            run.patience.notify(_told(str(change.action), change.identity))
+            run.patience.notify(done_to(str(change.action), change.identity))
         _settle(run, stage.objects, chosen)
 
 
@@ -197,8 +197,8 @@ def _make_room(run: Run, identity: ObjectRef, plan: Replacement) -> None:
     wait_until(still_there, run.patience)
 
 
-def _told(action: str, identity: ObjectRef) -> Event:
-    """What was done to an object, for progress."""
+def done_to(action: str, identity: ObjectRef) -> Event:
+    """What was done to an object, as an event."""
     told = {"action": action, "kind": identity.kind, "name": identity.name, "namespace": identity.namespace}
     return Event(action, str(identity), type=EventType.OBJECT, data=told)
 
@@ -230,7 +230,7 @@ def _prune(run: Run) -> list[ObjectRef]:
             left.append(change.identity)
             run.patience.notify(Event(f"not deleted: {error.message}", str(change.identity), type=EventType.ERROR))
         else:
-            run.patience.notify(_told("deleted", change.identity))
+            run.patience.notify(done_to("deleted", change.identity))
     return left
 
 

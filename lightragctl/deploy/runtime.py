@@ -55,9 +55,9 @@ class KubernetesRuntime:
         """The release's volumes and keys."""
         return kept_words(self.scope)
 
-    def diff(self, plan: Plan) -> Differences:
+    def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do, by the server's own dry run."""
-        return foresee(self.scope, wanted(plan), UpOptions(timeout_s=0))
+        return foresee(self.scope, wanted(plan), options)
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """See `bring_up`."""
@@ -72,9 +72,9 @@ class KubernetesRuntime:
         """See `read_one`."""
         return read_one(self.scope, number)
 
-    def rollback_diff(self, revision: int | None) -> Differences:
+    def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
         """What `rollback` would do, by the server's own dry run."""
-        return foresee(self.scope, rollback_target(self.scope, revision), UpOptions(timeout_s=0))
+        return foresee(self.scope, rollback_target(self.scope, revision), options)
 
     def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """See `rollback_target` and `roll_out`."""

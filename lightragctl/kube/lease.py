@@ -27,6 +27,8 @@ MARGIN_S = 5.0
 """We stop so long before others may take over: a write that is under way must have landed by then."""
 _LOOK_S = 2.0
 _TRIES = 5
+_JOIN_S = 30.0
+"""A renewal that is under way ends by then: the client's own deadline is shorter."""
 _API = "coordination.k8s.io/v1"
 _MACHINE = "lightragctl/machine"
 _COMMAND = "lightragctl/command"
@@ -225,7 +227,7 @@ class ReleaseLock:
         if self._thread is None or self._ending.is_set():
             return False
         self._ending.set()
-        self._thread.join()
+        self._thread.join(_JOIN_S)
         return True
 
     def _take_once(self, after: int) -> dict[str, Any]:

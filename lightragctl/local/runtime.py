@@ -47,7 +47,7 @@ class LocalRuntime:
         """The release's folder."""
         return str(self.files.folder)
 
-    def diff(self, plan: Plan) -> Differences:
+    def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do to each process; changes nothing."""
         wanted, running = self._plan_processes(plan), self._running()
         there = running.records if running else {}
@@ -104,7 +104,7 @@ class LocalRuntime:
         """Refused, as `history`."""
         raise _needs_cluster("history")
 
-    def rollback_diff(self, revision: int | None) -> Differences:
+    def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
         """Refused, as `history`."""
         raise _needs_cluster("rollback")
 

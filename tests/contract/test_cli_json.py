@@ -180,3 +180,15 @@ def test_an_option_inside_a_text_is_not_an_option(tool: Tool) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert "error:" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "rollback", "down"])
+def test_with_events_standard_error_is_one_document_a_line(tool: Tool, command: str) -> None:
+    done = tool.run(command, "--profile", "dev", "--events", "jsonl")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [one["type"] for one in events] == ["error", "end"]
+    for event in events:
+        assert list(event) == ["schema", "time", "type", "subject", "message", "data"]
+        assert event["schema"] == "lightragctl/event/v1"
+    assert events[0]["data"]["code"] == "no-cluster"
+    assert events[-1]["data"] == {"command": command, "status": "failed", "exit_status": done.returncode}

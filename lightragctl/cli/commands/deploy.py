@@ -54,10 +54,10 @@ def up(
     from lightragctl.core.runtime import UpOptions
 
     session.out.as_events = events is not None
+    options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data)
     if dry_run:
-        return results.planned("up", session.runtime.diff(session.plan))
+        return results.planned("up", session.runtime.diff(session.plan, options))
     with session.out.live() as notify:
-        options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data)
         outcome = session.runtime.up(session.plan, options, session.approve, notify)
         search_ms = prove_search(session, outcome, timeout, notify) if wait else None
     return results.up("up", outcome, search_ms)
@@ -92,9 +92,10 @@ def diff(session: Session) -> Result:
     """
     from lightragctl.cli import results
     from lightragctl.core.errors import LightragctlError
+    from lightragctl.core.runtime import UpOptions
 
     try:
-        return results.diff(session.runtime.diff(session.plan))
+        return results.diff(session.runtime.diff(session.plan, UpOptions(timeout_s=0)))
     except LightragctlError as error:
         return results.diff_failed(error)
 

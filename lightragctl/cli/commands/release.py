@@ -44,10 +44,10 @@ def rollback(
     from lightragctl.core.runtime import UpOptions
 
     session.out.as_events = events is not None
+    options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data)
     if dry_run:
-        return results.planned("rollback", session.runtime.rollback_diff(revision))
+        return results.planned("rollback", session.runtime.rollback_diff(revision, options))
     with session.out.live() as notify:
-        options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data)
         outcome = session.runtime.rollback(revision, options, session.approve, notify)
         search_ms = prove_search(session, outcome, timeout, notify) if wait else None
     return results.up("rollback", outcome, search_ms)
