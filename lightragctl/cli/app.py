@@ -8,7 +8,7 @@ import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 from typer.core import TyperGroup
 
-from lightragctl.cli.commands import bench, data, deploy, golden, profiles, serve, tool
+from lightragctl.cli.commands import bench, data, deploy, golden, profiles, release, serve, tool
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.core.result import Result
 
@@ -42,6 +42,9 @@ def build() -> typer.Typer:
                 deploy.exec_,
                 deploy.port_forward,
                 deploy.down,
+                release.history,
+                release.rollback,
+                release.unlock,
                 deploy.render,
             ),
         ),

@@ -7,7 +7,8 @@ from dataclasses import replace
 from lightragctl.core.result import ErrorInfo, Result
 
 _COMMAND = re.compile(
-    r"\blightragctl (up|diff|status|logs|exec|port-forward|down|ingest|retrieve|query|golden build)\b"
+    r"\blightragctl (up|rollback|history|unlock|diff|status|logs|exec|port-forward|down|ingest|retrieve|query"
+    r"|golden build)\b"
 )
 _RENDERING = ("up", "diff")
 """Commands for which the profile's overrides matter; without them they would change the release."""

@@ -1,10 +1,16 @@
 """Puts the parts together for a command: components into a profile, a plan, a runtime. Imports what is slow to load."""
 
+import getpass
+import os
 import re
+import secrets
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,6 +22,9 @@ from lightragctl.core.layers import Layer, Origin, find_profile, merge, parse_se
 from lightragctl.core.profile import DNS_LABEL, LoadedProfile, Runtime, check
 from lightragctl.core.runtime import ReleaseRuntime
 from lightragctl.core.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from lightragctl.kube.lease import Operator
 
 DEFAULT_PROFILE = "local"
 
@@ -89,11 +98,29 @@ def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRu
         from lightragctl.deploy.runtime import KubernetesRuntime
         from lightragctl.kube.client import connect
 
-        return KubernetesRuntime(connect(place.kubeconfig, place.context), loaded.profile.namespace, release)
+        client = connect(place.kubeconfig, place.context)
+        return KubernetesRuntime(client, loaded.profile.namespace, release, _operator())
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 
     return LocalRuntime(release, ReleaseFiles(data_home(place.environ) / release))
+
+
+def _operator() -> "Operator":
+    """Who runs this process. Its machine is known by its last start and its table of processes, where it tells them."""
+    from lightragctl.kube.lease import Operator, this_process_lives
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        user = str(os.getuid())
+    try:
+        start = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        machine = f"{start}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        machine = ""
+    who = f"{user}@{socket.gethostname()}"
+    return Operator(who, os.getpid(), secrets.token_hex(4), machine, partial(datetime.now, UTC), this_process_lives)
 
 
 def start_profile(name: str, base: str) -> Path:

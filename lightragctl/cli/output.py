@@ -6,12 +6,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lightragctl.core.errors import ExitStatus, LightragctlError, UsageError
-from lightragctl.core.result import ErrorInfo, Event, Notify, Result
+from lightragctl.core.result import ErrorInfo, Event, EventType, Notify, Result
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -40,13 +41,15 @@ class Output:
 
     def __init__(self, format: Format, no_color: bool = False) -> None:
         self.format = format
+        self.as_events = False
+        """Standard error takes one JSON document a line and nothing else."""
         self._no_color = no_color
         self._status: Status | None = None
 
     @property
     def interactive(self) -> bool:
         """Whether a person can be asked."""
-        return sys.stdin.isatty() and sys.stderr.isatty()
+        return sys.stdin.isatty() and sys.stderr.isatty() and not self.as_events
 
     def console(self, to_stderr: bool = False) -> "Console":
         """A console that neither reads markup in data nor cuts it when there is no terminal."""
@@ -59,6 +62,8 @@ class Output:
 
     def show(self, result: Result) -> None:
         """Print the result in the wanted format; as a table its errors go to standard error."""
+        if self.as_events:
+            self._tell_end(result)
         if result.shown:
             return
         if self.format is not Format.TABLE:
@@ -75,6 +80,8 @@ class Output:
 
     def error(self, error: ErrorInfo) -> None:
         """`error:` and `hint:` lines on standard error."""
+        if self.as_events:  # told by `_tell_end` already
+            return
         console = self.console(to_stderr=True)
         console.print(f"error: {error.message}", style="red", soft_wrap=True)
         if error.hint:
@@ -82,7 +89,18 @@ class Output:
 
     def notify(self, event: Event) -> None:
         """One line of progress."""
-        print(words(event), file=sys.stderr, flush=True)
+        text = json.dumps(event.document(_now()), ensure_ascii=False) if self.as_events else words(event)
+        print(text, file=sys.stderr, flush=True)
+
+    def _tell_end(self, result: Result) -> None:
+        for error in result.errors:
+            self.notify(Event(error.message, type=EventType.ERROR, data={"code": error.code, "hint": error.hint}))
+        told: dict[str, Any] = {
+            "command": result.command,
+            "status": str(result.status),
+            "exit_status": int(result.exit_status),
+        }
+        self.notify(Event(str(result.status), type=EventType.END, data=told))
 
     @contextmanager
     def live(self, panel: Panel | None = None) -> Iterator[Notify]:
@@ -92,8 +110,8 @@ class Output:
         Elsewhere a passing event is a line of its own, when it says something new and at most every few seconds.
         """
         console = self.console(to_stderr=True)
-        if not console.is_terminal or console.is_dumb_terminal:
-            yield _Lines(time.monotonic).show
+        if self.as_events or not console.is_terminal or console.is_dumb_terminal:
+            yield _Lines(time.monotonic, self.notify).show
             return
         if panel is not None:
             with _drawn(console, panel) as notify:
@@ -109,10 +127,14 @@ class Output:
     def differences(self, differences: "Differences") -> None:
         """What is about to change, on standard error."""
         from lightragctl.cli.results import planned
-        from lightragctl.cli.views import VIEWS
+        from lightragctl.cli.views import VIEWS, counts
 
+        if self.as_events:
+            told = planned("up", differences).data
+            self.notify(Event(counts(told), differences.release, type=EventType.PLAN, data=told))
+            return
         console = self.console(to_stderr=True)
-        for part in VIEWS["diff"](planned(differences).data):
+        for part in VIEWS["diff"](planned("up", differences).data):
             console.print(part, soft_wrap=True)
 
     def lines(self, lines: Iterable[tuple[str, str]]) -> None:
@@ -161,8 +183,8 @@ _PASSING_S = 5.0
 class _Lines:
     """Plain lines: a passing event when it says something new, at most every few seconds; everything else at once."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], say: Notify) -> None:
+        self._clock, self._say = clock, say
         self._next_s = clock() + _PASSING_S
         self._last = ""
 
@@ -172,7 +194,11 @@ class _Lines:
             if self._clock() < self._next_s or text == self._last:
                 return
             self._next_s, self._last = self._clock() + _PASSING_S, text
-        print(text, file=sys.stderr, flush=True)
+        self._say(event)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def words(event: Event) -> str:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus, LightragctlError
 from lightragctl.core.result import ErrorInfo, Result, Status
-from lightragctl.core.runtime import ComponentStatus, Differences, ReleaseStatus, State, UpOutcome
+from lightragctl.core.runtime import (
+    ComponentStatus,
+    Differences,
+    ReleaseStatus,
+    Revision,
+    State,
+    Unlocked,
+    UpOutcome,
+)
 
 if TYPE_CHECKING:
     from lightragctl.bench.compare import CompareReport
@@ -38,18 +46,23 @@ def _release(status: ReleaseStatus) -> dict[str, Any]:
         "runtime": status.runtime,
         "data": status.data,
         "message": status.message,
+        "revision": status.revision,
+        "drift": [asdict(one) for one in status.drift],
         "components": [_component(part) for part in status.components],
     }
 
 
 def _differences(differences: Differences) -> dict[str, Any]:
     changes = [asdict(one) | {"action": str(one.action)} for one in differences.changes]
-    return {"release": differences.release, "where": differences.where, "changes": changes}
+    conflicts = [asdict(one) for one in differences.conflicts]
+    drift = [asdict(one) for one in differences.drift]
+    place = {"release": differences.release, "where": differences.where}
+    return {**place, "changes": changes, "conflicts": conflicts, "drift": drift}
 
 
-def planned(differences: Differences) -> Result:
-    """`up --dry-run`: what would change, and where."""
-    return Result("up", _differences(differences))
+def planned(command: str, differences: Differences) -> Result:
+    """`up --dry-run` and `rollback --dry-run`: what would change, and where."""
+    return Result(command, _differences(differences))
 
 
 def diff(differences: Differences) -> Result:
@@ -64,9 +77,38 @@ def diff_failed(error: LightragctlError) -> Result:
     return replace(failure, exit_status=max(error.exit_status, ExitStatus.USAGE))
 
 
-def up(outcome: UpOutcome, search_ms: float | None) -> Result:
-    """`up`: what changed, the release as it is, and how long a search through it took; None when none was tried."""
-    return Result("up", {**_release(outcome.status), "changed": list(outcome.changed), "search_ms": search_ms})
+def up(command: str, outcome: UpOutcome, search_ms: float | None) -> Result:
+    """`up` and `rollback`: what changed, the release as it is, how long a search took; None when none was tried."""
+    return Result(command, {**_release(outcome.status), "changed": list(outcome.changed), "search_ms": search_ms})
+
+
+def _revision(revision: Revision) -> dict[str, Any]:
+    return {
+        "number": revision.number,
+        "at": revision.at,
+        "who": revision.who,
+        "outcome": str(revision.outcome),
+        "cause": revision.cause,
+        "description": revision.description,
+        "profile": revision.profile_name,
+        "version": revision.version,
+    }
+
+
+def history(release: str, revisions: Sequence[Revision]) -> Result:
+    """`history`: the revisions, newest first."""
+    return Result("history", {"release": release, "revisions": [_revision(one) for one in revisions]})
+
+
+def one_revision(release: str, revision: Revision) -> Result:
+    """`history REVISION`: one of them whole."""
+    whole = {"images": revision.images, "values": dict(revision.values), "objects": list(revision.objects)}
+    return Result("history", {"release": release, "revision": {**_revision(revision), **whole}})
+
+
+def unlock(release: str, unlocked: Unlocked) -> Result:
+    """`unlock`: who held the lock."""
+    return Result("unlock", {"release": release, **asdict(unlocked)})
 
 
 def status(release: ReleaseStatus) -> Result:

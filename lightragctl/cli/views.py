@@ -12,6 +12,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lightragctl.core.runtime import ForeignField
+
 Data = Mapping[str, Any]
 View = Callable[[Data], Iterator[RenderableType]]
 
@@ -45,6 +47,14 @@ def _release(data: Data) -> Iterator[RenderableType]:
     headings = ["PODS", "RESTARTS"] if on_cluster else ["PID", "RESTARTS", "UP"]
     yield Text(f"release {data['release']} (profile {data['profile']}, {data['runtime']}), data in {data['data']}")
     yield _table(["COMPONENT", "STATE", "ENDPOINT", *headings, ""], rows)
+    yield from _fields("changed by others", data["drift"])
+
+
+def _fields(title: str, fields: Sequence[Data]) -> Iterator[RenderableType]:
+    """Fields that others hold, a line each."""
+    if fields:
+        yield Text(f"{title}:", style="yellow")
+        yield from (Text(f"  {ForeignField(**one)}") for one in fields)
 
 
 def _duration(seconds: float) -> str:
@@ -64,7 +74,7 @@ def _up(data: Data) -> Iterator[RenderableType]:
         yield Text(f"a search through it was answered in {data['search_ms']:.0f} ms")
 
 
-_ACTION_STYLE = {"created": "green", "configured": "yellow", "deleted": "red"}
+_ACTION_STYLE = {"created": "green", "configured": "yellow", "replaced": "red", "deleted": "red"}
 _LINE_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -75,11 +85,63 @@ def _diff(data: Data) -> Iterator[RenderableType]:
         head = Text(f"{one['action']} ", style=_ACTION_STYLE[one["action"]])
         head.append(one["subject"], style="bold")
         yield head.append(f"  ({one['note']})" if one["note"] else "", style="dim")
-        if one["action"] == "configured":
+        if one["action"] in ("configured", "replaced"):
             yield from (Text(line, style=_LINE_STYLE.get(line[:1], "")) for line in one["text"].splitlines()[2:])
-    counts = Counter(one["action"] for one in data["changes"])
-    words = ", ".join(f"{counts[action]} {action}" for action in ("created", "configured", "deleted", "unchanged"))
-    yield Text(f"release {data['release']}, {data['where']}: {words}")
+    yield from _fields("held by others, and taken over only with --force-conflicts", data["conflicts"])
+    taken = {(one["subject"], one["path"]) for one in data["conflicts"]}
+    left = [one for one in data["drift"] if (one["subject"], one["path"]) not in taken]
+    yield from _fields("changed by others", left)
+    yield Text(f"release {data['release']}, {data['where']}: {counts(data)}")
+
+
+def counts(data: Data) -> str:
+    """How many changes of each kind, in words."""
+    found = Counter(one["action"] for one in data["changes"])
+    always = ("created", "configured", "deleted", "unchanged")
+    return ", ".join(f"{found[action]} {action}" for action in _ACTIONS if found[action] or action in always)
+
+
+_ACTIONS = ("created", "configured", "replaced", "deleted", "unchanged")
+
+
+def _history(data: Data) -> Iterator[RenderableType]:
+    if "revision" in data:
+        yield from _one_revision(data["revision"])
+        return
+    rows = [
+        [
+            str(one["number"]),
+            one["at"].replace("T", " ").removesuffix("Z"),
+            one["who"],
+            Text(one["outcome"], style=_OUTCOME_STYLE.get(one["outcome"], "")),
+            one["profile"],
+            one["description"] + (f"; {_excerpt(one['cause'])}" if one["cause"] else ""),
+        ]
+        for one in data["revisions"]
+    ]
+    yield _table(["REVISION", "WHEN (UTC)", "WHO", "RESULT", "PROFILE", "WHAT"], rows)
+
+
+_OUTCOME_STYLE = {"applied": "green", "failed": "red", "interrupted": "red", "superseded": "dim"}
+
+
+def _one_revision(one: Data) -> Iterator[RenderableType]:
+    yield Text(f"revision {one['number']}: {one['outcome']}", style="bold")
+    yield Text(f"{one['at']} by {one['who']} with lightragctl {one['version']}, profile {one['profile']}")
+    yield Text(one["description"])
+    if one["cause"]:
+        yield Text(f"failed: {one['cause']}", style="red")
+    yield _table(["WORKLOAD", "IMAGES"], [[name, ", ".join(images)] for name, images in one["images"].items()])
+    names = [f"{thing['kind']}/{thing['metadata']['name']}" for thing in one["objects"]]
+    yield Text(f"{len(names)} objects: {', '.join(names)}")
+
+
+def _unlock(data: Data) -> Iterator[RenderableType]:
+    if not data["holder"]:
+        yield Text(f"nobody holds the lock of release {data['release']}")
+        return
+    held = f"held it since {data['acquired']} and renewed it {data['renewed_s_ago']:.0f} s ago"
+    yield Text(f"the lock of release {data['release']} is taken from {data['holder']} ({data['command']}), who {held}")
 
 
 def _down(data: Data) -> Iterator[RenderableType]:
@@ -317,6 +379,9 @@ def _version(data: Data) -> Iterator[RenderableType]:
 
 VIEWS: dict[str, View] = {
     "up": _up,
+    "rollback": _up,
+    "history": _history,
+    "unlock": _unlock,
     "diff": _diff,
     "status": _release,
     "down": _down,

@@ -4,7 +4,7 @@ A component's file in `lightragctl.components` declares its values (what a profi
 that its process is started with, and its process form. Its Kubernetes form is its folder in `templates/`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -150,10 +150,15 @@ def start_order(components: Mapping[str, Component]) -> list[str]:
 
     A required component that is not in `components` is left out: the profile has put something else in its place.
     """
+    return order_of_need({name: component.requires for name, component in components.items()})
+
+
+def order_of_need(requires: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names, each after those it requires, as far as these are there; equals in alphabetical order."""
     placed: list[str] = []
-    waiting = sorted(components)
+    waiting = sorted(requires)
     while waiting:
-        ready = [name for name in waiting if not set(components[name].requires) & set(waiting)]
+        ready = [name for name in waiting if not set(requires[name]) & set(waiting)]
         if not ready:
             raise ValueError(f"components require each other in a circle: {', '.join(waiting)}")
         placed += ready

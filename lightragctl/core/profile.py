@@ -103,6 +103,20 @@ class LimitRange(Strict):
     default: Amounts
 
 
+class IgnoreRule(Strict):
+    """Fields that others may change: `path` as `status` writes it, with all below; without `name` of every object."""
+
+    kind: str
+    name: str | None = None
+    path: Annotated[str, Field(min_length=1)]
+
+
+class Drift(Strict):
+    """What others may change in the release's objects: it is neither told nor changed back."""
+
+    ignore: tuple[IgnoreRule, ...] = ()
+
+
 class Profile(Strict):
     """Everything that a profile may say."""
 
@@ -117,6 +131,7 @@ class Profile(Strict):
     local: LocalOptions = LocalOptions()
     quota: Quota | None = None
     limit_range: LimitRange | None = None
+    drift: Drift = Drift()
     components: dict[str, Any]
 
     @field_validator("components")

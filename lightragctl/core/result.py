@@ -8,6 +8,7 @@ from typing import Any
 from lightragctl.core.errors import ExitStatus, LightragctlError
 
 SCHEMA = "lightragctl/v1"
+EVENT_SCHEMA = "lightragctl/event/v1"
 
 
 class Status(StrEnum):
@@ -68,13 +69,42 @@ class Result:
         return cls(command, {}, Status.FAILED, (ErrorInfo.of(error),), error.exit_status)
 
 
+class EventType(StrEnum):
+    """What an event tells, in a word that scripts may rely on."""
+
+    PROGRESS = "progress"
+    PLAN = "plan"
+    OBJECT = "object"
+    WAITING = "waiting"
+    READY = "ready"
+    REVISION = "revision"
+    ERROR = "error"
+    END = "end"
+
+
 @dataclass(frozen=True)
 class Event:
-    """One line of progress: what is being done, and on what. A `passing` one is of interest until the next comes."""
+    """One line of progress: what is being done, and on what.
+
+    Attributes:
+        message: for a person.
+        subject: an object, a component; may be empty.
+        passing: it is of interest until the next comes.
+        type: what it tells.
+        data: the same for a script.
+    """
 
     message: str
     subject: str = ""
     passing: bool = False
+    type: EventType = EventType.PROGRESS
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self, time: str) -> dict[str, Any]:
+        """The event as `--events jsonl` prints it, at a time."""
+        kind = EventType.WAITING if self.passing and self.type is EventType.PROGRESS else self.type
+        told = {"type": str(kind), "subject": self.subject, "message": self.message, "data": dict(self.data)}
+        return {"schema": EVENT_SCHEMA, "time": time, **told}
 
 
 Notify = Callable[[Event], None]

@@ -1,11 +1,12 @@
 """What every runtime offers, so that commands need not know where a release runs. Pure types."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from lightragctl.core.component import Plan
+from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.result import Notify
 
 
@@ -37,8 +38,54 @@ class ComponentStatus:
 
 
 @dataclass(frozen=True)
+class ForeignField:
+    """A field of one of our objects that somebody else has changed or holds.
+
+    Attributes:
+        subject: the object, `Kind/name`.
+        path: such as `spec.template.spec.containers[name=api].image`; empty when the object itself is gone.
+        manager: who; empty when the cluster does not tell.
+        operation: how: `Apply` or `Update`; empty when the cluster does not tell.
+        time: when, as the cluster writes it; empty when it does not tell.
+        ours: the value that was applied, or would be; None when we set none.
+        theirs: the value that is there; None when there is none.
+    """
+
+    subject: str
+    path: str
+    manager: str
+    operation: str
+    time: str
+    ours: Any
+    theirs: Any
+
+    def __str__(self) -> str:
+        who = f"{self.manager} ({self.operation})" if self.manager else "somebody"
+        when = f" at {self.time}" if self.time else ""
+        what = self.path or "the object is gone"
+        return f"{self.subject} {what}: ours {_brief(self.ours)}, theirs {_brief(self.theirs)}, by {who}{when}"
+
+
+def _brief(value: Any) -> str:
+    """A value in few words; nothing where there is none."""
+    if value is None:
+        return "nothing"
+    text = " ".join(str(value).split())
+    return text if len(text) <= _BRIEF_CHARS else f"{text[: _BRIEF_CHARS - 1]}…"
+
+
+_BRIEF_CHARS = 80
+
+
+@dataclass(frozen=True)
 class ReleaseStatus:
-    """One screen of `status`. `message` says what to know about the release as a whole."""
+    """One screen of `status`.
+
+    Attributes:
+        message: what to know about the release as a whole.
+        revision: the number of what was last applied; None where there are no revisions.
+        drift: what somebody else has changed since.
+    """
 
     release: str
     profile: str
@@ -46,6 +93,8 @@ class ReleaseStatus:
     components: tuple[ComponentStatus, ...]
     data: str
     message: str = ""
+    revision: int | None = None
+    drift: tuple[ForeignField, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -59,6 +108,7 @@ class Action(StrEnum):
     CREATED = "created"
     CONFIGURED = "configured"
     UNCHANGED = "unchanged"
+    REPLACED = "replaced"
     DELETED = "deleted"
 
 
@@ -74,11 +124,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """What bringing the release up would do, and where."""
+    """What bringing the release up would do, and where.
+
+    Attributes:
+        conflicts: fields that it would take over from others.
+        drift: what others have changed since the last time, whether it would be changed back or not.
+    """
 
     release: str
     where: str
     changes: tuple[Difference, ...]
+    conflicts: tuple[ForeignField, ...] = ()
+    drift: tuple[ForeignField, ...] = ()
 
     @property
     def differing(self) -> tuple[Difference, ...]:
@@ -87,17 +144,25 @@ class Differences:
 
     @property
     def deletes(self) -> bool:
-        """Whether something would be deleted."""
-        return any(change.action is Action.DELETED for change in self.changes)
+        """Whether something would be deleted, for good or to make it anew."""
+        return any(change.action in (Action.DELETED, Action.REPLACED) for change in self.changes)
 
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How to bring a release up. `force_conflicts` takes fields over from other managers of the same objects."""
+    """How to bring a release up.
+
+    Attributes:
+        force_conflicts: take fields over from other managers of the same objects.
+        adopt: take over objects of the wanted names that nobody else's tool looks after.
+        prune_data: delete volume claims and Secrets too when they are not wanted any more.
+    """
 
     timeout_s: float
     wait: bool = True
     force_conflicts: bool = False
+    adopt: bool = False
+    prune_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +171,67 @@ class UpOutcome:
 
     changed: tuple[str, ...]
     status: ReleaseStatus
+
+
+class Outcome(StrEnum):
+    """What became of a revision."""
+
+    APPLYING = "applying"
+    APPLIED = "applied"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What one `up` or `rollback` made of a release.
+
+    Attributes:
+        number: counts from 1.
+        who: `user@host`.
+        at: when it began, in UTC.
+        version: of lightragctl.
+        profile_name: the profile.
+        values: that profile's values.
+        outcome: what became of it.
+        cause: why it failed; empty when it did not.
+        description: what it changed, in words.
+        objects: as they were rendered, in place of each value of a Secret where to find it.
+        requires: by component, what must be ready before it.
+    """
+
+    number: int
+    who: str
+    at: str
+    version: str
+    profile_name: str
+    values: Mapping[str, Any]
+    outcome: Outcome
+    description: str
+    cause: str = ""
+    objects: tuple[KubernetesObject, ...] = field(default=(), repr=False)
+    requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def images(self) -> dict[str, list[str]]:
+        """The images of each workload, by `Kind/name`."""
+        found = {}
+        for thing in self.objects:
+            containers = ((thing.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers")
+            if containers:
+                found[f"{thing['kind']}/{thing['metadata']['name']}"] = [str(one.get("image")) for one in containers]
+        return found
+
+
+@dataclass(frozen=True)
+class Unlocked:
+    """Who held the lock of a release; `holder` is empty when nobody did. Times by the holder's own clock."""
+
+    holder: str = ""
+    command: str = ""
+    acquired: str = ""
+    renewed_s_ago: float = 0.0
 
 
 Approve = Callable[[Differences], None]
@@ -119,11 +245,44 @@ class ReleaseRuntime(Protocol):
     def data(self) -> str:
         """Where the release's data are, in words for a person."""
 
-    def diff(self, plan: Plan) -> Differences:
+    def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do; changes nothing."""
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """Make the release what the plan says; harmless when it is already."""
+
+    def history(self) -> Sequence[Revision]:
+        """What was made of the release, newest first.
+
+        Raises:
+            NotRunningError: there is no such release here.
+            RefusedError: this runtime keeps no history.
+        """
+
+    def revision(self, number: int) -> Revision:
+        """One of them, with its objects.
+
+        Raises:
+            NotRunningError: there is none of this number.
+            RefusedError: this runtime keeps no history.
+        """
+
+    def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
+        """What `rollback` would do; changes nothing."""
+
+    def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
+        """Make the release what it was in a revision; None: in the last that was applied before the present one.
+
+        Raises:
+            RefusedError: this runtime keeps no history.
+        """
+
+    def unlock(self, even_if_fresh: bool) -> Unlocked:
+        """Take the lock of the release away from whoever holds it.
+
+        Raises:
+            RefusedError: it was renewed just now, and `even_if_fresh` is not set; or this runtime has no such lock.
+        """
 
     def down(self, purge: bool, timeout_s: float, notify: Notify) -> bool:
         """Stop the release; with `purge` its data are deleted too. False when there was nothing to stop."""

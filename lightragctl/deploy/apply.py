@@ -2,16 +2,20 @@
 
 import base64
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.runtime import Action, ForeignField
 from lightragctl.deploy.changeset import Change, change, deletion
+from lightragctl.deploy.drift import contested
 from lightragctl.deploy.preflight import WORKERS
+from lightragctl.deploy.replacement import plan_replacement
 from lightragctl.deploy.stages import INSTANCE_LABEL
-from lightragctl.kube.model import Cluster
+from lightragctl.kube.lease import Operator
+from lightragctl.kube.model import Cluster, FieldConflictError, ImmutableFieldError
 
 GENERATE = "lightragctl/generate"
 """Annotation of a Secret: the keys, separated by commas, that get a random value once and keep it."""
@@ -22,11 +26,12 @@ _KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class Scope:
-    """Which release, and where."""
+    """Which release, and where, and who changes it."""
 
     cluster: Cluster
     namespace: str
     release: str
+    operator: Operator
 
     @property
     def selector(self) -> str:
@@ -52,45 +57,95 @@ def read_live(scope: Scope, objects: Iterable[KubernetesObject]) -> dict[ObjectR
         return {ref(thing): thing for listed in lists for thing in listed}
 
 
+def read_unlabelled(
+    scope: Scope, objects: Iterable[KubernetesObject], live: Mapping[ObjectRef, dict[str, Any]]
+) -> dict[ObjectRef, dict[str, Any]]:
+    """Those of the wanted objects that exist without the release's labels."""
+    names = [identity for identity in map(ref, objects) if identity not in live and identity.namespace]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return {ref(there): there for there in pool.map(scope.cluster.get, names) if there is not None}
+
+
 def plan_changes(
     scope: Scope,
     objects: Sequence[KubernetesObject],
     live: Mapping[ObjectRef, dict[str, Any]],
     *,
     namespace_is_new: bool,
-    force: bool,
 ) -> list[Change]:
     """What applying the objects would do, by the server's own dry run of each.
 
     Raises:
-        FieldConflictError: another manager owns a field, and `force` is not set.
         InvalidObjectError: the server refuses an object.
+        RefusedError: a field would change that cannot, and there is no plan for it.
     """
 
     def predict(thing: KubernetesObject) -> Change:
         identity = ref(thing)
         if namespace_is_new and identity.namespace == scope.namespace:
             return change(None, thing, "its namespace is new, so the server could not check it")
-        predicted = scope.cluster.apply(thing, dry_run=True, force=force)
         there = live.get(identity)
-        if there is None and predicted["metadata"].get("resourceVersion"):  # it exists without our labels
+        if there is None and not identity.namespace:
             there = scope.cluster.get(identity)
-        return change(there, predicted)
+        try:
+            return _dry_run(scope, thing, there)
+        except ImmutableFieldError as error:
+            if there is None:
+                raise
+            return _replaced(scope, thing, there, error)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(predict, objects))
 
 
+def _dry_run(scope: Scope, thing: KubernetesObject, there: KubernetesObject | None) -> Change:
+    """What applying would do; where others hold fields, what taking these over would do."""
+    try:
+        return change(there, scope.cluster.apply(thing, dry_run=True))
+    except FieldConflictError as error:
+        fields = contested(thing, there) if there else []
+        plain = [
+            ForeignField(str(ref(thing)), path.removeprefix("."), who, "", "", None, None) for path, who in error.fields
+        ]
+        predicted = scope.cluster.apply(thing, dry_run=True, force=True)
+        return replace(change(there, predicted), conflicts=tuple(fields or plain))
+
+
+def _replaced(scope: Scope, thing: KubernetesObject, there: KubernetesObject, error: ImmutableFieldError) -> Change:
+    """The change of an object that is made anew; the server is asked what it would be under a name that is free."""
+    claims = scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
+    names = {str(one["spec"].get("storageClassName") or "") for one in claims} - {""}
+    classes = {name: scope.cluster.get(ObjectRef("storage.k8s.io/v1", "StorageClass", "", name)) for name in names}
+    growing = {name: bool((one or {}).get("allowVolumeExpansion")) for name, one in classes.items()}
+    plan = plan_replacement(thing, there, claims, growing, error.message)
+    name = thing["metadata"]["name"]
+    other = {**thing, "metadata": {**thing["metadata"], "name": f"{name[:40]}-lightragctl-plan"}}
+    predicted = scope.cluster.apply(other, dry_run=True)
+    after = {**predicted, "metadata": {**predicted["metadata"], "name": name}}
+    return Change(ref(thing), Action.REPLACED, there, after, plan.note, replacement=plan)
+
+
 def plan_deletions(scope: Scope, pruned: Iterable[ObjectRef]) -> list[Change]:
-    """What deleting the objects would do; those that are gone already are left out."""
-    return [deletion(there) for there in map(scope.cluster.get, pruned) if there]
+    """What deleting the objects would do; left out are those that are gone, and that another release has by now."""
+    found = [there for there in map(scope.cluster.get, pruned) if there]
+    labels = [there["metadata"].get("labels") or {} for there in found]
+    ours = [one.get(INSTANCE_LABEL, scope.release) == scope.release for one in labels]
+    return [deletion(there) for there, is_ours in zip(found, ours, strict=True) if is_ours]
 
 
-def apply_objects(scope: Scope, objects: Sequence[KubernetesObject], force: bool) -> list[dict[str, Any]]:
-    """Apply the objects at once, and give generated secrets their values; the objects as they are now."""
+def apply_objects(
+    scope: Scope, objects: Sequence[KubernetesObject], forced: Container[ObjectRef] = ()
+) -> list[dict[str, Any]]:
+    """Apply the objects at once, and give generated secrets their values; the objects as they are now.
+
+    Args:
+        scope: of the release.
+        objects: to apply.
+        forced: those whose fields are taken over from others.
+    """
 
     def write(thing: KubernetesObject) -> dict[str, Any]:
-        applied = scope.cluster.apply(thing, force=force)
+        applied = scope.cluster.apply(thing, force=ref(thing) in forced)
         fill_generated(scope.cluster, applied)
         return applied
 

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import yaml
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.runtime import Action, Difference
+from lightragctl.core.runtime import Action, Difference, ForeignField
+from lightragctl.deploy.replacement import Replacement
 
 _SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 """Metadata that the server writes: it differs without anything having changed."""
@@ -19,13 +21,20 @@ HIDDEN = "***HIDDEN***"
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to one object: as it is, and as it will be; None where it is not there."""
+    """What happens to one object: as it is, and as it will be; None where it is not there.
+
+    Attributes:
+        conflicts: fields that others hold and that it would change.
+        replacement: how it is made anew where it cannot be changed.
+    """
 
     identity: ObjectRef
     action: Action
     before: KubernetesObject | None
     after: KubernetesObject | None
     note: str = ""
+    conflicts: tuple[ForeignField, ...] = ()
+    replacement: Replacement | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,17 @@ class ChangeSet:
     def differing(self) -> tuple[Change, ...]:
         """Changes that do something."""
         return tuple(change for change in self.changes if change.action is not Action.UNCHANGED)
+
+    @property
+    def conflicts(self) -> tuple[ForeignField, ...]:
+        """Fields that others hold and that would be changed."""
+        return tuple(one for change in self.changes for one in change.conflicts)
+
+    @property
+    def counts(self) -> str:
+        """How many changes of each kind, in words."""
+        found = Counter(change.action for change in self.differing)
+        return ", ".join(f"{count} {action}" for action, count in sorted(found.items())) or "nothing"
 
 
 def change(live: KubernetesObject | None, predicted: KubernetesObject, note: str = "") -> Change:

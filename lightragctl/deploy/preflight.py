@@ -10,8 +10,14 @@ from lightragctl.kube.model import Access, Cluster, ForbiddenError, KindNotServe
 
 WORKERS = 16
 """Calls in flight: an API server on two cores answers no faster with more."""
-_WATCHED = (("", "pods"), ("", "events"), ("", "persistentvolumeclaims"), ("apps", "replicasets"))
-"""What is read to tell whether components are ready, and why not."""
+_WATCHED = (
+    ("", "pods"),
+    ("", "events"),
+    ("", "persistentvolumeclaims"),
+    ("apps", "replicasets"),
+    ("autoscaling", "horizontalpodautoscalers"),
+)
+"""What is read to tell whether components are ready, and why not, and who scales them."""
 
 
 class QuotaError(LightragctlError):
@@ -57,6 +63,10 @@ def needed_access(
     """What bringing the objects up asks of the API server."""
     kinds = {(str(thing["apiVersion"]), str(thing["kind"])) for thing in objects} | {("v1", "ConfigMap")}
     asked = [Access("list", group, plural, namespace) for group, plural in _WATCHED]
+    asked += [Access(verb, "coordination.k8s.io", "leases", namespace) for verb in ("get", "create", "update")]
+    asked += [Access("update", "", "configmaps", namespace)]  # the record and the revisions
+    if any(kind == "StatefulSet" for _, kind in kinds):
+        asked += [Access("delete", "", "pods", namespace)]  # one that is stuck
     for version, kind in sorted(kinds):
         resource = cluster.resource(version, kind)
         if resource is None:

@@ -12,8 +12,10 @@ from typing import Any
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
+from lightragctl.deploy.ownership import parent_annotations, parent_labels
 
-SCHEMA = 1
+SCHEMA = 2
+"""2 has `revision` and `fence`; of 1 they are 0."""
 _KEY = "record.json"
 
 
@@ -37,6 +39,8 @@ class Record:
         phase: how far the last run came.
         objects: what the release owns.
         components: names in the order of start.
+        revision: the number of what was last applied, or is being applied.
+        fence: of the lock under which it was written; nobody with a smaller one may write it again.
         resource_version: of the ConfigMap that it was read from; empty when there is none yet.
     """
 
@@ -47,6 +51,8 @@ class Record:
     phase: Phase
     objects: tuple[ObjectRef, ...]
     components: tuple[str, ...] = ()
+    revision: int = 0
+    fence: int = 0
     resource_version: str = field(default="", compare=False)
 
 
@@ -59,7 +65,12 @@ def to_object(record: Record, namespace: str) -> dict[str, Any]:
     """The record as a ConfigMap."""
     identity = record_ref(record.release, namespace)
     labels = {"app.kubernetes.io/instance": record.release, "app.kubernetes.io/managed-by": "lightragctl"}
-    metadata: dict[str, Any] = {"name": identity.name, "namespace": namespace, "labels": labels}
+    metadata: dict[str, Any] = {
+        "name": identity.name,
+        "namespace": namespace,
+        "labels": {**labels, **parent_labels(identity)},
+        "annotations": parent_annotations(record.objects),
+    }
     if record.resource_version:
         metadata["resourceVersion"] = record.resource_version
     document = {
@@ -70,6 +81,8 @@ def to_object(record: Record, namespace: str) -> dict[str, Any]:
         "version": record.version,
         "phase": str(record.phase),
         "components": list(record.components),
+        "revision": record.revision,
+        "fence": record.fence,
         "objects": [[one.api_version, one.kind, one.namespace, one.name] for one in record.objects],
     }
     data = {_KEY: json.dumps(document, ensure_ascii=False, sort_keys=True)}
@@ -96,6 +109,8 @@ def from_object(thing: KubernetesObject) -> Record:
             phase=Phase(document["phase"]),
             objects=tuple(ObjectRef(*parts) for parts in document["objects"]),
             components=tuple(document["components"]),
+            revision=int(document.get("revision", 0)),
+            fence=int(document.get("fence", 0)),
             resource_version=metadata.get("resourceVersion", ""),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -105,12 +120,25 @@ def from_object(thing: KubernetesObject) -> Record:
         ) from error
 
 
-def to_prune(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef]) -> list[ObjectRef]:
-    """What the release owned and no longer wants, last made first; never data, never a namespace."""
-    kept = {"PersistentVolumeClaim", "Namespace", "Secret", "CustomResourceDefinition"}
+DATA_KINDS = ("PersistentVolumeClaim", "Secret", "CustomResourceDefinition", "PersistentVolume")
+"""What holds data, or what is deleted with it."""
+
+
+def to_prune(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef], data: bool = False) -> list[ObjectRef]:
+    """What the release owned and no longer wants, last made first.
+
+    Never a namespace, and what holds data only with `data`.
+    """
+    kept = ("Namespace",) if data else ("Namespace", *DATA_KINDS)
+    return [one for one in _unwanted(recorded, wanted) if one.kind not in kept]
+
+
+def to_keep(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef], pruned: Iterable[ObjectRef]) -> list[ObjectRef]:
+    """What the release owned, no longer wants and yet keeps: the record goes on knowing it."""
+    gone = set(pruned)
+    return [one for one in reversed(_unwanted(recorded, wanted)) if one not in gone]
+
+
+def _unwanted(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef]) -> list[ObjectRef]:
     wanted_names = {(one.kind, one.namespace, one.name) for one in wanted}  # the same object may move to a newer group
-    return [
-        one
-        for one in reversed(list(recorded))
-        if (one.kind, one.namespace, one.name) not in wanted_names and one.kind not in kept
-    ]
+    return [one for one in reversed(list(recorded)) if (one.kind, one.namespace, one.name) not in wanted_names]

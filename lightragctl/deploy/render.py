@@ -20,6 +20,8 @@ from lightragctl.core.component import Component, Plan, start_order
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, order, ref
 from lightragctl.core.profile import Runtime
+from lightragctl.deploy.ownership import as_member
+from lightragctl.deploy.record import record_ref
 
 
 def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
@@ -50,8 +52,18 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
         component = plan.components[name]
         for template in sorted((templates / name).glob("*.yaml.j2")):
             objects += _render(environment, f"{name}/{template.name}", _context(plan, component))
+    parent = record_ref(plan.release, plan.profile.namespace)
+    objects = [as_member(_named_by_content(thing), parent) for thing in objects]
     _refuse_twins(objects)
     return sorted(objects, key=order)
+
+
+def _named_by_content(thing: KubernetesObject) -> KubernetesObject:
+    """A Job cannot change, so that another content is another Job; the old one is then pruned."""
+    if thing["kind"] != "Job":
+        return thing
+    digest = hashlib.sha256(json.dumps(thing["spec"], sort_keys=True).encode()).hexdigest()[:8]
+    return {**thing, "metadata": {**thing["metadata"], "name": f"{thing['metadata']['name']}-{digest}"}}
 
 
 def _context(plan: Plan, component: Component) -> dict[str, Any]:

@@ -11,19 +11,27 @@ from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
     Approve,
     Differences,
+    ForeignField,
     ReleaseStatus,
+    Revision,
+    Unlocked,
     UpOptions,
     UpOutcome,
 )
-from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.apply import Scope, read_live
 from lightragctl.deploy.down import kept_words, take_down
+from lightragctl.deploy.history import read_revision
 from lightragctl.deploy.logs import read_logs
+from lightragctl.deploy.prepare import drift_since, read_record
 from lightragctl.deploy.record import Phase, Record
+from lightragctl.deploy.rollback import read_history, read_one, rollback_target
+from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.status import Progress
-from lightragctl.deploy.up import bring_up, differences, prepare, read_record
+from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view
 from lightragctl.kube.client import ClusterClient
+from lightragctl.kube.lease import Operator, Verdict, judge, lease_ref, read_held, unlock
 from lightragctl.kube.streams import Tunnel, run_in_pod
 
 
@@ -34,26 +42,52 @@ class KubernetesRuntime:
     client: ClusterClient
     namespace: str
     release: str
+    operator: Operator
     _tunnels: dict[str, Tunnel] = field(default_factory=dict, compare=False)
 
     @property
     def scope(self) -> Scope:
         """Which release, and where."""
-        return Scope(self.client, self.namespace, self.release)
+        return Scope(self.client, self.namespace, self.release, self.operator)
 
     @property
     def data(self) -> str:
         """The release's volumes and keys."""
         return kept_words(self.scope)
 
-    def diff(self, plan: Plan) -> Differences:
+    def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do, by the server's own dry run."""
-        return differences(self.scope, prepare(self.scope, plan, force=False))
+        return foresee(self.scope, wanted(plan), options)
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """See `bring_up`."""
         changed = bring_up(self.scope, plan, options, approve, notify)
         return UpOutcome(changed, self.status())
+
+    def history(self) -> Sequence[Revision]:
+        """See `read_history`."""
+        return read_history(self.scope)
+
+    def revision(self, number: int) -> Revision:
+        """See `read_one`."""
+        return read_one(self.scope, number)
+
+    def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
+        """What `rollback` would do, by the server's own dry run."""
+        return foresee(self.scope, rollback_target(self.scope, revision), options)
+
+    def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
+        """See `rollback_target` and `roll_out`."""
+        changed = roll_out(self.scope, rollback_target(self.scope, revision), options, approve, notify)
+        return UpOutcome(changed, self.status())
+
+    def unlock(self, even_if_fresh: bool) -> Unlocked:
+        """See `kube.lease.unlock`."""
+        held = unlock(self.client, lease_ref(self.release, self.namespace), self.operator, even_if_fresh)
+        if held is None:
+            return Unlocked()
+        age_s = (self.operator.now() - held.renewed).total_seconds()
+        return Unlocked(held.who, held.command, held.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"), round(age_s, 1))
 
     def down(self, purge: bool, timeout_s: float, notify: Notify) -> bool:
         """See `take_down`."""
@@ -77,7 +111,24 @@ class KubernetesRuntime:
             causes = [] if current or record.phase is Phase.STOPPED else read_causes(self.scope, view, name)
             parts.append(component_status(view, name, endpoints.get(name, ""), causes[0] if causes else None))
         where = f"kubernetes, namespace {self.namespace} of {self.client.name}"
-        return ReleaseStatus(self.release, record.profile_name, where, tuple(parts), self.data, self._message(record))
+        return ReleaseStatus(
+            release=self.release,
+            profile=record.profile_name,
+            runtime=where,
+            components=tuple(parts),
+            data=self.data,
+            message=self._message(record),
+            revision=record.revision or None,
+            drift=self._drift(record),
+        )
+
+    def _drift(self, record: Record) -> tuple[ForeignField, ...]:
+        """What others have changed since the release was applied."""
+        last = read_revision(self.scope, record.revision) if record.revision else None
+        if last is None or record.phase is not Phase.APPLIED:
+            return ()
+        shown = [thing for thing in last.objects if thing["kind"] not in ("Secret", "Namespace")]
+        return drift_since(record, last, read_live(self.scope, shown))
 
     def endpoint(self, component: str) -> str:
         """A port of loopback that leads to a ready pod of the component, as long as this process lives.
@@ -165,7 +216,11 @@ class KubernetesRuntime:
         if record.phase is Phase.STOPPED:
             return "stopped; start it: lightragctl up"
         if record.phase is Phase.APPLYING:
-            return "the last up did not come to its end, or is at work now; run it again: lightragctl up"
+            lease = self.client.get(lease_ref(self.release, self.namespace))
+            held = read_held(lease) if lease else None
+            if held and judge(held, self.operator) not in (Verdict.FREE, Verdict.DEAD):
+                return f"{held} has been changing it since {held.acquired.strftime('%Y-%m-%d %H:%M:%S')} UTC"
+            return "the last change did not come to its end: lightragctl history; go on: lightragctl up"
         return ""
 
     def _ready_pod(self, component: str) -> KubernetesObject:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lightragctl.core.component import Component
 from lightragctl.core.objects import KubernetesObject, order
 
 COMPONENT_LABEL = "app.kubernetes.io/component"
@@ -28,9 +27,14 @@ def component_of(thing: KubernetesObject) -> str:
     return str(thing.get("metadata", {}).get("labels", {}).get(COMPONENT_LABEL, ""))
 
 
-def stages(objects: Sequence[KubernetesObject], components: Mapping[str, Component]) -> list[Stage]:
-    """The objects in stages: the namespace, settings and addresses, workloads each after what it requires, access."""
-    levels = _levels(components)
+def stages(objects: Sequence[KubernetesObject], requires: Mapping[str, Sequence[str]]) -> list[Stage]:
+    """The objects in stages: the namespace, settings and addresses, workloads each after what it requires, access.
+
+    Args:
+        objects: of the release.
+        requires: by component, what must be ready before it.
+    """
+    levels = _levels(requires)
 
     def rank(thing: KubernetesObject) -> tuple[int, int]:
         kind = thing["kind"]
@@ -44,14 +48,14 @@ def stages(objects: Sequence[KubernetesObject], components: Mapping[str, Compone
     return [Stage(_name(place, members := tuple(group)), members) for place, group in groupby(ordered, key=rank)]
 
 
-def _levels(components: Mapping[str, Component]) -> dict[str, int]:
+def _levels(requires: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """How many requirements deep each component stands; requirements that are not deployed count for nothing."""
 
     def depth(name: str) -> int:
-        inner = [depth(other) for other in components[name].requires if other in components]
+        inner = [depth(other) for other in requires[name] if other in requires]
         return 1 + max(inner, default=-1)
 
-    return {name: depth(name) for name in components}
+    return {name: depth(name) for name in requires}
 
 
 def _name(place: tuple[int, int], members: Sequence[KubernetesObject]) -> str:

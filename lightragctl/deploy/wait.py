@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lightragctl.core.errors import LightragctlError, WaitExpired
-from lightragctl.core.result import Event, Notify
+from lightragctl.core.result import Event, EventType, Notify
 from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.causes import Cause
 from lightragctl.deploy.status import Progress
@@ -78,7 +78,8 @@ def wait_components(scope: Scope, components: Sequence[str], patience: Patience)
         view = read_view(scope)
         for name in _ready(view, waiting):
             del waiting[name]
-            patience.notify(Event(f"ready after {time.monotonic() - begin:.1f} s", name))
+            took_s = round(time.monotonic() - begin, 1)
+            patience.notify(Event(f"ready after {took_s:.1f} s", name, type=EventType.READY, data={"after_s": took_s}))
         if not waiting:
             return
         now = time.monotonic()

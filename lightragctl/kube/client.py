@@ -24,6 +24,7 @@ from lightragctl.kube.model import (
     ClusterUnavailableError,
     FieldConflictError,
     ForbiddenError,
+    ImmutableFieldError,
     InvalidObjectError,
     KindNotServedError,
     NoClusterError,
@@ -111,9 +112,9 @@ class ClusterClient:
         status, answer = self._call("PUT", self._path(identity), {"fieldManager": FIELD_MANAGER}, thing)
         return _checked(status, answer, str(identity))
 
-    def delete(self, identity: ObjectRef, uid: str) -> bool:
+    def delete(self, identity: ObjectRef, uid: str, *, orphan: bool = False) -> bool:
         """See `Cluster`."""
-        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": {"uid": uid}}
         status, answer = self._call("DELETE", self._path(identity), {}, options)
         if status in (404, 409):  # gone; or another object has its name by now, which is not ours to delete
             return False
@@ -254,7 +255,7 @@ def _problem(status: int, answer: Mapping[str, Any], subject: str) -> Lightragct
     """The API server's refusal in our words; the shape of `answer` is Kubernetes' `Status`."""
     message = str(answer.get("message", "")) or f"HTTP {status}"
     if "failed to create typed patch object" in message:  # an unknown field in server-side apply: answered with 500
-        return InvalidObjectError(f"{subject} is refused: {message}", _invalid_hint(message))
+        return _invalid(message, subject)
     match status:
         case 401:
             return ForbiddenError(f"the API server does not accept our credentials: {message}", "log in again")
@@ -265,7 +266,7 @@ def _problem(status: int, answer: Mapping[str, Any], subject: str) -> Lightragct
         case 409:
             return _conflict(answer, message, subject)
         case 400 | 422:
-            return InvalidObjectError(f"{subject} is refused: {message}", _invalid_hint(message))
+            return _invalid(message, subject)
         case 429 | 500 | 502 | 503 | 504:
             return ClusterUnavailableError(f"the API server answers {status} on {subject}: {message}", "try again")
         case _:
@@ -301,7 +302,13 @@ def _manager(text: str) -> str:
     return parts[1] if len(parts) > 2 else text
 
 
-def _invalid_hint(message: str) -> str:
-    if "immutable" in message or "updates to statefulset spec for fields other than" in message:
-        return "this field cannot change while the object lives; take the change back, or down and up again"
-    return "mend the profile or the template; see the object: lightragctl render"
+_IMMUTABLE = ("field is immutable", "updates to statefulset spec for fields other than")
+"""What the API server says of a field that cannot change. Nothing else is taken for that: a plan may delete objects."""
+
+
+def _invalid(message: str, subject: str) -> InvalidObjectError:
+    if any(words in message for words in _IMMUTABLE):
+        hint = "this field cannot change while the object lives; take the change back, or down and up again"
+        return ImmutableFieldError(f"{subject} is refused: {message}", hint)
+    hint = "mend the profile or the template; see the object: lightragctl render"
+    return InvalidObjectError(f"{subject} is refused: {message}", hint)

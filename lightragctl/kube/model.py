@@ -7,6 +7,7 @@ KindNotServedError        the cluster does not know the kind
 FieldConflictError        (LockedError) another field manager owns a field that we would change
 ChangedMeanwhileError     (LockedError) somebody wrote the object since we read it
 InvalidObjectError        the API server refuses the object
+ImmutableFieldError       (InvalidObjectError) a field would change that cannot while the object lives
 """
 
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,12 @@ class InvalidObjectError(LightragctlError):
     """The API server refuses the object: a field is unknown, immutable or does not fit."""
 
     code = "invalid-object"
+
+
+class ImmutableFieldError(InvalidObjectError):
+    """A field would change that cannot change while the object lives."""
+
+    code = "immutable-field"
 
 
 @dataclass(frozen=True)
@@ -131,8 +138,11 @@ class Cluster(Protocol):
             ChangedMeanwhileError: it has another resourceVersion by now.
         """
 
-    def delete(self, identity: ObjectRef, uid: str) -> bool:
-        """Delete the object of this uid, its dependants in the background; False when it is gone already."""
+    def delete(self, identity: ObjectRef, uid: str, *, orphan: bool = False) -> bool:
+        """Delete the object of this uid; False when it is gone already.
+
+        What it made goes too, in the background; with `orphan` it stays, without an owner.
+        """
 
     def allowed(self, access: Access) -> bool:
         """Whether we may."""

@@ -18,7 +18,9 @@ from lightragctl.core.runtime import (
     Difference,
     Differences,
     ReleaseStatus,
+    Revision,
     State,
+    Unlocked,
     UpOptions,
     UpOutcome,
 )
@@ -45,7 +47,7 @@ class LocalRuntime:
         """The release's folder."""
         return str(self.files.folder)
 
-    def diff(self, plan: Plan) -> Differences:
+    def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do to each process; changes nothing."""
         wanted, running = self._plan_processes(plan), self._running()
         there = running.records if running else {}
@@ -93,6 +95,26 @@ class LocalRuntime:
         if purge and not any(self.files.folder.parent.iterdir()):
             self.files.folder.parent.rmdir()
         return stopped or purge
+
+    def history(self) -> Sequence[Revision]:
+        """Refused: processes are started from the profile, and no revision is kept."""
+        raise _needs_cluster("history")
+
+    def revision(self, number: int) -> Revision:
+        """Refused, as `history`."""
+        raise _needs_cluster("history")
+
+    def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
+        """Refused, as `history`."""
+        raise _needs_cluster("rollback")
+
+    def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
+        """Refused, as `history`."""
+        raise _needs_cluster("rollback")
+
+    def unlock(self, even_if_fresh: bool) -> Unlocked:
+        """Refused: the lock of a local release is of a process and ends with it."""
+        raise _needs_cluster("unlock")
 
     def status(self) -> ReleaseStatus:
         """The release as it is.
@@ -288,6 +310,13 @@ class LocalRuntime:
         """Processes that outlived their supervisor."""
         running = self._running()
         return dict(running.records) if running else {}
+
+
+def _needs_cluster(command: str) -> RefusedError:
+    hint = f"on Kubernetes: lightragctl {command} --profile dev; here: lightragctl up with the profile as it was"
+    if command == "unlock":
+        hint = "the lock of a local release ends with the process that holds it"
+    return RefusedError(f"{command} is of releases on Kubernetes; this one runs as local processes", hint)
 
 
 def _action(process: WantedProcess, running: Running | None) -> Action:

@@ -63,7 +63,7 @@ CASES = [
     Case("profiles init mine --from dev", command="profiles init", keys=("file", "extends")),
     Case("render --profile dev", keys=("objects",)),
     Case("render --profile dev --output-dir out", keys=("files",)),
-    Case("up --dry-run", keys=("release", "where", "changes")),
+    Case("up --dry-run", keys=("release", "where", "changes", "conflicts", "drift")),
     Case("diff", status=1, keys=("release", "where", "changes"), good=True),
     Case("down", keys=("release", "stopped", "purged", "kept")),
     Case("down --purge --yes", keys=("release", "stopped", "purged")),
@@ -83,7 +83,11 @@ CASES = [
     Case("golden build --questions nope.txt", status=2),
     Case("golden check --min-recall 2", status=2),
     Case("port-forward lightrag-api", status=1, command="port-forward"),
-    *(Case(f"{command} --profile dev", status=2) for command in ("status", "up", "diff", "down", "logs")),
+    *(
+        Case(f"{command} --profile dev", status=2)
+        for command in ("status", "up", "diff", "down", "logs", "history", "rollback", "unlock")
+    ),
+    *(Case(command, status=8) for command in ("history", "rollback", "unlock")),
     Case("up --profile dev --kubeconfig nope.yaml", status=2),
     Case("render", status=8),
     Case("down --purge", status=2),
@@ -176,3 +180,15 @@ def test_an_option_inside_a_text_is_not_an_option(tool: Tool) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert "error:" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "rollback", "down"])
+def test_with_events_standard_error_is_one_document_a_line(tool: Tool, command: str) -> None:
+    done = tool.run(command, "--profile", "dev", "--events", "jsonl")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [one["type"] for one in events] == ["error", "end"]
+    for event in events:
+        assert list(event) == ["schema", "time", "type", "subject", "message", "data"]
+        assert event["schema"] == "lightragctl/event/v1"
+    assert events[0]["data"]["code"] == "no-cluster"
+    assert events[-1]["data"] == {"command": command, "status": "failed", "exit_status": done.returncode}

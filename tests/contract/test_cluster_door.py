@@ -1,22 +1,29 @@
 """What the deploy engine relies on in a cluster: one suite, held against the fake and a real API server."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from lightragctl.core.errors import LockedError
 from lightragctl.core.objects import ObjectRef, ref
+from lightragctl.deploy.fields import owners, show
 from lightragctl.kube.client import connect
+from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import (
+    FIELD_MANAGER,
     Access,
     ChangedMeanwhileError,
     Cluster,
     FieldConflictError,
+    ImmutableFieldError,
     InvalidObjectError,
     KindNotServedError,
 )
 from tests.fakes.cluster import FakeCluster
+from tests.fakes.release import ignore, operator
 
 NAME = "door"
 
@@ -80,6 +87,64 @@ def test_a_field_of_another_manager_is_a_conflict_unless_forced(subject: tuple[C
     assert manager == "somebody"
     assert not rest
     assert door.apply(config(namespace, a="2"), force=True)["data"] == {"a": "2"}
+
+
+def test_who_has_changed_a_field_stands_in_the_object(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    door.apply(config(namespace, a="1", b="1"))
+    door.apply(config(namespace, a="2"), manager="somebody", force=True)
+    there = door.get(ref(config(namespace)))
+    assert there is not None
+    held = {one.manager: {show(path) for path in one.paths} for one in owners(there)}
+    assert "data.a" in held["somebody"]
+    assert "data.a" not in held[FIELD_MANAGER]
+    assert "data.b" in held[FIELD_MANAGER]
+
+
+def stateful_set(namespace: str, policy: str) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/instance": "one"}
+    container = {"name": "c", "image": "never-pulled:none"}
+    spec = {
+        "serviceName": NAME,
+        "replicas": 0,
+        "podManagementPolicy": policy,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+    }
+    metadata = {"name": NAME, "namespace": namespace}
+    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec}
+
+
+def test_a_field_that_cannot_change_is_told_apart_and_an_orphaning_deletion_makes_room(
+    subject: tuple[Cluster, str],
+) -> None:
+    door, namespace = subject
+    made = door.apply(stateful_set(namespace, "OrderedReady"))
+    with pytest.raises(ImmutableFieldError):
+        door.apply(stateful_set(namespace, "Parallel"), dry_run=True)
+    assert door.delete(ref(made), made["metadata"]["uid"], orphan=True)
+    deadline = time.monotonic() + 20
+    while door.get(ref(made)) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert door.apply(stateful_set(namespace, "Parallel"))["spec"]["podManagementPolicy"] == "Parallel"
+
+
+def test_a_lease_goes_from_hand_to_hand(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    identity = lease_ref("one", namespace)
+    for fence in (1, 2):
+        with ReleaseLock(door, identity, operator(), "up", ignore) as lock:
+            lock.take()
+            lock.renew()
+            lock.check()
+            assert lock.fence == fence
+            with pytest.raises(LockedError):
+                ReleaseLock(door, identity, operator(alive=lambda pid: True), "up", ignore).take()
+    with ReleaseLock(door, identity, operator(), "down", ignore) as lock:
+        lock.take()
+        lock.forget()
+    assert door.get(identity) is None
 
 
 def test_an_unknown_field_is_refused(subject: tuple[Cluster, str]) -> None:

@@ -65,3 +65,43 @@ def test_five_kills_one_after_the_other(release: ClusterRelease) -> None:
     finished(release)
     assert release.run("down", "--purge", "--yes").returncode == 0
     assert not release.cluster.kubectl("get", "namespace", "killed", "--ignore-not-found")
+
+
+LITTLE = (
+    *("--set", "components.vector-engine.enabled=false"),
+    *("--set", "components.lightrag-api.enabled=false"),
+    *("--set", "quota=null"),
+)
+"""Of a release whose changes take seconds, so that a kill at any moment may hit any write."""
+COMMANDS = (
+    ("up", "--yes", *LITTLE),
+    ("up", "--yes", *LITTLE, "--set", "components.mock-llm.replicas=2", "--set", "components.embedder.replicas=2"),
+    ("rollback", "--yes"),
+    ("down",),
+)
+KILLS = 20
+
+
+@pytest.mark.drill
+def test_twenty_kills_of_up_rollback_and_down_at_any_moment(release: ClusterRelease) -> None:
+    """Each command is killed a little later than the one before; nobody waits for a lock of the dead."""
+    done = release.up(*LITTLE)
+    assert done.returncode == 0, done.stderr
+    killed = 0
+    for number in range(KILLS):
+        words = release.words(*COMMANDS[number % len(COMMANDS)])
+        process = release.tool.popen(*words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        try:
+            said = process.communicate(timeout=0.8 + number * 0.2)[1]
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            said, killed = process.communicate(timeout=10)[1], killed + 1
+        assert process.returncode != 6, said
+        print(f"{words[0]} killed after {0.8 + number * 0.2:.1f} s: {process.returncode}; {said.splitlines()[-1:]}")
+    assert killed >= KILLS // 2
+    done = release.up(*LITTLE)
+    assert done.returncode == 0, done.stderr
+    assert release.run("diff", *LITTLE).returncode == 0
+    assert {part["replicas"] for part in release.components().values()} == {"1/1"}
+    assert release.run("down", "--purge", "--yes").returncode == 0
+    assert not release.cluster.kubectl("get", "namespace", release.name, "--ignore-not-found")

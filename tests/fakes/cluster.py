@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.kube.model import (
     FIELD_MANAGER,
     Access,
     ChangedMeanwhileError,
     FieldConflictError,
+    ImmutableFieldError,
     InvalidObjectError,
     KindNotServedError,
     Resource,
@@ -33,8 +35,18 @@ KINDS = {
         for kind in ("Deployment", "StatefulSet", "ReplicaSet")
     },
     ("networking.k8s.io/v1", "Ingress"): Resource("networking.k8s.io", "v1", "ingresses", True),
+    ("coordination.k8s.io/v1", "Lease"): Resource("coordination.k8s.io", "v1", "leases", True),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): Resource("autoscaling", "v2", "horizontalpodautoscalers", True),
+    ("storage.k8s.io/v1", "StorageClass"): Resource("storage.k8s.io", "v1", "storageclasses", False),
 }
-TOP_KEYS = {"apiVersion", "kind", "metadata", "spec", "data", "stringData", "type", "status"}
+TOP_KEYS = {"apiVersion", "kind", "metadata", "spec", "data", "binaryData", "stringData", "type", "status"}
+FIXED = {
+    "Deployment": ("selector",),
+    "StatefulSet": ("selector", "serviceName", "volumeClaimTemplates", "podManagementPolicy"),
+}
+"""Parts of the spec that cannot change."""
+APPLY, UPDATE = "Apply", "Update"
+THE_TIME = "2026-01-01T00:00:00Z"
 
 
 class DiedError(BaseException):
@@ -50,7 +62,10 @@ class FakeCluster:
         self.owned: dict[tuple[ObjectRef, str], dict[tuple[str, ...], Any]] = {}
         self.writes: list[str] = []
         self.die_at, self.after = die_at, after
+        self.dead = False
         self.denied: set[str] = set()
+        self.undeletable: set[str] = set()
+        self.edited: dict[tuple[ObjectRef, str], str] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
 
@@ -59,13 +74,52 @@ class FakeCluster:
 
     def get(self, identity: ObjectRef) -> dict[str, Any] | None:
         self._served(identity)
-        return copy.deepcopy(self.objects.get(identity))
+        there = self.objects.get(identity)
+        return self._seen(there) if there else None
+
+    def copy(self) -> "FakeCluster":
+        """Another cluster that looks the same."""
+        made = FakeCluster()
+        made.objects, made.owned = copy.deepcopy(self.objects), copy.deepcopy(self.owned)
+        made._numbers = itertools.count(1000)
+        return made
+
+    def revive(self) -> None:
+        """A new process begins: it writes as if nobody had died."""
+        self.dead, self.die_at = False, 0
+
+    def edit(self, identity: ObjectRef, manager: str, path: tuple[str, ...], value: Any) -> None:
+        """Somebody changes a field, and so holds it alone."""
+        for (one, who), paths in self.owned.items():
+            if one == identity and who != manager:
+                paths.pop(path, None)
+        put(self.objects[identity], path, value)
+        self.objects[identity]["metadata"]["resourceVersion"] = str(next(self._numbers))
+        self.owned.setdefault((identity, manager), {})[path] = value
+        self.edited[identity, manager] = UPDATE
+
+    def _seen(self, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """The object as a reader gets it: with who holds which fields."""
+        made = copy.deepcopy(dict(thing))
+        entries = [
+            {
+                "manager": who,
+                "operation": self.edited.get((one, who), APPLY),
+                "time": THE_TIME,
+                "fieldsV1": fields_v1(paths),
+            }
+            for (one, who), paths in self.owned.items()
+            if one == ref(thing) and paths
+        ]
+        if entries:
+            made["metadata"]["managedFields"] = entries
+        return made
 
     def select(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         self._served(ObjectRef(api_version, kind, namespace, ""))
         wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
         return [
-            copy.deepcopy(thing)
+            self._seen(thing)
             for identity, thing in sorted(self.objects.items())
             if (identity.api_version, identity.kind, identity.namespace) == (api_version, kind, namespace)
             and wanted.items() <= thing["metadata"].get("labels", {}).items()
@@ -83,6 +137,7 @@ class FakeCluster:
             self._refuse_conflicts(identity, wanted, manager, force)
             before = self.objects.get(identity)
             made = self._merged(identity, wanted, manager)
+            refuse_fixed(before, made)
             if dry_run:
                 if before is None:
                     made["metadata"].pop("resourceVersion", None)
@@ -95,7 +150,7 @@ class FakeCluster:
             if force:
                 self._take_over(identity, wanted, manager)
             self._answer()
-            return copy.deepcopy(self.objects[identity])
+            return self._seen(self.objects[identity])
 
     def create(self, thing: KubernetesObject) -> dict[str, Any]:
         with self._lock:
@@ -110,15 +165,24 @@ class FakeCluster:
                 raise ChangedMeanwhileError(f"{ref(thing)} was modified")
             return self._put("replace", thing)
 
-    def delete(self, identity: ObjectRef, uid: str) -> bool:
+    def delete(self, identity: ObjectRef, uid: str, *, orphan: bool = False) -> bool:
         with self._lock:
             there = self.objects.get(identity)
             if there is None or there["metadata"]["uid"] != uid:
                 return False
-            self._write("delete", identity)
-            del self.objects[identity]
+            if identity.kind in self.undeletable:
+                raise LightragctlError(f"{identity}: a webhook refuses it")
+            self._write("orphan" if orphan else "delete", identity)
+            self._remove(identity)
             self._answer()
             return True
+
+    def _remove(self, identity: ObjectRef) -> None:
+        """The object goes; a namespace goes with all that is in it."""
+        inside = [one for one in self.objects if identity.kind == "Namespace" and one.namespace == identity.name]
+        for gone in (identity, *inside):
+            del self.objects[gone]
+            self.owned = {key: paths for key, paths in self.owned.items() if key[0] != gone}
 
     def allowed(self, access: Access) -> bool:
         return str(access) not in self.denied and not (access.verb == "*" and self.denied)
@@ -174,13 +238,35 @@ class FakeCluster:
                     del paths[path]
 
     def _write(self, verb: str, identity: ObjectRef) -> None:
+        if self.dead:  # what is left of a process that is killed writes nothing more
+            raise DiedError
         self.writes.append(f"{verb} {identity}")
         if len(self.writes) == self.die_at and not self.after:
+            self.dead = True
             raise DiedError
 
     def _answer(self) -> None:
         if len(self.writes) == self.die_at:
+            self.dead = True
             raise DiedError
+
+
+def refuse_fixed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+    """Refuse a change of what cannot change."""
+    for part in FIXED.get(after["kind"], ()) if before else ():
+        assert before is not None
+        if before["spec"].get(part) != after["spec"].get(part):
+            raise ImmutableFieldError(f"{ref(after)} is refused: spec.{part}: field is immutable")
+
+
+def fields_v1(paths: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """The paths as managedFields has them."""
+    made: dict[str, Any] = {}
+    for path in paths:
+        inner = made
+        for step in path:
+            inner = inner.setdefault(f"f:{step}", {})
+    return made
 
 
 def new_object(identity: ObjectRef, number: int) -> dict[str, Any]:
@@ -214,7 +300,7 @@ def leaves(thing: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]
         found: dict[tuple[str, ...], Any] = {}
         for key, value in thing.items():
             inner = (*path, str(key))
-            server = ("resourceVersion", "uid", "generation", "name", "namespace")
+            server = ("resourceVersion", "uid", "generation", "name", "namespace", "managedFields")
             if inner in {("apiVersion",), ("kind",), ("status",), *(("metadata", name) for name in server)}:
                 continue
             found |= leaves(value, inner)

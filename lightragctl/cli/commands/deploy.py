@@ -1,12 +1,15 @@
 """up, diff, status, logs, exec, port-forward, down, render."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Event, Notify, Result
+
+if TYPE_CHECKING:
+    from lightragctl.core.runtime import UpOutcome
 
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.", min=1)]
 PROOF = "is anybody there?"
@@ -16,18 +19,32 @@ ComponentName = Annotated[str, typer.Argument(metavar="COMPONENT", help="The com
 ForceConflicts = Annotated[
     bool, typer.Option("--force-conflicts", help="Take fields over that another manager of the objects owns.")
 ]
+Adopt = Annotated[bool, typer.Option("--adopt", help="Take objects over that are there and that no other tool owns.")]
+PruneData = Annotated[
+    bool, typer.Option("--prune-data", help="Delete volume claims and Secrets too that are not wanted any more.")
+]
+Events = Annotated[
+    Literal["jsonl"] | None,
+    typer.Option("--events", metavar="jsonl", help="On standard error one JSON document a line, and nothing else."),
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it can be searched.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")]
 
 
 def up(
     session: Session,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it can be searched.")] = True,
+    wait: Wait = True,
     timeout: Timeout = 300.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False,
+    dry_run: DryRun = False,
     force_conflicts: ForceConflicts = False,
+    adopt: Adopt = False,
+    prune_data: PruneData = False,
+    events: Events = None,
 ) -> Result:
     """Bring a release up until a search through it is answered; running it again changes nothing.
 
     On a cluster it shows what will change and, on a terminal, asks first. Killed in the middle, the next run goes on.
+    What it did is a revision: see history and rollback.
 
     \b
     Examples:
@@ -39,17 +56,18 @@ def up(
     from lightragctl.cli import results
     from lightragctl.core.runtime import UpOptions
 
+    session.out.as_events = events is not None
+    options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data)
     if dry_run:
-        return results.planned(session.runtime.diff(session.plan))
+        return results.planned("up", session.runtime.diff(session.plan, options))
     with session.out.live() as notify:
-        options = UpOptions(timeout, wait, force_conflicts)
         outcome = session.runtime.up(session.plan, options, session.approve, notify)
-        search_ms = _prove_search(session, timeout, notify) if wait else None
-    return results.up(outcome, search_ms)
+        search_ms = prove_search(session, outcome, timeout, notify) if wait else None
+    return results.up("up", outcome, search_ms)
 
 
-def _prove_search(session: Session, timeout_s: float, notify: Notify) -> float | None:
-    """Search once, as a client would; milliseconds, or None when the profile has no lightrag-api."""
+def prove_search(session: Session, outcome: "UpOutcome", timeout_s: float, notify: Notify) -> float | None:
+    """Search once, as a client would; milliseconds, or None when the release has no lightrag-api."""
     import threading
     import time
 
@@ -58,7 +76,7 @@ def _prove_search(session: Session, timeout_s: float, notify: Notify) -> float |
     def tell(waiting: Waiting) -> None:
         notify(Event(waiting.reason, "waiting", passing=True))
 
-    if "lightrag-api" not in session.plan.components:
+    if "lightrag-api" not in [part.name for part in outcome.status.components]:
         return None
     notify(Event("asking lightrag-api", "searching", passing=True))
     begin = time.monotonic()
@@ -77,9 +95,10 @@ def diff(session: Session) -> Result:
     """
     from lightragctl.cli import results
     from lightragctl.core.errors import LightragctlError
+    from lightragctl.core.runtime import UpOptions
 
     try:
-        return results.diff(session.runtime.diff(session.plan))
+        return results.diff(session.runtime.diff(session.plan, UpOptions(timeout_s=0)))
     except LightragctlError as error:
         return results.diff_failed(error)
 
@@ -151,6 +170,7 @@ def down(
     session: Session,
     purge: Annotated[bool, typer.Option("--purge", help="Delete the release's data too.")] = False,
     timeout: Timeout = 180.0,
+    events: Events = None,
 ) -> Result:
     """Stop a release; its data stay unless --purge is given, and it says what it kept.
 
@@ -161,6 +181,7 @@ def down(
     """
     from lightragctl.cli import results
 
+    session.out.as_events = events is not None
     if purge:
         session.confirm(f"Delete release '{session.release}' and all its data?")
     with session.out.live() as notify:

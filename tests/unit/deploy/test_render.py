@@ -334,3 +334,24 @@ def test_a_name_that_is_a_word_of_yaml_stays_a_name() -> None:
     labels = [value for value in walk(objects) if isinstance(value, dict) and "app.kubernetes.io/instance" in value]
     assert len(labels) > len(SERVICES)
     assert {one["app.kubernetes.io/instance"] for one in labels} == {"no"}
+
+
+JOB = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: load, namespace: {{ namespace }}}
+spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: {{ profile.image.tag }} }]}}}
+"""
+
+
+def test_a_job_with_another_content_is_another_job_for_jobs_cannot_change(tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "job.yaml.j2").write_text(JOB)
+
+    def name(*sets: str) -> str:
+        plan = make_plan("rel", load_profile("dev", assignments=sets))
+        return str(render_plan(plan, tmp_path)[0]["metadata"]["name"])
+
+    assert name().startswith("load-")
+    assert name() == name("components.embedder.replicas=2")
+    assert name() != name("image.tag=v2")

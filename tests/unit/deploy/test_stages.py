@@ -9,7 +9,7 @@ from lightragctl.deploy.stages import WORKLOADS, stages
 def test_the_namespace_comes_first_and_each_workload_after_what_it_requires() -> None:
     plan = make_plan("dev", load_profile("dev"))
     objects = render_plan(plan, assets.root() / "templates")
-    made = stages(objects, plan.components)
+    made = stages(objects, {name: one.requires for name, one in plan.components.items()})
     names = [stage.name for stage in made]
     assert names[:3] == ["namespace", "settings and services", "embedder, mock-llm, vector-engine"]
     assert names[3:5] == ["model-gateway", "lightrag-api"]

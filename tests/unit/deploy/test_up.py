@@ -1,51 +1,26 @@
 """Bringing a release up and taking it down, against the fake cluster: what is written, and what a death leaves."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
-from lightragctl.core.component import Plan
-from lightragctl.core.errors import LightragctlError, LockedError
+from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Action, Differences, UpOptions
-from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.down import kept_words, take_down
+from lightragctl.deploy.prepare import read_record
 from lightragctl.deploy.record import Phase, record_ref
-from lightragctl.deploy.up import bring_up, differences, prepare, read_record
+from lightragctl.deploy.revision import revision_ref
+from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
-from tests.fakes.cluster import DiedError, FakeCluster
-
-OPTIONS = UpOptions(timeout_s=5.0)
-
-
-def plan(*assignments: str, release: str = "dev") -> Plan:
-    return make_plan(release, load_profile("dev", (), assignments))
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.release import DEPLOYMENT, KEYS, LEASE, OPTIONS, agree, ignore, operator, plan, scope, up
 
 
-def scope(cluster: FakeCluster, release: str = "dev") -> Scope:
-    return Scope(cluster, "lightrag", release)
+def foreseen(cluster: FakeCluster, *assignments: str) -> Differences:
+    return foresee(scope(cluster), wanted(plan(*assignments)), OPTIONS)
 
 
-def agree(differences: Differences) -> None:
-    """Approves everything."""
-
-
-def ignore(event: object) -> None:
-    """Takes progress."""
-
-
-def up(cluster: FakeCluster, *assignments: str, options: UpOptions = OPTIONS) -> tuple[str, ...]:
-    return bring_up(scope(cluster), plan(*assignments), options, agree, ignore)
-
-
-def state(cluster: FakeCluster) -> dict[ObjectRef, Mapping[str, Any]]:
-    """What a user would compare: every object without versions; generated values count as being there."""
-    return {
-        identity: {**thing, "metadata": None, "data": sorted(thing.get("data", {}))}
-        for identity, thing in cluster.objects.items()
-    }
+def without_lease(writes: list[str]) -> list[str]:
+    return [write for write in writes if "Lease/" not in write]
 
 
 def test_a_first_up_makes_every_object_and_a_record_of_them() -> None:
@@ -54,7 +29,8 @@ def test_a_first_up_makes_every_object_and_a_record_of_them() -> None:
     record = read_record(scope(cluster))
     assert record is not None
     assert record.phase is Phase.APPLIED
-    assert set(record.objects) | {record_ref("dev", "lightrag")} == set(cluster.objects)
+    own = {record_ref("dev", "lightrag"), revision_ref("dev", "lightrag", 1), LEASE}
+    assert set(record.objects) | own == set(cluster.objects)
     assert len(changed) == len(record.objects)
 
 
@@ -63,14 +39,17 @@ def test_a_second_up_writes_nothing() -> None:
     up(cluster)
     before = len(cluster.writes)
     assert up(cluster) == ()
-    assert cluster.writes[before:] == []
+    assert without_lease(cluster.writes[before:]) == []
 
 
 def test_the_record_is_written_before_what_it_names() -> None:
     cluster = FakeCluster()
     up(cluster)
     first = cluster.writes.index("create ConfigMap/dev-lightragctl")
-    assert all(write.startswith("apply Namespace/") for write in cluster.writes[:first])
+    assert without_lease(cluster.writes[:first]) == [
+        "apply Namespace/lightrag",
+        "create ConfigMap/dev-lightragctl-r1",
+    ]
 
 
 def test_workloads_come_after_what_they_require() -> None:
@@ -79,27 +58,6 @@ def test_workloads_come_after_what_they_require() -> None:
     order = [write.split("/")[1] for write in cluster.writes if "Deployment/" in write or "StatefulSet/" in write]
     assert order.index("dev-model-gateway") > order.index("dev-embedder")
     assert order.index("dev-lightrag-api") > max(order.index("dev-model-gateway"), order.index("dev-vector-engine"))
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
-def test_a_run_that_dies_at_any_write_is_finished_by_the_next(after: bool) -> None:
-    whole = FakeCluster()
-    up(whole)
-    up(whole, "components.mock-llm.enabled=false", "models.chat.url=http://llm", "components.embedder.replicas=2")
-    for number in range(1, len(whole.writes) + 1):
-        cluster = FakeCluster(die_at=number, after=after)
-        for _ in range(2):
-            try:
-                up(cluster)
-                up(
-                    cluster,
-                    "components.mock-llm.enabled=false",
-                    "models.chat.url=http://llm",
-                    "components.embedder.replicas=2",
-                )
-            except DiedError:
-                continue
-        assert state(cluster) == state(whole), f"died at write {number}: {cluster.writes[number - 1]}"
 
 
 def test_what_the_profile_no_longer_wants_is_deleted_last() -> None:
@@ -117,7 +75,7 @@ def test_what_the_profile_no_longer_wants_is_deleted_last() -> None:
 def test_a_difference_shows_what_changes_and_nothing_else() -> None:
     cluster = FakeCluster()
     up(cluster)
-    seen = differences(scope(cluster), prepare(scope(cluster), plan("components.embedder.replicas=2"), False))
+    seen = foreseen(cluster, "components.embedder.replicas=2")
     assert [(one.subject, one.action) for one in seen.differing] == [("Deployment/dev-embedder", Action.CONFIGURED)]
     changed = [line for line in seen.differing[0].text.splitlines()[2:] if line[0] in "+-"]
     assert changed == ["-  replicas: 1", "+  replicas: 2"]
@@ -126,22 +84,20 @@ def test_a_difference_shows_what_changes_and_nothing_else() -> None:
 def test_a_generated_key_is_made_once_and_survives_up_and_down() -> None:
     cluster = FakeCluster()
     up(cluster)
-    identity = ObjectRef("v1", "Secret", "lightrag", "dev-lightrag-api-keys")
-    key = cluster.objects[identity]["data"]["api-keys"]
+    key = cluster.objects[KEYS]["data"]["api-keys"]
     up(cluster, "components.embedder.replicas=2")
     take_down(scope(cluster), False, 5.0, ignore)
     up(cluster)
-    assert cluster.objects[identity]["data"]["api-keys"] == key
+    assert cluster.objects[KEYS]["data"]["api-keys"] == key
 
 
 def test_a_key_never_shows_in_a_difference() -> None:
     cluster = FakeCluster()
     up(cluster)
-    identity = ObjectRef("v1", "Secret", "lightrag", "dev-lightrag-api-keys")
-    key = cluster.objects[identity]["data"]["api-keys"]
-    cluster.objects[identity]["metadata"]["labels"]["track"] = "odd"
-    del cluster.objects[identity]["metadata"]["labels"]["app.kubernetes.io/managed-by"]
-    seen = differences(scope(cluster), prepare(scope(cluster), plan(), False))
+    key = cluster.objects[KEYS]["data"]["api-keys"]
+    cluster.objects[KEYS]["metadata"]["labels"]["track"] = "odd"
+    del cluster.objects[KEYS]["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+    seen = foreseen(cluster)
     assert [one.subject for one in seen.differing] == ["Secret/dev-lightrag-api-keys"]
     assert key not in seen.differing[0].text
 
@@ -150,7 +106,7 @@ def test_down_keeps_keys_namespace_and_record_and_says_so() -> None:
     cluster = FakeCluster()
     up(cluster)
     assert take_down(scope(cluster), False, 5.0, ignore)
-    assert sorted(one.kind for one in cluster.objects) == ["ConfigMap", "Namespace", "Secret"]
+    assert sorted(one.kind for one in cluster.objects) == ["ConfigMap", "ConfigMap", "Lease", "Namespace", "Secret"]
     assert "Secret/dev-lightrag-api-keys" in kept_words(scope(cluster))
     record = read_record(scope(cluster))
     assert record is not None
@@ -196,32 +152,42 @@ def test_a_purge_leaves_a_namespace_that_another_release_uses() -> None:
 def test_a_field_of_another_manager_stops_up_before_anything_is_written() -> None:
     cluster = FakeCluster()
     up(cluster)
-    theirs = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "dev-embedder", "namespace": "lightrag"},
-        "spec": {"replicas": 3},
-    }
-    cluster.apply(theirs, manager="hpa", force=True)
+    cluster.edit(DEPLOYMENT, "kubectl-edit", ("spec", "progressDeadlineSeconds"), 7)
     before = list(cluster.writes)
     with pytest.raises(FieldConflictError) as caught:
         up(cluster)
-    assert caught.value.fields == (("spec.replicas", "hpa"),)
-    assert cluster.writes == before
-    up(cluster, options=UpOptions(5.0, force_conflicts=True))
-    identity = ObjectRef("apps/v1", "Deployment", "lightrag", "dev-embedder")
-    assert cluster.objects[identity]["spec"]["replicas"] == 1
+    assert caught.value.fields == (("spec.progressDeadlineSeconds", "kubectl-edit"),)
+    assert "theirs 7, by kubectl-edit (Update) at 2026-01-01T00:00:00Z" in caught.value.message
+    assert without_lease(cluster.writes) == without_lease(before)
+    told: list[str] = []
+    forced = UpOptions(5.0, force_conflicts=True)
+    bring_up(scope(cluster), plan(), forced, agree, lambda event: told.append(f"{event.subject} {event.message}"))
+    assert "Deployment/dev-embedder taken over: spec.progressDeadlineSeconds of kubectl-edit" in told
+    assert cluster.objects[DEPLOYMENT]["spec"]["progressDeadlineSeconds"] != 7
 
 
-def test_two_runs_at_once_end_with_one_of_them_told() -> None:
+def test_a_second_operator_is_refused_at_once_and_told_who_is_at_work() -> None:
     cluster = FakeCluster()
     up(cluster)
 
     def interfere(differences: Differences) -> None:
+        second = scope(cluster, by=operator("ben@desk", alive=lambda pid: True))
+        bring_up(second, plan("components.embedder.replicas=3"), OPTIONS, agree, ignore)
+
+    with pytest.raises(LockedError, match=r"ann@laptop \(pid \d+, up\) has held the lock of release 'dev'"):
+        bring_up(scope(cluster), plan("components.embedder.replicas=2"), OPTIONS, interfere, ignore)
+
+
+def test_a_run_that_lost_the_lock_writes_nothing_more() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+
+    def taken_over(differences: Differences) -> None:
         up(cluster, "components.embedder.replicas=3")
 
-    with pytest.raises(LockedError, match="another lightragctl"):
-        bring_up(scope(cluster), plan("components.embedder.replicas=2"), OPTIONS, interfere, ignore)
+    with pytest.raises(LockedError):
+        bring_up(scope(cluster), plan("components.embedder.replicas=2"), OPTIONS, taken_over, ignore)
+    assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 3
 
 
 def test_a_refusal_by_the_user_writes_nothing() -> None:
@@ -246,7 +212,65 @@ def test_missing_permissions_are_all_named_with_the_rule_that_grants_them() -> N
 
 
 def test_objects_in_a_new_namespace_are_said_to_be_unchecked() -> None:
-    seen = differences(scope(FakeCluster()), prepare(scope(FakeCluster()), plan(), False))
+    seen = foreseen(FakeCluster())
     notes = {one.subject: one.note for one in seen.changes}
     assert notes["Deployment/dev-embedder"].startswith("its namespace is new")
     assert notes["Namespace/lightrag"] == ""
+
+
+def test_what_cannot_be_deleted_stays_known_and_is_tried_again() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    cluster.undeletable = {"Service"}
+    with pytest.raises(NeedsAttentionError, match="not deleted: Service/dev-mock-llm"):
+        up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
+    cluster.undeletable = set()
+    up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
+    assert not [one for one in cluster.objects if one.name.startswith("dev-mock-llm")]
+
+
+def test_a_secret_that_is_not_wanted_any_more_is_deleted_only_with_prune_data() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    up(cluster, "components.lightrag-api.api_key=none")
+    assert KEYS in cluster.objects
+    assert up(cluster, "components.lightrag-api.api_key=none") == ()
+    up(cluster, "components.lightrag-api.api_key=none", options=UpOptions(5.0, prune_data=True))
+    assert KEYS not in cluster.objects
+
+
+def test_claims_of_a_component_that_is_gone_are_deleted_only_with_prune_data() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    labels = {"app.kubernetes.io/instance": "dev", "app.kubernetes.io/component": "mock-llm"}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data-mock", "namespace": "lightrag", "labels": labels},
+        "spec": {},
+    }
+    cluster.apply(claim, manager="kube-controller-manager")
+    without = ("components.mock-llm.enabled=false", "models.chat.url=http://llm")
+    up(cluster, *without)
+    assert ref(claim) in cluster.objects
+    up(cluster, *without, options=UpOptions(5.0, prune_data=True))
+    assert ref(claim) not in cluster.objects
+
+
+def test_what_another_release_has_by_now_is_not_pruned() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    service = ObjectRef("v1", "Service", "lightrag", "dev-mock-llm")
+    cluster.objects[service]["metadata"]["labels"]["app.kubernetes.io/instance"] = "two"
+    up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
+    assert service in cluster.objects
+
+
+def test_a_purge_without_the_record_goes_by_labels() -> None:
+    cluster = FakeCluster()
+    theirs = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag"}}
+    cluster.apply(theirs, manager="kubectl")
+    up(cluster)
+    del cluster.objects[record_ref("dev", "lightrag")]
+    assert take_down(scope(cluster), True, 5.0, ignore)
+    assert [ref(thing) for thing in cluster.objects.values()] == [ref(theirs)]

@@ -1,0 +1,83 @@
+"""rollback, history, unlock: the life of a release on a cluster after its first up."""
+
+from typing import Annotated
+
+import typer
+
+from lightragctl.cli.commands.deploy import (
+    Adopt,
+    DryRun,
+    Events,
+    ForceConflicts,
+    PruneData,
+    Timeout,
+    Wait,
+    prove_search,
+)
+from lightragctl.cli.options import Session
+from lightragctl.core.result import Result
+
+Number = Annotated[int | None, typer.Argument(metavar="REVISION", help="Its number.", show_default=False, min=1)]
+
+
+def rollback(
+    session: Session,
+    revision: Number = None,
+    wait: Wait = True,
+    timeout: Timeout = 300.0,
+    dry_run: DryRun = False,
+    force_conflicts: ForceConflicts = False,
+    adopt: Adopt = False,
+    prune_data: PruneData = False,
+    events: Events = None,
+) -> Result:
+    """Take a release back to a revision: by default to the newest before the present one that was applied.
+
+    The objects of that revision are applied as `up` would; that makes a new revision. Data stay as they are now.
+
+    \b
+    Examples:
+      lightragctl rollback --profile dev
+      lightragctl rollback 3 --profile dev --dry-run
+    """
+    from lightragctl.cli import results
+    from lightragctl.core.runtime import UpOptions
+
+    session.out.as_events = events is not None
+    options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data)
+    if dry_run:
+        return results.planned("rollback", session.runtime.rollback_diff(revision, options))
+    with session.out.live() as notify:
+        outcome = session.runtime.rollback(revision, options, session.approve, notify)
+        search_ms = prove_search(session, outcome, timeout, notify) if wait else None
+    return results.up("rollback", outcome, search_ms)
+
+
+def history(session: Session, revision: Number = None) -> Result:
+    """Show the revisions of a release, newest first; with a number that one whole.
+
+    \b
+    Examples:
+      lightragctl history --profile dev
+      lightragctl history 3 --profile dev -o yaml
+    """
+    from lightragctl.cli import results
+
+    if revision is not None:
+        return results.one_revision(session.release, session.runtime.revision(revision))
+    return results.history(session.release, session.runtime.history())
+
+
+def unlock(session: Session) -> Result:
+    """Take the lock of a release away from a run that is dead; say who held it, and for how long.
+
+    One that was renewed just now is only taken with --yes: its holder then stops before its next write.
+
+    \b
+    Examples:
+      lightragctl unlock --profile dev
+      lightragctl unlock --profile dev --yes
+    """
+    from lightragctl.cli import results
+
+    return results.unlock(session.release, session.runtime.unlock(session.options.yes))

@@ -1,0 +1,153 @@
+"""What others have done to our objects, and which of their fields we leave alone. Pure.
+
+Who holds a field is read from the live object: whoever changes a field of ours takes it from us. So a value is never
+compared with one that the server writes in another way, and nothing is told twice.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.profile import IgnoreRule
+from lightragctl.core.runtime import ForeignField
+from lightragctl.deploy.changeset import HIDDEN
+from lightragctl.deploy.fields import MISSING, Owner, Path, find, owners, show, with_value, without
+from lightragctl.kube.model import FIELD_MANAGER
+
+_REPLICAS = "spec.replicas"
+_CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kubelet", "keda-operator")
+"""They do their work: an autoscaler that scales is no drift."""
+_ADDED_BELOW = ("f:spec", "f:data", "f:stringData", "f:binaryData")
+"""Where something that others add changes what an object does; labels and annotations of it are theirs to add."""
+
+
+def ignored(rules: Iterable[IgnoreRule], thing: KubernetesObject) -> Callable[[str], bool]:
+    """Tells of a path of the object, as `show` writes it, whether others may change it."""
+    name = thing["metadata"]["name"]
+    prefixes = [one.path for one in rules if one.kind == thing["kind"] and one.name in (None, name)]
+
+    def fits(path: str) -> bool:
+        return any(path == prefix or path.startswith((f"{prefix}.", f"{prefix}[")) for prefix in prefixes)
+
+    return fits
+
+
+def _others(live: KubernetesObject) -> Iterator[Owner]:
+    """Who but us holds fields of the object; a status belongs to controllers."""
+    for owner in owners(live):
+        ours = owner.manager == FIELD_MANAGER or owner.manager.startswith(f"{FIELD_MANAGER}-")
+        if not ours and owner.subresource != "status":
+            yield owner
+
+
+def _field(thing: KubernetesObject, path: Path, owner: Owner | None, values: tuple[Any, Any]) -> ForeignField:
+    ours, theirs = (None if value is MISSING else value for value in values)
+    if thing["kind"] == "Secret":
+        ours, theirs = (HIDDEN if value is not None else None for value in (ours, theirs))
+    who = (owner.manager, owner.operation, owner.time) if owner else ("", "", "")
+    return ForeignField(str(ref(thing)), show(path), *who, ours, theirs)
+
+
+def contested(ours: KubernetesObject, live: KubernetesObject) -> list[ForeignField]:
+    """Fields that we want otherwise than their holders, so that applying ours is a conflict."""
+    found = [
+        _field(ours, path, owner, (wanted, there))
+        for owner in _others(live)
+        for path in owner.paths
+        if (wanted := find(ours, path)) is not MISSING and wanted != (there := find(live, path))
+    ]
+    return sorted(found, key=str)
+
+
+def drift(
+    applied: Iterable[KubernetesObject], live: Mapping[ObjectRef, KubernetesObject], rules: Sequence[IgnoreRule]
+) -> list[ForeignField]:
+    """What others have changed, added or removed since the objects were applied; Secrets are left out."""
+    found = []
+    for thing in applied:
+        if thing["kind"] in ("Secret", "Namespace"):
+            continue
+        there = live.get(ref(thing))
+        if there is None:
+            found.append(ForeignField(str(ref(thing)), "", "", "", "", None, None))
+            continue
+        is_ignored = ignored(rules, thing)
+        found += [one for one in _drift_of(thing, there) if not is_ignored(one.path)]
+    return found
+
+
+def _drift_of(thing: KubernetesObject, live: KubernetesObject) -> list[ForeignField]:
+    changed: dict[str, ForeignField] = {}
+    for owner in _others(live):
+        if owner.manager in _CONTROLLERS:
+            continue
+        for path in owner.paths:
+            wanted, there = find(thing, path), find(live, path)
+            added = wanted is MISSING and path[0] in _ADDED_BELOW and there is not MISSING
+            if added or (wanted is not MISSING and wanted != there):
+                changed[show(path)] = _field(thing, path, owner, (wanted, there))
+    for path in _gone(thing, live):
+        changed.setdefault(show(path), _field(thing, path, None, (find(thing, path), MISSING)))
+    return [changed[path] for path in sorted(changed)]
+
+
+def _gone(wanted: Any, live: Any, path: Path = ()) -> Iterator[Path]:
+    """Paths of what is wanted and not there. Items of lists are told apart by their names, and else not looked at."""
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        for key, value in wanted.items():
+            if key in live:
+                yield from _gone(value, live[key], (*path, f"f:{key}"))
+            elif value not in (None, {}, [], ""):
+                yield (*path, f"f:{key}")
+    elif isinstance(wanted, list) and isinstance(live, list) and all(_has_name(item) for item in wanted):
+        there = {item["name"]: item for item in live if _has_name(item)}
+        for item in wanted:
+            step = f'k:{{"name":"{item["name"]}"}}'
+            if item["name"] in there:
+                yield from _gone(item, there[item["name"]], (*path, step))
+            else:
+                yield (*path, step)
+
+
+def _has_name(item: Any) -> bool:
+    return isinstance(item, Mapping) and isinstance(item.get("name"), str)
+
+
+def yielding(
+    thing: KubernetesObject,
+    live: KubernetesObject,
+    autoscalers: Iterable[KubernetesObject],
+    rules: Sequence[IgnoreRule],
+    force: bool,
+) -> dict[str, Any]:
+    """The object without the fields that are others' to set.
+
+    Those are what the rules name, and the number of replicas of what somebody scales; with `force` only an autoscaler
+    keeps it. A field that nobody but us holds is sent with its live value: left out, the server would set it to its
+    default (kubernetes#67135).
+    """
+    made = dict(thing)
+    if any(_scales(one, thing) for one in autoscalers):
+        made = _left(made, live, lambda path: path == _REPLICAS, keep_live=True)
+    elif not force:
+        made = _left(made, live, lambda path: path == _REPLICAS, keep_live=False)
+    return _left(made, live, ignored(rules, thing), keep_live=True)
+
+
+def _scales(autoscaler: KubernetesObject, thing: KubernetesObject) -> bool:
+    target = autoscaler["spec"]["scaleTargetRef"]
+    return bool(target["kind"] == thing["kind"] and target["name"] == thing["metadata"]["name"])
+
+
+def _left(
+    thing: KubernetesObject, live: KubernetesObject, wanted: Callable[[str], bool], *, keep_live: bool
+) -> dict[str, Any]:
+    made = dict(thing)
+    foreign = {path for owner in _others(live) for path in owner.paths if wanted(show(path))}
+    own = {path for owner in owners(live) for path in owner.paths if wanted(show(path))} - foreign
+    for path in own if keep_live else ():
+        if find(made, path) is not MISSING and (there := find(live, path)) is not MISSING:
+            made = with_value(made, path, there)
+    for path in foreign:
+        made = without(made, path)
+    return made

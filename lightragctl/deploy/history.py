@@ -1,0 +1,87 @@
+"""Reads and writes the revisions of a release. All I/O goes through the cluster."""
+
+from collections.abc import Iterable
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.core.objects import KubernetesObject, ref
+from lightragctl.core.runtime import Revision
+from lightragctl.deploy.apply import Scope, delete_objects
+from lightragctl.deploy.revision import (
+    CHUNK_OF,
+    REVISION_OF,
+    chunk_count,
+    from_config_maps,
+    revision_ref,
+    to_config_maps,
+    to_drop,
+)
+
+
+def read_revisions(scope: Scope) -> list[Revision]:
+    """The revisions of the release as they were written, in any order; objects of big ones are left out.
+
+    Raises:
+        LightragctlError: one is damaged.
+    """
+    found = scope.cluster.select("v1", "ConfigMap", scope.namespace, f"{REVISION_OF}={scope.release}")
+    return [from_config_maps(one) for one in found]
+
+
+def read_revision(scope: Scope, number: int) -> Revision | None:
+    """A revision with its objects; None when there is none of this number.
+
+    Raises:
+        LightragctlError: it is damaged.
+    """
+    index = scope.cluster.get(revision_ref(scope.release, scope.namespace, number))
+    if index is None:
+        return None
+    names = [revision_ref(scope.release, scope.namespace, number, chunk) for chunk in range(chunk_count(index))]
+    chunks = [one for one in map(scope.cluster.get, names) if one is not None]
+    if len(chunks) < len(names):
+        message = f"revision {number} lacks {len(names) - len(chunks)} of its {len(names)} parts"
+        raise LightragctlError(message, "take another one; see: lightragctl history")
+    return from_config_maps(index, chunks)
+
+
+def write_revision(scope: Scope, revision: Revision) -> None:
+    """Write a revision, over one of the same number; its chunks first."""
+    for thing in to_config_maps(revision, scope.release, scope.namespace):
+        _write(scope, thing)
+
+
+def write_outcome(scope: Scope, revision: Revision) -> None:
+    """Write what became of a revision; its objects stay as they are."""
+    _write(scope, to_config_maps(revision, scope.release, scope.namespace)[-1])
+
+
+def _write(scope: Scope, thing: KubernetesObject) -> None:
+    there = scope.cluster.get(ref(thing))
+    if there is None:
+        scope.cluster.create(thing)
+        return
+    version = there["metadata"]["resourceVersion"]
+    scope.cluster.replace({**thing, "metadata": {**thing["metadata"], "resourceVersion": version}})
+
+
+def drop_old_revisions(scope: Scope) -> None:
+    """Delete the revisions that are too many."""
+    revisions = read_revisions(scope)
+    _delete(scope, to_drop(revisions))
+
+
+def drop_all_revisions(scope: Scope) -> None:
+    """Delete every revision, and chunks that a run has left that died before it wrote their index."""
+    for label in (REVISION_OF, CHUNK_OF):
+        found = scope.cluster.select("v1", "ConfigMap", scope.namespace, f"{label}={scope.release}")
+        delete_objects(scope, map(ref, found))
+
+
+def _delete(scope: Scope, numbers: Iterable[int]) -> None:
+    """Delete revisions: each index before its chunks, so that no index stands without them."""
+    for number in numbers:
+        identity = revision_ref(scope.release, scope.namespace, number)
+        index = scope.cluster.get(identity)
+        chunks = chunk_count(index) if index else 0
+        chunk_names = [revision_ref(scope.release, scope.namespace, number, chunk) for chunk in range(chunks)]
+        delete_objects(scope, [identity, *chunk_names])

@@ -1,0 +1,104 @@
+"""Whose an object is: ours, nobody's, or another tool's; and the labels that say so to other tools. Pure.
+
+The labels are those of ApplySets (KEP 3659): the record is the parent, the release's objects are the members. They
+stand on the objects alone, never in selectors, pod templates or claims, which cannot change.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import lightragctl
+from lightragctl.core.errors import RefusedError
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.deploy.fields import owners
+from lightragctl.deploy.stages import INSTANCE_LABEL
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+PART_OF = "applyset.kubernetes.io/part-of"
+_ID = "applyset.kubernetes.io/id"
+_TOOLING = "applyset.kubernetes.io/tooling"
+_KINDS = "applyset.kubernetes.io/contains-group-kinds"
+_HELM = "meta.helm.sh/release-name"
+
+
+def applyset_id(parent: ObjectRef) -> str:
+    """The name of the set that the parent stands for."""
+    group = parent.api_version.rpartition("/")[0]
+    text = f"{parent.name}.{parent.namespace}.{parent.kind}.{group}"
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+    return f"applyset-{digest}-v1"
+
+
+def parent_labels(parent: ObjectRef) -> dict[str, str]:
+    """Labels of the parent."""
+    return {_ID: applyset_id(parent)}
+
+
+def parent_annotations(members: Iterable[ObjectRef]) -> dict[str, str]:
+    """Annotations of the parent."""
+    kinds = {one.kind + (f".{one.api_version.rpartition('/')[0]}" if "/" in one.api_version else "") for one in members}
+    return {_TOOLING: f"lightragctl/v{lightragctl.__version__}", _KINDS: ",".join(sorted(kinds))}
+
+
+def as_member(thing: KubernetesObject, parent: ObjectRef) -> dict[str, Any]:
+    """The object with the label of a member; one without a namespace cannot be in a set whose parent has one."""
+    metadata = thing["metadata"]
+    if not metadata.get("namespace"):
+        return dict(thing)
+    labels = {**(metadata.get("labels") or {}), PART_OF: applyset_id(parent)}
+    return {**thing, "metadata": {**metadata, "labels": labels}}
+
+
+def is_ours(live: KubernetesObject, release: str) -> bool:
+    """Whether the labels say that it belongs to the release."""
+    labels = live["metadata"].get("labels") or {}
+    return labels.get(INSTANCE_LABEL) == release and labels.get(MANAGED_BY) == "lightragctl"
+
+
+def refuse_strangers(strangers: Iterable[KubernetesObject], release: str, parent: ObjectRef, adopt: bool) -> None:
+    """Refuse to write over objects that are there and not the release's.
+
+    Args:
+        strangers: live objects of wanted names that are neither labelled as the release's nor in its record.
+        release: its name.
+        parent: its record.
+        adopt: take those that nobody's tool looks after.
+
+    Raises:
+        RefusedError: names each with whose it is, or who made it.
+    """
+    found = list(strangers)
+    taken = [f"{ref(one)} {whose}" for one in found if (whose := _whose(one, release, applyset_id(parent)))]
+    if taken:
+        hint = "take another name: --name NAME; or let its owner remove it first (helm uninstall, lightragctl down)"
+        raise RefusedError(f"these belong to others, and are never taken over:\n{_listed(taken)}", hint)
+    if found and not adopt:
+        lines = [f"{ref(one)} was made by {_makers(one)}" for one in found]
+        hint = "take them over with --adopt, take another name with --name, or delete them"
+        raise RefusedError(f"these are there and do not belong to release '{release}':\n{_listed(lines)}", hint)
+
+
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _whose(live: KubernetesObject, release: str, set_id: str) -> str:
+    """The other tool or release that looks after the object, in words; empty when there is none."""
+    metadata = live["metadata"]
+    labels, noted = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    instance, manager = labels.get(INSTANCE_LABEL, ""), labels.get(MANAGED_BY, "")
+    if _HELM in noted or manager == "Helm":
+        return f"belongs to helm release '{noted.get(_HELM, instance)}'"
+    if manager == "lightragctl" and instance != release:
+        return f"belongs to release '{instance}'"
+    if labels.get(PART_OF, set_id) != set_id:
+        return f"belongs to another ApplySet, {labels[PART_OF]}"
+    controller = next((one for one in metadata.get("ownerReferences") or () if one.get("controller")), None)
+    return f"belongs to {controller['kind']}/{controller['name']}" if controller else ""
+
+
+def _makers(live: KubernetesObject) -> str:
+    names = sorted({one.manager for one in owners(live) if one.subresource != "status"})
+    return ", ".join(names) or "somebody unknown"

@@ -1,0 +1,206 @@
+"""Everything that is known before anything of a release is written: what would change, what stands in the way."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lightragctl.core.errors import LockedError
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.runtime import Differences, ForeignField, Revision, UpOptions
+from lightragctl.deploy.apply import Scope, plan_changes, plan_deletions, read_live, read_unlabelled
+from lightragctl.deploy.changeset import Change, ChangeSet, difference
+from lightragctl.deploy.drift import drift, yielding
+from lightragctl.deploy.history import read_revision
+from lightragctl.deploy.ownership import refuse_strangers
+from lightragctl.deploy.preflight import check_access, check_kinds, check_quota
+from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
+from lightragctl.deploy.stages import WORKLOADS, component_of
+from lightragctl.deploy.target import Target, ignore_rules
+from lightragctl.kube.model import FieldConflictError
+
+_AUTOSCALER = ("autoscaling/v2", "HorizontalPodAutoscaler")
+
+
+@dataclass(frozen=True)
+class Intent:
+    """Everything that is known before anything is written.
+
+    Attributes:
+        objects: as they will be applied: without what is left to others.
+        changes: what happens to each object.
+        record: of the release; None before its first `up`.
+        kept: what the release owns, no longer wants and keeps, because it holds data.
+        adopted: what is taken over.
+        drift: what others have changed since the last time.
+    """
+
+    objects: tuple[KubernetesObject, ...]
+    changes: ChangeSet
+    record: Record | None
+    kept: tuple[ObjectRef, ...] = ()
+    adopted: frozenset[ObjectRef] = frozenset()
+    drift: tuple[ForeignField, ...] = ()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the cluster and the record are as wanted already."""
+        if self.record is None or self.record.phase is not Phase.APPLIED or self.changes.differing:
+            return False
+        return set(self.record.objects) == {*map(ref, self.objects), *self.kept}
+
+    @property
+    def deletions(self) -> list[Change]:
+        """What is pruned, in order."""
+        return [one for one in self.changes.changes if one.after is None]
+
+
+def read_record(scope: Scope) -> Record | None:
+    """The release's record; None when there is none.
+
+    Raises:
+        LightragctlError: it is damaged, or a newer lightragctl wrote it.
+    """
+    found = scope.cluster.get(record_ref(scope.release, scope.namespace))
+    return from_object(found) if found else None
+
+
+def check(scope: Scope, target: Target) -> bool:
+    """Check that the cluster knows what we want and lets us do it; whether the namespace is new.
+
+    Raises:
+        LightragctlError: something is missing.
+    """
+    check_kinds(scope.cluster, target.objects)
+    is_new = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) is None
+    check_access(scope.cluster, target.objects, scope.namespace, is_new)
+    return is_new
+
+
+def prepare(scope: Scope, target: Target, options: UpOptions, is_new: bool) -> Intent:
+    """Check what must hold, and let the server predict what would change; writes nothing.
+
+    Args:
+        scope: of the release.
+        target: what it is to become.
+        options: what may be taken over and deleted.
+        is_new: whether the namespace is not there yet.
+
+    Raises:
+        LightragctlError: something that the release needs is missing, or an object would be refused.
+    """
+    if is_new:
+        _check_room(scope, target.objects, [], is_new)
+        return Intent(
+            target.objects, ChangeSet(tuple(plan_changes(scope, target.objects, {}, namespace_is_new=True))), None
+        )
+    record = read_record(scope)
+    last = read_revision(scope, record.revision) if record and record.revision else None
+    live = read_live(scope, [*target.objects, *(last.objects if last else ())])
+    _check_room(scope, target.objects, list(live.values()), is_new)
+    wanted = [thing for thing in target.objects if thing["kind"] != "Namespace" or owns_namespace(scope)]
+    recorded = record.objects if record else ()
+    unlabelled = read_unlabelled(scope, wanted, live)
+    strangers = [there for identity, there in unlabelled.items() if identity not in recorded]
+    refuse_strangers(strangers, scope.release, record_ref(scope.release, scope.namespace), options.adopt)
+    live |= unlabelled
+    wanted = _yielding(scope, wanted, live, target, options)
+    pruned = [*_abandoned(scope, target, options), *to_prune(recorded, map(ref, wanted), options.prune_data)]
+    changes = plan_changes(scope, wanted, live, namespace_is_new=False)
+    return Intent(
+        objects=tuple(wanted),
+        changes=ChangeSet((*changes, *plan_deletions(scope, pruned))),
+        record=record,
+        kept=tuple(to_keep(recorded, map(ref, wanted), pruned)),
+        adopted=frozenset(map(ref, strangers)),
+        drift=drift_since(record, last, live),
+    )
+
+
+def drift_since(
+    record: Record | None, last: Revision | None, live: Mapping[ObjectRef, KubernetesObject]
+) -> tuple[ForeignField, ...]:
+    """What others have changed since the release was applied; nothing is known while that has not come to its end."""
+    if record is None or last is None or record.phase is not Phase.APPLIED:
+        return ()
+    return tuple(drift(last.objects, live, ignore_rules(last.values)))
+
+
+def owns_namespace(scope: Scope) -> bool:
+    """Whether the namespace was made for this release; one that was there before stays as it is."""
+    there = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace))
+    return bool(there) and (there or {})["metadata"].get("annotations", {}).get("lightragctl/release") == scope.release
+
+
+def _yielding(
+    scope: Scope,
+    wanted: Sequence[KubernetesObject],
+    live: Mapping[ObjectRef, KubernetesObject],
+    target: Target,
+    options: UpOptions,
+) -> list[KubernetesObject]:
+    """The objects without what is left to others."""
+    served = scope.cluster.resource(*_AUTOSCALER) is not None
+    scalers = scope.cluster.select(*_AUTOSCALER, scope.namespace) if served else []
+    rules, force = target.ignore, options.force_conflicts
+    return [
+        yielding(thing, there, scalers, rules, force) if (there := live.get(ref(thing))) else thing for thing in wanted
+    ]
+
+
+def _abandoned(scope: Scope, target: Target, options: UpOptions) -> list[ObjectRef]:
+    """Volume claims of components that are not wanted any more, where data may be deleted; no record has them."""
+    if not options.prune_data:
+        return []
+    claims = scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
+    return [ref(claim) for claim in claims if component_of(claim) not in target.requires]
+
+
+def _check_room(
+    scope: Scope, objects: Sequence[KubernetesObject], live: Sequence[KubernetesObject], is_new: bool
+) -> None:
+    ours = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ResourceQuota"}
+    there = [] if is_new else scope.cluster.select("v1", "ResourceQuota", scope.namespace)
+    used = {one["metadata"]["name"]: (one.get("status") or {}).get("used") for one in there}
+    quotas = [{**one, "status": {"used": used.get(name)}} for name, one in ours.items()]
+    quotas += [one for one in there if one["metadata"]["name"] not in ours]
+    check_quota(quotas, objects, [thing for thing in live if thing["kind"] in WORKLOADS])
+
+
+def refuse_conflicts(intent: Intent, options: UpOptions) -> None:
+    """Stop where others hold fields that we would change, unless these may be taken over.
+
+    Raises:
+        FieldConflictError: names each with its holder and both values.
+    """
+    if options.force_conflicts:
+        return
+    held = [
+        one for change in intent.changes.changes if change.identity not in intent.adopted for one in change.conflicts
+    ]
+    if held:
+        lines = "\n".join(f"    {one}" for one in held)
+        hint = (
+            "take them over with --force-conflicts, or put their values into the profile, or leave the fields to "
+            "others: drift.ignore in the profile"
+        )
+        fields = [(one.path, one.manager) for one in held]
+        raise FieldConflictError(f"others hold fields that would change:\n{lines}", hint, fields)
+
+
+def differences(scope: Scope, intent: Intent) -> Differences:
+    """The intent for a person; secrets are masked with a key of this run."""
+    key = os.urandom(16)
+    where = f"namespace {scope.namespace} of cluster {scope.cluster.name}"
+    changes = tuple(difference(one, key) for one in intent.changes.changes)
+    return Differences(scope.release, where, changes, intent.changes.conflicts, intent.drift)
+
+
+def refuse_newer(record: Record | None, fence: int, release: str) -> None:
+    """Stop when somebody with a later lock has written the record.
+
+    Raises:
+        LockedError: so it is.
+    """
+    if record is not None and record.fence > fence:
+        message = f"another lightragctl has taken over release '{release}'"
+        raise LockedError(message, "see what it did: lightragctl history; then run the command again")

@@ -1,0 +1,204 @@
+"""A revision as ConfigMaps: an index that says what it was, and its objects, compressed, beside it or in chunks. Pure.
+
+No value of a Secret gets in: where one stood, the revision says in which Secret and key it is.
+"""
+
+import base64
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lightragctl.core.errors import LightragctlError, RefusedError
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.runtime import Outcome, Revision
+
+SCHEMA = 1
+CHUNK_BYTES = 600 * 1024
+"""Of compressed objects in one ConfigMap: as base64 800 KiB, so that it stays under 900 KiB; the server takes 1 MiB."""
+KEEP = 10
+"""As many as helm keeps."""
+REVISION_OF = "lightragctl/revision-of"
+"""Label of the indexes; their chunks have `CHUNK_OF`. Neither has the labels of the release's own objects."""
+CHUNK_OF = "lightragctl/chunk-of"
+_INDEX, _OBJECTS = "revision.json", "objects.json.gz"
+_IN_SECRET = "lightragctl/in-secret:"
+
+
+def revision_ref(release: str, namespace: str, number: int, chunk: int | None = None) -> ObjectRef:
+    """Where a revision's index, or one of its chunks, is kept."""
+    part = "" if chunk is None else f"-{chunk}"
+    return ObjectRef("v1", "ConfigMap", namespace, f"{release}-lightragctl-r{number}{part}")
+
+
+def to_config_maps(revision: Revision, release: str, namespace: str) -> list[dict[str, Any]]:
+    """The revision as ConfigMaps in the order in which to write them: chunks first, the index last."""
+    packed = gzip.compress(_text([redacted(one) for one in revision.objects]).encode(), mtime=0)
+    pieces = [packed[start : start + CHUNK_BYTES] for start in range(0, len(packed), CHUNK_BYTES)]
+    document = {
+        "schema": SCHEMA,
+        "number": revision.number,
+        "who": revision.who,
+        "at": revision.at,
+        "version": revision.version,
+        "profile_name": revision.profile_name,
+        "values": dict(revision.values),
+        "outcome": str(revision.outcome),
+        "cause": revision.cause,
+        "description": revision.description,
+        "requires": {name: list(needs) for name, needs in revision.requires.items()},
+        "chunks": len(pieces) if len(pieces) > 1 else 0,
+    }
+    chunks = []
+    for number, piece in enumerate(pieces if len(pieces) > 1 else ()):
+        identity = revision_ref(release, namespace, revision.number, number)
+        chunks.append(_config_map(identity, {CHUNK_OF: release}, {}, piece))
+    index = revision_ref(release, namespace, revision.number)
+    whole = pieces[0] if len(pieces) == 1 else b""
+    return [*chunks, _config_map(index, {REVISION_OF: release}, {_INDEX: _text(document)}, whole)]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _config_map(
+    identity: ObjectRef, labels: Mapping[str, str], data: Mapping[str, str], packed: bytes
+) -> dict[str, Any]:
+    metadata = {
+        "name": identity.name,
+        "namespace": identity.namespace,
+        "labels": {"app.kubernetes.io/managed-by": "lightragctl", **labels},
+    }
+    binary = {"binaryData": {_OBJECTS: base64.b64encode(packed).decode()}} if packed else {}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data), **binary}
+
+
+def chunk_count(index: KubernetesObject) -> int:
+    """How many chunks belong to the index.
+
+    Raises:
+        LightragctlError: it is damaged.
+    """
+    return int(_document(index)["chunks"])
+
+
+def from_config_maps(index: KubernetesObject, chunks: Sequence[KubernetesObject] = ()) -> Revision:
+    """The revision of an index and its chunks in order; without the chunks that it needs, without objects.
+
+    Raises:
+        LightragctlError: it is damaged, or a newer lightragctl wrote it.
+    """
+    document = _document(index)
+    try:
+        parts = list(chunks) if document["chunks"] else [index]
+        packed = b"".join(base64.b64decode(one["binaryData"][_OBJECTS]) for one in parts)
+        objects = json.loads(gzip.decompress(packed)) if packed else []
+        return Revision(
+            number=document["number"],
+            who=document["who"],
+            at=document["at"],
+            version=document["version"],
+            profile_name=document["profile_name"],
+            values=document["values"],
+            outcome=Outcome(document["outcome"]),
+            cause=document["cause"],
+            description=document["description"],
+            requires={name: tuple(needs) for name, needs in document["requires"].items()},
+            objects=tuple(objects),
+        )
+    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        raise _damaged(index, error) from error
+
+
+def _document(index: KubernetesObject) -> dict[str, Any]:
+    try:
+        document = dict(json.loads(index["data"][_INDEX]))
+        newer = document["schema"] > SCHEMA
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(index, error) from error
+    if newer:
+        message = f"ConfigMap/{index['metadata']['name']} was written by a newer lightragctl, {document.get('version')}"
+        raise LightragctlError(message, "install that version or a later one")
+    return document
+
+
+def _damaged(index: KubernetesObject, error: Exception) -> LightragctlError:
+    metadata = index["metadata"]
+    message = f"ConfigMap/{metadata['name']} in {metadata.get('namespace')} is no revision of a release: {error}"
+    return LightragctlError(message, "restore it, or delete it: only this revision is lost")
+
+
+def judged(revisions: Iterable[Revision], at_work: int | None) -> list[Revision]:
+    """The revisions newest first, with what became of them since they were written.
+
+    Args:
+        revisions: as they were written.
+        at_work: the number of the one that somebody applies right now.
+    """
+    newest_first = sorted(revisions, key=lambda one: one.number, reverse=True)
+    made, applied = [], False
+    for one in newest_first:
+        outcome = one.outcome
+        if outcome is Outcome.APPLYING and one.number != at_work:
+            outcome = Outcome.INTERRUPTED
+        if outcome is Outcome.APPLIED:
+            outcome, applied = (Outcome.SUPERSEDED if applied else outcome), True
+        made.append(replace(one, outcome=outcome))
+    return made
+
+
+def to_drop(revisions: Iterable[Revision]) -> list[int]:
+    """Numbers of the revisions that are too many; the newest that was applied always stays."""
+    newest_first = sorted(revisions, key=lambda one: one.number, reverse=True)
+    good = next((one.number for one in newest_first if one.outcome is Outcome.APPLIED), None)
+    return [one.number for one in newest_first[KEEP:] if one.number != good]
+
+
+def to_roll_back_to(revisions: Sequence[Revision], number: int | None) -> Revision:
+    """The revision to go back to: the one of this number, or the newest before the present one that was applied.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    known = ", ".join(str(one.number) for one in sorted(revisions, key=lambda one: one.number)) or "none"
+    hint = f"there are: {known}; see them: lightragctl history"
+    if number is not None:
+        found = next((one for one in revisions if one.number == number), None)
+        if found is None:
+            raise RefusedError(f"there is no revision {number}", hint)
+        return found
+    present = max((one.number for one in revisions), default=0)
+    good = [one for one in revisions if one.number < present and one.outcome is Outcome.APPLIED]
+    if not good:
+        raise RefusedError("there is no earlier revision that was applied", hint)
+    return max(good, key=lambda one: one.number)
+
+
+def redacted(thing: KubernetesObject) -> dict[str, Any]:
+    """The object with each value of a Secret replaced by where it is."""
+    if thing["kind"] != "Secret":
+        return dict(thing)
+    parts = {part: thing[part] for part in ("data", "stringData") if isinstance(thing.get(part), Mapping)}
+    rest = {key: value for key, value in thing.items() if key not in parts}
+    keys = [key for values in parts.values() for key in values]
+    if not keys:
+        return rest
+    return {**rest, "data": {key: f"{_IN_SECRET}{thing['metadata']['name']}/{key}" for key in sorted(keys)}}
+
+
+def with_secrets(thing: KubernetesObject, live: Mapping[ObjectRef, KubernetesObject]) -> dict[str, Any]:
+    """The object of a revision with the values that its Secret has now.
+
+    Raises:
+        RefusedError: the Secret is gone, or has no such key any more.
+    """
+    if thing["kind"] != "Secret" or not thing.get("data"):
+        return dict(thing)
+    there = (live.get(ref(thing)) or {}).get("data") or {}
+    missing = [key for key in thing["data"] if key not in there]
+    if missing:
+        message = f"{ref(thing)} has no {', '.join(missing)} any more, and revisions keep no secret values"
+        raise RefusedError(message, "bring it up from the profile, which says where they come from: lightragctl up")
+    return {**thing, "data": {key: there[key] for key in thing["data"]}}

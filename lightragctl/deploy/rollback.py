@@ -1,0 +1,56 @@
+"""Takes a release back to one of its revisions, by the engine that brings it up."""
+
+from dataclasses import replace
+
+from lightragctl.core.errors import NotRunningError
+from lightragctl.core.objects import ref
+from lightragctl.core.runtime import Revision
+from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.history import read_revision, read_revisions
+from lightragctl.deploy.prepare import read_record
+from lightragctl.deploy.revision import judged, to_roll_back_to, with_secrets
+from lightragctl.deploy.target import Target, target_of_revision
+from lightragctl.kube.lease import lease_ref, read_held
+
+
+def read_history(scope: Scope) -> list[Revision]:
+    """The revisions of the release, newest first, with what became of each.
+
+    Raises:
+        NotRunningError: there is no such release, or none that has revisions.
+    """
+    revisions = read_revisions(scope)
+    if not revisions:
+        message = f"release '{scope.release}' has no revisions in namespace {scope.namespace} of {scope.cluster.name}"
+        raise NotRunningError(message, "the first one is made by: lightragctl up")
+    record, lease = read_record(scope), scope.cluster.get(lease_ref(scope.release, scope.namespace))
+    held = lease is not None and bool(read_held(lease).holder)
+    return judged(revisions, record.revision if record and held else None)
+
+
+def read_one(scope: Scope, number: int) -> Revision:
+    """One revision with its objects, and with what became of it.
+
+    Raises:
+        NotRunningError: there is no such release, or no such revision.
+    """
+    judged_ones = {one.number: one for one in read_history(scope)}
+    whole = read_revision(scope, number)
+    if whole is None or number not in judged_ones:
+        raise NotRunningError(f"there is no revision {number} of '{scope.release}'", "see which: lightragctl history")
+    return replace(whole, outcome=judged_ones[number].outcome)
+
+
+def rollback_target(scope: Scope, number: int | None) -> Target:
+    """What the release was in the revision; None: in the newest before the present one that was applied.
+
+    Raises:
+        RefusedError: there is no such revision, or a Secret that it needs is gone.
+        NotRunningError: there are no revisions.
+    """
+    read_history(scope)
+    chosen = to_roll_back_to(read_revisions(scope), number)
+    whole = read_revision(scope, chosen.number) or chosen
+    secrets = [ref(thing) for thing in whole.objects if thing["kind"] == "Secret"]
+    live = {identity: there for identity in secrets if (there := scope.cluster.get(identity))}
+    return target_of_revision(whole, [with_secrets(thing, live) for thing in whole.objects])

@@ -1,0 +1,276 @@
+"""Makes a release what it is to become: read, predict, ask, note the intent, apply by stages, prune, note the outcome.
+
+One engine for `up` and `rollback`. Killed at any point, the next run goes on: the record is written before the first
+object, and applying, waiting and pruning are harmless when done already.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+import lightragctl
+from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.result import Event, EventType, Notify
+from lightragctl.core.runtime import Approve, Outcome, Revision, UpOptions
+from lightragctl.deploy.apply import Scope, apply_objects
+from lightragctl.deploy.history import (
+    drop_old_revisions,
+    read_revision,
+    read_revisions,
+    write_outcome,
+    write_revision,
+)
+from lightragctl.deploy.prepare import (
+    Intent,
+    check,
+    differences,
+    prepare,
+    read_record,
+    refuse_conflicts,
+    refuse_newer,
+)
+from lightragctl.deploy.record import Phase, Record, to_object
+from lightragctl.deploy.replacement import Replacement
+from lightragctl.deploy.revision import redacted
+from lightragctl.deploy.stages import WORKLOADS, component_of, stages
+from lightragctl.deploy.stuck import free_stuck
+from lightragctl.deploy.target import Target
+from lightragctl.deploy.wait import Patience, wait_components, wait_until
+from lightragctl.kube.guarded import GuardedCluster
+from lightragctl.kube.lease import ReleaseLock, lease_ref
+from lightragctl.kube.model import ChangedMeanwhileError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the engine, from the moment when everything is agreed."""
+
+    scope: Scope
+    target: Target
+    intent: Intent
+    options: UpOptions
+    patience: Patience
+    lock: ReleaseLock
+
+
+def locked(scope: Scope, command: str, notify: Notify) -> tuple[ReleaseLock, Scope]:
+    """The release's lock, not taken yet, and a scope that writes only while nobody else has it."""
+    lock = ReleaseLock(scope.cluster, lease_ref(scope.release, scope.namespace), scope.operator, command, notify)
+    return lock, replace(scope, cluster=GuardedCluster(scope.cluster, lock.check))
+
+
+def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve, notify: Notify) -> tuple[str, ...]:
+    """Make the release what the target says; what was changed, as `Kind/name action`.
+
+    Raises:
+        LightragctlError: with the cause; what was done stays and is known to the record.
+        LockedError: somebody else changes the release.
+        FieldConflictError: others hold fields that would change.
+        NeedsAttentionError: all is applied, but something that is not wanted any more could not be deleted.
+    """
+    is_new = check(scope, target)
+    lock, scope = locked(scope, target.command, notify)
+    with lock:
+        if not is_new:
+            before = read_record(scope)
+            lock.take(before.fence if before else 0)
+        intent = prepare(scope, target, options, is_new)
+        refuse_newer(intent.record, lock.fence, scope.release)
+        refuse_conflicts(intent, options)
+        if intent.settled:
+            if options.wait:
+                wait_components(scope, target.components, Patience.of(options.timeout_s, notify))
+            return ()
+        if intent.changes.differing:  # else only the record of a run that was killed is to be finished
+            approve(differences(scope, intent))
+        if is_new:  # the lock stands inside it
+            apply_objects(scope, [thing for thing in intent.objects if thing["kind"] == "Namespace"])
+            lock.take()
+        return _carry_out(Run(scope, target, intent, options, Patience.of(options.timeout_s, notify), lock))
+
+
+def _carry_out(run: Run) -> tuple[str, ...]:
+    revision = _begin_revision(run)
+    try:
+        record = _note_intent(run, revision.number)
+        _apply(run)
+        left = _prune(run)
+    except LightragctlError as error:
+        with suppress(LightragctlError):  # the first error is the one to tell; without this the revision is interrupted
+            write_outcome(run.scope, replace(revision, outcome=Outcome.FAILED, cause=error.message))
+        raise
+    write_outcome(run.scope, replace(revision, outcome=Outcome.APPLIED))
+    objects = (*(ref(thing) for thing in run.intent.objects), *run.intent.kept, *left)
+    _note(run, replace(record, phase=Phase.APPLIED, objects=objects))
+    drop_old_revisions(run.scope)
+    if left:
+        names = ", ".join(map(str, left))
+        hint = "mend what the lines above say, then: lightragctl up"
+        raise NeedsAttentionError(f"all is applied, but not deleted: {names}", hint)
+    return tuple(f"{one.identity} {one.action}" for one in run.intent.changes.differing)
+
+
+def _begin_revision(run: Run) -> Revision:
+    """Write the revision that this run makes; one that a run has left unfinished with the same objects goes on."""
+    last = max((one.number for one in read_revisions(run.scope)), default=0)
+    newest = read_revision(run.scope, last) if last else None
+    record, operator = run.intent.record, run.scope.operator
+    number = max(last, record.revision if record else 0) + 1
+    revision = Revision(
+        number=number,
+        who=operator.who,
+        at=operator.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        version=lightragctl.__version__,
+        profile_name=run.target.profile_name,
+        values=run.target.profile,
+        outcome=Outcome.APPLYING,
+        description=": ".join(filter(None, (run.target.description, run.intent.changes.counts))),
+        objects=run.target.objects,
+        requires=run.target.requires,
+    )
+    if newest and _is_unfinished(run, newest) and _same_objects(newest, revision):
+        revision = replace(revision, number=newest.number)
+    write_revision(run.scope, revision)
+    told = {"number": revision.number, "description": revision.description}
+    run.patience.notify(
+        Event(f"revision {revision.number}: {revision.description}", type=EventType.REVISION, data=told)
+    )
+    return revision
+
+
+def _is_unfinished(run: Run, newest: Revision) -> bool:
+    """Whether the run that wrote the newest revision died before it ended."""
+    record = run.intent.record
+    if newest.outcome is Outcome.APPLYING:
+        return True
+    applying = record is not None and record.phase is Phase.APPLYING and record.revision == newest.number
+    return applying and newest.outcome is Outcome.APPLIED
+
+
+def _same_objects(one: Revision, other: Revision) -> bool:
+    return [redacted(thing) for thing in one.objects] == [redacted(thing) for thing in other.objects]
+
+
+def _apply(run: Run) -> None:
+    changes = {one.identity: one for one in run.intent.changes.differing}
+    forced = {one.identity for one in run.intent.changes.changes if one.conflicts} | run.intent.adopted
+    for conflict in run.intent.changes.conflicts:
+        run.patience.notify(Event(f"taken over: {conflict.path} of {conflict.manager}", conflict.subject))
+    for stage in stages(run.intent.objects, run.target.requires):
+        chosen = [thing for thing in stage.objects if ref(thing) in changes or _may_want_values(thing)]
+        for thing in chosen:
+            if (change := changes.get(ref(thing))) and change.replacement:
+                _make_room(run, ref(thing), change.replacement)
+        apply_objects(run.scope, chosen, forced)
+        for change in filter(None, (changes.get(ref(thing)) for thing in chosen)):
+            run.patience.notify(done_to(str(change.action), change.identity))
+        _settle(run, stage.objects, chosen)
+
+
+def _settle(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[KubernetesObject]) -> None:
+    """Wait for what the next stage needs."""
+    scope, patience = run.scope, run.patience
+    quotas = [ref(thing) for thing in applied if thing["kind"] == "ResourceQuota"]
+    wait_until(partial(_uncounted, scope, quotas), patience)
+    workloads = [thing for thing in objects if thing["kind"] in WORKLOADS]
+    free_stuck(scope, [ref(thing) for thing in workloads if thing["kind"] == "StatefulSet"], patience)
+    if workloads and run.options.wait:
+        wait_components(scope, [component_of(thing) for thing in workloads], patience)
+
+
+def _make_room(run: Run, identity: ObjectRef, plan: Replacement) -> None:
+    """Delete the object without its pods, so that it can be made again around them; grow its claims first."""
+    for claim, size in plan.claims:
+        wanted = {"resources": {"requests": {"storage": size}}}
+        metadata = {"name": claim.name, "namespace": claim.namespace}
+        thing = {"apiVersion": claim.api_version, "kind": claim.kind, "metadata": metadata, "spec": wanted}
+        run.scope.cluster.apply(thing, force=True)
+        run.patience.notify(Event(f"grows to {size}", str(claim)))
+    run.scope.cluster.delete(identity, plan.uid, orphan=True)
+
+    def still_there() -> str:
+        there = run.scope.cluster.get(identity)
+        return f"deleting {identity} without its pods" if there and there["metadata"]["uid"] == plan.uid else ""
+
+    wait_until(still_there, run.patience)
+
+
+def done_to(action: str, identity: ObjectRef) -> Event:
+    """What was done to an object, as an event."""
+    told = {"action": action, "kind": identity.kind, "name": identity.name, "namespace": identity.namespace}
+    return Event(action, str(identity), type=EventType.OBJECT, data=told)
+
+
+def _may_want_values(thing: KubernetesObject) -> bool:
+    """A Secret is always applied: a run may have died between making it and giving it its generated value."""
+    return bool(thing["kind"] == "Secret")
+
+
+def _uncounted(scope: Scope, quotas: Sequence[ObjectRef]) -> str:
+    """A new quota that the cluster has not counted yet refuses every pod; what to say of it, or nothing."""
+    for identity in quotas:
+        there = scope.cluster.get(identity)
+        if there is not None and not (there.get("status") or {}).get("hard"):
+            return f"counting what {identity} allows"
+    return ""
+
+
+def _prune(run: Run) -> list[ObjectRef]:
+    """Delete what is not wanted any more, exactly the objects that were seen; those that could not be deleted."""
+    left = []
+    for change in run.intent.deletions:
+        assert change.before is not None
+        try:
+            run.scope.cluster.delete(change.identity, change.before["metadata"]["uid"])
+        except LockedError:
+            raise
+        except LightragctlError as error:
+            left.append(change.identity)
+            run.patience.notify(Event(f"not deleted: {error.message}", str(change.identity), type=EventType.ERROR))
+        else:
+            run.patience.notify(done_to("deleted", change.identity))
+    return left
+
+
+def _note_intent(run: Run, revision: int) -> Record:
+    """Write down everything that was and will be there, before any of it is made."""
+    wanted = [ref(thing) for thing in run.intent.objects]
+    before = run.intent.record.objects if run.intent.record else ()
+    record = Record(
+        release=run.scope.release,
+        profile_name=run.target.profile_name,
+        profile=run.target.profile,
+        version=lightragctl.__version__,
+        phase=Phase.APPLYING,
+        objects=(*before, *(one for one in wanted if one not in before)),
+        components=tuple(run.target.components),
+        revision=revision,
+        resource_version=run.intent.record.resource_version if run.intent.record else "",
+    )
+    return _note(run, record)
+
+
+def _note(run: Run, record: Record) -> Record:
+    """Write the record over the one that was read, with the fence of our lock.
+
+    Raises:
+        LockedError: it was written by another run meanwhile.
+    """
+    return write_record(run.scope, replace(record, fence=run.lock.fence))
+
+
+def write_record(scope: Scope, record: Record) -> Record:
+    """Write the record over the one that was read.
+
+    Raises:
+        LockedError: it was written by another run meanwhile.
+    """
+    thing = to_object(record, scope.namespace)
+    try:
+        written = scope.cluster.replace(thing) if record.resource_version else scope.cluster.create(thing)
+    except ChangedMeanwhileError as error:
+        message = f"another lightragctl is changing release '{scope.release}'"
+        raise LockedError(message, "see what it does: lightragctl status; then run the command again") from error
+    return replace(record, resource_version=written["metadata"]["resourceVersion"])

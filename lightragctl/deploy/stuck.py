@@ -1,0 +1,62 @@
+"""Frees a StatefulSet whose pod is stuck on a revision that is not wanted any more.
+
+Its controller waits for the pod to become ready before it replaces it, which such a pod never does (kubernetes#67250).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.result import Event
+from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.wait import Patience, wait_until
+
+_REVISION = "controller-revision-hash"
+
+
+def stuck_pods(workload: KubernetesObject, pods: Sequence[KubernetesObject]) -> list[KubernetesObject]:
+    """Pods of the StatefulSet that are not ready and of a revision that it does not want. Pure.
+
+    Which revision a pod is of stands in its label: the ordinal does not tell (kubernetes#119684). Under a partition
+    pods of the present revision are wanted too.
+    """
+    status = workload.get("status") or {}
+    wanted = {status.get("updateRevision")}
+    rolling = (workload["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
+    if rolling.get("partition"):
+        wanted.add(status.get("currentRevision"))
+    uid = workload["metadata"].get("uid")
+    return [
+        pod
+        for pod in pods
+        if any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or ())
+        and (pod["metadata"].get("labels") or {}).get(_REVISION) not in wanted
+        and not _is_ready(pod)
+        and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
+def _is_ready(pod: KubernetesObject) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+def free_stuck(scope: Scope, workloads: Sequence[ObjectRef], patience: Patience) -> None:
+    """Delete the stuck pods of the StatefulSets, once their controller has seen the newest change."""
+    for identity in workloads:
+        wait_until(partial(_unseen, scope, identity), patience)
+        there = scope.cluster.get(identity)
+        if there is None or (there["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
+            continue
+        for pod in stuck_pods(there, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)):
+            if scope.cluster.delete(ref(pod), pod["metadata"]["uid"]):
+                patience.notify(Event("deleted: it was stuck on a revision that is not wanted any more", str(ref(pod))))
+
+
+def _unseen(scope: Scope, identity: ObjectRef) -> str:
+    there = scope.cluster.get(identity)
+    if there is None:
+        return ""
+    seen = (there.get("status") or {}).get("observedGeneration") or 0
+    newest = there["metadata"].get("generation", 0)
+    return f"{identity}: the change has not been seen by its controller yet" if seen < newest else ""

@@ -1,0 +1,71 @@
+"""What a release is to become: of a plan, or of an earlier revision. Reads the templates only."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightragctl.core.component import Plan, order_of_need
+from lightragctl.core.objects import KubernetesObject
+from lightragctl.core.profile import IgnoreRule
+from lightragctl.core.runtime import Revision
+from lightragctl.deploy.render import render_plan
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a release is to become.
+
+    Attributes:
+        profile_name: the profile.
+        profile: its values; never a secret, as profiles hold only references.
+        objects: every object of the release.
+        requires: by component, what must be ready before it.
+        command: what the user said: `up` or `rollback`.
+        description: what it is, in words; empty for what the changes themselves say.
+    """
+
+    profile_name: str
+    profile: Mapping[str, Any]
+    objects: tuple[KubernetesObject, ...]
+    requires: Mapping[str, tuple[str, ...]]
+    command: str = "up"
+    description: str = ""
+
+    @property
+    def components(self) -> list[str]:
+        """The components in the order of start."""
+        return order_of_need(self.requires)
+
+    @property
+    def ignore(self) -> list[IgnoreRule]:
+        """Fields that others may change."""
+        return ignore_rules(self.profile)
+
+
+def ignore_rules(profile: Mapping[str, Any]) -> list[IgnoreRule]:
+    """The rules of a profile's values; an older profile has none."""
+    return [IgnoreRule.model_validate(one) for one in (profile.get("drift") or {}).get("ignore") or ()]
+
+
+def target_of_plan(plan: Plan, templates: Path) -> Target:
+    """What the plan wants.
+
+    Raises:
+        LightragctlError: it cannot be rendered.
+    """
+    requires = {name: component.requires for name, component in plan.components.items()}
+    values = plan.profile.model_dump(mode="json")
+    return Target(plan.profile_name, values, tuple(render_plan(plan, templates)), requires)
+
+
+def target_of_revision(revision: Revision, objects: Iterable[KubernetesObject]) -> Target:
+    """What the release was in a revision, whose objects have their secrets back."""
+    return Target(
+        profile_name=revision.profile_name,
+        profile=revision.values,
+        objects=tuple(objects),
+        requires=revision.requires,
+        command="rollback",
+        description=f"rollback to {revision.number}",
+    )

@@ -1,0 +1,64 @@
+"""A cluster that asks for leave before each write, so that whoever lost a lock changes nothing more."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lightragctl.core.objects import KubernetesObject, ObjectRef
+from lightragctl.kube.model import FIELD_MANAGER, Access, Cluster, Resource
+
+
+@dataclass(frozen=True)
+class GuardedCluster:
+    """A `kube.model.Cluster`; `check` raises when nothing may be written any more."""
+
+    inner: Cluster
+    check: Callable[[], None]
+
+    @property
+    def name(self) -> str:
+        """See `Cluster`."""
+        return self.inner.name
+
+    def resource(self, api_version: str, kind: str) -> Resource | None:
+        """See `Cluster`."""
+        return self.inner.resource(api_version, kind)
+
+    def get(self, identity: ObjectRef) -> dict[str, Any] | None:
+        """See `Cluster`."""
+        return self.inner.get(identity)
+
+    def select(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        """See `Cluster`."""
+        return self.inner.select(api_version, kind, namespace, selector)
+
+    def apply(
+        self, thing: KubernetesObject, *, dry_run: bool = False, force: bool = False, manager: str = FIELD_MANAGER
+    ) -> dict[str, Any]:
+        """See `Cluster`."""
+        if not dry_run:
+            self.check()
+        return self.inner.apply(thing, dry_run=dry_run, force=force, manager=manager)
+
+    def create(self, thing: KubernetesObject) -> dict[str, Any]:
+        """See `Cluster`."""
+        self.check()
+        return self.inner.create(thing)
+
+    def replace(self, thing: KubernetesObject) -> dict[str, Any]:
+        """See `Cluster`."""
+        self.check()
+        return self.inner.replace(thing)
+
+    def delete(self, identity: ObjectRef, uid: str, *, orphan: bool = False) -> bool:
+        """See `Cluster`."""
+        self.check()
+        return self.inner.delete(identity, uid, orphan=orphan)
+
+    def allowed(self, access: Access) -> bool:
+        """See `Cluster`."""
+        return self.inner.allowed(access)
+
+    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
+        """See `Cluster`."""
+        return self.inner.log(namespace, pod, tail_lines=tail_lines, follow=follow, previous=previous)

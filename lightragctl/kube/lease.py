@@ -1,0 +1,351 @@
+"""The lock of a release: a Lease in its namespace, renewed while a command changes the release. Talks to the cluster.
+
+Whether a holder is dead is never told by another machine's clock. On the machine where it ran, its process is asked
+for; elsewhere the Lease must stand unchanged for its whole duration while we look on. The time in the Lease only says
+whether looking on is worth while. Each holder has a higher number, the fence, than the one before.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from lightragctl.core.errors import LightragctlError, LockedError, RefusedError
+from lightragctl.core.objects import KubernetesObject, ObjectRef
+from lightragctl.core.result import Event, Notify
+from lightragctl.kube.model import ChangedMeanwhileError, Cluster
+
+DURATION_S = 60
+"""A laptop on a bad line loses some calls; client-go's 15 s are for processes inside the cluster."""
+RENEW_S = 15.0
+MARGIN_S = 5.0
+"""We stop so long before others may take over: a write that is under way must have landed by then."""
+_LOOK_S = 2.0
+_TRIES = 5
+_JOIN_S = 30.0
+"""A renewal that is under way ends by then: the client's own deadline is shorter."""
+_API = "coordination.k8s.io/v1"
+_MACHINE = "lightragctl/machine"
+_COMMAND = "lightragctl/command"
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Who changes a release.
+
+    Attributes:
+        who: `user@host`.
+        pid: of this process.
+        run: a word that no other run has.
+        machine: marks the process table that `pid` is of; empty when it cannot be told.
+        now: the time, in UTC.
+        alive: whether a process of this machine lives.
+    """
+
+    who: str
+    pid: int
+    run: str
+    machine: str
+    now: Callable[[], datetime]
+    alive: Callable[[int], bool]
+
+    @property
+    def holder(self) -> str:
+        """The operator as a Lease names it."""
+        return f"{self.who}/{self.pid}/{self.run}"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a Lease says. Times as it has them, by the holder's clock."""
+
+    holder: str
+    command: str
+    machine: str
+    acquired: datetime
+    renewed: datetime
+    fence: int
+
+    def __str__(self) -> str:
+        return f"{self.who} (pid {self.pid}, {self.command or 'a command'})"
+
+    @property
+    def who(self) -> str:
+        """`user@host`."""
+        return self.holder.split("/")[0]
+
+    @property
+    def pid(self) -> int:
+        """Of the holder's process; 0 when the name has none."""
+        parts = self.holder.split("/")
+        return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
+
+
+class Verdict(StrEnum):
+    """Whether a Lease may be taken."""
+
+    FREE = "free"
+    DEAD = "dead"
+    FRESH = "fresh"
+    OLD = "old"
+
+
+def judge(held: Held, operator: Operator) -> Verdict:
+    """Whether the Lease is free; old means that only looking on can tell."""
+    if not held.holder:
+        return Verdict.FREE
+    if held.machine and held.machine == operator.machine and not operator.alive(held.pid):
+        return Verdict.DEAD
+    fresh = held.renewed + timedelta(seconds=DURATION_S) > operator.now()
+    return Verdict.FRESH if fresh else Verdict.OLD
+
+
+def lease_ref(release: str, namespace: str) -> ObjectRef:
+    """Where the Lease of a release is kept."""
+    return ObjectRef(_API, "Lease", namespace, f"{release}-lightragctl")
+
+
+def read_held(thing: KubernetesObject) -> Held:
+    """What the Lease says; what it lacks is empty, or long ago."""
+    spec, noted = thing.get("spec") or {}, thing["metadata"].get("annotations") or {}
+    return Held(
+        holder=str(spec.get("holderIdentity") or ""),
+        command=str(noted.get(_COMMAND, "")),
+        machine=str(noted.get(_MACHINE, "")),
+        acquired=_time(spec.get("acquireTime")),
+        renewed=_time(spec.get("renewTime")),
+        fence=int(spec.get("leaseTransitions") or 0),
+    )
+
+
+def _time(text: object) -> datetime:
+    try:
+        return datetime.strptime(str(text), _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _since_boot_s() -> float:
+    """A clock that goes on while the machine sleeps, where there is one: a holder that slept has lost its lease."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class ReleaseLock:
+    """The lock of one release, for one command. Use it as a context manager; `take` when the namespace is there.
+
+    Args:
+        cluster: where the release is.
+        identity: of the Lease.
+        operator: who takes it.
+        command: what for, in a word: `up`.
+        notify: told while an abandoned lock is looked at.
+    """
+
+    def __init__(self, cluster: Cluster, identity: ObjectRef, operator: Operator, command: str, notify: Notify) -> None:
+        self._cluster, self._identity, self._operator = cluster, identity, operator
+        self._command, self._notify = command, notify
+        self._lease: dict[str, Any] = {}
+        self._renewed_s = 0.0
+        self._lost = ""
+        self._trouble = ""
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def fence(self) -> int:
+        """The number of this holder; 0 before `take`."""
+        return read_held(self._lease).fence if self._lease else 0
+
+    def __enter__(self) -> "ReleaseLock":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give the lock back. When that fails it ends by itself, so it is no reason to fail."""
+        if self._stop_renewing() and not self._lost:
+            with suppress(LightragctlError):
+                self._cluster.replace(self._wanted(self._lease, holder=""))
+
+    def take(self, after: int = 0) -> None:
+        """Take the lock; nothing when it is ours already.
+
+        Args:
+            after: the highest fence that is known otherwise, for a Lease that somebody has deleted.
+
+        Raises:
+            LockedError: somebody else holds it, and may be alive.
+        """
+        if self._thread is not None:
+            return
+        for _ in range(_TRIES):
+            try:
+                begin_s = _since_boot_s()
+                self._lease = self._take_once(after)
+            except ChangedMeanwhileError:
+                continue
+            self._renewed_s = begin_s
+            self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+            self._thread.start()
+            return
+        raise LockedError(f"several lightragctl want {self._name} at once", "run the command again")
+
+    def check(self) -> None:
+        """Stop when the lock is no longer ours; to be called before each write.
+
+        Raises:
+            LockedError: it was taken over, or could not be renewed.
+        """
+        if self._thread is None or self._ending.is_set():
+            return
+        if self._lost:
+            raise LockedError(f"{self._name} was taken over: {self._lost}; nothing more was changed", _WHO)
+        silent_s = _since_boot_s() - self._renewed_s
+        if silent_s > DURATION_S - MARGIN_S:
+            reason = f"the lock could not be renewed for {silent_s:.0f} s: {self._trouble or 'this machine slept'}"
+            raise LockedError(f"{reason}; nothing more was changed", "run the command again")
+
+    def stop(self) -> None:
+        """Renew no more and leave the Lease alone: it goes with its namespace."""
+        self._stop_renewing()
+
+    def forget(self) -> None:
+        """Delete the Lease: what it stands for is gone."""
+        if self._stop_renewing():
+            self._cluster.delete(self._identity, self._lease["metadata"]["uid"])
+
+    @property
+    def _name(self) -> str:
+        return f"the lock of release '{self._identity.name.removesuffix('-lightragctl')}'"
+
+    def _stop_renewing(self) -> bool:
+        """Whether it was ours until now."""
+        if self._thread is None or self._ending.is_set():
+            return False
+        self._ending.set()
+        self._thread.join(_JOIN_S)
+        return True
+
+    def _take_once(self, after: int) -> dict[str, Any]:
+        there = self._cluster.get(self._identity)
+        if there is None:
+            return self._cluster.create(self._wanted({"spec": {"leaseTransitions": after}}, self._operator.holder))
+        verdict = judge(read_held(there), self._operator)
+        if verdict is Verdict.FRESH:
+            raise self._refusal(read_held(there))
+        if verdict is Verdict.OLD:
+            self._look_on(there)
+        return self._cluster.replace(self._wanted(there, self._operator.holder))
+
+    def _look_on(self, there: KubernetesObject) -> None:
+        """Until the Lease has stood unchanged for its duration.
+
+        Raises:
+            LockedError: it changed.
+        """
+        begin_s = _since_boot_s()
+        held = read_held(there)
+        while (waited_s := _since_boot_s() - begin_s) < DURATION_S:
+            left = f"looks abandoned by {held.who}; it is ours in {DURATION_S - waited_s:.0f} s unless it is renewed"
+            self._notify(Event(left, self._name, passing=True))
+            self._ending.wait(_LOOK_S)
+            now = self._cluster.get(self._identity)
+            if now is None or now["metadata"]["resourceVersion"] != there["metadata"]["resourceVersion"]:
+                if now is not None and read_held(now).holder:
+                    raise self._refusal(read_held(now))
+                raise ChangedMeanwhileError("the lock was given back")
+
+    def _refusal(self, held: Held) -> LockedError:
+        age_s = (self._operator.now() - held.renewed).total_seconds()
+        since = held.acquired.strftime("%Y-%m-%d %H:%M:%S")
+        message = f"{held} has held {self._name} since {since} UTC and renewed it {max(0.0, age_s):.0f} s ago"
+        return LockedError(message, f"wait until it is done, or if it is dead: {_WHO_COMMAND}")
+
+    def _wanted(self, there: Mapping[str, Any], holder: str) -> dict[str, Any]:
+        """The Lease as this holder writes it; an empty holder gives it back."""
+        before = there.get("spec") or {}
+        new = holder and before.get("holderIdentity") != holder
+        now = self._operator.now().strftime(_TIME)
+        spec = {
+            **({"holderIdentity": holder} if holder else {}),
+            "leaseDurationSeconds": DURATION_S,
+            "acquireTime": now if new else before.get("acquireTime", now),
+            "renewTime": now,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (1 if new else 0),
+        }
+        metadata = {
+            "name": self._identity.name,
+            "namespace": self._identity.namespace,
+            "labels": {"app.kubernetes.io/managed-by": "lightragctl"},
+            "annotations": {_COMMAND: self._command, _MACHINE: self._operator.machine},
+            **({"resourceVersion": there["metadata"]["resourceVersion"]} if "metadata" in there else {}),
+        }
+        return {"apiVersion": _API, "kind": "Lease", "metadata": metadata, "spec": spec}
+
+    def _keep(self) -> None:
+        """Renew until the command ends or the lock is lost."""
+        while not self._ending.wait(_LOOK_S if self._trouble else RENEW_S) and not self._lost:
+            self.renew()
+
+    def renew(self) -> None:
+        """Renew once; what went wrong is told by `check`."""
+        begin_s = _since_boot_s()
+        try:
+            self._lease = self._cluster.replace(self._wanted(self._lease, self._operator.holder))
+            self._renewed_s, self._trouble = begin_s, ""
+        except ChangedMeanwhileError:
+            self._see_who_holds_it()
+        except LightragctlError as error:
+            self._trouble = error.message
+
+    def _see_who_holds_it(self) -> None:
+        try:
+            there = self._cluster.get(self._identity)
+        except LightragctlError as error:
+            self._trouble = error.message
+            return
+        held = read_held(there) if there else None
+        if there is None or held is None or held.holder != self._operator.holder:
+            self._lost = f"{held.who if held and held.holder else 'nobody'} holds it now"
+        else:  # only its labels, or a renewal whose answer was lost
+            self._lease, self._trouble = there, "the Lease was changed"
+
+
+_WHO_COMMAND = "lightragctl unlock"
+_WHO = f"see who holds it: {_WHO_COMMAND}"
+
+
+def unlock(cluster: Cluster, identity: ObjectRef, operator: Operator, even_if_fresh: bool) -> Held | None:
+    """Take the lock away from its holder, who stops before its next write; what was held, None when nobody did.
+
+    Raises:
+        RefusedError: it was renewed just now, and `even_if_fresh` is not set.
+        ChangedMeanwhileError: it was renewed at this very moment.
+    """
+    there = cluster.get(identity)
+    held = read_held(there) if there else None
+    if there is None or held is None or not held.holder:
+        return None
+    if judge(held, operator) is Verdict.FRESH and not even_if_fresh:
+        age_s = (operator.now() - held.renewed).total_seconds()
+        message = f"{held} renewed the lock {age_s:.0f} s ago"
+        hint = f"if you know that it is dead: {_WHO_COMMAND} --yes"
+        raise RefusedError(f"{message}, so it is likely at work", hint)
+    spec = {key: value for key, value in there["spec"].items() if key != "holderIdentity"}
+    cluster.replace({**there, "spec": {**spec, "leaseTransitions": held.fence + 1}})
+    return held
+
+
+def this_process_lives(pid: int) -> bool:
+    """Whether a process of this machine lives."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

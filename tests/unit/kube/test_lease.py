@@ -1,0 +1,153 @@
+"""The lock of a release: who may take it, and what a lost one does."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lightragctl.core.errors import LockedError, RefusedError
+from lightragctl.kube.guarded import GuardedCluster
+from lightragctl.kube.lease import (
+    DURATION_S,
+    Held,
+    Operator,
+    ReleaseLock,
+    Verdict,
+    judge,
+    lease_ref,
+    read_held,
+    unlock,
+)
+from lightragctl.kube.model import ClusterUnavailableError
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.release import NOW, ignore, operator
+
+LEASE = lease_ref("dev", "lightrag")
+ALIVE: Callable[[int], bool] = lambda pid: True  # noqa: E731 - a constant among the parameters of tests
+ANN = Held("ann@laptop/7/x", "up", "m", NOW, NOW, 3)
+FRESH, OLD = NOW + timedelta(seconds=DURATION_S - 1), NOW + timedelta(seconds=DURATION_S + 1)
+
+
+def lock(cluster: FakeCluster, by: Operator) -> ReleaseLock:
+    return ReleaseLock(cluster, LEASE, by, "up", ignore)
+
+
+@pytest.mark.parametrize(
+    ("held", "by", "verdict"),
+    [
+        (replace(ANN, holder=""), operator(now=FRESH), Verdict.FREE),
+        (ANN, operator(now=FRESH), Verdict.DEAD),
+        (ANN, operator(now=FRESH, alive=ALIVE), Verdict.FRESH),
+        (ANN, operator(now=OLD, alive=ALIVE), Verdict.OLD),
+        (ANN, operator(now=FRESH, machine="other"), Verdict.FRESH),
+        (ANN, operator(now=OLD, machine="other"), Verdict.OLD),
+        (replace(ANN, machine=""), operator(now=FRESH, machine=""), Verdict.FRESH),
+    ],
+    ids=[
+        "nobody",
+        "dead here",
+        "alive here",
+        "alive here, silent",
+        "elsewhere",
+        "elsewhere, silent",
+        "no machine told",
+    ],
+)
+def test_a_holder_is_dead_only_where_that_can_be_seen(held: Held, by: Operator, verdict: Verdict) -> None:
+    assert judge(held, by) is verdict
+
+
+def test_each_holder_has_a_higher_fence_than_the_one_before() -> None:
+    cluster = FakeCluster()
+    for fence in (1, 2, 3):
+        with lock(cluster, operator()) as taken:
+            taken.take()
+            taken.take()
+            assert taken.fence == fence
+    assert not read_held(cluster.objects[LEASE]).holder
+
+
+def test_a_fence_goes_on_when_somebody_has_deleted_the_lease() -> None:
+    with lock(FakeCluster(), operator()) as taken:
+        taken.take(after=41)
+        assert taken.fence == 42
+
+
+def test_a_second_one_is_told_who_holds_it_since_when_and_what_to_do() -> None:
+    cluster = FakeCluster()
+    later = NOW + timedelta(seconds=20)
+    with (
+        lock(cluster, operator("ann@laptop")) as first,
+        lock(cluster, operator("ben@desk", now=later, alive=ALIVE)) as second,
+    ):
+        first.take()
+        with pytest.raises(LockedError) as caught:
+            second.take()
+    assert "ann@laptop (pid" in caught.value.message
+    assert "since 2026-01-01 00:00:00 UTC and renewed it 20 s ago" in caught.value.message
+    assert "lightragctl unlock" in caught.value.hint
+
+
+def test_who_was_taken_over_stops_before_the_next_write() -> None:
+    cluster = FakeCluster()
+    with lock(cluster, operator("ann@laptop")) as first:
+        first.take()
+        guarded = GuardedCluster(cluster, first.check)
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "lightrag"}}
+        guarded.apply(config)
+        assert unlock(cluster, LEASE, operator("ben@desk", alive=ALIVE), even_if_fresh=True) is not None
+        first.renew()
+        with pytest.raises(LockedError, match="was taken over: nobody holds it now"):
+            guarded.apply(config)
+        guarded.apply(config, dry_run=True)
+    assert read_held(cluster.objects[LEASE]).fence == 2
+
+
+class Deaf(FakeCluster):
+    """A cluster that answers no more once it is told so."""
+
+    deaf = False
+
+    def replace(self, thing: object) -> dict[str, object]:  # type: ignore[override]
+        if self.deaf:
+            raise ClusterUnavailableError("the API server does not answer")
+        return super().replace(thing)  # type: ignore[arg-type]
+
+
+def test_a_renewal_that_fails_once_is_no_loss() -> None:
+    cluster = Deaf()
+    with lock(cluster, operator()) as taken:
+        taken.take()
+        cluster.deaf = True
+        taken.renew()
+        taken.check()
+        cluster.deaf = False
+        taken.renew()
+        taken.check()
+
+
+def test_a_change_by_others_of_the_lease_itself_is_no_loss() -> None:
+    cluster = FakeCluster()
+    with lock(cluster, operator()) as taken:
+        taken.take()
+        cluster.objects[LEASE]["metadata"]["resourceVersion"] = "somebody"
+        taken.renew()
+        taken.check()
+        taken.renew()
+        taken.check()
+    assert not read_held(cluster.objects[LEASE]).holder
+
+
+def test_unlock_refuses_what_was_renewed_just_now_unless_told() -> None:
+    cluster = FakeCluster()
+    by = operator("ben@desk", alive=ALIVE)
+    assert unlock(cluster, LEASE, by, even_if_fresh=False) is None
+    with lock(cluster, operator("ann@laptop")) as taken:
+        taken.take()
+        with pytest.raises(RefusedError, match="ann@laptop"):
+            unlock(cluster, LEASE, by, even_if_fresh=False)
+        held = unlock(cluster, LEASE, replace(by, now=lambda: OLD), even_if_fresh=False)
+        assert held is not None
+        assert held.who == "ann@laptop"
+    assert unlock(cluster, LEASE, by, even_if_fresh=True) is None
