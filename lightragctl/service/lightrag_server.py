@@ -28,7 +28,8 @@ from lightragctl.service import http, server
 from lightragctl.service.gateway import read_secret
 from lightragctl.service.models import EmbeddingClient, open_session
 from lightragctl.service.upstream import Health, check_collections, environment, verdict
-from lightragctl.service.workspaces import KINDS, Workspaces, collection_name
+from lightragctl.service.workspaces import Workspaces
+from lightragctl.vectors.control import KINDS, collection_name
 from lightragctl.vectors.store import VectorStore
 
 log = logging.getLogger(__name__)

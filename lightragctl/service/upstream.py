@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightragctl.core.errors import RefusedError, UsageError
 from lightragctl.core.settings import EmbeddingModel, Index, LightragServerSettings
-from lightragctl.service.workspaces import KINDS, collection_name
+from lightragctl.vectors.control import KINDS, collection_name
 
 NO_PREFIX = "NO_PREFIX"
 """What upstream wants to read where one of the two prefixes is empty."""
