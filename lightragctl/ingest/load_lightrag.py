@@ -33,12 +33,11 @@ WINDOW = 32
 NOTED = 200
 """Records in one request to lightrag-api."""
 
-POLL_S = 1.0
 STALL_S = 900.0
 """Nothing has moved for so long: a model that answers at all moves a document within its 240 s and the retries."""
 
 IDLE_ROUNDS = 5
-"""Looks at an idle server, a second apart, after which what it should work on is started again, or is lost."""
+"""Looks at an idle server after which what it should work on is started again, or is lost."""
 
 
 class Step(StrEnum):
@@ -214,8 +213,8 @@ class _Loading:
         while reason := missing():
             if self._conditions.clock() > until_s:
                 raise WaitExpired(f"lightrag-server, after {STALL_S:g} s: {reason}", LOGS_HINT)
-            self._notify(Waiting("lightrag-server", reason, POLL_S))
-            self._pause.wait(POLL_S)
+            self._notify(Waiting("lightrag-server", reason, self._conditions.poll_s))
+            self._pause.wait(self._conditions.poll_s)
 
     def _send(self, files: Sequence[DocumentFile]) -> None:
         documents = [self._read(file) for file in files]
@@ -243,7 +242,7 @@ class _Loading:
             if len(self._open) <= at_most:
                 return
             self._look_after(tracked)
-            self._pause.wait(POLL_S)
+            self._pause.wait(self._conditions.poll_s)
 
     def _tracked(self, track_id: str) -> list[UpstreamDocument]:
         server = self._target.server

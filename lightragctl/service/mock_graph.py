@@ -27,27 +27,7 @@ _NAME = re.compile(
 )
 _SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？]?")
 _COMMON = frozenset(
-    [
-        "The",
-        "This",
-        "That",
-        "These",
-        "Those",
-        "And",
-        "But",
-        "For",
-        "From",
-        "With",
-        "Not",
-        "You",
-        "Your",
-        "When",
-        "Where",
-        "What",
-        "Which",
-        "How",
-        "Its",
-    ]
+    "The This That These Those And But For From With Not You Your How Its When Where What Which Who Why".split()  # noqa: SIM905
 )
 
 
