@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 EXTRAS_UP := local,service,ingest,bench
+# The tokenizer's vocabulary that upstream LightRAG would fetch: two files in this wheel, none of its dependencies.
+VOCABULARY := llama-index-core
 
 # The test cluster's name: choose another when two checkouts test at the same time.
 CLUSTER ?= tests
@@ -15,7 +17,7 @@ define cluster_tests
 	$(ON_CLUSTER) down
 endef
 
-.PHONY: up test test-env test-all test-cluster drill lint bench clean
+.PHONY: up test test-env test-all test-cluster drill lint bench lightrag clean
 
 up: .venv/up                       ## install lightragctl and start the local profile
 	$(BIN)/lightragctl up
@@ -25,7 +27,7 @@ test: .venv/test                   ## what a newcomer runs: no root, no cluster,
 
 test-env: .venv/test               ## what `test` needs, installed
 
-test-all: .venv/test lint          ## and the real Milvus 2.3.5 and Kubernetes; with REQUIRE_ALL=1 a skip is a failure
+test-all: .venv/test .venv/lightrag lint          ## and the real Milvus 2.3.5 and Kubernetes; with REQUIRE_ALL=1 a skip is a failure
 	$(PYTEST) -m "not drill and not cluster"
 	$(call cluster_tests,cluster and not drill)
 
@@ -42,6 +44,9 @@ lint: .venv/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+lightrag: .venv/lightrag           ## upstream LightRAG beside us: 90 packages more, a minute
+	@echo 'now: $(BIN)/lightragctl up --set components.lightrag-server.enabled=true'
+
 bench: .venv/test                  ## timings, for people to read; nothing is asserted
 	$(BIN)/python -m tests.bench
 
@@ -54,6 +59,11 @@ clean:                             ## remove what was installed and built here; 
 
 .venv/up: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_UP)]'
+	touch $@
+
+.venv/lightrag: .venv/up
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_UP),lightrag]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(VOCABULARY)
 	touch $@
 
 .venv/test: .venv/up

@@ -61,7 +61,7 @@ def build() -> typer.Typer:
         ),
         "serve": (
             "Run one of our services in this process, in a pod or by hand.",
-            (serve.api, serve.gateway, serve.embedder, serve.mock_llm),
+            (serve.api, serve.gateway, serve.embedder, serve.mock_llm, serve.lightrag_server),
         ),
     }
     for name, (about, members) in groups.items():

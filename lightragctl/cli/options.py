@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lightragctl.core.profile import LoadedProfile
     from lightragctl.core.runtime import Differences, ReleaseRuntime
     from lightragctl.ingest.client import ApiClient
+    from lightragctl.ingest.load_lightrag import LightragTarget
 
 P = ParamSpec("P")
 _PANEL = "Global options"
@@ -181,6 +182,22 @@ class Session:
 
         endpoint = self.runtime.endpoint("lightrag-api")
         return ApiClient(endpoint, timeout_s=_API_SILENCE_S, api_key=self.runtime.api_key())
+
+    def lightrag(self, workspace: str | None) -> "LightragTarget | None":
+        """What loads documents of this workspace (None: the release's own) through lightrag-server; None: it does not.
+
+        Raises:
+            NotRunningError: the release is not up, or its lightrag-server is not ready.
+        """
+        from lightragctl.ingest.lightrag import LightragClient
+        from lightragctl.ingest.load_lightrag import LightragTarget
+
+        name = "lightrag-server"
+        if name not in self.runtime.components():
+            return None
+        server = LightragClient(self.runtime.endpoint(name), _API_SILENCE_S, self.runtime.api_key(name))
+        served = server.workspace()
+        return LightragTarget(server, self.api, served) if workspace in (None, served) else None
 
     def approve(self, differences: "Differences") -> None:
         """Show what is about to change; on a terminal ask, elsewhere `--yes` is needed only where something is deleted.

@@ -163,9 +163,10 @@ def profiles_validate(plan: "Plan") -> Result:
     return Result("profiles validate", {"name": plan.profile_name, "components": sorted(plan.components)})
 
 
-def ingest(summary: "Summary") -> Result:
-    """`ingest`: counts, and one error for each document that failed."""
+def ingest(summary: "Summary", through: str) -> Result:
+    """`ingest`: counts, through which component, and one error for each document that failed."""
     data = {
+        "through": through,
         "created": summary.created,
         "updated": summary.updated,
         "unchanged": summary.unchanged,

@@ -185,7 +185,8 @@ def _profiles_validate(data: Data) -> Iterator[RenderableType]:
 def _ingest(data: Data) -> Iterator[RenderableType]:
     counts = ", ".join(f"{data[key]} {key}" for key in ("created", "updated", "unchanged", "skipped") if data[key])
     failed = f", {len(data['failed'])} failed" if data["failed"] else ""
-    yield Text(f"{counts or 'nothing'}{failed}: {data['chunks']} chunks in {data['seconds']:.1f} s")
+    through = ", through lightrag-server" if data["through"] == "lightrag-server" else ""
+    yield Text(f"{counts or 'nothing'}{failed}: {data['chunks']} chunks in {data['seconds']:.1f} s{through}")
 
 
 def _shown_source(source: str) -> str:
@@ -203,7 +204,8 @@ def _hits(hits: Sequence[Data]) -> Iterator[RenderableType]:
     for number, hit in enumerate(hits, 1):
         order = "" if hit["chunk_order"] is None else f" #{hit['chunk_order']}"
         name = hit["entity"] or " - ".join(hit["relation"] or ())
-        head = Text(f"{number}. {hit['score']:.3f}  ", style="bold").append(f"{name}  " if name else "")
+        score = "" if hit["score"] is None else f"{hit['score']:.3f}  "
+        head = Text(f"{number}. {score}", style="bold").append(f"{name}  " if name else "")
         yield head.append(f"{_shown_source(hit['source'])}{order}", style="cyan")
         yield Text(f"   {_excerpt(hit['text'])}\n")
 
@@ -214,8 +216,14 @@ def _timing(timing_ms: Mapping[str, float]) -> Text:
 
 
 def _retrieve(data: Data) -> Iterator[RenderableType]:
+    for one in data["entities"]:
+        yield Text(one["name"], style="bold").append(f"  {one['type']}: {_excerpt(one['text'])}", style="not bold")
+    for one in data["relationships"]:
+        yield Text(" - ".join(one["ends"]), style="bold").append(f"  {_excerpt(one['text'])}", style="not bold")
     yield from _hits(data["hits"])
-    if not data["hits"]:
+    if data["forwarded_to"]:
+        yield Text(f"answered by {data['forwarded_to']}", style="dim")
+    elif not data["hits"]:
         yield Text(f"workspace {data['workspace']} holds nothing that fits; load documents: lightragctl ingest PATH")
     yield _timing(data["timing_ms"])
 
@@ -225,7 +233,8 @@ def _query(data: Data) -> Iterator[RenderableType]:
     yield Text("")
     for citation in data["citations"]:
         yield Text(f"[{citation['marker']}] {_shown_source(citation['source'])}", style="cyan")
-    yield Text(f"answered by {data['model']}", style="dim")
+    through = f", through {data['forwarded_to']}" if data["forwarded_to"] else ""
+    yield Text(f"answered by {data['model']}{through}", style="dim")
     yield _timing(data["timing_ms"])
 
 

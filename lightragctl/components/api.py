@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lightragctl.components.lightrag_server import key_secret
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import (
@@ -15,15 +16,20 @@ from lightragctl.core.settings import (
     Caching,
     Deadlines,
     EmbeddingModel,
+    LightragEndpoint,
     Logging,
     Recording,
     RequestLimits,
     SecretKey,
+    SecretRef,
     Strict,
 )
 
 KEYS_FILE = "/etc/lightragctl-keys/api-keys"
 """Where a pod finds its API keys."""
+
+LIGHTRAG_KEY = "LIGHTRAGCTL_LIGHTRAG_API_KEY"
+"""The environment variable of a pod that holds lightrag-server's key."""
 
 
 class Expose(Strict):
@@ -84,6 +90,7 @@ def _settings(plan: Plan) -> ApiSettings:
         workspace=profile.workspace,
         vector_engine_uri=plan.url("vector-engine"),
         gateway_url=plan.url("model-gateway"),
+        lightrag=_lightrag(plan),
         embedding=EmbeddingModel.model_validate(
             profile.models.embedding.model_dump(include=set(EmbeddingModel.model_fields))
         ),
@@ -99,6 +106,17 @@ def _settings(plan: Plan) -> ApiSettings:
         logging=values.logging,
         deadlines=values.deadlines,
     )
+
+
+def _lightrag(plan: Plan) -> LightragEndpoint | None:
+    if "lightrag-server" not in plan.components:
+        return None
+    key = SecretRef(env=LIGHTRAG_KEY) if plan.profile.runtime is Runtime.KUBERNETES else None
+    return LightragEndpoint(url=plan.url("lightrag-server"), api_key=key)
+
+
+def _secrets(plan: Plan) -> dict[str, SecretKey]:
+    return {LIGHTRAG_KEY: key_secret(plan.release)} if "lightrag-server" in plan.components else {}
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
@@ -122,4 +140,5 @@ COMPONENT = Component(
     settings=_settings,
     process=_process,
     unfit=_unfit,
+    secrets=_secrets,
 )

@@ -1,20 +1,15 @@
 """mock-llm: a stand-in for a chat model, for machines without one and for tests."""
 
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import Amounts, MockLlmSettings
+from lightragctl.core.settings import Amounts, Faults, MockLlmSettings
 
 
-class MockLlmValues(WorkloadValues):
-    """`error_ratio` (0..1) of the requests fail after `latency_ms`."""
+class MockLlmValues(WorkloadValues, Faults):
+    """How it misbehaves from its start; `PUT /faults` changes that while it runs."""
 
     port: int = 8082
-    latency_ms: Annotated[float, Field(ge=0)] = 0.0
-    error_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     resources: Resources = Resources(
         requests=Amounts(cpu="50m", memory="64Mi"), limits=Amounts(cpu="500m", memory="256Mi")
     )
@@ -28,8 +23,7 @@ def _settings(plan: Plan) -> MockLlmSettings:
         port=plan.port("mock-llm"),
         drain_s=plan.drain_s("mock-llm"),
         embedding_dimension=plan.profile.models.embedding.dimension,
-        latency_ms=values.latency_ms,
-        error_ratio=values.error_ratio,
+        faults=Faults.model_validate(values.model_dump(include=set(Faults.model_fields))),
     )
 
 

@@ -45,12 +45,15 @@ class WorkloadValues(Values):
 class Probes:
     """How to tell that a component works. A path is asked by HTTP on the component's port; None: the port is open.
 
+    `ready_port` gives another port for `ready`, where a process of ours answers for somebody else's.
+
     `live` must not depend on anything behind the component, or one slow part restarts them all.
     """
 
     ready: str | None
     live: str | None
     start_timeout_s: int
+    ready_port: Callable[["Plan"], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,12 @@ class Plan:
 
     def port(self, name: str) -> int:
         """The port that the component listens on."""
-        offset = self.profile.local.port_offset if self.profile.runtime is Runtime.LOCAL else 0
-        return self.values(name).port + offset
+        return self.values(name).port + self.port_offset
+
+    @property
+    def port_offset(self) -> int:
+        """What is added to every port of the profile."""
+        return self.profile.local.port_offset if self.profile.runtime is Runtime.LOCAL else 0
 
     def url(self, name: str) -> str:
         """The component's address as the other components see it."""

@@ -301,8 +301,15 @@ class ReleaseRuntime(Protocol):
             NotRunningError: the release is not up.
         """
 
-    def api_key(self) -> str | None:
-        """A key that lightrag-api takes; None when it asks for none."""
+    def components(self) -> tuple[str, ...]:
+        """The names of the release's components.
+
+        Raises:
+            NotRunningError: there is no such release here.
+        """
+
+    def api_key(self, component: str = "lightrag-api") -> str | None:
+        """A key that the component takes; None when it asks for none."""
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
         """Lines of the components' logs as (component, line)."""

@@ -194,6 +194,13 @@ class ServiceSettings(Strict):
     drain_s: Annotated[float, Field(ge=0)] = 0.0
 
 
+class LightragEndpoint(Strict):
+    """Where the release's lightrag-server is, and the key that it asks for; None where it asks for none."""
+
+    url: str
+    api_key: SecretRef | None = None
+
+
 class ApiSettings(ServiceSettings):
     """What `serve api` is told.
 
@@ -207,6 +214,7 @@ class ApiSettings(ServiceSettings):
     workspace: Workspace = "default"
     vector_engine_uri: str
     gateway_url: str
+    lightrag: LightragEndpoint | None = None
     embedding: EmbeddingModel = EmbeddingModel()
     chat_model: str = "mock-llm"
     chunking: Chunking = Chunking()
@@ -250,16 +258,77 @@ class EmbedderSettings(ServiceSettings):
     body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
 
 
-class MockLlmSettings(ServiceSettings):
-    """What `serve mock-llm` is told.
+class Faults(Strict):
+    """How mock-llm misbehaves, each for a share or a bound of the requests; by default it does not.
 
-    `error_ratio` (0..1) of the requests get a 500 after `latency_ms`; a streamed answer comes a word every `piece_ms`.
+    `error_ratio` (0..1) of the requests get a 500, `rate_limit_ratio` a 429 with Retry-After `retry_after_s`, each
+    after `latency_ms`. A prompt over `context_tokens` (0: no bound) is refused as OpenAI does. For `outage_s` from its
+    start, or from when it was told, every request gets a 503.
     """
+
+    latency_ms: Annotated[float, Field(ge=0)] = 0.0
+    error_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    rate_limit_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    retry_after_s: Annotated[int, Field(ge=0)] = 1
+    context_tokens: Annotated[int, Field(ge=0)] = 0
+    outage_s: Annotated[float, Field(ge=0)] = 0.0
+
+
+class MockLlmSettings(ServiceSettings):
+    """What `serve mock-llm` is told; a streamed answer comes a word every `piece_ms`."""
 
     model: str = "mock-llm"
     embedding_dimension: Annotated[int, Field(ge=2, le=32768)] = 384
-    latency_ms: Annotated[float, Field(ge=0)] = 0.0
     piece_ms: Annotated[float, Field(ge=0)] = 0.0
-    error_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    faults: Faults = Faults()
     seed: int = 0
     body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+
+
+class LightragTuning(Strict):
+    """How upstream's server works; its own defaults, but for `workers` (1; upstream 2).
+
+    `chunk_tokens` and `chunk_overlap_tokens` are counted by its tokenizer (o200k); `llm_in_flight`,
+    `embedding_in_flight` and `parallel_documents` bound what it does at a time; `gleaning` is how often it looks again
+    for what it missed in a chunk; a chunk with a cosine below `cosine_threshold` is no hit.
+    """
+
+    workers: Annotated[int, Field(ge=1, le=32)] = 1
+    chunk_tokens: Annotated[int, Field(ge=16, le=8192)] = 1200
+    chunk_overlap_tokens: Annotated[int, Field(ge=0)] = 100
+    llm_in_flight: Annotated[int, Field(ge=1)] = 4
+    embedding_in_flight: Annotated[int, Field(ge=1)] = 8
+    parallel_documents: Annotated[int, Field(ge=1)] = 3
+    gleaning: Annotated[int, Field(ge=0)] = 1
+    cosine_threshold: Annotated[float, Field(ge=0, le=1)] = 0.2
+    llm_timeout_s: Annotated[int, Field(ge=1)] = 240
+    embedding_timeout_s: Annotated[int, Field(ge=1)] = 120
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> "LightragTuning":
+        if self.chunk_overlap_tokens * 2 > self.chunk_tokens:
+            raise ValueError("chunk_overlap_tokens must be at most half of chunk_tokens")
+        return self
+
+
+class LightragServerSettings(ServiceSettings):
+    """What `serve lightrag-server` is told.
+
+    `port` is where it says whether upstream's server, on `lightrag_port`, answers a query. `storage`, `inputs` and
+    `scratch` are folders, and may be relative to where the process runs. `api_key` is the key that upstream asks for;
+    None: everybody is answered.
+    """
+
+    lightrag_port: Port = 9621
+    storage: str = "rag_storage"
+    inputs: str = "inputs"
+    scratch: str = "scratch"
+    api_key: SecretRef | None = None
+    workspace: Workspace = "default"
+    vector_engine_uri: str
+    gateway_url: str
+    embedding: EmbeddingModel = EmbeddingModel()
+    chat_model: str = "mock-llm"
+    index: Index = Index()
+    tuning: LightragTuning = LightragTuning()
+    environment: dict[str, str] = {}

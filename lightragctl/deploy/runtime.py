@@ -141,14 +141,22 @@ class KubernetesRuntime:
             self._tunnels[component] = Tunnel(self.client, lambda: self._pick(component), 0, lambda reason: None)
         return f"http://127.0.0.1:{self._tunnels[component].port}"
 
-    def api_key(self) -> str | None:
-        """The first key of the Secret that lightrag-api reads its keys from.
+    def components(self) -> tuple[str, ...]:
+        """The names of the release's components, by its record.
+
+        Raises:
+            NotRunningError: the namespace has no such release.
+        """
+        return self._record().components
+
+    def api_key(self, component: str = "lightrag-api") -> str | None:
+        """The first key of the Secret that the component reads its keys from.
 
         Raises:
             LightragctlError: the Secret has no key, or we may not read it.
         """
-        values = self._record().profile["components"].get("lightrag-api", {})
-        found = _key_source(self.release, values.get("api_key"))
+        values = self._record().profile["components"].get(component, {})
+        found = _key_source(f"{self.release}-{component}", values.get("api_key"))
         if found is None:
             return None
         secret = self.client.get(ObjectRef("v1", "Secret", self.namespace, found[0]))
@@ -258,8 +266,8 @@ def _ingress_address(ingress: KubernetesObject) -> str:
     return f"{scheme}://{ingress['spec']['rules'][0].get('host', '')}"
 
 
-def _key_source(release: str, wanted: object) -> tuple[str, str] | None:
-    """The Secret's name and the key in it, from `components.lightrag-api.api_key`; None when there is no key."""
+def _key_source(owner: str, wanted: object) -> tuple[str, str] | None:
+    """The Secret's name and the key in it, from the component's `api_key`; None when there is no key."""
     if isinstance(wanted, Mapping) and isinstance(wanted.get("secret"), Mapping):
         return str(wanted["secret"]["name"]), str(wanted["secret"]["key"])
-    return (f"{release}-lightrag-api-keys", "api-keys") if wanted == "generated" else None
+    return (f"{owner}-keys", "api-keys") if wanted == "generated" else None

@@ -4,8 +4,9 @@ The service knows nothing of this module; what it promises stands in its `/opena
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeVar
 
 import httpx
@@ -50,21 +51,40 @@ class Answer(BaseModel):
 
 
 Kind = Literal["chunks", "entities", "relationships"]
+Mode = Literal["nearest", "naive", "local", "global", "hybrid", "mix"]
 
 
 class RetrievedChunk(Answer):
     """One hit: a piece of a document, or what LightRAG wrote of an entity or of the relationship of two.
 
-    `score` as the collection's metric gives it (COSINE: higher is nearer).
+    `score` as the collection's metric gives it (COSINE: higher is nearer); None where lightrag-server gave the answer.
     """
 
     id: str
-    score: float
+    score: float | None
     text: str
     source: str
     chunk_order: int | None = None
     entity: str | None = None
     relation: tuple[str, str] | None = None
+
+
+class GraphEntity(Answer):
+    """An entity of LightRAG's graph, and the sources that name it."""
+
+    name: str
+    type: str
+    text: str
+    source: str
+
+
+class GraphRelation(Answer):
+    """What joins two entities of LightRAG's graph."""
+
+    ends: tuple[str, str]
+    keywords: str
+    text: str
+    source: str
 
 
 class Citation(Answer):
@@ -77,12 +97,18 @@ class Citation(Answer):
 
 
 class Retrieval(Answer):
-    """The answer to `POST /retrieve`, best hit first. Times in milliseconds, per stage."""
+    """The answer to `POST /retrieve`, best hit first. Times in milliseconds, per stage.
+
+    `forwarded_to` says who gave it when lightrag-api passed the question on; entities and relationships come only then.
+    """
 
     workspace: str
     collection: str
     hits: list[RetrievedChunk]
     timing_ms: dict[str, float] = Field(default_factory=dict)
+    forwarded_to: str = ""
+    entities: list[GraphEntity] = Field(default_factory=list)
+    relationships: list[GraphRelation] = Field(default_factory=list)
 
 
 class QueryAnswer(Answer):
@@ -93,6 +119,7 @@ class QueryAnswer(Answer):
     hits: list[RetrievedChunk]
     model: str
     timing_ms: dict[str, float] = Field(default_factory=dict)
+    forwarded_to: str = ""
 
 
 class StoredDocument(Answer):
@@ -139,6 +166,20 @@ class RecordedQuestion(Answer):
     collection: str
     ids: list[str]
     took_ms: float
+
+
+@dataclass(frozen=True)
+class HeldDocument:
+    """A document that lightrag-server holds; in state `writing`, one that it is about to be given."""
+
+    source: str
+    sha256: str
+    chunks: int
+    state: Literal["writing", "ready"]
+
+
+class _Noted(Answer):
+    noted: int
 
 
 class _Recordings(Answer):
@@ -214,25 +255,35 @@ class ApiClient:
         """Close the connections."""
         self._http.close()
 
-    def retrieve(
+    def retrieve(  # noqa: PLR0913 - one for each field of the request
         self,
         query: str,
-        top_k: int = 5,
+        top_k: int | None = None,
         *,
         workspace: str | None = None,
         filter: str | None = None,
         kind: Kind = "chunks",
+        mode: Mode = "nearest",
     ) -> Retrieval:
-        """What is nearest to `query`, best first. `filter` is a Milvus boolean expression."""
-        given = {"query": query, "top_k": top_k, "workspace": workspace, "filter": filter}
+        """What is nearest to `query`, best first; `top_k` is the mode's own where it is not given.
+
+        `filter` is a Milvus boolean expression.
+        """
+        given = {"query": query, **_asked(mode, top_k), "workspace": workspace, "filter": filter}
         body = _without_none(given | {"kind": None if kind == "chunks" else kind})
         return self._call(Retrieval, "POST", "/retrieve", json=body)
 
     def query(
-        self, query: str, top_k: int = 5, *, workspace: str | None = None, filter: str | None = None
+        self,
+        query: str,
+        top_k: int | None = None,
+        *,
+        workspace: str | None = None,
+        filter: str | None = None,
+        mode: Mode = "nearest",
     ) -> QueryAnswer:
-        """An answer to `query` written from the `top_k` nearest passages, with citations."""
-        body = _without_none({"query": query, "top_k": top_k, "workspace": workspace, "filter": filter})
+        """An answer to `query` written from the nearest passages, with citations; `top_k` as in `retrieve`."""
+        body = _without_none({"query": query, **_asked(mode, top_k), "workspace": workspace, "filter": filter})
         return self._call(QueryAnswer, "POST", "/query", json=body)
 
     def list_documents(self, workspace: str | None = None) -> list[StoredDocument]:
@@ -246,6 +297,14 @@ class ApiClient:
             if page.next is None or page.next == after:
                 return documents
             after = page.next
+
+    def note_documents(self, held: Sequence[HeldDocument], workspace: str | None = None) -> None:
+        """Tell the service what lightrag-server holds, or is about to."""
+        documents = [
+            {"source": one.source, "sha256": one.sha256, "chunks": one.chunks, "state": one.state} for one in held
+        ]
+        body = _without_none({"workspace": workspace, "documents": documents})
+        self._call(_Noted, "PUT", "/documents/records", json=body)
 
     def delete_document(
         self, *, source: str | None = None, id: str | None = None, workspace: str | None = None
@@ -271,7 +330,10 @@ class ApiClient:
         """
         body = _without_none({"workspace": workspace, "documents": [{"source": source, "text": text}]})
         headers = {"Accept": "application/x-ndjson"}
-        with self._explained(), self._http.stream("POST", "/documents", json=body, headers=headers) as response:
+        with (
+            explained(self.base_url, self._timeout_s),
+            self._http.stream("POST", "/documents", json=body, headers=headers) as response,
+        ):
             if response.is_error:
                 response.read()
                 raise _problem(response)
@@ -290,25 +352,32 @@ class ApiClient:
         return accepted
 
     def _call(self, answer: type[AnswerT], method: str, path: str, **request: Any) -> AnswerT:
-        with self._explained():
+        with explained(self.base_url, self._timeout_s):
             response = self._http.request(method, path, **request)
         if response.is_error:
             raise _problem(response)
         return _parsed(answer, response.content)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what httpx raises into errors that a user can act on."""
-        try:
-            yield
-        except httpx.ConnectError as error:
-            raise UnavailableError(f"nothing answers at {self.base_url}: {error}", NOT_THERE_HINT) from error
-        except httpx.TimeoutException as error:
-            silence = f"{self.base_url} said nothing for {self._timeout_s:g} s"
-            raise UnavailableError(silence, NOT_THERE_HINT) from error
-        except httpx.TransportError as error:
-            cause = str(error) or type(error).__name__
-            raise UnavailableError(f"the connection to {self.base_url} broke: {cause}", NOT_THERE_HINT) from error
+
+@contextmanager
+def explained(base_url: str, timeout_s: float) -> Iterator[None]:
+    """Turn what httpx raises into errors that a user can act on."""
+    try:
+        yield
+    except httpx.ConnectError as error:
+        raise UnavailableError(f"nothing answers at {base_url}: {error}", NOT_THERE_HINT) from error
+    except httpx.TimeoutException as error:
+        raise UnavailableError(f"{base_url} said nothing for {timeout_s:g} s", NOT_THERE_HINT) from error
+    except httpx.TransportError as error:
+        cause = str(error) or type(error).__name__
+        raise UnavailableError(f"the connection to {base_url} broke: {cause}", NOT_THERE_HINT) from error
+
+
+def _asked(mode: Mode, top_k: int | None) -> dict[str, Any]:
+    """The mode, and how many passages in the words of the mode."""
+    if mode == "nearest":
+        return {"top_k": top_k}
+    return {"mode": mode, "chunk_top_k": top_k}
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,13 +66,17 @@ class Summary:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a load takes from the process it runs in, and how long it waits for the service, per document."""
+    """What a load takes from the process it runs in, and how long it waits for the service, per document.
+
+    `poll_s` is between two looks at what lightrag-server does.
+    """
 
     cwd: Path = field(default_factory=Path.cwd)
     stdin: BinaryIO = field(default_factory=lambda: sys.stdin.buffer)
     clock: Callable[[], float] = time.monotonic
     threads: int = 4  # so that the service can put the chunks of several small documents into one batch
     wait_s: float = 120.0
+    poll_s: float = 1.0
 
 
 def load(

@@ -23,12 +23,16 @@ from lightragctl.core.settings import Strict
 
 
 class WantedProcess(Strict):
-    """A process that should run. `digest` changes with anything that it is started with."""
+    """A process that should run. `digest` changes with anything that it is started with.
+
+    `ready_path` is asked on `ready_port`, on `port` where there is none.
+    """
 
     name: str
     argv: tuple[str, ...]
     digest: str
     port: int
+    ready_port: int | None = None
     ready_path: str | None
     start_timeout_s: float
     stop_grace_s: float

@@ -83,9 +83,9 @@ def _reap(processes: Iterable[ProcessId]) -> None:
 
 @dataclass(frozen=True)
 class PortHolder:
-    """Who listens on a port; `pid` is None when it belongs to another user."""
+    """Who listens on a port; `pids` are the process and those that it descends from, none when it is another user's."""
 
-    pid: int | None
+    pids: frozenset[int]
     words: str
 
 
@@ -93,8 +93,16 @@ def port_holder(port: int) -> PortHolder | None:
     """Who listens on the TCP port of this machine; None when nobody does."""
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:2] == (port,):
-            return PortHolder(connection.pid, _describe(connection.pid))
+            return PortHolder(_family(connection.pid), _describe(connection.pid))
     return None
+
+
+def _family(pid: int | None) -> frozenset[int]:
+    try:
+        process = psutil.Process(pid) if pid is not None else None
+        return frozenset(one.pid for one in (process, *process.parents())) if process else frozenset()
+    except psutil.Error:
+        return frozenset()
 
 
 def _describe(pid: int | None) -> str:

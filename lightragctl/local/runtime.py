@@ -154,8 +154,16 @@ class LocalRuntime:
         chosen = [process.name for process in processes]
         return read_logs({name: self.files.log(name) for name in chosen}, follow, tail_lines)
 
-    def api_key(self) -> str | None:
-        """None: on loopback lightrag-api asks for no key."""
+    def components(self) -> tuple[str, ...]:
+        """The names of the processes that the release consists of.
+
+        Raises:
+            NotRunningError: there is no such release.
+        """
+        return tuple(process.name for process in self._wanted().processes)
+
+    def api_key(self, component: str = "lightrag-api") -> str | None:
+        """None: on loopback no component asks for a key."""
         return None
 
     def exec(self, component: str, command: Sequence[str]) -> int:
@@ -220,6 +228,7 @@ class LocalRuntime:
                     argv=argv,
                     digest=hashlib.sha256("\0".join([*argv, told]).encode()).hexdigest(),
                     port=plan.port(name),
+                    ready_port=component.probes.ready_port(plan) if component.probes.ready_port else None,
                     ready_path=component.probes.ready,
                     start_timeout_s=component.probes.start_timeout_s,
                     stop_grace_s=spec.stop_grace_s,
@@ -334,13 +343,19 @@ def _runs(process: WantedProcess, running: Running | None) -> bool:
 def _refuse_taken_ports(processes: list[WantedProcess], running: Running | None) -> None:
     """Refuse when somebody else listens on a port that is about to be used; the release itself may."""
     ours = {record.process.pid for record in running.records.values() if record.process} if running else set()
-    for process in processes:
-        holder = port_holder(process.port)
-        if holder is not None and holder.pid not in ours:
+    for process, port, key in [(one, port, key) for one in processes for port, key in _ports(one)]:
+        holder = port_holder(port)
+        if holder is not None and not holder.pids & ours:
             raise RefusedError(
-                f"port {process.port} for {process.name} is taken by {holder.words}",
-                f"choose another: --set components.{process.name}.port=N, or move all: --set local.port_offset=100",
+                f"port {port} for {process.name} is taken by {holder.words}",
+                f"choose another: --set components.{process.name}.{key}=N, or move all: --set local.port_offset=100",
             )
+
+
+def _ports(process: WantedProcess) -> list[tuple[int, str]]:
+    """The ports that the process will open, and the keys that set them."""
+    ready = [(process.ready_port, "ready_port")] if process.ready_port else []
+    return [(process.port, "port"), *ready]
 
 
 def _failures(process: WantedProcess, running: Running | None) -> int:
@@ -359,7 +374,7 @@ def _component_status(process: WantedProcess, running: Running | None) -> Compon
     if not alive(record.process):
         words = f"{record.last_exit or 'ended'}; next start in {max(0.0, record.next_start_at - time.time()):.1f} s"
         return ComponentStatus(process.name, State.BACKING_OFF, endpoint, record.restarts, message=words)
-    reason = not_ready_reason(process.port, process.ready_path)
+    reason = not_ready_reason(process.ready_port or process.port, process.ready_path)
     uptime_s = time.time() - record.started_at
     state = State.READY if reason is None else State.STARTING if uptime_s < process.start_timeout_s else State.NOT_READY
     last = f"restarted: {record.last_exit}" if record.restarts else ""

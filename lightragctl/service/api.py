@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import aiohttp
+
 from lightragctl.core.settings import ApiSettings
 from lightragctl.service import http, server
 from lightragctl.service.answers import EVENTS
 from lightragctl.service.changes import Changes
 from lightragctl.service.documents import Documents
+from lightragctl.service.gateway import read_secret
+from lightragctl.service.graph import GraphClient, Graphs
 from lightragctl.service.keys import ApiKeys
 from lightragctl.service.metrics import Metrics
 from lightragctl.service.models import ChatClient, EmbeddingClient, open_session
-from lightragctl.service.questions import Chats, Questions
+from lightragctl.service.questions import Answering, Chats, Questions
 from lightragctl.service.readiness import Readiness
 from lightragctl.service.retrieval import Retrieval
 from lightragctl.service.shapes import (
@@ -34,6 +38,8 @@ from lightragctl.service.shapes import (
     QueryRequest,
     RecordingsAnswer,
     RecordingsQuery,
+    RecordsAnswer,
+    RecordsRequest,
     RetrieveAnswer,
     RetrieveRequest,
     WriteAnswer,
@@ -47,12 +53,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Doors:
-    """What stands behind the service: store, search, and the two models."""
+    """What stands behind the service: store, search, the two models, and lightrag-server where there is one."""
 
     store: VectorStore
     search: SearchStore
     embedding: Embeds
     chat: Chats
+    graph: Graphs | None = None
 
 
 OpenDoors = Callable[[], AbstractAsyncContextManager[Doors]]
@@ -83,7 +90,7 @@ class _Api:
             workspaces = Workspaces(settings, doors.store, doors.embedding, self._pace)
             retrieval = Retrieval(settings, workspaces, doors.search, doors.embedding, self._metrics)
             documents = Documents(settings, workspaces, doors.embedding)
-            self.questions = Questions(settings, retrieval, doors.chat, self._metrics)
+            self.questions = Questions(settings, retrieval, Answering(doors.chat, doors.graph), self._metrics)
             self.changes = Changes(settings, workspaces, documents, self._pace.lease_s)
             self.readiness = Readiness(settings, workspaces, doors.store, doors.search)
             background = [asyncio.create_task(self.readiness.come()), asyncio.create_task(workspaces.watch())]
@@ -128,8 +135,9 @@ def _routes(api: _Api) -> tuple[http.Route, ...]:
     def change(handler: Callable[[Changes, http.Request], http.Handled]) -> http.Handler:
         return lambda request: handler(api.changes, request)
 
-    post, get, delete = (partial(http.Route, method) for method in ("POST", "GET", "DELETE"))
+    post, get, put, delete = (partial(http.Route, method) for method in ("POST", "GET", "PUT", "DELETE"))
     found, answered = (RetrieveRequest, RetrieveAnswer), (QueryRequest, QueryAnswer)
+    noted = (RecordsRequest, RecordsAnswer)
     return (
         post("/retrieve", ask(Questions.retrieve), "Find passages", None, *found, abandon=True),
         post("/query", ask(Questions.query), "Answer from passages", None, *answered, abandon=True, stream=EVENTS),
@@ -146,14 +154,15 @@ def _routes(api: _Api) -> tuple[http.Route, ...]:
             "/documents", change(Changes.write), "Write documents", None, WriteRequest, WriteAnswer, stream=http.NDJSON
         ),
         get("/documents", change(Changes.listing), "List documents", ListQuery, None, ListAnswer),
+        put("/documents/records", change(Changes.note), "Note what lightrag-server holds", None, *noted),
         delete("/documents", change(Changes.delete), "Delete a document", DeleteQuery, None, DeleteAnswer),
         post("/documents/flush", change(Changes.flush), "Flush and index", None, FlushRequest, FlushAnswer),
     )
 
 
 @asynccontextmanager
-async def real_doors(settings: ApiSettings) -> AsyncGenerator[Doors, None]:
-    """Milvus and model-gateway."""
+async def real_doors(settings: ApiSettings, environ: Mapping[str, str]) -> AsyncGenerator[Doors, None]:
+    """Milvus, model-gateway, and lightrag-server where there is one, with its key read."""
     from lightragctl.vectors.milvus import MilvusStore  # noqa: PLC0415 - pymilvus takes a quarter second to import
     from lightragctl.vectors.search import MilvusSearch  # noqa: PLC0415
 
@@ -163,13 +172,22 @@ async def real_doors(settings: ApiSettings) -> AsyncGenerator[Doors, None]:
     async with open_session() as session:
         embedding = EmbeddingClient(session, settings.gateway_url, settings.embedding, deadlines.embed_s)
         chat = ChatClient(session, settings.gateway_url, settings.chat_model, deadlines.chat_s)
+        graph = _graph(settings, environ, session)
         try:
-            yield Doors(store, search, embedding, chat)
+            yield Doors(store, search, embedding, chat, graph)
         finally:
             await search.close()
             store.close()
 
 
+def _graph(settings: ApiSettings, environ: Mapping[str, str], session: aiohttp.ClientSession) -> GraphClient | None:
+    found = settings.lightrag
+    if found is None:
+        return None
+    key = read_secret(found.api_key, environ, "lightrag.api_key") if found.api_key else ""
+    return GraphClient(session, found.url, key, settings.deadlines.chat_s)
+
+
 def serve(settings: ApiSettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM. Raises when the port cannot be had."""
-    server.run(create_app(settings, lambda: real_doors(settings)), settings)
+    server.run(create_app(settings, lambda: real_doors(settings, environ)), settings)

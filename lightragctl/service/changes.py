@@ -22,6 +22,8 @@ from lightragctl.service.shapes import (
     ListedDocument,
     ListQuery,
     NewDocument,
+    RecordsAnswer,
+    RecordsRequest,
     WriteAnswer,
     WriteRequest,
 )
@@ -71,6 +73,12 @@ class Changes:
         records = await self._documents.page(workspace, asked.after, asked.limit)
         after = records[-1].id if len(records) == asked.limit else None
         return http.json_response(ListAnswer(workspace, [self._listed(record) for record in records], after))
+
+    async def note(self, request: http.Request) -> http.Response:
+        asked = request.json(RecordsRequest)
+        workspace = asked.workspace or self._settings.workspace
+        await self._documents.note(workspace, asked.documents)
+        return http.json_response(RecordsAnswer(workspace, len(asked.documents)))
 
     async def delete(self, request: http.Request) -> http.Response:
         asked = request.query(DeleteQuery)

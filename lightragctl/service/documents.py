@@ -10,25 +10,31 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from lightragctl.core.chunks import CHUNKER_VERSION, Chunk, chunk_text
-from lightragctl.core.errors import UnavailableError, UsageError
+from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
-from lightragctl.service.workspaces import Embeds, Workspaces
+from lightragctl.service.workspaces import Embeds, NotOursError, Workspaces
 from lightragctl.vectors.control import control_name, control_row, epoch_row, when_loaded
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, NotLoadedError, Page, Row
 
 EMBED_CHUNKS = 16
 """Chunks embedded and written at a time: about 2 s of a CPU model, so progress moves and little is lost with a kill."""
 
+SOURCE_CHARS = 4096
+"""As long as a path may be on Linux; Milvus's field would take more."""
+
 _GET_IDS = 500
 _WRITERS = 4
 """Documents written at a time by one process: enough for the embedder to batch, and memory stays bounded."""
 
 _FIRST, _LAST = "doc:", "doc;"
+
+UPSTREAM_CUT = "lightrag-server"
+"""`Record.cut` of a document that lightrag-server holds; it alone cuts, writes and deletes that."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -46,6 +52,15 @@ class Record(msgspec.Struct, frozen=True):
     cut: str
     state: Literal["writing", "ready"]
     updated_at: int
+
+
+class Held(msgspec.Struct, forbid_unknown_fields=True):
+    """A document that lightrag-server holds, or is about to: then its `state` is `writing`."""
+
+    source: Annotated[str, msgspec.Meta(min_length=1, max_length=SOURCE_CHARS)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    chunks: Annotated[int, msgspec.Meta(ge=0)] = 0
+    state: Literal["writing", "ready"] = "ready"
 
 
 class Progress(msgspec.Struct, tag_field="event", tag="progress"):
@@ -111,14 +126,14 @@ class Documents:
                 raise UsageError(f"{source} has no text", "leave it out")
             reach = max(len(chunks), before.reach if before else 0)
             record = Record(document, source, sha256, len(chunks), reach, self._cut, "writing", int(time.time()))
-            await asyncio.to_thread(self._save, workspace, record)
+            await asyncio.to_thread(self._save, workspace, [record])
             async for progress in self._write_chunks(physical, record, chunks, fresh=before is None):
                 yield progress
             stale = [chunk_id(document, order) for order in range(len(chunks), reach)]
             if stale:
                 await asyncio.to_thread(self._store.delete, physical, stale)
             done = msgspec.structs.replace(record, state="ready", updated_at=int(time.time()))
-            await asyncio.to_thread(self._save, workspace, done)
+            await asyncio.to_thread(self._save, workspace, [done])
         yield Written(document, source, "updated" if before else "created", len(chunks))
 
     async def page(self, workspace: str, after: str, limit: int) -> list[Record]:
@@ -127,14 +142,40 @@ class Documents:
 
     def is_current(self, record: Record) -> bool:
         """Whether the document was cut as documents are cut now."""
-        return record.cut == self._cut
+        return record.cut in (self._cut, UPSTREAM_CUT)
+
+    async def note(self, workspace: str, held: Sequence[Held]) -> None:
+        """Note documents that lightrag-server holds or is about to, so that what has not changed is known.
+
+        Raises:
+            RefusedError: lightrag-api itself writes to the workspace.
+            ModelMismatchError: what is in it came from another model.
+        """
+        seen = await self._workspaces.look(workspace)
+        if seen.physical is not None and self._workspaces.is_ours(workspace, seen.physical):
+            message = f"workspace '{workspace}' is written by lightrag-api"
+            raise RefusedError(message, "name the workspace of lightrag-server")
+        await self._workspaces.adopt(workspace)
+        now_s = int(time.time())
+        records = [
+            Record(document_id(one.source), one.source, one.sha256, one.chunks, 0, UPSTREAM_CUT, one.state, now_s)
+            for one in held
+        ]
+        await asyncio.to_thread(self._save, workspace, records)
 
     async def delete(self, workspace: str, document: str) -> Record | None:
-        """Delete a document and its chunks; None when there is none of that id."""
+        """Delete a document and its chunks; None when there is none of that id.
+
+        Raises:
+            NotOursError: lightrag-server holds it.
+        """
         async with self._alone(workspace, document):
             record = await asyncio.to_thread(self._record, workspace, document)
             if record is None:
                 return None
+            if record.cut == UPSTREAM_CUT:
+                hint = "delete it there: DELETE /documents/delete_document; lightragctl port-forward lightrag-server"
+                raise NotOursError(f"{record.source} is held by lightrag-server, which alone may delete it", hint)
             await asyncio.to_thread(self._delete, workspace, record)
             return record
 
@@ -193,10 +234,10 @@ class Documents:
             return None
         return msgspec.json.decode(str(row["value"]), type=Record) if row else None
 
-    def _save(self, workspace: str, record: Record) -> None:
+    def _save(self, workspace: str, records: Sequence[Record]) -> None:
         now_ns = time.time_ns()
-        row = control_row(_FIRST + record.id, record, now_ns // 1_000_000_000)
-        self._store.upsert(control_name(workspace), [row, epoch_row(now_ns)])
+        rows = [control_row(_FIRST + record.id, record, now_ns // 1_000_000_000) for record in records]
+        self._store.upsert(control_name(workspace), [*rows, epoch_row(now_ns)])
         self._workspaces.note_write(workspace)
 
     def _list(self, workspace: str, after: str, limit: int) -> list[Record]:
@@ -209,7 +250,7 @@ class Documents:
 
     def _delete(self, workspace: str, record: Record) -> None:
         """Delete from the collections of every model, or the text would come back with the model that it had."""
-        self._save(workspace, msgspec.structs.replace(record, state="writing"))
+        self._save(workspace, [msgspec.structs.replace(record, state="writing")])
         ids = [chunk_id(record.id, order) for order in range(record.reach)]
         for physical in self._workspaces.ours(workspace):
             for start in range(0, len(ids), _GET_IDS):

@@ -1,8 +1,9 @@
 """mock-llm: a test double of a chat model that answers by quoting the passages it is given. No I/O but its sockets.
 
-It understands the prompt of `wire.prompt`: it looks for numbered passages and a question, and answers with the one to
-three sentences that share most words with the question, each followed by the number of its passage. It never makes
-anything up, so a test can tell whether retrieval found the right passage. Also serves hashed embeddings.
+It understands the prompts of upstream LightRAG (see `mock_graph`) and that of `wire.prompt`: it looks for numbered
+passages and a question, and answers with the one to three sentences that share most words with the question, each
+followed by the number of its passage. It never makes anything up, so a test can tell whether retrieval found the right
+passage. Also serves hashed embeddings.
 """
 
 import asyncio
@@ -14,11 +15,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+from pydantic import ValidationError
 
-from lightragctl.core.settings import MockLlmSettings
+from lightragctl.core.settings import Faults, MockLlmSettings
 from lightragctl.service import http, server
 from lightragctl.service.answers import EVENTS
 from lightragctl.service.hashing import hashed_vectors, terms
+from lightragctl.service.mock_graph import context_passages, graph_answer
 from lightragctl.service.wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -73,15 +76,18 @@ class Sentence(NamedTuple):
 
 
 def answer(messages: Sequence[ChatMessage]) -> str:
-    """The quoted answer to a prompt, or a sentence that says nothing was found."""
+    """The quoted answer to a prompt, or a sentence that says nothing was found; to LightRAG's prompts what they ask."""
+    if (graph := graph_answer(messages)) is not None:
+        return graph
     contents = [message.content or "" for message in messages if message.role == "user"]
     text = "\n\n".join(contents)
     asked = _QUESTION.search(text)
     question = asked.group(1) if asked else (contents[-1] if contents else "")
+    passages = [(int(match.group(1)), match.group(2)) for match in _PASSAGE.finditer(text)]
     sentences = [
-        Sentence(int(match.group(1)), " ".join(sentence.split()))
-        for match in _PASSAGE.finditer(text)
-        for sentence in _SENTENCE_END.split(match.group(2))
+        Sentence(number, " ".join(sentence.split()))
+        for number, passage in passages or context_passages(messages)
+        for sentence in _SENTENCE_END.split(passage)
         if sentence.strip() and not _HEADING.match(sentence.strip())
     ]
     chosen = best_sentences(question, sentences)
@@ -103,29 +109,72 @@ def best_sentences(question: str, sentences: Sequence[Sentence]) -> list[Sentenc
     return [sentences[i] for i in sorted(ranked) if scores[i] >= _NEAR_BEST * best]
 
 
+class FaultsShape(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of PUT /faults, and what GET and PUT answer; see `core.settings.Faults`."""
+
+    latency_ms: float = 0.0
+    error_ratio: float = 0.0
+    rate_limit_ratio: float = 0.0
+    retry_after_s: int = 1
+    context_tokens: int = 0
+    outage_s: float = 0.0
+
+
 class _MockLlm:
     def __init__(self, settings: MockLlmSettings) -> None:
         self._settings = settings
         self._random = random.Random(settings.seed)
+        self._faults = settings.faults
+        self._out_until_s = time.monotonic() + settings.faults.outage_s
 
-    async def _misbehave(self) -> None:
-        """Wait and fail as the settings say."""
-        fails = self._random.random() < self._settings.error_ratio
-        if self._settings.latency_ms:
-            await asyncio.sleep(self._settings.latency_ms / 1000)
-        if fails:
+    async def set_faults(self, request: http.Request) -> http.Response:
+        asked = msgspec.to_builtins(request.json(FaultsShape))
+        try:
+            self._faults = Faults.model_validate(asked)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise http.Problem(
+                400, "Bad Request", f"{first['loc'][0]}: {first['msg']}", code="invalid_value"
+            ) from error
+        self._out_until_s = time.monotonic() + self._faults.outage_s
+        return self._told_faults()
+
+    async def faults(self, _: http.Request) -> http.Response:
+        return self._told_faults()
+
+    def _told_faults(self) -> http.Response:
+        left_s = round(max(0.0, self._out_until_s - time.monotonic()), 1)
+        return http.json_response(FaultsShape(**(self._faults.model_dump() | {"outage_s": left_s})))
+
+    async def _misbehave(self, tokens: int) -> None:
+        """Wait and fail as it was told."""
+        faults, drawn = self._faults, self._random.random()
+        if self._out_until_s > time.monotonic():
+            raise http.Problem(503, "Service Unavailable", "the mock is out on purpose (outage_s)", code="mock")
+        if faults.latency_ms:
+            await asyncio.sleep(faults.latency_ms / 1000)
+        if 0 < faults.context_tokens < tokens:
+            detail = (
+                f"This model's maximum context length is {faults.context_tokens} tokens, and you asked for {tokens}."
+            )
+            raise http.Problem(400, "Bad Request", detail, code="context_length_exceeded")
+        if drawn < faults.error_ratio:
             raise http.Problem(500, "Internal Server Error", "the mock fails on purpose (error_ratio)", code="mock")
+        if drawn < faults.error_ratio + faults.rate_limit_ratio:
+            headers = (("retry-after", str(faults.retry_after_s)),)
+            detail = "the mock is at its limit on purpose (rate_limit_ratio)"
+            raise http.Problem(429, "Too Many Requests", detail, code="rate_limit_exceeded", headers=headers)
 
     async def chat(self, request: http.Request) -> http.Response | http.Streaming:
         asked = request.json(ChatRequest)
         if asked.model != self._settings.model:
             detail = f"there is no model {asked.model!r} here"
             raise http.Problem(404, "Not Found", detail, f"the model is {self._settings.model!r}", "model_not_found")
-        await self._misbehave()
+        read = sum(len(terms(message.content or "")) for message in asked.messages)
+        await self._misbehave(read)
         text = answer(asked.messages)
         if asked.stream:
             return http.Streaming(self._pieces(text, mock_name(asked.model)), EVENTS)
-        read = sum(len(terms(message.content or "")) for message in asked.messages)
         wrote = len(terms(text))
         completion = ChatCompletion(
             choices=[ChatChoice(ChatMessage("assistant", text))],
@@ -151,9 +200,9 @@ class _MockLlm:
         asked = request.json(EmbeddingsRequest)
         if not asked.texts():
             raise http.Problem(400, "Bad Request", "input: no text", code="invalid_value")
-        await self._misbehave()
-        vectors = hashed_vectors(asked.texts(), self._settings.embedding_dimension)
         tokens = sum(len(terms(text)) for text in asked.texts())
+        await self._misbehave(tokens)
+        vectors = hashed_vectors(asked.texts(), self._settings.embedding_dimension)
         name = mock_name(asked.model)
         return http.json_response(embeddings_body(vectors, asked.encoding_format, name, tokens))
 
@@ -174,6 +223,8 @@ def create_app(settings: MockLlmSettings) -> http.App:
         http.Route("POST", CHAT_PATH, mock.chat, chat, body=ChatRequest, answer=ChatCompletion, abandon=True),
         http.Route("POST", EMBEDDINGS_PATH, mock.embeddings, vectors, body=EmbeddingsRequest, answer=EmbeddingsAnswer),
         http.Route("GET", MODELS_PATH, mock.models, "The model", answer=ModelList),
+        http.Route("GET", "/faults", mock.faults, "How it misbehaves", answer=FaultsShape),
+        http.Route("PUT", "/faults", mock.set_faults, "Misbehave so from now on", body=FaultsShape, answer=FaultsShape),
     )
     return http.App(routes, http.AppOptions("mock-llm", settings.body_bytes, "openai"))
 

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -18,6 +18,7 @@ from lightragctl.service import http
 from lightragctl.service.answers import EVENTS, json_bytes, problem_of, problem_response
 from lightragctl.service.batch import BatchRecord, DeadlineError
 from lightragctl.service.deadline import Deadline
+from lightragctl.service.graph import Graphs, graph_body, query_answer, retrieve_answer
 from lightragctl.service.metrics import Metrics
 from lightragctl.service.models import ChatAnswer
 from lightragctl.service.recording import Recorded, Recorder
@@ -45,6 +46,10 @@ TIMEOUT_HEADER = "x-request-timeout"
 """A client's deadline for a retrieval, in seconds."""
 MAX_TIMEOUT_S = 300
 
+OURS = ("nearest", "naive")
+"""The modes that are answered here; the others are lightrag-server's."""
+
+NEAREST_TOP_K = 5
 NAIVE_TOP_K, NAIVE_MIN_SCORE = 20, 0.2
 """LightRAG's CHUNK_TOP_K and COSINE_THRESHOLD, as of lightrag-hku 1.5."""
 
@@ -59,13 +64,20 @@ class Chats(Protocol):
         """The model's answer in pieces."""
 
 
-class Questions:
-    """The handlers; made inside the running event loop."""
+class Answering(NamedTuple):
+    """Who answers what is not a search: the chat model, and lightrag-server where the release has one."""
 
-    def __init__(self, settings: ApiSettings, retrieval: Retrieval, chat: Chats, metrics: Metrics) -> None:
+    chat: Chats
+    graph: Graphs | None
+
+
+class Questions:
+    """The handlers; made inside the running event loop. `models` are the chat model and, if there is one, the graph."""
+
+    def __init__(self, settings: ApiSettings, retrieval: Retrieval, models: Answering, metrics: Metrics) -> None:
         self._settings = settings
         self._retrieval = retrieval
-        self._chat = chat
+        self._chat, self._graph = models
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         recording = settings.recording
@@ -76,7 +88,10 @@ class Questions:
     def retrieve(self, request: http.Request) -> http.Response | Awaitable[http.Response]:
         """At once when the answer is in the cache."""
         begin = time.perf_counter()
-        asked = self._checked(request.json(RetrieveRequest))
+        body = request.json(RetrieveRequest)
+        if body.mode not in OURS:
+            return self._retrieve_from_graph(body, begin)
+        asked = self._checked(body)
         kept = self._retrieval.remembered(asked)
         if kept is None:
             self._retrieval.admit(asked)
@@ -87,6 +102,8 @@ class Questions:
     async def query(self, request: http.Request) -> http.Response | http.Streaming:
         begin = time.perf_counter()
         body = request.json(QueryRequest)
+        if body.mode not in OURS:
+            return await self._query_graph(body, begin)
         asked = self._checked(body)
         self._retrieval.admit(asked)
         _, found = await self._find(request, asked)
@@ -103,6 +120,35 @@ class Questions:
         self._metrics.stage("chat", timing_ms["chat"] / 1000)
         cited = citations(answer.text, found.hits)
         return http.json_response(QueryAnswer(asked.workspace, answer.text, cited, found.hits, answer.model, timing_ms))
+
+    async def _retrieve_from_graph(self, body: RetrieveRequest, begin: float) -> http.Response:
+        graph, workspace = self._graph_for(body)
+        told = await graph.ask("/query/data", graph_body(body.query, body.mode, body.top_k, body.chunk_top_k))
+        return http.json_response(retrieve_answer(workspace, told, {"total": _since_ms(begin)}))
+
+    async def _query_graph(self, body: QueryRequest, begin: float) -> http.Response:
+        graph, workspace = self._graph_for(body)
+        if body.stream:
+            raise _bad(f"stream: answers in mode {body.mode} come whole")
+        asked = graph_body(body.query, body.mode, body.top_k, body.chunk_top_k)
+        told = await graph.ask("/query", asked | {"include_references": True, "include_chunk_content": True})
+        return http.json_response(query_answer(workspace, told, self._settings.chat_model, {"total": _since_ms(begin)}))
+
+    def _graph_for(self, body: RetrieveRequest) -> tuple[Graphs, str]:
+        """Who answers in this mode, for which workspace; the question is within what it knows."""
+        if self._graph is None:
+            hint = "turn it on: lightragctl up --set components.lightrag-server.enabled=true; or ask in mode naive"
+            detail = f"mode {body.mode} needs lightrag-server, and this release has none"
+            raise http.Problem(501, "Not Implemented", detail, hint, "no-lightrag-server")
+        ours = self._settings.workspace
+        if body.workspace not in (None, ours):
+            raise _bad(f"workspace: lightrag-server serves '{ours}' alone, so mode {body.mode} does")
+        for name in ("filter", "min_score"):
+            if getattr(body, name) is not None:
+                raise _bad(f"{name}: mode {body.mode} does not know it")
+        if body.kind != "chunks":
+            raise _bad(f"kind: mode {body.mode} gives chunks, entities and relationships together")
+        return self._graph, ours
 
     async def recordings(self, request: http.Request) -> http.Response:
         asked = request.query(RecordingsQuery)
@@ -177,7 +223,7 @@ class Questions:
     def _checked(self, body: RetrieveRequest) -> Asked:
         """The question, complete and within the limits."""
         limits = self._settings.limits
-        top_k, min_score = body.top_k, body.min_score
+        top_k, min_score = body.top_k or NEAREST_TOP_K, body.min_score
         if body.mode == "naive":
             if body.kind != "chunks":
                 raise _bad("kind: the naive mode knows only chunks")

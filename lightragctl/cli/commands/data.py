@@ -10,7 +10,14 @@ from lightragctl.core.result import Result
 Workspace = Annotated[
     str | None, typer.Option("--workspace", "-w", metavar="NAME", help="Workspace. (default: the profile's)")
 ]
-TopK = Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="How many passages.", min=1)]
+TopK = Annotated[
+    int | None,
+    typer.Option("--top-k", "-k", metavar="N", help="How many passages. (default: 5, or the mode's)", min=1),
+]
+Mode = Annotated[
+    Literal["nearest", "naive", "local", "global", "hybrid", "mix"],
+    typer.Option("--mode", help="nearest, or one of LightRAG's: naive; local to mix go to lightrag-server."),
+]
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="EXPRESSION", help='Milvus filter, such as: file_path like "%.md"')
 ]
@@ -31,6 +38,8 @@ def ingest(
 ) -> Result:
     """Load documents: md, txt, rst, html, pdf, docx. What has not changed is skipped; interrupted, run it again.
 
+    They go through lightrag-server where the release has one, else through lightrag-api.
+
     \b
     Examples:
       lightragctl ingest docs/
@@ -40,19 +49,23 @@ def ingest(
     from lightragctl.cli import results
     from lightragctl.cli.progress import showing_progress
     from lightragctl.ingest.load import load
+    from lightragctl.ingest.load_lightrag import load_into_lightrag
 
+    target = session.lightrag(workspace)
     with showing_progress() as notify:
-        summary = load(paths, session.api, workspace, notify)
-    return results.ingest(summary)
+        if target is not None:
+            return results.ingest(load_into_lightrag(paths, target, notify), "lightrag-server")
+        return results.ingest(load(paths, session.api, workspace, notify), "lightrag-api")
 
 
 def retrieve(
     session: Session,
     text: Text,
-    top_k: TopK = 5,
+    top_k: TopK = None,
     workspace: Workspace = None,
     filter: Filter = None,
     kind: Kind = "chunks",
+    mode: Mode = "nearest",
 ) -> Result:
     """Find the passages, entities or relationships nearest to a text.
 
@@ -61,13 +74,22 @@ def retrieve(
       lightragctl retrieve "how do I take a release down?"
       lightragctl retrieve 如何加载文档 -k 3 -o json
       lightragctl retrieve "vector index" --kind entities
+      lightragctl retrieve "vector index" --mode mix
     """
     from lightragctl.cli import results
 
-    return results.retrieve(session.api.retrieve(text, top_k=top_k, workspace=workspace, filter=filter, kind=kind))
+    answer = session.api.retrieve(text, top_k, workspace=workspace, filter=filter, kind=kind, mode=mode)
+    return results.retrieve(answer)
 
 
-def query(session: Session, text: Text, top_k: TopK = 5, workspace: Workspace = None, filter: Filter = None) -> Result:
+def query(
+    session: Session,
+    text: Text,
+    top_k: TopK = None,
+    workspace: Workspace = None,
+    filter: Filter = None,
+    mode: Mode = "nearest",
+) -> Result:
     """Answer a question from the passages, with citations.
 
     \b
@@ -76,7 +98,7 @@ def query(session: Session, text: Text, top_k: TopK = 5, workspace: Workspace = 
     """
     from lightragctl.cli import results
 
-    return results.query(session.api.query(text, top_k=top_k, workspace=workspace, filter=filter))
+    return results.query(session.api.query(text, top_k, workspace=workspace, filter=filter, mode=mode))
 
 
 def recordings(

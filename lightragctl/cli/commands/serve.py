@@ -62,3 +62,13 @@ def mock_llm(session: Session, settings: SettingsFile = None) -> Result:
 
     serve(service_settings(settings, MockLlmSettings, lambda: session.plan, "mock-llm"), session.environ)
     return Result.quiet(session.command)
+
+
+def lightrag_server(session: Session, settings: SettingsFile = None) -> Result:
+    """Run upstream LightRAG, once it is safe to start, and tell whether it answers queries."""
+    from lightragctl.cli.loading import service_settings
+    from lightragctl.core.settings import LightragServerSettings
+    from lightragctl.service.lightrag_server import serve
+
+    serve(service_settings(settings, LightragServerSettings, lambda: session.plan, "lightrag-server"), session.environ)
+    return Result.quiet(session.command)

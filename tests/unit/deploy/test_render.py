@@ -16,7 +16,7 @@ from lightragctl.deploy.quota import demand
 from lightragctl.deploy.render import render_plan, write_objects
 
 TEMPLATES = assets.root() / "templates"
-SERVICES = ["embedder", "lightrag-api", "mock-llm", "model-gateway", "vector-engine"]
+SERVICES = ["embedder", "lightrag-api", "lightrag-server", "mock-llm", "model-gateway", "vector-engine"]
 
 
 def render(*sets: str, profile: str = "dev", release: str = "rel") -> list[KubernetesObject]:
@@ -28,8 +28,12 @@ def of_kind(*kinds: str, sets: tuple[str, ...] = ()) -> list[Any]:
     return [thing for thing in render(*sets) if thing["kind"] in kinds]
 
 
+def named(name: str, *sets: str) -> Any:
+    return next(thing for thing in of_kind("StatefulSet", sets=sets) if ref(thing).name == f"rel-{name}")
+
+
 def engine(*sets: str) -> Any:
-    return of_kind("StatefulSet", sets=sets)[0]
+    return named("vector-engine", *sets)
 
 
 def walk(value: Any) -> Iterator[Any]:
@@ -66,8 +70,9 @@ def test_every_object_lies_in_the_profiles_namespace() -> None:
 def test_a_selector_and_a_volume_claim_hold_no_version() -> None:
     labels = [thing["spec"]["selector"] for thing in of_kind("Service")]
     labels += [thing["spec"]["selector"]["matchLabels"] for thing in of_kind("Deployment", "StatefulSet")]
-    labels += [claim["metadata"]["labels"] for claim in engine()["spec"]["volumeClaimTemplates"]]
-    assert len(labels) == 11
+    for thing in of_kind("StatefulSet"):
+        labels += [claim["metadata"]["labels"] for claim in thing["spec"]["volumeClaimTemplates"]]
+    assert len(labels) == 14
     for one in labels:
         assert not [key for key in one if "version" in key or "chart" in key or "managed-by" in key]
         assert not {"latest", "v2.3.5"} & set(one.values())
@@ -184,8 +189,11 @@ def test_a_key_in_a_secret_is_rendered_as_a_reference_alone() -> None:
             "valueFrom": {"secretKeyRef": {"name": "llm", "key": "token"}},
         }
     ]
-    references = [value for value in walk(objects) if isinstance(value, dict) and "secretKeyRef" in value]
-    assert len(references) == 1
+    references = [
+        value["secretKeyRef"] for value in walk(objects) if isinstance(value, dict) and "secretKeyRef" in value
+    ]
+    own = {"name": "rel-lightrag-server-keys", "key": "api-keys"}
+    assert [one for one in references if one != own] == [{"name": "llm", "key": "token"}]
     assert not [thing for thing in objects if thing["kind"] == "Secret" and "data" in thing]
     settings = next(thing for thing in objects if ref(thing).name == "rel-model-gateway-settings")["data"]
     assert '"env": "LIGHTRAGCTL_CHAT_API_KEY"' in settings["settings.json"]
@@ -235,18 +243,59 @@ def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None
 
 
 def test_a_generated_key_is_asked_for_and_never_rendered() -> None:
-    (secret,) = of_kind("Secret")
-    assert secret["metadata"]["annotations"] == {"lightragctl/generate": "api-keys"}
-    assert not {"data", "stringData"} & set(secret)
-    assert of_kind("Secret", sets=("components.lightrag-api.api_key=none",)) == []
+    for secret in of_kind("Secret"):
+        assert secret["metadata"]["annotations"] == {"lightragctl/generate": "api-keys"}
+        assert not {"data", "stringData"} & set(secret)
+    assert secrets() == ["rel-lightrag-api-keys", "rel-lightrag-server-keys"]
+    assert secrets("components.lightrag-api.api_key=none") == ["rel-lightrag-server-keys"]
+
+
+def secrets(*sets: str) -> list[str]:
+    return sorted(ref(thing).name for thing in of_kind("Secret", sets=sets))
 
 
 def test_a_key_of_somebody_elses_secret_is_mounted() -> None:
     own = "components.lightrag-api.api_key={secret: {name: ours, key: k}}"
-    assert of_kind("Secret", sets=(own,)) == []
+    assert secrets(own) == ["rel-lightrag-server-keys"]
     (api,) = [one for one in of_kind("Deployment", sets=(own,)) if one["metadata"]["name"] == "rel-lightrag-api"]
     volumes = {one["name"]: one for one in api["spec"]["template"]["spec"]["volumes"]}
     assert volumes["keys"]["secret"] == {"secretName": "ours", "items": [{"key": "k", "path": "api-keys"}]}
+
+
+def server(*sets: str) -> Any:
+    return named("lightrag-server", *sets)["spec"]["template"]["spec"]
+
+
+def test_a_second_lightrag_server_is_refused_with_the_reason() -> None:
+    with pytest.raises(ProfileError, match="one active instance for each workspace"):
+        render("components.lightrag-server.replicas=2")
+
+
+def test_lightrag_server_is_ready_by_a_query_and_lives_by_health() -> None:
+    container = server()["containers"][0]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "ready"}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/health", "port": "http"}
+    assert container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"] >= 3600
+
+
+def test_lightrag_server_is_no_root_and_its_volume_hides_nothing_of_the_image() -> None:
+    assert server()["securityContext"]["runAsUser"] == server()["securityContext"]["fsGroup"] == 1000
+    container = server()["containers"][0]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    assert mounts == {"settings": "/etc/lightragctl", "scratch": "/tmp", "data": "/var/lib/lightrag"}
+
+
+def test_lightrag_server_knows_no_flat_index() -> None:
+    with pytest.raises(ProfileError, match="no index of type FLAT"):
+        render("index.type=FLAT")
+
+
+def test_without_lightrag_server_lightrag_api_has_nobody_to_ask_in_graph_modes() -> None:
+    without = render("components.lightrag-server.enabled=false")
+    assert not [thing for thing in without if "lightrag-server" in ref(thing).name]
+    settings = next(thing for thing in without if ref(thing).name == "rel-lightrag-api-settings")
+    assert '"lightrag": null' in settings["data"]["settings.json"]
 
 
 EXPOSE = "components.lightrag-api.expose="

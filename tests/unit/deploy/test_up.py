@@ -106,7 +106,14 @@ def test_down_keeps_keys_namespace_and_record_and_says_so() -> None:
     cluster = FakeCluster()
     up(cluster)
     assert take_down(scope(cluster), False, 5.0, ignore)
-    assert sorted(one.kind for one in cluster.objects) == ["ConfigMap", "ConfigMap", "Lease", "Namespace", "Secret"]
+    assert sorted(one.kind for one in cluster.objects) == [
+        "ConfigMap",
+        "ConfigMap",
+        "Lease",
+        "Namespace",
+        "Secret",
+        "Secret",
+    ]
     assert "Secret/dev-lightrag-api-keys" in kept_words(scope(cluster))
     record = read_record(scope(cluster))
     assert record is not None

@@ -197,7 +197,8 @@ def test_a_filled_workspace_is_ready_after_a_restart(filled: Service) -> None:
 
 def test_openapi_names_every_path(service: Service) -> None:
     paths = service.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/retrieve", "/query", "/documents", "/documents/flush", "/debug/batches", "/recordings"}
+    documents = {"/documents", "/documents/flush", "/documents/records"}
+    assert set(paths) == {"/retrieve", "/query", *documents, "/debug/batches", "/recordings"}
 
 
 def test_with_a_file_of_keys_only_who_has_one_is_answered(tmp_path: Path) -> None:

@@ -194,3 +194,30 @@ def test_a_store_that_forgot_what_was_loaded_takes_a_write(service: Service) -> 
     service.store.release(ALIAS)
     service.store.release(CONTROL)
     assert service.stored("a.md", text_of(2))["status"] == "updated"
+
+
+HELD = {"source": "/a/b.md", "sha256": "0" * 64, "chunks": 2}
+
+
+def test_documents_of_lightrag_server_are_listed_and_not_deleted_here() -> None:
+    with Service(FakeStore()) as service:
+        assert service.put("/documents/records", {"documents": [HELD | {"state": "writing"}]}).json()["noted"] == 1
+        (writing,) = service.get("/documents").json()["documents"]
+        assert (writing["source"], writing["state"], writing["current"]) == ("/a/b.md", "writing", True)
+        service.put("/documents/records", {"documents": [HELD]})
+        assert service.get("/documents").json()["documents"][0]["state"] == "ready"
+        refused = service.remove("/documents", source="/a/b.md")
+        assert (refused.status, refused.json()["type"]) == (409, "urn:lightragctl:not-ours")
+
+
+def test_records_of_others_are_refused_in_a_workspace_of_ours() -> None:
+    with Service(FakeStore()) as service:
+        service.stored("a.md", "The cat sleeps.")
+        answer = service.put("/documents/records", {"documents": [HELD]})
+        assert answer.status == 409
+        assert "is written by lightrag-api" in answer.json()["detail"]
+
+
+def test_a_record_with_a_malformed_checksum_is_400() -> None:
+    with Service(FakeStore()) as service:
+        assert service.put("/documents/records", {"documents": [HELD | {"sha256": "x"}]}).status == 400

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightragctl.core.settings import MockLlmSettings
+from lightragctl.core.settings import Faults, MockLlmSettings
 from lightragctl.service import http
 from lightragctl.service.hashing import hashed_vectors, terms
 from lightragctl.service.mock_llm import NOTHING_FOUND, NOTHING_FOUND_ZH, answer, create_app
@@ -96,7 +96,7 @@ def test_a_streamed_answer_is_the_same_word_by_word() -> None:
 
 def test_errors_come_as_often_as_told_and_the_same_for_the_same_seed() -> None:
     def codes(seed: int) -> list[int]:
-        app = create_app(MockLlmSettings(port=1, error_ratio=0.5, seed=seed))
+        app = create_app(MockLlmSettings(port=1, faults=Faults(error_ratio=0.5), seed=seed))
         return [chat(app, "install")[0] for _ in range(40)]
 
     first = codes(1)
@@ -107,7 +107,7 @@ def test_errors_come_as_often_as_told_and_the_same_for_the_same_seed() -> None:
 
 def test_latency_is_added() -> None:
     async def test() -> float:
-        app = create_app(MockLlmSettings(port=1, latency_ms=50))
+        app = create_app(MockLlmSettings(port=1, faults=Faults(latency_ms=50)))
         loop = asyncio.get_running_loop()
         started = loop.time()
         await asyncio.to_thread(chat, app, "install")

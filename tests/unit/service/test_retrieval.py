@@ -199,7 +199,7 @@ def test_naive_mode_asks_as_lightrag_does(patient: Service) -> None:
     assert len(sources(patient.retrieve("上海明天的天气", mode="naive"))) <= 1
 
 
-@pytest.mark.parametrize("body", [{"chunk_top_k": 3}, {"mode": "naive", "kind": "entities"}, {"mode": "mix"}])
+@pytest.mark.parametrize("body", [{"chunk_top_k": 3}, {"mode": "naive", "kind": "entities"}, {"mode": "deep"}])
 def test_what_the_naive_mode_does_not_have_is_400(patient: Service, body: dict[str, Any]) -> None:
     assert patient.retrieve("cat", **body).status == 400
 
@@ -270,5 +270,5 @@ def test_every_setting_of_the_read_path_is_one_of_the_profile() -> None:
     from lightragctl.components.api import ApiValues
 
     elsewhere = {"host", "port", "api_keys_file", "shared", "workspace", "vector_engine_uri", "gateway_url"}
-    elsewhere |= {"embedding", "chat_model", "chunking", "index", "recording_folder"}
+    elsewhere |= {"lightrag", "embedding", "chat_model", "chunking", "index", "recording_folder"}
     assert set(ApiSettings.model_fields) - elsewhere <= set(ApiValues.model_fields)

@@ -1,0 +1,128 @@
+"""lightrag-server: upstream LightRAG itself, hardened: ingestion, the graph, and answers out of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.profile import Image, Runtime
+from lightragctl.core.settings import (
+    Amounts,
+    EmbeddingModel,
+    LightragServerSettings,
+    LightragTuning,
+    Port,
+    Quantity,
+    SecretKey,
+    SecretRef,
+)
+
+NAME = "lightrag-server"
+KEY = "LIGHTRAG_API_KEY"
+"""The environment variable of the pod that holds the key; upstream's own name for it."""
+
+_FOLDER = "/var/lib/lightrag"
+"""Of the pod's volume. Never over the image's vocabulary of the tokenizer, which a pod without egress cannot fetch."""
+
+START_TIMEOUT_S = 3600
+"""An upstream release migrates its data before it listens: hours were reported (issue 2255), minutes are common."""
+
+
+class LightragServerValues(WorkloadValues, LightragTuning):
+    """How upstream works and what its one pod gets. `ready_port` is where our launcher says whether it answers queries.
+
+    `environment` is passed on to it, for what has no key here.
+    """
+
+    port: int = 9621
+    ready_port: Port = 9622
+    image: Image = Image(repository="lightragctl-lightrag", tag="latest")
+    storage: Quantity = "10Gi"
+    storage_class: str | None = None
+    stop_grace_s: Annotated[int, Field(ge=30)] = 90
+    api_key: Literal["generated"] = "generated"
+    environment: Mapping[str, str] = {}
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
+    resources: Resources = Resources(
+        requests=Amounts(cpu="500m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")
+    )
+
+    @field_validator("replicas")
+    @classmethod
+    def _one_writer(cls, replicas: int) -> int:
+        if replicas != 1:
+            raise ValueError(
+                f"{replicas} replicas: upstream LightRAG allows one active instance for each workspace, "
+                "two overwrite each other's files; keep replicas: 1 and scale lightrag-api, which reads the same data"
+            )
+        return replicas
+
+
+def key_secret(release: str) -> SecretKey:
+    """The Secret that holds the key that the server asks for; `up` makes it once."""
+    return SecretKey(name=f"{release}-{NAME}-keys", key="api-keys")
+
+
+def _values(plan: Plan) -> LightragServerValues:
+    values = plan.values(NAME)
+    assert isinstance(values, LightragServerValues)
+    return values
+
+
+def _ready_port(plan: Plan) -> int:
+    return _values(plan).ready_port + plan.port_offset
+
+
+def _settings(plan: Plan) -> LightragServerSettings:
+    values, profile = _values(plan), plan.profile
+    on_cluster = profile.runtime is Runtime.KUBERNETES
+    folder = _FOLDER if on_cluster else f"data/{NAME}"
+    return LightragServerSettings(
+        host=plan.listen_host(),
+        port=_ready_port(plan),
+        drain_s=plan.drain_s(NAME),
+        lightrag_port=plan.port(NAME),
+        storage=f"{folder}/rag_storage",
+        inputs=f"{folder}/inputs",
+        scratch=f"/tmp/{NAME}" if on_cluster else f"{folder}/scratch",
+        api_key=SecretRef(env=KEY) if on_cluster else None,
+        workspace=profile.workspace,
+        vector_engine_uri=plan.url("vector-engine"),
+        gateway_url=plan.url("model-gateway"),
+        embedding=EmbeddingModel.model_validate(
+            profile.models.embedding.model_dump(include=set(EmbeddingModel.model_fields))
+        ),
+        chat_model=profile.models.chat.name,
+        index=profile.index,
+        tuning=LightragTuning.model_validate(values.model_dump(include=set(LightragTuning.model_fields))),
+        environment=dict(values.environment),
+    )
+
+
+def _process(plan: Plan, data: Path) -> ProcessSpec:
+    return ProcessSpec("lightragctl", ("serve", NAME), _settings(plan), stop_grace_s=_values(plan).stop_grace_s)
+
+
+def _unfit(plan: Plan) -> tuple[str, str] | None:
+    if plan.profile.runtime is Runtime.KUBERNETES and plan.profile.index.type == "FLAT":
+        return "upstream LightRAG knows no index of type FLAT", "say --set index.type=HNSW, or AUTOINDEX"
+    return None
+
+
+def _secrets(plan: Plan) -> dict[str, SecretKey]:
+    return {KEY: key_secret(plan.release)}
+
+
+COMPONENT = Component(
+    name=NAME,
+    summary="upstream LightRAG: ingestion, the graph, answers out of it; one writer",
+    requires=("vector-engine", "model-gateway"),
+    values=LightragServerValues,
+    probes=Probes(ready="/readyz", live="/health", start_timeout_s=START_TIMEOUT_S, ready_port=_ready_port),
+    settings=_settings,
+    process=_process,
+    unfit=_unfit,
+    secrets=_secrets,
+)

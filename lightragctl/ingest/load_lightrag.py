@@ -1,0 +1,338 @@
+"""Loading documents through lightrag-server: resumable, with progress, failures told. Network I/O.
+
+lightrag-server keeps no checksum that can be asked for, so lightrag-api keeps one for each document: noted as `writing`
+before the text is handed over, and as `ready` when it is processed. What an interrupted run has handed over is not
+handed over again, but waited for.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Literal, TypeVar
+
+from lightragctl.core.errors import LightragctlError, NeedsAttentionError, WaitExpired
+from lightragctl.ingest.client import ApiClient, ApiError, HeldDocument, StoredDocument
+from lightragctl.ingest.documents import STDIN_SOURCE, Document, DocumentFile, find_documents, read_document
+from lightragctl.ingest.lightrag import DONE, LightragClient, Pipeline, UpstreamDocument
+from lightragctl.ingest.load import Conditions, Interrupted, LoadEvent, Progress, Summary
+from lightragctl.ingest.patience import Patience, Waiting
+
+T = TypeVar("T")
+
+LOGS_HINT = "see: lightragctl logs lightrag-server; run the same command again to go on"
+LOST = "lightrag-server does not know it: was it restarted? run the same command again"
+
+BATCH = 8
+"""Documents handed over in one request."""
+
+WINDOW = 32
+"""Documents that lightrag-server has in hand at a time: some for each that it processes, and memory stays bounded."""
+
+NOTED = 200
+"""Records in one request to lightrag-api."""
+
+STALL_S = 900.0
+"""Nothing has moved for so long: a model that answers at all moves a document within its 240 s and the retries."""
+
+IDLE_ROUNDS = 5
+"""Looks at an idle server after which what it should work on is started again, or is lost."""
+
+
+class Step(StrEnum):
+    """What to do with a document."""
+
+    SKIP = "skip"
+    FOLLOW = "follow"
+    SEND = "send"
+    REPLACE = "replace"
+
+
+def decide(record: StoredDocument | None, held: UpstreamDocument | None, sha256: str) -> Step:
+    """What to do with a document, by what lightrag-api has noted of it and what lightrag-server has of it."""
+    if held is None:
+        return Step.SEND
+    if record is None or record.sha256 != sha256:
+        return Step.REPLACE
+    if held.status == DONE:
+        return Step.SKIP
+    return Step.REPLACE if held.is_settled else Step.FOLLOW
+
+
+@dataclass(frozen=True)
+class LightragTarget:
+    """Where the documents go: the server that processes them, and the service that reads and keeps their records."""
+
+    server: LightragClient
+    api: ApiClient
+    workspace: str
+
+
+@dataclass
+class _Counts:
+    """What has become of the documents so far."""
+
+    total: int
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    chunks: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        """Documents whose fate is known."""
+        return self.created + self.updated + self.unchanged + len(self.failed)
+
+
+def load_into_lightrag(
+    paths: Sequence[str],
+    target: LightragTarget,
+    notify: Callable[[LoadEvent], None],
+    conditions: Conditions | None = None,
+) -> Summary:
+    """Load what `paths` name through lightrag-server, and wait until it is processed.
+
+    A document that cannot be read, or that lightrag-server could not process, is in the summary's `failed`.
+
+    Raises:
+        UnavailableError: a service did not answer for `wait_s`.
+        WaitExpired: lightrag-server does not get on.
+        KeyboardInterrupt: passed on after an `Interrupted` event.
+    """
+    conditions = conditions or Conditions()
+    begun_s = conditions.clock()
+    found = find_documents(paths, conditions.cwd)
+    counts = _Counts(len(found.files) + len(found.failed), failed=list(found.failed))
+    loading = _Loading(target, conditions, counts, notify)
+    try:
+        if found.files:
+            loading.run(found.files)
+    except KeyboardInterrupt:
+        notify(Interrupted(counts.created + counts.updated, counts.chunks, counts.total - counts.done))
+        raise
+    seconds = conditions.clock() - begun_s
+    return Summary(
+        created=counts.created,
+        updated=counts.updated,
+        unchanged=counts.unchanged,
+        skipped=found.skipped,
+        failed=tuple(counts.failed),
+        chunks=counts.chunks,
+        seconds=seconds,
+        chunks_per_s=counts.chunks / seconds if seconds > 0 else 0.0,
+    )
+
+
+class _Loading:
+    """One load.
+
+    `_open` are the documents that lightrag-server has in hand, by source, with the id to follow each by. `_unnoted` are
+    those of which an earlier run has not noted that they are ready.
+    """
+
+    def __init__(
+        self, target: LightragTarget, conditions: Conditions, counts: _Counts, notify: Callable[[LoadEvent], None]
+    ) -> None:
+        self._target = target
+        self._conditions = conditions
+        self._counts = counts
+        self._notify = notify
+        self._pause = threading.Event()
+        self._patience = Patience(conditions.wait_s, conditions.clock, self._pause, notify)
+        self._begun_s = conditions.clock()
+        self._open: dict[str, str] = {}
+        self._sha256: dict[str, str] = {}
+        self._replaced: set[str] = set()
+        self._unnoted: set[str] = set()
+        self._stdin: Document | None = None
+        self._idle = _Idle(conditions.clock)
+
+    def run(self, files: Sequence[DocumentFile]) -> None:
+        """Everything, to the end."""
+        steps, held = self._plan(files)
+        self._counts.unchanged += len(steps[Step.SKIP])
+        self._note_ready([held[one.source] for one in steps[Step.SKIP] if one.source in self._unnoted])
+        self._open |= {one.source: held[one.source].track_id or "" for one in steps[Step.FOLLOW]}
+        self._wait(at_most=0)
+        replaced = steps[Step.REPLACE]
+        self._replaced |= {one.source for one in replaced}
+        self._delete([held[one.source].id for one in replaced])
+        to_send = [*steps[Step.SEND], *replaced]
+        for start in range(0, len(to_send), BATCH):
+            self._wait(at_most=WINDOW - BATCH)
+            self._send(to_send[start : start + BATCH])
+        self._wait(at_most=0)
+        self._call("the flush", lambda: self._target.api.flush(self._target.workspace))
+
+    def _plan(
+        self, files: Sequence[DocumentFile]
+    ) -> tuple[dict[Step, list[DocumentFile]], dict[str, UpstreamDocument]]:
+        """The files by what is to be done with them, and what lightrag-server has, by source."""
+        target = self._target
+        stored = self._call("the list of documents", lambda: target.api.list_documents(target.workspace))
+        there = self._call("the list of documents", target.server.documents)
+        records, held = {one.source: one for one in stored}, {one.source: one for one in there}
+        steps: dict[Step, list[DocumentFile]] = {step: [] for step in Step}
+        for file in files:
+            try:
+                document = self._read(file)
+            except LightragctlError as error:
+                self._counts.failed.append((file.source, error.message))
+                continue
+            self._sha256[file.source] = document.sha256
+            steps[decide(records.get(file.source), held.get(file.source), document.sha256)].append(file)
+        self._unnoted = {source for source, record in records.items() if record.state == "writing"}
+        return steps, held
+
+    def _read(self, file: DocumentFile) -> Document:
+        """The document; standard input can be read only once."""
+        if file.source != STDIN_SOURCE:
+            return read_document(file, self._conditions.stdin)
+        self._stdin = self._stdin or read_document(file, self._conditions.stdin)
+        return self._stdin
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        """Delete what is to be replaced, and wait until it is gone: the server takes no text under a source it has."""
+        if not ids:
+            return
+        server = self._target.server
+        self._until(lambda: self._call("the delete", lambda: server.delete(ids)))
+        self._until(lambda: "the delete is under way" if self._call("the delete", server.pipeline).busy else "")
+        left = {one.id for one in self._call("the delete", server.documents)} & set(ids)
+        if left:
+            message = (
+                f"lightrag-server has not deleted {len(left)} documents that have changed: {', '.join(sorted(left))}"
+            )
+            raise LightragctlError(message, "see why: lightragctl logs lightrag-server")
+
+    def _until(self, missing: Callable[[], str]) -> None:
+        """Wait until `missing` has nothing to say."""
+        until_s = self._conditions.clock() + STALL_S
+        while reason := missing():
+            if self._conditions.clock() > until_s:
+                raise WaitExpired(f"lightrag-server, after {STALL_S:g} s: {reason}", LOGS_HINT)
+            self._notify(Waiting("lightrag-server", reason, self._conditions.poll_s))
+            self._pause.wait(self._conditions.poll_s)
+
+    def _send(self, files: Sequence[DocumentFile]) -> None:
+        documents = [self._read(file) for file in files]
+        self._sha256 |= {one.source: one.sha256 for one in documents}
+        self._note([HeldDocument(one.source, one.sha256, 0, "writing") for one in documents])
+        pairs = [(one.source, one.text) for one in documents]
+        try:
+            track_id = self._call("the documents", lambda: self._target.server.insert(pairs))
+        except ApiError as error:
+            self._counts.failed += [(one.source, error.message) for one in documents]
+            return
+        self._open |= {one.source: track_id for one in documents}
+        self._idle.moved()
+
+    def _wait(self, at_most: int) -> None:
+        """Wait until the server has at most so many documents in hand; count those that are settled."""
+        while len(self._open) > at_most:
+            tracked = [
+                one
+                for track_id in sorted(set(self._open.values()))
+                for one in self._call("the documents' state", partial(self._tracked, track_id))
+            ]
+            self._settle([one for one in tracked if one.is_settled and one.source in self._open])
+            self._notify(self._progress())
+            if len(self._open) <= at_most:
+                return
+            self._look_after(tracked)
+            self._pause.wait(self._conditions.poll_s)
+
+    def _tracked(self, track_id: str) -> list[UpstreamDocument]:
+        server = self._target.server
+        return server.tracked(track_id) if track_id else server.documents()
+
+    def _look_after(self, tracked: Sequence[UpstreamDocument]) -> None:
+        """See that the server gets on; after a restart of it nothing goes on by itself.
+
+        Raises:
+            WaitExpired: nothing moves.
+            NeedsAttentionError: it says that a person must mend it.
+        """
+        pipeline = self._call("the pipeline", self._target.server.pipeline)
+        if pipeline.recovery_required:
+            raise NeedsAttentionError(f"lightrag-server stopped its pipeline: {pipeline.recovery_message}", LOGS_HINT)
+        match self._idle.look(pipeline, [(one.id, one.status) for one in tracked]):
+            case "stalled":
+                message = f"lightrag-server has not got on for {STALL_S:g} s; it says: {pipeline.latest_message}"
+                raise WaitExpired(message, LOGS_HINT)
+            case "idle":
+                known = {one.source for one in tracked}
+                lost = [source for source in self._open if source not in known]
+                self._counts.failed += [(source, LOST) for source in lost]
+                self._open = {source: track_id for source, track_id in self._open.items() if source in known}
+                if self._open:
+                    self._call("the pipeline", self._target.server.resume)
+
+    def _settle(self, documents: Sequence[UpstreamDocument]) -> None:
+        for one in documents:
+            self._open.pop(one.source, None)
+            if one.is_duplicate:
+                self._counts.unchanged += 1
+            elif one.status != DONE:
+                self._counts.failed.append((one.source, one.error_msg or "lightrag-server does not say why"))
+            else:
+                self._counts.chunks += one.chunks_count or 0
+                self._counts.updated += one.source in self._replaced
+                self._counts.created += one.source not in self._replaced
+        self._note_ready([one for one in documents if one.status == DONE])
+
+    def _note_ready(self, documents: Sequence[UpstreamDocument]) -> None:
+        ready = [
+            HeldDocument(one.source, self._sha256[one.source], one.chunks_count or 0, "ready") for one in documents
+        ]
+        self._note(ready)
+
+    def _note(self, held: Sequence[HeldDocument]) -> None:
+        for start in range(0, len(held), NOTED):
+            part = held[start : start + NOTED]
+            self._call("the records", partial(self._target.api.note_documents, part, self._target.workspace))
+
+    def _call(self, what: str, request: Callable[[], T]) -> T:
+        return self._patience.call(what, lambda _: request())
+
+    def _progress(self) -> Progress:
+        counts, elapsed_s = self._counts, self._conditions.clock() - self._begun_s
+        moved = counts.created + counts.updated
+        left = counts.total - counts.done
+        return Progress(
+            done_documents=counts.done,
+            total_documents=counts.total,
+            done_chunks=counts.chunks,
+            rate_chunks_per_s=counts.chunks / elapsed_s if elapsed_s > 0 else 0.0,
+            remaining_s=elapsed_s * left / moved if moved else None,
+            source="",
+        )
+
+
+class _Idle:
+    """Whether the server gets on, by what it says at each look."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.moved()
+
+    def moved(self) -> None:
+        """Something was done."""
+        self._moved_s = self._clock()
+        self._rounds = 0
+        self._seen: object = None
+
+    def look(self, pipeline: Pipeline, states: Sequence[tuple[str, str]]) -> Literal["moving", "idle", "stalled"]:
+        """`idle`: it does nothing, though it has documents to process. `stalled`: nothing has moved for too long."""
+        seen = (pipeline.latest_message, tuple(states))
+        if seen != self._seen:
+            self._moved_s, self._seen = self._clock(), seen
+        if self._clock() - self._moved_s > STALL_S:
+            return "stalled"
+        self._rounds = 0 if pipeline.busy else self._rounds + 1
+        if self._rounds < IDLE_ROUNDS:
+            return "moving"
+        self._rounds = 0
+        return "idle"

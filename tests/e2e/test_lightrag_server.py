@@ -1,0 +1,206 @@
+"""Stories of upstream's lightrag-server in a local release: load through it, read beside it, and what it may not do."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import Tool, free_ports, port_settings
+from tests.e2e.lightrag_stories import CORPUS, LEAST_AGREEMENT, compare, component, questions, report
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(find_spec("lightrag") is None, reason="upstream LightRAG is not installed: make lightrag"),
+]
+
+WAIT_S = 90.0
+ON = ("--set", "components.lightrag-server.enabled=true")
+
+
+class Release:
+    """A local release with lightrag-server, driven by the command line."""
+
+    def __init__(self, base: Path, name: str, *options: str) -> None:
+        (base / "home").mkdir()
+        self.tool, self.name = Tool(base / "home", base), name
+        settings, _ = port_settings()
+        ports = dict(zip(("port", "ready_port"), free_ports(2), strict=True))
+        own = [word for key, port in ports.items() for word in ("--set", f"components.lightrag-server.{key}={port}")]
+        self.options = (*settings, *own, *ON, *options)
+
+    def run(self, *arguments: str) -> Any:
+        return self.tool.run(*arguments, "--name", self.name)
+
+    def up(self, *more: str) -> Any:
+        return self.run("up", *self.options, *more)
+
+    def ingest(self, *paths: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.run("ingest", *paths, "-o", "json").stdout)
+        return document
+
+    def parts(self) -> list[dict[str, Any]]:
+        parts: list[dict[str, Any]] = json.loads(self.run("status", "-o", "json").stdout)["components"]
+        return parts
+
+    def part(self, name: str) -> dict[str, Any]:
+        return component(self.parts(), name)
+
+    def client(self, name: str) -> httpx.Client:
+        return httpx.Client(base_url=self.part(name)["endpoint"], timeout=60, trust_env=False)
+
+    def wait(self, name: str, state: str) -> dict[str, Any]:
+        deadline = time.monotonic() + WAIT_S
+        while (part := self.part(name))["state"] != state:
+            assert time.monotonic() < deadline, part
+            time.sleep(0.3)
+        return part
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    """A release with the tests' embedder, which knows words and costs nothing."""
+    release = Release(tmp_path_factory.mktemp("words"), "words", "--set", "components.embedder.model=hashing")
+    done = release.up()
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield release
+    assert release.run("down", "--purge", "--yes").returncode == 0
+
+
+@pytest.fixture
+def folder(words: Release) -> Iterator[Path]:
+    """Two files of one name, in two folders."""
+    path = words.tool.cwd / "texts"
+    for place, text in (("north", "Penguins do not live in the North.\n"), ("south", "Penguins live in the South.\n")):
+        (path / place).mkdir(parents=True)
+        (path / place / "about.md").write_text(text)
+    yield path
+    shutil.rmtree(path)
+
+
+def test_documents_go_through_lightrag_server_and_are_found_by_lightrag_api(words: Release, folder: Path) -> None:
+    first = words.ingest("texts")
+    assert (first["through"], first["created"], first["failed"]) == ("lightrag-server", 2, [])
+    again = words.ingest("texts")
+    assert (again["created"], again["updated"], again["unchanged"]) == (0, 0, 2)
+    found = json.loads(words.run("retrieve", "penguins in the South", "-o", "json").stdout)["hits"]
+    assert found[0]["source"] == str(folder / "south" / "about.md")
+
+    (folder / "north" / "about.md").write_text("Polar bears live in the North, and walruses.\n")
+    changed = words.ingest("texts")
+    assert (changed["created"], changed["updated"], changed["unchanged"]) == (0, 1, 1)
+    texts = [hit["text"] for hit in json.loads(words.run("retrieve", "the North", "-o", "json").stdout)["hits"]]
+    assert any("walruses" in text for text in texts)
+    assert not any("do not live" in text for text in texts)
+
+
+def test_a_text_that_is_there_already_under_another_source_is_no_failure(words: Release, folder: Path) -> None:
+    (folder / "copy.md").write_text("One text in two files.\n")
+    (folder / "other.md").write_text("One text in two files.\n")
+    told = words.ingest("texts/copy.md", "texts/other.md")
+    assert (told["created"], told["unchanged"], told["failed"]) == (1, 1, [])
+    assert words.ingest("texts/copy.md", "texts/other.md")["unchanged"] == 2
+
+
+def test_graph_modes_are_passed_on_and_say_so(words: Release, folder: Path) -> None:
+    words.ingest("texts")
+    told = json.loads(words.run("retrieve", "Penguins", "--mode", "local", "-o", "json").stdout)
+    assert told["forwarded_to"] == "lightrag-server"
+    assert "Penguins" in {one["name"] for one in told["entities"]}
+    answered = words.run("query", "where do Penguins live", "--mode", "mix")
+    assert answered.returncode == 0, answered.stderr
+    assert "through lightrag-server" in answered.stdout
+
+
+def test_documents_that_the_model_fails_on_are_named_and_loaded_by_the_next_run(words: Release) -> None:
+    texts = words.tool.cwd / "hard"
+    texts.mkdir()
+    (texts / "storm.md").write_text("Storms are strong in Autumn, says Beaufort.\n")
+    with words.client("mock-llm") as mock:
+        mock.put("/faults", json={"context_tokens": 10}).raise_for_status()
+        done = words.run("ingest", "hard")
+        assert done.returncode == 1
+        assert "storm.md: " in done.stderr
+        assert "maximum context length" in done.stderr
+        mock.put("/faults", json={}).raise_for_status()
+    assert words.ingest("hard")["failed"] == []
+    assert words.ingest("hard")["unchanged"] == 1
+
+
+def test_lightrag_server_is_not_ready_while_milvus_is_gone_though_health_says_otherwise(words: Release) -> None:
+    os.kill(words.part("vector-engine")["pid"], signal.SIGSTOP)
+    try:
+        part = words.part("lightrag-server")
+        deadline = time.monotonic() + 200
+        while part["state"] == "ready":
+            assert time.monotonic() < deadline, part
+            time.sleep(1)
+            part = words.part("lightrag-server")
+        assert "query" in part["message"]
+        with words.client("lightrag-server") as upstream:
+            assert upstream.get("/health").status_code == 200
+    finally:
+        os.kill(words.part("vector-engine")["pid"], signal.SIGCONT)
+    words.wait("lightrag-server", "ready")
+
+
+def test_a_killed_writer_is_gone_before_the_next_one_starts(words: Release) -> None:
+    before = words.wait("lightrag-server", "ready")
+    os.kill(before["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + WAIT_S
+    while words.part("lightrag-server")["restarts"] == before["restarts"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert words.wait("lightrag-server", "ready")["pid"] != before["pid"]
+    assert "already in use" not in words.run("logs", "lightrag-server").stdout
+
+
+def test_another_prefix_or_model_than_the_datas_stops_the_start_with_the_cause(words: Release) -> None:
+    try:
+        done = words.up("--set", "models.embedding.query_prefix='search: '")
+        assert done.returncode == 1
+        assert "query_prefix was 'query: ' and is 'search: '" in done.stderr
+        done = words.up("--set", "models.embedding.name=other-model")
+        assert done.returncode == 1
+        assert "loaded with another model: default_chunks_multilingual_e5_small_384d" in done.stderr
+    finally:
+        assert words.up().returncode == 0
+
+
+def test_what_lightrag_api_loaded_is_never_touched(tmp_path: Path) -> None:
+    release = Release(tmp_path, "mixed", "--set", "components.embedder.model=hashing")
+    try:
+        assert release.up("--set", "components.lightrag-server.enabled=false").returncode == 0
+        (tmp_path / "a.md").write_text("A text of our own.\n")
+        assert release.ingest("a.md")["through"] == "lightrag-api"
+        done = release.up()
+        assert done.returncode == 1
+        assert "workspace 'default' was loaded through lightrag-api" in done.stderr
+        assert "--set workspace=NAME" in done.stderr
+    finally:
+        release.run("down", "--purge", "--yes")
+
+
+def test_naive_reading_is_upstreams_own(tmp_path: Path) -> None:
+    """The corpus in two languages with the real model; every question, the same ids in the same order."""
+    release = Release(tmp_path, "naive")
+    try:
+        done = release.up()
+        assert done.returncode == 0, done.stdout + done.stderr
+        loaded = release.ingest(str(CORPUS))
+        assert (loaded["created"], loaded["failed"]) == (48, [])
+        asked = questions()
+        with release.client("lightrag-api") as api, release.client("lightrag-server") as upstream:
+            misses = compare(api, upstream, asked)
+        print(report(misses, asked))
+        assert len(misses) <= (1 - LEAST_AGREEMENT) * len(asked), report(misses, asked)
+    finally:
+        release.run("down", "--purge", "--yes")
