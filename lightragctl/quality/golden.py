@@ -26,9 +26,6 @@ from lightragctl.vectors.model import FloatArray
 
 Origin = Literal["row", "recorded", "file"]
 
-MOST_K = 100
-"""What lightrag-api gives at most by default, and what fits into a row of the control collection."""
-
 MOST_WORST = 5
 _SEED = 0
 """Of the intervals, so that equal answers give equal figures."""

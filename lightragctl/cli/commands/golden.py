@@ -11,6 +11,7 @@ from lightragctl.core.result import Result
 
 _MOST = 1000
 _MOST_K = 100
+"""What lightrag-api gives at most by default, and what fits into a row of the control collection."""
 
 
 def build(
