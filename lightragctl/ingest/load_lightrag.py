@@ -30,6 +30,9 @@ BATCH = 8
 WINDOW = 32
 """Documents that lightrag-server has in hand at a time: some for each that it processes, and memory stays bounded."""
 
+CONFLICT = 409
+"""What lightrag-server answers to a text under a source that it has."""
+
 NOTED = 200
 """Records in one request to lightrag-api."""
 
@@ -224,10 +227,19 @@ class _Loading:
         try:
             track_id = self._call("the documents", lambda: self._target.server.insert(pairs))
         except ApiError as error:
-            self._counts.failed += [(one.source, error.message) for one in documents]
-            return
-        self._open |= {one.source: track_id for one in documents}
+            if error.status != CONFLICT:
+                self._counts.failed += [(one.source, error.message) for one in documents]
+                return
+            self._follow_taken([one.source for one in documents], error.message)
+        else:
+            self._open |= {one.source: track_id for one in documents}
         self._idle.moved()
+
+    def _follow_taken(self, sources: Sequence[str], refusal: str) -> None:
+        """Follow what the server has taken already: its first answer was lost on the way, and this is the second try."""
+        there = {one.source: one for one in self._call("the list of documents", self._target.server.documents)}
+        self._open |= {source: there[source].track_id or "" for source in sources if source in there}
+        self._counts.failed += [(source, refusal) for source in sources if source not in there]
 
     def _wait(self, at_most: int) -> None:
         """Wait until the server has at most so many documents in hand; count those that are settled."""

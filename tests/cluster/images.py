@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from lightragctl.components.lightrag_server import COMPONENT
+from lightragctl.components.lightrag_server import LightragServerValues
 from tests.cluster.archive import Image, import_into, write_layer
 from tests.cluster.commands import run, together
 from tests.cluster.kept import CHECKOUT, ClusterError, digest, kept, say
@@ -254,11 +254,15 @@ def our_image(name: str | None = None) -> Image:
 
 def lightrag_image(name: str | None = None) -> Image:
     """The image of lightrag-server, by the name that its values have for it: our own and upstream's packages."""
-    named = COMPONENT.values().image
-    config = settings()
-    config["Env"] = [*config["Env"], f"TIKTOKEN_CACHE_DIR=/{VOCABULARY}"]
+    named = LightragServerValues().image
     layers = (base(), dependencies(), lightrag_libraries(), ours())
-    return Image(name or f"{named.repository}:{named.tag}", layers, config)
+    return Image(name or f"{named.repository}:{named.tag}", layers, lightrag_settings())
+
+
+def lightrag_settings() -> dict[str, Any]:
+    """How the image of lightrag-server runs: as its Dockerfile says."""
+    config = settings()
+    return {**config, "Env": [*config["Env"], f"TIKTOKEN_CACHE_DIR=/{VOCABULARY}"]}
 
 
 def milvus_image(version: str) -> Image:

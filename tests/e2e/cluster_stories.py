@@ -13,7 +13,9 @@ from tests.conftest import Tool
 
 QUICK_STOP = ("--set", "components.vector-engine.stop_grace_s=30")
 """A standalone Milvus with data does not end on SIGTERM, so that each `down` takes the whole grace period."""
-SMALL = ("--set", "components.embedder.model=hashing", *QUICK_STOP)
+READ_PATH = (*QUICK_STOP, "--set", "components.lightrag-server.enabled=false")
+"""Without upstream's server, which takes half a minute to start and has stories of its own."""
+SMALL = ("--set", "components.embedder.model=hashing", *READ_PATH)
 """The tests' embedder: starts in no time, and these stories ask nothing of meanings."""
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from lightragctl.vectors.milvus import MilvusStore
 from tests.cluster.fixture import ReadyCluster
-from tests.e2e.cluster_stories import QUICK_STOP, ClusterRelease, release_on
+from tests.e2e.cluster_stories import READ_PATH, ClusterRelease, release_on
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -27,7 +27,7 @@ MANAGED = "deployments,statefulsets,services,configmaps,secrets,resourcequotas,l
 @pytest.fixture(scope="module")
 def release(cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterRelease]:
     """The release of these stories, up, with the project's own guides loaded."""
-    with release_on(cluster, tmp_path_factory.mktemp("main"), "story", *QUICK_STOP) as release:
+    with release_on(cluster, tmp_path_factory.mktemp("main"), "story", *READ_PATH) as release:
         done = release.up()
         assert done.returncode == 0, done.stdout + done.stderr
         for component in ("vector-engine", "embedder", "model-gateway", "lightrag-api"):

@@ -102,6 +102,7 @@ def test_documents_go_through_lightrag_server_and_are_found_by_lightrag_api(word
     assert not any("do not live" in text for text in texts)
 
 
+@pytest.mark.drill
 def test_a_text_that_is_there_already_under_another_source_is_no_failure(words: Release, folder: Path) -> None:
     (folder / "copy.md").write_text("One text in two files.\n")
     (folder / "other.md").write_text("One text in two files.\n")
@@ -110,6 +111,7 @@ def test_a_text_that_is_there_already_under_another_source_is_no_failure(words: 
     assert words.ingest("texts/copy.md", "texts/other.md")["unchanged"] == 2
 
 
+@pytest.mark.drill
 def test_graph_modes_are_passed_on_and_say_so(words: Release, folder: Path) -> None:
     words.ingest("texts")
     told = json.loads(words.run("retrieve", "Penguins", "--mode", "local", "-o", "json").stdout)
@@ -135,6 +137,7 @@ def test_documents_that_the_model_fails_on_are_named_and_loaded_by_the_next_run(
     assert words.ingest("hard")["unchanged"] == 1
 
 
+@pytest.mark.drill
 def test_lightrag_server_is_not_ready_while_milvus_is_gone_though_health_says_otherwise(words: Release) -> None:
     os.kill(words.part("vector-engine")["pid"], signal.SIGSTOP)
     try:
@@ -152,6 +155,7 @@ def test_lightrag_server_is_not_ready_while_milvus_is_gone_though_health_says_ot
     words.wait("lightrag-server", "ready")
 
 
+@pytest.mark.drill
 def test_a_killed_writer_is_gone_before_the_next_one_starts(words: Release) -> None:
     before = words.wait("lightrag-server", "ready")
     os.kill(before["pid"], signal.SIGKILL)
@@ -175,6 +179,7 @@ def test_another_prefix_or_model_than_the_datas_stops_the_start_with_the_cause(w
         assert words.up().returncode == 0
 
 
+@pytest.mark.drill
 def test_what_lightrag_api_loaded_is_never_touched(tmp_path: Path) -> None:
     release = Release(tmp_path, "mixed", "--set", "components.embedder.model=hashing")
     try:

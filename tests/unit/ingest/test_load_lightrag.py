@@ -39,6 +39,7 @@ class Servers:
     working: bool = True
     fenced: bool = False
     forgets: bool = False
+    loses_answers: int = 0
     flushes: int = 0
     now_s: float = 0.0
     tracks: Any = field(default_factory=itertools.count)
@@ -89,12 +90,17 @@ class Servers:
         return self.now_s
 
     def _insert(self, body: dict[str, Any]) -> httpx.Response:
+        if any(plain_source(name) in self.documents for name in body["file_sources"]):
+            return httpx.Response(409, json={"detail": "already there"})
         track = f"track_{next(self.tracks)}"
         for name, text in zip(body["file_sources"], body["texts"], strict=True):
             source = plain_source(name)
             self.handed_over.append(source)
             if not self.forgets:
                 self._put(source, text, track)
+        if self.loses_answers:
+            self.loses_answers -= 1
+            return httpx.Response(502)
         return httpx.Response(200, json={"track_id": track})
 
     def _put(self, source: str, text: str, track: str) -> None:
@@ -229,6 +235,12 @@ def test_a_server_that_does_not_get_on_ends_the_load(folder: Path) -> None:
 def test_a_server_that_needs_a_person_ends_the_load(folder: Path) -> None:
     with pytest.raises(NeedsAttentionError, match="mend it"):
         load(Servers(rounds=3, fenced=True), folder)
+
+
+def test_an_answer_that_is_lost_on_the_way_loses_no_document(folder: Path) -> None:
+    servers = Servers(loses_answers=1)
+    summary, _ = load(servers, folder)
+    assert (summary.created, summary.failed, len(servers.handed_over)) == (2, (), 2)
 
 
 def test_more_documents_than_a_batch_are_all_loaded(tmp_path: Path) -> None:

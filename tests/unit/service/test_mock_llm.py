@@ -11,7 +11,7 @@ from lightragctl.service import http
 from lightragctl.service.hashing import hashed_vectors, terms
 from lightragctl.service.mock_llm import NOTHING_FOUND, NOTHING_FOUND_ZH, answer, create_app
 from lightragctl.service.wire import CHAT_PATH, ChatMessage, prompt, vector_of
-from tests.fakes.http import ask
+from tests.fakes.http import Answer, ask
 
 PASSAGES = [
     {"source": "cats.txt", "text": "Cats sleep most of the day. They purr when content."},
@@ -133,3 +133,43 @@ def test_hashed_vectors_are_units_alike_for_like_texts_and_never_zero() -> None:
     vectors = hashed_vectors(["install the package", "the package is installed", "猫在睡觉", "", "!!!"], 256)
     assert abs((vectors * vectors).sum(axis=1) - 1).max() < 1e-6
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+
+
+def faults(app: http.App, **told: object) -> Answer:
+    return ask(app, "PUT", "/faults", json.dumps(told).encode(), content_type="application/json")
+
+
+def chatted(app: http.App, text: str) -> Answer:
+    body = {"model": "mock-llm", "messages": [{"role": "user", "content": text}]}
+    return ask(app, "POST", "/v1/chat/completions", json.dumps(body).encode(), content_type="application/json")
+
+
+def test_a_limit_of_the_rate_says_when_to_come_again() -> None:
+    app = create_app(MockLlmSettings(port=1, faults=Faults(rate_limit_ratio=1.0, retry_after_s=7)))
+    answer = chatted(app, "install")
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+    assert answer.json()["error"]["type"] == "rate_limit_error"
+
+
+def test_a_prompt_that_is_too_long_is_refused_as_openai_does() -> None:
+    app = create_app(MockLlmSettings(port=1, faults=Faults(context_tokens=3)))
+    assert chatted(app, "one two").status == 200
+    answer = chatted(app, "one two three four")
+    assert (answer.status, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
+    assert "maximum context length is 3 tokens" in answer.json()["error"]["message"]
+
+
+def test_it_misbehaves_and_behaves_again_as_it_is_told_while_it_runs() -> None:
+    app = create_app(MockLlmSettings(port=1))
+    told = faults(app, outage_s=60)
+    assert 59 < told.json()["outage_s"] <= 60
+    assert chatted(app, "install").status == 503
+    assert ask(app, "GET", "/faults").json()["outage_s"] > 0
+    faults(app)
+    assert chatted(app, "install").status == 200
+
+
+def test_a_fault_out_of_bounds_is_named() -> None:
+    answer = faults(create_app(MockLlmSettings(port=1)), error_ratio=2)
+    assert answer.status == 400
+    assert "error_ratio" in answer.json()["error"]["message"]
