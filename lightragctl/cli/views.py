@@ -77,6 +77,7 @@ def _diff(data: Data) -> Iterator[RenderableType]:
         yield head.append(f"  ({one['note']})" if one["note"] else "", style="dim")
         if one["action"] == "configured":
             yield from (Text(line, style=_LINE_STYLE.get(line[:1], "")) for line in one["text"].splitlines()[2:])
+    yield from (Text(f"warning: {one}", style="yellow") for one in data["warnings"])
     counts = Counter(one["action"] for one in data["changes"])
     words = ", ".join(f"{counts[action]} {action}" for action in ("created", "configured", "deleted", "unchanged"))
     yield Text(f"release {data['release']}, {data['where']}: {words}")
@@ -117,7 +118,13 @@ def _profiles_init(data: Data) -> Iterator[RenderableType]:
 
 
 def _profiles_validate(data: Data) -> Iterator[RenderableType]:
-    yield Text(f"profile {data['name']} is valid: {', '.join(data['components'])}")
+    refused = False
+    for one in data["findings"]:
+        refused = refused or one["severity"] == "error"
+        if one["severity"] == "warning":  # errors are told as such
+            yield Text(f"warning: {one['subject']}: {one['message']}; {one['hint']}", style="yellow")
+    if not refused:
+        yield Text(f"profile {data['name']} is valid: {', '.join(data['components'])}")
 
 
 def _ingest(data: Data) -> Iterator[RenderableType]:

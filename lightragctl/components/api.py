@@ -113,6 +113,11 @@ def _unfit(plan: Plan) -> tuple[str, str] | None:
     return None
 
 
+def _outside(plan: Plan) -> list[str]:
+    """A vector-engine that others run."""
+    return [] if "vector-engine" in plan.components else [plan.url("vector-engine")]
+
+
 COMPONENT = Component(
     name="lightrag-api",
     summary="POST /retrieve, /query and /documents over LightRAG's collections",
@@ -122,4 +127,5 @@ COMPONENT = Component(
     settings=_settings,
     process=_process,
     unfit=_unfit,
+    outside=_outside,
 )

@@ -74,11 +74,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """What bringing the release up would do, and where."""
+    """What bringing the release up would do, and where; `warnings` are of what may be unsafe about it."""
 
     release: str
     where: str
     changes: tuple[Difference, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def differing(self) -> tuple[Difference, ...]:

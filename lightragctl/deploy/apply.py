@@ -10,14 +10,16 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.deploy.changeset import Change, change, deletion
 from lightragctl.deploy.preflight import WORKERS
-from lightragctl.deploy.stages import INSTANCE_LABEL
-from lightragctl.kube.model import Cluster
+from lightragctl.deploy.stages import INSTANCE_LABEL, WORKLOADS
+from lightragctl.kube.model import FIELD_MANAGER, Cluster
 
 GENERATE = "lightragctl/generate"
 """Annotation of a Secret: the keys, separated by commas, that get a random value once and keep it."""
 GENERATED_MANAGER = "lightragctl-generated"
 """Owner of generated values: the templates' manager never holds them, so applying a template never takes them away."""
 _KEY_BYTES = 32
+SCALED_MANAGER = "lightragctl-scaled"
+"""Owner of `spec.replicas` once a profile leaves it to an autoscaler: without an owner it would fall to 1 at once."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def plan_changes(
         there = live.get(identity)
         if there is None and predicted["metadata"].get("resourceVersion"):  # it exists without our labels
             there = scope.cluster.get(identity)
+        if there and (replicas := left_replicas(there, thing)) is not None:
+            predicted = {**predicted, "spec": {**predicted["spec"], "replicas": replicas}}
         return change(there, predicted)
 
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -90,12 +94,36 @@ def apply_objects(scope: Scope, objects: Sequence[KubernetesObject], force: bool
     """Apply the objects at once, and give generated secrets their values; the objects as they are now."""
 
     def write(thing: KubernetesObject) -> dict[str, Any]:
+        _leave_replicas(scope.cluster, thing)
         applied = scope.cluster.apply(thing, force=force)
         fill_generated(scope.cluster, applied)
         return applied
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(write, objects))
+
+
+def left_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | None:
+    """How many pods a workload has that we have set so far and no longer say; None when that is not so."""
+    if wanted["kind"] not in WORKLOADS or "replicas" in wanted["spec"]:
+        return None
+    owned = [
+        one
+        for one in live["metadata"].get("managedFields") or ()
+        if one.get("manager") == FIELD_MANAGER and "f:replicas" in (one.get("fieldsV1") or {}).get("f:spec", {})
+    ]
+    return int(live["spec"]["replicas"]) if owned else None
+
+
+def _leave_replicas(cluster: Cluster, wanted: KubernetesObject) -> None:
+    """Let another manager own the number of pods before we stop saying it."""
+    if wanted["kind"] not in WORKLOADS or "replicas" in wanted["spec"]:
+        return
+    live = cluster.get(ref(wanted))
+    if live and (replicas := left_replicas(live, wanted)) is not None:
+        metadata = {key: wanted["metadata"][key] for key in ("name", "namespace")}
+        kept = {key: wanted[key] for key in ("apiVersion", "kind")} | {"metadata": metadata}
+        cluster.apply({**kept, "spec": {"replicas": replicas}}, manager=SCALED_MANAGER)
 
 
 def fill_generated(cluster: Cluster, secret: KubernetesObject, make: Callable[[], str] | None = None) -> None:

@@ -18,6 +18,8 @@ from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import Approve, Differences, UpOptions
 from lightragctl.deploy.apply import Scope, apply_objects, delete_objects, plan_changes, plan_deletions, read_live
 from lightragctl.deploy.changeset import ChangeSet, difference
+from lightragctl.deploy.facts import read_facts
+from lightragctl.deploy.lint import Subject, lint, refuse, unread
 from lightragctl.deploy.preflight import check_access, check_kinds, check_quota
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_object, to_prune
 from lightragctl.deploy.render import render_plan
@@ -34,6 +36,7 @@ class Intent:
     changes: ChangeSet
     record: Record | None
     pruned: tuple[ObjectRef, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -57,12 +60,14 @@ def prepare(scope: Scope, plan: Plan, force: bool) -> Intent:
     """Render, check what must hold, and let the server predict what would change; writes nothing.
 
     Raises:
+        RefusedError: a rule of `deploy.lint` says that the plan is not safe on this cluster.
         LightragctlError: something that the release needs is missing, or an object would be refused.
     """
     objects = render_plan(plan, assets.root() / "templates")
     check_kinds(scope.cluster, objects)
     is_new = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) is None
     check_access(scope.cluster, objects, scope.namespace, is_new)
+    warnings = _check_rules(scope, plan, objects)
     record = None if is_new else read_record(scope)
     live = {} if is_new else read_live(scope, objects)
     _check_room(scope, objects, list(live.values()), is_new)
@@ -70,7 +75,15 @@ def prepare(scope: Scope, plan: Plan, force: bool) -> Intent:
     pruned = to_prune(record.objects if record else (), map(ref, objects))
     changes = plan_changes(scope, objects, live, namespace_is_new=is_new, force=force)
     everything = ChangeSet((*changes, *plan_deletions(scope, pruned)))
-    return Intent(tuple(objects), everything, record, tuple(pruned))
+    return Intent(tuple(objects), everything, record, tuple(pruned), warnings)
+
+
+def _check_rules(scope: Scope, plan: Plan, objects: Sequence[KubernetesObject]) -> tuple[str, ...]:
+    """What the rules warn of; their errors refuse."""
+    facts = read_facts(scope)
+    findings = [*lint(Subject(plan, objects, facts)), *unread(facts)]
+    refuse(findings, f"profile '{plan.profile_name}' on cluster {scope.cluster.name}")
+    return tuple(f"{one}; {one.hint}" for one in findings)
 
 
 def _is_ours(scope: Scope, namespace: KubernetesObject) -> bool:
@@ -94,7 +107,8 @@ def differences(scope: Scope, intent: Intent) -> Differences:
     """The intent for a person; secrets are masked with a key of this run."""
     key = os.urandom(16)
     where = f"namespace {scope.namespace} of cluster {scope.cluster.name}"
-    return Differences(scope.release, where, tuple(difference(one, key) for one in intent.changes.changes))
+    changes = tuple(difference(one, key) for one in intent.changes.changes)
+    return Differences(scope.release, where, changes, intent.warnings)
 
 
 def bring_up(scope: Scope, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> tuple[str, ...]:

@@ -25,8 +25,16 @@ KINDS = {
     ("v1", "Namespace"): Resource("", "v1", "namespaces", False),
     **{
         ("v1", kind): Resource("", "v1", f"{kind.lower()}s", True)
-        for kind in ("ConfigMap", "Secret", "Service", "Pod", "Event", "ResourceQuota", "LimitRange")
+        for kind in ("ConfigMap", "Secret", "Service", "ServiceAccount", "Pod", "Event", "ResourceQuota", "LimitRange")
     },
+    ("v1", "Node"): Resource("", "v1", "nodes", False),
+    ("storage.k8s.io/v1", "StorageClass"): Resource("storage.k8s.io", "v1", "storageclasses", False),
+    ("scheduling.k8s.io/v1", "PriorityClass"): Resource("scheduling.k8s.io", "v1", "priorityclasses", False),
+    ("networking.k8s.io/v1", "IngressClass"): Resource("networking.k8s.io", "v1", "ingressclasses", False),
+    ("networking.k8s.io/v1", "NetworkPolicy"): Resource("networking.k8s.io", "v1", "networkpolicies", True),
+    ("policy/v1", "PodDisruptionBudget"): Resource("policy", "v1", "poddisruptionbudgets", True),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): Resource("autoscaling", "v2", "horizontalpodautoscalers", True),
+    ("metrics.k8s.io/v1beta1", "PodMetrics"): Resource("metrics.k8s.io", "v1beta1", "pods", True),
     ("v1", "PersistentVolumeClaim"): Resource("", "v1", "persistentvolumeclaims", True),
     **{
         ("apps/v1", kind): Resource("apps", "v1", f"{kind.lower()}s", True)
@@ -35,6 +43,7 @@ KINDS = {
     ("networking.k8s.io/v1", "Ingress"): Resource("networking.k8s.io", "v1", "ingresses", True),
 }
 TOP_KEYS = {"apiVersion", "kind", "metadata", "spec", "data", "stringData", "type", "status"}
+TOP_KEYS |= {"automountServiceAccountToken", "value", "description"}  # of a ServiceAccount, of a PriorityClass
 
 
 class DiedError(BaseException):
@@ -59,13 +68,24 @@ class FakeCluster:
 
     def get(self, identity: ObjectRef) -> dict[str, Any] | None:
         self._served(identity)
-        return copy.deepcopy(self.objects.get(identity))
+        return self._shown(self.objects.get(identity))
+
+    def _shown(self, thing: dict[str, Any] | None) -> dict[str, Any] | None:
+        """A copy of the object; it tells who owns the number of its pods."""
+        made = copy.deepcopy(thing)
+        if made and "replicas" in made.get("spec", {}):
+            who = [
+                who for (one, who), paths in self.owned.items() if one == ref(made) and ("spec", "replicas") in paths
+            ]
+            fields = {"f:spec": {"f:replicas": {}}}
+            made["metadata"]["managedFields"] = [{"manager": manager, "fieldsV1": fields} for manager in who]
+        return made
 
     def select(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         self._served(ObjectRef(api_version, kind, namespace, ""))
         wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
         return [
-            copy.deepcopy(thing)
+            self._shown(thing) or {}
             for identity, thing in sorted(self.objects.items())
             if (identity.api_version, identity.kind, identity.namespace) == (api_version, kind, namespace)
             and wanted.items() <= thing["metadata"].get("labels", {}).items()
@@ -214,7 +234,7 @@ def leaves(thing: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]
         found: dict[tuple[str, ...], Any] = {}
         for key, value in thing.items():
             inner = (*path, str(key))
-            server = ("resourceVersion", "uid", "generation", "name", "namespace")
+            server = ("resourceVersion", "uid", "generation", "name", "namespace", "managedFields")
             if inner in {("apiVersion",), ("kind",), ("status",), *(("metadata", name) for name in server)}:
                 continue
             found |= leaves(value, inner)

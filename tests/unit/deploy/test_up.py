@@ -118,7 +118,10 @@ def test_a_difference_shows_what_changes_and_nothing_else() -> None:
     cluster = FakeCluster()
     up(cluster)
     seen = differences(scope(cluster), prepare(scope(cluster), plan("components.embedder.replicas=2"), False))
-    assert [(one.subject, one.action) for one in seen.differing] == [("Deployment/dev-embedder", Action.CONFIGURED)]
+    assert [(one.subject, one.action) for one in seen.differing] == [
+        ("Deployment/dev-embedder", Action.CONFIGURED),
+        ("PodDisruptionBudget/dev-embedder", Action.CREATED),
+    ]
     changed = [line for line in seen.differing[0].text.splitlines()[2:] if line[0] in "+-"]
     assert changed == ["-  replicas: 1", "+  replicas: 2"]
 
@@ -250,3 +253,17 @@ def test_objects_in_a_new_namespace_are_said_to_be_unchecked() -> None:
     notes = {one.subject: one.note for one in seen.changes}
     assert notes["Deployment/dev-embedder"].startswith("its namespace is new")
     assert notes["Namespace/lightrag"] == ""
+
+
+def test_pods_that_are_left_to_an_autoscaler_stay_as_many_as_they_are() -> None:
+    cluster = FakeCluster()
+    up(cluster, "components.embedder.replicas=4")
+    identity = ObjectRef("apps/v1", "Deployment", "lightrag", "dev-embedder")
+    left = ("components.embedder.replicas=null", "components.embedder.autoscale={min: 2, max: 6}")
+    seen = differences(scope(cluster), prepare(scope(cluster), plan(*left), False))
+    assert {one.subject for one in seen.differing} == {"HorizontalPodAutoscaler/dev-embedder"}
+    up(cluster, *left)
+    assert cluster.objects[identity]["spec"]["replicas"] == 4
+    cluster.objects[identity]["spec"]["replicas"] = 6  # the autoscaler's doing
+    up(cluster, *left, "components.embedder.drain_s=6")
+    assert cluster.objects[identity]["spec"]["replicas"] == 6
