@@ -127,5 +127,6 @@ COMPONENT = Component(
     settings=_settings,
     process=_process,
     unfit=_unfit,
+    calls=("lightrag-server",),
     outside=_outside,
 )

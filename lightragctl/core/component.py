@@ -259,7 +259,8 @@ class Component:
         secrets: environment variables of its pod that come from Kubernetes Secrets; None when there are none.
         parts: its parts on Kubernetes, when it is not one Deployment.
         environment: further environment variables of its pods; None when there are none.
-        outside: addresses that it reaches beside the components that it requires.
+        calls: components that it reaches beside those it requires: it can start without them.
+        outside: addresses that it reaches outside the release.
         ports: on which it is reached; None: on its own port.
         metrics_ports: on which it tells its metrics; None: on `ports`.
         peers: whether its pods reach each other.
@@ -276,6 +277,7 @@ class Component:
     secrets: Callable[[Plan], Mapping[str, SecretKey]] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None
     environment: Callable[[Plan], Mapping[str, str]] | None = None
+    calls: tuple[str, ...] = ()
     outside: Callable[[Plan], Sequence[str]] | None = None
     ports: Callable[[Plan], Sequence[int]] | None = None
     metrics_ports: Callable[[Plan], Sequence[int]] | None = None

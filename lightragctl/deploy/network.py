@@ -68,9 +68,13 @@ def listens(plan: Plan, component: Component) -> Sequence[int]:
     return component.ports(plan) if component.ports else (plan.port(component.name),)
 
 
+def _reaches(component: Component) -> tuple[str, ...]:
+    return (*component.requires, *component.calls)
+
+
 def _ingress(plan: Plan, component: Component, network: Network) -> Iterator[Rule]:
     ports = listens(plan, component)
-    callers = [name for name, other in sorted(plan.components.items()) if component.name in other.requires]
+    callers = [name for name, other in sorted(plan.components.items()) if component.name in _reaches(other)]
     if callers:
         yield {"from": [{"podSelector": _pods(plan, name)} for name in callers], **_tcp(ports)}
     if component.peers:
@@ -84,7 +88,7 @@ def _ingress(plan: Plan, component: Component, network: Network) -> Iterator[Rul
 
 
 def _egress(plan: Plan, component: Component, network: Network) -> Iterator[Rule]:
-    for name in component.requires:
+    for name in _reaches(component):
         if name in plan.components:
             yield {"to": [{"podSelector": _pods(plan, name)}], **_tcp(listens(plan, plan.components[name]))}
     if component.peers:
