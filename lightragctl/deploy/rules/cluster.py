@@ -185,7 +185,7 @@ def _secrets(subject: Subject) -> Iterator[Found]:
     for name, keys in wanted.items():
         readers = sorted(set().union(*keys.values()))
         values = " ".join(f"--from-literal={key}=VALUE" for key in sorted(keys))
-        message = f"it is not in namespace {namespace}, and {', '.join(readers)} read it"
+        message = f"it is not in namespace {namespace}, and is read by {', '.join(readers)}"
         yield f"Secret/{name}", message, f"make it first: kubectl create secret generic {name} -n {namespace} {values}"
 
 
