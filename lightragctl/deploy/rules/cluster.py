@@ -186,7 +186,9 @@ def _secrets(subject: Subject) -> Iterator[Found]:
         readers = sorted(set().union(*keys.values()))
         values = " ".join(f"--from-literal={key}=VALUE" for key in sorted(keys))
         message = f"it is not in namespace {namespace}, and is read by {', '.join(readers)}"
-        yield f"Secret/{name}", message, f"make it first: kubectl create secret generic {name} -n {namespace} {values}"
+        first = f"kubectl create namespace {namespace}; " if subject.facts.namespace == {} else ""
+        way = f"make it first: {first}kubectl create secret generic {name} -n {namespace} {values}"
+        yield f"Secret/{name}", message, way
 
 
 def _secret_keys(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -264,3 +264,10 @@ def test_pods_that_the_namespace_would_refuse_are_found_before_it_does() -> None
     assert {one.code for one in found} == {"not-restricted", "no-memory-limit"}
     for problem in ("hostNetwork", "run as root", "seccomp", "gain rights", "capabilities", "all the memory"):
         assert any(problem in message for message in told), problem
+
+
+def test_the_reference_names_every_rule_as_it_is() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "rules.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    wanted = [f"| `{rule.code}` | {rule.severity} | {rule.title} |" for rule in rules()]
+    assert [row.rpartition(" |")[0].rpartition("|")[0] + "|" for row in rows] == wanted

@@ -1,13 +1,14 @@
 """Bringing a release up and taking it down, against the fake cluster: what is written, and what a death leaves."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core.component import Plan
-from lightragctl.core.errors import LightragctlError, LockedError
+from lightragctl.core.errors import LightragctlError, LockedError, RefusedError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Action, Differences, UpOptions
 from lightragctl.deploy.apply import Scope
@@ -267,3 +268,47 @@ def test_pods_that_are_left_to_an_autoscaler_stay_as_many_as_they_are() -> None:
     cluster.objects[identity]["spec"]["replicas"] = 6  # the autoscaler's doing
     up(cluster, *left, "components.embedder.drain_s=6")
     assert cluster.objects[identity]["spec"]["replicas"] == 6
+
+
+SITE = Path(__file__).resolve().parents[2] / "contract" / "site.yaml"
+KEYS = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "lightrag-object-store", "namespace": "lightrag"}}
+
+
+def prod(cluster: FakeCluster) -> tuple[Plan, Scope]:
+    """The profile prod, and a cluster where its user has made what it names."""
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag"}}, manager="kubectl")
+    cluster.apply(KEYS, manager="kubectl")
+    return make_plan("prod", load_profile("prod", [SITE])), scope(cluster, "prod")
+
+
+def test_prod_comes_up_by_stages_and_a_purge_takes_its_cluster_wide_objects_too() -> None:
+    cluster = FakeCluster()
+    planned, place = prod(cluster)
+    before = set(cluster.objects)
+    bring_up(place, planned, OPTIONS, agree, ignore)
+    assert any(one.kind == "PriorityClass" for one in cluster.objects)
+    written = [write.split()[1] for write in cluster.writes]
+    assert written.index("StatefulSet/prod-etcd") < written.index("Deployment/prod-vector-engine-proxy")
+    assert written.index("NetworkPolicy/prod-default-deny") < written.index("StatefulSet/prod-etcd")
+    assert bring_up(place, planned, OPTIONS, agree, ignore) == ()
+    assert take_down(place, True, 5.0, ignore)
+    assert set(cluster.objects) == before
+
+
+def test_what_is_unsafe_on_the_cluster_stops_up_before_anything_is_written() -> None:
+    cluster = FakeCluster()
+    planned, place = prod(cluster)
+    del cluster.objects[ref(KEYS)]
+    before = list(cluster.writes)
+    with pytest.raises(RefusedError, match="Secret/lightrag-object-store") as caught:
+        bring_up(place, planned, OPTIONS, agree, ignore)
+    assert "kubectl create secret generic lightrag-object-store -n lightrag" in caught.value.message
+    assert cluster.writes == before
+
+
+def test_the_right_to_make_cluster_wide_objects_is_asked_for_beside_those_in_the_namespace() -> None:
+    cluster = FakeCluster()
+    planned, place = prod(cluster)
+    cluster.denied = {"create priorityclasses.scheduling.k8s.io"}
+    with pytest.raises(ForbiddenError, match=r"create priorityclasses\.scheduling\.k8s\.io"):
+        bring_up(place, planned, OPTIONS, agree, ignore)
