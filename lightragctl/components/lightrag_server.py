@@ -1,12 +1,12 @@
 """lightrag-server: upstream LightRAG itself, hardened: ingestion, the graph, and answers out of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
     Amounts,
@@ -26,6 +26,9 @@ KEY = "LIGHTRAG_API_KEY"
 _FOLDER = "/var/lib/lightrag"
 """Of the pod's volume. Never over the image's vocabulary of the tokenizer, which a pod without egress cannot fetch."""
 
+STOP_GRACE_S = 90
+"""What upstream has in hand ends within 60 s, or is taken up again after the next start."""
+
 START_TIMEOUT_S = 3600
 """An upstream release migrates its data before it listens: hours were reported (issue 2255), minutes are common."""
 
@@ -41,7 +44,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     image: Image = Image(repository="lightragctl-lightrag", tag="latest")
     storage: Quantity = "10Gi"
     storage_class: str | None = None
-    stop_grace_s: Annotated[int, Field(ge=30)] = 90
+    stop_grace_s: Annotated[int, Field(ge=30)] | None = None
     api_key: Literal["generated"] = "generated"
     environment: Mapping[str, str] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
@@ -51,8 +54,8 @@ class LightragServerValues(WorkloadValues, LightragTuning):
 
     @field_validator("replicas")
     @classmethod
-    def _one_writer(cls, replicas: int) -> int:
-        if replicas != 1:
+    def _one_writer(cls, replicas: int | None) -> int | None:
+        if replicas not in (None, 1):
             raise ValueError(
                 f"{replicas} replicas: upstream LightRAG allows one active instance for each workspace, "
                 "two overwrite each other's files; keep replicas: 1 and scale lightrag-api, which reads the same data"
@@ -102,10 +105,23 @@ def _settings(plan: Plan) -> LightragServerSettings:
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
-    return ProcessSpec("lightragctl", ("serve", NAME), _settings(plan), stop_grace_s=_values(plan).stop_grace_s)
+    return ProcessSpec("lightragctl", ("serve", NAME), _settings(plan), stop_grace_s=_stop_grace_s(plan))
+
+
+def _stop_grace_s(plan: Plan) -> int:
+    wanted = _values(plan).stop_grace_s
+    return STOP_GRACE_S if wanted is None else wanted
+
+
+def _parts(plan: Plan) -> Sequence[Part]:
+    values = _values(plan)
+    start_s = values.start_timeout_s or START_TIMEOUT_S
+    return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=_stop_grace_s(plan))]
 
 
 def _unfit(plan: Plan) -> tuple[str, str] | None:
+    if _values(plan).autoscale:
+        return "it is the one writer of its workspace", "leave autoscale out; lightrag-api scales"
     if plan.profile.runtime is Runtime.KUBERNETES and plan.profile.index.type == "FLAT":
         return "upstream LightRAG knows no index of type FLAT", "say --set index.type=HNSW, or AUTOINDEX"
     return None
@@ -125,4 +141,6 @@ COMPONENT = Component(
     process=_process,
     unfit=_unfit,
     secrets=_secrets,
+    parts=_parts,
+    metrics_ports=lambda plan: (),  # upstream tells none
 )

@@ -21,14 +21,18 @@ KEPT_KINDS = ("Secret", "PersistentVolumeClaim", "Namespace")
 
 _MADE_KINDS = (
     ("networking.k8s.io/v1", "Ingress"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("policy/v1", "PodDisruptionBudget"),
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
     ("v1", "Service"),
     ("v1", "ConfigMap"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("v1", "ServiceAccount"),
     ("v1", "LimitRange"),
     ("v1", "ResourceQuota"),
 )
-"""What a release is made of, last made first."""
+"""What a release is made of in its namespace, last made first."""
 
 
 def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bool:

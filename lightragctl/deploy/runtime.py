@@ -187,7 +187,7 @@ class KubernetesRuntime:
             NotRunningError: there is no pod of it.
         """
         self._component_names(component)
-        pods = read_view(self.scope).pods_of(component)
+        pods = self._reached(component)
         running = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
         chosen = next(iter([pod for pod in running if _is_ready(pod)] or running), None)
         if chosen is None:
@@ -233,10 +233,17 @@ class KubernetesRuntime:
 
     def _ready_pod(self, component: str) -> KubernetesObject:
         self._component_names(component)
-        pods = [pod for pod in read_view(self.scope).pods_of(component) if _is_ready(pod)]
+        pods = [pod for pod in self._reached(component) if _is_ready(pod)]
         if not pods:
             raise NotRunningError(f"{component} has no ready pod", "see why: lightragctl status")
         return pods[0]
+
+    def _reached(self, component: str) -> list[KubernetesObject]:
+        """The component's pods that its Service leads to; all of them when it has none of its own name."""
+        pods = read_view(self.scope).pods_of(component)
+        service = self.client.get(ObjectRef("v1", "Service", self.namespace, f"{self.release}-{component}"))
+        wanted = (service or {}).get("spec", {}).get("selector") or {}
+        return [pod for pod in pods if wanted.items() <= pod["metadata"]["labels"].items()]
 
     def _pick(self, component: str) -> tuple[str, str, int]:
         pod = self._ready_pod(component)

@@ -33,7 +33,9 @@ def release(grows: bool = True) -> FakeCluster:
     cluster = FakeCluster()
     up(cluster)
     cluster.apply(CLAIM, manager="kube-controller-manager")
-    storage_class = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}}
+    noted = {"storageclass.kubernetes.io/is-default-class": "true"}
+    metadata = {"name": "fast", "annotations": noted}
+    storage_class = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": metadata}
     cluster.create({**storage_class, "allowVolumeExpansion": grows})
     return cluster
 
