@@ -5,12 +5,12 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,8 +22,10 @@ from lightragctl.core.layers import Layer, Origin, find_profile, merge, parse_se
 from lightragctl.core.profile import DNS_LABEL, LoadedProfile, Runtime, check
 from lightragctl.core.runtime import ReleaseRuntime
 from lightragctl.core.settings import ServiceSettings
+from lightragctl.core.site import filled, unset
 
 if TYPE_CHECKING:
+    from lightragctl.deploy.lint import Finding
     from lightragctl.kube.lease import Operator
 
 DEFAULT_PROFILE = "local"
@@ -45,17 +47,42 @@ def load_profile(
     """The profile of a name or path (`local` when None) with overrides: files, KEY=VALUE texts, a namespace.
 
     Raises:
+        ProfileError: a file is missing, a value is wrong, or one that the profile leaves to its user is missing.
+    """
+    reference = reference or DEFAULT_PROFILE
+    return _checked(reference, _layer(reference, values, assignments, namespace))
+
+
+def draft_profile(
+    reference: str | None, values: Sequence[Path] = (), assignments: Sequence[str] = (), namespace: str | None = None
+) -> LoadedProfile:
+    """The profile for a look at it: what it leaves to its user and nobody has set says in `<...>` what to put there.
+
+    Raises:
         ProfileError: a file is missing or a value is wrong.
     """
-    shipped = shipped_profiles()
     reference = reference or DEFAULT_PROFILE
+    layer = _layer(reference, values, assignments, namespace)
+    shown, origins = layer.values, dict(layer.origins)
+    for key, what in unset(layer.values).items():
+        shown = filled(shown, key, f"<{what}>")
+        origins[tuple(key.split("."))] = Origin("not set")
+    return _checked(reference, Layer(shown, origins))
+
+
+def _layer(reference: str, values: Sequence[Path], assignments: Sequence[str], namespace: str | None) -> Layer:
+    shipped = shipped_profiles()
     layers = read_layers(reference, shipped)
     layers += [read_layer(path, shipped) for path in values]
     layers += [parse_set(assignment) for assignment in assignments]
     if namespace:
         layers.append(Layer({"namespace": namespace}, {("namespace",): Origin("--namespace")}))
-    name = find_profile(reference, shipped, Path()).stem
-    return check(name, merge(layers), {component.name: component.values for component in all_components()})
+    return merge(layers)
+
+
+def _checked(reference: str, layer: Layer) -> LoadedProfile:
+    name = find_profile(reference, shipped_profiles(), Path()).stem
+    return check(name, layer, {component.name: component.values for component in all_components()})
 
 
 def make_plan(release: str, loaded: LoadedProfile) -> Plan:
@@ -68,7 +95,7 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
     chosen = {
         component.name: component
         for component in all_components()
-        if isinstance(section := sections.get(component.name), Values) and section.enabled
+        if isinstance(section := sections.get(component.name), Values) and section.enabled and not section.address
     }
     plan = Plan(release, loaded.name, loaded.profile, chosen)
     for component in chosen.values():
@@ -76,7 +103,19 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
             raise ProfileError(f"profile '{loaded.name}': {component.name}: {reason[0]}", reason[1])
         if component.settings:
             component.settings(plan)  # refuses a plan that lacks what the component needs
+        if component.environment:
+            component.environment(plan)
     return plan
+
+
+def judge_plan(plan: Plan) -> "list[Finding]":
+    """What is unsafe in the plan, as far as that can be told without a cluster."""
+    if plan.profile.runtime is not Runtime.KUBERNETES:
+        return []
+    from lightragctl.deploy.lint import Subject, lint
+    from lightragctl.deploy.render import render_plan
+
+    return lint(Subject(plan, render_plan(plan, assets.root() / "templates")))
 
 
 @dataclass(frozen=True)
@@ -124,7 +163,7 @@ def _operator() -> "Operator":
 
 
 def start_profile(name: str, base: str) -> Path:
-    """Write NAME.yaml here: it extends the shipped profile and shows that profile's lines to uncomment.
+    """Write NAME.yaml here: it extends the shipped profile and shows what to fill in, or that profile's lines.
 
     Raises:
         UsageError: the name cannot name a profile, or the file exists.
@@ -133,15 +172,40 @@ def start_profile(name: str, base: str) -> Path:
     path = Path(f"{name.removesuffix('.yaml')}.yaml")
     if not re.match(DNS_LABEL, path.stem) or path.parent != Path():
         raise UsageError(f"'{name}' cannot name a profile: lower-case letters, digits and -, a letter first")
-    text = find_profile(base, shipped_profiles(), Path()).read_text(encoding="utf-8")
-    lines = [f"# {line}".rstrip() for line in text.splitlines()]
-    head = f"# Uncomment what shall differ from the shipped profile '{base}'; the rest follows it.\nextends: {base}\n\n"
+    text = _started(base)
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(head + "\n".join(lines) + "\n")
+            file.write(text)
     except FileExistsError as error:
         raise UsageError(f"{path} exists already", "choose another name or remove it") from error
     return path
+
+
+def _started(base: str) -> str:
+    """The text of a new profile: what `base` leaves to its user, to be filled in; else its lines as comments."""
+    shipped = shipped_profiles()
+    text = find_profile(base, shipped, Path()).read_text(encoding="utf-8")
+    asked: dict[str, Any] = {}
+    for key, what in unset(merge(read_layers(base, shipped)).values).items():
+        asked = filled(asked, key, what)
+    if asked:
+        about = (
+            f"# Fill these in: only you know them. Add what else shall differ from '{base}'; see all that it says:\n"
+        )
+        show = f"#   lightragctl profiles show --origin --profile {base}\n"
+        return f"extends: {base}\n\n{about}{show}" + "\n".join(_to_fill_in(asked, "")) + "\n"
+    lines = [f"# {line}".rstrip() for line in text.splitlines()]
+    head = f"# Uncomment what shall differ from the shipped profile '{base}'; the rest follows it.\nextends: {base}\n\n"
+    return head + "\n".join(lines) + "\n"
+
+
+def _to_fill_in(asked: Mapping[str, Any], indent: str) -> Iterator[str]:
+    for key, inner in asked.items():
+        if isinstance(inner, Mapping):
+            yield f"{indent}{key}:"
+            yield from _to_fill_in(inner, indent + "  ")
+        else:
+            yield f"{indent}{key}:  # {inner}"
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)

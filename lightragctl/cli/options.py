@@ -137,6 +137,18 @@ class Session:
         given = self.options
         return load_profile(given.profile, given.values or (), given.set or (), given.namespace)
 
+    @functools.cached_property
+    def draft(self) -> "LoadedProfile":
+        """The profile for a look at it: what it leaves to its user may be missing.
+
+        Raises:
+            ProfileError: the profile or an override is wrong.
+        """
+        from lightragctl.cli.loading import draft_profile
+
+        given = self.options
+        return draft_profile(given.profile, given.values or (), given.set or (), given.namespace)
+
     @property
     def release(self) -> str:
         """The release's name.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lightragctl.core.component import Plan
     from lightragctl.core.objects import KubernetesObject
     from lightragctl.core.profile import LoadedProfile
+    from lightragctl.deploy.lint import Finding
     from lightragctl.ingest.client import QueryAnswer, RecordedQuestion, Retrieval
     from lightragctl.ingest.load import Summary
     from lightragctl.quality.golden import GoldenSet, Head, Report
@@ -57,7 +58,8 @@ def _differences(differences: Differences) -> dict[str, Any]:
     conflicts = [asdict(one) for one in differences.conflicts]
     drift = [asdict(one) for one in differences.drift]
     place = {"release": differences.release, "where": differences.where}
-    return {**place, "changes": changes, "conflicts": conflicts, "drift": drift}
+    warnings = list(differences.warnings)
+    return {**place, "changes": changes, "conflicts": conflicts, "drift": drift, "warnings": warnings}
 
 
 def planned(command: str, differences: Differences) -> Result:
@@ -158,9 +160,14 @@ def profiles_init(path: Path, base: str) -> Result:
     return Result("profiles init", {"file": str(path), "extends": base})
 
 
-def profiles_validate(plan: "Plan") -> Result:
-    """`profiles validate`: the profile is right."""
-    return Result("profiles validate", {"name": plan.profile_name, "components": sorted(plan.components)})
+def profiles_validate(plan: "Plan", findings: "Sequence[Finding]") -> Result:
+    """`profiles validate`: the profile is right, or what is unsafe about it."""
+    rows = [asdict(one) | {"severity": str(one.severity)} for one in findings]
+    data = {"name": plan.profile_name, "components": sorted(plan.components), "findings": rows}
+    errors = [ErrorInfo(one.code, str(one), one.hint) for one in findings if one.severity == "error"]
+    if not errors:
+        return Result("profiles validate", data)
+    return Result("profiles validate", data, Status.FAILED, errors, ExitStatus.REFUSED)
 
 
 def ingest(summary: "Summary", through: str) -> Result:

@@ -91,6 +91,7 @@ def _diff(data: Data) -> Iterator[RenderableType]:
     taken = {(one["subject"], one["path"]) for one in data["conflicts"]}
     left = [one for one in data["drift"] if (one["subject"], one["path"]) not in taken]
     yield from _fields("changed by others", left)
+    yield from (Text(f"warning: {one}", style="yellow") for one in data["warnings"])
     yield Text(f"release {data['release']}, {data['where']}: {counts(data)}")
 
 
@@ -179,7 +180,13 @@ def _profiles_init(data: Data) -> Iterator[RenderableType]:
 
 
 def _profiles_validate(data: Data) -> Iterator[RenderableType]:
-    yield Text(f"profile {data['name']} is valid: {', '.join(data['components'])}")
+    refused = False
+    for one in data["findings"]:
+        refused = refused or one["severity"] == "error"
+        if one["severity"] == "warning":  # errors are told as such
+            yield Text(f"warning: {one['subject']}: {one['message']}; {one['hint']}", style="yellow")
+    if not refused:
+        yield Text(f"profile {data['name']} is valid: {', '.join(data['components'])}")
 
 
 def _ingest(data: Data) -> Iterator[RenderableType]:

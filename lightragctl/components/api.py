@@ -131,6 +131,11 @@ def _unfit(plan: Plan) -> tuple[str, str] | None:
     return None
 
 
+def _outside(plan: Plan) -> list[str]:
+    """A vector-engine that others run."""
+    return [] if "vector-engine" in plan.components else [plan.url("vector-engine")]
+
+
 COMPONENT = Component(
     name="lightrag-api",
     summary="POST /retrieve, /query and /documents over LightRAG's collections",
@@ -141,4 +146,6 @@ COMPONENT = Component(
     process=_process,
     unfit=_unfit,
     secrets=_secrets,
+    calls=("lightrag-server",),
+    outside=_outside,
 )

@@ -5,7 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lightragctl.components.model_server import server_url
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.profile import Served
 from lightragctl.core.settings import Amounts, GatewaySettings, SecretKey, Upstream
 
 _EMBEDDING_KEY = "LIGHTRAGCTL_EMBEDDING_API_KEY"
@@ -31,15 +33,26 @@ def _settings(plan: Plan) -> GatewaySettings:
         port=plan.port("model-gateway"),
         drain_s=plan.drain_s("model-gateway"),
         embedding=Upstream(
-            url=models.embedding.url or plan.url("embedder"),
+            url=_where(plan, models.embedding, "embedder"),
             api_key=plan.secret(_EMBEDDING_KEY, models.embedding.api_key),
         ),
         chat=Upstream(
-            url=models.chat.url or plan.url("mock-llm"),
+            url=_where(plan, models.chat, "mock-llm"),
             api_key=plan.secret(_CHAT_KEY, models.chat.api_key),
         ),
         timeout_s=values.timeout_s,
     )
+
+
+def _where(plan: Plan, model: Served, ours: str) -> str:
+    if model.url:
+        return model.url
+    return server_url(plan, model.server) if model.server else plan.url(ours)
+
+
+def _outside(plan: Plan) -> list[str]:
+    models = plan.profile.models
+    return [one.url for one in (models.embedding, models.chat) if one.url]
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
@@ -55,10 +68,11 @@ def _secrets(plan: Plan) -> dict[str, SecretKey]:
 COMPONENT = Component(
     name="model-gateway",
     summary="OpenAI-compatible proxy in front of the models",
-    requires=("embedder", "mock-llm"),
+    requires=("embedder", "mock-llm", "model-server"),
     values=GatewayValues,
     probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=30),
     settings=_settings,
     process=_process,
     secrets=_secrets,
+    outside=_outside,
 )

@@ -51,8 +51,8 @@ class LightragServerValues(WorkloadValues, LightragTuning):
 
     @field_validator("replicas")
     @classmethod
-    def _one_writer(cls, replicas: int) -> int:
-        if replicas != 1:
+    def _one_writer(cls, replicas: int | None) -> int | None:
+        if replicas not in (None, 1):
             raise ValueError(
                 f"{replicas} replicas: upstream LightRAG allows one active instance for each workspace, "
                 "two overwrite each other's files; keep replicas: 1 and scale lightrag-api, which reads the same data"

@@ -1,14 +1,29 @@
-"""vector-engine: Milvus. Milvus Lite as a local process, or the standalone server on Kubernetes."""
+"""vector-engine: Milvus in one of five topologies; on this machine Milvus Lite behind Milvus's own protocol."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, Values
+from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
 from lightragctl.core.profile import Runtime
-from lightragctl.core.settings import Amounts, Quantity, Strict
+from lightragctl.core.settings import Amounts, Quantity, SecretKey, Strict
+
+METRICS_PORT = 9091
+_ALONE, _HA = "standalone", "standalone-ha"
+_GRACE_S = {"proxy": 60, "coordinator": 60, "querynode": 600, "datanode": 300, "indexnode": 300}
+"""A query node hands its segments over before it ends; 20 to 30 minutes were seen by others, rarely."""
+_COMMANDS = {
+    "coordinator": ("mixture", "-rootcoord", "-querycoord", "-datacoord", "-indexcoord"),
+    "proxy": ("proxy",),
+    "querynode": ("querynode",),
+    "datanode": ("datanode",),
+    "indexnode": ("indexnode",),
+}
+_COORDINATORS = ("ROOTCOORD", "QUERYCOORD", "DATACOORD", "INDEXCOORD")
 
 
 class MilvusImage(Strict):
@@ -25,26 +40,148 @@ class MilvusImage(Strict):
         return tag
 
 
-class VectorEngineValues(Values):
-    """`lite` runs on this machine only; `standalone` is one Milvus server with its own volume."""
+class StoreKeys(Strict):
+    """The Secret that holds the object store's two keys, and under which names."""
+
+    secret: str
+    access_key: str = "access-key"
+    secret_key: str = "secret-key"
+
+
+class ObjectStore(Strict):
+    """Where a Milvus of several pods keeps its data: an S3 bucket at `endpoint`, HOST:PORT.
+
+    `credentials`, or `iam` where the nodes or the ServiceAccount may use the bucket without keys. `root_path`: the
+    folder in the bucket; without it the release's name.
+    """
+
+    endpoint: str
+    bucket: str
+    root_path: str | None = None
+    region: str = ""
+    tls: bool = True
+    iam: bool = False
+    credentials: StoreKeys | None = None
+
+
+class QueueKeys(Strict):
+    """The Secret with a user's name and password for the message queue, and under which names."""
+
+    secret: str
+    username: str = "username"
+    password: str = "password"
+
+
+class Queue(Strict):
+    """The message queue, HOST:PORT; without `address` the release's own component kafka."""
+
+    kind: Literal["kafka", "pulsar"] = "kafka"
+    address: str | None = None
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    credentials: QueueKeys | None = None
+
+
+def _sized(cpu: str, memory: str, most: str) -> Resources:
+    return Resources(requests=Amounts(cpu=cpu, memory=memory), limits=Amounts(cpu=most, memory=memory))
+
+
+class Coordinator(Workload):
+    """All coordinators; of several pods one works and the others stand by."""
+
+    resources: Resources = _sized("500m", "1Gi", "2")
+
+
+class Proxy(Workload):
+    """Takes requests and hands them on; holds nothing."""
+
+    resources: Resources = _sized("500m", "1Gi", "2")
+
+
+class QueryNode(Workload):
+    """Holds loaded collections in memory and searches them."""
+
+    resources: Resources = _sized("1", "4Gi", "4")
+
+
+class DataNode(Workload):
+    """Writes rows to the object store."""
+
+    resources: Resources = _sized("500m", "2Gi", "2")
+
+
+class IndexNode(Workload):
+    """Builds indexes."""
+
+    resources: Resources = _sized("500m", "2Gi", "4")
+
+
+class Roles(Strict):
+    """How each kind of pod of topology `cluster` runs."""
+
+    coordinator: Coordinator = Coordinator()
+    proxy: Proxy = Proxy()
+    querynode: QueryNode = QueryNode()
+    datanode: DataNode = DataNode()
+    indexnode: IndexNode = IndexNode()
+
+
+class VectorEngineValues(Values, Workload):
+    """Milvus. `replicas`, `resources` and the like are of the topologies standalone and standalone-ha.
+
+    `lite` runs on this machine only. `standalone` is one Milvus server with its own volume. `standalone-ha` is several
+    such servers of which one works, over etcd, an object store and a message queue; `cluster` is a Deployment for each
+    of `roles` over the same three. `external` is somebody else's, at `url`. `etcd`: HOST:PORT of its members; without
+    it the release's own component etcd.
+    """
 
     port: int = 19530
-    topology: Literal["lite", "standalone"] = "standalone"
-    replicas: Annotated[int, Field(ge=1)] = 1
+    topology: Literal["lite", "standalone", "standalone-ha", "cluster", "external"] = "standalone"
+    url: str | None = None
     image: MilvusImage = MilvusImage()
     storage: Quantity = "20Gi"
     storage_class: str | None = None
-    stop_grace_s: Annotated[int, Field(ge=30)] = 120
+    stop_grace_s: Annotated[int, Field(ge=30)] | None = 120
     resources: Resources = Resources(requests=Amounts(cpu="500m", memory="1Gi"), limits=Amounts(cpu="2", memory="4Gi"))
+    etcd: tuple[str, ...] = ()
+    object_store: ObjectStore | None = None
+    queue: Queue = Queue()
+    roles: Roles = Roles()
+
+    @property
+    def address(self) -> str | None:
+        """See `Values`."""
+        return self.url if self.topology == "external" else None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its data lie in etcd, an object store and a message queue beside it."""
+        return self.topology in (_HA, "cluster")
 
     @model_validator(mode="after")
-    def _one_replica(self) -> "VectorEngineValues":
-        if self.replicas > 1:
+    def _fits_its_topology(self) -> "VectorEngineValues":
+        several = self.autoscale.max if self.autoscale else self.least
+        if several > 1 and self.topology in ("lite", _ALONE):
             raise ValueError(
-                f"{self.replicas} replicas of Milvus {self.topology} are {self.replicas} separate databases behind one "
-                "address; keep replicas: 1 (topologies that scale, standalone-ha and cluster, are not available yet)"
+                f"{several} replicas of Milvus {self.topology} are {several} separate databases behind one address; "
+                "keep replicas: 1, or take topology: cluster, which scales by its roles, or standalone-ha, where one "
+                "works and the others stand by"
             )
+        if self.autoscale:
+            raise ValueError("autoscale is of roles.proxy and roles.querynode: the others do not scale")
+        if self.roles.coordinator.autoscale:
+            raise ValueError("coordinators stand by and do not share work: say roles.coordinator.replicas: 2")
+        if (self.topology == "external") != bool(self.url):
+            raise ValueError("topology external and url, such as http://milvus.example:19530, belong together")
+        if self.is_shared and self.object_store is None:
+            raise ValueError(f"topology {self.topology} keeps its data in S3: it needs object_store")
         return self
+
+
+def _values(plan: Plan) -> VectorEngineValues:
+    values = plan.values("vector-engine")
+    assert isinstance(values, VectorEngineValues)
+    return values
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
@@ -65,25 +202,133 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
 
 
 def _unfit(plan: Plan) -> tuple[str, str] | None:
-    values = plan.values("vector-engine")
-    assert isinstance(values, VectorEngineValues)
-    match plan.profile.runtime, values.topology:
-        case Runtime.KUBERNETES, "lite":
-            return "lite runs only on one machine", "say --set components.vector-engine.topology=standalone"
-        case Runtime.LOCAL, "standalone":
-            return "standalone runs only on Kubernetes", "say --set components.vector-engine.topology=lite"
+    topology = _values(plan).topology
+    if plan.profile.runtime is Runtime.KUBERNETES and topology == "lite":
+        return "lite runs only on one machine", "say --set components.vector-engine.topology=standalone"
+    if plan.profile.runtime is Runtime.LOCAL and topology != "lite":
+        return f"{topology} runs only on Kubernetes", "say --set components.vector-engine.topology=lite"
     return None
 
+
+def _parts(plan: Plan) -> Sequence[Part]:
+    values = _values(plan)
+    if values.topology != "cluster":
+        kind, role = ("StatefulSet", "") if values.topology == _ALONE else ("Deployment", _ALONE)
+        return [_part(values, role, (_ALONE,), kind, 120)]
+    made = [
+        _part(getattr(values.roles, role), role, command, "Deployment", _GRACE_S[role])
+        for role, command in _COMMANDS.items()
+    ]
+    return made
+
+
+def _part(values: Workload, role: str, command: tuple[str, ...], kind: str, grace_s: int) -> Part:
+    return Part(
+        "vector-engine",
+        role,
+        values,
+        kind,
+        apart=role in ("coordinator", _ALONE),
+        command=command,
+        start_timeout_s=values.start_timeout_s or START_S,
+        stop_grace_s=grace_s if values.stop_grace_s is None else values.stop_grace_s,
+    )
+
+
+def _environment(plan: Plan) -> Mapping[str, str]:
+    """Milvus's configuration as its environment variables: a key's path in capitals, steps joined by `_`."""
+    values, port = _values(plan), str(plan.port("vector-engine"))
+    if not values.is_shared:
+        own = {"ETCD_USE_EMBED": "true", "ETCD_DATA_DIR": "/var/lib/milvus/etcd", "COMMON_STORAGETYPE": "local"}
+        return {**own, "PROXY_PORT": port}
+    store = values.object_store
+    assert store is not None
+    host, store_port = host_and_port(store.endpoint, 443 if store.tls else 80)
+    pods = values.roles.coordinator.least if values.topology == "cluster" else values.least
+    return {
+        "ETCD_USE_EMBED": "false",
+        "ETCD_ENDPOINTS": ",".join(values.etcd or _etcd_members(plan)),
+        "ETCD_ROOTPATH": plan.release,
+        "MSGCHANNEL_CHANNAMEPREFIX_CLUSTER": plan.release,
+        "COMMON_STORAGETYPE": "remote",
+        "MINIO_ADDRESS": host,
+        "MINIO_PORT": str(store_port),
+        "MINIO_BUCKETNAME": store.bucket,
+        "MINIO_ROOTPATH": store.root_path or plan.release,
+        "MINIO_REGION": store.region,
+        "MINIO_USESSL": str(store.tls).lower(),
+        "MINIO_USEIAM": str(store.iam).lower(),
+        "PROXY_PORT": port,
+        **_queue_environment(values.queue, _queue_address(plan)),
+        **{f"{one}_ENABLEACTIVESTANDBY": str(pods > 1).lower() for one in _COORDINATORS},
+    }
+
+
+def _queue_environment(queue: Queue, address: str) -> Mapping[str, str]:
+    if queue.kind == "pulsar":
+        host, port = host_and_port(address, 6650)
+        return {"MQ_TYPE": "pulsar", "PULSAR_ADDRESS": host, "PULSAR_PORT": str(port)}
+    found = {"MQ_TYPE": "kafka", "KAFKA_BROKERLIST": address, "KAFKA_SECURITYPROTOCOL": queue.protocol}
+    return {**found, "KAFKA_SASLMECHANISMS": queue.mechanism} if queue.credentials else found
+
+
+def _etcd_members(plan: Plan) -> tuple[str, ...]:
+    values = plan.values("etcd")
+    least = values.least if isinstance(values, Workload) else 1
+    service = f"{plan.release}-etcd"
+    return tuple(f"{service}-{number}.{service}-members:{values.port}" for number in range(least))
+
+
+def _queue_address(plan: Plan) -> str:
+    queue = _values(plan).queue
+    return queue.address or f"{plan.release}-kafka:{plan.port('kafka')}"
+
+
+def _secrets(plan: Plan) -> Mapping[str, SecretKey]:
+    values = _values(plan)
+    found: dict[str, SecretKey] = {}
+    if not values.is_shared:
+        return found
+    if values.object_store and (keys := values.object_store.credentials):
+        found["MINIO_ACCESSKEYID"] = SecretKey(name=keys.secret, key=keys.access_key)
+        found["MINIO_SECRETACCESSKEY"] = SecretKey(name=keys.secret, key=keys.secret_key)
+    if values.queue.kind == "kafka" and (user := values.queue.credentials):
+        found["KAFKA_SASLUSERNAME"] = SecretKey(name=user.secret, key=user.username)
+        found["KAFKA_SASLPASSWORD"] = SecretKey(name=user.secret, key=user.password)
+    return found
+
+
+def _outside(plan: Plan) -> Sequence[str]:
+    values = _values(plan)
+    if not values.is_shared or values.object_store is None:
+        return ()
+    queue = values.queue.address.split(",") if values.queue.address else ()
+    return (values.object_store.endpoint, *queue, *values.etcd)
+
+
+def host_and_port(address: str, default: int) -> tuple[str, int]:
+    """The two parts of an address, with or without a scheme before it."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    return parts.hostname or "", parts.port or default
+
+
+START_S = 180
+"""A standalone Milvus with data took up to 129 s to come back after a kill."""
 
 COMPONENT = Component(
     name="vector-engine",
     summary="Milvus: stores and searches the vectors",
-    requires=(),
+    requires=("etcd", "kafka"),
     values=VectorEngineValues,
-    # 180 s: a standalone Milvus with data took up to 129 s to come back after a kill. Its liveness is the open port,
-    # never /healthz, which turns bad when only a part of it is slow.
-    probes=Probes(ready=None, live=None, start_timeout_s=180),
+    # Its liveness is the open port, never /healthz, which turns bad when only a part of it is slow.
+    probes=Probes(ready=None, live=None, start_timeout_s=START_S),
     settings=None,
     process=_process,
     unfit=_unfit,
+    secrets=_secrets,
+    parts=_parts,
+    environment=_environment,
+    outside=_outside,
+    metrics_ports=lambda plan: (METRICS_PORT,),
+    peers=True,
 )

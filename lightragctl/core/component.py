@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.profile import Profile, Runtime
@@ -23,22 +23,114 @@ class Resources(Strict):
     limits: Amounts
 
 
+class Autoscale(Strict):
+    """Between how many pods the cluster chooses, and by what.
+
+    `cpu_percent` of what the pods request; `requests_per_second` that one pod shall get, an external metric of this
+    name; the one that wants more pods wins. Fewer than the most of the last `shrink_after_s` seconds are never taken.
+    """
+
+    min: int = 2
+    max: int
+    cpu_percent: Annotated[int, Field(ge=1, le=1000)] | None = 70
+    requests_per_second: Annotated[int, Field(ge=1)] | None = None
+    shrink_after_s: Annotated[int, Field(ge=0, le=3600)] = 300
+
+
+class DisruptionBudget(Strict):
+    """How many pods must stay, or may be away, while nodes are emptied; exactly one of the two."""
+
+    min_available: Annotated[int, Field(ge=0)] | None = None
+    max_unavailable: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "DisruptionBudget":
+        if (self.min_available is None) == (self.max_unavailable is None):
+            raise ValueError("a budget names exactly one of min_available, max_unavailable")
+        return self
+
+
+class Workload(Strict):
+    """How pods of one kind run on Kubernetes: how many, how large, where.
+
+    Without `replicas` it is one, or as many as `autoscale` says. Without `disruption_budget` several pods may miss one
+    at a time, and one pod has no budget, which could only stand in the way. `start_timeout_s` and `stop_grace_s`: how
+    long a pod may take to start and to stop; without them what the component is known to need.
+    """
+
+    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    autoscale: Autoscale | None = None
+    disruption_budget: DisruptionBudget | None = None
+    resources: Resources
+    pool: str | None = None
+    priority: str | None = None
+    start_timeout_s: Annotated[int, Field(ge=1)] | None = None
+    stop_grace_s: Annotated[int, Field(ge=0)] | None = None
+
+    @property
+    def least(self) -> int:
+        """How many pods there are at least."""
+        if self.autoscale:
+            return self.autoscale.min
+        return 1 if self.replicas is None else self.replicas
+
+    @property
+    def budget(self) -> DisruptionBudget | None:
+        """The budget that the pods get; one pod gets none."""
+        if self.disruption_budget:
+            return self.disruption_budget
+        return DisruptionBudget(max_unavailable=1) if self.least > 1 else None
+
+
 class Values(Strict):
     """What every component's section of a profile may hold."""
 
     enabled: bool = True
     port: Port
 
+    @property
+    def address(self) -> str | None:
+        """Where it is when others run it; then nothing of it is deployed."""
+        return None
 
-class WorkloadValues(Values):
+
+class WorkloadValues(Values, Workload):
     """Values of a component that is a stateless Deployment on Kubernetes.
 
     `drain_s`: how long a pod that is told to stop takes requests of those who have not heard of it yet.
     """
 
-    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    resources: Resources
     drain_s: Annotated[float, Field(ge=0, le=600)] = 5.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pods of one kind of a component; most components have one part, without a role.
+
+    Attributes:
+        component: its name.
+        role: what tells it from the component's other parts, in the name and the labels of its objects.
+        values: how it runs.
+        kind: of its workload.
+        apart: whether its pods must never share a node, as they vote or stand in for each other.
+        command: what its container runs, where that depends on the role.
+        start_timeout_s: how long a pod may take to start.
+        stop_grace_s: how long a pod may take to stop.
+    """
+
+    component: str
+    role: str
+    values: Workload
+    kind: str = "Deployment"
+    apart: bool = False
+    command: tuple[str, ...] = ()
+    start_timeout_s: int = 60
+    stop_grace_s: int = 40
+
+    @property
+    def suffix(self) -> str:
+        """What follows the component's name in the names of the part's objects."""
+        return f"-{self.role}" if self.role else ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +198,9 @@ class Plan:
 
     def url(self, name: str) -> str:
         """The component's address as the other components see it."""
+        section = self.profile.components.get(name)
+        if isinstance(section, Values) and section.enabled and section.address:
+            return section.address
         host = "127.0.0.1" if self.profile.runtime is Runtime.LOCAL else f"{self.release}-{name}"
         return f"http://{host}:{self.port(name)}"
 
@@ -119,6 +214,36 @@ class Plan:
         if self.profile.runtime is Runtime.LOCAL or not isinstance(values, WorkloadValues):
             return 0.0
         return values.drain_s
+
+    def priority_class(self, name: str) -> str:
+        """The PriorityClass that a component's `priority` means: the release's own of this name, else the cluster's.
+
+        Its value stands in its name, because it cannot change.
+        """
+        value = (self.profile.priorities or {}).get(name)
+        return name if value is None else f"{self.profile.namespace}-{self.release}-{name}-{value}"
+
+    def parts(self) -> list["Part"]:
+        """The parts of every component, in the components' alphabetical order."""
+        found: list[Part] = []
+        for name, component in sorted(self.components.items()):
+            values = self.values(name)
+            if component.parts:
+                found += component.parts(self)
+            elif isinstance(values, Workload):
+                found.append(self._only_part(name, values))
+        return found
+
+    def _only_part(self, name: str, values: "Workload") -> "Part":
+        # Draining, then 25 s for the requests that are open, and some to spare.
+        grace_s = 40 + int(self.drain_s(name))
+        return Part(
+            name,
+            "",
+            values,
+            start_timeout_s=values.start_timeout_s or self.components[name].probes.start_timeout_s,
+            stop_grace_s=grace_s if values.stop_grace_s is None else values.stop_grace_s,
+        )
 
     def secret(self, name: str, reference: SecretRef | None) -> SecretRef | None:
         """The reference as a process sees it: a Kubernetes Secret arrives as the environment variable `name`."""
@@ -139,6 +264,13 @@ class Component:
         process: its form on this machine, given the plan and a folder for its data; None when it has none.
         unfit: why the plan's values cannot run on its runtime, and what to do; None when they can.
         secrets: environment variables of its pod that come from Kubernetes Secrets; None when there are none.
+        parts: its parts on Kubernetes, when it is not one Deployment.
+        environment: further environment variables of its pods; None when there are none.
+        calls: components that it reaches beside those it requires: it can start without them.
+        outside: addresses that it reaches outside the release.
+        ports: on which it is reached; None: on its own port.
+        metrics_ports: on which it tells its metrics; None: on `ports`.
+        peers: whether its pods reach each other.
     """
 
     name: str
@@ -150,6 +282,13 @@ class Component:
     process: Callable[[Plan, Path], ProcessSpec] | None
     unfit: Callable[[Plan], tuple[str, str] | None] | None = None
     secrets: Callable[[Plan], Mapping[str, SecretKey]] | None = None
+    parts: Callable[[Plan], Sequence[Part]] | None = None
+    environment: Callable[[Plan], Mapping[str, str]] | None = None
+    calls: tuple[str, ...] = ()
+    outside: Callable[[Plan], Sequence[str]] | None = None
+    ports: Callable[[Plan], Sequence[int]] | None = None
+    metrics_ports: Callable[[Plan], Sequence[int]] | None = None
+    peers: bool = False
 
 
 def start_order(components: Mapping[str, Component]) -> list[str]:

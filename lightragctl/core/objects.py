@@ -10,6 +10,8 @@ _KIND_ORDER = (
     "Namespace",
     "ResourceQuota",
     "LimitRange",
+    "PriorityClass",
+    "NetworkPolicy",
     "ServiceAccount",
     "Secret",
     "ConfigMap",
@@ -17,6 +19,8 @@ _KIND_ORDER = (
     "Service",
     "StatefulSet",
     "Deployment",
+    "PodDisruptionBudget",
+    "HorizontalPodAutoscaler",
     "Ingress",
 )
 """What must be there first comes first: a quota before what it bounds, settings before the pods that mount them."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin
@@ -20,6 +20,7 @@ from lightragctl.core.settings import (
     Strict,
     Workspace,
 )
+from lightragctl.core.site import Network, Pool, unset
 
 Sections = Mapping[str, type[BaseModel]]
 """The model of each component's section, by component name."""
@@ -35,19 +36,28 @@ class Runtime(StrEnum):
     KUBERNETES = "kubernetes"
 
 
-class EmbeddingEndpoint(EmbeddingModel):
-    """The embedding model and where it is served; without `url` the release's own embedder serves it."""
+class Served(Strict):
+    """Where a model is served: at `url`, or by the server of this name of the component model-server."""
 
     url: str | None = None
+    server: str | None = None
     api_key: SecretRef | None = None
 
+    @model_validator(mode="after")
+    def _one_place(self) -> "Served":
+        if self.url and self.server:
+            raise ValueError("a model is served at url or by server, not both")
+        return self
 
-class ChatEndpoint(Strict):
-    """The chat model and where it is served; without `url` the release's own mock-llm serves it."""
+
+class EmbeddingEndpoint(EmbeddingModel, Served):
+    """The embedding model; served by nobody else, the release's own embedder serves it."""
+
+
+class ChatEndpoint(Served):
+    """The chat model; served by nobody else, the release's own mock-llm serves it."""
 
     name: str = "mock-llm"
-    url: str | None = None
-    api_key: SecretRef | None = None
 
 
 class Models(Strict):
@@ -118,10 +128,23 @@ class Drift(Strict):
 
 
 class Profile(Strict):
-    """Everything that a profile may say."""
+    """Everything that a profile may say.
+
+    `production`: somebody depends on it, so what only serves for trying out is refused. `zones`: over how many zones
+    it is spread. `pod_security`: the level that the namespace enforces. `priorities`: PriorityClasses of the release
+    by the name that components have for them, with their values. `site`: dotted keys that the profile leaves to its
+    user, each with what to put there; null takes one back.
+    """
 
     description: str = ""
     runtime: Runtime
+    production: bool = False
+    zones: Annotated[int, Field(ge=1, le=9)] = 1
+    pod_security: Literal["privileged", "baseline", "restricted"] | None = None
+    priorities: dict[str, Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)]] | None = None
+    pools: dict[str, Pool] | None = None
+    network: Network | None = None
+    site: dict[str, str | None] | None = None
     namespace: Annotated[str, Field(pattern=DNS_LABEL)] = "lightrag"
     workspace: Workspace = "default"
     models: Models = Models()
@@ -168,8 +191,11 @@ def check(name: str, layer: Layer, sections: Sections) -> LoadedProfile:
     """The merged layer as a typed profile.
 
     Raises:
-        ProfileError: a key is unknown or a value does not fit; the message names each with file and line.
+        ProfileError: a key is unknown or a value does not fit; the message names each with file and line. Or values
+            that the profile leaves to its user are missing; the message names them all.
     """
+    if missing := unset(layer.values):
+        raise _asks_for(name, missing, layer.origins.get(("site",), DEFAULT))
     problems: list[str] = []
     values = dict(layer.values)
     components = values.get("components")
@@ -185,6 +211,17 @@ def check(name: str, layer: Layer, sections: Sections) -> LoadedProfile:
     if problems:
         raise ProfileError("\n".join(problems), "see every key: lightragctl profiles show --origin")
     return LoadedProfile(name, profile, layer.origins)
+
+
+def _asks_for(name: str, missing: Mapping[str, str], asked: Origin) -> ProfileError:
+    width = max(len(key) for key in missing)
+    lines = "\n".join(f"    {key:<{width}}  {what}" for key, what in missing.items())
+    base = asked.source.removeprefix("profiles/").removesuffix(".yaml")
+    return ProfileError(
+        f"profile '{name}' needs {len(missing)} values that only you know:\n{lines}",
+        "put them into the profile, a file for --values, or --set KEY=VALUE; "
+        f"a profile to fill in: lightragctl profiles init mine --extends {base}",
+    )
 
 
 def _check_section(

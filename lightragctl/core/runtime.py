@@ -129,6 +129,7 @@ class Differences:
     Attributes:
         conflicts: fields that it would take over from others.
         drift: what others have changed since the last time, whether it would be changed back or not.
+        warnings: of what may be unsafe about it.
     """
 
     release: str
@@ -136,6 +137,7 @@ class Differences:
     changes: tuple[Difference, ...]
     conflicts: tuple[ForeignField, ...] = ()
     drift: tuple[ForeignField, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def differing(self) -> tuple[Difference, ...]:

@@ -13,15 +13,17 @@ from lightragctl.deploy.changeset import Change, change, deletion
 from lightragctl.deploy.drift import contested
 from lightragctl.deploy.preflight import WORKERS
 from lightragctl.deploy.replacement import plan_replacement
-from lightragctl.deploy.stages import INSTANCE_LABEL
+from lightragctl.deploy.stages import INSTANCE_LABEL, WORKLOADS
 from lightragctl.kube.lease import Operator
-from lightragctl.kube.model import Cluster, FieldConflictError, ImmutableFieldError
+from lightragctl.kube.model import FIELD_MANAGER, Cluster, FieldConflictError, ImmutableFieldError
 
 GENERATE = "lightragctl/generate"
 """Annotation of a Secret: the keys, separated by commas, that get a random value once and keep it."""
 GENERATED_MANAGER = "lightragctl-generated"
 """Owner of generated values: the templates' manager never holds them, so applying a template never takes them away."""
 _KEY_BYTES = 32
+SCALED_MANAGER = "lightragctl-scaled"
+"""Owner of `spec.replicas` once a profile leaves it to an autoscaler: without an owner it would fall to 1 at once."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def plan_changes(
 def _dry_run(scope: Scope, thing: KubernetesObject, there: KubernetesObject | None) -> Change:
     """What applying would do; where others hold fields, what taking these over would do."""
     try:
-        return change(there, scope.cluster.apply(thing, dry_run=True))
+        return change(there, _with_left_replicas(scope.cluster.apply(thing, dry_run=True), there, thing))
     except FieldConflictError as error:
         fields = contested(thing, there) if there else []
         plain = [
@@ -109,6 +111,14 @@ def _dry_run(scope: Scope, thing: KubernetesObject, there: KubernetesObject | No
         ]
         predicted = scope.cluster.apply(thing, dry_run=True, force=True)
         return replace(change(there, predicted), conflicts=tuple(fields or plain))
+
+
+def _with_left_replicas(
+    predicted: dict[str, Any], there: KubernetesObject | None, wanted: KubernetesObject
+) -> dict[str, Any]:
+    """The prediction with the number of pods that `_leave_replicas` will keep."""
+    replicas = left_replicas(there, wanted) if there else None
+    return predicted if replicas is None else {**predicted, "spec": {**predicted["spec"], "replicas": replicas}}
 
 
 def _replaced(scope: Scope, thing: KubernetesObject, there: KubernetesObject, error: ImmutableFieldError) -> Change:
@@ -145,12 +155,36 @@ def apply_objects(
     """
 
     def write(thing: KubernetesObject) -> dict[str, Any]:
+        _leave_replicas(scope.cluster, thing)
         applied = scope.cluster.apply(thing, force=ref(thing) in forced)
         fill_generated(scope.cluster, applied)
         return applied
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(write, objects))
+
+
+def left_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | None:
+    """How many pods a workload has that we have set so far and no longer say; None when that is not so."""
+    if wanted["kind"] not in WORKLOADS or "replicas" in wanted["spec"]:
+        return None
+    owned = [
+        one
+        for one in live["metadata"].get("managedFields") or ()
+        if one.get("manager") == FIELD_MANAGER and "f:replicas" in (one.get("fieldsV1") or {}).get("f:spec", {})
+    ]
+    return int(live["spec"]["replicas"]) if owned else None
+
+
+def _leave_replicas(cluster: Cluster, wanted: KubernetesObject) -> None:
+    """Let another manager own the number of pods before we stop saying it."""
+    if wanted["kind"] not in WORKLOADS or "replicas" in wanted["spec"]:
+        return
+    live = cluster.get(ref(wanted))
+    if live and (replicas := left_replicas(live, wanted)) is not None:
+        metadata = {key: wanted["metadata"][key] for key in ("name", "namespace")}
+        kept = {key: wanted[key] for key in ("apiVersion", "kind")} | {"metadata": metadata}
+        cluster.apply({**kept, "spec": {"replicas": replicas}}, manager=SCALED_MANAGER)
 
 
 def fill_generated(cluster: Cluster, secret: KubernetesObject, make: Callable[[], str] | None = None) -> None:

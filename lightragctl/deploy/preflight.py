@@ -45,9 +45,9 @@ def check_access(cluster: Cluster, objects: Iterable[KubernetesObject], namespac
     Raises:
         ForbiddenError: lists what is missing, with the rule that would grant it.
     """
-    if cluster.allowed(Access("*", "*", "*", namespace)):
-        return
     questions = needed_access(cluster, objects, namespace, namespace_is_new)
+    if cluster.allowed(Access("*", "*", "*", namespace)):
+        questions = [question for question in questions if not question.namespace]
     with ThreadPoolExecutor(WORKERS) as pool:
         answers = list(pool.map(cluster.allowed, questions))
     denied = [question for question, allowed in zip(questions, answers, strict=True) if not allowed]
@@ -75,7 +75,8 @@ def needed_access(
             asked += [Access("create", "", "namespaces", "")] if namespace_is_new else []
             continue
         verbs = ("get", "list", "create", "patch", "delete")
-        asked += [Access(verb, resource.group, resource.plural, namespace) for verb in verbs]
+        where = namespace if resource.namespaced else ""
+        asked += [Access(verb, resource.group, resource.plural, where) for verb in verbs]
     return asked
 
 

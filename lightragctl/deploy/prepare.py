@@ -10,7 +10,9 @@ from lightragctl.core.runtime import Differences, ForeignField, Revision, UpOpti
 from lightragctl.deploy.apply import Scope, plan_changes, plan_deletions, read_live, read_unlabelled
 from lightragctl.deploy.changeset import Change, ChangeSet, difference
 from lightragctl.deploy.drift import drift, yielding
+from lightragctl.deploy.facts import read_facts
 from lightragctl.deploy.history import read_revision
+from lightragctl.deploy.lint import Subject, lint, refuse, unread
 from lightragctl.deploy.ownership import refuse_strangers
 from lightragctl.deploy.preflight import check_access, check_kinds, check_quota
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
@@ -32,6 +34,7 @@ class Intent:
         kept: what the release owns, no longer wants and keeps, because it holds data.
         adopted: what is taken over.
         drift: what others have changed since the last time.
+        warnings: of what may be unsafe.
     """
 
     objects: tuple[KubernetesObject, ...]
@@ -40,6 +43,7 @@ class Intent:
     kept: tuple[ObjectRef, ...] = ()
     adopted: frozenset[ObjectRef] = frozenset()
     drift: tuple[ForeignField, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -64,39 +68,62 @@ def read_record(scope: Scope) -> Record | None:
     return from_object(found) if found else None
 
 
-def check(scope: Scope, target: Target) -> bool:
-    """Check that the cluster knows what we want and lets us do it; whether the namespace is new.
+@dataclass(frozen=True)
+class Ground:
+    """What is known of the cluster before the release itself is looked at.
+
+    Attributes:
+        is_new: whether the namespace is not there yet.
+        warnings: of what may be unsafe about the target there.
+    """
+
+    is_new: bool
+    warnings: tuple[str, ...] = ()
+
+
+def check(scope: Scope, target: Target) -> Ground:
+    """Check that the cluster knows what we want, lets us do it, and has what it needs.
 
     Raises:
+        RefusedError: a rule of `deploy.lint` says that the target is not safe on this cluster.
         LightragctlError: something is missing.
     """
     check_kinds(scope.cluster, target.objects)
     is_new = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) is None
     check_access(scope.cluster, target.objects, scope.namespace, is_new)
-    return is_new
+    return Ground(is_new, _judge(scope, target))
 
 
-def prepare(scope: Scope, target: Target, options: UpOptions, is_new: bool) -> Intent:
+def _judge(scope: Scope, target: Target) -> tuple[str, ...]:
+    """What the rules warn of; their errors refuse."""
+    if target.plan is None:
+        return ()
+    facts = read_facts(scope)
+    findings = [*lint(Subject(target.plan, target.objects, facts)), *unread(facts)]
+    refuse(findings, f"profile '{target.profile_name}' on cluster {scope.cluster.name}")
+    return tuple(f"{one}; {one.hint}" for one in findings)
+
+
+def prepare(scope: Scope, target: Target, options: UpOptions, ground: Ground) -> Intent:
     """Check what must hold, and let the server predict what would change; writes nothing.
 
     Args:
         scope: of the release.
         target: what it is to become.
         options: what may be taken over and deleted.
-        is_new: whether the namespace is not there yet.
+        ground: what `check` found.
 
     Raises:
         LightragctlError: something that the release needs is missing, or an object would be refused.
     """
-    if is_new:
-        _check_room(scope, target.objects, [], is_new)
-        return Intent(
-            target.objects, ChangeSet(tuple(plan_changes(scope, target.objects, {}, namespace_is_new=True))), None
-        )
+    if ground.is_new:
+        _check_room(scope, target.objects, [], is_new=True)
+        changes = ChangeSet(tuple(plan_changes(scope, target.objects, {}, namespace_is_new=True)))
+        return Intent(target.objects, changes, None, warnings=ground.warnings)
     record = read_record(scope)
     last = read_revision(scope, record.revision) if record and record.revision else None
     live = read_live(scope, [*target.objects, *(last.objects if last else ())])
-    _check_room(scope, target.objects, list(live.values()), is_new)
+    _check_room(scope, target.objects, list(live.values()), is_new=False)
     wanted = [thing for thing in target.objects if thing["kind"] != "Namespace" or owns_namespace(scope)]
     recorded = record.objects if record else ()
     unlabelled = read_unlabelled(scope, wanted, live)
@@ -105,14 +132,15 @@ def prepare(scope: Scope, target: Target, options: UpOptions, is_new: bool) -> I
     live |= unlabelled
     wanted = _yielding(scope, wanted, live, target, options)
     pruned = [*_abandoned(scope, target, options), *to_prune(recorded, map(ref, wanted), options.prune_data)]
-    changes = plan_changes(scope, wanted, live, namespace_is_new=False)
+    planned = plan_changes(scope, wanted, live, namespace_is_new=False)
     return Intent(
         objects=tuple(wanted),
-        changes=ChangeSet((*changes, *plan_deletions(scope, pruned))),
+        changes=ChangeSet((*planned, *plan_deletions(scope, pruned))),
         record=record,
         kept=tuple(to_keep(recorded, map(ref, wanted), pruned)),
         adopted=frozenset(map(ref, strangers)),
         drift=drift_since(record, last, live),
+        warnings=ground.warnings,
     )
 
 
@@ -192,7 +220,7 @@ def differences(scope: Scope, intent: Intent) -> Differences:
     key = os.urandom(16)
     where = f"namespace {scope.namespace} of cluster {scope.cluster.name}"
     changes = tuple(difference(one, key) for one in intent.changes.changes)
-    return Differences(scope.release, where, changes, intent.changes.conflicts, intent.drift)
+    return Differences(scope.release, where, changes, intent.changes.conflicts, intent.drift, intent.warnings)
 
 
 def refuse_newer(record: Record | None, fence: int, release: str) -> None:

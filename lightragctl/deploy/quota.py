@@ -13,12 +13,22 @@ _PLAIN = {"cpu": "requests.cpu", "memory": "requests.memory", "storage": "reques
 
 
 def demand(objects: Iterable[KubernetesObject]) -> Counter[str]:
-    """What the workloads among the objects ask of a quota, all replicas running: by quota resource name."""
+    """What the workloads among the objects ask of a quota, all replicas running: by quota resource name.
+
+    An autoscaled workload counts with its least number of pods.
+    """
     total: Counter[str] = Counter()
+    objects = list(objects)
+    least = {
+        (one["spec"]["scaleTargetRef"]["kind"], one["spec"]["scaleTargetRef"]["name"]): one["spec"]["minReplicas"]
+        for one in objects
+        if one["kind"] == "HorizontalPodAutoscaler"
+    }
     for thing in objects:
         if thing["kind"] not in ("Deployment", "StatefulSet"):
             continue
-        replicas = int(thing["spec"].get("replicas", 1))
+        scaled = least.get((thing["kind"], thing["metadata"]["name"]), 1)
+        replicas = int(thing["spec"].get("replicas", scaled))
         total["pods"] += replicas
         for name, amount in _pod(thing["spec"]["template"]["spec"]):
             total[name] += amount * replicas  # type: ignore[assignment]

@@ -3,10 +3,11 @@
 Each component's folder in `templates/` holds one file per object, `templates/release/` those of the release as a whole;
 `_macros.j2` beside the folders holds what they share. A template of the release sees `release`, `namespace` and
 `profile`; one of a component `component`, `values`, `port`, `probes`, `settings` (the JSON that a process of ours is
-started with) and `secrets` (environment variables that come from Secrets) too, and all of these together as
-`context`, for macros.
+started with), `environment`, `secrets` (environment variables that come from Secrets) and `parts` too, and all of these
+together as `context`, for macros. `release/` sees the parts of all components, and the network policies.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from lightragctl.core.component import Component, Plan, start_order
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, order, ref
 from lightragctl.core.profile import Runtime
+from lightragctl.deploy.network import policies
 from lightragctl.deploy.ownership import as_member
 from lightragctl.deploy.record import record_ref
 
@@ -36,16 +38,15 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
             f"profile '{plan.profile_name}' runs as local processes and has no manifests",
             "take one for Kubernetes: lightragctl render --profile dev",
         )
-    loader = jinja2.FileSystemLoader(templates)
-    environment = jinja2.Environment(
-        loader=loader,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = _environment(templates)
     objects: list[KubernetesObject] = []
-    whole = {"release": plan.release, "namespace": plan.profile.namespace, "profile": plan.profile}
+    whole = {
+        "release": plan.release,
+        "namespace": plan.profile.namespace,
+        "profile": plan.profile,
+        "plan": plan,
+        "policies": policies(plan),
+    }
     for template in sorted((templates / "release").glob("*.yaml.j2")):
         objects += _render(environment, f"release/{template.name}", whole)
     for name in start_order(plan.components):
@@ -56,6 +57,18 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
     objects = [as_member(_named_by_content(thing), parent) for thing in objects]
     _refuse_twins(objects)
     return sorted(objects, key=order)
+
+
+@functools.cache
+def _environment(templates: Path) -> jinja2.Environment:
+    """Compiles a template once; looks again at one that has changed."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def _named_by_content(thing: KubernetesObject) -> KubernetesObject:
@@ -80,6 +93,9 @@ def _context(plan: Plan, component: Component) -> dict[str, Any]:
         "settings": settings,
         "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
         "secrets": component.secrets(plan) if component.secrets else {},
+        "environment": component.environment(plan) if component.environment else {},
+        "plan": plan,
+        "parts": [part for part in plan.parts() if part.component == component.name],
     }
     return {**context, "context": context}
 

@@ -103,6 +103,7 @@ class KubernetesRuntime:
         view = read_view(self.scope)
         services = self.client.select("v1", "Service", self.namespace, self.scope.selector)
         ingresses = self.client.select("networking.k8s.io/v1", "Ingress", self.namespace, self.scope.selector)
+        services.sort(key=lambda one: one["metadata"]["name"] == f"{self.release}-{component_of(one)}")  # its own last
         endpoints = {component_of(one): _address(one, view) for one in services}
         endpoints |= {component_of(one): _ingress_address(one) for one in ingresses}
         parts = []
@@ -187,7 +188,7 @@ class KubernetesRuntime:
             NotRunningError: there is no pod of it.
         """
         self._component_names(component)
-        pods = read_view(self.scope).pods_of(component)
+        pods = self._reached(component)
         running = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
         chosen = next(iter([pod for pod in running if _is_ready(pod)] or running), None)
         if chosen is None:
@@ -233,10 +234,17 @@ class KubernetesRuntime:
 
     def _ready_pod(self, component: str) -> KubernetesObject:
         self._component_names(component)
-        pods = [pod for pod in read_view(self.scope).pods_of(component) if _is_ready(pod)]
+        pods = [pod for pod in self._reached(component) if _is_ready(pod)]
         if not pods:
             raise NotRunningError(f"{component} has no ready pod", "see why: lightragctl status")
         return pods[0]
+
+    def _reached(self, component: str) -> list[KubernetesObject]:
+        """The component's pods that its Service leads to; all of them when it has none of its own name."""
+        pods = read_view(self.scope).pods_of(component)
+        service = self.client.get(ObjectRef("v1", "Service", self.namespace, f"{self.release}-{component}"))
+        wanted = (service or {}).get("spec", {}).get("selector") or {}
+        return [pod for pod in pods if wanted.items() <= pod["metadata"]["labels"].items()]
 
     def _pick(self, component: str) -> tuple[str, str, int]:
         pod = self._ready_pod(component)

@@ -23,6 +23,7 @@ class Target:
         requires: by component, what must be ready before it.
         command: what the user said: `up` or `rollback`.
         description: what it is, in words; empty for what the changes themselves say.
+        plan: what it was rendered of; None for an earlier revision, which is not judged anew.
     """
 
     profile_name: str
@@ -31,6 +32,7 @@ class Target:
     requires: Mapping[str, tuple[str, ...]]
     command: str = "up"
     description: str = ""
+    plan: Plan | None = None
 
     @property
     def components(self) -> list[str]:
@@ -56,7 +58,7 @@ def target_of_plan(plan: Plan, templates: Path) -> Target:
     """
     requires = {name: component.requires for name, component in plan.components.items()}
     values = plan.profile.model_dump(mode="json")
-    return Target(plan.profile_name, values, tuple(render_plan(plan, templates)), requires)
+    return Target(plan.profile_name, values, tuple(render_plan(plan, templates)), requires, plan=plan)
 
 
 def target_of_revision(revision: Revision, objects: Iterable[KubernetesObject]) -> Target:

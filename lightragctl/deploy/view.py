@@ -1,7 +1,7 @@
 """What the cluster shows of a release: read at once, judged by pure functions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightragctl.core.errors import LightragctlError
@@ -9,7 +9,7 @@ from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.runtime import ComponentStatus, State
 from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.causes import Cause, Evidence, find_causes
-from lightragctl.deploy.stages import COMPONENT_LABEL, component_of
+from lightragctl.deploy.stages import COMPONENT_LABEL, WORKLOADS, component_of
 from lightragctl.deploy.status import Progress, ResourceStatus, assess
 
 _LAST_LINES = 8
@@ -19,19 +19,24 @@ _LAST_LINES = 8
 class View:
     """The release's workloads by component, and its pods."""
 
-    workloads: Mapping[str, KubernetesObject]
+    workloads: Mapping[str, Sequence[KubernetesObject]]
     pods: Sequence[KubernetesObject]
 
     def pods_of(self, component: str) -> list[KubernetesObject]:
         """The component's pods."""
         return [pod for pod in self.pods if pod["metadata"]["labels"].get(COMPONENT_LABEL) == component]
 
+    def workloads_of(self, component: str) -> Sequence[KubernetesObject]:
+        """The component's workloads: one for each of its parts."""
+        return self.workloads.get(component, ())
+
 
 def read_view(scope: Scope) -> View:
     """The release as the cluster shows it now."""
-    workloads = [thing for kind in ("Deployment", "StatefulSet") for thing in scope.select("apps/v1", kind)]
-    pods = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
-    return View({component_of(thing): thing for thing in workloads}, pods)
+    workloads: dict[str, list[KubernetesObject]] = {}
+    for thing in (thing for kind in WORKLOADS for thing in scope.select("apps/v1", kind)):
+        workloads.setdefault(component_of(thing), []).append(thing)
+    return View(workloads, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods))
 
 
 def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
@@ -39,18 +44,29 @@ def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
     select = scope.cluster.select
     pods = view.pods_of(component)
     labels = f"{scope.pods},{COMPONENT_LABEL}={component}"
-    return find_causes(
-        Evidence(
-            component=component,
-            namespace=scope.namespace,
-            workload=view.workloads.get(component),
-            replica_sets=select("apps/v1", "ReplicaSet", scope.namespace, labels),
-            pods=pods,
-            claims=select("v1", "PersistentVolumeClaim", scope.namespace, labels),
-            events=select("v1", "Event", scope.namespace),
-            last_lines={pod["metadata"]["name"]: _last_lines(scope, pod) for pod in pods if _has_failed(pod)},
-        )
+    whole = Evidence(
+        component=component,
+        namespace=scope.namespace,
+        workload=None,
+        replica_sets=select("apps/v1", "ReplicaSet", scope.namespace, labels),
+        pods=pods,
+        claims=select("v1", "PersistentVolumeClaim", scope.namespace, labels),
+        events=select("v1", "Event", scope.namespace),
+        last_lines={pod["metadata"]["name"]: _last_lines(scope, pod) for pod in pods if _has_failed(pod)},
     )
+    unready = [one for one in view.workloads_of(component) if assess(one).progress is not Progress.CURRENT]
+    found = {(cause.subject, cause.code): cause for one in unready for cause in find_causes(_of_workload(whole, one))}
+    return sorted(found.values(), key=lambda cause: cause.grace_s) if unready else find_causes(whole)
+
+
+def _of_workload(whole: Evidence, workload: KubernetesObject) -> Evidence:
+    """What concerns one of a component's workloads."""
+    labels = workload["spec"]["selector"]["matchLabels"].items()
+
+    def chosen(things: Sequence[KubernetesObject]) -> list[KubernetesObject]:
+        return [thing for thing in things if labels <= thing["metadata"].get("labels", {}).items()]
+
+    return replace(whole, workload=workload, replica_sets=chosen(whole.replica_sets), pods=chosen(whole.pods))
 
 
 def _containers(pod: KubernetesObject) -> list[Mapping[str, Any]]:
@@ -80,8 +96,23 @@ def _last_lines(scope: Scope, pod: KubernetesObject) -> list[str]:
 
 
 def progress(view: View, component: str) -> ResourceStatus:
-    """How far the component's workload is."""
-    return assess(view.workloads.get(component))
+    """How far the component's workloads are: as far as the one that is furthest behind."""
+    workloads = view.workloads_of(component)
+    if len(workloads) < 2:
+        return assess(workloads[0] if workloads else None)
+    seen = [(thing["metadata"]["name"], assess(thing)) for thing in workloads]
+    name, last = max(seen, key=lambda one: _BEHIND.index(one[1].progress))
+    return ResourceStatus(last.progress, f"{name}: {last.message}" if last.message else "")
+
+
+_BEHIND = (
+    Progress.CURRENT,
+    Progress.IN_PROGRESS,
+    Progress.UNKNOWN,
+    Progress.TERMINATING,
+    Progress.NOT_FOUND,
+    Progress.FAILED,
+)
 
 
 def restarts(view: View, component: str) -> int:
@@ -91,10 +122,9 @@ def restarts(view: View, component: str) -> int:
 
 def replicas(view: View, component: str) -> str:
     """`ready/wanted`."""
-    workload = view.workloads.get(component)
-    if workload is None:
-        return "0/0"
-    return f"{(workload.get('status') or {}).get('readyReplicas', 0)}/{workload['spec'].get('replicas', 1)}"
+    workloads = view.workloads_of(component)
+    ready = sum((thing.get("status") or {}).get("readyReplicas", 0) for thing in workloads)
+    return f"{ready}/{sum(thing['spec'].get('replicas', 1) for thing in workloads)}"
 
 
 def component_status(view: View, component: str, endpoint: str, cause: Cause | None) -> ComponentStatus:

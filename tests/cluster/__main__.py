@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 from tests.cluster import cluster, images
+from tests.cluster.backing import backing_images
 from tests.cluster.binaries import programs
 from tests.cluster.kept import VARIABLE, ClusterError, say, timed
 
@@ -43,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     load = commands.add_parser("images", help="build images and import them into every node")
     load.add_argument("--milvus", action="append", metavar="VERSION", help=f"versions of Milvus ({images.MILVUS})")
     load.add_argument("--tag", action="append", default=[], metavar="NAME:TAG", help="a further name for our image")
+    load.add_argument("--backing", action="store_true", help="also what a Milvus cluster stands on: etcd, Kafka, S3")
     shell = commands.add_parser("shell", help="run a command with KUBECONFIG and kubectl")
     shell.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     return made
@@ -91,12 +94,19 @@ def status(asked: argparse.Namespace) -> int:
 
 
 def load(asked: argparse.Namespace) -> int:
-    show_images(running(asked.name), asked.milvus or [images.MILVUS], asked.tag)
+    there = running(asked.name)
+    show_images(there, asked.milvus or [images.MILVUS], asked.tag)
+    if asked.backing:
+        show([images.spread(image, there.sockets) for image in backing_images()])
     return 0
 
 
 def show_images(on: cluster.Cluster, milvus: list[str], tags: list[str]) -> None:
-    for row in images.load(on.sockets, milvus, tags):
+    show(images.load(on.sockets, milvus, tags))
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
         say("  {image}: {size_mb} MB, {sent_mb} MB sent to the nodes in {seconds} s".format(**row))
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -53,6 +54,7 @@ class Case:
         return self.arguments.split(" -")[0] if self.command is None else self.command
 
 
+SITE = Path(__file__).with_name("site.yaml")
 CASES = [
     Case("version", keys=("version", "python")),
     Case("profiles list", keys=("profiles",)),
@@ -61,9 +63,13 @@ CASES = [
     Case("profiles validate", keys=("name", "components")),
     Case("profiles validate --profile dev", keys=("name", "components")),
     Case("profiles init mine --from dev", command="profiles init", keys=("file", "extends")),
+    Case("profiles init mine --extends prod", command="profiles init", keys=("file", "extends")),
+    Case("profiles show --profile prod", keys=("name", "profile")),
+    Case(f"profiles validate --profile staging --values {SITE}", keys=("name", "components", "findings")),
+    Case(f"render --profile prod --values {SITE}", keys=("objects",)),
     Case("render --profile dev", keys=("objects",)),
     Case("render --profile dev --output-dir out", keys=("files",)),
-    Case("up --dry-run", keys=("release", "where", "changes", "conflicts", "drift")),
+    Case("up --dry-run", keys=("release", "where", "changes", "conflicts", "drift", "warnings")),
     Case("diff", status=1, keys=("release", "where", "changes"), good=True),
     Case("down", keys=("release", "stopped", "purged", "kept")),
     Case("down --purge --yes", keys=("release", "stopped", "purged")),
@@ -94,6 +100,8 @@ CASES = [
     Case("render --profile nope", status=2),
     Case("profiles validate --set chunking.size_token=3", status=2),
     Case("profiles validate --profile dev --set components.vector-engine.topology=lite", status=2),
+    Case("profiles validate --profile prod", status=2),
+    Case(f"profiles validate --profile prod --values {SITE} --set image.tag=latest", status=8),
     Case("profiles init Bad/Name", status=2, command="profiles init"),
     Case("up --name Bad_Name", status=2),
     Case("serve api --settings nope.json", status=1),
@@ -192,3 +200,29 @@ def test_with_events_standard_error_is_one_document_a_line(tool: Tool, command: 
         assert event["schema"] == "lightragctl/event/v1"
     assert events[0]["data"]["code"] == "no-cluster"
     assert events[-1]["data"] == {"command": command, "status": "failed", "exit_status": done.returncode}
+
+
+def test_a_profile_that_asks_for_values_is_started_with_them_to_fill_in(tool: Tool) -> None:
+    assert tool.run("profiles", "init", "mine", "--extends", "prod").returncode == 0
+    asked = tool.run("profiles", "validate", "--profile", "mine.yaml")
+    assert asked.returncode == 2
+    assert "needs 8 values that only you know" in asked.stderr
+    text = (tool.cwd / "mine.yaml").read_text()
+    for line in text.splitlines():
+        key, _, _ = line.partition(":  # ")
+        if ":  # " in line:
+            assert key.split()[-1] in asked.stderr
+    answers = yaml.safe_load(SITE.read_text())
+    (tool.cwd / "mine.yaml").write_text(yaml.safe_dump({"extends": "prod", **answers}))
+    assert tool.run("profiles", "validate", "--profile", "mine.yaml").returncode == 0
+
+
+def test_what_is_unsafe_is_in_the_document_with_its_way_out(tool: Tool) -> None:
+    sets = ("--set", "image.tag=latest", "--set", "components.lightrag-api.expose.tls_secret=null")
+    done = tool.run("profiles", "validate", "--profile", "prod", "--values", str(SITE), *sets, "-o", "json")
+    assert done.returncode == 8
+    document = json.loads(done.stdout)
+    assert {one["code"] for one in document["errors"]} == {"image-not-fixed"}
+    found = {one["code"]: one for one in document["findings"]}
+    assert found["no-tls"]["severity"] == "warning"
+    assert set(found["no-tls"]) == {"code", "severity", "subject", "message", "hint"}

@@ -66,8 +66,9 @@ FAILURES = [
     Failure(
         "no node has room",
         (*ROOMY, "--set", f"components.embedder.resources={HUGE}"),
-        ("embedder", "Insufficient cpu"),
-        60,
+        ("embedder", "cpu 64, and no node"),
+        20,
+        status=8,
     ),
     Failure(
         "a component crashes",
@@ -91,14 +92,16 @@ FAILURES = [
     Failure(
         "a volume stays unbound",
         ("--set", "components.vector-engine.storage_class=no-such-class"),
-        ("no-such-class",),
-        60,
+        ("no-such-class", "storage_class: local-path"),
+        20,
+        status=8,
     ),
     Failure(
         "a Secret is missing",
         ("--set", "models.chat.api_key.secret={name: no-such-secret, key: k}"),
-        ("no-such-secret",),
-        60,
+        ("no-such-secret", "kubectl create secret"),
+        20,
+        status=8,
     ),
 ]
 

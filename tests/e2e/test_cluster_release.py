@@ -52,7 +52,10 @@ def test_diff_tells_nothing_when_nothing_differs_and_just_what_does(release: Clu
     other = release.run("diff", "--set", "components.model-gateway.replicas=2", "-o", "json")
     assert other.returncode == 1
     changes = [one for one in json.loads(other.stdout)["changes"] if one["action"] != "unchanged"]
-    assert [(one["subject"], one["action"]) for one in changes] == [("Deployment/story-model-gateway", "configured")]
+    assert [(one["subject"], one["action"]) for one in changes] == [
+        ("Deployment/story-model-gateway", "configured"),
+        ("PodDisruptionBudget/story-model-gateway", "created"),
+    ]
     lines = [line for line in changes[0]["text"].splitlines()[2:] if line[0] in "+-"]
     assert lines == ["-  replicas: 1", "+  replicas: 2"]
 

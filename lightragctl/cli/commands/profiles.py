@@ -31,7 +31,7 @@ def show(
     """
     from lightragctl.cli import results
 
-    return results.profiles_show(session.loaded, origin)
+    return results.profiles_show(session.draft, origin)
 
 
 def init(
@@ -39,14 +39,20 @@ def init(
     new_profile: Annotated[str, typer.Argument(metavar="NAME", help="The new profile; NAME.yaml is written here.")],
     base: Annotated[
         str,
-        typer.Option("--from", metavar="NAME", help="Shipped profile to start from.", autocompletion=complete_profile),
+        typer.Option(
+            "--extends",
+            "--from",
+            metavar="NAME",
+            help="Shipped profile to start from.",
+            autocompletion=complete_profile,
+        ),
     ] = "local",
 ) -> Result:
-    """Start a profile of your own from a shipped one.
+    """Start a profile of your own from a shipped one; what that one leaves to you stands there to be filled in.
 
     \b
     Examples:
-      lightragctl profiles init mine --from dev
+      lightragctl profiles init mine --extends prod
       lightragctl profiles show --profile mine.yaml
     """
     from lightragctl.cli import results
@@ -56,12 +62,15 @@ def init(
 
 
 def validate(session: Session) -> Result:
-    """Check a profile with its overrides; exit status 2 when it is wrong.
+    """Check a profile with its overrides; exit status 2 when it is wrong, 8 when what it says is not safe.
+
+    What needs the cluster to be judged is judged by `up`, `up --dry-run` and `diff`.
 
     \b
     Examples:
       lightragctl profiles validate --profile mine.yaml
     """
     from lightragctl.cli import results
+    from lightragctl.cli.loading import judge_plan
 
-    return results.profiles_validate(session.plan)
+    return results.profiles_validate(session.plan, judge_plan(session.plan))

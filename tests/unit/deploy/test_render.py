@@ -51,7 +51,7 @@ def test_objects_are_sorted_and_what_is_needed_first_comes_first() -> None:
     objects = render()
     assert objects == sorted(objects, key=order)
     kinds = list(dict.fromkeys(thing["kind"] for thing in objects))
-    first = ["Namespace", "ResourceQuota", "LimitRange", "Secret", "ConfigMap"]
+    first = ["Namespace", "ResourceQuota", "LimitRange", "ServiceAccount", "Secret", "ConfigMap"]
     assert kinds == [*first, "Service", "StatefulSet", "Deployment"]
 
 

@@ -76,7 +76,10 @@ def test_a_difference_shows_what_changes_and_nothing_else() -> None:
     cluster = FakeCluster()
     up(cluster)
     seen = foreseen(cluster, "components.embedder.replicas=2")
-    assert [(one.subject, one.action) for one in seen.differing] == [("Deployment/dev-embedder", Action.CONFIGURED)]
+    assert [(one.subject, one.action) for one in seen.differing] == [
+        ("Deployment/dev-embedder", Action.CONFIGURED),
+        ("PodDisruptionBudget/dev-embedder", Action.CREATED),
+    ]
     changed = [line for line in seen.differing[0].text.splitlines()[2:] if line[0] in "+-"]
     assert changed == ["-  replicas: 1", "+  replicas: 2"]
 

@@ -1,0 +1,69 @@
+"""etcd: where a Milvus of several pods keeps what it knows of its collections."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
+from lightragctl.core.settings import Amounts, Quantity, Strict
+
+METRICS_PORT = 2381
+_START_S, _GRACE_S = 120, 30
+
+
+class EtcdImage(Strict):
+    """An image with `etcd` on its path. The default is the one that Milvus's own charts take."""
+
+    repository: str = "milvusdb/etcd"
+    tag: str = "3.5.5-r4"
+
+
+class EtcdValues(Values, Workload):
+    """Members by `replicas`, an odd number. `storage: null` keeps the data in the pod, and they go with it.
+
+    `quota_bytes`: at so many bytes etcd takes no more writes.
+    """
+
+    port: int = 2379
+    replicas: Annotated[int, Field(ge=1, le=9)] | None = 3
+    image: EtcdImage = EtcdImage()
+    storage: Quantity | None = "10Gi"
+    storage_class: str | None = None
+    quota_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
+    resources: Resources = Resources(
+        requests=Amounts(cpu="250m", memory="512Mi"), limits=Amounts(cpu="1", memory="1Gi")
+    )
+
+
+def _unfit(plan: Plan) -> tuple[str, str] | None:
+    values = plan.values("etcd")
+    assert isinstance(values, EtcdValues)
+    if values.autoscale:
+        return "members of etcd are added by hand, one at a time", "leave autoscale out and say replicas: 3"
+    return None
+
+
+def _parts(plan: Plan) -> Sequence[Part]:
+    values = plan.values("etcd")
+    assert isinstance(values, EtcdValues)
+    grace_s = _GRACE_S if values.stop_grace_s is None else values.stop_grace_s
+    start_s = values.start_timeout_s or _START_S
+    return [
+        Part("etcd", "", values, "StatefulSet", apart=True, start_timeout_s=start_s, stop_grace_s=grace_s),
+    ]
+
+
+COMPONENT = Component(
+    name="etcd",
+    summary="etcd: what Milvus knows of its collections",
+    requires=(),
+    values=EtcdValues,
+    probes=Probes(ready=None, live=None, start_timeout_s=_START_S),
+    settings=None,
+    process=None,
+    unfit=_unfit,
+    parts=_parts,
+    metrics_ports=lambda plan: (METRICS_PORT,),
+    peers=True,
+)

@@ -1,0 +1,60 @@
+"""kafka: one broker, the message queue of a Milvus of several pods where nobody depends on it."""
+
+from collections.abc import Sequence
+
+from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
+from lightragctl.core.settings import Amounts, Quantity, Strict
+
+_START_S, _GRACE_S = 120, 60
+
+
+class KafkaImage(Strict):
+    """An image with Kafka in /opt/kafka."""
+
+    repository: str = "apache/kafka"
+    tag: str = "3.9.1"
+
+
+class KafkaValues(Values, Workload):
+    """`heap` is the JVM's, such as 512m. `storage: null` keeps the data in the pod, and they go with it."""
+
+    port: int = 9092
+    image: KafkaImage = KafkaImage()
+    heap: str = "512m"
+    storage: Quantity | None = "10Gi"
+    storage_class: str | None = None
+    resources: Resources = Resources(requests=Amounts(cpu="250m", memory="1Gi"), limits=Amounts(cpu="2", memory="1Gi"))
+
+
+def _unfit(plan: Plan) -> tuple[str, str] | None:
+    values = plan.values("kafka")
+    assert isinstance(values, KafkaValues)
+    if values.least > 1 or values.autoscale:
+        way = "run Kafka as a cluster elsewhere and name it: components.vector-engine.queue.address"
+        return "our kafka is one broker, and several are not a cluster", way
+    return None
+
+
+def _parts(plan: Plan) -> Sequence[Part]:
+    values = plan.values("kafka")
+    assert isinstance(values, KafkaValues)
+    grace_s = _GRACE_S if values.stop_grace_s is None else values.stop_grace_s
+    return [
+        Part(
+            "kafka", "", values, "StatefulSet", start_timeout_s=values.start_timeout_s or _START_S, stop_grace_s=grace_s
+        )
+    ]
+
+
+COMPONENT = Component(
+    name="kafka",
+    summary="one Kafka broker: Milvus's message queue for trying out",
+    requires=(),
+    values=KafkaValues,
+    probes=Probes(ready=None, live=None, start_timeout_s=_START_S),
+    settings=None,
+    process=None,
+    unfit=_unfit,
+    parts=_parts,
+    metrics_ports=lambda plan: (),
+)

@@ -1,0 +1,117 @@
+"""model-server: vLLM, TEI or Ollama on the cluster's own nodes, behind OpenAI's API."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lightragctl.core.component import Component, Part, Plan, Probes, Values, Workload
+from lightragctl.core.errors import ProfileError
+from lightragctl.core.settings import Quantity, SecretKey, Strict
+
+_START_S, _GRACE_S = 1800, 60
+"""Weights of some ten gigabytes are fetched and put on the GPU before the server answers."""
+_PORTS = {"vllm": 8000, "tei": 8080, "ollama": 11434}
+_HUB = "https://*"
+"""Where weights come from."""
+
+
+class ServerImage(Strict):
+    """The server's image; which one fits depends on the GPU and its driver."""
+
+    repository: str
+    tag: str
+
+
+class ModelServer(Workload):
+    """One model behind one server.
+
+    `model` as the server names it, for Ollama such as `qwen2.5:7b`. Weights are fetched once to a volume of `storage`;
+    with `download: false` they are there already and no way out is opened. `token`: a Secret with the key to models
+    that ask for one. `arguments` are added to the server's own. On no GPU: `gpus: 0`.
+    """
+
+    kind: Literal["vllm", "tei", "ollama"]
+    image: ServerImage
+    model: str
+    gpus: Annotated[int, Field(ge=0, le=16)] = 1
+    storage: Quantity = "50Gi"
+    storage_class: str | None = None
+    shared_volume: bool = False
+    download: bool = True
+    token: SecretKey | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def port(self) -> int:
+        """The port that the server listens on."""
+        return _PORTS[self.kind]
+
+    @model_validator(mode="after")
+    def _one_volume(self) -> "ModelServer":
+        if (self.least > 1 or self.autoscale) and not self.shared_volume:
+            raise ValueError(
+                "several pods read the weights from one volume: keep replicas: 1, or say shared_volume: true where the "
+                "storage class has volumes for many nodes (ReadWriteMany)"
+            )
+        return self
+
+
+class ModelServerValues(Values):
+    """Servers by a name that `models.chat.server` and `models.embedding.server` point at."""
+
+    port: int = 8000
+    servers: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,14}[a-z0-9])?$")], ModelServer], Field(min_length=1)
+    ]
+
+
+def servers(plan: Plan) -> dict[str, ModelServer]:
+    """The servers of the plan by name."""
+    values = plan.values("model-server")
+    assert isinstance(values, ModelServerValues)
+    return values.servers
+
+
+def server_url(plan: Plan, name: str) -> str:
+    """The address of a server as the other components see it.
+
+    Raises:
+        ProfileError: there is no such server.
+    """
+    known = servers(plan)
+    if name not in known:
+        message = f"models name the server '{name}', and model-server has {', '.join(known)}"
+        raise ProfileError(message, f"add components.model-server.servers.{name}, or name one of these")
+    return f"http://{plan.release}-model-server-{name}:{known[name].port}"
+
+
+def _parts(plan: Plan) -> Sequence[Part]:
+    return [
+        Part(
+            "model-server",
+            name,
+            server,
+            start_timeout_s=server.start_timeout_s or _START_S,
+            stop_grace_s=_GRACE_S if server.stop_grace_s is None else server.stop_grace_s,
+        )
+        for name, server in servers(plan).items()
+    ]
+
+
+def _ports(plan: Plan) -> Sequence[int]:
+    return sorted({server.port for server in servers(plan).values()})
+
+
+COMPONENT = Component(
+    name="model-server",
+    summary="models on the cluster's own nodes, OpenAI's API",
+    requires=(),
+    values=ModelServerValues,
+    probes=Probes(ready="/health", live=None, start_timeout_s=_START_S),
+    settings=None,
+    process=None,
+    parts=_parts,
+    outside=lambda plan: (_HUB,) if any(server.download for server in servers(plan).values()) else (),
+    ports=_ports,
+)

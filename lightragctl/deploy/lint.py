@@ -1,0 +1,145 @@
+"""What is unsafe in a plan, before anything is written: rules over the profile, its objects and the cluster. Pure.
+
+A rule is an entry of `RULES` in a module of `lightragctl.deploy.rules`. It yields what it finds; a rule that needs a
+fact of the cluster that could not be read finds nothing, and `unread` says so.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from lightragctl.core.catalog import declared
+from lightragctl.core.component import Plan
+from lightragctl.core.errors import RefusedError
+from lightragctl.core.objects import KubernetesObject
+
+WORKLOADS = ("Deployment", "StatefulSet")
+
+
+class Severity(StrEnum):
+    """An error refuses the plan; a warning is only said."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """What the cluster has of what a release needs; None where it could not be read.
+
+    Attributes:
+        nodes: its nodes.
+        storage_classes, priority_classes, ingress_classes: the objects.
+        secrets: names of the Secrets in the namespace.
+        namespace: the release's namespace; an empty map when it is new.
+        pods: those of the namespace.
+        metrics: whether pods' CPU use can be asked for, which autoscalers need.
+        external_metrics: whether external metrics can.
+    """
+
+    nodes: Sequence[KubernetesObject] | None = None
+    storage_classes: Sequence[KubernetesObject] | None = None
+    priority_classes: Sequence[KubernetesObject] | None = None
+    ingress_classes: Sequence[KubernetesObject] | None = None
+    secrets: frozenset[str] | None = None
+    namespace: Mapping[str, Any] | None = None
+    pods: Sequence[KubernetesObject] | None = None
+    metrics: bool | None = None
+    external_metrics: bool | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged."""
+
+    plan: Plan
+    objects: Sequence[KubernetesObject]
+    facts: ClusterFacts = ClusterFacts()
+
+    def of_kind(self, *kinds: str) -> list[KubernetesObject]:
+        """The objects of these kinds."""
+        return [thing for thing in self.objects if thing["kind"] in kinds]
+
+    def pods(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The pod of each workload, `Kind/name` and its spec."""
+        for thing in self.of_kind(*WORKLOADS):
+            yield f"{thing['kind']}/{thing['metadata']['name']}", thing["spec"]["template"]["spec"]
+
+    def containers(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Each container of each workload, with the workload's `Kind/name`."""
+        for name, pod in self.pods():
+            for container in pod["containers"]:
+                yield name, container
+
+
+Found = tuple[str, str, str]
+"""Where, what is wrong there, and what to do."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A thing that must not be.
+
+    Attributes:
+        code: a stable word.
+        title: what must hold, in one line.
+        severity: what a finding means.
+        judge: finds where it does not hold.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    judge: Callable[[Subject], Iterator[Found]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where a rule does not hold; `hint` is the way out."""
+
+    code: str
+    severity: Severity
+    subject: str
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.message}"
+
+
+def rules() -> tuple[Rule, ...]:
+    """Every rule, by module and in the modules' order."""
+    return tuple(rule for group in declared("lightragctl.deploy.rules", "RULES", tuple) for rule in group)
+
+
+def lint(subject: Subject) -> list[Finding]:
+    """What the rules find, errors first."""
+    found = [
+        Finding(rule.code, rule.severity, where, message, hint)
+        for rule in rules()
+        for where, message, hint in rule.judge(subject)
+    ]
+    return sorted(found, key=lambda one: one.severity)
+
+
+def unread(facts: ClusterFacts) -> list[Finding]:
+    """What could not be read of the cluster, so that rules about it were not judged."""
+    missing = [one.name.replace("_", " ") for one in fields(facts) if getattr(facts, one.name) is None]
+    if not missing:
+        return []
+    message = f"not checked, because we may not read them: {', '.join(missing)}"
+    return [Finding("not-checked", Severity.WARNING, "cluster", message, "ask for the right to list them")]
+
+
+def refuse(findings: Sequence[Finding], what: str) -> None:
+    """Stop at errors.
+
+    Raises:
+        RefusedError: there are some; names them all, each with its way out.
+    """
+    errors = [one for one in findings if one.severity is Severity.ERROR]
+    if not errors:
+        return
+    lines = "\n".join(f"    {one} ({one.code})\n        {one.hint}" for one in errors)
+    raise RefusedError(f"{what} is not safe:\n{lines}", "mend these and run it again")

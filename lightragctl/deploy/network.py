@@ -1,0 +1,126 @@
+"""Who may talk to whom in a release, as NetworkPolicies: all is denied but what components say that they need. Pure.
+
+A component says which others it requires, which addresses outside it reaches, and on which ports it is reached; the
+policies follow from that. A policy cannot name a host outside the cluster, only addresses, so a host that the profile
+gives no address ranges may be any address but those of the node's own services.
+"""
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from lightragctl.core.component import Component, Plan
+from lightragctl.core.site import NAMESPACE_LABEL, Labels, Network
+from lightragctl.deploy.stages import COMPONENT_LABEL, INSTANCE_LABEL
+
+Rule = Mapping[str, Any]
+_ANYWHERE: Rule = {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}
+"""Any address but the link-local ones, where clouds give out credentials of the node."""
+_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A NetworkPolicy: of a component, or without one of the release as a whole."""
+
+    component: str
+    name: str
+    spec: Mapping[str, Any]
+
+
+def policies(plan: Plan) -> list[Policy]:
+    """The release's policies; none when the profile has no `network`."""
+    network = plan.profile.network
+    if network is None:
+        return []
+    both = ["Ingress", "Egress"]
+    deny = Policy("", "default-deny", {"podSelector": {}, "policyTypes": both})
+    dns = Policy("", "dns", {"podSelector": _pods(plan), "policyTypes": ["Egress"], "egress": [_dns(network)]})
+    made = [deny, dns]
+    for name, component in sorted(plan.components.items()):
+        rules = {"ingress": list(_ingress(plan, component, network)), "egress": list(_egress(plan, component, network))}
+        made.append(Policy(name, "", {"podSelector": _pods(plan, name), "policyTypes": both, **rules}))
+    return made
+
+
+def _pods(plan: Plan, component: str = "") -> Rule:
+    labels = {INSTANCE_LABEL: plan.release, **({COMPONENT_LABEL: component} if component else {})}
+    return {"matchLabels": labels}
+
+
+def _namespaces(labels: Labels) -> Rule:
+    return {"namespaceSelector": {"matchLabels": labels}}
+
+
+def _tcp(ports: Sequence[int]) -> dict[str, Any]:
+    return {"ports": [{"protocol": "TCP", "port": port} for port in ports]} if ports else {}
+
+
+def _dns(network: Network) -> Rule:
+    servers = {**_namespaces(network.dns), "podSelector": {"matchLabels": network.dns_pods}}
+    return {"to": [servers], "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
+
+
+def listens(plan: Plan, component: Component) -> Sequence[int]:
+    """The ports on which the component is reached."""
+    return component.ports(plan) if component.ports else (plan.port(component.name),)
+
+
+def _reaches(component: Component) -> tuple[str, ...]:
+    return (*component.requires, *component.calls)
+
+
+def _ingress(plan: Plan, component: Component, network: Network) -> Iterator[Rule]:
+    ports = listens(plan, component)
+    callers = [name for name, other in sorted(plan.components.items()) if component.name in _reaches(other)]
+    if callers:
+        yield {"from": [{"podSelector": _pods(plan, name)} for name in callers], **_tcp(ports)}
+    if component.peers:
+        yield {"from": [{"podSelector": _pods(plan, component.name)}]}
+    if component.name == "lightrag-api":
+        outside = [network.ingress, *([network.clients] if network.clients else [])]
+        yield {"from": [_namespaces(labels) for labels in outside], **_tcp(ports)}
+    metrics = component.metrics_ports(plan) if component.metrics_ports else ports
+    if metrics:
+        yield {"from": [_namespaces(network.monitoring)], **_tcp(metrics)}
+
+
+def _egress(plan: Plan, component: Component, network: Network) -> Iterator[Rule]:
+    for name in _reaches(component):
+        if name in plan.components:
+            yield {"to": [{"podSelector": _pods(plan, name)}], **_tcp(listens(plan, plan.components[name]))}
+    if component.peers:
+        yield {"to": [{"podSelector": _pods(plan, component.name)}]}
+    found: list[Rule] = []
+    for address in component.outside(plan) if component.outside else ():
+        if (rule := outside(address, network)) not in found:
+            found.append(rule)
+    yield from found
+
+
+def outside(address: str, network: Network) -> Rule:
+    """The way out to an address: a URL, HOST:PORT or HOST, where the host `*` is any.
+
+    A host of one word is a Service beside the release, and `NAME.NAMESPACE.svc`, or one of its pods by name, one of
+    another namespace; pods behind a Service may listen on other ports than it does, so these are not bounded.
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    host = parts.hostname or ""
+    steps = host.split(".")
+    ranges = network.addresses.get(host) or _own_range(host)
+    if not ranges and host != "*" and len(steps) == 1:
+        return {"to": [{"podSelector": {}}]}
+    if not ranges and "svc" in steps[2:]:
+        return {"to": [_namespaces({NAMESPACE_LABEL: steps[steps.index("svc", 2) - 1]})]}
+    blocks: list[Rule] = [{"ipBlock": {"cidr": one}} for one in ranges] or [_ANYWHERE]
+    return {"to": blocks, **_tcp([parts.port or _PORTS.get(parts.scheme, 443)])}
+
+
+def _own_range(host: str) -> tuple[str, ...]:
+    """The range of a host that is an address already."""
+    try:
+        return (str(ipaddress.ip_network(host)),)
+    except ValueError:
+        return ()
