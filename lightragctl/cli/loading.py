@@ -26,8 +26,6 @@ from lightragctl.core.site import filled, unset
 
 if TYPE_CHECKING:
     from lightragctl.deploy.lint import Finding
-
-if TYPE_CHECKING:
     from lightragctl.kube.lease import Operator
 
 DEFAULT_PROFILE = "local"

@@ -58,8 +58,8 @@ def _differences(differences: Differences) -> dict[str, Any]:
     conflicts = [asdict(one) for one in differences.conflicts]
     drift = [asdict(one) for one in differences.drift]
     place = {"release": differences.release, "where": differences.where}
-    noted = {"conflicts": conflicts, "drift": drift, "warnings": list(differences.warnings)}
-    return {**place, "changes": changes, **noted}
+    warnings = list(differences.warnings)
+    return {**place, "changes": changes, "conflicts": conflicts, "drift": drift, "warnings": warnings}
 
 
 def planned(command: str, differences: Differences) -> Result:

@@ -26,9 +26,6 @@ KEY = "LIGHTRAG_API_KEY"
 _FOLDER = "/var/lib/lightrag"
 """Of the pod's volume. Never over the image's vocabulary of the tokenizer, which a pod without egress cannot fetch."""
 
-STOP_GRACE_S = 90
-"""What upstream has in hand ends within 60 s, or is taken up again after the next start."""
-
 START_TIMEOUT_S = 3600
 """An upstream release migrates its data before it listens: hours were reported (issue 2255), minutes are common."""
 
@@ -44,7 +41,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     image: Image = Image(repository="lightragctl-lightrag", tag="latest")
     storage: Quantity = "10Gi"
     storage_class: str | None = None
-    stop_grace_s: Annotated[int, Field(ge=30)] | None = None
+    stop_grace_s: Annotated[int, Field(ge=30)] = 90
     api_key: Literal["generated"] = "generated"
     environment: Mapping[str, str] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
@@ -105,18 +102,13 @@ def _settings(plan: Plan) -> LightragServerSettings:
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
-    return ProcessSpec("lightragctl", ("serve", NAME), _settings(plan), stop_grace_s=_stop_grace_s(plan))
-
-
-def _stop_grace_s(plan: Plan) -> int:
-    wanted = _values(plan).stop_grace_s
-    return STOP_GRACE_S if wanted is None else wanted
+    return ProcessSpec("lightragctl", ("serve", NAME), _settings(plan), stop_grace_s=_values(plan).stop_grace_s)
 
 
 def _parts(plan: Plan) -> Sequence[Part]:
     values = _values(plan)
     start_s = values.start_timeout_s or START_TIMEOUT_S
-    return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=_stop_grace_s(plan))]
+    return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=values.stop_grace_s)]
 
 
 def _unfit(plan: Plan) -> tuple[str, str] | None:

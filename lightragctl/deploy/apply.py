@@ -103,24 +103,22 @@ def plan_changes(
 def _dry_run(scope: Scope, thing: KubernetesObject, there: KubernetesObject | None) -> Change:
     """What applying would do; where others hold fields, what taking these over would do."""
     try:
-        return change(there, _predicted(scope, thing, there))
+        return change(there, _with_left_replicas(scope.cluster.apply(thing, dry_run=True), there, thing))
     except FieldConflictError as error:
         fields = contested(thing, there) if there else []
         plain = [
             ForeignField(str(ref(thing)), path.removeprefix("."), who, "", "", None, None) for path, who in error.fields
         ]
-        predicted = _predicted(scope, thing, there, force=True)
+        predicted = scope.cluster.apply(thing, dry_run=True, force=True)
         return replace(change(there, predicted), conflicts=tuple(fields or plain))
 
 
-def _predicted(
-    scope: Scope, thing: KubernetesObject, there: KubernetesObject | None, force: bool = False
-) -> KubernetesObject:
-    """The object as the server would make it, with as many pods as it has where we leave their number to others."""
-    predicted = scope.cluster.apply(thing, dry_run=True, force=force)
-    if there and (replicas := left_replicas(there, thing)) is not None:
-        return {**predicted, "spec": {**predicted["spec"], "replicas": replicas}}
-    return predicted
+def _with_left_replicas(
+    predicted: dict[str, Any], there: KubernetesObject | None, wanted: KubernetesObject
+) -> dict[str, Any]:
+    """The prediction with the number of pods that `_leave_replicas` will keep."""
+    replicas = left_replicas(there, wanted) if there else None
+    return predicted if replicas is None else {**predicted, "spec": {**predicted["spec"], "replicas": replicas}}
 
 
 def _replaced(scope: Scope, thing: KubernetesObject, there: KubernetesObject, error: ImmutableFieldError) -> Change:

@@ -27,12 +27,13 @@ _MADE_KINDS = (
     ("apps/v1", "StatefulSet"),
     ("v1", "Service"),
     ("v1", "ConfigMap"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
     ("v1", "ServiceAccount"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("scheduling.k8s.io/v1", "PriorityClass"),
     ("v1", "LimitRange"),
     ("v1", "ResourceQuota"),
 )
-"""What a release is made of in its namespace, last made first."""
+"""What a release is made of, last made first."""
 
 
 def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bool:
@@ -67,8 +68,13 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
 
 
 def _labelled(scope: Scope) -> tuple[ObjectRef, ...]:
-    """The release's objects by their labels, for when somebody has deleted the record."""
-    return tuple(ref(thing) for kind in _MADE_KINDS for thing in scope.select(*kind))
+    """The release's objects by their labels, for when somebody has deleted the record.
+
+    Of those of the whole cluster a release of the same name in another namespace may have some: theirs begin otherwise.
+    """
+    found = [ref(thing) for kind in _MADE_KINDS for thing in scope.select(*kind)]
+    own = f"{scope.namespace}-{scope.release}-"
+    return tuple(one for one in found if one.namespace or one.name.startswith(own))
 
 
 def _has_leftovers(scope: Scope) -> bool:

@@ -34,7 +34,7 @@ class Intent:
         kept: what the release owns, no longer wants and keeps, because it holds data.
         adopted: what is taken over.
         drift: what others have changed since the last time.
-        warnings: what may be unsafe about it.
+        warnings: of what may be unsafe.
     """
 
     objects: tuple[KubernetesObject, ...]
@@ -69,42 +69,57 @@ def read_record(scope: Scope) -> Record | None:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What holds before a release is locked: whether its namespace is new, and what may be unsafe about it."""
+class Ground:
+    """What is known of the cluster before the release itself is looked at.
+
+    Attributes:
+        is_new: whether the namespace is not there yet.
+        warnings: of what may be unsafe about the target there.
+    """
 
     is_new: bool
     warnings: tuple[str, ...] = ()
 
 
-def check(scope: Scope, target: Target) -> Checked:
-    """Check that the cluster knows what we want and lets us do it, and that it is safe.
+def check(scope: Scope, target: Target) -> Ground:
+    """Check that the cluster knows what we want, lets us do it, and has what it needs.
 
     Raises:
-        RefusedError: a rule of `deploy.lint` says that the plan is not safe on this cluster.
+        RefusedError: a rule of `deploy.lint` says that the target is not safe on this cluster.
         LightragctlError: something is missing.
     """
     check_kinds(scope.cluster, target.objects)
     is_new = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) is None
     check_access(scope.cluster, target.objects, scope.namespace, is_new)
-    return Checked(is_new, _check_rules(scope, target))
+    return Ground(is_new, _judge(scope, target))
 
 
-def prepare(scope: Scope, target: Target, options: UpOptions, checked: Checked) -> Intent:
+def _judge(scope: Scope, target: Target) -> tuple[str, ...]:
+    """What the rules warn of; their errors refuse."""
+    if target.plan is None:
+        return ()
+    facts = read_facts(scope)
+    findings = [*lint(Subject(target.plan, target.objects, facts)), *unread(facts)]
+    refuse(findings, f"profile '{target.profile_name}' on cluster {scope.cluster.name}")
+    return tuple(f"{one}; {one.hint}" for one in findings)
+
+
+def prepare(scope: Scope, target: Target, options: UpOptions, ground: Ground) -> Intent:
     """Check what must hold, and let the server predict what would change; writes nothing.
 
     Args:
         scope: of the release.
         target: what it is to become.
         options: what may be taken over and deleted.
-        checked: what `check` said.
+        ground: what `check` found.
 
     Raises:
         LightragctlError: something that the release needs is missing, or an object would be refused.
     """
-    if checked.is_new:
+    if ground.is_new:
         _check_room(scope, target.objects, [], is_new=True)
-        created = plan_changes(scope, target.objects, {}, namespace_is_new=True)
-        return Intent(target.objects, ChangeSet(tuple(created)), None, warnings=checked.warnings)
+        changes = ChangeSet(tuple(plan_changes(scope, target.objects, {}, namespace_is_new=True)))
+        return Intent(target.objects, changes, None, warnings=ground.warnings)
     record = read_record(scope)
     last = read_revision(scope, record.revision) if record and record.revision else None
     live = read_live(scope, [*target.objects, *(last.objects if last else ())])
@@ -117,26 +132,16 @@ def prepare(scope: Scope, target: Target, options: UpOptions, checked: Checked) 
     live |= unlabelled
     wanted = _yielding(scope, wanted, live, target, options)
     pruned = [*_abandoned(scope, target, options), *to_prune(recorded, map(ref, wanted), options.prune_data)]
-    changes = plan_changes(scope, wanted, live, namespace_is_new=False)
+    planned = plan_changes(scope, wanted, live, namespace_is_new=False)
     return Intent(
         objects=tuple(wanted),
-        changes=ChangeSet((*changes, *plan_deletions(scope, pruned))),
+        changes=ChangeSet((*planned, *plan_deletions(scope, pruned))),
         record=record,
         kept=tuple(to_keep(recorded, map(ref, wanted), pruned)),
         adopted=frozenset(map(ref, strangers)),
         drift=drift_since(record, last, live),
-        warnings=checked.warnings,
+        warnings=ground.warnings,
     )
-
-
-def _check_rules(scope: Scope, target: Target) -> tuple[str, ...]:
-    """What the rules warn of; their errors refuse."""
-    if target.plan is None:
-        return ()
-    facts = read_facts(scope)
-    findings = [*lint(Subject(target.plan, target.objects, facts)), *unread(facts)]
-    refuse(findings, f"profile '{target.profile_name}' on cluster {scope.cluster.name}")
-    return tuple(f"{one}; {one.hint}" for one in findings)
 
 
 def drift_since(

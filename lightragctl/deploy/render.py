@@ -59,14 +59,6 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
     return sorted(objects, key=order)
 
 
-def _named_by_content(thing: KubernetesObject) -> KubernetesObject:
-    """A Job cannot change, so that another content is another Job; the old one is then pruned."""
-    if thing["kind"] != "Job":
-        return thing
-    digest = hashlib.sha256(json.dumps(thing["spec"], sort_keys=True).encode()).hexdigest()[:8]
-    return {**thing, "metadata": {**thing["metadata"], "name": f"{thing['metadata']['name']}-{digest}"}}
-
-
 @functools.cache
 def _environment(templates: Path) -> jinja2.Environment:
     """Compiles a template once; looks again at one that has changed."""
@@ -77,6 +69,14 @@ def _environment(templates: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def _named_by_content(thing: KubernetesObject) -> KubernetesObject:
+    """A Job cannot change, so that another content is another Job; the old one is then pruned."""
+    if thing["kind"] != "Job":
+        return thing
+    digest = hashlib.sha256(json.dumps(thing["spec"], sort_keys=True).encode()).hexdigest()[:8]
+    return {**thing, "metadata": {**thing["metadata"], "name": f"{thing['metadata']['name']}-{digest}"}}
 
 
 def _context(plan: Plan, component: Component) -> dict[str, Any]:

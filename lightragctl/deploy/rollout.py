@@ -70,13 +70,13 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
         FieldConflictError: others hold fields that would change.
         NeedsAttentionError: all is applied, but something that is not wanted any more could not be deleted.
     """
-    checked = check(scope, target)
+    ground = check(scope, target)
     lock, scope = locked(scope, target.command, notify)
     with lock:
-        if not checked.is_new:
+        if not ground.is_new:
             before = read_record(scope)
             lock.take(before.fence if before else 0)
-        intent = prepare(scope, target, options, checked)
+        intent = prepare(scope, target, options, ground)
         refuse_newer(intent.record, lock.fence, scope.release)
         refuse_conflicts(intent, options)
         if intent.settled:
@@ -85,7 +85,7 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
             return ()
         if intent.changes.differing:  # else only the record of a run that was killed is to be finished
             approve(differences(scope, intent))
-        if checked.is_new:  # the lock stands inside it
+        if ground.is_new:  # the lock stands inside it
             apply_objects(scope, [thing for thing in intent.objects if thing["kind"] == "Namespace"])
             lock.take()
         return _carry_out(Run(scope, target, intent, options, Patience.of(options.timeout_s, notify), lock))

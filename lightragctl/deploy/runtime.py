@@ -103,6 +103,7 @@ class KubernetesRuntime:
         view = read_view(self.scope)
         services = self.client.select("v1", "Service", self.namespace, self.scope.selector)
         ingresses = self.client.select("networking.k8s.io/v1", "Ingress", self.namespace, self.scope.selector)
+        services.sort(key=lambda one: one["metadata"]["name"] == f"{self.release}-{component_of(one)}")  # its own last
         endpoints = {component_of(one): _address(one, view) for one in services}
         endpoints |= {component_of(one): _ingress_address(one) for one in ingresses}
         parts = []

@@ -23,7 +23,7 @@ class Target:
         requires: by component, what must be ready before it.
         command: what the user said: `up` or `rollback`.
         description: what it is, in words; empty for what the changes themselves say.
-        plan: that it comes from, to be held against the rules; None for an earlier revision, which was.
+        plan: what it was rendered of; None for an earlier revision, which is not judged anew.
     """
 
     profile_name: str

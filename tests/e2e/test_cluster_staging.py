@@ -122,6 +122,7 @@ class Staging:
 
 @pytest.fixture(scope="module")
 def staging(cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
+    """The release, up, with what it stands on; gone in the end."""
     ours = clusters.find(cluster.kubeconfig.parents[1].name)
     if ours is None:
         pytest.skip("needs a test cluster of ours, which images can be given to: make drill")
@@ -153,7 +154,8 @@ def test_what_is_loaded_is_found(staging: Staging) -> None:
     assert loaded.returncode == 0, loaded.stdout + loaded.stderr
     assert staging.hits("taints and labels of the pool of nodes")[0]["source"].endswith("production.md")
     part = next(one for one in components(staging) if one["name"] == "vector-engine")
-    assert (part["state"], part["replicas"]) == ("ready", "7/7")
+    assert part["state"] == "ready"
+    assert part["replicas"] in ("7/7", "8/8")  # the autoscaler may have added a proxy
 
 
 def components(staging: Staging) -> list[dict[str, Any]]:
@@ -183,7 +185,8 @@ def test_it_answers_again_when_a_pod_of_milvus_is_lost(staging: Staging, role: s
 
 def test_a_purge_leaves_nothing_of_it_in_the_namespace_nor_in_the_cluster(staging: Staging) -> None:
     """Last of the stories."""
-    assert staging.cluster.kubectl("get", "priorityclasses", "-o", "name").count(NAME) == 2
+    classes = staging.cluster.kubectl("get", "priorityclasses", "-o", "name").split()
+    assert len([one for one in classes if NAME in one]) == 2
     gone = staging.run("down", "--purge", "--yes")
     assert gone.returncode == 0, gone.stderr
     assert NAME not in staging.cluster.kubectl("get", "priorityclasses", "-o", "name")

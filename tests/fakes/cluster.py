@@ -25,6 +25,7 @@ from lightragctl.kube.model import (
 
 KINDS = {
     ("v1", "Namespace"): Resource("", "v1", "namespaces", False),
+    ("v1", "Node"): Resource("", "v1", "nodes", False),
     **{
         ("v1", kind): Resource("", "v1", f"{kind.lower()}s", True)
         for kind in ("ConfigMap", "Secret", "Service", "ServiceAccount", "Pod", "Event", "ResourceQuota", "LimitRange")
@@ -35,15 +36,14 @@ KINDS = {
         for kind in ("Deployment", "StatefulSet", "ReplicaSet")
     },
     ("networking.k8s.io/v1", "Ingress"): Resource("networking.k8s.io", "v1", "ingresses", True),
-    ("coordination.k8s.io/v1", "Lease"): Resource("coordination.k8s.io", "v1", "leases", True),
-    ("autoscaling/v2", "HorizontalPodAutoscaler"): Resource("autoscaling", "v2", "horizontalpodautoscalers", True),
-    ("storage.k8s.io/v1", "StorageClass"): Resource("storage.k8s.io", "v1", "storageclasses", False),
-    ("v1", "Node"): Resource("", "v1", "nodes", False),
-    ("scheduling.k8s.io/v1", "PriorityClass"): Resource("scheduling.k8s.io", "v1", "priorityclasses", False),
     ("networking.k8s.io/v1", "IngressClass"): Resource("networking.k8s.io", "v1", "ingressclasses", False),
     ("networking.k8s.io/v1", "NetworkPolicy"): Resource("networking.k8s.io", "v1", "networkpolicies", True),
     ("policy/v1", "PodDisruptionBudget"): Resource("policy", "v1", "poddisruptionbudgets", True),
+    ("scheduling.k8s.io/v1", "PriorityClass"): Resource("scheduling.k8s.io", "v1", "priorityclasses", False),
     ("metrics.k8s.io/v1beta1", "PodMetrics"): Resource("metrics.k8s.io", "v1beta1", "pods", True),
+    ("coordination.k8s.io/v1", "Lease"): Resource("coordination.k8s.io", "v1", "leases", True),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): Resource("autoscaling", "v2", "horizontalpodautoscalers", True),
+    ("storage.k8s.io/v1", "StorageClass"): Resource("storage.k8s.io", "v1", "storageclasses", False),
 }
 TOP_KEYS = {"apiVersion", "kind", "metadata", "spec", "data", "binaryData", "stringData", "type", "status"}
 TOP_KEYS |= {"automountServiceAccountToken", "value", "description"}  # of a ServiceAccount, of a PriorityClass

@@ -114,15 +114,25 @@ def _storage(subject: Subject) -> Iterator[Found]:
     if classes is None or not _has_room(subject):
         return
     names = {one["metadata"]["name"] for one in classes}
-    default = [one for one in classes if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"]
     for where, claim in _claims(subject):
         wanted = claim["spec"].get("storageClassName")
         if wanted and wanted not in names:
             message = f"there is no storage class {wanted}"
             yield where, message, f"say storage_class: {' or '.join(sorted(names)) or 'NAME'}"
-        if not wanted and not default:
-            message = "it names no storage class, and the cluster has no default one"
-            yield where, message, f"say storage_class: {' or '.join(sorted(names)) or 'NAME'}"
+
+
+def _default_storage(subject: Subject) -> Iterator[Found]:
+    """Only a warning: volumes that are there already need no class any more."""
+    classes = subject.facts.storage_classes
+    if classes is None or not _has_room(subject):
+        return
+    if any((one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true" for one in classes):
+        return
+    names = " or ".join(sorted(one["metadata"]["name"] for one in classes)) or "NAME"
+    nameless = sorted({where for where, claim in _claims(subject) if not claim["spec"].get("storageClassName")})
+    if nameless:
+        message = f"there is no default one, and {', '.join(nameless)} names none: a new volume would never be made"
+        yield "storage classes", message, f"say storage_class: {names}"
 
 
 def _has_room(subject: Subject) -> bool:
@@ -250,6 +260,7 @@ RULES = (
     Rule("no-metrics", "the cluster tells what autoscalers go by", Severity.ERROR, _metrics),
     Rule("no-priority-class", "every pod's priority class is there", Severity.ERROR, _priority),
     Rule("no-secret", "every Secret that a pod reads is there", Severity.ERROR, _secrets),
+    Rule("no-default-storage-class", "volumes that name no class have one", Severity.WARNING, _default_storage),
     Rule("no-room", "the nodes together have room for the release", Severity.WARNING, _crowded),
     Rule("no-nodes", "the cluster has nodes", Severity.WARNING, _none),
     Rule(

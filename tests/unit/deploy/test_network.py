@@ -106,6 +106,13 @@ def test_a_vector_engine_that_others_run_is_reached_and_has_no_policy() -> None:
     assert allowed(found["lightrag-api"], "egress", there) == []
 
 
+def test_the_api_reaches_lightrag_server_which_it_does_not_require() -> None:
+    found = made("components.lightrag-server={enabled: true, image: {repository: r, tag: '1'}}")
+    assert allowed(found["lightrag-api"], "egress", pods("lightrag-server")) == [9621]
+    assert allowed(found["lightrag-server"], "ingress", pods("lightrag-api")) == [9621]
+    assert allowed(found["lightrag-server"], "egress", pods("vector-engine")) == [19530]
+
+
 def test_without_a_network_there_are_no_policies() -> None:
     assert made("network=null") == {}
     assert made(profile="dev") == {}

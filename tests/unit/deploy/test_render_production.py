@@ -25,6 +25,10 @@ SHAPES = {
     "staging": ("staging", ()),
     "standalone-ha": ("prod", (f"{ENGINE}.topology=standalone-ha", f"{ENGINE}.replicas=2")),
     "kafka of our own": ("prod", ("components.kafka={}", f"{ENGINE}.queue.address=null", "site=null")),
+    "with lightrag-server": (
+        "prod",
+        ("components.lightrag-server={enabled: true, image: {repository: registry.example/lightrag, tag: '1.5.7'}}",),
+    ),
     "models of our own": ("prod", (SERVERS, "models.chat={server: chat, url: null}", "site=null")),
 }
 

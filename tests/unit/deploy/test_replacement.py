@@ -33,9 +33,7 @@ def release(grows: bool = True) -> FakeCluster:
     cluster = FakeCluster()
     up(cluster)
     cluster.apply(CLAIM, manager="kube-controller-manager")
-    noted = {"storageclass.kubernetes.io/is-default-class": "true"}
-    metadata = {"name": "fast", "annotations": noted}
-    storage_class = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": metadata}
+    storage_class = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}}
     cluster.create({**storage_class, "allowVolumeExpansion": grows})
     return cluster
 

@@ -1,15 +1,10 @@
 """Bringing a release up and taking it down, against the fake cluster: what is written, and what a death leaves."""
 
-from pathlib import Path
-
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
-from lightragctl.core.component import Plan
-from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError, RefusedError
+from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Action, Differences, UpOptions
-from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.down import kept_words, take_down
 from lightragctl.deploy.prepare import read_record
 from lightragctl.deploy.record import Phase, record_ref
@@ -289,65 +284,3 @@ def test_a_purge_without_the_record_goes_by_labels() -> None:
     del cluster.objects[record_ref("dev", "lightrag")]
     assert take_down(scope(cluster), True, 5.0, ignore)
     assert [ref(thing) for thing in cluster.objects.values()] == [ref(theirs)]
-
-
-def test_pods_that_are_left_to_an_autoscaler_stay_as_many_as_they_are() -> None:
-    cluster = FakeCluster()
-    up(cluster, "components.embedder.replicas=4")
-    identity = ObjectRef("apps/v1", "Deployment", "lightrag", "dev-embedder")
-    left = ("components.embedder.replicas=null", "components.embedder.autoscale={min: 2, max: 6}")
-    seen = foreseen(cluster, *left)
-    assert {one.subject for one in seen.differing} == {"HorizontalPodAutoscaler/dev-embedder"}
-    up(cluster, *left)
-    assert cluster.objects[identity]["spec"]["replicas"] == 4
-    cluster.objects[identity]["spec"]["replicas"] = 6  # the autoscaler's doing
-    up(cluster, *left, "components.embedder.drain_s=6")
-    assert cluster.objects[identity]["spec"]["replicas"] == 6
-
-
-SITE = Path(__file__).resolve().parents[2] / "contract" / "site.yaml"
-STORE_KEYS = {
-    "apiVersion": "v1",
-    "kind": "Secret",
-    "metadata": {"name": "lightrag-object-store", "namespace": "lightrag"},
-}
-
-
-def prod(cluster: FakeCluster) -> tuple[Plan, Scope]:
-    """The profile prod, and a cluster where its user has made what it names."""
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag"}}, manager="kubectl")
-    cluster.apply(STORE_KEYS, manager="kubectl")
-    return make_plan("prod", load_profile("prod", [SITE])), scope(cluster, "prod")
-
-
-def test_prod_comes_up_by_stages_and_a_purge_takes_its_cluster_wide_objects_too() -> None:
-    cluster = FakeCluster()
-    planned, place = prod(cluster)
-    before = set(cluster.objects)
-    bring_up(place, planned, OPTIONS, agree, ignore)
-    assert any(one.kind == "PriorityClass" for one in cluster.objects)
-    written = [write.split()[1] for write in cluster.writes]
-    assert written.index("StatefulSet/prod-etcd") < written.index("Deployment/prod-vector-engine-proxy")
-    assert written.index("NetworkPolicy/prod-default-deny") < written.index("StatefulSet/prod-etcd")
-    assert bring_up(place, planned, OPTIONS, agree, ignore) == ()
-    assert take_down(place, True, 5.0, ignore)
-    assert set(cluster.objects) == before
-
-
-def test_what_is_unsafe_on_the_cluster_stops_up_before_anything_is_written() -> None:
-    cluster = FakeCluster()
-    planned, place = prod(cluster)
-    del cluster.objects[ref(STORE_KEYS)]
-    before = list(cluster.writes)
-    with pytest.raises(RefusedError, match="Secret/lightrag-object-store") as caught:
-        bring_up(place, planned, OPTIONS, agree, ignore)
-    assert "kubectl create secret generic lightrag-object-store -n lightrag" in caught.value.message
-    assert cluster.writes == before
-
-
-def test_the_right_to_make_cluster_wide_objects_is_asked_for_beside_those_in_the_namespace() -> None:
-    cluster = FakeCluster()
-    planned, place = prod(cluster)
-    cluster.denied = {"create priorityclasses.scheduling.k8s.io"}
-    with pytest.raises(ForbiddenError, match=r"create priorityclasses\.scheduling\.k8s\.io"):
-        bring_up(place, planned, OPTIONS, agree, ignore)
