@@ -19,6 +19,7 @@ View = Callable[[Data], Iterator[RenderableType]]
 
 _STATE_STYLE = {"ready": "green", "starting": "yellow", "backing off": "red", "not ready": "red", "stopped": "dim"}
 _EXCERPT_CHARS = 300
+_CAUSE_CHARS = 120
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> Table:
@@ -115,7 +116,7 @@ def _history(data: Data) -> Iterator[RenderableType]:
             one["who"],
             Text(one["outcome"], style=_OUTCOME_STYLE.get(one["outcome"], "")),
             one["profile"],
-            one["description"] + (f"; {_excerpt(one['cause'])}" if one["cause"] else ""),
+            one["description"] + (f"; {_excerpt(one['cause'], _CAUSE_CHARS)}" if one["cause"] else ""),
         ]
         for one in data["revisions"]
     ]
