@@ -19,6 +19,7 @@ LITTLE = (
     *SMALL,
     *("--set", "components.vector-engine.enabled=false"),
     *("--set", "components.lightrag-api.enabled=false"),
+    *("--set", "components.lightrag-server.enabled=false"),
     *("--set", "quota=null"),
 )
 """Two models and their gateway: what happens to a release happens to these in seconds."""
