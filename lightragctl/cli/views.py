@@ -46,7 +46,9 @@ def _release(data: Data) -> Iterator[RenderableType]:
         for part in data["components"]
     ]
     headings = ["PODS", "RESTARTS"] if on_cluster else ["PID", "RESTARTS", "UP"]
-    yield Text(f"release {data['release']} (profile {data['profile']}, {data['runtime']}), data in {data['data']}")
+    number = "" if data["revision"] is None else f"revision {data['revision']}, "
+    where = f"{number}profile {data['profile']}, {data['runtime']}"
+    yield Text(f"release {data['release']} ({where}), data in {data['data']}")
     yield _table(["COMPONENT", "STATE", "ENDPOINT", *headings, ""], rows)
     yield from _fields("changed by others", data["drift"])
 
