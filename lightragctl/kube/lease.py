@@ -199,13 +199,14 @@ class ReleaseLock:
         raise LockedError(f"several lightragctl want {self._name} at once", "run the command again")
 
     def check(self) -> None:
-        """Stop when the lock is no longer ours; to be called before each write.
+        """Stop when the lock is no longer ours; to be called before each write, as the Lease is read each time.
 
         Raises:
             LockedError: it was taken over, or could not be renewed.
         """
         if self._thread is None or self._ending.is_set():
             return
+        self._read_holder()
         if self._lost:
             raise LockedError(f"{self._name} was taken over: {self._lost}; nothing more was changed", _WHO)
         silent_s = self._operator.clock_s() - self._renewed_s
@@ -302,21 +303,24 @@ class ReleaseLock:
             self._lease = self._cluster.replace(self._wanted(self._lease, self._operator.holder))
             self._renewed_s, self._trouble = begin_s, ""
         except ChangedMeanwhileError:
-            self._see_who_holds_it()
+            there = self._read_holder()
+            if there is not None:  # only its labels were changed, or the answer to a renewal was lost
+                self._lease, self._trouble = there, "the Lease was changed"
         except LightragctlError as error:
             self._trouble = error.message
 
-    def _see_who_holds_it(self) -> None:
+    def _read_holder(self) -> dict[str, Any] | None:
+        """The Lease as long as it is ours; None when it is lost, or cannot be read just now."""
         try:
             there = self._cluster.get(self._identity)
         except LightragctlError as error:
             self._trouble = error.message
-            return
+            return None
         held = read_held(there) if there else None
-        if there is None or held is None or held.holder != self._operator.holder:
-            self._lost = f"{held.who if held and held.holder else 'nobody'} holds it now"
-        else:  # only its labels, or a renewal whose answer was lost
-            self._lease, self._trouble = there, "the Lease was changed"
+        if there is not None and held is not None and held.holder == self._operator.holder:
+            return there
+        self._lost = f"{held.who if held and held.holder else 'nobody'} holds it now"
+        return None
 
 
 _WHO_COMMAND = "lightragctl unlock"
