@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -147,7 +148,7 @@ def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRu
 
 def _operator() -> "Operator":
     """Who runs this process. Its machine is known by its last start and its table of processes, where it tells them."""
-    from lightragctl.kube.lease import Operator, this_process_lives
+    from lightragctl.kube.lease import Operator, since_boot_s, this_process_lives
 
     try:
         user = getpass.getuser()
@@ -159,7 +160,16 @@ def _operator() -> "Operator":
     except OSError:
         machine = ""
     who = f"{user}@{socket.gethostname()}"
-    return Operator(who, os.getpid(), secrets.token_hex(4), machine, partial(datetime.now, UTC), this_process_lives)
+    return Operator(
+        who=who,
+        pid=os.getpid(),
+        run=secrets.token_hex(4),
+        machine=machine,
+        now=partial(datetime.now, UTC),
+        alive=this_process_lives,
+        clock_s=since_boot_s,
+        pause=time.sleep,
+    )
 
 
 def start_profile(name: str, base: str) -> Path:

@@ -19,6 +19,7 @@ View = Callable[[Data], Iterator[RenderableType]]
 
 _STATE_STYLE = {"ready": "green", "starting": "yellow", "backing off": "red", "not ready": "red", "stopped": "dim"}
 _EXCERPT_CHARS = 300
+_CAUSE_CHARS = 120
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> Table:
@@ -45,7 +46,9 @@ def _release(data: Data) -> Iterator[RenderableType]:
         for part in data["components"]
     ]
     headings = ["PODS", "RESTARTS"] if on_cluster else ["PID", "RESTARTS", "UP"]
-    yield Text(f"release {data['release']} (profile {data['profile']}, {data['runtime']}), data in {data['data']}")
+    number = "" if data["revision"] is None else f"revision {data['revision']}, "
+    where = f"{number}profile {data['profile']}, {data['runtime']}"
+    yield Text(f"release {data['release']} ({where}), data in {data['data']}")
     yield _table(["COMPONENT", "STATE", "ENDPOINT", *headings, ""], rows)
     yield from _fields("changed by others", data["drift"])
 
@@ -116,7 +119,7 @@ def _history(data: Data) -> Iterator[RenderableType]:
             one["who"],
             Text(one["outcome"], style=_OUTCOME_STYLE.get(one["outcome"], "")),
             one["profile"],
-            one["description"] + (f"; {_excerpt(one['cause'])}" if one["cause"] else ""),
+            one["description"] + (f"; {_excerpt(one['cause'], _CAUSE_CHARS)}" if one["cause"] else ""),
         ]
         for one in data["revisions"]
     ]

@@ -10,7 +10,7 @@ from lightragctl.deploy.history import read_revision, read_revisions
 from lightragctl.deploy.prepare import read_record
 from lightragctl.deploy.revision import judged, to_roll_back_to, with_secrets
 from lightragctl.deploy.target import Target, target_of_revision
-from lightragctl.kube.lease import lease_ref, read_held
+from lightragctl.kube.lease import Verdict, judge, lease_ref, read_held
 
 
 def read_history(scope: Scope) -> list[Revision]:
@@ -24,8 +24,9 @@ def read_history(scope: Scope) -> list[Revision]:
         message = f"release '{scope.release}' has no revisions in namespace {scope.namespace} of {scope.cluster.name}"
         raise NotRunningError(message, "the first one is made by: lightragctl up")
     record, lease = read_record(scope), scope.cluster.get(lease_ref(scope.release, scope.namespace))
-    held = lease is not None and bool(read_held(lease).holder)
-    return judged(revisions, record.revision if record and held else None)
+    verdict = judge(read_held(lease), scope.operator) if lease else Verdict.FREE
+    is_held = verdict not in (Verdict.FREE, Verdict.DEAD)
+    return judged(revisions, record.revision if record and is_held else None)
 
 
 def read_one(scope: Scope, number: int) -> Revision:

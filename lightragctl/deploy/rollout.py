@@ -113,7 +113,7 @@ def _carry_out(run: Run) -> tuple[str, ...]:
 
 
 def _begin_revision(run: Run) -> Revision:
-    """Write the revision that this run makes; one that a run has left unfinished with the same objects goes on."""
+    """Write the revision that this run makes; one of the same objects that did not come to its end goes on."""
     last = max((one.number for one in read_revisions(run.scope)), default=0)
     newest = read_revision(run.scope, last) if last else None
     record, operator = run.intent.record, run.scope.operator
@@ -131,7 +131,7 @@ def _begin_revision(run: Run) -> Revision:
         requires=run.target.requires,
     )
     if newest and _is_unfinished(run, newest) and _same_objects(newest, revision):
-        revision = replace(revision, number=newest.number)
+        revision = replace(revision, number=newest.number, description=newest.description)
     write_revision(run.scope, revision)
     told = {"number": revision.number, "description": revision.description}
     run.patience.notify(
@@ -141,12 +141,10 @@ def _begin_revision(run: Run) -> Revision:
 
 
 def _is_unfinished(run: Run, newest: Revision) -> bool:
-    """Whether the run that wrote the newest revision died before it ended."""
+    """Whether the run that wrote the newest revision failed, or died before it ended."""
     record = run.intent.record
-    if newest.outcome is Outcome.APPLYING:
-        return True
-    applying = record is not None and record.phase is Phase.APPLYING and record.revision == newest.number
-    return applying and newest.outcome is Outcome.APPLIED
+    is_noted = record is not None and record.phase is Phase.APPLYING and record.revision == newest.number
+    return is_noted or newest.outcome is not Outcome.APPLIED
 
 
 def _same_objects(one: Revision, other: Revision) -> bool:

@@ -37,7 +37,7 @@ _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 @dataclass(frozen=True)
 class Operator:
-    """Who changes a release.
+    """Who changes a release, and the clocks of this machine.
 
     Attributes:
         who: `user@host`.
@@ -46,6 +46,8 @@ class Operator:
         machine: marks the process table that `pid` is of; empty when it cannot be told.
         now: the time, in UTC.
         alive: whether a process of this machine lives.
+        clock_s: seconds that only ever grow, and go on while the machine sleeps.
+        pause: waits for some seconds.
     """
 
     who: str
@@ -54,6 +56,8 @@ class Operator:
     machine: str
     now: Callable[[], datetime]
     alive: Callable[[int], bool]
+    clock_s: Callable[[], float]
+    pause: Callable[[float], object]
 
     @property
     def holder(self) -> str:
@@ -131,8 +135,8 @@ def _time(text: object) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def _since_boot_s() -> float:
-    """A clock that goes on while the machine sleeps, where there is one: a holder that slept has lost its lease."""
+def since_boot_s() -> float:
+    """A clock that goes on while the machine sleeps, where there is one: a holder that slept has lost its lock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
@@ -184,7 +188,7 @@ class ReleaseLock:
             return
         for _ in range(_TRIES):
             try:
-                begin_s = _since_boot_s()
+                begin_s = self._operator.clock_s()
                 self._lease = self._take_once(after)
             except ChangedMeanwhileError:
                 continue
@@ -195,16 +199,17 @@ class ReleaseLock:
         raise LockedError(f"several lightragctl want {self._name} at once", "run the command again")
 
     def check(self) -> None:
-        """Stop when the lock is no longer ours; to be called before each write.
+        """Stop when the lock is no longer ours; to be called before each write, as the Lease is read each time.
 
         Raises:
             LockedError: it was taken over, or could not be renewed.
         """
         if self._thread is None or self._ending.is_set():
             return
+        self._read_holder()
         if self._lost:
             raise LockedError(f"{self._name} was taken over: {self._lost}; nothing more was changed", _WHO)
-        silent_s = _since_boot_s() - self._renewed_s
+        silent_s = self._operator.clock_s() - self._renewed_s
         if silent_s > DURATION_S - MARGIN_S:
             reason = f"the lock could not be renewed for {silent_s:.0f} s: {self._trouble or 'this machine slept'}"
             raise LockedError(f"{reason}; nothing more was changed", "run the command again")
@@ -247,12 +252,12 @@ class ReleaseLock:
         Raises:
             LockedError: it changed.
         """
-        begin_s = _since_boot_s()
+        begin_s = self._operator.clock_s()
         held = read_held(there)
-        while (waited_s := _since_boot_s() - begin_s) < DURATION_S:
+        while (waited_s := self._operator.clock_s() - begin_s) < DURATION_S:
             left = f"looks abandoned by {held.who}; it is ours in {DURATION_S - waited_s:.0f} s unless it is renewed"
             self._notify(Event(left, self._name, passing=True))
-            self._ending.wait(_LOOK_S)
+            self._operator.pause(_LOOK_S)
             now = self._cluster.get(self._identity)
             if now is None or now["metadata"]["resourceVersion"] != there["metadata"]["resourceVersion"]:
                 if now is not None and read_held(now).holder:
@@ -293,26 +298,29 @@ class ReleaseLock:
 
     def renew(self) -> None:
         """Renew once; what went wrong is told by `check`."""
-        begin_s = _since_boot_s()
+        begin_s = self._operator.clock_s()
         try:
             self._lease = self._cluster.replace(self._wanted(self._lease, self._operator.holder))
             self._renewed_s, self._trouble = begin_s, ""
         except ChangedMeanwhileError:
-            self._see_who_holds_it()
+            there = self._read_holder()
+            if there is not None:  # only its labels were changed, or the answer to a renewal was lost
+                self._lease, self._trouble = there, "the Lease was changed"
         except LightragctlError as error:
             self._trouble = error.message
 
-    def _see_who_holds_it(self) -> None:
+    def _read_holder(self) -> dict[str, Any] | None:
+        """The Lease as long as it is ours; None when it is lost, or cannot be read just now."""
         try:
             there = self._cluster.get(self._identity)
         except LightragctlError as error:
             self._trouble = error.message
-            return
+            return None
         held = read_held(there) if there else None
-        if there is None or held is None or held.holder != self._operator.holder:
-            self._lost = f"{held.who if held and held.holder else 'nobody'} holds it now"
-        else:  # only its labels, or a renewal whose answer was lost
-            self._lease, self._trouble = there, "the Lease was changed"
+        if there is not None and held is not None and held.holder == self._operator.holder:
+            return there
+        self._lost = f"{held.who if held and held.holder else 'nobody'} holds it now"
+        return None
 
 
 _WHO_COMMAND = "lightragctl unlock"

@@ -11,6 +11,7 @@ from lightragctl.core.errors import LockedError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.deploy.fields import owners, show
 from lightragctl.kube.client import connect
+from lightragctl.kube.guarded import GuardedCluster
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import (
     FIELD_MANAGER,
@@ -28,12 +29,15 @@ from tests.fakes.release import ignore, operator
 NAME = "door"
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])
+@pytest.fixture(params=["fake", "guarded", pytest.param("real", marks=pytest.mark.cluster)])
 def subject(request: pytest.FixtureRequest) -> Iterator[tuple[Cluster, str]]:
     """Each cluster in turn, with a namespace of the test's own."""
     namespace = f"door-{uuid.uuid4().hex[:8]}"
-    door: Cluster
-    door = FakeCluster() if request.param == "fake" else connect(request.getfixturevalue("cluster").kubeconfig, None)
+    door: Cluster = FakeCluster()
+    if request.param == "guarded":
+        door = GuardedCluster(door, lambda: None)
+    if request.param == "real":
+        door = connect(request.getfixturevalue("cluster").kubeconfig, None)
     made = door.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     yield door, namespace
     door.delete(ref(made), made["metadata"]["uid"])

@@ -70,6 +70,7 @@ def test_five_kills_one_after_the_other(release: ClusterRelease) -> None:
 LITTLE = (
     *("--set", "components.vector-engine.enabled=false"),
     *("--set", "components.lightrag-api.enabled=false"),
+    *("--set", "components.lightrag-server.enabled=false"),
     *("--set", "quota=null"),
 )
 """Of a release whose changes take seconds, so that a kill at any moment may hit any write."""

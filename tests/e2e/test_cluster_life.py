@@ -19,6 +19,7 @@ LITTLE = (
     *SMALL,
     *("--set", "components.vector-engine.enabled=false"),
     *("--set", "components.lightrag-api.enabled=false"),
+    *("--set", "components.lightrag-server.enabled=false"),
     *("--set", "quota=null"),
 )
 """Two models and their gateway: what happens to a release happens to these in seconds."""
@@ -72,6 +73,7 @@ def test_each_change_is_a_revision_and_rollback_undoes_the_last(release: Cluster
 
 
 def test_a_second_operator_is_told_who_is_at_work_and_a_bad_revision_is_rolled_back(release: ClusterRelease) -> None:
+    good = images(release)
     first = release.tool.popen(*release.words("up", "--yes", *BAD), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert first.stderr is not None
     while "configured" not in (line := first.stderr.readline()) or "Deployment" not in line:
@@ -86,26 +88,27 @@ def test_a_second_operator_is_told_who_is_at_work_and_a_bad_revision_is_rolled_b
     assert bad["outcome"] == "failed"
     assert "does-not-exist" in bad["cause"]
     ok(release.run("rollback", "--yes"))
-    assert images(release) == {"lightragctl:latest"}
+    assert images(release) == good
     assert {part["state"] for part in release.components().values()} == {"ready"}
     assert revisions(release)[0]["description"].startswith(f"rollback to {bad['number'] - 1}")
 
 
 def test_what_others_change_is_told_and_taken_over_only_when_asked(release: ClusterRelease) -> None:
+    (good,) = images(release)
     kubectl(release, "set", "image", "deployment/life-mock-llm", "mock-llm=lightragctl:edited")
     kubectl(release, "scale", "deployment/life-embedder", "--replicas=2")
     seen = json.loads(release.run("status", "-o", "json").stdout)["drift"]
     by_path = {one["path"]: one for one in seen}
     assert set(by_path) == {IMAGE, "spec.replicas"}
     assert by_path[IMAGE]["manager"] == "kubectl-set"
-    assert (by_path[IMAGE]["ours"], by_path[IMAGE]["theirs"]) == ("lightragctl:latest", "lightragctl:edited")
+    assert (by_path[IMAGE]["ours"], by_path[IMAGE]["theirs"]) == (good, "lightragctl:edited")
     assert by_path[IMAGE]["time"]
     stopped = release.up()
     assert stopped.returncode == 6, stopped.stderr
-    assert f"Deployment/life-mock-llm {IMAGE}: ours lightragctl:latest, theirs lightragctl:edited" in stopped.stderr
+    assert f"Deployment/life-mock-llm {IMAGE}: ours {good}, theirs lightragctl:edited" in stopped.stderr
     taken = ok(release.up("--force-conflicts"))
     assert f"taken over: {IMAGE} of kubectl-set" in taken.stderr
-    assert images(release) == {"lightragctl:latest"}
+    assert images(release) == {good}
     assert json.loads(ok(release.run("status", "-o", "json")).stdout)["drift"] == []
 
 

@@ -81,8 +81,9 @@ class FakeCluster:
 
     def get(self, identity: ObjectRef) -> dict[str, Any] | None:
         self._served(identity)
-        there = self.objects.get(identity)
-        return self._seen(there) if there else None
+        with self._lock:
+            there = self.objects.get(identity)
+            return self._seen(there) if there else None
 
     def copy(self) -> "FakeCluster":
         """Another cluster that looks the same."""
@@ -125,12 +126,13 @@ class FakeCluster:
     def select(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         self._served(ObjectRef(api_version, kind, namespace, ""))
         wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
-        return [
-            self._seen(thing)
-            for identity, thing in sorted(self.objects.items())
-            if (identity.api_version, identity.kind, identity.namespace) == (api_version, kind, namespace)
-            and wanted.items() <= thing["metadata"].get("labels", {}).items()
-        ]
+        with self._lock:
+            return [
+                self._seen(thing)
+                for identity, thing in sorted(self.objects.items())
+                if (identity.api_version, identity.kind, identity.namespace) == (api_version, kind, namespace)
+                and wanted.items() <= thing["metadata"].get("labels", {}).items()
+            ]
 
     def apply(
         self, thing: KubernetesObject, *, dry_run: bool = False, force: bool = False, manager: str = FIELD_MANAGER

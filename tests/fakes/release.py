@@ -38,7 +38,8 @@ def operator(
 ) -> Operator:
     """Somebody who runs the tool; by default whoever ran it before on the same machine is dead."""
     pid = next(_pids)
-    return Operator(who, pid, f"run{pid}", machine, lambda: now, alive)
+    clock = itertools.count(0.0, 0.001)
+    return Operator(who, pid, f"run{pid}", machine, lambda: now, alive, lambda: next(clock), lambda seconds: None)
 
 
 def plan(*assignments: str, release: str = "dev") -> Plan:

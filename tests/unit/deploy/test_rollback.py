@@ -7,6 +7,7 @@ from lightragctl.core.runtime import Outcome, UpOptions
 from lightragctl.deploy.down import take_down
 from lightragctl.deploy.prepare import read_record
 from lightragctl.deploy.record import record_ref
+from lightragctl.deploy.revision import redacted
 from lightragctl.deploy.rollback import read_one, rollback_target
 from lightragctl.deploy.up import foresee
 from lightragctl.kube.model import InvalidObjectError
@@ -40,7 +41,7 @@ def test_one_revision_tells_its_images_and_objects() -> None:
     up(cluster)
     one = read_one(scope(cluster), 1)
     assert one.images["StatefulSet/dev-vector-engine"] == ["milvusdb/milvus:v2.3.5"]
-    assert len(one.objects) == len(target().objects)
+    assert one.objects == tuple(map(redacted, target().objects))
     with pytest.raises(NotRunningError, match="no revision 7"):
         read_one(scope(cluster), 7)
 
@@ -84,8 +85,10 @@ def test_a_rollback_keeps_the_generated_key() -> None:
 class Broken(FakeCluster):
     """A cluster that refuses one image when it is really applied: what a revision that never comes up leaves."""
 
+    mended = False
+
     def apply(self, thing: object, **options: object) -> dict[str, object]:  # type: ignore[override]
-        if "lightragctl:bad" in str(thing) and not options.get("dry_run"):
+        if not self.mended and "lightragctl:bad" in str(thing) and not options.get("dry_run"):
             raise InvalidObjectError("Deployment/dev-embedder: bad image")
         return super().apply(thing, **options)  # type: ignore[arg-type]
 
@@ -101,6 +104,18 @@ def test_after_a_bad_revision_the_good_one_comes_back_and_history_says_why() -> 
     rollback(cluster)
     assert state(cluster) == before
     assert [number for number, outcome, _ in told(cluster) if outcome in ("applied", "failed")] == [3, 2]
+
+
+def test_a_revision_that_failed_goes_on_when_it_is_tried_again() -> None:
+    cluster = Broken()
+    up(cluster)
+    with pytest.raises(LightragctlError, match="bad image"):
+        up(cluster, "image.tag=bad")
+    described = history(cluster)[0].description
+    cluster.mended = True
+    up(cluster, "image.tag=bad")
+    assert told(cluster)[0] == (2, "applied", described)
+    assert history(cluster)[0].cause == ""
 
 
 def test_without_an_earlier_good_revision_a_rollback_is_refused() -> None:

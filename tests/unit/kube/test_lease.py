@@ -10,6 +10,7 @@ from lightragctl.core.errors import LockedError, RefusedError
 from lightragctl.kube.guarded import GuardedCluster
 from lightragctl.kube.lease import (
     DURATION_S,
+    MARGIN_S,
     Held,
     Operator,
     ReleaseLock,
@@ -97,7 +98,6 @@ def test_who_was_taken_over_stops_before_the_next_write() -> None:
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "lightrag"}}
         guarded.apply(config)
         assert unlock(cluster, LEASE, operator("ben@desk", alive=ALIVE), even_if_fresh=True) is not None
-        first.renew()
         with pytest.raises(LockedError, match="was taken over: nobody holds it now"):
             guarded.apply(config)
         guarded.apply(config, dry_run=True)
@@ -137,6 +137,68 @@ def test_a_change_by_others_of_the_lease_itself_is_no_loss() -> None:
         taken.renew()
         taken.check()
     assert not read_held(cluster.objects[LEASE]).holder
+
+
+class Clock:
+    """Time that passes only while somebody waits; `meanwhile` happens after each wait."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.now_s, self.meanwhile = 0.0, meanwhile
+
+    def pause(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.meanwhile()
+
+    def of(self, by: Operator) -> Operator:
+        return replace(by, clock_s=lambda: self.now_s, pause=self.pause)
+
+
+def elsewhere(clock: Clock) -> Operator:
+    """Somebody on another machine, to whom the lock looks old."""
+    return clock.of(operator("ben@desk", machine="other", now=OLD))
+
+
+def test_a_lock_that_looks_old_is_taken_when_it_does_not_move_for_its_whole_duration() -> None:
+    cluster, clock = FakeCluster(), Clock()
+    with lock(cluster, operator("ann@laptop")) as first, lock(cluster, elsewhere(clock)) as second:
+        first.take()
+        second.take()
+        assert clock.now_s >= DURATION_S
+        assert second.fence == first.fence + 1
+        with pytest.raises(LockedError, match="ben@desk holds it now"):
+            first.check()
+
+
+def test_a_lock_that_only_looked_old_stays_with_its_holder() -> None:
+    cluster = FakeCluster()
+    with lock(cluster, operator("ann@laptop")) as first:
+        first.take()
+        with lock(cluster, elsewhere(Clock(first.renew))) as second, pytest.raises(LockedError, match="ann@laptop"):
+            second.take()
+        first.check()
+
+
+def test_a_lock_that_is_given_back_while_it_is_looked_at_is_taken_at_once() -> None:
+    cluster = FakeCluster()
+    first = lock(cluster, operator("ann@laptop"))
+    first.take()
+    clock = Clock(lambda: first.__exit__())
+    with lock(cluster, elsewhere(clock)) as second:
+        second.take()
+        assert clock.now_s < DURATION_S
+
+
+def test_who_could_not_renew_for_long_stops_before_others_may_take_over() -> None:
+    cluster, clock = Deaf(), Clock()
+    with lock(cluster, clock.of(operator())) as taken:
+        taken.take()
+        cluster.deaf = True
+        taken.renew()
+        clock.now_s = DURATION_S - MARGIN_S
+        taken.check()
+        clock.now_s += 1
+        with pytest.raises(LockedError, match="could not be renewed for 56 s: the API server does not answer"):
+            taken.check()
 
 
 def test_unlock_refuses_what_was_renewed_just_now_unless_told() -> None:
