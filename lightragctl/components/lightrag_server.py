@@ -46,7 +46,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     environment: Mapping[str, str] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     resources: Resources = Resources(
-        requests=Amounts(cpu="500m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")
+        requests=Amounts(cpu="250m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")
     )
 
     @field_validator("replicas")

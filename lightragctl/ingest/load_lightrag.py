@@ -236,7 +236,7 @@ class _Loading:
         self._idle.moved()
 
     def _follow_taken(self, sources: Sequence[str], refusal: str) -> None:
-        """Follow what the server has taken already: its first answer was lost on the way, and this is a second try."""
+        """Follow what the server has taken already: its first answer was lost, and this was the second try."""
         there = {one.source: one for one in self._call("the list of documents", self._target.server.documents)}
         self._open |= {source: there[source].track_id or "" for source in sources if source in there}
         self._counts.failed += [(source, refusal) for source in sources if source not in there]

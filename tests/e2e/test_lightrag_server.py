@@ -138,6 +138,29 @@ def test_documents_that_the_model_fails_on_are_named_and_loaded_by_the_next_run(
 
 
 @pytest.mark.drill
+@pytest.mark.parametrize("victim", ["the load", "lightrag-server"])
+def test_a_load_that_meets_a_death_loses_nothing(words: Release, victim: str) -> None:
+    texts = words.tool.cwd / victim.replace(" ", "-")
+    texts.mkdir()
+    for number in range(40):
+        (texts / f"{number}.md").write_text(f"# Number {number}\n\nThe {victim} of {number} is called Name{number}.\n")
+    load = words.tool.popen("ingest", str(texts), "--name", words.name)
+    time.sleep(8)
+    pid = load.pid if victim == "the load" else words.part("lightrag-server")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    load.wait(240)
+    words.wait("lightrag-server", "ready")
+    again = words.ingest(str(texts))
+    assert again["failed"] == []
+    assert again["created"] + again["updated"] + again["unchanged"] == 40
+    with words.client("lightrag-server") as upstream:
+        listed = upstream.post("/documents/paginated", json={"page_size": 200}).json()["documents"]
+    mine = [one for one in listed if texts.name in one["file_path"]]
+    assert sorted({one["status"] for one in mine}) == ["processed"]
+    assert len(mine) == 40
+
+
+@pytest.mark.drill
 def test_lightrag_server_is_not_ready_while_milvus_is_gone_though_health_says_otherwise(words: Release) -> None:
     os.kill(words.part("vector-engine")["pid"], signal.SIGSTOP)
     try:
