@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from lightragctl.core.errors import UsageError
+from lightragctl.core.sources import plain_source
 
 _VISIBLE = re.compile(r"[!-~]+")
 _NO_SPACE = re.compile(r"[^\s\x00-\x1f\x7f]*")
@@ -151,7 +152,7 @@ def _hits(body: bytes) -> tuple[FoundHit, ...]:
 
 def _chunk_hits(body: bytes) -> tuple[FoundHit, ...]:
     chunks = msgspec.json.decode(body, type=_QueryData).data.chunks
-    return tuple(FoundHit(chunk.chunk_id, chunk.file_path) for chunk in chunks if chunk.chunk_id)
+    return tuple(FoundHit(chunk.chunk_id, plain_source(chunk.file_path)) for chunk in chunks if chunk.chunk_id)
 
 
 def _streamed_hits(body: bytes) -> tuple[FoundHit, ...]:

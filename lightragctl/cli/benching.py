@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lightragctl.vectors.milvus import MilvusStore
 
 _OURS = ("retrieve", "query")
+_SERVED_BY = {"retrieve": "lightrag-api", "query": "lightrag-api", "lightrag": "lightrag-server"}
 _METRICS_S = 5.0
 _RECORDED_MOST = 100_000
 _SAMPLE_ROWS = 1000
@@ -114,10 +115,10 @@ class Source:
             return Target(load.url or self.session.runtime.endpoint("vector-engine"), "milvus")
         if load.url is not None:
             return Target(load.url, load.kind, _fields(load))
-        if load.kind not in _OURS:
+        if load.kind not in _SERVED_BY:
             raise UsageError(f"--target {load.kind} needs an address", "say --url http://HOST:PORT")
-        runtime = self.session.runtime
-        return Target(runtime.endpoint("lightrag-api"), load.kind, _fields(load), runtime.api_key())
+        runtime, component = self.session.runtime, _SERVED_BY[load.kind]
+        return Target(runtime.endpoint(component), load.kind, _fields(load), runtime.api_key(component))
 
     def plan(self, shape: Shape, connections: int) -> LoadPlan:
         """The load that the options ask for."""
