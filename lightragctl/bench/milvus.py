@@ -18,6 +18,7 @@ from lightragctl.bench.recorder import Request, Took
 from lightragctl.bench.targets import Outcome
 from lightragctl.bench.worker import main
 from lightragctl.core.errors import UnavailableError
+from lightragctl.core.sources import plain_source
 from lightragctl.vectors import search
 from lightragctl.vectors.model import FloatArray, IndexSpec, SearchBatch
 from lightragctl.vectors.sdk import CONNECT_S, milvus_pb2
@@ -144,7 +145,11 @@ class Calls:
 
 
 def _body(results: object) -> bytes:
-    found = [{"id": hit.id, "source": hit.fields.get("file_path", "")} for one in search.hits(results) for hit in one]
+    found = [
+        {"id": hit.id, "source": plain_source(str(hit.fields.get("file_path", "")))}
+        for one in search.hits(results)
+        for hit in one
+    ]
     return msgspec.json.encode({"hits": found})
 
 

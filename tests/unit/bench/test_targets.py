@@ -138,3 +138,8 @@ def test_hits_are_taken_from_bodies_that_were_kept() -> None:
     assert ids("lightrag", FOUND) == ["c-1", "c-2"]
     assert ids("embeddings", VECTORS) == []
     assert ids("retrieve", b"no JSON") == []
+
+
+def test_a_source_that_upstream_keeps_as_a_name_is_told_as_the_path() -> None:
+    body = b'{"status": "success", "data": {"chunks": [{"chunk_id": "doc-1", "file_path": "%2Fdocs%2Fa.md"}]}}'
+    assert [hit.source for hit in kind_named("lightrag").hits(body)] == ["/docs/a.md"]
