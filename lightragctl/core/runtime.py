@@ -60,10 +60,11 @@ class ForeignField:
     theirs: Any
 
     def __str__(self) -> str:
+        if not self.path:
+            return f"{self.subject} is gone, or somebody else's now"
         who = f"{self.manager} ({self.operation})" if self.manager else "somebody"
         when = f" at {self.time}" if self.time else ""
-        what = self.path or "the object is gone"
-        return f"{self.subject} {what}: ours {_brief(self.ours)}, theirs {_brief(self.theirs)}, by {who}{when}"
+        return f"{self.subject} {self.path}: ours {_brief(self.ours)}, theirs {_brief(self.theirs)}, by {who}{when}"
 
 
 def _brief(value: Any) -> str:

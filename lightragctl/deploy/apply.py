@@ -11,6 +11,7 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Action, ForeignField
 from lightragctl.deploy.changeset import Change, change, deletion
 from lightragctl.deploy.drift import contested
+from lightragctl.deploy.ownership import is_still_ours
 from lightragctl.deploy.preflight import WORKERS
 from lightragctl.deploy.replacement import plan_replacement
 from lightragctl.deploy.stages import INSTANCE_LABEL, WORKLOADS
@@ -136,11 +137,13 @@ def _replaced(scope: Scope, thing: KubernetesObject, there: KubernetesObject, er
 
 
 def plan_deletions(scope: Scope, pruned: Iterable[ObjectRef]) -> list[Change]:
-    """What deleting the objects would do; left out are those that are gone, and that another release has by now."""
-    found = [there for there in map(scope.cluster.get, pruned) if there]
-    labels = [there["metadata"].get("labels") or {} for there in found]
-    ours = [one.get(INSTANCE_LABEL, scope.release) == scope.release for one in labels]
-    return [deletion(there) for there, is_ours in zip(found, ours, strict=True) if is_ours]
+    """What deleting the objects would do; those that are gone, or somebody else's by now, are left out."""
+    return [deletion(there) for there in read_ours(scope, pruned)]
+
+
+def read_ours(scope: Scope, recorded: Iterable[ObjectRef]) -> list[dict[str, Any]]:
+    """The live objects of these names that are still the release's."""
+    return [there for there in map(scope.cluster.get, recorded) if there and is_still_ours(there, scope.release)]
 
 
 def apply_objects(

@@ -6,7 +6,7 @@ from functools import partial
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Notify
-from lightragctl.deploy.apply import Scope, delete_objects
+from lightragctl.deploy.apply import Scope, delete_objects, read_ours
 from lightragctl.deploy.history import drop_all_revisions
 from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
 from lightragctl.deploy.record import Phase, Record, record_ref
@@ -58,7 +58,8 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
         record = read_record(scope)
         refuse_newer(record, lock.fence, scope.release)
         owned = tuple(reversed(record.objects)) if record else _labelled(scope)
-        for identity in delete_objects(scope, [one for one in owned if one.kind not in KEPT_KINDS]):
+        running = read_ours(scope, [one for one in owned if one.kind not in KEPT_KINDS])
+        for identity in delete_objects(scope, map(ref, running)):
             notify(done_to("deleted", identity))
         wait_until(lambda: _pods_left(scope), patience)
         if purge:
@@ -113,7 +114,8 @@ def _pods_left(scope: Scope) -> str:
 def _purge(scope: Scope, owned: Sequence[ObjectRef], lock: ReleaseLock, patience: Patience) -> None:
     """Delete what is left. A namespace of our own goes whole, with the record in it, or a purge that died would leave
     one that nobody knows."""
-    rest = [*_left(scope), *(one for one in owned if one.kind == "Secret")]
+    secrets = read_ours(scope, [one for one in owned if one.kind == "Secret"])
+    rest = [*_left(scope), *map(ref, secrets)]
     for identity in delete_objects(scope, rest):
         patience.notify(done_to("deleted", identity))
     wait_until(lambda: _claims_left(scope), patience)

@@ -14,6 +14,7 @@ from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.deploy.fields import owners
 from lightragctl.deploy.stages import INSTANCE_LABEL
+from lightragctl.kube.model import FIELD_MANAGER
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 PART_OF = "applyset.kubernetes.io/part-of"
@@ -51,17 +52,22 @@ def as_member(thing: KubernetesObject, parent: ObjectRef) -> dict[str, Any]:
     return {**thing, "metadata": {**metadata, "labels": labels}}
 
 
-def is_ours(live: KubernetesObject, release: str) -> bool:
-    """Whether the labels say that it belongs to the release."""
-    labels = live["metadata"].get("labels") or {}
-    return labels.get(INSTANCE_LABEL) == release and labels.get(MANAGED_BY) == "lightragctl"
+def was_applied(live: KubernetesObject) -> bool:
+    """Whether we hold a field of it: so it is ours even when somebody has taken its labels away."""
+    return any(owner.manager == FIELD_MANAGER for owner in owners(live))
+
+
+def is_still_ours(live: KubernetesObject, release: str) -> bool:
+    """Whether an object that the record names is the one that it means: another may have its name by now."""
+    instance = (live["metadata"].get("labels") or {}).get(INSTANCE_LABEL)
+    return instance == release or (instance is None and was_applied(live))
 
 
 def refuse_strangers(strangers: Iterable[KubernetesObject], release: str, parent: ObjectRef, adopt: bool) -> None:
     """Refuse to write over objects that are there and not the release's.
 
     Args:
-        strangers: live objects of wanted names that are neither labelled as the release's nor in its record.
+        strangers: live objects of wanted names that are neither labelled as the release's nor were applied by us.
         release: its name.
         parent: its record.
         adopt: take those that nobody's tool looks after.

@@ -13,7 +13,7 @@ from lightragctl.deploy.drift import drift, yielding
 from lightragctl.deploy.facts import read_facts
 from lightragctl.deploy.history import read_revision
 from lightragctl.deploy.lint import Subject, lint, refuse, unread
-from lightragctl.deploy.ownership import refuse_strangers
+from lightragctl.deploy.ownership import refuse_strangers, was_applied
 from lightragctl.deploy.preflight import check_access, check_kinds, check_quota
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
 from lightragctl.deploy.stages import WORKLOADS, component_of
@@ -127,7 +127,7 @@ def prepare(scope: Scope, target: Target, options: UpOptions, ground: Ground) ->
     wanted = [thing for thing in target.objects if thing["kind"] != "Namespace" or owns_namespace(scope)]
     recorded = record.objects if record else ()
     unlabelled = read_unlabelled(scope, wanted, live)
-    strangers = [there for identity, there in unlabelled.items() if identity not in recorded]
+    strangers = [there for there in unlabelled.values() if not was_applied(there)]
     refuse_strangers(strangers, scope.release, record_ref(scope.release, scope.namespace), options.adopt)
     live |= unlabelled
     wanted = _yielding(scope, wanted, live, target, options)

@@ -66,6 +66,24 @@ def test_what_somebody_made_by_hand_is_taken_over_with_adopt() -> None:
     assert up(cluster) == ()
 
 
+def test_what_somebody_made_in_the_place_of_ours_is_not_ours() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    cluster.delete(ref(service()), cluster.objects[ref(service())]["metadata"]["uid"])
+    cluster.apply(service(), manager="kubectl-create")
+    with pytest.raises(RefusedError, match="Service/dev-embedder was made by kubectl-create"):
+        up(cluster)
+    up(cluster, options=UpOptions(5.0, adopt=True))
+    assert up(cluster) == ()
+
+
+def test_what_has_only_lost_its_labels_gets_them_back() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    cluster.objects[ref(service())]["metadata"]["labels"] = {}
+    assert up(cluster) == ("Service/dev-embedder configured",)
+
+
 def test_a_set_is_named_by_its_parent_as_the_standard_says() -> None:
     digest = hashlib.sha256(b"dev-lightragctl.lightrag.ConfigMap.").digest()
     assert applyset_id(PARENT) == f"applyset-{base64.urlsafe_b64encode(digest).decode().rstrip('=')}-v1"

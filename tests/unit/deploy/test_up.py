@@ -267,13 +267,20 @@ def test_claims_of_a_component_that_is_gone_are_deleted_only_with_prune_data() -
     assert ref(claim) not in cluster.objects
 
 
-def test_what_another_release_has_by_now_is_not_pruned() -> None:
+def test_what_is_somebody_elses_by_now_is_neither_pruned_nor_taken_down() -> None:
     cluster = FakeCluster()
     up(cluster)
-    service = ObjectRef("v1", "Service", "lightrag", "dev-mock-llm")
-    cluster.objects[service]["metadata"]["labels"]["app.kubernetes.io/instance"] = "two"
-    up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
-    assert service in cluster.objects
+    taken, remade = (ObjectRef("v1", "Service", "lightrag", f"dev-{name}") for name in ("mock-llm", "embedder"))
+    cluster.objects[taken]["metadata"]["labels"]["app.kubernetes.io/instance"] = "two"
+    cluster.delete(remade, cluster.objects[remade]["metadata"]["uid"])
+    metadata = {"name": remade.name, "namespace": remade.namespace}
+    cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {}}, manager="kubectl-create")
+    without = ("components.mock-llm.enabled=false", "models.chat.url=http://llm")
+    elsewhere = ("components.embedder.enabled=false", "models.embedding.url=http://model")
+    up(cluster, *without, *elsewhere)
+    assert {taken, remade} <= set(cluster.objects)
+    take_down(scope(cluster), False, 5.0, ignore)
+    assert {taken, remade} <= set(cluster.objects)
 
 
 def test_a_purge_without_the_record_goes_by_labels() -> None:
