@@ -52,12 +52,18 @@ class Scope:
 
 
 def read_live(scope: Scope, objects: Iterable[KubernetesObject]) -> dict[ObjectRef, dict[str, Any]]:
-    """The live objects of the release, of the kinds that `objects` has: one call for each kind in the namespace."""
-    kinds = sorted({(str(thing["apiVersion"]), str(thing["kind"])) for thing in objects})
+    """The live objects of the release, of the kinds that `objects` has: one call for each kind in the namespace.
+
+    Those of the whole cluster are read one by one, but for the namespace itself.
+    """
+    names = {ref(thing) for thing in objects}
+    kinds = sorted({(one.api_version, one.kind) for one in names})
     inside = [kind for kind in kinds if (found := scope.cluster.resource(*kind)) and found.namespaced]
+    outside = sorted(one for one in names if not one.namespace and one.kind != "Namespace")
     with ThreadPoolExecutor(WORKERS) as pool:
         lists = pool.map(lambda kind: scope.select(*kind), inside)
-        return {ref(thing): thing for listed in lists for thing in listed}
+        single = [there for there in pool.map(scope.cluster.get, outside) if there]
+        return {ref(thing): thing for listed in (*lists, single) for thing in listed}
 
 
 def read_unlabelled(

@@ -36,6 +36,7 @@ def test_prod_comes_up_by_stages_and_a_purge_takes_its_cluster_wide_objects_too(
     assert written.index("StatefulSet/prod-etcd") < written.index("Deployment/prod-vector-engine-proxy")
     assert written.index("NetworkPolicy/prod-default-deny") < written.index("StatefulSet/prod-etcd")
     assert bring_up(place, planned, OPTIONS, agree, ignore) == ()
+    assert foresee(place, wanted(planned), OPTIONS).drift == ()
     assert take_down(place, True, 5.0, ignore)
     assert set(cluster.objects) == before
 
