@@ -160,7 +160,7 @@ class _Loading:
         self._open |= {one.source: held[one.source].track_id or "" for one in steps[Step.FOLLOW]}
         self._wait(at_most=0)
         replaced = steps[Step.REPLACE]
-        self._replaced |= {one.source for one in replaced}
+        self._replaced |= {one.source for one in replaced if held[one.source].status == DONE}
         self._delete([held[one.source].id for one in replaced])
         to_send = [*steps[Step.SEND], *replaced]
         for start in range(0, len(to_send), BATCH):

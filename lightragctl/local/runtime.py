@@ -273,6 +273,8 @@ class LocalRuntime:
         waiting = {process.name: process for process in wanted.processes}
         while waiting:
             running = self._running()
+            if running is None or not alive(running.supervisor):  # one of an older version may not read what is wanted
+                self._ensure_supervisor(running, notify)
             for process in list(waiting.values()):
                 status = _component_status(process, running)
                 if status.state is State.READY:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from lightragctl.deploy.runtime import KubernetesRuntime
-from lightragctl.kube.client import connect
+from lightragctl.cli.loading import Place, load_profile, open_runtime
+from lightragctl.core.runtime import ReleaseRuntime
 from tests.cluster.fixture import ReadyCluster
 from tests.e2e.cluster_stories import QUICK_STOP, ClusterRelease, release_on
 from tests.e2e.lightrag_stories import CORPUS, LEAST_AGREEMENT, Miss, compare, questions, report
@@ -33,12 +33,12 @@ def release(cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def runtime(cluster: ReadyCluster, release: ClusterRelease) -> KubernetesRuntime:
+def runtime(cluster: ReadyCluster, release: ClusterRelease) -> ReleaseRuntime:
     """The release as the tool sees it, for its addresses and keys."""
-    return KubernetesRuntime(connect(cluster.kubeconfig, None), NAME, NAME)
+    return open_runtime(NAME, load_profile("dev", namespace=NAME), Place({}, cluster.kubeconfig, None))
 
 
-def client(runtime: KubernetesRuntime, component: str) -> httpx.Client:
+def client(runtime: ReleaseRuntime, component: str) -> httpx.Client:
     """Asks a component through the API server, with its key."""
     headers = {"X-API-Key": runtime.api_key(component) or ""}
     return httpx.Client(base_url=runtime.endpoint(component), headers=headers, timeout=60, trust_env=False)
@@ -51,7 +51,7 @@ def wait(what: str, true: Callable[[], bool], within_s: float = 180) -> None:
         time.sleep(1)
 
 
-def test_naive_reading_is_upstreams_own(runtime: KubernetesRuntime) -> None:
+def test_naive_reading_is_upstreams_own(runtime: ReleaseRuntime) -> None:
     asked = questions()
     with client(runtime, "lightrag-api") as api, client(runtime, "lightrag-server") as upstream:
         misses: list[Miss] = compare(api, upstream, asked)
@@ -75,7 +75,7 @@ def test_graph_modes_are_passed_on(release: ClusterRelease) -> None:
     assert "through lightrag-server" in done.stdout
 
 
-def test_nobody_is_let_in_without_the_key_but_the_probes(runtime: KubernetesRuntime) -> None:
+def test_nobody_is_let_in_without_the_key_but_the_probes(runtime: ReleaseRuntime) -> None:
     with httpx.Client(base_url=runtime.endpoint("lightrag-server"), timeout=30, trust_env=False) as stranger:
         assert stranger.get("/health").status_code == 200
         body = {"model": "lightrag", "messages": [{"role": "user", "content": "/context bonds"}]}
@@ -108,7 +108,7 @@ HEALTH = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9621/hea
 
 @pytest.mark.drill
 def test_documents_that_a_dead_model_left_are_named_and_loaded_by_the_next_run(
-    release: ClusterRelease, runtime: KubernetesRuntime
+    release: ClusterRelease, runtime: ReleaseRuntime
 ) -> None:
     texts = release.tool.cwd / "texts"
     texts.mkdir()
