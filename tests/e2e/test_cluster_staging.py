@@ -1,4 +1,5 @@
-"""The profile `staging`, one or two of each, for real: Milvus as a cluster over etcd, Kafka and S3 on three nodes."""
+"""The profile `staging`, one or two of each, for real: Milvus as a cluster, and as two servers of which one works, over
+etcd, Kafka and S3 on three nodes."""
 
 import json
 import time
@@ -11,6 +12,7 @@ import yaml
 
 from tests.cluster import cluster as clusters
 from tests.cluster.backing import ETCD_IMAGE, KAFKA_IMAGE, S3_IMAGE, backing_images
+from tests.cluster.connections import Policies, open_connections
 from tests.cluster.fixture import ReadyCluster
 from tests.cluster.images import spread
 from tests.cluster.parts import BUSYBOX_IMAGE
@@ -77,13 +79,6 @@ SMALL: dict[str, Any] = {
         "kafka": {"image": image(KAFKA_IMAGE), "storage": "2Gi", "resources": sized("640Mi", "1Gi")},
         "vector-engine": {
             "object_store": {"endpoint": f"s3.{STORES}.svc:9000", "bucket": "milvus", "tls": False},
-            "roles": {
-                "coordinator": role(2),
-                "proxy": {**role(1), "replicas": None, "autoscale": {"min": 1, "max": 2}},
-                "querynode": role(2),
-                "datanode": role(1),
-                "indexnode": role(1),
-            },
         },
         "embedder": {"model": "hashing", "autoscale": None, "resources": sized("64Mi")},
         "mock-llm": {"resources": sized("64Mi")},
@@ -99,15 +94,34 @@ SMALL: dict[str, Any] = {
 }
 
 
+SHAPES: dict[str, dict[str, Any]] = {
+    "cluster": {
+        "roles": {
+            "coordinator": role(2),
+            "proxy": {**role(1), "replicas": None, "autoscale": {"min": 1, "max": 2}},
+            "querynode": role(2),
+            "datanode": role(1),
+            "indexnode": role(1),
+        }
+    },
+    "standalone-ha": {"topology": "standalone-ha", "replicas": 2, "stop_grace_s": 30, "resources": sized()},
+}
+PODS = {"cluster": ("7/7", "8/8"), "standalone-ha": ("2/2",)}
+"""The autoscaler may have added a proxy."""
+LOST = {"cluster": ("coordinator", "querynode", "proxy"), "standalone-ha": ("standalone", "standalone")}
+"""Roles that lose a pod, one after the other; of two servers of which one works, the one and then the other."""
+
+
 class Staging:
     """The release of these stories."""
 
-    def __init__(self, tool: Tool, cluster: ReadyCluster) -> None:
-        self.tool, self.cluster = tool, cluster
+    def __init__(self, tool: Tool, cluster: ReadyCluster, shape: str) -> None:
+        self.tool, self.cluster, self.shape = tool, cluster, shape
 
     def run(self, command: str, *more: str) -> Any:
         """A command on it."""
-        words = ("--profile", "staging", "--values", "small.yaml", "--name", NAME, "-n", NAME)
+        values = ("--values", "small.yaml", "--values", "shape.yaml")
+        words = ("--profile", "staging", *values, "--name", NAME, "-n", NAME)
         return self.tool.run(command, *words, *more)
 
     def kubectl(self, *words: str) -> str:
@@ -120,8 +134,10 @@ class Staging:
         return json.loads(done.stdout)["hits"] if done.returncode == 0 else []
 
 
-@pytest.fixture(scope="module")
-def staging(cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
+@pytest.fixture(scope="module", params=SHAPES)
+def staging(
+    cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Staging]:
     """The release, up, with what it stands on; gone in the end."""
     ours = clusters.find(cluster.kubeconfig.parents[1].name)
     if ours is None:
@@ -131,7 +147,8 @@ def staging(cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory) -> 
     base = tmp_path_factory.mktemp("staging")
     (base / "home").mkdir()
     (base / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    made = Staging(Tool(base / "home", base, {"KUBECONFIG": str(cluster.kubeconfig)}), cluster)
+    (base / "shape.yaml").write_text(yaml.safe_dump({"components": {"vector-engine": SHAPES[request.param]}}))
+    made = Staging(Tool(base / "home", base, {"KUBECONFIG": str(cluster.kubeconfig)}), cluster, request.param)
     for name in (STORES, NAME):
         cluster.kubectl("create", "namespace", name)
     try:
@@ -146,7 +163,7 @@ def staging(cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory) -> 
         yield made
     finally:
         made.run("down", "--purge", "--yes")
-        cluster.kubectl("delete", "namespace", NAME, STORES, "--wait=false")
+        cluster.kubectl("delete", "namespace", NAME, STORES, timeout_s=120)
 
 
 def test_what_is_loaded_is_found(staging: Staging) -> None:
@@ -155,7 +172,25 @@ def test_what_is_loaded_is_found(staging: Staging) -> None:
     assert staging.hits("taints and labels of the pool of nodes")[0]["source"].endswith("production.md")
     part = next(one for one in components(staging) if one["name"] == "vector-engine")
     assert part["state"] == "ready"
-    assert part["replicas"] in ("7/7", "8/8")  # the autoscaler may have added a proxy
+    assert part["replicas"] in PODS[staging.shape]
+
+
+def test_the_network_policies_would_allow_all_that_talks(staging: Staging) -> None:
+    def listed(*words: str) -> list[dict[str, Any]]:
+        return json.loads(staging.cluster.kubectl("get", *words, "-o", "json"))["items"]
+
+    everything = listed("pods", "-A")
+    policies = Policies(
+        namespace=NAME,
+        policies=listed("networkpolicies", "-n", NAME),
+        pods=everything,
+        services=listed("services", "-A"),
+        namespaces={one["metadata"]["name"]: one["metadata"]["labels"] for one in listed("namespaces")},
+    )
+    seen = open_connections([pod for pod in everything if pod["metadata"]["namespace"] == NAME])
+    print(f"\n{len(seen)} connections are open")
+    assert len(seen) > 10
+    assert not [told for one in seen if (told := policies.forbids(one))]
 
 
 def components(staging: Staging) -> list[dict[str, Any]]:
@@ -167,11 +202,17 @@ def test_up_again_changes_nothing(staging: Staging) -> None:
     assert same.returncode == 0, same.stdout + same.stderr
 
 
-@pytest.mark.parametrize("role", ["coordinator", "querynode", "proxy"])
-def test_it_answers_again_when_a_pod_of_milvus_is_lost(staging: Staging, role: str) -> None:
+def test_it_answers_again_when_a_pod_of_milvus_is_lost(staging: Staging) -> None:
+    for role in LOST[staging.shape]:
+        lose(staging, role)
+
+
+def lose(staging: Staging, role: str) -> None:
+    """Delete the pod that has been there longest, and ask until ten questions in a row are answered."""
     (pods, question) = (f"lightragctl/role={role}", "taints and labels of the pool of nodes")
-    names = staging.kubectl("get", "pods", "-l", pods, "-o", "name").split()
-    staging.kubectl("delete", "--force", "--grace-period=0", names[0])
+    staging.kubectl("wait", "--for=condition=Ready", "pod", "-l", pods, "--timeout=50s")
+    listed = staging.kubectl("get", "pods", "-l", pods, "-o", "name", "--sort-by=.metadata.creationTimestamp")
+    staging.kubectl("delete", "--force", "--grace-period=0", listed.split()[0])
     begin, lost_s, calm = time.monotonic(), 0.0, 0
     while calm < 10:
         assert time.monotonic() - begin < 240, f"{role}: not answered for {lost_s:.0f} s"
