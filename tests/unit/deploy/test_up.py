@@ -221,6 +221,18 @@ def test_missing_permissions_are_all_named_with_the_rule_that_grants_them() -> N
     assert cluster.writes == []
 
 
+@pytest.mark.parametrize("verb", ["get", "create", "update"])
+def test_without_the_right_to_the_lock_nothing_begins(verb: str) -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    before = list(cluster.writes)
+    cluster.denied = {f"{verb} leases.coordination.k8s.io"}
+    with pytest.raises(ForbiddenError) as caught:
+        up(cluster)
+    assert f'apiGroups: ["coordination.k8s.io"], resources: [leases], verbs: [{verb}]' in caught.value.hint
+    assert cluster.writes == before
+
+
 def test_objects_in_a_new_namespace_are_said_to_be_unchecked() -> None:
     seen = foreseen(FakeCluster())
     notes = {one.subject: one.note for one in seen.changes}
