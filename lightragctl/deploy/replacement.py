@@ -1,5 +1,6 @@
 """What to do about a field that cannot change while its object lives: a plan for each kind, or a refusal. Pure."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,20 @@ def plan_replacement(
     kept = "" if _classes(wanted) == _classes(live) else "; claims that are there keep their storage class"
     note = f"deleted without its pods and made again around them{grown}; no volume claim is deleted{kept}"
     return Replacement(str(live["metadata"]["uid"]), note, growing)
+
+
+def keeping_volumes(wanted: KubernetesObject, live: KubernetesObject | None) -> dict[str, Any]:
+    """The object of an earlier revision, its volumes as big as they are now: those that have grown cannot shrink."""
+    if wanted["kind"] != "StatefulSet" or live is None:
+        return dict(wanted)
+    now = _sizes(live)
+    made = copy.deepcopy(dict(wanted))
+    for template in made["spec"].get("volumeClaimTemplates") or ():
+        requests = template["spec"]["resources"]["requests"]
+        size = now.get(template["metadata"]["name"], requests["storage"])
+        if quantity(size) > quantity(str(requests["storage"])):
+            requests["storage"] = size
+    return made
 
 
 def _selector(thing: KubernetesObject) -> Any:

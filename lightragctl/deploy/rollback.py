@@ -8,6 +8,7 @@ from lightragctl.core.runtime import Revision
 from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.history import read_revision, read_revisions
 from lightragctl.deploy.prepare import read_record
+from lightragctl.deploy.replacement import keeping_volumes
 from lightragctl.deploy.revision import judged, to_roll_back_to, with_secrets
 from lightragctl.deploy.target import Target, target_of_revision
 from lightragctl.kube.lease import Verdict, judge, lease_ref, read_held
@@ -43,7 +44,9 @@ def read_one(scope: Scope, number: int) -> Revision:
 
 
 def rollback_target(scope: Scope, number: int | None) -> Target:
-    """What the release was in the revision; None: in the newest before the present one that was applied.
+    """What the release was in the revision, with the secrets and the sizes of volumes that are there now.
+
+    Without a number it is the newest revision before the present one that was applied.
 
     Raises:
         RefusedError: there is no such revision, or a Secret that it needs is gone.
@@ -52,6 +55,7 @@ def rollback_target(scope: Scope, number: int | None) -> Target:
     read_history(scope)
     chosen = to_roll_back_to(read_revisions(scope), number)
     whole = read_revision(scope, chosen.number) or chosen
-    secrets = [ref(thing) for thing in whole.objects if thing["kind"] == "Secret"]
-    live = {identity: there for identity in secrets if (there := scope.cluster.get(identity))}
-    return target_of_revision(whole, [with_secrets(thing, live) for thing in whole.objects])
+    looked_at = [ref(thing) for thing in whole.objects if thing["kind"] in ("Secret", "StatefulSet")]
+    live = {identity: there for identity in looked_at if (there := scope.cluster.get(identity))}
+    objects = [keeping_volumes(with_secrets(thing, live), live.get(ref(thing))) for thing in whole.objects]
+    return target_of_revision(whole, objects)

@@ -1,6 +1,6 @@
 """rollback, history, unlock: the life of a release on a cluster after its first up."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +14,27 @@ from lightragctl.cli.commands.deploy import (
     Wait,
     prove_search,
 )
-from lightragctl.cli.options import Session
+from lightragctl.cli.options import OPTION_NAMES, GlobalOptions, Session
+from lightragctl.core.errors import LightragctlError
 from lightragctl.core.result import Result
 
-Number = Annotated[int | None, typer.Argument(metavar="REVISION", help="Its number.", show_default=False, min=1)]
+
+def complete_revision(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Numbers of the release's revisions for shell completion; none when there is no answer."""
+    outer = ctx.find_root().params
+    given: dict[str, Any] = {name: ctx.params.get(name) or outer.get(name) for name in OPTION_NAMES}
+    try:
+        revisions = Session("completion", GlobalOptions(**given)).runtime.history()
+    except LightragctlError:
+        return []
+    known = [(str(one.number), f"{one.outcome}: {one.description}") for one in revisions]
+    return [(number, about) for number, about in known if number.startswith(incomplete)]
+
+
+Number = Annotated[
+    int | None,
+    typer.Argument(metavar="REVISION", help="Its number.", show_default=False, min=1, autocompletion=complete_revision),
+]
 
 
 def rollback(

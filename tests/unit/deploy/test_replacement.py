@@ -12,7 +12,7 @@ from lightragctl.deploy.replacement import plan_replacement
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.up import foresee
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import OPTIONS, STATEFUL_SET, agree, ignore, scope, target, up
+from tests.fakes.release import DEPLOYMENT, OPTIONS, STATEFUL_SET, agree, ignore, rollback, scope, target, up
 
 BIGGER = "components.vector-engine.storage=30Gi"
 CLAIM = {
@@ -83,6 +83,15 @@ def test_a_claim_whose_class_cannot_grow_stops_before_anything_is_written() -> N
         up(cluster, BIGGER)
     assert cluster.objects[STATEFUL_SET] == before[STATEFUL_SET]
     assert cluster.objects[IDENTITY] == before[IDENTITY]
+
+
+def test_a_rollback_leaves_a_grown_volume_as_big_as_it_is() -> None:
+    cluster = release()
+    up(cluster, BIGGER, "components.embedder.replicas=2")
+    rollback(cluster, 1)
+    (template,) = cluster.objects[STATEFUL_SET]["spec"]["volumeClaimTemplates"]
+    assert template["spec"]["resources"]["requests"]["storage"] == "30Gi"
+    assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 1
 
 
 def test_a_death_between_deleting_and_making_is_finished_by_the_next_run() -> None:
