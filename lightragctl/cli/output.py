@@ -160,7 +160,9 @@ class Output:
         return answer in ("y", "yes")
 
     def trace(self, error: LightragctlError) -> None:
-        """Where an expected error came from, for `--verbose`."""
+        """Where an expected error came from, for `--verbose`; not among events."""
+        if self.as_events:
+            return
         traceback.print_exception(error, file=sys.stderr)
 
 

@@ -192,7 +192,7 @@ def test_an_option_inside_a_text_is_not_an_option(tool: Tool) -> None:
 
 @pytest.mark.parametrize("command", ["up", "rollback", "down"])
 def test_with_events_standard_error_is_one_document_a_line(tool: Tool, command: str) -> None:
-    done = tool.run(command, "--profile", "dev", "--events", "jsonl")
+    done = tool.run(command, "--profile", "dev", "--events", "jsonl", "--verbose")
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert [one["type"] for one in events] == ["error", "end"]
     for event in events:

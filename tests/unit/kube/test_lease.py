@@ -1,5 +1,6 @@
 """The lock of a release: who may take it, and what a lost one does."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +19,8 @@ from lightragctl.kube.lease import (
     judge,
     lease_ref,
     read_held,
+    since_boot_s,
+    this_process_lives,
     unlock,
 )
 from lightragctl.kube.model import ClusterUnavailableError
@@ -199,6 +202,17 @@ def test_who_could_not_renew_for_long_stops_before_others_may_take_over() -> Non
         clock.now_s += 1
         with pytest.raises(LockedError, match="could not be renewed for 56 s: the API server does not answer"):
             taken.check()
+
+
+def test_a_process_is_told_from_one_that_is_gone() -> None:
+    beyond_every_number = 2**22 + 1
+    assert this_process_lives(os.getpid())
+    assert this_process_lives(1)
+    assert not this_process_lives(beyond_every_number)
+
+
+def test_a_machine_tells_time_that_only_grows() -> None:
+    assert since_boot_s() <= since_boot_s()
 
 
 def test_unlock_refuses_what_was_renewed_just_now_unless_told() -> None:
