@@ -31,7 +31,7 @@ test-all: .venv/test .venv/lightrag lint          ## and the real Milvus 2.3.5 a
 	$(PYTEST) -m "not drill and not cluster"
 	$(call cluster_tests,cluster and not drill)
 
-test-cluster: .venv/test           ## the stories on a real cluster alone; as root, the first time takes 12 minutes more
+test-cluster: .venv/test           ## the stories on a real cluster alone; as root, the first time takes 15 minutes more
 	$(call cluster_tests,cluster and not drill)
 
 drill: .venv/test                  ## every fault, many times

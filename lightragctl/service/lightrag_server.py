@@ -52,6 +52,8 @@ _CHECK_S = 60.0
 _RETRY_S = 1.0
 _STORE_S = 30.0
 _PR_SET_PDEATHSIG = 1
+_PRCTL = ctypes.CDLL(None).prctl
+"""Looked up here: after a fork, a lock of the loader may be held for ever by a thread that is not there."""
 
 _QUESTION = {"query": "lightragctl asks whether the vector store answers", "mode": "naive", "chunk_top_k": 1}
 
@@ -225,7 +227,7 @@ def bring_vocabulary(folder: Path) -> Path:
 
 def _end_with_parent() -> None:
     """In the child: end when this process is killed, so that the next start does not wait for it in vain."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
