@@ -11,6 +11,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -33,8 +34,19 @@ STOP_S = 5.0
 """From SIGTERM to SIGKILL; a worker needs a few milliseconds."""
 
 
-def run(plan: LoadPlan, progress: Progress, enough: Enough = lambda _: False) -> LoadReport:
-    """Put the load on the target and measure; `progress` is called each half second, `enough` while it measures.
+def run(
+    plan: LoadPlan,
+    progress: Progress,
+    enough: Enough = lambda _: False,
+    at_border: Callable[[], None] = lambda: None,
+) -> LoadReport:
+    """Put the load on the target and measure.
+
+    Args:
+        plan: what is measured.
+        progress: called each half second.
+        enough: called each half second while it measures.
+        at_border: called in a thread where the warm-up ends and the measurement begins, within `LEAD_S` or so.
 
     Raises:
         UsageError: something in the plan cannot be.
@@ -43,7 +55,16 @@ def run(plan: LoadPlan, progress: Progress, enough: Enough = lambda _: False) ->
         LightragctlError: a worker ended by itself.
         KeyboardInterrupt: Ctrl-C before the measurement.
     """
-    return asyncio.run(_Run(plan, progress, enough).report())
+    return asyncio.run(_Run(plan, Watching(progress, enough, at_border)).report())
+
+
+@dataclass(frozen=True)
+class Watching:
+    """Who is called while a run goes on, as in `run`."""
+
+    progress: Progress
+    enough: Enough
+    at_border: Callable[[], None]
 
 
 class _EnoughError(Exception):
@@ -89,11 +110,10 @@ class _Process:
 
 
 class _Run:
-    def __init__(self, plan: LoadPlan, progress: Progress, enough: Enough) -> None:
+    def __init__(self, plan: LoadPlan, watching: Watching) -> None:
         self._plan = plan
-        self._enough = enough
+        self._watching = watching
         self._plans = worker_plans(plan)
-        self._progress = progress
         self._processes: list[_Process] = []
         self._readers: list[asyncio.Task[None]] = []
         self._inbox: asyncio.Queue[tuple[_Process, FromWorker | None]] = asyncio.Queue()
@@ -153,7 +173,7 @@ class _Run:
                 while wanted.fixed or not self._settled:
                     process, message = await self._message()
                     if isinstance(message, Slice) and (moment := tally.add(process.number, message)):
-                        self._progress(moment)
+                        self._watching.progress(moment)
                     self._settled = is_settled(tally.seconds)
         return max(0.0, time.monotonic() - begun_s)
 
@@ -163,6 +183,7 @@ class _Run:
         planned_s = self._plans[0].duration_s
         end_s = begun_s + planned_s + self._plans[0].drain_s
         try:
+            await asyncio.to_thread(self._watching.at_border)
             await self._collect(end_s + MARGIN_S)
         except (asyncio.CancelledError, _EnoughError) as reason:
             sent_s = min(planned_s, max(0.0, time.monotonic() - begun_s))
@@ -180,8 +201,8 @@ class _Run:
             process, message = await self._next(until_s, "the workers to end")
             if isinstance(message, Slice) and message.phase is Phase.MEASURE:
                 if moment := self._tally.add(process.number, message):
-                    self._progress(moment)
-                    if not self._stopped and self._enough(moment):
+                    self._watching.progress(moment)
+                    if not self._stopped and self._watching.enough(moment):
                         raise _EnoughError
             elif isinstance(message, Kept):
                 self._bodies.setdefault(message.question, message.body)

@@ -8,7 +8,7 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 _SECONDS = {"queue {stage}": "lightragctl_queue_seconds", "{stage}": "lightragctl_stage_seconds"}
 
-Metrics = Mapping[tuple[str, str], float]
+Metrics = dict[tuple[str, str], float]
 """Values by name and by the label that tells them apart."""
 
 

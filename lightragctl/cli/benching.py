@@ -177,9 +177,9 @@ def connections(session: Session, url: str | None) -> int:
 
 def measured(plan: LoadPlan, notify: Notify) -> Measured:
     """Put the load on; Ctrl-C ends it early with what there is."""
-    before = _metrics(plan.target)
     notify(Event(f"{plan.target.kind} at {plan.target.url}: connecting", passing=True))
-    report = run(plan, progress(notify, plan))
+    before: Metrics = {}
+    report = run(plan, progress(notify, plan), at_border=lambda: before.update(_metrics(plan.target)))
     looks = (before, _metrics(plan.target))
     return Measured(report, stages.times_ms(*looks), stages.batch_sizes(*looks), stages.cache_hits(*looks))
 

@@ -305,3 +305,14 @@ def test_tls_is_spoken_and_certificates_are_checked(tmp_path: Path, monkeypatch:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         report = measured(server.url, Constant(100, 0.5))
     assert report.outcomes == {"ok": 50}
+
+
+def test_the_border_between_warm_up_and_measurement_is_told_once() -> None:
+    """What is read there is of the warm-up's requests, and not yet of the measured ones but those of a moment."""
+    seen: list[int] = []
+    with LoadServer() as server:
+        plan = LoadPlan(Target(server.url), QUESTIONS, Constant(100, 2), warm_up=WarmUp(2, fixed=True), spin=False)
+        run(plan, ignored, at_border=lambda: seen.append(server.requests))
+        after = server.requests
+    assert len(seen) == 1
+    assert 150 <= seen[0] <= after - 150
