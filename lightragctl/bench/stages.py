@@ -1,7 +1,6 @@
 """Where the time went inside lightrag-api, by the difference of two looks at its metrics. Pure."""
 
 import re
-from collections.abc import Mapping
 
 _LINE = re.compile(r"^(lightragctl_\w+?)(?:_total)?\{(.*)\} ([0-9.e+-]+|NaN|[+-]Inf)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
