@@ -61,14 +61,14 @@ def test_each_change_is_a_revision_and_rollback_undoes_the_last(release: Cluster
     assert [(one["number"], one["outcome"]) for one in revisions(release)] == [(2, "applied"), (1, "superseded")]
     foreseen = json.loads(ok(release.run("rollback", "--dry-run", "-o", "json")).stdout)
     changes = [(one["subject"], one["action"]) for one in foreseen["changes"] if one["action"] != "unchanged"]
-    assert changes == [("Deployment/life-mock-llm", "configured")]
+    assert changes == [("Deployment/life-mock-llm", "configured"), ("PodDisruptionBudget/life-mock-llm", "deleted")]
     done = ok(release.run("rollback", "--yes", "--events", "jsonl"))
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert {one["schema"] for one in events} == {"lightragctl/event/v1"}
     assert {"plan", "revision", "object", "ready", "end"} <= {one["type"] for one in events}
     assert events[-1]["data"]["exit_status"] == 0
     assert release.components()["mock-llm"]["replicas"] == "1/1"
-    assert revisions(release)[0]["description"] == "rollback to 1: 1 configured"
+    assert revisions(release)[0]["description"] == "rollback to 1: 1 configured, 1 deleted"
     assert "life-mock-llm" in ok(release.run("history", "2")).stdout
 
 
@@ -139,6 +139,12 @@ def test_an_object_made_by_hand_is_adopted_only_when_asked_and_one_of_helm_never
     assert labels["applyset.kubernetes.io/part-of"].startswith("applyset-")
 
 
+CLASS = """
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: life-other}
+provisioner: example.com/none
+"""
 STORED = ("--set", "components.vector-engine.enabled=true")
 
 
@@ -153,7 +159,8 @@ def test_a_stateful_set_that_is_stuck_on_a_bad_image_is_freed_and_one_is_remade_
     assert "Pod/life-vector-engine-0: deleted: it was stuck" in back.stderr
     pod = release.objects("pods")["Pod/life-vector-engine-0"]["metadata"]["uid"]
     claims = {name: one["metadata"]["uid"] for name, one in release.objects("persistentvolumeclaims").items()}
-    other = (*STORED, "--set", "components.vector-engine.storage_class=other")
+    release.cluster.kubectl("apply", "-f", "-", stdin=CLASS)
+    other = (*STORED, "--set", "components.vector-engine.storage_class=life-other")
     unasked = release.run("up", *other)
     assert unasked.returncode == 2, unasked.stderr
     assert "made again around them" in unasked.stderr
@@ -161,6 +168,7 @@ def test_a_stateful_set_that_is_stuck_on_a_bad_image_is_freed_and_one_is_remade_
     assert release.objects("pods")["Pod/life-vector-engine-0"]["metadata"]["uid"] == pod
     left = {name: one["metadata"]["uid"] for name, one in release.objects("persistentvolumeclaims").items()}
     assert left == claims
+    release.cluster.kubectl("delete", "storageclass", "life-other")
     ok(release.up("--prune-data"))
     assert not [
         one for one in release.objects("persistentvolumeclaims").values() if "deletionTimestamp" not in one["metadata"]
