@@ -18,6 +18,7 @@ _LISTED = {
     "ingress_classes": ("networking.k8s.io/v1", "IngressClass"),
     "pods": ("v1", "Pod"),
     "secrets": ("v1", "Secret"),
+    "claims": ("v1", "PersistentVolumeClaim"),
 }
 """Facts that are lists of objects: of the release's namespace, or of the whole cluster where the kind is so."""
 _METRICS = ("metrics.k8s.io/v1beta1", "PodMetrics")
@@ -28,10 +29,11 @@ def read_facts(scope: Scope) -> ClusterFacts:
     """The cluster's facts for a release of this scope."""
     with ThreadPoolExecutor(WORKERS) as pool:
         found: dict[str, Any] = dict(zip(_LISTED, pool.map(partial(_select, scope), _LISTED.values()), strict=True))
-    secrets = found.pop("secrets")
+    for name in ("secrets", "claims"):
+        things = found[name]
+        found[name] = None if things is None else frozenset(one["metadata"]["name"] for one in things)
     return ClusterFacts(
         **found,
-        secrets=None if secrets is None else frozenset(one["metadata"]["name"] for one in secrets),
         namespace=_namespace(scope),
         metrics=scope.cluster.resource(*_METRICS) is not None,
         external_metrics=scope.cluster.resource(*_EXTERNAL) is not None,
