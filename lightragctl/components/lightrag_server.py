@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.component import Autoscale, Component, Part, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
     Amounts,
@@ -58,6 +58,13 @@ class LightragServerValues(WorkloadValues, LightragTuning):
                 "two overwrite each other's files; keep replicas: 1 and scale lightrag-api, which reads the same data"
             )
         return replicas
+
+    @field_validator("autoscale")
+    @classmethod
+    def _no_more_writers(cls, autoscale: Autoscale | None) -> Autoscale | None:
+        if autoscale is not None:
+            raise ValueError("upstream LightRAG is the one writer and does not scale; lightrag-api does: leave it out")
+        return autoscale
 
 
 def key_secret(release: str) -> SecretKey:

@@ -31,7 +31,7 @@ class ClusterFacts:
     Attributes:
         nodes: its nodes.
         storage_classes, priority_classes, ingress_classes: the objects.
-        secrets: names of the Secrets in the namespace.
+        secrets, claims: names of the Secrets and the volume claims in the namespace.
         namespace: the release's namespace; an empty map when it is new.
         pods: those of the namespace.
         metrics: whether pods' CPU use can be asked for, which autoscalers need.
@@ -43,6 +43,7 @@ class ClusterFacts:
     priority_classes: Sequence[KubernetesObject] | None = None
     ingress_classes: Sequence[KubernetesObject] | None = None
     secrets: frozenset[str] | None = None
+    claims: frozenset[str] | None = None
     namespace: Mapping[str, Any] | None = None
     pods: Sequence[KubernetesObject] | None = None
     metrics: bool | None = None

@@ -43,6 +43,7 @@ GOOD = ClusterFacts(
     priority_classes=[],
     ingress_classes=[named("nginx")],
     secrets=frozenset({"lightrag-object-store"}),
+    claims=frozenset({f"data-rel-etcd-{number}" for number in range(3)} | {"data-other-vector-engine-0"}),
     namespace={},
     pods=[],
     metrics=True,
@@ -105,6 +106,10 @@ UNSAFE = [
            "does not enable etcd", "enabled"),
     Unsafe("a key from two places", ["models.chat.api_key={env: A, file: B}"], "profile", "exactly one", "env, file"),
     Unsafe("our kafka as a cluster", ["components.kafka={replicas: 3}"], "profile", "one broker", "queue.address"),
+    Unsafe("a second writer", ["components.lightrag-server={enabled: true, replicas: 2}", "site=null"], "profile",
+           "one active instance", "keep replicas: 1"),
+    Unsafe("writers that scale", ["components.lightrag-server={enabled: true, autoscale: {max: 2}}", "site=null"],
+           "profile", "the one writer", "leave it out"),
     Unsafe("a PDB that lets nobody go", [f"{API}.disruption_budget={{min_available: 3}}"], "budget-blocks",
            "lets none of them go", "max_unavailable: 1"),
     Unsafe("a PDB for one pod", ["components.embedder.autoscale=null", "components.embedder.replicas=1",
@@ -151,6 +156,15 @@ UNSAFE = [
                                                      "models.chat={server: big, url: null}",
                                                      "site={models.chat.url: null}"], "model-name",
            "answers to 'qwen'", "models.chat.name=qwen"),
+    Unsafe("a cluster where a standalone has the data", [], "data-left-behind", "would not have them", "--name",
+           {"claims": frozenset({"data-rel-vector-engine-0"})}),
+    Unsafe("a standalone where a cluster has the data",
+           [f"{ENGINE}.topology=standalone", f"{ENGINE}.pool=retrieval"], "data-left-behind", "would not have them",
+           "keep the topology", {"claims": frozenset({"data-rel-etcd-0"})}),
+    Unsafe("more members of an etcd that is there", ["components.etcd.replicas=5"], "etcd-resized", "never joins",
+           "replicas: 3", {"claims": frozenset({f"data-rel-etcd-{number}" for number in range(3)})}),
+    Unsafe("fewer members of an etcd that is there", ["components.etcd.replicas=1"], "etcd-resized", "majority",
+           "replicas: 3", {"claims": frozenset({f"data-rel-etcd-{number}" for number in range(3)})}),
     Unsafe("more zones than the cluster has", [], "zones", "in 1: a", "zones: 1", {"nodes": ONE_ZONE}),
     Unsafe("more memory than any node has", [], "no-node", "memory 10Gi", "lower", {"nodes": SMALL}),
     Unsafe("more CPU than any node has", [], "no-node", "cpu 2", "lower", {"nodes": WEAK}),
@@ -203,9 +217,10 @@ def test_a_kind_that_the_cluster_does_not_know_is_refused() -> None:
     assert "install what brings it" in caught.value.hint
 
 
+NOTHING_YET = {"claims": frozenset()}
 WARNED = [
     ("one pod that answers", [f"{API}.autoscale=null"], {}, "single-pod"),
-    ("one Milvus", [f"{ENGINE}.topology=standalone", f"{ENGINE}.pool=retrieval"], {}, "single-milvus"),
+    ("one Milvus", [f"{ENGINE}.topology=standalone", f"{ENGINE}.pool=retrieval"], NOTHING_YET, "single-milvus"),
     ("no TLS", [f"{API}.expose.tls_secret=null"], {}, "no-tls"),
     ("no network policy", ["network=null"], {}, "no-network-policy"),
     ("no pod security", ["pod_security=null"], {}, "no-pod-security"),
