@@ -253,7 +253,7 @@ def with_session(function: Callable[..., Result]) -> Callable[..., int]:
     @functools.wraps(function)
     def run(*, ctx: typer.Context, **arguments: Any) -> int:
         outer = ctx.find_root().params
-        given: dict[str, Any] = {name: arguments.pop(name) or outer.get(name) for name in OPTION_NAMES}
+        given: dict[str, Any] = {name: _either(outer.get(name), arguments.pop(name)) for name in OPTION_NAMES}
         session = Session(_path(ctx), GlobalOptions(**given))
         for name, group in groups.items():
             arguments[name] = group(**{field.name: arguments.pop(field.name) for field in fields(group)})
@@ -270,6 +270,13 @@ def with_session(function: Callable[..., Result]) -> Callable[..., int]:
     run.__signature__ = signature.replace(parameters=everything, return_annotation=int)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in everything}
     return run
+
+
+def _either(outer: Any, own: Any) -> Any:
+    """An option as given before the command's name and after it: of one value the last, of several both."""
+    if isinstance(outer, list | tuple) and isinstance(own, list | tuple):
+        return [*outer, *own]
+    return own or outer
 
 
 def _with_extras(function: Callable[..., Result], session: Session, arguments: dict[str, Any]) -> Result:

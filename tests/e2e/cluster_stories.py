@@ -33,9 +33,8 @@ class ClusterRelease:
         return self.tool.run(*self.words(*arguments), stdin=stdin)
 
     def words(self, *arguments: str) -> list[str]:
-        """The command with the options that name this release before its own, which so come last and win."""
-        command, *rest = arguments
-        return [command, "--profile", "dev", "--name", self.name, "-n", self.name, *self.options, *rest]
+        """The command with the options that name this release before it; its own come last and win."""
+        return ["--profile", "dev", "--name", self.name, "-n", self.name, *self.options, *arguments]
 
     def up(self, *more: str) -> CompletedProcess[str]:
         """Bring it up without asking."""
