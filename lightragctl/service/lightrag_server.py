@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +27,7 @@ from lightragctl.core.settings import ApiSettings, LightragServerSettings
 from lightragctl.service import http, server
 from lightragctl.service.gateway import read_secret
 from lightragctl.service.models import EmbeddingClient, open_session
-from lightragctl.service.upstream import Health, check_collections, environment, verdict
+from lightragctl.service.upstream import Health, check_collections, environment, passed_on, verdict
 from lightragctl.service.workspaces import Workspaces
 from lightragctl.vectors.control import KINDS, collection_name
 from lightragctl.vectors.store import VectorStore
@@ -104,10 +104,12 @@ class Launcher:
             hint = "pip install 'lightragctl[lightrag]'"
             raise LightragctlError("upstream LightRAG is not installed: there is no package lightrag-hku", hint)
         scratch = self._here / self._settings.scratch
-        vocabulary = self._environ.get(TIKTOKEN) or str(bring_vocabulary(scratch / "tiktoken"))
+        vocabulary = self._environ.get(TIKTOKEN) or str(
+            bring_vocabulary(scratch / "tiktoken", places_of("llama_index"))
+        )
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", MODULE],
-            env={**self._environ, **self._added, TIKTOKEN: vocabulary},
+            env={**passed_on(self._environ), **self._added, TIKTOKEN: vocabulary},
             cwd=scratch,  # it writes where it runs
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
@@ -211,14 +213,19 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def bring_vocabulary(folder: Path) -> Path:
-    """The folder of tiktoken's vocabularies; those that an installed llama-index-core brings are copied there.
+def places_of(package: str) -> list[str]:
+    """The folders of an installed package, without importing it."""
+    spec = find_spec(package)
+    return list(spec.submodule_search_locations or ()) if spec else []
+
+
+def bring_vocabulary(folder: Path, places: Iterable[str]) -> Path:
+    """The folder of tiktoken's vocabularies; those that an installed llama_index (`places`) brings are copied there.
 
     Without them tiktoken fetches them from the internet, once.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    package = find_spec("llama_index")
-    for place in package.submodule_search_locations or () if package else ():
+    for place in places:
         for file in (Path(place) / "core" / "_static" / "tiktoken_cache").glob("[0-9a-f]*"):
             if not (folder / file.name).exists():
                 shutil.copy(file, folder)

@@ -14,6 +14,25 @@ NO_PREFIX = "NO_PREFIX"
 MOST_ERRORS = 2
 SILENT_S = 120.0
 
+PASSED_ON = frozenset(
+    [
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "LD_LIBRARY_PATH",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "PYTHONUNBUFFERED",
+        "PYTHONDONTWRITEBYTECODE",
+        "TIKTOKEN_CACHE_DIR",
+    ]
+)
+"""Of our own environment. A `MILVUS_WORKSPACE` or an `AUTH_ACCOUNTS` of whoever typed `up` would change what it is."""
+
 _UNUSED_KEY = "none"
 """model-gateway asks for no key, and upstream does not start without one."""
 
@@ -42,6 +61,11 @@ def environment(settings: LightragServerSettings, here: Path, api_key: str) -> d
         message = f"components.lightrag-server.environment sets {', '.join(twice)}, which follow from the profile"
         raise UsageError(message, "leave them out; see docs/guides/lightrag-server.md for the keys that set them")
     return {**settings.environment, **ours}
+
+
+def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of our own environment upstream may see."""
+    return {name: value for name, value in environ.items() if name in PASSED_ON}
 
 
 def _ours(settings: LightragServerSettings, here: Path, api_key: str) -> dict[str, str]:

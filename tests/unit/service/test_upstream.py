@@ -6,7 +6,15 @@ import pytest
 
 from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import EmbeddingModel, Index, LightragServerSettings
-from lightragctl.service.upstream import SILENT_S, Health, UnsafeStartError, check_collections, environment, verdict
+from lightragctl.service.upstream import (
+    SILENT_S,
+    Health,
+    UnsafeStartError,
+    check_collections,
+    environment,
+    passed_on,
+    verdict,
+)
 
 MODEL = EmbeddingModel(name="multilingual-e5-small", dimension=384)
 SUFFIX = "multilingual_e5_small_384d"
@@ -54,6 +62,11 @@ def test_more_variables_are_passed_on_but_not_those_that_follow_from_the_profile
     assert told(environment={"SUMMARY_LANGUAGE": "Chinese"})["SUMMARY_LANGUAGE"] == "Chinese"
     with pytest.raises(UsageError, match="sets WHITELIST_PATHS, WORKSPACE"):
         told(environment={"WORKSPACE": "x", "WHITELIST_PATHS": "/*"})
+
+
+def test_what_somebodys_shell_says_does_not_reach_upstream() -> None:
+    shell = {"PATH": "/bin", "MILVUS_WORKSPACE": "theirs", "AUTH_ACCOUNTS": "a:b", "HTTP_PROXY": "http://proxy"}
+    assert passed_on(shell) == {"PATH": "/bin"}
 
 
 @pytest.mark.parametrize(
