@@ -139,7 +139,7 @@ class Questions:
         if self._graph is None:
             hint = "turn it on: lightragctl up --set components.lightrag-server.enabled=true; or ask in mode naive"
             detail = f"mode {body.mode} needs lightrag-server, and this release has none"
-            raise http.Problem(501, "Not Implemented", detail, hint, "no-lightrag-server")
+            raise http.Problem(409, "Conflict", detail, hint, "no-lightrag-server")
         ours = self._settings.workspace
         if body.workspace not in (None, ours):
             raise _bad(f"workspace: lightrag-server serves '{ours}' alone, so mode {body.mode} does")

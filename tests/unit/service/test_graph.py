@@ -76,7 +76,7 @@ def test_a_graph_mode_does_not_stream() -> None:
 def test_without_lightrag_server_the_problem_says_what_to_do(path: str) -> None:
     with Service(FakeStore()) as service:
         answer = service.post(path, {"query": "the cat", "mode": "mix"})
-    assert answer.status == 501
+    assert answer.status == 409
     assert answer.json()["type"] == "urn:lightragctl:no-lightrag-server"
     assert "components.lightrag-server.enabled=true" in answer.json()["hint"]
 
