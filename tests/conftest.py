@@ -1,6 +1,7 @@
 """Fixtures for every level, and the flag that forbids skipping."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from tests.milvus.fixtures import lite, milvus
 __all__ = ["cluster", "lite", "milvus", "pytest_addoption"]
 
 COMMAND_S = 240.0
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no process that a test starts hears of Ctrl-C
 
 
 @pytest.hookimpl(hookwrapper=True)
