@@ -8,7 +8,7 @@ from lightragctl.core.result import ErrorInfo, Result
 
 _COMMAND = re.compile(
     r"\blightragctl (up|rollback|history|unlock|diff|status|logs|exec|port-forward|down|ingest|retrieve|query"
-    r"|golden build)\b"
+    r"|golden build|bench run)\b"
 )
 _RENDERING = ("up", "diff")
 """Commands for which the profile's overrides matter; without them they would change the release."""
