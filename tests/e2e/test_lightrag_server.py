@@ -217,6 +217,7 @@ def test_what_lightrag_api_loaded_is_never_touched(tmp_path: Path) -> None:
         release.run("down", "--purge", "--yes")
 
 
+@pytest.mark.drill
 def test_naive_reading_is_upstreams_own(tmp_path: Path) -> None:
     """The corpus in two languages with the real model; every question, the same ids in the same order."""
     release = Release(tmp_path, "naive")
