@@ -95,7 +95,7 @@ def held(store: VectorStore, place: Place) -> Holding:
     """What the workspace holds now.
 
     Raises:
-        LightragctlError: it holds no passages of this model.
+        LightragctlError: it holds no passages of this model, or a single one.
     """
     alias = chunks_alias(place.workspace, place.model)
     physical = store.resolve(alias)
@@ -108,7 +108,11 @@ def held(store: VectorStore, place: Place) -> Holding:
     if is_ours(place.workspace, physical, place.model) and not store.is_loaded(physical):
         store.load(physical)
     epoch = _control(store, place, [EPOCH]).get(EPOCH, "")
-    return Holding(collection=physical, epoch=epoch, rows=store.row_count(physical))
+    rows = store.row_count(physical)
+    if rows == 1:
+        message = f"workspace '{place.workspace}' holds one passage, which has no neighbours to find"
+        raise LightragctlError(message, "load more documents: lightragctl ingest PATH")
+    return Holding(collection=physical, epoch=epoch, rows=rows)
 
 
 def current(store: VectorStore, place: Place) -> Head:

