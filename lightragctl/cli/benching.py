@@ -135,6 +135,9 @@ class Source:
             return report
         figures: dict[str, Any] = dict(quality.relevance(found, self.asked.questions, self.asked.qrels, self.load.k))
         notes = []
+        if figures and not figures["mrr"].mean:
+            figures = {}
+            notes.append("no document that was judged came in any answer: are the documents of the questions loaded?")
         try:
             if why_not := self._no_recall():
                 notes.append(f"recall was not measured: {why_not}")
