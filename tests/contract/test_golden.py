@@ -350,3 +350,9 @@ def test_a_released_collection_of_ours_is_loaded(subject: Subject) -> None:
     made.subject.release(made.physical)
     made.subject.release(made.place.control)
     assert made.check().figures[0].mean == 1.0
+
+
+def test_a_single_passage_has_no_neighbours_and_is_no_success() -> None:
+    with pytest.raises(LightragctlError, match="one passage, which has no neighbours") as told:
+        fake(1).build()
+    assert "ingest" in told.value.hint
