@@ -1,5 +1,6 @@
 """Milvus Lite as a process, and the session fixtures `lite` and `milvus`, which `tests/conftest.py` takes from here."""
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -58,8 +59,8 @@ class LiteServer:
         """Stops it as a hang does; back when every one of its threads stands still."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
-        tasks, end = Path(f"/proc/{self.process.pid}/task"), time.monotonic() + 10
-        while any((task / "stat").read_text().rsplit(")", 1)[1].split()[0] != "T" for task in tasks.iterdir()):
+        end = time.monotonic() + 10
+        while states_of_threads(self.process.pid) != {"T"}:
             assert time.monotonic() < end, "milvus-lite does not stop"
             time.sleep(0.01)
 
@@ -67,6 +68,15 @@ class LiteServer:
         """Lets it go on."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
+
+
+def states_of_threads(pid: int) -> set[str]:
+    """The letters of proc(5) for what the threads of this process do; one that ends meanwhile is left out."""
+    states = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            states.add((thread / "stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[0])
+    return states
 
 
 def free_port() -> int:

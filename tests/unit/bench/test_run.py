@@ -1,6 +1,5 @@
 """Whole runs against a server on loopback: what a user would notice, right or wrong."""
 
-import os
 import signal
 import ssl
 import subprocess
@@ -39,17 +38,11 @@ def measured(
     return run(LoadPlan(Target(url, kind), QUESTIONS, shape, **whole), progress)
 
 
-def children(pid: int) -> list[int]:
-    """Processes that this one has started and not yet seen the end of."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(number) for task in tasks for number in task.read_text(encoding="ascii").split()]
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Any:
-    before = children(os.getpid())
+    before = set(psutil.Process().children())
     yield
-    assert children(os.getpid()) == before
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_stall_is_charged_to_every_request_that_fell_into_it() -> None:
@@ -278,11 +271,11 @@ def test_ctrl_c_gives_what_was_measured_and_leaves_no_worker(warm_up_s: int, pha
         with parent:
             assert parent.stdout is not None
             assert parent.stdout.readline().strip() == phase
-            workers = children(parent.pid)
+            workers = psutil.Process(parent.pid).children()
             parent.send_signal(signal.SIGINT)
             out, complaints = parent.communicate(timeout=10)
     assert len(workers) == 2
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    assert not [worker for worker in workers if worker.is_running()]
     if phase == "warm-up":
         assert parent.returncode != 0
         assert complaints.rstrip().endswith("KeyboardInterrupt")
