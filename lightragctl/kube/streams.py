@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import ws_client
+from websocket import WebSocketException
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.kube.client import ClusterClient
@@ -117,11 +118,29 @@ def open_port(client: ClusterClient, namespace: str, pod: str, port: int) -> Any
     """
     url, headers = _stream_url(client, namespace, pod, "portforward", [("ports", str(port))])
     try:
-        forward = ws_client.portforward_call(client.connection.configuration, "GET", url, headers=headers)
-    except ApiException as error:
-        message = f"no way to port {port} of Pod/{pod}: {error.reason}"
+        stream = ws_client.create_websocket(client.connection.configuration, ws_client.get_websocket_url(url), headers)
+    except (OSError, WebSocketException) as error:
+        message = f"no way to port {port} of Pod/{pod}: {error}"
         raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
-    return forward.socket(port)
+    return Forward(stream, [port]).socket(port)
+
+
+class Forward(ws_client.PortForward):  # type: ignore[misc]  # the client has no types
+    """The client's forward, which ends when either side breaks off.
+
+    The client's own thread dies there with a traceback and leaves the other side open, so that who waits for an answer
+    waits for ever.
+    """
+
+    def _proxy(self) -> None:
+        try:
+            super()._proxy()
+        except (OSError, WebSocketException):
+            pass  # either side is gone, and nobody is left to be told
+        finally:
+            self.websocket.shutdown()
+            for port in self.local_ports.values():
+                port.python.close()
 
 
 def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequence[str]) -> int:
