@@ -10,7 +10,7 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Action, ForeignField
 from lightragctl.deploy.changeset import Change, change, deletion
-from lightragctl.deploy.drift import contested
+from lightragctl.deploy.drift import contested, is_left_behind
 from lightragctl.deploy.ownership import is_still_ours
 from lightragctl.deploy.preflight import WORKERS
 from lightragctl.deploy.replacement import plan_replacement
@@ -112,12 +112,20 @@ def _dry_run(scope: Scope, thing: KubernetesObject, there: KubernetesObject | No
     try:
         return change(there, _with_left_replicas(scope.cluster.apply(thing, dry_run=True), there, thing))
     except FieldConflictError as error:
-        fields = contested(thing, there) if there else []
-        plain = [
-            ForeignField(str(ref(thing)), path.removeprefix("."), who, "", "", None, None) for path, who in error.fields
-        ]
         predicted = scope.cluster.apply(thing, dry_run=True, force=True)
-        return replace(change(there, predicted), conflicts=tuple(fields or plain))
+        return replace(change(there, predicted), conflicts=tuple(_conflicts(thing, there, error)), is_forced=True)
+
+
+def _conflicts(
+    thing: KubernetesObject, there: KubernetesObject | None, error: FieldConflictError
+) -> list[ForeignField]:
+    """The fields that others hold, but for what an autoscaler that is gone has left."""
+    plain = [
+        ForeignField(str(ref(thing)), path.removeprefix("."), who, "", "", None, None)
+        for path, who in error.fields
+        if not is_left_behind(path.removeprefix("."), who)
+    ]
+    return (contested(thing, there) if there and plain else []) or plain
 
 
 def _with_left_replicas(
@@ -211,11 +219,6 @@ def fill_generated(cluster: Cluster, secret: KubernetesObject, make: Callable[[]
     cluster.apply(filled, manager=GENERATED_MANAGER)
 
 
-def delete_objects(scope: Scope, identities: Iterable[ObjectRef]) -> list[ObjectRef]:
-    """Delete the objects one after the other; those that were there."""
-    deleted = []
-    for identity in identities:
-        there = scope.cluster.get(identity)
-        if there is not None and scope.cluster.delete(identity, there["metadata"]["uid"]):
-            deleted.append(identity)
-    return deleted
+def delete_objects(scope: Scope, things: Iterable[KubernetesObject]) -> list[ObjectRef]:
+    """Delete exactly the live objects that were read, one after the other; those that were still there."""
+    return [ref(thing) for thing in things if scope.cluster.delete(ref(thing), thing["metadata"]["uid"])]

@@ -25,6 +25,7 @@ class Change:
 
     Attributes:
         conflicts: fields that others hold and that it would change.
+        is_forced: whether the server takes it only with force.
         replacement: how it is made anew where it cannot be changed.
     """
 
@@ -34,6 +35,7 @@ class Change:
     after: KubernetesObject | None
     note: str = ""
     conflicts: tuple[ForeignField, ...] = ()
+    is_forced: bool = False
     replacement: Replacement | None = None
 
 

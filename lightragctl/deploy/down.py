@@ -1,17 +1,20 @@
 """Takes a release down: what runs goes, data stay unless they are purged."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.result import Notify
+from lightragctl.core.result import Event, Notify
 from lightragctl.deploy.apply import Scope, delete_objects, read_ours
+from lightragctl.deploy.claims import known_components, split_claims
 from lightragctl.deploy.history import drop_all_revisions
 from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
 from lightragctl.deploy.record import Phase, Record, record_ref
 from lightragctl.deploy.revision import CHUNK_OF, REVISION_OF
 from lightragctl.deploy.rollout import done_to, locked, write_record
+from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.wait import Patience, wait_until
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 
@@ -34,6 +37,8 @@ _MADE_KINDS = (
     ("v1", "ResourceQuota"),
 )
 """What a release is made of, last made first."""
+_TOLD = 5
+"""Names in one line."""
 
 
 def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bool:
@@ -57,13 +62,14 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
         lock.take(record.fence if record else 0)
         record = read_record(scope)
         refuse_newer(record, lock.fence, scope.release)
+        components = known_components(scope, record)
         owned = tuple(reversed(record.objects)) if record else _labelled(scope)
         running = read_ours(scope, [one for one in owned if one.kind not in KEPT_KINDS])
-        for identity in delete_objects(scope, map(ref, running)):
+        for identity in delete_objects(scope, running):
             notify(done_to("deleted", identity))
-        wait_until(lambda: _pods_left(scope), patience)
+        wait_until(lambda: _pods_left(scope, components), patience)
         if purge:
-            _purge(scope, owned, lock, patience)
+            _purge(Left(scope, owned, components), lock, patience)
             return True
         return record is not None and _note_stopped(scope, record, lock.fence)
 
@@ -81,7 +87,8 @@ def _labelled(scope: Scope) -> tuple[ObjectRef, ...]:
 def _has_leftovers(scope: Scope) -> bool:
     """Whether a run that died has left something that no record names."""
     lease = scope.cluster.get(lease_ref(scope.release, scope.namespace))
-    return bool(lease or _left(scope)) or owns_namespace(scope)
+    own, _ = split_claims(scope, known_components(scope, None))
+    return bool(lease or own or scope.select("v1", "Secret")) or owns_namespace(scope)
 
 
 def _note_stopped(scope: Scope, record: Record, fence: int) -> bool:
@@ -93,62 +100,105 @@ def _note_stopped(scope: Scope, record: Record, fence: int) -> bool:
     return True
 
 
-def kept_words(scope: Scope) -> str:
+def kept_words(scope: Scope, record: Record | None) -> str:
     """Where the release's data are, and what else stays, for a person."""
-    left = [str(one) for one in _left(scope)]
+    own, _ = split_claims(scope, known_components(scope, record))
+    keys = [one for one in (record.objects if record else ()) if one.kind == "Secret"]
+    left = [str(one) for one in (*map(ref, own), *keys)]
     return f"{', '.join(left) or 'no volume yet'} in namespace {scope.namespace}"
 
 
-def _left(scope: Scope) -> list[ObjectRef]:
-    """Volume claims and keys of the release; claims are made by the StatefulSet and so not in the record."""
-    select = scope.cluster.select
-    claims = select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
-    return [ref(thing) for thing in (*claims, *scope.select("v1", "Secret"))]
-
-
-def _pods_left(scope: Scope) -> str:
+def _pods_left(scope: Scope, components: Collection[str]) -> str:
     pods = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
-    return f"ending: {', '.join(sorted(pod['metadata']['name'] for pod in pods))}" if pods else ""
+    names = sorted(pod["metadata"]["name"] for pod in pods if component_of(pod) in components)
+    return f"ending: {', '.join(names)}" if names else ""
 
 
-def _purge(scope: Scope, owned: Sequence[ObjectRef], lock: ReleaseLock, patience: Patience) -> None:
+@dataclass(frozen=True)
+class Left:
+    """What a purge deletes after everything that runs: of these objects and components."""
+
+    scope: Scope
+    owned: Sequence[ObjectRef]
+    components: Collection[str]
+
+    @property
+    def claims(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The release's claims, and those that only look so."""
+        return split_claims(self.scope, self.components)
+
+    @property
+    def secrets(self) -> list[KubernetesObject]:
+        """Its Secrets, by record and by label."""
+        recorded = read_ours(self.scope, [one for one in self.owned if one.kind == "Secret"])
+        return list({ref(thing): thing for thing in (*self.scope.select("v1", "Secret"), *recorded)}.values())
+
+
+def _purge(left: Left, lock: ReleaseLock, patience: Patience) -> None:
     """Delete what is left. A namespace of our own goes whole, with the record in it, or a purge that died would leave
     one that nobody knows."""
-    secrets = read_ours(scope, [one for one in owned if one.kind == "Secret"])
-    rest = [*_left(scope), *map(ref, secrets)]
-    for identity in delete_objects(scope, rest):
+    scope = left.scope
+    own, others = left.claims
+    for claim in others:
+        patience.notify(Event("left alone: this release has not made it", str(ref(claim))))
+    for identity in delete_objects(scope, [*own, *left.secrets]):
         patience.notify(done_to("deleted", identity))
-    wait_until(lambda: _claims_left(scope), patience)
-    namespace = ObjectRef("v1", "Namespace", "", scope.namespace)
-    if owns_namespace(scope) and _is_only_ours(scope):
+    wait_until(lambda: _claims_left(left), patience)
+    if owns_namespace(scope) and _may_go(scope, patience.notify):
+        namespace = ObjectRef("v1", "Namespace", "", scope.namespace)
         lock.stop()
-        delete_objects(scope, [namespace])
+        delete_objects(scope, filter(None, [scope.cluster.get(namespace)]))
         patience.notify(done_to("deleted", namespace))
         wait_until(partial(_still_there, scope, namespace), patience)
         return
     drop_all_revisions(scope)
-    delete_objects(scope, [record_ref(scope.release, scope.namespace)])
+    delete_objects(scope, filter(None, [scope.cluster.get(record_ref(scope.release, scope.namespace))]))
     lock.forget()
 
 
-def _claims_left(scope: Scope) -> str:
-    claims = scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
-    return f"releasing: {', '.join(one['metadata']['name'] for one in claims)}" if claims else ""
+def _claims_left(left: Left) -> str:
+    own, _ = left.claims
+    return f"releasing: {', '.join(one['metadata']['name'] for one in own)}" if own else ""
 
 
 def _still_there(scope: Scope, identity: ObjectRef) -> str:
     return f"deleting {identity}" if scope.cluster.get(identity) else ""
 
 
-def _is_only_ours(scope: Scope) -> bool:
-    """Whether the namespace holds nothing of other people: no pod, claim, or record of another release."""
-    select = scope.cluster.select
-    records = select("v1", "ConfigMap", scope.namespace, "app.kubernetes.io/managed-by=lightragctl")
-    own = record_ref(scope.release, scope.namespace)
-    others = [one for one in records if ref(one) != own and not _is_revision(one, scope.release)]
-    return not (
-        others or select("v1", "Pod", scope.namespace) or select("v1", "PersistentVolumeClaim", scope.namespace)
-    )
+_PEOPLES_KINDS = (
+    ("v1", "Pod"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "Secret"),
+    ("v1", "ConfigMap"),
+    ("v1", "Service"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("batch/v1", "CronJob"),
+    ("batch/v1", "Job"),
+)
+"""What people put into a namespace, and would miss."""
+_CLUSTERS_OWN = ("kube-root-ca.crt",)
+"""ConfigMaps that the cluster itself puts into every namespace."""
+
+
+def _may_go(scope: Scope, notify: Notify) -> bool:
+    """Whether the namespace holds nothing of other people; says what it does hold."""
+    served = [kind for kind in _PEOPLES_KINDS if scope.cluster.resource(*kind)]
+    found = [thing for kind in served for thing in scope.cluster.select(*kind, scope.namespace)]
+    others = [str(ref(thing)) for thing in found if not _is_bookkeeping(thing, scope)]
+    if others:
+        told = ", ".join(others[:_TOLD]) + (f" and {len(others) - _TOLD} more" if len(others) > _TOLD else "")
+        notify(Event(f"kept, because it holds what is not of this release: {told}", f"Namespace/{scope.namespace}"))
+    return not others
+
+
+def _is_bookkeeping(thing: KubernetesObject, scope: Scope) -> bool:
+    """Whether it is the release's record or a revision of it, or of the cluster itself."""
+    if thing["kind"] == "Secret":
+        return bool(thing.get("type") == "kubernetes.io/service-account-token")
+    is_recorded = ref(thing) == record_ref(scope.release, scope.namespace) or _is_revision(thing, scope.release)
+    return thing["kind"] == "ConfigMap" and (is_recorded or thing["metadata"]["name"] in _CLUSTERS_OWN)
 
 
 def _is_revision(config_map: KubernetesObject, release: str) -> bool:

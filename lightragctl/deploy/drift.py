@@ -55,6 +55,7 @@ def contested(ours: KubernetesObject, live: KubernetesObject) -> list[ForeignFie
         for owner in _others(live)
         for path in owner.paths
         if (wanted := find(ours, path)) is not MISSING and wanted != (there := find(live, path))
+        if not is_left_behind(show(path), owner.manager)
     ]
     return sorted(found, key=str)
 
@@ -128,10 +129,21 @@ def yielding(
     """
     made = dict(thing)
     if any(_scales(one, thing) for one in autoscalers):
-        made = _left(made, live, lambda path: path == _REPLICAS, keep_live=True)
-    elif not force:
-        made = _left(made, live, lambda path: path == _REPLICAS, keep_live=False)
-    return _left(made, live, ignored(rules, thing), keep_live=True)
+        made = _left(made, live, lambda path: path == _REPLICAS)
+    elif not force and _is_scaled_by_hand(live):
+        made = without(made, ("f:spec", "f:replicas"))
+    return _left(made, live, ignored(rules, thing))
+
+
+def is_left_behind(path: str, manager: str) -> bool:
+    """Whether it is the number of replicas, held by a controller or for one: nobody's once no autoscaler is left."""
+    return path == _REPLICAS and (manager in _CONTROLLERS or manager.startswith(f"{FIELD_MANAGER}-"))
+
+
+def _is_scaled_by_hand(live: KubernetesObject) -> bool:
+    """Whether a person, or a tool that is no autoscaler, has set the number of replicas."""
+    holders = [owner.manager for owner in _others(live) if _REPLICAS in map(show, owner.paths)]
+    return any(holder not in _CONTROLLERS for holder in holders)
 
 
 def _scales(autoscaler: KubernetesObject, thing: KubernetesObject) -> bool:
@@ -139,13 +151,11 @@ def _scales(autoscaler: KubernetesObject, thing: KubernetesObject) -> bool:
     return bool(target["kind"] == thing["kind"] and target["name"] == thing["metadata"]["name"])
 
 
-def _left(
-    thing: KubernetesObject, live: KubernetesObject, wanted: Callable[[str], bool], *, keep_live: bool
-) -> dict[str, Any]:
+def _left(thing: KubernetesObject, live: KubernetesObject, wanted: Callable[[str], bool]) -> dict[str, Any]:
     made = dict(thing)
     foreign = {path for owner in _others(live) for path in owner.paths if wanted(show(path))}
     own = {path for owner in owners(live) for path in owner.paths if wanted(show(path))} - foreign
-    for path in own if keep_live else ():
+    for path in own:
         if find(made, path) is not MISSING and (there := find(live, path)) is not MISSING:
             made = with_value(made, path, there)
     for path in foreign:

@@ -36,12 +36,17 @@ def read_revision(scope: Scope, number: int) -> Revision | None:
     index = scope.cluster.get(revision_ref(scope.release, scope.namespace, number))
     if index is None:
         return None
-    names = [revision_ref(scope.release, scope.namespace, number, chunk) for chunk in range(chunk_count(index))]
-    chunks = [one for one in map(scope.cluster.get, names) if one is not None]
-    if len(chunks) < len(names):
-        message = f"revision {number} lacks {len(names) - len(chunks)} of its {len(names)} parts"
+    chunks, wanted = _chunks(scope, number, index), chunk_count(index)
+    if len(chunks) < wanted:
+        message = f"revision {number} lacks {wanted - len(chunks)} of its {wanted} parts"
         raise LightragctlError(message, "take another one; see: lightragctl history")
     return from_config_maps(index, chunks)
+
+
+def _chunks(scope: Scope, number: int, index: KubernetesObject) -> list[KubernetesObject]:
+    """The chunks of an index that are there, in order."""
+    names = [revision_ref(scope.release, scope.namespace, number, chunk) for chunk in range(chunk_count(index))]
+    return [one for one in map(scope.cluster.get, names) if one is not None]
 
 
 def write_revision(scope: Scope, revision: Revision) -> None:
@@ -74,14 +79,12 @@ def drop_all_revisions(scope: Scope) -> None:
     """Delete every revision, and chunks that a run has left that died before it wrote their index."""
     for label in (REVISION_OF, CHUNK_OF):
         found = scope.cluster.select("v1", "ConfigMap", scope.namespace, f"{label}={scope.release}")
-        delete_objects(scope, map(ref, found))
+        delete_objects(scope, found)
 
 
 def _delete(scope: Scope, numbers: Iterable[int]) -> None:
     """Delete revisions: each index before its chunks, so that no index stands without them."""
     for number in numbers:
-        identity = revision_ref(scope.release, scope.namespace, number)
-        index = scope.cluster.get(identity)
-        chunks = chunk_count(index) if index else 0
-        chunk_names = [revision_ref(scope.release, scope.namespace, number, chunk) for chunk in range(chunks)]
-        delete_objects(scope, [identity, *chunk_names])
+        index = scope.cluster.get(revision_ref(scope.release, scope.namespace, number))
+        if index is not None:
+            delete_objects(scope, [index, *_chunks(scope, number, index)])

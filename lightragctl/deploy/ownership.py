@@ -58,9 +58,11 @@ def was_applied(live: KubernetesObject) -> bool:
 
 
 def is_still_ours(live: KubernetesObject, release: str) -> bool:
-    """Whether an object that the record names is the one that it means: another may have its name by now."""
-    instance = (live["metadata"].get("labels") or {}).get(INSTANCE_LABEL)
-    return instance == release or (instance is None and was_applied(live))
+    """Whether an object of a name that we would give is the release's: another may have that name by now."""
+    labels = live["metadata"].get("labels") or {}
+    if labels.get(MANAGED_BY, "lightragctl") != "lightragctl":
+        return False
+    return labels[INSTANCE_LABEL] == release if INSTANCE_LABEL in labels else was_applied(live)
 
 
 def refuse_strangers(strangers: Iterable[KubernetesObject], release: str, parent: ObjectRef, adopt: bool) -> None:

@@ -9,11 +9,12 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Differences, ForeignField, Revision, UpOptions
 from lightragctl.deploy.apply import Scope, plan_changes, plan_deletions, read_live, read_unlabelled
 from lightragctl.deploy.changeset import Change, ChangeSet, difference
+from lightragctl.deploy.claims import known_components, split_claims
 from lightragctl.deploy.drift import drift, yielding
 from lightragctl.deploy.facts import read_facts
 from lightragctl.deploy.history import read_revision
 from lightragctl.deploy.lint import Subject, lint, refuse, unread
-from lightragctl.deploy.ownership import refuse_strangers, was_applied
+from lightragctl.deploy.ownership import is_still_ours, refuse_strangers
 from lightragctl.deploy.preflight import check_access, check_kinds, check_quota
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
 from lightragctl.deploy.stages import WORKLOADS, component_of
@@ -35,6 +36,7 @@ class Intent:
         adopted: what is taken over.
         drift: what others have changed since the last time.
         warnings: of what may be unsafe.
+        is_same_profile: whether the release was last applied with the same values.
     """
 
     objects: tuple[KubernetesObject, ...]
@@ -44,11 +46,14 @@ class Intent:
     adopted: frozenset[ObjectRef] = frozenset()
     drift: tuple[ForeignField, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_same_profile: bool = False
 
     @property
     def settled(self) -> bool:
         """Whether the cluster and the record are as wanted already."""
         if self.record is None or self.record.phase is not Phase.APPLIED or self.changes.differing:
+            return False
+        if not self.is_same_profile:
             return False
         return set(self.record.objects) == {*map(ref, self.objects), *self.kept}
 
@@ -126,12 +131,18 @@ def prepare(scope: Scope, target: Target, options: UpOptions, ground: Ground) ->
     _check_room(scope, target.objects, list(live.values()), is_new=False)
     wanted = [thing for thing in target.objects if thing["kind"] != "Namespace" or owns_namespace(scope)]
     recorded = record.objects if record else ()
-    unlabelled = read_unlabelled(scope, wanted, live)
-    strangers = [there for there in unlabelled.values() if not was_applied(there)]
+    live |= read_unlabelled(scope, wanted, live)
+    strangers = _strangers(scope, wanted, live)
     refuse_strangers(strangers, scope.release, record_ref(scope.release, scope.namespace), options.adopt)
-    live |= unlabelled
-    wanted = _yielding(scope, wanted, live, target, options)
-    pruned = [*_abandoned(scope, target, options), *to_prune(recorded, map(ref, wanted), options.prune_data)]
+    abandoned = _abandoned(scope, record, target) if options.prune_data else []
+    pruned = [*abandoned, *to_prune(recorded, map(ref, wanted), options.prune_data)]
+    scalers = [one for one in _autoscalers(scope) if ref(one) not in pruned]
+    wanted = [
+        yielding(thing, there, scalers, target.ignore, options.force_conflicts)
+        if (there := live.get(ref(thing)))
+        else thing
+        for thing in wanted
+    ]
     planned = plan_changes(scope, wanted, live, namespace_is_new=False)
     return Intent(
         objects=tuple(wanted),
@@ -141,7 +152,16 @@ def prepare(scope: Scope, target: Target, options: UpOptions, ground: Ground) ->
         adopted=frozenset(map(ref, strangers)),
         drift=drift_since(record, last, live),
         warnings=ground.warnings,
+        is_same_profile=_is_recorded(record, target),
     )
+
+
+def _is_recorded(record: Record | None, target: Target) -> bool:
+    """Whether the record says of the profile what the target does; `drift.ignore`, say, changes no object."""
+    if record is None:
+        return False
+    recorded = (record.profile_name, dict(record.profile), list(record.components))
+    return recorded == (target.profile_name, dict(target.profile), target.components)
 
 
 def drift_since(
@@ -159,28 +179,24 @@ def owns_namespace(scope: Scope) -> bool:
     return bool(there) and (there or {})["metadata"].get("annotations", {}).get("lightragctl/release") == scope.release
 
 
-def _yielding(
-    scope: Scope,
-    wanted: Sequence[KubernetesObject],
-    live: Mapping[ObjectRef, KubernetesObject],
-    target: Target,
-    options: UpOptions,
+def _strangers(
+    scope: Scope, wanted: Sequence[KubernetesObject], live: Mapping[ObjectRef, KubernetesObject]
 ) -> list[KubernetesObject]:
-    """The objects without what is left to others."""
+    """Objects that are there under names that we want, and are not the release's."""
+    found = [live[ref(thing)] for thing in wanted if thing["kind"] != "Namespace" and ref(thing) in live]
+    return [one for one in found if not is_still_ours(one, scope.release)]
+
+
+def _autoscalers(scope: Scope) -> list[KubernetesObject]:
+    """Everybody's autoscalers in the namespace."""
     served = scope.cluster.resource(*_AUTOSCALER) is not None
-    scalers = scope.cluster.select(*_AUTOSCALER, scope.namespace) if served else []
-    rules, force = target.ignore, options.force_conflicts
-    return [
-        yielding(thing, there, scalers, rules, force) if (there := live.get(ref(thing))) else thing for thing in wanted
-    ]
+    return list(scope.cluster.select(*_AUTOSCALER, scope.namespace)) if served else []
 
 
-def _abandoned(scope: Scope, target: Target, options: UpOptions) -> list[ObjectRef]:
-    """Volume claims of components that are not wanted any more, where data may be deleted; no record has them."""
-    if not options.prune_data:
-        return []
-    claims = scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
-    return [ref(claim) for claim in claims if component_of(claim) not in target.requires]
+def _abandoned(scope: Scope, record: Record | None, target: Target) -> list[ObjectRef]:
+    """Volume claims of components that are not wanted any more; no record has them."""
+    own, _ = split_claims(scope, known_components(scope, record))
+    return [ref(claim) for claim in own if component_of(claim) not in target.requires]
 
 
 def _check_room(

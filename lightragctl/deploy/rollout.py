@@ -15,6 +15,7 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, EventType, Notify
 from lightragctl.core.runtime import Approve, Outcome, Revision, UpOptions
 from lightragctl.deploy.apply import Scope, apply_objects
+from lightragctl.deploy.changeset import Change
 from lightragctl.deploy.history import (
     drop_old_revisions,
     read_revision,
@@ -95,8 +96,10 @@ def _carry_out(run: Run) -> tuple[str, ...]:
     revision = _begin_revision(run)
     try:
         record = _note_intent(run, revision.number)
+        scalers = [one for one in run.intent.deletions if one.identity.kind == "HorizontalPodAutoscaler"]
+        left = _prune(run, scalers)  # first, or they would go on changing the numbers of pods that are applied
         _apply(run)
-        left = _prune(run)
+        left += _prune(run, [one for one in run.intent.deletions if one not in scalers])
     except LightragctlError as error:
         with suppress(LightragctlError):  # the first error is the one to tell; without this the revision is interrupted
             write_outcome(run.scope, replace(revision, outcome=Outcome.FAILED, cause=error.message))
@@ -126,7 +129,7 @@ def _begin_revision(run: Run) -> Revision:
         profile_name=run.target.profile_name,
         values=run.target.profile,
         outcome=Outcome.APPLYING,
-        description=": ".join(filter(None, (run.target.description, run.intent.changes.counts))),
+        description=": ".join(filter(None, (run.target.description, _what_changes(run.intent)))),
         objects=run.target.objects,
         requires=run.target.requires,
     )
@@ -138,6 +141,10 @@ def _begin_revision(run: Run) -> Revision:
         Event(f"revision {revision.number}: {revision.description}", type=EventType.REVISION, data=told)
     )
     return revision
+
+
+def _what_changes(intent: Intent) -> str:
+    return intent.changes.counts if intent.changes.differing else "no object, values of the profile alone"
 
 
 def _is_unfinished(run: Run, newest: Revision) -> bool:
@@ -153,7 +160,7 @@ def _same_objects(one: Revision, other: Revision) -> bool:
 
 def _apply(run: Run) -> None:
     changes = {one.identity: one for one in run.intent.changes.differing}
-    forced = {one.identity for one in run.intent.changes.changes if one.conflicts} | run.intent.adopted
+    forced = {one.identity for one in run.intent.changes.changes if one.is_forced} | run.intent.adopted
     for conflict in run.intent.changes.conflicts:
         run.patience.notify(Event(f"taken over: {conflict.path} of {conflict.manager}", conflict.subject))
     for stage in stages(run.intent.objects, run.target.requires):
@@ -215,10 +222,10 @@ def _uncounted(scope: Scope, quotas: Sequence[ObjectRef]) -> str:
     return ""
 
 
-def _prune(run: Run) -> list[ObjectRef]:
+def _prune(run: Run, deletions: Sequence[Change]) -> list[ObjectRef]:
     """Delete what is not wanted any more, exactly the objects that were seen; those that could not be deleted."""
     left = []
-    for change in run.intent.deletions:
+    for change in deletions:
         assert change.before is not None
         try:
             run.scope.cluster.delete(change.identity, change.before["metadata"]["uid"])

@@ -2,11 +2,11 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError, NotRunningError
-from lightragctl.core.objects import KubernetesObject, ObjectRef
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
     Approve,
@@ -32,6 +32,7 @@ from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view
 from lightragctl.kube.client import ClusterClient
 from lightragctl.kube.lease import Operator, Verdict, judge, lease_ref, read_held, unlock
+from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.streams import Tunnel, run_in_pod
 
 
@@ -53,7 +54,7 @@ class KubernetesRuntime:
     @property
     def data(self) -> str:
         """The release's volumes and keys."""
-        return kept_words(self.scope)
+        return kept_words(self.scope, read_record(self.scope))
 
     def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do, by the server's own dry run."""
@@ -117,7 +118,7 @@ class KubernetesRuntime:
             profile=record.profile_name,
             runtime=where,
             components=tuple(parts),
-            data=self.data,
+            data=kept_words(self.scope, record),
             message=self._message(record),
             revision=record.revision or None,
             drift=self._drift(record),
@@ -128,8 +129,19 @@ class KubernetesRuntime:
         last = read_revision(self.scope, record.revision) if record.revision else None
         if last is None or record.phase is not Phase.APPLIED:
             return ()
-        shown = [thing for thing in last.objects if thing["kind"] not in ("Secret", "Namespace")]
-        return drift_since(record, last, read_live(self.scope, shown))
+        looked_at = [thing for thing in last.objects if thing["kind"] not in ("Secret", "Namespace")]
+        readable = tuple(thing for thing in looked_at if self._may_read(thing))
+        return drift_since(record, replace(last, objects=readable), read_live(self.scope, readable))
+
+    def _may_read(self, thing: KubernetesObject) -> bool:
+        """Whether we may look at the object: who may read the namespace may not always read the cluster."""
+        if thing["metadata"].get("namespace"):
+            return True
+        try:
+            self.client.get(ref(thing))
+        except ForbiddenError:
+            return False
+        return True
 
     def endpoint(self, component: str) -> str:
         """A port of loopback that leads to a ready pod of the component, as long as this process lives.

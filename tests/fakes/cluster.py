@@ -17,6 +17,7 @@ from lightragctl.kube.model import (
     Access,
     ChangedMeanwhileError,
     FieldConflictError,
+    ForbiddenError,
     ImmutableFieldError,
     InvalidObjectError,
     KindNotServedError,
@@ -72,6 +73,7 @@ class FakeCluster:
         self.dead = False
         self.denied: set[str] = set()
         self.undeletable: set[str] = set()
+        self.hidden: set[str] = set()
         self.edited: dict[tuple[ObjectRef, str], str] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
@@ -102,6 +104,7 @@ class FakeCluster:
             if one == identity and who != manager:
                 paths.pop(path, None)
         put(self.objects[identity], path, value)
+        finished(self.objects[identity])
         self.objects[identity]["metadata"]["resourceVersion"] = str(next(self._numbers))
         self.owned.setdefault((identity, manager), {})[path] = value
         self.edited[identity, manager] = UPDATE
@@ -202,6 +205,8 @@ class FakeCluster:
     def _served(self, identity: ObjectRef) -> None:
         if (identity.api_version, identity.kind) not in KINDS:
             raise KindNotServedError(f"cluster fake does not serve {identity.kind}")
+        if identity.kind in self.hidden:
+            raise ForbiddenError(f"we may not read {identity.kind}", "ask for the right")
 
     def _put(self, verb: str, thing: KubernetesObject) -> dict[str, Any]:
         identity = ref(thing)

@@ -77,6 +77,14 @@ def test_what_somebody_made_in_the_place_of_ours_is_not_ours() -> None:
     assert up(cluster) == ()
 
 
+def test_what_another_release_of_ours_has_applied_is_not_ours() -> None:
+    cluster = FakeCluster()
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag"}}, manager="kubectl")
+    cluster.apply(service({MANAGED: "lightragctl", INSTANCE: "two"}))
+    with pytest.raises(RefusedError, match="Service/dev-embedder belongs to release 'two'"):
+        up(cluster, options=UpOptions(5.0, adopt=True))
+
+
 def test_what_has_only_lost_its_labels_gets_them_back() -> None:
     cluster = FakeCluster()
     up(cluster)

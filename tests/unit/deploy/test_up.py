@@ -9,10 +9,11 @@ from lightragctl.deploy.down import kept_words, take_down
 from lightragctl.deploy.prepare import read_record
 from lightragctl.deploy.record import Phase, record_ref
 from lightragctl.deploy.revision import revision_ref
+from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import DEPLOYMENT, KEYS, LEASE, OPTIONS, agree, ignore, operator, plan, scope, up
+from tests.fakes.release import DEPLOYMENT, KEYS, LEASE, OPTIONS, agree, history, ignore, operator, plan, scope, up
 
 
 def foreseen(cluster: FakeCluster, *assignments: str) -> Differences:
@@ -117,7 +118,7 @@ def test_down_keeps_keys_namespace_and_record_and_says_so() -> None:
         "Secret",
         "Secret",
     ]
-    assert "Secret/dev-lightrag-api-keys" in kept_words(scope(cluster))
+    assert "Secret/dev-lightrag-api-keys" in kept_words(scope(cluster), read_record(scope(cluster)))
     record = read_record(scope(cluster))
     assert record is not None
     assert record.phase is Phase.STOPPED
@@ -157,6 +158,42 @@ def test_a_purge_leaves_a_namespace_that_another_release_uses() -> None:
     take_down(scope(cluster), True, 5.0, ignore)
     assert ObjectRef("v1", "Namespace", "", "lightrag") in cluster.objects
     assert read_record(scope(cluster, "two")) is not None
+
+
+@pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
+def test_a_purge_leaves_a_namespace_in_which_others_keep_something(kind: str) -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    theirs = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "tls", "namespace": "lightrag"}, "data": {}}
+    cluster.apply(theirs, manager="kubectl")
+    told: list[str] = []
+    take_down(scope(cluster), True, 5.0, lambda event: told.append(event.message))
+    assert {one.kind for one in cluster.objects} == {"Namespace", kind}
+    assert f"kept, because it holds what is not of this release: {kind}/tls" in told
+
+
+def test_a_value_that_changes_no_object_is_recorded_and_counts() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    rule = "drift.ignore=[{kind: Deployment, path: spec.progressDeadlineSeconds}]"
+    assert up(cluster, rule) == ()
+    record = read_record(scope(cluster))
+    assert record is not None
+    assert record.profile["drift"]["ignore"]
+    assert history(cluster)[0].description == "no object, values of the profile alone"
+    before = len(cluster.writes)
+    assert up(cluster, rule) == ()
+    assert without_lease(cluster.writes[before:]) == []
+
+
+def test_who_may_read_the_namespace_alone_gets_a_status() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    cluster.hidden = {"Secret", "PriorityClass", "Node"}
+    seen = KubernetesRuntime(cluster, "lightrag", "dev", operator()).status()  # type: ignore[arg-type]
+    assert seen.ready
+    assert seen.drift == ()
+    assert "Secret/dev-lightrag-api-keys" in seen.data
 
 
 def test_a_field_of_another_manager_stops_up_before_anything_is_written() -> None:
@@ -268,7 +305,7 @@ def test_claims_of_a_component_that_is_gone_are_deleted_only_with_prune_data() -
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data-mock", "namespace": "lightrag", "labels": labels},
+        "metadata": {"name": "data-dev-mock-llm-0", "namespace": "lightrag", "labels": labels},
         "spec": {},
     }
     cluster.apply(claim, manager="kube-controller-manager")

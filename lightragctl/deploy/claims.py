@@ -1,0 +1,41 @@
+"""Which volume claims are a release's: StatefulSets make them, so no record names them and none has our label.
+
+A release of another tool may have the same name in the same namespace: a chart gives its claims the same label of an
+instance. So a claim is ours when its component is one that the release has or had, and its name is as ours are.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from lightragctl.core.objects import KubernetesObject
+from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.history import read_revisions
+from lightragctl.deploy.ownership import MANAGED_BY
+from lightragctl.deploy.record import Record
+from lightragctl.deploy.stages import WORKLOADS, component_of
+
+
+def known_components(scope: Scope, record: Record | None) -> frozenset[str]:
+    """The components that the release has or had, by its record, its revisions and what runs."""
+    recorded = record.components if record else ()
+    earlier = [name for revision in read_revisions(scope) for name in revision.requires]
+    running = [component_of(thing) for kind in WORKLOADS for thing in scope.select("apps/v1", kind)]
+    return frozenset((*recorded, *earlier, *running))
+
+
+def split_claims(scope: Scope, components: Collection[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The claims with the release's label: those that are its own, and those that are not."""
+    found = scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
+    own = [claim for claim in found if is_own(claim, scope.release, components)]
+    return own, [claim for claim in found if claim not in own]
+
+
+def is_own(claim: KubernetesObject, release: str, components: Collection[str]) -> bool:
+    """Whether a claim with the release's label is the release's own."""
+    manager = (claim["metadata"].get("labels") or {}).get(MANAGED_BY)
+    if manager is not None:
+        return bool(manager == "lightragctl")
+    component = component_of(claim)
+    made = rf"[a-z]+-{re.escape(release)}-{re.escape(component)}(-[a-z-]+)?-\d+"
+    return component in components and re.fullmatch(made, claim["metadata"]["name"]) is not None
