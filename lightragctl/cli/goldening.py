@@ -65,13 +65,16 @@ def embed(session: "Session") -> Embed:
 def recorded(session: "Session", workspace: str, notify: Notify) -> list[str]:
     """Questions that were asked for passages of the workspace without a filter, newest first; says when none are."""
     try:
-        found = session.api.recordings(_NEWEST)
+        found = session.recordings(_NEWEST)
     except ApiError as error:
         if error.code != "no-recording":
             raise
         notify(Event(f"{error.message}, so that none are taken; {error.hint}"))
         return []
-    fitting = [one.query for one in found if one.workspace == workspace and one.kind == "chunks" and not one.filter]
+    for one in found.missing:
+        notify(Event(f"of the recorded questions {one}"))
+    plain = [one for one in found.questions if one.kind == "chunks" and not one.filter]
+    fitting = [one.query for one in plain if one.workspace == workspace]
     if not fitting:
         notify(Event(f"no question about workspace '{workspace}' was recorded yet"))
     return fitting
