@@ -5,19 +5,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import msgspec
 
-from lightragctl.bench import quality, questions, stages
+from lightragctl.bench import quality, questions
 from lightragctl.bench.plan import LoadPlan
 from lightragctl.bench.quality import Answers
 from lightragctl.bench.questions import Asked
 from lightragctl.bench.result import LoadReport, Moment, Quality
 from lightragctl.bench.run import run
 from lightragctl.bench.schedule import Shape
-from lightragctl.bench.stages import Metrics
+from lightragctl.bench.stages import Inside, Look, inside
 from lightragctl.bench.targets import Target, kind_named
 from lightragctl.cli.load_options import LoadOptions
+from lightragctl.cli.looking import Lookout, Replicas
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.profile import Runtime
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _OURS = ("retrieve", "query")
 _COMPONENTS = {"retrieve": "lightrag-api", "query": "lightrag-api", "lightrag": "lightrag-server"}
 """Which component of the release is asked."""
-_METRICS_S = 5.0
 _RECORDED_MOST = 100_000
 _SAMPLE_ROWS = 1000
 """Passages that `--scenario collection` asks for: more than the cache of questions answers, and one page of a scan."""
@@ -41,12 +40,10 @@ RECALL_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Measured:
-    """A run, and what lightrag-api says of it: mean milliseconds by stage, sizes of batches, shares of cache hits."""
+    """A run, and what lightrag-api says of it."""
 
     report: LoadReport
-    stages_ms: Mapping[str, float]
-    batch_sizes: Mapping[str, float]
-    cache_hits: Mapping[str, float]
+    inside: Inside
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,19 @@ class Source:
         if component is None:
             raise UsageError(f"--target {load.kind} needs an address", "say --url http://HOST:PORT")
         runtime = self.session.runtime
-        return Target(runtime.endpoint(component), load.kind, _fields(load), runtime.api_key(component))
+        return Target(runtime.spread(component), load.kind, _fields(load), runtime.api_key(component))
+
+    def replicas(self) -> Mapping[str, str]:
+        """Who says where the time went: the replicas of lightrag-api, or whoever answers at the URL; none of others.
+
+        Raises:
+            NotRunningError: no replica is ready.
+        """
+        if self.load.kind not in _OURS:
+            return {}
+        if self.load.url is not None:
+            return {self.load.url: self.load.url}
+        return self.session.runtime.endpoints("lightrag-api")
 
     def plan(self, shape: Shape, connections: int) -> LoadPlan:
         """The load that the options ask for."""
@@ -178,13 +187,12 @@ def connections(session: Session, url: str | None) -> int:
     return STREAMS if is_tunnelled else 512
 
 
-def measured(plan: LoadPlan, notify: Notify) -> Measured:
+def measured(plan: LoadPlan, replicas: Replicas, notify: Notify) -> Measured:
     """Put the load on; Ctrl-C ends it early with what there is."""
     notify(Event(f"{plan.target.kind} at {plan.target.url}: connecting", passing=True))
-    before: Metrics = {}
-    report = run(plan, progress(notify, plan), at_border=lambda: before.update(_metrics(plan.target)))
-    looks = (before, _metrics(plan.target))
-    return Measured(report, stages.times_ms(*looks), stages.batch_sizes(*looks), stages.cache_hits(*looks))
+    lookout, before = Lookout(replicas), dict[str, Look | str]()
+    report = run(plan, progress(notify, plan), at_border=lambda: before.update(lookout.look()))
+    return Measured(report, inside(before, lookout.look()))
 
 
 def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[Moment], None]:
@@ -218,8 +226,10 @@ def _of_collection(source: Source) -> Asked:
 
 def _of_recordings(source: Source) -> Asked:
 
-    recorded = source.session.api.recordings(_RECORDED_MOST)
-    return questions.of_recordings([questions.Recorded(one.at, one.query) for one in recorded])
+    found = source.session.recordings(_RECORDED_MOST)
+    for one in found.missing:
+        source.notify(Event(f"of the recorded questions {one}"))
+    return questions.of_recordings([questions.Recorded(one.at, one.query) for one in found.questions])
 
 
 _SCENARIOS: Mapping[str, Callable[[Source], Asked]] = {
@@ -254,14 +264,3 @@ def _words(moment: Moment) -> str:
     rate = f"{moment.answered_per_s:.0f}/s, p50 {moment.p50_ms:.1f} ms, p99 {moment.p99_ms:.1f} ms"
     bad = moment.answered - moment.ok
     return f"{moment.phase}: {moment.elapsed_s:.0f} s, {rate}, {moment.under_way} under way, {bad} failed"
-
-
-def _metrics(asked: Target) -> Metrics:
-    """The service's metrics; none where it has none. Behind several replicas they are of one of them."""
-    if asked.kind not in _OURS:
-        return {}
-    try:
-        answer = httpx.get(f"{asked.url.rstrip('/')}/metrics", timeout=_METRICS_S, trust_env=False)
-    except httpx.HTTPError:
-        return {}
-    return stages.parse(answer.text) if answer.is_success else {}

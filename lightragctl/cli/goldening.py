@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lightragctl.cli.commands.deploy import PROOF
 from lightragctl.cli.loading import service_settings
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.settings import ApiSettings
@@ -50,7 +49,8 @@ def doors(session: "Session", workspace: str) -> Doors:
     """The index, and lightrag-api."""
 
     def retrieve(question: str, k: int) -> Sequence[str]:
-        return [hit.id for hit in session.api.retrieve(question, top_k=k, workspace=workspace).hits]
+        answer = session.api.retrieve(question, top_k=k, workspace=workspace, recorded=False)
+        return [hit.id for hit in answer.hits]
 
     return Doors(partial(search_all, session.runtime.endpoint("vector-engine")), retrieve)
 
@@ -65,14 +65,16 @@ def embed(session: "Session") -> Embed:
 def recorded(session: "Session", workspace: str, notify: Notify) -> list[str]:
     """Questions that were asked for passages of the workspace without a filter, newest first; says when none are."""
     try:
-        found = session.api.recordings(_NEWEST)
+        found = session.recordings(_NEWEST)
     except ApiError as error:
         if error.code != "no-recording":
             raise
         notify(Event(f"{error.message}, so that none are taken; {error.hint}"))
         return []
-    plain = [one for one in found if one.workspace == workspace and one.kind == "chunks" and not one.filter]
-    fitting = [one.query for one in plain if one.query != PROOF]
+    for one in found.missing:
+        notify(Event(f"of the recorded questions {one}"))
+    plain = [one for one in found.questions if one.kind == "chunks" and not one.filter]
+    fitting = [one.query for one in plain if one.workspace == workspace]
     if not fitting:
         notify(Event(f"no question about workspace '{workspace}' was recorded yet"))
     return fitting

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from lightragctl.core.runtime import Differences, ReleaseRuntime
     from lightragctl.ingest.client import ApiClient
     from lightragctl.ingest.load_lightrag import LightragTarget
+    from lightragctl.ingest.recordings import AllRecordings
 
 P = ParamSpec("P")
 _PANEL = "Global options"
 _API_SILENCE_S = 120.0
 """The longest silence of lightrag-api to wait out: a chat model may take its whole deadline before the first byte."""
+_RECORDINGS_SILENCE_S = 30.0
+"""A replica reads two files of some megabytes before the first byte; the others wait behind one that hangs."""
 
 
 def complete_profile(incomplete: str) -> list[str]:
@@ -194,6 +197,23 @@ class Session:
 
         endpoint = self.runtime.endpoint("lightrag-api")
         return ApiClient(endpoint, timeout_s=_API_SILENCE_S, api_key=self.runtime.api_key())
+
+    def recordings(self, limit: int) -> "AllRecordings":
+        """The questions that the replicas of lightrag-api have recorded.
+
+        Raises:
+            NotRunningError: the release is not up.
+            LightragctlError: no replica answers, or none records.
+        """
+        from lightragctl.ingest.client import ApiClient
+        from lightragctl.ingest.recordings import read_all
+
+        key = self.runtime.api_key()
+        replicas = self.runtime.endpoints("lightrag-api")
+        return read_all(
+            {name: ApiClient(url, _RECORDINGS_SILENCE_S, api_key=key).recordings for name, url in replicas.items()},
+            limit,
+        )
 
     def lightrag(self, workspace: str | None) -> "LightragTarget | None":
         """What loads documents of this workspace (None: the release's own) through lightrag-server; None: it does not.

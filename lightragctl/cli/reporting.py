@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ def saved_run(measured: "Measured", wanted: Sequence[Threshold]) -> SavedRun:
     lost = broken(wanted, measured.report)
     kept = {one.text: one.text not in lost for one in wanted}
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return SavedRun(measured.report, Beside(measured.stages_ms, measured.batch_sizes, measured.cache_hits, kept, now))
+    return SavedRun(measured.report, Beside(**asdict(measured.inside), thresholds=kept, ended_at=now))
 
 
 def read(files: Sequence[Path]) -> dict[str, SavedRun]:

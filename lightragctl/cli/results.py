@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from lightragctl.core.objects import KubernetesObject
     from lightragctl.core.profile import LoadedProfile
     from lightragctl.deploy.lint import Finding
-    from lightragctl.ingest.client import QueryAnswer, RecordedQuestion, Retrieval
+    from lightragctl.ingest.client import QueryAnswer, Retrieval
     from lightragctl.ingest.load import Summary
+    from lightragctl.ingest.recordings import AllRecordings
     from lightragctl.quality.golden import GoldenSet, Head, Report
     from lightragctl.quality.golden_store import Built
 
@@ -200,9 +201,13 @@ def query(answer: "QueryAnswer") -> Result:
     return Result("query", answer.model_dump(mode="json"))
 
 
-def recordings(questions: "Sequence[RecordedQuestion]") -> Result:
-    """`recordings`: the questions, newest first."""
-    return Result("recordings", {"recordings": [one.model_dump(mode="json") for one in questions]})
+def recordings(found: "AllRecordings") -> Result:
+    """`recordings`: the questions, newest first; 4 when those of a replica are missing."""
+    data = {"recordings": [one.model_dump(mode="json") for one in found.questions]}
+    if not found.missing:
+        return Result("recordings", data)
+    errors = [ErrorInfo("replica-silent", one, "see: lightragctl status") for one in found.missing]
+    return Result("recordings", data, Status.PARTIAL, errors, ExitStatus.WARNINGS)
 
 
 def _load(report: "LoadReport") -> dict[str, Any]:
@@ -221,9 +226,7 @@ def bench_run(measured: "Measured", broken: Sequence[str]) -> Result:
     """`bench run`: the figures; 3 when a threshold was broken, 4 when the figures are not to be believed."""
     data = {
         **_load(measured.report),
-        "stages_ms": dict(measured.stages_ms),
-        "batch_sizes": dict(measured.batch_sizes),
-        "cache_hits": dict(measured.cache_hits),
+        **asdict(measured.inside),
         "broken_thresholds": list(broken),
     }
     if broken:

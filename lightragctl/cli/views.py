@@ -274,10 +274,12 @@ def _bench_run(data: Data) -> Iterator[RenderableType]:
     rows = [[name, *(f"{times[key]:.1f}" for _, key in _FIGURES)] for name, times in shown.items() if times]
     yield _table(["", *(name for name, _ in _FIGURES)], rows)
     if data["stages_ms"]:
-        yield Text("inside lightrag-api, on average", style="bold")
+        of = "" if data["replicas"] == 1 else f" of {data['replicas']} replicas"
+        yield Text(f"inside lightrag-api, on average{of}", style="bold")
         yield _table(["STAGE", "MEAN MS"], [[name, f"{value:.2f}"] for name, value in data["stages_ms"].items()])
         sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in data["batch_sizes"].items())
         yield Text(f"items in a batch: {sizes}")
+    yield from (Text(note, style="yellow") for note in data["replica_notes"])
     yield from _quality(data["quality"])
     for cache, share in data["cache_hits"].items():
         yield Text(f"{share:.1%} of the looks into the {cache} cache found an answer")

@@ -304,6 +304,20 @@ class ReleaseRuntime(Protocol):
             NotRunningError: the release is not up.
         """
 
+    def endpoints(self, component: str) -> Mapping[str, str]:
+        """Such an address for each ready replica of the component, by the replica's name.
+
+        Raises:
+            NotRunningError: the release is not up.
+        """
+
+    def spread(self, component: str) -> str:
+        """Such an address whose connections go to the ready replicas in turn, as those of a Service do.
+
+        Raises:
+            NotRunningError: the release is not up.
+        """
+
     def components(self) -> tuple[str, ...]:
         """The names of the release's components.
 

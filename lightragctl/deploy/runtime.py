@@ -1,8 +1,10 @@
 """The Kubernetes runtime: a release in a namespace of a cluster."""
 
 import base64
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError, NotRunningError
@@ -33,7 +35,7 @@ from lightragctl.deploy.view import View, component_status, progress, read_cause
 from lightragctl.kube.client import ClusterClient
 from lightragctl.kube.lease import Operator, Verdict, judge, lease_ref, read_held, unlock
 from lightragctl.kube.model import ForbiddenError
-from lightragctl.kube.streams import Tunnel, run_in_pod
+from lightragctl.kube.streams import PickPod, Tunnel, run_in_pod
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,33 @@ class KubernetesRuntime:
         Raises:
             NotRunningError: there is no such release, or no ready pod of the component.
         """
-        if component not in self._tunnels:
-            self._ready_pod(component)
-            self._tunnels[component] = Tunnel(self.client, lambda: self._pick(component), 0, lambda reason: None)
-        return f"http://127.0.0.1:{self._tunnels[component].port}"
+        self._ready_pods(component)
+        return self._led(component, lambda: self._pick(component))
+
+    def endpoints(self, component: str) -> Mapping[str, str]:
+        """Ports of loopback that lead each to one ready pod of the component, by the pod's name.
+
+        Raises:
+            NotRunningError: there is no such release, or no ready pod of the component.
+        """
+        pods = {pod["metadata"]["name"]: pod for pod in self._ready_pods(component)}
+        return {name: self._led(f"Pod/{name}", partial(way_to, [pod])) for name, pod in pods.items()}
+
+    def spread(self, component: str) -> str:
+        """A port of loopback whose connections lead to the ready pods of the component in turn.
+
+        Raises:
+            NotRunningError: there is no such release, or no ready pod of the component.
+        """
+        self._ready_pods(component)
+        turns = itertools.count()
+        return self._led(f"all of {component}", lambda: self._pick(component, next(turns)))
+
+    def _led(self, key: str, pick: PickPod) -> str:
+        """The address of a tunnel, made when it is first asked for."""
+        if key not in self._tunnels:
+            self._tunnels[key] = Tunnel(self.client, pick, 0, lambda reason: None)
+        return f"http://127.0.0.1:{self._tunnels[key].port}"
 
     def components(self) -> tuple[str, ...]:
         """The names of the release's components, by its record.
@@ -213,7 +238,7 @@ class KubernetesRuntime:
         Raises:
             NotRunningError: there is no ready pod of the component.
         """
-        self._ready_pod(component)
+        self._ready_pods(component)
         tunnel = Tunnel(
             self.client, lambda: self._pick(component), port, lambda reason: notify(Event(reason, component))
         )
@@ -244,12 +269,12 @@ class KubernetesRuntime:
             return "the last change did not come to its end: lightragctl history; go on: lightragctl up"
         return ""
 
-    def _ready_pod(self, component: str) -> KubernetesObject:
+    def _ready_pods(self, component: str) -> list[KubernetesObject]:
         self._component_names(component)
         pods = [pod for pod in self._reached(component) if _is_ready(pod)]
         if not pods:
             raise NotRunningError(f"{component} has no ready pod", "see why: lightragctl status")
-        return pods[0]
+        return pods
 
     def _reached(self, component: str) -> list[KubernetesObject]:
         """The component's pods that its Service leads to; all of them when it has none of its own name."""
@@ -258,10 +283,15 @@ class KubernetesRuntime:
         wanted = (service or {}).get("spec", {}).get("selector") or {}
         return [pod for pod in pods if wanted.items() <= pod["metadata"]["labels"].items()]
 
-    def _pick(self, component: str) -> tuple[str, str, int]:
-        pod = self._ready_pod(component)
-        port = pod["spec"]["containers"][0]["ports"][0]["containerPort"]
-        return self.namespace, pod["metadata"]["name"], int(port)
+    def _pick(self, component: str, turn: int = 0) -> tuple[str, str, int]:
+        return way_to(self._ready_pods(component), turn)
+
+
+def way_to(pods: Sequence[KubernetesObject], turn: int = 0) -> tuple[str, str, int]:
+    """Namespace, name and port of the pod whose turn it is."""
+    pod = pods[turn % len(pods)]
+    port = pod["spec"]["containers"][0]["ports"][0]["containerPort"]
+    return pod["metadata"]["namespace"], pod["metadata"]["name"], int(port)
 
 
 def _is_ready(pod: KubernetesObject) -> bool:

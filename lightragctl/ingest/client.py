@@ -264,14 +264,16 @@ class ApiClient:
         filter: str | None = None,
         kind: Kind = "chunks",
         mode: Mode = "nearest",
+        recorded: bool = True,
     ) -> Retrieval:
         """What is nearest to `query`, best first; `top_k` is the mode's own where it is not given.
 
-        `filter` is a Milvus boolean expression.
+        `filter` is a Milvus boolean expression. A question that is not a user's says that it is not to be `recorded`.
         """
         given = {"query": query, **_asked(mode, top_k), "workspace": workspace, "filter": filter}
         body = _without_none(given | {"kind": None if kind == "chunks" else kind})
-        return self._call(Retrieval, "POST", "/retrieve", json=body)
+        headers = {} if recorded else {"X-Record": "no"}
+        return self._call(Retrieval, "POST", "/retrieve", json=body, headers=headers)
 
     def query(
         self,

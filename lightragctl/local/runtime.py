@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightragctl.core.component import Plan, ProcessSpec, start_order
@@ -143,6 +143,14 @@ class LocalRuntime:
         if self._running() is None:
             raise NotRunningError(f"release '{self.release}' is stopped", "start it: lightragctl up")
         return f"http://127.0.0.1:{process.port}"
+
+    def endpoints(self, component: str) -> Mapping[str, str]:
+        """The address of the component's one process."""
+        return {component: self.endpoint(component)}
+
+    def spread(self, component: str) -> str:
+        """The same as `endpoint`: there is one process."""
+        return self.endpoint(component)
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
         """Lines of the logs as (component, line), the last `tail_lines` of each first.

@@ -46,6 +46,9 @@ TIMEOUT_HEADER = "x-request-timeout"
 """A client's deadline for a retrieval, in seconds."""
 MAX_TIMEOUT_S = 300
 
+RECORD_HEADER = "x-record"
+"""`no` from a client whose question is nobody's: it never comes among the recorded ones, whatever their share."""
+
 OURS = ("nearest", "naive")
 """The modes that are answered here; the others are lightrag-server's."""
 
@@ -96,7 +99,7 @@ class Questions:
         if kept is None:
             self._retrieval.admit(asked)
             return self._retrieve(request, asked, begin)
-        self._record(asked, lambda: self._retrieval.found_in(kept), begin)
+        self._record(request, asked, lambda: self._retrieval.found_in(kept), begin)
         return http.Response(b'%b,"cached":true,"timing_ms":{"total":%.3f}}' % (kept, _since_ms(begin)))
 
     async def query(self, request: http.Request) -> http.Response | http.Streaming:
@@ -107,7 +110,7 @@ class Questions:
         asked = self._checked(body)
         self._retrieval.admit(asked)
         _, found = await self._find(request, asked)
-        self._record(asked, lambda: found, begin)
+        self._record(request, asked, lambda: found, begin)
         timing_ms = self._timing_ms(found, begin)
         messages = prompt(body.query, [{"source": hit.source, "text": hit.text} for hit in found.hits])
         if body.stream:
@@ -172,7 +175,7 @@ class Questions:
 
     async def _retrieve(self, request: http.Request, asked: Asked, begin: float) -> http.Response:
         encoded, found = await self._find(request, asked)
-        self._record(asked, lambda: found, begin)
+        self._record(request, asked, lambda: found, begin)
         timing_ms = self._timing_ms(found, begin)
         return http.Response(b'%b,"cached":false,"timing_ms":%b}' % (encoded, http.json_bytes(timing_ms)))
 
@@ -192,8 +195,8 @@ class Questions:
             hint = f"ask with a longer {TIMEOUT_HEADER}, or see what is slow: GET /debug/batches"
             raise DeadlineError(f"no answer within {within_s:g} s", hint) from error
 
-    def _record(self, asked: Asked, found: Callable[[], Found], begin: float) -> None:
-        if self._recorder is None or not self._recorder.wants():
+    def _record(self, request: http.Request, asked: Asked, found: Callable[[], Found], begin: float) -> None:
+        if self._recorder is None or request.header(RECORD_HEADER) == "no" or not self._recorder.wants():
             return
         answer, now_s = found(), time.time()
         ids = [hit.id for hit in answer.hits]

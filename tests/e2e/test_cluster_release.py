@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lightragctl.cli.loading import Place, load_profile, open_runtime
 from lightragctl.vectors.milvus import MilvusStore
 from tests.cluster.fixture import ReadyCluster
 from tests.e2e.cluster_stories import READ_PATH, ClusterRelease, release_on
@@ -175,8 +176,9 @@ def asked_while(act: Callable[[], None], address: str, headers: dict[str, str], 
 
 
 def restarted_under_load(release: ClusterRelease, least: int) -> Counter[str]:
-    """What came of the questions while each of two pods of lightrag-api is replaced."""
-    done = release.up("--set", "components.lightrag-api.replicas=2")
+    """What came of the questions, all recorded, while each of two pods of lightrag-api is replaced."""
+    two = ("--set", "components.lightrag-api.replicas=2", "--set", "components.lightrag-api.recording.ratio=1")
+    done = release.up(*two)
     assert done.returncode == 0, done.stdout + done.stderr
     address, deployment = release.components()["lightrag-api"]["endpoint"], "deployment/story-lightrag-api"
 
@@ -192,6 +194,15 @@ def test_a_rolling_restart_under_load_loses_no_request(release: ClusterRelease) 
     came = restarted_under_load(release, 1000)
     assert set(came) == {"200"}, came
     assert came["200"] >= 1000
+    place = Place({}, release.cluster.kubeconfig, None)
+    pods = open_runtime("story", load_profile("dev", namespace="story"), place).endpoints("lightrag-api")
+    assert len(pods) == 2
+    for name, address in pods.items():
+        body, headers = {"query": f"what {name} was asked", "top_k": 1}, key_header(release)
+        asked = httpx.post(f"{address}/retrieve", json=body, headers=headers, timeout=30, trust_env=False)
+        assert asked.status_code == 200, asked.text
+    listed = json.loads(release.run("recordings", "--limit", "2", "-o", "json").stdout)["recordings"]
+    assert {one["query"] for one in listed} == {f"what {name} was asked" for name in pods}
 
 
 @pytest.mark.drill

@@ -48,6 +48,7 @@ def test_a_golden_set_from_its_first_build_to_its_second(release: Release) -> No
     status, report = golden(release, "check")
     assert (status, report["errors"][0]["code"]) == (1, "no-golden-set")
     assert "lightragctl golden build --name golden" in report["errors"][0]["hint"]
+    assert release.api.recordings(100) == []  # what `up` asked was not recorded
     for question in QUESTIONS:
         release.api.retrieve(question, 3)
     status, built = golden(release, "build", "--sample", "40", "--recorded", "40")
@@ -56,6 +57,7 @@ def test_a_golden_set_from_its_first_build_to_its_second(release: Release) -> No
     status, report = golden(release, "check")
     assert (status, report["scanned"], report["stale"], report["worst"]) == (0, False, [], [])
     assert means(report) == {"recall": 1.0, "end_to_end": 1.0, "overlap": 1.0}
+    assert len(release.api.recordings(1000)) == len(QUESTIONS)  # and not what `check` asked
 
     for document in release.api.list_documents()[:12]:
         release.api.delete_document(id=document.id)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.conftest import Tool, free_ports, port_settings
@@ -215,6 +216,43 @@ def test_what_lightrag_api_loaded_is_never_touched(tmp_path: Path) -> None:
         assert "--set workspace=NAME" in done.stderr
     finally:
         release.run("down", "--purge", "--yes")
+
+
+def listeners(release: Release) -> list[psutil.Process]:
+    """Upstream's processes that take requests: gunicorn's master, and its workers, to which it hands its socket on."""
+    part = release.part("lightrag-server")
+    port = int(part["endpoint"].rpartition(":")[2])
+    return [
+        one
+        for one in psutil.Process(part["pid"]).children(recursive=True)
+        if any(at.status == psutil.CONN_LISTEN and at.laddr.port == port for at in one.net_connections("tcp"))
+    ]
+
+
+@pytest.mark.drill
+def test_two_workers_take_a_document_give_it_back_and_end_together(tmp_path: Path) -> None:
+    two = ("--set", "components.lightrag-server.workers=2")
+    release = Release(tmp_path, "pair", "--set", "components.embedder.model=hashing", *two)
+    try:
+        done = release.up()
+        assert done.returncode == 0, done.stdout + done.stderr
+        processes = listeners(release)
+        assert len(processes) == 3, processes  # a master and two workers
+        (tmp_path / "tides.md").write_text("The Moon raises the tides of the sea twice a day.\n")
+        loaded = release.ingest("tides.md")
+        assert (loaded["through"], loaded["created"], loaded["failed"]) == ("lightrag-server", 1, [])
+        with release.client("lightrag-server") as upstream, release.client("lightrag-api") as api:
+            body = {"query": "what raises the tides", "mode": "naive", "chunk_top_k": 1}
+            for _ in range(10):  # whichever worker it comes to
+                told = upstream.post("/query/data", json=body, headers={"Connection": "close"}).raise_for_status()
+                assert "Moon" in told.json()["data"]["chunks"][0]["content"]
+            assert "Moon" in api.post("/retrieve", json=body).raise_for_status().json()["hits"][0]["text"]
+        assert release.ingest("tides.md")["unchanged"] == 1
+        assert listeners(release) == processes  # none had to be started again
+    finally:
+        ended = release.run("down", "--purge", "--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert not [one for one in processes if one.is_running()]
 
 
 @pytest.mark.drill

@@ -105,6 +105,7 @@ def test_bench_tells_what_the_release_holds(shared: tuple[Tool, list[str]]) -> N
     document = json.loads(done.stdout)
     assert document["outcomes"] == {"ok": 200}
     assert document["stages_ms"]["search"] > 0
+    assert (document["replicas"], document["replica_notes"]) == (1, [])
     assert (done.returncode, document["errors"][0]["code"]) == (4, "not-valid")  # 200 requests say nothing of a p99
     assert "too few" in document["errors"][0]["message"]
     assert json.loads((tool.cwd / "report.json").read_text())["latency"]["histogram"]

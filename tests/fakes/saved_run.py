@@ -66,6 +66,8 @@ RUN = SavedRun(
         stages_ms=STAGES_MS,
         batch_sizes={"embed": 5.1},
         cache_hits={"result": 0.25},
+        replicas=2,
+        replica_notes=("api-c is not counted: it is gone",),
         thresholds={"p50<20ms": True, "p99<100ms": False},
         ended_at="2026-01-31T12:00:00Z",
     ),

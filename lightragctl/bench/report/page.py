@@ -94,6 +94,8 @@ def _notes(run: SavedRun) -> list[str]:
     spun = f", {figure(cost.spin_s)} s of it spent in waiting to the microsecond" if cost.spin_s else ""
     workers = "1 process" if cost.workers == 1 else f"{cost.workers} processes"
     sent = f"Sent by {workers}, which took {figure(cost.cpu_s)} s of processor time{spun}; seed {report.seed}."
+    of = "1 replica" if run.beside.replicas == 1 else f"{run.beside.replicas} replicas"
+    told = f"Where the time went is of {of} of lightrag-api." if run.beside.replicas else ""
     sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in run.beside.batch_sizes.items())
     batches = f"Items in a batch: {sizes}." if sizes else ""
     caches = [
@@ -101,4 +103,5 @@ def _notes(run: SavedRun) -> list[str]:
         for cache, share in run.beside.cache_hits.items()
     ]
     quality = report.quality.notes if report.quality is not None else ()
-    return [note for note in (meaning, warm_up, left, sent, batches, *caches, *quality) if note]
+    notes = (meaning, warm_up, left, sent, told, *run.beside.replica_notes, batches, *caches, *quality)
+    return [note for note in notes if note]

@@ -23,6 +23,8 @@ class Beside(msgspec.Struct, frozen=True):
 
     Attributes:
         stages_ms, batch_sizes, cache_hits: what lightrag-api told of the run, as in `stages`; empty: nothing.
+        replicas: how many of them told it; 0 in files that do not tell.
+        replica_notes: which of them were left out, and why.
         thresholds: each as it was given, and whether the run kept to it.
         ended_at: when it ended, as 2026-01-31T12:00:00Z; empty in files that do not tell.
     """
@@ -30,6 +32,8 @@ class Beside(msgspec.Struct, frozen=True):
     stages_ms: Mapping[str, float] = {}
     batch_sizes: Mapping[str, float] = {}
     cache_hits: Mapping[str, float] = {}
+    replicas: int = 0
+    replica_notes: tuple[str, ...] = ()
     thresholds: Mapping[str, bool] = {}
     ended_at: str = ""
 

@@ -83,7 +83,7 @@ def run(
         is_closed = rate is None and arrivals != "replay" and not load.is_topics
         most = concurrency if is_closed else benching.connections(session, load.url)
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
-        measured = benching.measured(plan, notify)
+        measured = benching.measured(plan, source.replicas, notify)
         measured = replace(measured, report=source.judged(measured.report))
     reporting.write({f"bench run of {load.kind}": reporting.saved_run(measured, wanted)}, files)
     return results.bench_run(measured, limits.broken(wanted, measured.report))

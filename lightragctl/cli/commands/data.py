@@ -105,7 +105,7 @@ def recordings(
     session: Session,
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="At most so many.", min=1)] = 20,
 ) -> Result:
-    """Show the questions that were asked, newest first; the profile says whether they are recorded.
+    """Show the questions that were asked, newest first, of all replicas; the profile says whether they are recorded.
 
     \b
     Examples:
@@ -114,4 +114,4 @@ def recordings(
     """
     from lightragctl.cli import results
 
-    return results.recordings(session.api.recordings(limit))
+    return results.recordings(session.recordings(limit))

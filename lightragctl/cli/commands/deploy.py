@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from lightragctl.core.runtime import UpOutcome
 
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.", min=1)]
-PROOF = "is anybody there?"
-"""What `up` asks to prove that a search is answered; nobody's question, though it may be recorded."""
+_PROOF = "is anybody there?"
+"""What `up` asks to prove that a search is answered; nobody's question, so that it is not recorded."""
 
 ComponentName = Annotated[str, typer.Argument(metavar="COMPONENT", help="The component.", show_default=False)]
 ForceConflicts = Annotated[
@@ -81,7 +81,7 @@ def prove_search(session: Session, outcome: "UpOutcome", timeout_s: float, notif
     notify(Event("asking lightrag-api", "searching", passing=True))
     begin = time.monotonic()
     patience = Patience(timeout_s, time.monotonic, threading.Event(), tell)
-    patience.call("a search", lambda sign: session.api.retrieve(PROOF, top_k=1))
+    patience.call("a search", lambda sign: session.api.retrieve(_PROOF, top_k=1, recorded=False))
     return round((time.monotonic() - begin) * 1000, 1)
 
 

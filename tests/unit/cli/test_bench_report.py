@@ -81,6 +81,14 @@ def test_a_run_leaves_all_its_files(tool: Tool) -> None:
     assert ElementTree.parse(tool.cwd / "r.xml").getroot()[0].get("failures") == "2"
 
 
+def test_what_tells_nothing_of_where_the_time_went_is_named(tool: Tool) -> None:
+    with LoadServer() as server:
+        done = tool.run("bench", "run", "--url", server.url, "--rate", "50", "--duration", "1", "-o", "json")
+    document = json.loads(done.stdout)
+    assert (document["replicas"], document["stages_ms"]) == (0, {})
+    assert document["replica_notes"][0].startswith(f"{server.url} is not counted: ")
+
+
 def test_a_file_that_cannot_be_written_is_told_before_the_load(tool: Tool) -> None:
     with LoadServer() as server:
         done = tool.run("bench", "run", "--url", server.url, "--save", str(Path("nope") / "run.json"))

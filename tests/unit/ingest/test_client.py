@@ -35,6 +35,19 @@ def test_retrieve_sends_what_was_asked_and_returns_hits() -> None:
     assert (found.hits[0].source, found.hits[0].score, found.timing_ms["total"]) == ("/a.md", 0.9, 3.5)
 
 
+def test_only_a_question_that_is_nobodys_asks_not_to_be_recorded() -> None:
+    sent = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("X-Record"))
+        return httpx.Response(200, json={"workspace": "w", "collection": "c_g1", "hits": []})
+
+    with client(answer) as api:
+        api.retrieve("a user's")
+        api.retrieve("nobody's", recorded=False)
+    assert sent == [None, "no"]
+
+
 def test_query_returns_the_answer_with_its_citations() -> None:
     citation = {"marker": 1, "id": "doc-1-chunk-000", "source": "/a.md", "text": "t"}
     body = {"answer": "Yes [1].", "citations": [citation], "hits": [HIT], "model": "m", "timing_ms": {"chat": 1}}

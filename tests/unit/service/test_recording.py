@@ -98,6 +98,19 @@ def test_a_service_records_what_it_was_asked_and_what_it_found(tmp_path: Path) -
     assert second["query"] == "where is the cat"
 
 
+def test_a_question_that_is_nobodys_is_not_recorded(tmp_path: Path) -> None:
+    parts = {"recording": Recording(ratio=1), "recording_folder": str(tmp_path)}
+    with Service(FakeStore(), SETTINGS.model_copy(update=parts)) as service:
+        service.stored("cat.md", "The cat sleeps.")
+        nobodys = {"x-record": "no"}
+        for _ in range(2):  # the second is answered out of the cache
+            assert service.post("/retrieve", {"query": "is anybody there?"}, **nobodys).status == 200
+        service.post("/query", {"query": "is anybody there?"}, **nobodys)
+        assert service.get("/recordings").json()["recordings"] == []
+        service.post("/retrieve", {"query": "is anybody there?"})
+        assert len(service.get("/recordings").json()["recordings"]) == 1
+
+
 def test_by_default_nothing_is_recorded() -> None:
     with Service(FakeStore()) as service:
         answer = service.get("/recordings")

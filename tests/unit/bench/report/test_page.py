@@ -89,6 +89,12 @@ def test_the_table_has_a_row_for_each_figure_that_some_run_has() -> None:
     assert rows["first token p50, ms"] == ["2.00", "-"]
 
 
+def test_it_says_whose_figures_where_the_time_went_are() -> None:
+    told = html(page({"run.json": RUN}))
+    assert "Where the time went is of 2 replicas of lightrag-api." in told
+    assert "api-c is not counted: it is gone" in told
+
+
 def test_quality_stands_in_the_table_with_its_interval_and_below_what_was_not_measured() -> None:
     older = {name: value for name, value in PLAIN.items() if name != "quality"}
     rows = dict(figures.rows([PLAIN, older]))

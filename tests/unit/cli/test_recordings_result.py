@@ -1,0 +1,13 @@
+"""The result of `recordings`."""
+
+from lightragctl.cli import results
+from lightragctl.core.errors import ExitStatus
+from lightragctl.ingest.recordings import AllRecordings
+
+
+def test_missing_replicas_are_a_warning_and_hide_nothing() -> None:
+    whole = results.recordings(AllRecordings([]))
+    assert (whole.exit_status, whole.errors) == (ExitStatus.DONE, ())
+    partial = results.recordings(AllRecordings([], ["those of a are missing: gone"]))
+    assert (partial.exit_status, partial.status) == (ExitStatus.WARNINGS, "partial")
+    assert [(one.code, one.message) for one in partial.errors] == [("replica-silent", "those of a are missing: gone")]
