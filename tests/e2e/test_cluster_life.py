@@ -5,10 +5,13 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.cluster.fixture import ReadyCluster
 from tests.e2e.cluster_stories import SMALL, ClusterRelease, release_on
@@ -196,6 +199,54 @@ def test_an_autoscaler_keeps_the_replicas_even_when_conflicts_are_forced(release
     ok(release.up("--force-conflicts"))
     assert release.objects("deployments")["Deployment/life-embedder"]["spec"]["replicas"] == 2
     kubectl(release, "delete", "hpa", "embedder")
+
+
+@pytest.mark.drill
+def test_a_profile_goes_to_an_autoscaler_and_back(release: ClusterRelease) -> None:
+    def pods() -> int:
+        return int(release.objects("deployments")["Deployment/life-embedder"]["spec"]["replicas"])
+
+    scaled = ("components.embedder.replicas=null", "components.embedder.autoscale={min: 2, max: 3}")
+    ok(release.up(*(word for value in scaled for word in ("--set", value))))
+    deadline = time.monotonic() + 120
+    while pods() != 2:
+        assert time.monotonic() < deadline, "the autoscaler does nothing"
+        time.sleep(2)
+    ok(release.up())
+    assert pods() == 1
+    assert not kubectl(release, "get", "hpa", "-o", "name")
+    ok(release.run("rollback", "--yes"))
+    assert kubectl(release, "get", "hpa", "-o", "name")
+    ok(release.run("rollback", "--yes"))
+    assert pods() == 1
+
+
+VIEWER = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: viewer, namespace: life}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: viewer, namespace: life}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: ServiceAccount, name: viewer, namespace: life}]
+"""
+
+
+@pytest.mark.drill
+def test_who_may_only_look_gets_a_status(release: ClusterRelease, tmp_path: Path) -> None:
+    release.cluster.kubectl("apply", "-f", "-", stdin=VIEWER)
+    token = kubectl(release, "create", "token", "viewer").strip()
+    config = yaml.safe_load(release.cluster.kubeconfig.read_text(encoding="utf-8"))
+    for user in config["users"]:
+        user["user"] = {"token": token}
+    looking = tmp_path / "viewer.yaml"
+    looking.write_text(yaml.safe_dump(config), encoding="utf-8")
+    viewer = replace(release, tool=replace(release.tool, variables={"KUBECONFIG": str(looking)}))
+    ok(viewer.run("status"))
+    for kind in ("rolebinding", "serviceaccount"):
+        kubectl(release, "delete", kind, "viewer")
 
 
 @pytest.mark.drill
