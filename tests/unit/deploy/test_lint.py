@@ -149,6 +149,9 @@ UNSAFE = [
            "it may take 180 s", "start_timeout_s: 180"),
     Unsafe("draining longer than the grace period", [f"{API}.drain_s=60", f"{API}.stop_grace_s=60"], "stop-too-short",
            "ends for 85 s", "stop_grace_s"),
+    Unsafe("a writer killed while it ends", ["components.lightrag-server={enabled: true, drain_s: 60, stop_grace_s: 90,"
+                                             " image: {repository: r, tag: '1'}}"], "stop-too-short",
+           "ends for 145 s", "stop_grace_s"),
     Unsafe("a pool that is not there", ["components.embedder.pool=fast"], "unknown-pool",
            "no pool 'fast'", "retrieval"),
     Unsafe("a namespace of everybody", ["namespace=default"], "shared-namespace", "everybody's", "-n"),
@@ -247,6 +250,15 @@ def test_what_may_be_meant_is_only_warned_of(name: str, sets: list[str], facts: 
 def test_nodes_that_come_when_they_are_asked_for_need_not_be_there() -> None:
     sets = (f"components.model-server={SERVER % 'gpu'}", "models.chat.name=qwen")
     assert judge(plan(*sets)) == []
+
+
+def test_a_pod_that_drains_longer_has_longer_to_stop() -> None:
+    server = "components.lightrag-server={enabled: true, drain_s: 60, image: {repository: r, tag: '1'}}"
+    planned = plan(server, f"{API}.drain_s=60")
+    grace_s = {part.component: part.stop_grace_s for part in planned.parts()}
+    assert grace_s["lightrag-api"] == 60 + 25 + 15
+    assert grace_s["lightrag-server"] == 60 + 25 + 60 + 15
+    assert judge(planned) == []
 
 
 def test_what_may_not_be_read_is_said_and_finds_nothing() -> None:
