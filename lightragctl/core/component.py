@@ -279,6 +279,7 @@ class Component:
         metrics_ports: on which it tells its metrics; None: on `ports`.
         peers: whether its pods reach each other.
         stop_s: how long its process may take to end once it has drained.
+        open_to_all: whether clients come from any address, such as to a port of every node; None: they never do.
     """
 
     name: str
@@ -298,6 +299,7 @@ class Component:
     metrics_ports: Callable[[Plan], Sequence[int]] | None = None
     peers: bool = False
     stop_s: float = OPEN_REQUESTS_S
+    open_to_all: Callable[[Plan], bool] | None = None
 
 
 def start_order(components: Mapping[str, Component]) -> list[str]:
