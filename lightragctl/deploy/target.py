@@ -24,7 +24,7 @@ class Target:
         requires: by component, what must be ready before it.
         command: what the user said: `up` or `rollback`.
         description: what it is, in words; empty for what the changes themselves say.
-        plan: what it was rendered of; None for an earlier revision, which is not judged anew.
+        plan: what it was rendered of; None for an earlier revision, of which only its objects are judged anew.
     """
 
     profile_name: str
