@@ -291,7 +291,8 @@ def _placing(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
         yield Cause("volume-unbound", _subject(pod), f"no node can take it: {text}", hint, VOLUME_S)
         return
     if _comes_by_itself(evidence, pod):
-        hint = f"a node comes in minutes, if at all: kubectl -n {evidence.namespace} describe pod {_name(pod)}"
+        why = f"see why none comes: kubectl -n {evidence.namespace} describe pod {_name(pod)}"
+        hint = f"a node takes minutes: wait longer with --timeout SECONDS, or {why}"
         yield Cause("unschedulable", _subject(pod), f"no node can take it yet: {text}", hint, NEVER_S)
         return
     hint = "lower the component's resources.requests, or add a node; what each has: kubectl describe nodes"

@@ -151,6 +151,7 @@ class FakeCluster:
             before = self.objects.get(identity)
             made = self._merged(identity, wanted, manager)
             refuse_fixed(before, made)
+            self._refuse_growth(before, made)
             if dry_run:
                 if before is None:
                     made["metadata"].pop("resourceVersion", None)
@@ -245,6 +246,20 @@ class FakeCluster:
         ]
         if conflicts and not force:
             raise FieldConflictError(f"{identity} has fields of another manager", "", conflicts)
+
+    def _refuse_growth(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        """Refuse a claim that would grow where its class, if it is there, does not let volumes grow."""
+        if (
+            before is None
+            or after["kind"] != "PersistentVolumeClaim"
+            or leaves(before["spec"]) == leaves(after["spec"])
+        ):
+            return
+        name = after["spec"].get("storageClassName", "")
+        storage_class = self.objects.get(ObjectRef("storage.k8s.io/v1", "StorageClass", "", name))
+        if storage_class and not storage_class.get("allowVolumeExpansion"):
+            message = "the storageclass that provisions the pvc must support resize"
+            raise ImmutableFieldError(f"{ref(after)} is refused: {message}")
 
     def _take_over(self, identity: ObjectRef, wanted: Mapping[tuple[str, ...], Any], manager: str) -> None:
         for (one, who), paths in self.owned.items():

@@ -133,6 +133,15 @@ def test_a_volume_of_a_model_server_is_never_made_anew() -> None:
     assert not [write for write in cluster.writes[written:] if "Lease" not in write]
 
 
+def test_a_volume_of_a_model_server_whose_class_cannot_grow_is_left_alone() -> None:
+    cluster = FakeCluster()
+    cluster.create({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}})
+    up(cluster, SERVER % "50Gi, storage_class: fast")
+    with pytest.raises(RefusedError, match="cannot grow to 100Gi: its storage class 'fast' does not let volumes grow"):
+        up(cluster, SERVER % "100Gi, storage_class: fast")
+    assert cluster.objects[WEIGHTS]["spec"]["resources"]["requests"]["storage"] == "50Gi"
+
+
 def test_a_priority_class_of_another_value_is_left_alone() -> None:
     cluster = FakeCluster()
     name = "lightrag-dev-data-900000"
