@@ -136,6 +136,12 @@ def _outside(plan: Plan) -> list[str]:
     return [] if "vector-engine" in plan.components else [plan.url("vector-engine")]
 
 
+def _is_on_every_node(plan: Plan) -> bool:
+    values = plan.values("lightrag-api")
+    assert isinstance(values, ApiValues)
+    return values.expose.type == "NodePort"
+
+
 COMPONENT = Component(
     name="lightrag-api",
     summary="POST /retrieve, /query and /documents over LightRAG's collections",
@@ -148,4 +154,5 @@ COMPONENT = Component(
     secrets=_secrets,
     calls=("lightrag-server",),
     outside=_outside,
+    open_to_all=_is_on_every_node,
 )

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from lightragctl.core.component import Autoscale, Component, Part, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
+    OPEN_REQUESTS_S,
+    UPSTREAM_STOP_S,
     Amounts,
     EmbeddingModel,
     LightragServerSettings,
@@ -41,7 +43,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     image: Image = Image(repository="lightragctl-lightrag", tag="latest")
     storage: Quantity = "10Gi"
     storage_class: str | None = None
-    stop_grace_s: Annotated[int, Field(ge=30)] = 90
+    stop_grace_s: Annotated[int, Field(ge=30)] | None = None
     api_key: Literal["generated"] = "generated"
     environment: Mapping[str, str] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
@@ -109,13 +111,15 @@ def _settings(plan: Plan) -> LightragServerSettings:
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
-    return ProcessSpec("lightragctl", ("serve", NAME), _settings(plan), stop_grace_s=_values(plan).stop_grace_s)
+    grace_s = plan.stop_grace_s(NAME, _values(plan))
+    return ProcessSpec("lightragctl", ("serve", NAME), _settings(plan), stop_grace_s=grace_s)
 
 
 def _parts(plan: Plan) -> Sequence[Part]:
     values = _values(plan)
     start_s = values.start_timeout_s or START_TIMEOUT_S
-    return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=values.stop_grace_s)]
+    grace_s = plan.stop_grace_s(NAME, values)
+    return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=grace_s)]
 
 
 def _unfit(plan: Plan) -> tuple[str, str] | None:
@@ -142,4 +146,5 @@ COMPONENT = Component(
     secrets=_secrets,
     parts=_parts,
     metrics_ports=lambda plan: (),  # upstream tells none
+    stop_s=OPEN_REQUESTS_S + UPSTREAM_STOP_S,
 )

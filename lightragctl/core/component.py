@@ -13,7 +13,10 @@ from pydantic import Field, model_validator
 
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.profile import Profile, Runtime
-from lightragctl.core.settings import Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
+from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
+
+_SPARE_S = 15
+"""Between the longest that a pod should need to stop and its being killed."""
 
 
 class Resources(Strict):
@@ -234,15 +237,19 @@ class Plan:
                 found.append(self._only_part(name, values))
         return found
 
+    def stop_grace_s(self, name: str, values: "Workload") -> int:
+        """How long the component's pod may take to stop: what its values say, else to drain, to end and to spare."""
+        if values.stop_grace_s is not None:
+            return values.stop_grace_s
+        return int(self.drain_s(name) + self.components[name].stop_s) + _SPARE_S
+
     def _only_part(self, name: str, values: "Workload") -> "Part":
-        # Draining, then 25 s for the requests that are open, and some to spare.
-        grace_s = 40 + int(self.drain_s(name))
         return Part(
             name,
             "",
             values,
             start_timeout_s=values.start_timeout_s or self.components[name].probes.start_timeout_s,
-            stop_grace_s=grace_s if values.stop_grace_s is None else values.stop_grace_s,
+            stop_grace_s=self.stop_grace_s(name, values),
         )
 
     def secret(self, name: str, reference: SecretRef | None) -> SecretRef | None:
@@ -271,6 +278,8 @@ class Component:
         ports: on which it is reached; None: on its own port.
         metrics_ports: on which it tells its metrics; None: on `ports`.
         peers: whether its pods reach each other.
+        stop_s: how long its process may take to end once it has drained.
+        open_to_all: whether clients come from any address, such as to a port of every node; None: they never do.
     """
 
     name: str
@@ -289,6 +298,8 @@ class Component:
     ports: Callable[[Plan], Sequence[int]] | None = None
     metrics_ports: Callable[[Plan], Sequence[int]] | None = None
     peers: bool = False
+    stop_s: float = OPEN_REQUESTS_S
+    open_to_all: Callable[[Plan], bool] | None = None
 
 
 def start_order(components: Mapping[str, Component]) -> list[str]:

@@ -14,6 +14,12 @@ WORKSPACE_PATTERN = r"^[A-Za-z0-9_]{1,64}$"
 Workspace = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
 
 
+OPEN_REQUESTS_S = 25.0
+"""How long the open requests of a service may take once it has drained."""
+UPSTREAM_STOP_S = 60.0
+"""How long upstream's lightrag-server may take to end, as it may be writing its files; then it is killed."""
+
+
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 

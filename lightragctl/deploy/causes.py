@@ -25,6 +25,8 @@ SANDBOX_S = 30.0
 """The kubelet tries again after a second or two; a network plug-in that is just starting needs more."""
 STUCK_S = 15.0
 """A controller replaces a pod in seconds, when it does at all."""
+_SCALE_UP = ("TriggeredScaleUp", "Nominated")
+"""What cluster-autoscaler and karpenter say of a pod that they make a node for."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Evidence:
         claims: its volume claims.
         events: events of the namespace, in any order.
         last_lines: by pod, the end of the log of what crashed, or runs and is not ready.
+        growing: labels of nodes that are made when pods ask for them.
     """
 
     component: str
@@ -50,6 +53,7 @@ class Evidence:
     claims: Sequence[KubernetesObject] = ()
     events: Sequence[KubernetesObject] = ()
     last_lines: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    growing: Sequence[Mapping[str, str]] = ()
 
     def events_of(self, thing: KubernetesObject, *reasons: str, since: str = "") -> list[str]:
         """Messages of the object's events with one of these reasons, newest first; of this very object, by its uid.
@@ -286,8 +290,19 @@ def _placing(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
         hint = "see its claim: lightragctl status; classes: kubectl get storageclass"
         yield Cause("volume-unbound", _subject(pod), f"no node can take it: {text}", hint, VOLUME_S)
         return
+    if _comes_by_itself(evidence, pod):
+        why = f"see why none comes: kubectl -n {evidence.namespace} describe pod {_name(pod)}"
+        hint = f"a node takes minutes: wait longer with --timeout SECONDS, or {why}"
+        yield Cause("unschedulable", _subject(pod), f"no node can take it yet: {text}", hint, NEVER_S)
+        return
     hint = "lower the component's resources.requests, or add a node; what each has: kubectl describe nodes"
     yield Cause("unschedulable", _subject(pod), f"no node can take it: {text}", hint, UNSCHEDULABLE_S)
+
+
+def _comes_by_itself(evidence: Evidence, pod: KubernetesObject) -> bool:
+    """Whether a node for the pod is being made, or will be: by the profile's word or by an autoscaler's own."""
+    labels = (pod.get("spec") or {}).get("nodeSelector")
+    return labels in evidence.growing or bool(evidence.events_of(pod, *_SCALE_UP))
 
 
 def _mounting(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:

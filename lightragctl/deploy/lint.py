@@ -1,7 +1,8 @@
 """What is unsafe in a plan, before anything is written: rules over the profile, its objects and the cluster. Pure.
 
 A rule is an entry of `RULES` in a module of `lightragctl.deploy.rules`. It yields what it finds; a rule that needs a
-fact of the cluster that could not be read finds nothing, and `unread` says so.
+fact of the cluster that could not be read finds nothing, and `unread` says so. An earlier revision has no plan: it is
+judged by what its objects need of the cluster alone, which may have changed since.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,11 +52,19 @@ class ClusterFacts:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is judged."""
+class Rendered:
+    """Objects that are judged, of a plan or of an earlier revision.
 
-    plan: Plan
+    Attributes:
+        objects: of the release.
+        namespace: of the release.
+        growing: labels of nodes that are made when pods ask for them.
+        facts: of the cluster.
+    """
+
     objects: Sequence[KubernetesObject]
+    namespace: str
+    growing: Sequence[Mapping[str, str]] = ()
     facts: ClusterFacts = ClusterFacts()
 
     def of_kind(self, *kinds: str) -> list[KubernetesObject]:
@@ -72,6 +81,19 @@ class Subject:
         for name, pod in self.pods():
             for container in pod["containers"]:
                 yield name, container
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject(Rendered):
+    """A plan that is judged, with its objects."""
+
+    plan: Plan
+
+
+def subject_of(plan: Plan, objects: Sequence[KubernetesObject], facts: ClusterFacts = ClusterFacts()) -> Subject:
+    """The plan and its objects, to be judged."""
+    growing = [pool.node_selector for pool in (plan.profile.pools or {}).values() if pool.autoscaled]
+    return Subject(objects, plan.profile.namespace, growing, facts, plan=plan)
 
 
 Found = tuple[str, str, str]
@@ -96,6 +118,13 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class ClusterRule(Rule):
+    """A rule that asks only whether the cluster has what objects need to run: it holds for earlier revisions too."""
+
+    judge: Callable[[Rendered], Iterator[Found]]
+
+
+@dataclass(frozen=True)
 class Finding:
     """Where a rule does not hold; `hint` is the way out."""
 
@@ -114,14 +143,20 @@ def rules() -> tuple[Rule, ...]:
     return tuple(rule for group in declared("lightragctl.deploy.rules", "RULES", tuple) for rule in group)
 
 
-def lint(subject: Subject) -> list[Finding]:
-    """What the rules find, errors first."""
+def lint(subject: Rendered) -> list[Finding]:
+    """What the rules find, errors first; without a plan only what the cluster lacks."""
     found = [
         Finding(rule.code, rule.severity, where, message, hint)
         for rule in rules()
-        for where, message, hint in rule.judge(subject)
+        for where, message, hint in _judged(rule, subject)
     ]
     return sorted(found, key=lambda one: one.severity)
+
+
+def _judged(rule: Rule, subject: Rendered) -> Iterator[Found]:
+    if isinstance(rule, ClusterRule):
+        return rule.judge(subject)
+    return rule.judge(subject) if isinstance(subject, Subject) else iter(())
 
 
 def unread(facts: ClusterFacts) -> list[Finding]:

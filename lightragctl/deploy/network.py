@@ -81,7 +81,9 @@ def _ingress(plan: Plan, component: Component, network: Network) -> Iterator[Rul
         yield {"from": [{"podSelector": _pods(plan, component.name)}]}
     if component.name == "lightrag-api":
         outside = [network.ingress, *([network.clients] if network.clients else [])]
-        yield {"from": [_namespaces(labels) for labels in outside], **_tcp(ports)}
+        # No `from` is any source. A block of all addresses is not: some plug-ins do not count nodes and pods to it.
+        is_open = component.open_to_all is not None and component.open_to_all(plan)
+        yield {**({} if is_open else {"from": [_namespaces(labels) for labels in outside]}), **_tcp(ports)}
     metrics = component.metrics_ports(plan) if component.metrics_ports else ports
     if metrics:
         yield {"from": [_namespaces(network.monitoring)], **_tcp(metrics)}

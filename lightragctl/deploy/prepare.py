@@ -13,7 +13,7 @@ from lightragctl.deploy.claims import known_components, split_claims
 from lightragctl.deploy.drift import drift, yielding
 from lightragctl.deploy.facts import read_facts
 from lightragctl.deploy.history import read_revision
-from lightragctl.deploy.lint import Subject, lint, refuse, unread
+from lightragctl.deploy.lint import Rendered, lint, refuse, subject_of, unread
 from lightragctl.deploy.ownership import is_still_ours, refuse_strangers
 from lightragctl.deploy.preflight import check_access, check_kinds, check_quota
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
@@ -101,11 +101,11 @@ def check(scope: Scope, target: Target) -> Ground:
 
 def _judge(scope: Scope, target: Target) -> tuple[str, ...]:
     """What the rules warn of; their errors refuse."""
-    if target.plan is None:
-        return ()
-    facts = read_facts(scope)
-    findings = [*lint(Subject(target.plan, target.objects, facts)), *unread(facts)]
-    refuse(findings, f"profile '{target.profile_name}' on cluster {scope.cluster.name}")
+    facts, objects = read_facts(scope), target.objects
+    revision = Rendered(objects, scope.namespace, target.growing, facts)
+    findings = [*lint(subject_of(target.plan, objects, facts) if target.plan else revision), *unread(facts)]
+    what = f"profile '{target.profile_name}'" if target.plan else target.description
+    refuse(findings, f"{what} on cluster {scope.cluster.name}")
     return tuple(f"{one}; {one.hint}" for one in findings)
 
 

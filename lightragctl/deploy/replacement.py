@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -28,8 +28,14 @@ class Replacement:
 _WAYS_OUT = {
     "Deployment": "bring it up beside this one under another name: --name NAME; or lightragctl down, then up",
     "Service": "lightragctl down, then up: its address changes, the data stay",
+    "PriorityClass": "it is the whole cluster's: if nobody else names it, kubectl delete priorityclass NAME, then up",
 }
 _ELSE = "take the change back; or lightragctl down, then up: the data stay"
+_OF_A_CLAIM = {"storageClassName": "storage class", "accessModes": "access modes", "volumeMode": "volume mode"}
+_NEW_VOLUME = (
+    "take the change back; or make a new volume: give the server another name under components.model-server.servers, "
+    "the old volume stays until up --prune-data; or lightragctl down --purge, which deletes all data, then up"
+)
 
 
 def plan_replacement(
@@ -51,6 +57,8 @@ def plan_replacement(
     Raises:
         RefusedError: there is no such plan for the kind or the field; says what else to do.
     """
+    if wanted["kind"] == "PersistentVolumeClaim":
+        _refuse_claim(wanted, live, classes, reason)
     if wanted["kind"] != "StatefulSet":
         raise RefusedError(f"{reason}", _WAYS_OUT.get(str(wanted["kind"]), _ELSE))
     if _selector(wanted) != _selector(live):
@@ -65,16 +73,53 @@ def plan_replacement(
 
 def keeping_volumes(wanted: KubernetesObject, live: KubernetesObject | None) -> dict[str, Any]:
     """The object of an earlier revision, its volumes as big as they are now: those that have grown cannot shrink."""
-    if wanted["kind"] != "StatefulSet" or live is None:
+    if live is None:
         return dict(wanted)
-    now = _sizes(live)
-    made = copy.deepcopy(dict(wanted))
-    for template in made["spec"].get("volumeClaimTemplates") or ():
-        requests = template["spec"]["resources"]["requests"]
-        size = now.get(template["metadata"]["name"], requests["storage"])
-        if quantity(size) > quantity(str(requests["storage"])):
-            requests["storage"] = size
+    made, now = copy.deepcopy(dict(wanted)), _sizes(live)
+    for claim in _claims(made):
+        size = now.get(_name(claim), _size(claim))
+        if quantity(size) > quantity(_size(claim)):
+            claim["spec"]["resources"]["requests"]["storage"] = size
     return made
+
+
+def _claims(thing: KubernetesObject) -> Sequence[Any]:
+    """The claims that the object is, or has templates of."""
+    if thing["kind"] == "PersistentVolumeClaim":
+        return [thing]
+    return thing["spec"].get("volumeClaimTemplates") or () if thing["kind"] == "StatefulSet" else ()
+
+
+def _name(claim: KubernetesObject) -> str:
+    return str(claim["metadata"]["name"])
+
+
+def _size(claim: KubernetesObject) -> str:
+    return str(claim["spec"]["resources"]["requests"]["storage"])
+
+
+def _refuse_claim(
+    wanted: KubernetesObject, live: KubernetesObject, classes: Mapping[str, bool], reason: str
+) -> NoReturn:
+    """Say why the claim cannot become so: it would have to be deleted for that, and its data with it."""
+    size, before = _size(wanted), _size(live)
+    if quantity(size) < quantity(before):
+        message = f"{ref(wanted)}: a volume cannot shrink: it has {before}, {size} is wanted"
+        raise RefusedError(message, f"ask for at least {before}")
+    changes = [
+        f"{what} ({_words(live, key)} to {_words(wanted, key)})"
+        for key, what in _OF_A_CLAIM.items()
+        if key in wanted["spec"] and _words(wanted, key) != _words(live, key)
+    ]
+    if not changes and quantity(size) > quantity(before):
+        _refuse_fixed(live, classes, size)
+    told = f"{ref(wanted)} is there, and its {', '.join(changes)} cannot change; no volume claim is deleted"
+    raise RefusedError(told if changes else reason, _NEW_VOLUME)
+
+
+def _words(claim: KubernetesObject, key: str) -> str:
+    value = claim["spec"].get(key)
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _selector(thing: KubernetesObject) -> Any:
@@ -82,8 +127,7 @@ def _selector(thing: KubernetesObject) -> Any:
 
 
 def _sizes(thing: KubernetesObject) -> dict[str, str]:
-    templates = thing["spec"].get("volumeClaimTemplates") or ()
-    return {one["metadata"]["name"]: str(one["spec"]["resources"]["requests"]["storage"]) for one in templates}
+    return {_name(claim): _size(claim) for claim in _claims(thing)}
 
 
 def _classes(thing: KubernetesObject) -> list[Any]:
@@ -104,9 +148,9 @@ def _growing(
             message = f"{ref(wanted)}: a volume cannot shrink: '{template}' has {before}, {size} is wanted"
             raise RefusedError(message, f"ask for at least {before}")
         for claim in claims:
-            if not claim["metadata"]["name"].startswith(f"{template}-{name}-"):
+            if not _name(claim).startswith(f"{template}-{name}-"):
                 continue
-            if quantity(size) <= quantity(str(claim["spec"]["resources"]["requests"]["storage"])):
+            if quantity(size) <= quantity(_size(claim)):
                 continue
             _refuse_fixed(claim, classes, size)
             found.append((ref(claim), size))

@@ -13,6 +13,9 @@ from lightragctl.deploy.revision import judged, to_roll_back_to, with_secrets
 from lightragctl.deploy.target import Target, target_of_revision
 from lightragctl.kube.lease import Verdict, judge, lease_ref, read_held
 
+_KEPT = ("Secret", "StatefulSet", "PersistentVolumeClaim")
+"""Kinds that hold what no rollback brings back: values, and volumes that have grown."""
+
 
 def read_history(scope: Scope) -> list[Revision]:
     """The revisions of the release, newest first, with what became of each.
@@ -55,7 +58,7 @@ def rollback_target(scope: Scope, number: int | None) -> Target:
     read_history(scope)
     chosen = to_roll_back_to(read_revisions(scope), number)
     whole = read_revision(scope, chosen.number) or chosen
-    looked_at = [ref(thing) for thing in whole.objects if thing["kind"] in ("Secret", "StatefulSet")]
+    looked_at = [ref(thing) for thing in whole.objects if thing["kind"] in _KEPT]
     live = {identity: there for identity in looked_at if (there := scope.cluster.get(identity))}
     objects = [keeping_volumes(with_secrets(thing, live), live.get(ref(thing))) for thing in whole.objects]
     return target_of_revision(whole, objects)

@@ -82,7 +82,7 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
         refuse_conflicts(intent, options)
         if intent.settled:
             if options.wait:
-                wait_components(scope, target.components, Patience.of(options.timeout_s, notify))
+                wait_components(scope, target.components, Patience.of(options.timeout_s, notify), target.growing)
             return ()
         if intent.changes.differing:  # else only the record of a run that was killed is to be finished
             approve(differences(scope, intent))
@@ -182,7 +182,7 @@ def _settle(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[Kub
     workloads = [thing for thing in objects if thing["kind"] in WORKLOADS]
     free_stuck(scope, [ref(thing) for thing in workloads if thing["kind"] == "StatefulSet"], patience)
     if workloads and run.options.wait:
-        wait_components(scope, [component_of(thing) for thing in workloads], patience)
+        wait_components(scope, [component_of(thing) for thing in workloads], patience, run.target.growing)
 
 
 def _make_room(run: Run, identity: ObjectRef, plan: Replacement) -> None:

@@ -30,6 +30,7 @@ from lightragctl.deploy.rollback import read_history, read_one, rollback_target
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.status import Progress
+from lightragctl.deploy.target import growing_nodes
 from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view
 from lightragctl.kube.client import ClusterClient
@@ -103,7 +104,7 @@ class KubernetesRuntime:
             NotRunningError: the namespace has no such release.
         """
         record = self._record()
-        view = read_view(self.scope)
+        view = read_view(self.scope, growing_nodes(record.profile))
         services = self.client.select("v1", "Service", self.namespace, self.scope.selector)
         ingresses = self.client.select("networking.k8s.io/v1", "Ingress", self.namespace, self.scope.selector)
         services.sort(key=lambda one: one["metadata"]["name"] == f"{self.release}-{component_of(one)}")  # its own last

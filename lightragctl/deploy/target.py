@@ -9,6 +9,7 @@ from lightragctl.core.component import Plan, order_of_need
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.profile import IgnoreRule
 from lightragctl.core.runtime import Revision
+from lightragctl.core.site import Pool
 from lightragctl.deploy.render import render_plan
 
 
@@ -23,7 +24,7 @@ class Target:
         requires: by component, what must be ready before it.
         command: what the user said: `up` or `rollback`.
         description: what it is, in words; empty for what the changes themselves say.
-        plan: what it was rendered of; None for an earlier revision, which is not judged anew.
+        plan: what it was rendered of; None for an earlier revision, of which only its objects are judged anew.
     """
 
     profile_name: str
@@ -44,10 +45,21 @@ class Target:
         """Fields that others may change."""
         return ignore_rules(self.profile)
 
+    @property
+    def growing(self) -> list[dict[str, str]]:
+        """Labels of nodes that are made when pods ask for them."""
+        return growing_nodes(self.profile)
+
 
 def ignore_rules(profile: Mapping[str, Any]) -> list[IgnoreRule]:
     """The rules of a profile's values; an older profile has none."""
     return [IgnoreRule.model_validate(one) for one in (profile.get("drift") or {}).get("ignore") or ()]
+
+
+def growing_nodes(profile: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Labels of the nodes of a profile's autoscaled pools; an older profile has none."""
+    pools = [Pool.model_validate(one) for one in (profile.get("pools") or {}).values()]
+    return [pool.node_selector for pool in pools if pool.autoscaled]
 
 
 def target_of_plan(plan: Plan, templates: Path) -> Target:

@@ -17,10 +17,11 @@ _LAST_LINES = 8
 
 @dataclass(frozen=True)
 class View:
-    """The release's workloads by component, and its pods."""
+    """The release's workloads by component, and its pods; `growing` as in `causes.Evidence`."""
 
     workloads: Mapping[str, Sequence[KubernetesObject]]
     pods: Sequence[KubernetesObject]
+    growing: Sequence[Mapping[str, str]] = ()
 
     def pods_of(self, component: str) -> list[KubernetesObject]:
         """The component's pods."""
@@ -31,12 +32,12 @@ class View:
         return self.workloads.get(component, ())
 
 
-def read_view(scope: Scope) -> View:
-    """The release as the cluster shows it now."""
+def read_view(scope: Scope, growing: Sequence[Mapping[str, str]] = ()) -> View:
+    """The release as the cluster shows it now, where nodes of the labels `growing` come by themselves."""
     workloads: dict[str, list[KubernetesObject]] = {}
     for thing in (thing for kind in WORKLOADS for thing in scope.select("apps/v1", kind)):
         workloads.setdefault(component_of(thing), []).append(thing)
-    return View(workloads, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods))
+    return View(workloads, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods), growing)
 
 
 def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
@@ -53,6 +54,7 @@ def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
         claims=select("v1", "PersistentVolumeClaim", scope.namespace, labels),
         events=select("v1", "Event", scope.namespace),
         last_lines={pod["metadata"]["name"]: _last_lines(scope, pod) for pod in pods if _has_failed(pod)},
+        growing=view.growing,
     )
     unready = [one for one in view.workloads_of(component) if assess(one).progress is not Progress.CURRENT]
     found = {(cause.subject, cause.code): cause for one in unready for cause in find_causes(_of_workload(whole, one))}

@@ -65,8 +65,10 @@ def hopeless(watched: Watched, causes: Sequence[Cause], now_s: float) -> Cause |
     return next((one for one in causes if now_s - watched.first_seen_s[one.subject, one.code] >= one.grace_s), None)
 
 
-def wait_components(scope: Scope, components: Sequence[str], patience: Patience) -> None:
-    """Wait until each component's workload is as wanted.
+def wait_components(
+    scope: Scope, components: Sequence[str], patience: Patience, growing: Sequence[Mapping[str, str]] = ()
+) -> None:
+    """Wait until each component's workload is as wanted; for nodes of the labels `growing` as long as patience lasts.
 
     Raises:
         NotReadyError: waiting any longer is pointless.
@@ -75,7 +77,7 @@ def wait_components(scope: Scope, components: Sequence[str], patience: Patience)
     begin = time.monotonic()
     waiting = {name: Watched(begin + CAUSES_EVERY_S) for name in components}
     while True:
-        view = read_view(scope)
+        view = read_view(scope, growing)
         for name in _ready(view, waiting):
             del waiting[name]
             took_s = round(time.monotonic() - begin, 1)

@@ -275,6 +275,8 @@ def _problem(status: int, answer: Mapping[str, Any], subject: str) -> Lightragct
 
 def _forbidden(message: str, subject: str) -> LightragctlError:
     """A 403 is a missing permission, a full quota or a policy; the server's own text tells which."""
+    if "must support resize" in message:
+        return ImmutableFieldError(f"{subject} is refused: {message}", "take the change of its size back")
     if "exceeded quota" in message:
         return LightragctlError(f"{subject}: {message}", "raise the quota, or lower what the profile asks for")
     if "violates PodSecurity" in message or "admission" in message:
@@ -302,7 +304,13 @@ def _manager(text: str) -> str:
     return parts[1] if len(parts) > 2 else text
 
 
-_IMMUTABLE = ("field is immutable", "updates to statefulset spec for fields other than")
+_IMMUTABLE = (
+    "field is immutable",
+    "updates to statefulset spec for fields other than",
+    "spec is immutable after creation",  # of a volume claim
+    "field can not be less than",  # its size
+    "may not be changed in an update",  # of a PriorityClass
+)
 """What the API server says of a field that cannot change. Nothing else is taken for that: a plan may delete objects."""
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import aiohttp
 
 from lightragctl.core.errors import LightragctlError, LockedError, UnavailableError
-from lightragctl.core.settings import ApiSettings, LightragServerSettings
+from lightragctl.core.settings import UPSTREAM_STOP_S, ApiSettings, LightragServerSettings
 from lightragctl.service import http, server
 from lightragctl.service.gateway import read_secret
 from lightragctl.service.models import EmbeddingClient, open_session
@@ -41,9 +41,8 @@ MODULE = "lightrag.api.run_with_gunicorn"
 """What the command `lightrag-gunicorn` runs; upstream's other command, lightrag-server, knows no workers."""
 
 LOCK_S = 90.0
-"""How long to wait for the processes of the start before this one; they have STOP_S to end."""
+"""How long to wait for the processes of the start before this one; they have UPSTREAM_STOP_S to end."""
 
-STOP_S = 60.0
 _ASK_EVERY_S, _ASK_AGAIN_S = 10.0, 2.0
 """Between two questions, while it is ready and while it is not; upstream logs each in six lines."""
 
@@ -240,9 +239,9 @@ def _end_with_parent() -> None:
 def _end(child: "subprocess.Popen[bytes]") -> None:
     child.terminate()
     try:
-        child.wait(STOP_S)
+        child.wait(UPSTREAM_STOP_S)
     except subprocess.TimeoutExpired:
-        log.warning("upstream's server does not end within %g s, and is killed", STOP_S)
+        log.warning("upstream's server does not end within %g s, and is killed", UPSTREAM_STOP_S)
         child.kill()
         child.wait()
 

@@ -24,7 +24,7 @@ import httptools
 import uvloop
 
 from lightragctl.core.errors import UnavailableError
-from lightragctl.core.settings import ServiceSettings
+from lightragctl.core.settings import OPEN_REQUESTS_S, ServiceSettings
 from lightragctl.service.answers import Headers, Problem, Response, Streaming
 from lightragctl.service.http import CLIENT_GONE, App, Request
 
@@ -35,9 +35,6 @@ KEEP_ALIVE_S = 75.0
 
 RECEIVE_S = 60.0
 """How long a request may take to arrive."""
-
-GRACE_S = 25.0
-"""How long open requests may take after SIGTERM; below Kubernetes' default grace period of 30 s."""
 
 HEAD_BYTES = 65_536
 """Of a request's target and headers together."""
@@ -363,7 +360,7 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: App, listener: socket.socket, grace_s: float = GRACE_S) -> AsyncGenerator[None, None]:
+async def serving(app: App, listener: socket.socket, grace_s: float = OPEN_REQUESTS_S) -> AsyncGenerator[None, None]:
     """Serve in the background; in the end no more connections are taken and open requests may go on for `grace_s`.
 
     Raises what made the app's start fail.
@@ -402,7 +399,7 @@ def _stop_when_told(app: App, drain_s: float) -> asyncio.Event:
 
 
 def run(app: App, settings: ServiceSettings) -> None:
-    """Serve until SIGTERM or SIGINT; open requests may end within GRACE_S. Raises what made the start fail."""
+    """Serve until SIGTERM or SIGINT; open requests may end within OPEN_REQUESTS_S. Raises what made the start fail."""
     host, port = settings.host, settings.port
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:

@@ -134,6 +134,31 @@ def test_a_field_that_cannot_change_is_told_apart_and_an_orphaning_deletion_make
     assert door.apply(stateful_set(namespace, "Parallel"))["spec"]["podManagementPolicy"] == "Parallel"
 
 
+def claim(namespace: str, size: str, storage_class: str = "none-such") -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": storage_class}
+    metadata = {"name": NAME, "namespace": namespace}
+    requests = {"resources": {"requests": {"storage": size}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {**spec, **requests}}
+
+
+def test_a_volume_claim_neither_changes_nor_shrinks(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    door.apply(claim(namespace, "2Gi"))
+    for other in (claim(namespace, "1Gi"), claim(namespace, "2Gi", "another")):
+        with pytest.raises(ImmutableFieldError):
+            door.apply(other, dry_run=True)
+
+
+def test_a_priority_class_keeps_its_value(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    metadata = {"name": namespace}
+    thing = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": metadata, "value": 1}
+    made = door.apply(thing)
+    with pytest.raises(ImmutableFieldError):
+        door.apply({**thing, "value": 2}, dry_run=True)
+    assert door.delete(ref(made), made["metadata"]["uid"])
+
+
 def test_a_lease_goes_from_hand_to_hand(subject: tuple[Cluster, str]) -> None:
     door, namespace = subject
     identity = lease_ref("one", namespace)

@@ -1,7 +1,9 @@
 """What the stories on a cluster share: the command line pointed at it, and a look at the cluster past the tool."""
 
 import json
-from collections.abc import Iterator
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,35 @@ class ClusterRelease:
         """The components as `status -o json` tells them, by name."""
         document = json.loads(self.run("status", "-o", "json").stdout)
         return {part["name"]: part for part in document["components"]}
+
+    @contextmanager
+    def at_work(self, *arguments: str, within_s: float) -> Iterator["subprocess.Popen[str]"]:
+        """A command while it runs, its progress to be read; killed after `within_s`, and in the end in any case.
+
+        Whoever reads of it what never comes is freed by that too.
+        """
+        process = self.tool.popen(*self.words(*arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        deadline = threading.Timer(within_s, process.kill)
+        deadline.start()
+        with process:
+            try:
+                yield process
+            finally:
+                deadline.cancel()
+                process.kill()
+
+
+def has_said(process: "subprocess.Popen[str]", is_it: Callable[[str], bool]) -> bool:
+    """Read the command's progress up to the line; False when it ended, or was killed, without it."""
+    assert process.stderr is not None
+    return any(is_it(line) for line in process.stderr)
+
+
+def end_of(process: "subprocess.Popen[str]") -> CompletedProcess[str]:
+    """How the command ended, with the progress that was not read yet."""
+    assert process.stderr is not None
+    rest = process.stderr.read()
+    return CompletedProcess(process.args, process.wait(), "", rest)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +13,7 @@ import pytest
 import yaml
 
 from tests.cluster.fixture import ReadyCluster
-from tests.e2e.cluster_stories import SMALL, ClusterRelease, release_on
+from tests.e2e.cluster_stories import SMALL, ClusterRelease, end_of, has_said, release_on
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -77,16 +76,15 @@ def test_each_change_is_a_revision_and_rollback_undoes_the_last(release: Cluster
 
 def test_a_second_operator_is_told_who_is_at_work_and_a_bad_revision_is_rolled_back(release: ClusterRelease) -> None:
     good = images(release)
-    first = release.tool.popen(*release.words("up", "--yes", *BAD), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    assert first.stderr is not None
-    while "configured" not in (line := first.stderr.readline()) or "Deployment" not in line:
-        assert line, "the first one ended early"
-    second = release.up()
-    assert second.returncode == 6, second.stderr
-    assert re.search(r"\(pid \d+, up\) has held the lock of release 'life' since", second.stderr), second.stderr
-    assert "lightragctl unlock" in second.stderr
-    assert "does-not-exist" in first.communicate(timeout=120)[1]
-    assert first.returncode == 1
+    with release.at_work("up", "--yes", *BAD, within_s=180) as first:
+        assert has_said(first, lambda line: "configured" in line and "Deployment" in line), "the first one ended early"
+        second = release.up()
+        assert second.returncode == 6, second.stderr
+        assert re.search(r"\(pid \d+, up\) has held the lock of release 'life' since", second.stderr), second.stderr
+        assert "lightragctl unlock" in second.stderr
+        ended = end_of(first)
+    assert "does-not-exist" in ended.stderr
+    assert ended.returncode == 1
     bad = revisions(release)[0]
     assert bad["outcome"] == "failed"
     assert "does-not-exist" in bad["cause"]

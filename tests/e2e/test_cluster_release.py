@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -115,9 +114,7 @@ def test_logs_and_commands_of_a_component(release: ClusterRelease) -> None:
 
 
 def test_a_port_leads_to_a_component(release: ClusterRelease) -> None:
-    words = release.words("port-forward", "vector-engine")
-    process = release.tool.popen(*words, stderr=subprocess.PIPE)
-    try:
+    with release.at_work("port-forward", "vector-engine", within_s=120) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+", line)
@@ -125,9 +122,6 @@ def test_a_port_leads_to_a_component(release: ClusterRelease) -> None:
         store = MilvusStore(found[0])
         assert any(name.startswith("default_chunks") for name in store.list_collections())
         store.close()
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def test_bench_loads_the_release_through_the_api_server(release: ClusterRelease) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.units import quantity
 from lightragctl.kube.model import (
     FIELD_MANAGER,
     Access,
@@ -150,6 +151,7 @@ class FakeCluster:
             before = self.objects.get(identity)
             made = self._merged(identity, wanted, manager)
             refuse_fixed(before, made)
+            self._refuse_growth(before, made)
             if dry_run:
                 if before is None:
                     made["metadata"].pop("resourceVersion", None)
@@ -245,6 +247,20 @@ class FakeCluster:
         if conflicts and not force:
             raise FieldConflictError(f"{identity} has fields of another manager", "", conflicts)
 
+    def _refuse_growth(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        """Refuse a claim that would grow where its class, if it is there, does not let volumes grow."""
+        if (
+            before is None
+            or after["kind"] != "PersistentVolumeClaim"
+            or leaves(before["spec"]) == leaves(after["spec"])
+        ):
+            return
+        name = after["spec"].get("storageClassName", "")
+        storage_class = self.objects.get(ObjectRef("storage.k8s.io/v1", "StorageClass", "", name))
+        if storage_class and not storage_class.get("allowVolumeExpansion"):
+            message = "the storageclass that provisions the pvc must support resize"
+            raise ImmutableFieldError(f"{ref(after)} is refused: {message}")
+
     def _take_over(self, identity: ObjectRef, wanted: Mapping[tuple[str, ...], Any], manager: str) -> None:
         for (one, who), paths in self.owned.items():
             if one == identity and who != manager:
@@ -266,11 +282,32 @@ class FakeCluster:
 
 
 def refuse_fixed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
-    """Refuse a change of what cannot change."""
-    for part in FIXED.get(after["kind"], ()) if before else ():
-        assert before is not None
-        if before["spec"].get(part) != after["spec"].get(part):
-            raise ImmutableFieldError(f"{ref(after)} is refused: spec.{part}: field is immutable")
+    """Refuse a change of what cannot change, in the API server's words."""
+    if before is None:
+        return
+    refused = [
+        f"spec.{part}: field is immutable" for part in FIXED.get(after["kind"], ()) if _differ(before, after, part)
+    ]
+    if after["kind"] == "PersistentVolumeClaim":
+        refused = _refused_of_claim(before["spec"], after["spec"])
+    if after["kind"] == "PriorityClass" and before.get("value") != after.get("value"):
+        refused = ["value: Forbidden: may not be changed in an update."]
+    if refused:
+        raise ImmutableFieldError(f"{ref(after)} is refused: {refused[0]}")
+
+
+def _differ(before: Mapping[str, Any], after: Mapping[str, Any], part: str) -> bool:
+    return bool(before["spec"].get(part) != after["spec"].get(part))
+
+
+def _refused_of_claim(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What the API server says to a change of a claim that is bound, as every claim here is."""
+    was, wanted = (quantity(spec["resources"]["requests"]["storage"]) for spec in (before, after))
+    if {**before, "resources": None} != {**after, "resources": None}:
+        return ["spec: Forbidden: spec is immutable after creation except resources.requests for bound claims"]
+    if wanted < was:
+        return ["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"]
+    return []
 
 
 def fields_v1(paths: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:

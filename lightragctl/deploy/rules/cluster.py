@@ -5,9 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.core.site import Pool
 from lightragctl.core.units import quantity, words
-from lightragctl.deploy.lint import Found, Rule, Severity, Subject
+from lightragctl.deploy.lint import ClusterRule, Found, Rendered, Rule, Severity, Subject
 from lightragctl.deploy.quota import demand
 from lightragctl.deploy.stages import INSTANCE_LABEL
 
@@ -30,10 +29,9 @@ def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
     return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
 
 
-def _comes_by_itself(subject: Subject, pod: Mapping[str, Any]) -> bool:
+def _comes_by_itself(subject: Rendered, pod: Mapping[str, Any]) -> bool:
     """Whether nodes for the pod are made when it asks for them."""
-    pools: Sequence[Pool] = list((subject.plan.profile.pools or {}).values())
-    return any(pool.autoscaled and pool.node_selector == pod.get("nodeSelector") for pool in pools)
+    return pod.get("nodeSelector") in subject.growing
 
 
 def _requests(pod: Mapping[str, Any]) -> dict[str, Decimal]:
@@ -44,7 +42,7 @@ def _requests(pod: Mapping[str, Any]) -> dict[str, Decimal]:
     return total
 
 
-def _nodes(subject: Subject) -> Iterator[Found]:
+def _nodes(subject: Rendered) -> Iterator[Found]:
     nodes = subject.facts.nodes or ()
     homeless: dict[str, list[str]] = {}
     for where, pod in subject.pods() if nodes else ():
@@ -72,7 +70,7 @@ def _too_large(where: str, pod: Mapping[str, Any], nodes: Sequence[KubernetesObj
             yield where, message, f"lower resources.requests.{name}, or add larger nodes to the pool"
 
 
-def _crowded(subject: Subject) -> Iterator[Found]:
+def _crowded(subject: Rendered) -> Iterator[Found]:
     """All pods at their least number against all nodes; other people's pods are not counted."""
     nodes = subject.facts.nodes
     if not nodes or any(_comes_by_itself(subject, pod) for _, pod in subject.pods()):
@@ -94,7 +92,7 @@ def _allocatable(node: KubernetesObject) -> Mapping[str, Any]:
     return (node.get("status") or {}).get("allocatable") or {}
 
 
-def _none(subject: Subject) -> Iterator[Found]:
+def _none(subject: Rendered) -> Iterator[Found]:
     if subject.facts.nodes is not None and not subject.facts.nodes:
         yield "cluster", "it has no nodes now", "see: kubectl get nodes"
 
@@ -109,19 +107,20 @@ def _zones(subject: Subject) -> Iterator[Found]:
         yield "zones", message, f"say zones: {max(len(there), 1)}, or label the nodes with {_ZONE}"
 
 
-def _storage(subject: Subject) -> Iterator[Found]:
+def _storage(subject: Rendered) -> Iterator[Found]:
     classes = subject.facts.storage_classes
     if classes is None or not _has_room(subject):
         return
     names = {one["metadata"]["name"] for one in classes}
-    for where, claim in _claims(subject):
+    there = subject.facts.claims or frozenset()
+    for where, claim, made in _claims(subject):
         wanted = claim["spec"].get("storageClassName")
-        if wanted and wanted not in names:
+        if wanted and wanted not in names and not made <= there:
             message = f"there is no storage class {wanted}"
             yield where, message, f"say storage_class: {' or '.join(sorted(names)) or 'NAME'}"
 
 
-def _default_storage(subject: Subject) -> Iterator[Found]:
+def _default_storage(subject: Rendered) -> Iterator[Found]:
     """Only a warning: volumes that are there already need no class any more."""
     classes = subject.facts.storage_classes
     if classes is None or not _has_room(subject):
@@ -129,23 +128,27 @@ def _default_storage(subject: Subject) -> Iterator[Found]:
     if any((one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true" for one in classes):
         return
     names = " or ".join(sorted(one["metadata"]["name"] for one in classes)) or "NAME"
-    nameless = sorted({where for where, claim in _claims(subject) if not claim["spec"].get("storageClassName")})
+    nameless = sorted({where for where, claim, _ in _claims(subject) if not claim["spec"].get("storageClassName")})
     if nameless:
         message = f"there is no default one, and {', '.join(nameless)} names none: a new volume would never be made"
         yield "storage classes", message, f"say storage_class: {names}"
 
 
-def _has_room(subject: Subject) -> bool:
+def _has_room(subject: Rendered) -> bool:
     """A cluster without nodes and classes is one that is being set up: `_none` says so."""
     return bool(subject.facts.nodes or subject.facts.storage_classes)
 
 
-def _claims(subject: Subject) -> Iterator[tuple[str, KubernetesObject]]:
+def _claims(subject: Rendered) -> Iterator[tuple[str, KubernetesObject, set[str]]]:
+    """Each claim, or template of claims, with the object that has it and the names of the claims that it makes."""
     for thing in subject.of_kind("StatefulSet"):
+        name, count = thing["metadata"]["name"], int(thing["spec"].get("replicas", 1))
         for claim in thing["spec"].get("volumeClaimTemplates") or ():
-            yield f"StatefulSet/{thing['metadata']['name']}", claim
+            made = {f"{claim['metadata']['name']}-{name}-{number}" for number in range(count)}
+            yield f"StatefulSet/{name}", claim, made
     for thing in subject.of_kind("PersistentVolumeClaim"):
-        yield f"PersistentVolumeClaim/{thing['metadata']['name']}", thing
+        name = thing["metadata"]["name"]
+        yield f"PersistentVolumeClaim/{name}", thing, {name}
 
 
 def _metrics(subject: Subject) -> Iterator[Found]:
@@ -169,7 +172,7 @@ def _external(subject: Subject) -> Iterator[Found]:
             yield f"HorizontalPodAutoscaler/{scaler['metadata']['name']}", message, way
 
 
-def _priority(subject: Subject) -> Iterator[Found]:
+def _priority(subject: Rendered) -> Iterator[Found]:
     classes = subject.facts.priority_classes
     if classes is None:
         return
@@ -182,8 +185,8 @@ def _priority(subject: Subject) -> Iterator[Found]:
             yield where, message, "add it under priorities, or name one of: kubectl get priorityclasses"
 
 
-def _secrets(subject: Subject) -> Iterator[Found]:
-    there, namespace = subject.facts.secrets, subject.plan.profile.namespace
+def _secrets(subject: Rendered) -> Iterator[Found]:
+    there, namespace = subject.facts.secrets, subject.namespace
     if there is None:
         return
     made = {thing["metadata"]["name"] for thing in subject.of_kind("Secret")}
@@ -211,7 +214,7 @@ def _secret_keys(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield volume["secret"]["secretName"], item["key"]
 
 
-def _ingress(subject: Subject) -> Iterator[Found]:
+def _ingress(subject: Rendered) -> Iterator[Found]:
     classes = subject.facts.ingress_classes
     if classes is None:
         return
@@ -254,19 +257,19 @@ def _others(subject: Subject) -> Iterator[Found]:
 
 
 RULES = (
-    Rule("no-node", "some node takes each pod and has room for it", Severity.ERROR, _nodes),
+    ClusterRule("no-node", "some node takes each pod and has room for it", Severity.ERROR, _nodes),
     Rule("zones", "the cluster has the zones that the profile is spread over", Severity.ERROR, _zones),
-    Rule("no-storage-class", "every volume's storage class is there", Severity.ERROR, _storage),
+    ClusterRule("no-storage-class", "every new volume's storage class is there", Severity.ERROR, _storage),
     Rule("no-metrics", "the cluster tells what autoscalers go by", Severity.ERROR, _metrics),
-    Rule("no-priority-class", "every pod's priority class is there", Severity.ERROR, _priority),
-    Rule("no-secret", "every Secret that a pod reads is there", Severity.ERROR, _secrets),
-    Rule("no-default-storage-class", "volumes that name no class have one", Severity.WARNING, _default_storage),
-    Rule("no-room", "the nodes together have room for the release", Severity.WARNING, _crowded),
-    Rule("no-nodes", "the cluster has nodes", Severity.WARNING, _none),
+    ClusterRule("no-priority-class", "every pod's priority class is there", Severity.ERROR, _priority),
+    ClusterRule("no-secret", "every Secret that a pod reads is there", Severity.ERROR, _secrets),
+    ClusterRule("no-default-storage-class", "volumes that name no class have one", Severity.WARNING, _default_storage),
+    ClusterRule("no-room", "the nodes together have room for the release", Severity.WARNING, _crowded),
+    ClusterRule("no-nodes", "the cluster has nodes", Severity.WARNING, _none),
     Rule(
         "no-external-metrics", "the cluster serves external metrics where they are wanted", Severity.WARNING, _external
     ),
-    Rule("no-ingress-class", "an Ingress's class is there", Severity.WARNING, _ingress),
+    ClusterRule("no-ingress-class", "an Ingress's class is there", Severity.WARNING, _ingress),
     Rule("namespace-unrestricted", "the namespace enforces the profile's level", Severity.WARNING, _unrestricted),
     Rule("others-in-namespace", "the default policy concerns nobody else", Severity.WARNING, _others),
 )

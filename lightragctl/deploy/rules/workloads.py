@@ -7,8 +7,6 @@ from lightragctl.core.component import Part, WorkloadValues
 from lightragctl.core.units import quantity
 from lightragctl.deploy.lint import Found, Rule, Severity, Subject
 
-_OPEN_REQUESTS_S = 25
-"""After draining, a service of ours finishes what is open for so long."""
 _KNOWN_START_S = {"vector-engine": 180, "etcd": 60, "kafka": 60, "model-server": 600}
 """Milvus with data took up to 129 s; a model's weights take minutes to fetch and to load."""
 
@@ -54,7 +52,7 @@ def _drain(subject: Subject) -> Iterator[Found]:
     for part in subject.plan.parts():
         if not isinstance(part.values, WorkloadValues):
             continue
-        needs_s = part.values.drain_s + _OPEN_REQUESTS_S
+        needs_s = part.values.drain_s + subject.plan.components[part.component].stop_s
         if part.stop_grace_s < needs_s:
             message = (
                 f"killed {part.stop_grace_s} s after it was told to stop, and it drains and ends for {needs_s:.0f} s"

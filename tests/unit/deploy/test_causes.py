@@ -1,5 +1,6 @@
 """Why a component is not ready, from objects as Kubernetes 1.34 writes them."""
 
+import math
 import random
 from typing import Any
 
@@ -57,6 +58,30 @@ NO_NODE = (
     "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: 3 No preemption victims found "
     "for incoming pod."
 )
+
+
+def unschedulable(**selector: str) -> dict[str, Any]:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": NO_NODE}
+    made = pod(status={"conditions": [condition], "containerStatuses": []})
+    return {**made, "spec": {"nodeSelector": selector}}
+
+
+def test_a_pod_of_a_pool_whose_nodes_come_by_themselves_is_waited_for() -> None:
+    growing = ({"pool": "gpu"},)
+    (one,) = causes(unschedulable(pool="gpu"), growing=growing)
+    assert one.message == "no node can take it yet: 0/3 nodes are available: 3 Insufficient cpu."
+    assert one.grace_s == math.inf
+    (other,) = causes(unschedulable(pool="cpu"), growing=growing)
+    assert other.grace_s < 60
+
+
+@pytest.mark.parametrize("reason", ["TriggeredScaleUp", "Nominated"])
+def test_a_pod_for_which_an_autoscaler_makes_a_node_is_waited_for(reason: str) -> None:
+    said = event(reason, "pod triggered scale-up: [{gpu 0->1 (max: 4)}]")
+    (one,) = causes(unschedulable(), events=[said])
+    assert one.grace_s == math.inf
+    (other,) = causes(unschedulable(), events=[{**said, "involvedObject": {"kind": "Pod", "name": "another"}}])
+    assert other.grace_s < 60
 
 
 def test_an_image_that_cannot_be_pulled_is_named() -> None:

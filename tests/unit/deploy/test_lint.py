@@ -11,7 +11,18 @@ from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
-from lightragctl.deploy.lint import ClusterFacts, Finding, Severity, Subject, lint, refuse, rules, unread
+from lightragctl.deploy.lint import (
+    ClusterFacts,
+    ClusterRule,
+    Finding,
+    Rendered,
+    Severity,
+    lint,
+    refuse,
+    rules,
+    subject_of,
+    unread,
+)
 from lightragctl.deploy.preflight import check_kinds
 from lightragctl.deploy.render import render_plan
 from lightragctl.kube.model import KindNotServedError
@@ -57,7 +68,7 @@ def plan(*sets: str, profile: str = "prod") -> Plan:
 
 
 def judge(planned: Plan, facts: ClusterFacts = GOOD) -> list[Finding]:
-    return lint(Subject(planned, render_plan(planned, assets.root() / "templates"), facts))
+    return lint(subject_of(planned, render_plan(planned, assets.root() / "templates"), facts))
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,9 @@ UNSAFE = [
            "it may take 180 s", "start_timeout_s: 180"),
     Unsafe("draining longer than the grace period", [f"{API}.drain_s=60", f"{API}.stop_grace_s=60"], "stop-too-short",
            "ends for 85 s", "stop_grace_s"),
+    Unsafe("a writer killed while it ends", ["components.lightrag-server={enabled: true, drain_s: 60, stop_grace_s: 90,"
+                                             " image: {repository: r, tag: '1'}}"], "stop-too-short",
+           "ends for 145 s", "stop_grace_s"),
     Unsafe("a pool that is not there", ["components.embedder.pool=fast"], "unknown-pool",
            "no pool 'fast'", "retrieval"),
     Unsafe("a namespace of everybody", ["namespace=default"], "shared-namespace", "everybody's", "-n"),
@@ -172,7 +186,7 @@ UNSAFE = [
     Unsafe("GPUs that no node has", [f"components.model-server={SERVER % 'retrieval'}", "models.chat.name=qwen"],
            "no-node", "nvidia.com/gpu 4", "larger nodes"),
     Unsafe("a storage class that is not there", ["components.etcd.storage_class=slow"], "no-storage-class",
-           "no storage class slow", "storage_class: fast"),
+           "no storage class slow", "storage_class: fast", {"claims": frozenset()}),
     Unsafe("no metrics to scale by", [], "no-metrics", "nothing would be scaled", "metrics-server", {"metrics": False}),
     Unsafe("a priority class that is not there", [f"{API}.priority=urgent"], "no-priority-class",
            "urgent", "priorities"),
@@ -208,6 +222,22 @@ def test_an_unsafe_profile_is_refused_with_the_way_out(unsafe: Unsafe) -> None:
     else:
         assert isinstance(caught.value, RefusedError)
         assert f"({unsafe.code})" in told
+
+
+BY_OBJECTS_ALONE = {rule.code for rule in rules() if isinstance(rule, ClusterRule)}
+
+
+@pytest.mark.parametrize("unsafe", [one for one in UNSAFE if one.code in BY_OBJECTS_ALONE], ids=lambda one: one.name)
+def test_what_the_cluster_lacks_is_found_without_a_plan_too(unsafe: Unsafe) -> None:
+    planned = plan(*unsafe.sets, profile=unsafe.profile)
+    whole = subject_of(planned, render_plan(planned, assets.root() / "templates"), replace(GOOD, **unsafe.facts))
+    found = lint(Rendered(whole.objects, whole.namespace, whole.growing, whole.facts))
+    assert [one for one in found if one.code == unsafe.code]
+    assert found == [one for one in lint(whole) if one.code in BY_OBJECTS_ALONE]
+
+
+def test_a_volume_that_is_there_needs_no_class_any_more() -> None:
+    assert judge(plan("components.etcd.storage_class=gone")) == []
 
 
 def test_a_kind_that_the_cluster_does_not_know_is_refused() -> None:
@@ -249,6 +279,15 @@ def test_nodes_that_come_when_they_are_asked_for_need_not_be_there() -> None:
     assert judge(plan(*sets)) == []
 
 
+def test_a_pod_that_drains_longer_has_longer_to_stop() -> None:
+    server = "components.lightrag-server={enabled: true, drain_s: 60, image: {repository: r, tag: '1'}}"
+    planned = plan(server, f"{API}.drain_s=60")
+    grace_s = {part.component: part.stop_grace_s for part in planned.parts()}
+    assert grace_s["lightrag-api"] == 60 + 25 + 15
+    assert grace_s["lightrag-server"] == 60 + 25 + 60 + 15
+    assert judge(planned) == []
+
+
 def test_what_may_not_be_read_is_said_and_finds_nothing() -> None:
     facts = replace(GOOD, nodes=None, storage_classes=None)
     assert judge(plan(), facts) == []
@@ -273,7 +312,7 @@ def test_pods_that_the_namespace_would_refuse_are_found_before_it_does() -> None
         "containers": [{"name": "odd", "image": "odd:1", "securityContext": {"privileged": True}}],
     }
     odd = {"kind": "Deployment", "metadata": {"name": "odd"}, "spec": {"template": {"spec": pod}}}
-    found = lint(Subject(planned, [odd]))
+    found = lint(subject_of(planned, [odd]))
     told = [one.message for one in found]
     assert {one.code for one in found} == {"not-restricted", "no-memory-limit"}
     for problem in ("hostNetwork", "run as root", "seccomp", "gain rights", "capabilities", "all the memory"):
@@ -285,3 +324,4 @@ def test_the_reference_names_every_rule_as_it_is() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     wanted = [f"| `{rule.code}` | {rule.severity} | {rule.title} |" for rule in rules()]
     assert [row.rpartition(" |")[0].rpartition("|")[0] + "|" for row in rows] == wanted
+    assert {row.split("`")[1] for row in rows if row.endswith("| yes, for `rollback` too |")} == BY_OBJECTS_ALONE

@@ -26,7 +26,7 @@ def pods(component: str) -> dict[str, Any]:
 def allowed(policy: Policy, way: str, peer: dict[str, Any]) -> list[int] | None:
     """The ports on which the policy lets the peer; all of them is an empty list, none is None."""
     side = "from" if way == "ingress" else "to"
-    rules = [rule for rule in policy.spec[way] if peer in rule[side]]
+    rules = [rule for rule in policy.spec[way] if peer in rule.get(side, ())]
     if not rules:
         return None
     return [port["port"] for rule in rules for port in rule.get("ports", ())]
@@ -70,6 +70,17 @@ def test_clients_come_by_the_ingress_controller_to_the_api_alone() -> None:
     assert allowed(found["lightrag-api"], "ingress", controller) == [8080]
     for name in ("vector-engine", "model-gateway", "embedder", "etcd"):
         assert allowed(found[name], "ingress", controller) is None
+
+
+def test_a_port_of_every_node_lets_everybody_in_to_the_api_and_to_nothing_else() -> None:
+    found = made("network={}", profile="dev")
+    anybody = {
+        name: [rule for rule in one.spec.get("ingress", ()) if "from" not in rule] for name, one in found.items()
+    }
+    assert anybody.pop("lightrag-api") == [{"ports": [{"protocol": "TCP", "port": 8080}]}]
+    assert not any(anybody.values())
+    closed = made("network={}", "components.lightrag-api.expose={type: ClusterIP, node_port: null}", profile="dev")
+    assert all("from" in rule for rule in closed["lightrag-api"].spec["ingress"])
 
 
 def test_metrics_of_milvus_are_for_the_monitoring_namespace_alone() -> None:

@@ -48,6 +48,16 @@ def stateful(size: str = "20Gi", **spec: Any) -> dict[str, Any]:
     }
 
 
+def claim(size: str = "100Gi", **spec: Any) -> dict[str, Any]:
+    fixed = {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "dev-model-server-big-weights", "namespace": "lightrag"},
+        "spec": {**fixed, "resources": {"requests": {"storage": size}}, **spec},
+    }
+
+
 def test_a_bigger_volume_grows_its_claim_and_the_set_is_made_again_around_its_pods() -> None:
     cluster = release()
     before = cluster.objects[STATEFUL_SET]["metadata"]["uid"]
@@ -94,6 +104,54 @@ def test_a_rollback_leaves_a_grown_volume_as_big_as_it_is() -> None:
     assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 1
 
 
+SERVER = (
+    "components.model-server.servers.big={kind: vllm, image: {repository: r, tag: v1}, model: mock-llm, gpus: 0,"
+    " resources: {requests: {cpu: '1', memory: 1Gi}, limits: {cpu: '1', memory: 1Gi}}, storage: %s}"
+)
+WEIGHTS = ObjectRef("v1", "PersistentVolumeClaim", "lightrag", "dev-model-server-big-weights")
+
+
+def test_a_rollback_leaves_a_grown_volume_of_a_model_server_as_big_as_it_is() -> None:
+    cluster = FakeCluster()
+    up(cluster, SERVER % "50Gi")
+    up(cluster, SERVER % "100Gi", "components.embedder.replicas=2")
+    rollback(cluster, 1)
+    assert cluster.objects[WEIGHTS]["spec"]["resources"]["requests"]["storage"] == "100Gi"
+    assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 1
+
+
+def test_a_volume_of_a_model_server_is_never_made_anew() -> None:
+    cluster = FakeCluster()
+    up(cluster, SERVER % "50Gi, storage_class: fast")
+    before, written = cluster.objects[WEIGHTS], len(cluster.writes)
+    with pytest.raises(RefusedError, match=r"storage class \(fast to slow\) cannot change") as caught:
+        up(cluster, SERVER % "50Gi, storage_class: slow")
+    assert "give the server another name" in caught.value.hint
+    with pytest.raises(RefusedError, match="a volume cannot shrink: it has 50Gi, 20Gi is wanted"):
+        up(cluster, SERVER % "20Gi, storage_class: fast")
+    assert cluster.objects[WEIGHTS] == before
+    assert not [write for write in cluster.writes[written:] if "Lease" not in write]
+
+
+def test_a_volume_of_a_model_server_whose_class_cannot_grow_is_left_alone() -> None:
+    cluster = FakeCluster()
+    cluster.create({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}})
+    up(cluster, SERVER % "50Gi, storage_class: fast")
+    with pytest.raises(RefusedError, match="cannot grow to 100Gi: its storage class 'fast' does not let volumes grow"):
+        up(cluster, SERVER % "100Gi, storage_class: fast")
+    assert cluster.objects[WEIGHTS]["spec"]["resources"]["requests"]["storage"] == "50Gi"
+
+
+def test_a_priority_class_of_another_value_is_left_alone() -> None:
+    cluster = FakeCluster()
+    name = "lightrag-dev-data-900000"
+    thing = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 1}
+    cluster.apply(thing, manager="kubectl")
+    with pytest.raises(RefusedError, match="may not be changed") as caught:
+        up(cluster, "priorities={data: 900000}")
+    assert "kubectl delete priorityclass" in caught.value.hint
+
+
 def test_a_death_between_deleting_and_making_is_finished_by_the_next_run() -> None:
     cluster = release()
 
@@ -113,6 +171,15 @@ def test_a_death_between_deleting_and_making_is_finished_by_the_next_run() -> No
         ({**stateful(), "kind": "Deployment"}, stateful(), "refused by the server"),
         ({**stateful(), "kind": "Service"}, stateful(), "refused by the server"),
         ({**stateful(), "kind": "Ingress"}, stateful(), "refused by the server"),
+        (claim("50Gi"), claim("100Gi"), "a volume cannot shrink: it has 100Gi, 50Gi is wanted"),
+        (claim("200Gi"), claim("100Gi"), "its storage class 'fast' does not let volumes grow"),
+        (claim(storageClassName="slow"), claim(), r"its storage class \(fast to slow\) cannot change"),
+        (
+            claim(accessModes=["ReadWriteMany"]),
+            claim(),
+            r"access modes \(ReadWriteOnce to ReadWriteMany\) cannot change",
+        ),
+        (claim(), claim(volumeName="pv"), "refused by the server"),
     ],
 )
 def test_what_has_no_plan_is_refused_with_a_way_out(wanted: Any, live: Any, says: str) -> None:

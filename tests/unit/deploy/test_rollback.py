@@ -3,6 +3,7 @@
 import pytest
 
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError
+from lightragctl.core.objects import ref
 from lightragctl.core.runtime import Outcome, UpOptions
 from lightragctl.deploy.down import take_down
 from lightragctl.deploy.prepare import read_record
@@ -80,6 +81,24 @@ def test_a_rollback_keeps_the_generated_key() -> None:
     up(cluster, TWO)
     rollback(cluster)
     assert cluster.objects[KEYS]["data"]["api-keys"] == key
+
+
+def test_a_rollback_to_what_the_cluster_no_longer_has_is_refused_before_anything_is_written() -> None:
+    cluster = FakeCluster()
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag"}})
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "llm", "namespace": "lightrag"}}
+    cluster.create(secret)
+    up(cluster, "models.chat={url: 'http://llm', api_key: {secret: {name: llm, key: token}}}")
+    up(cluster)
+    rollback(cluster, 1)
+    up(cluster)
+    del cluster.objects[ref(secret)]
+    before = list(cluster.writes)
+    with pytest.raises(RefusedError, match="rollback to 1 on cluster fake is not safe") as caught:
+        rollback(cluster, 1)
+    assert "Secret/llm" in caught.value.message
+    assert "--from-literal=token=VALUE" in caught.value.message
+    assert cluster.writes == before
 
 
 class Broken(FakeCluster):

@@ -1,10 +1,13 @@
 """What is seen of a component that has several workloads."""
 
+import math
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.deploy.status import Progress
-from lightragctl.deploy.view import View, component_status, progress, replicas
+from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view, replicas
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.release import scope, target
 
 
 def deployment(name: str, wanted: int, ready: int, reason: str = "NewReplicaSetAvailable") -> dict[str, Any]:
@@ -39,3 +42,17 @@ def test_its_pods_are_counted_together() -> None:
     assert replicas(seen, "nothing") == "0/0"
     status = component_status(seen, "engine", "", None)
     assert (status.replicas, status.message) == ("3/5", "rel-engine-querynode: 1 of 3 pods ready")
+
+
+def test_a_pod_of_an_autoscaled_pool_waits_without_a_verdict() -> None:
+    cluster = FakeCluster()
+    labels = {"app.kubernetes.io/instance": "dev", "app.kubernetes.io/component": "embedder"}
+    unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes."}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "lightrag", "labels": labels}}
+    selector = {"nodeSelector": {"pool": "gpu"}}
+    cluster.create({**pod, "spec": selector, "status": {"conditions": [unplaced]}})
+    grown = target("pools={gpu: {node_selector: {pool: gpu}, autoscaled: true}, cpu: {node_selector: {pool: cpu}}}")
+    assert grown.growing == [{"pool": "gpu"}]
+    for growing, is_final in ((grown.growing, False), (target().growing, True)):
+        (cause,) = read_causes(scope(cluster), read_view(scope(cluster), growing), "embedder")
+        assert (cause.grace_s < math.inf) is is_final
