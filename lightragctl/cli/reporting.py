@@ -2,22 +2,16 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from lightragctl.bench.measured import Measured
 from lightragctl.bench.report import junit, saved
 from lightragctl.bench.report.html import html
 from lightragctl.bench.report.page import page
-from lightragctl.bench.report.saved import Beside, SavedRun
-from lightragctl.bench.thresholds import Threshold, broken
 from lightragctl.core.errors import LightragctlError, UsageError
-
-if TYPE_CHECKING:
-    from lightragctl.cli.benching import Measured
 
 
 @dataclass(frozen=True)
@@ -45,15 +39,7 @@ class Files:
                 raise UsageError(f"cannot write {file}", f"give another --{name} FILE, in a folder that is there")
 
 
-def saved_run(measured: "Measured", wanted: Sequence[Threshold]) -> SavedRun:
-    """A run that has just ended, with what it had to keep to."""
-    lost = broken(wanted, measured.report)
-    kept = {one.text: one.text not in lost for one in wanted}
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return SavedRun(measured.report, Beside(**asdict(measured.inside), thresholds=kept, ended_at=now))
-
-
-def read(files: Sequence[Path]) -> dict[str, SavedRun]:
+def read(files: Sequence[Path]) -> dict[str, Measured]:
     """Saved runs by their files, as they were named.
 
     Raises:
@@ -62,7 +48,7 @@ def read(files: Sequence[Path]) -> dict[str, SavedRun]:
     return {str(file): saved.decoded(_bytes(file), str(file)) for file in files}
 
 
-def write(runs: Mapping[str, SavedRun], files: Files) -> list[Path]:
+def write(runs: Mapping[str, Measured], files: Files) -> list[Path]:
     """Write the files that are wanted; which they were.
 
     Raises:

@@ -19,10 +19,9 @@ from lightragctl.core.runtime import (
 
 if TYPE_CHECKING:
     from lightragctl.bench.compare import CompareReport
-    from lightragctl.bench.report.saved import SavedRun
+    from lightragctl.bench.measured import Measured
     from lightragctl.bench.result import LoadReport
     from lightragctl.bench.saturate import Saturation
-    from lightragctl.cli.benching import Measured
     from lightragctl.core.component import Plan
     from lightragctl.core.objects import KubernetesObject
     from lightragctl.core.profile import LoadedProfile
@@ -222,15 +221,21 @@ def _load(report: "LoadReport") -> dict[str, Any]:
     return plain
 
 
-def bench_run(measured: "Measured", broken: Sequence[str]) -> Result:
+def bench_run(measured: "Measured") -> Result:
     """`bench run`: the figures; 3 when a threshold was broken, 4 when the figures are not to be believed."""
     data = {
         **_load(measured.report),
-        **asdict(measured.inside),
-        "broken_thresholds": list(broken),
+        "stages_ms": dict(measured.beside.stages_ms),
+        "batch_sizes": dict(measured.beside.batch_sizes),
+        "cache_hits": dict(measured.beside.cache_hits),
+        "replicas": measured.beside.replicas,
+        "replica_notes": list(measured.beside.replica_notes),
+        "broken_thresholds": measured.broken,
     }
-    if broken:
-        error = ErrorInfo("thresholds", f"not kept: {', '.join(broken)}", "see stages_ms for where the time went")
+    if measured.broken:
+        error = ErrorInfo(
+            "thresholds", f"not kept: {', '.join(measured.broken)}", "see stages_ms for where the time went"
+        )
         return Result("bench run", data, Status.FAILED, (error,), ExitStatus.CHECKS_FAILED)
     if measured.report.verdict.valid:
         return Result("bench run", data)
@@ -278,7 +283,7 @@ def bench_compare(found: "CompareReport") -> Result:
     return Result("bench compare", data)
 
 
-def bench_report(runs: "Mapping[str, SavedRun]", written: Sequence[Path]) -> Result:
+def bench_report(runs: "Mapping[str, Measured]", written: Sequence[Path]) -> Result:
     """`bench report`: the figures of each run, and the files that were written."""
     import msgspec
 

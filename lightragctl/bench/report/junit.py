@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from xml.etree import ElementTree
 
-from lightragctl.bench.report.saved import SavedRun
+from lightragctl.bench.measured import Measured
 from lightragctl.bench.result import LoadReport
 
 BELIEVABLE = "the figures are to be believed"
 
 
-def xml(runs: Mapping[str, SavedRun]) -> bytes:
+def xml(runs: Mapping[str, Measured]) -> bytes:
     """The whole file; a suite for each run by its name."""
     root = ElementTree.Element("testsuites")
     for name, run in runs.items():
@@ -24,7 +24,7 @@ def xml(runs: Mapping[str, SavedRun]) -> bytes:
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def _cases(run: SavedRun) -> Iterator[tuple[str, str]]:
+def _cases(run: Measured) -> Iterator[tuple[str, str]]:
     """Each case, and why it failed; empty when it did not."""
     yield BELIEVABLE, "; ".join(run.report.verdict.reasons)
     for threshold, kept in run.beside.thresholds.items():

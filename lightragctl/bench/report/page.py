@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from lightragctl.bench.measured import Measured
 from lightragctl.bench.report import figures, plots
 from lightragctl.bench.report.charts import LineChart
-from lightragctl.bench.report.saved import SavedRun
 from lightragctl.bench.report.scale import figure
 from lightragctl.bench.result import LoadReport
 
@@ -38,7 +38,7 @@ class Page:
     sections: Sequence[RunSection]
 
 
-def page(runs: Mapping[str, SavedRun]) -> Page:
+def page(runs: Mapping[str, Measured]) -> Page:
     """The page of runs by name."""
     plain: list[Mapping[str, Any]] = [msgspec.to_builtins(run.report) for run in runs.values()]
     sections = [_section(f"run{number}", name, run) for number, (name, run) in enumerate(runs.items(), 1)]
@@ -47,7 +47,7 @@ def page(runs: Mapping[str, SavedRun]) -> Page:
     return Page(f"Load: {', '.join(runs)}", list(runs), figures.rows(plain), together, sections)
 
 
-def _section(id: str, name: str, run: SavedRun) -> RunSection:
+def _section(id: str, name: str, run: Measured) -> RunSection:
     report = run.report
     charts = [
         plots.percentiles(f"{id}-percentiles", "Latency by percentile", _times(report)),
@@ -78,12 +78,12 @@ def _times(report: LoadReport) -> Mapping[str, Any]:
     return {name: times for name, times in named.items() if times is not None}
 
 
-def _ended(run: SavedRun) -> str:
+def _ended(run: Measured) -> str:
     at = run.beside.ended_at
     return f", ended {at.replace('T', ' ').removesuffix('Z')} UTC" if at else ""
 
 
-def _notes(run: SavedRun) -> list[str]:
+def _notes(run: Measured) -> list[str]:
     """What needs no chart."""
     report = run.report
     meaning = "Latency counts from when a request was due, service from when it was sent."

@@ -84,9 +84,9 @@ def run(
         most = concurrency if is_closed else benching.connections(session, load.url)
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
         measured = benching.measured(plan, source.replicas, notify)
-        measured = replace(measured, report=source.judged(measured.report))
-    reporting.write({f"bench run of {load.kind}": reporting.saved_run(measured, wanted)}, files)
-    return results.bench_run(measured, limits.broken(wanted, measured.report))
+        measured = msgspec.structs.replace(measured, report=source.judged(measured.report)).against(wanted)
+    reporting.write({f"bench run of {load.kind}": measured}, files)
+    return results.bench_run(measured)
 
 
 def saturate(
