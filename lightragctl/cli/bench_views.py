@@ -1,6 +1,6 @@
 """What a person reads of each `bench` command's payload."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -49,43 +49,43 @@ def _quality(quality: Data | None) -> Iterator[RenderableType]:
 
 
 def _bench_saturate(data: Data) -> Iterator[RenderableType]:
-    yield Text(f"{data['kind']} at {data['url']}, {data['slo']}", style="bold")
-    rows: list[list[RenderableType]] = [
-        [
-            f"{step['rate_qps']:.1f}",
-            Text("held", style="green") if step["held"] else Text("failed", style="red"),
-            f"{step['p99_ms']:.1f}",
-            f"{step['good_per_s']:.1f}",
-            ", ".join(step["broken"]) + ("" if step["held"] or step["believed"] else " (generator late or busy)"),
-        ]
-        for step in data["steps"]
-    ]
-    yield table(["RATE/S", "", "P99 MS", "GOOD/S", ""], rows)
-    if data["holds_qps"] is not None:
-        to = f"and fails at {data['fails_qps']:.1f}/s" if data["fails_qps"] else "and no rate failed"
-        yield Text(f"it holds {data['holds_qps']:.1f} requests a second, {to}")
+    from lightragctl.bench.report import saturations
+
+    yield Text(saturations.headline(data), style="bold")
+    rows = [[Text(text, style=_STEP_STYLE.get(text, "")) for text in row] for row in saturations.rows(data)]
+    yield table(saturations.HEADINGS, rows)
+    if outcome := saturations.outcome(data):
+        yield Text(outcome)
+
+
+_STEP_STYLE = {"held": "green", "failed": "red"}
 
 
 def _bench_compare(data: Data) -> Iterator[RenderableType]:
+    from lightragctl.bench.report import comparisons
+
     yield Text(f"A {data['a']}\nB {data['b']}\n{len(data['rounds'])} rounds", style="bold")
-    rows = [
-        [
-            one["figure"],
-            f"{one['ratio']:.3f}",
-            f"{one['low']:.3f} to {one['high']:.3f}",
-            f"{one['p_value']:.3f}",
-            one["finding"] + (f": {one['rounds_needed']} rounds" if one["rounds_needed"] else ""),
-        ]
-        for one in data["figures"]
-    ]
-    yield table(["FIGURE", "B / A", "95 %", "P", f"B IS (MARGIN {data['margin']:.0%})"], rows)
+    yield table(comparisons.headings(data), comparisons.rows(data))
     yield from (Text(f"note: {doubt}") for doubt in data["doubts"])
 
 
 def _bench_report(data: Data) -> Iterator[RenderableType]:
+    """Runs side by side; then everything else as its command showed it, its error included."""
+    if data["runs"]:
+        yield from _runs(data["runs"])
+    for plural, view in (("saturations", _bench_saturate), ("comparisons", _bench_compare)):
+        for one in data[plural]:
+            yield Text(one["file"], style="bold")
+            yield from view(one)
+            for error in one["errors"]:
+                hint = f"; {error['hint']}" if error["hint"] else ""
+                yield Text(f"{one['file']}: {error['message']}{hint}", style="yellow")
+    yield from (Text(f"wrote {path}") for path in data["written"])
+
+
+def _runs(runs: Sequence[Data]) -> Iterator[RenderableType]:
     from lightragctl.bench.report import figures
 
-    runs = data["runs"]
     for run in runs:
         yield Text(run["file"], style="bold").append(f"  {figures.headline(run)}", style="not bold")
     names = [run["file"] for run in runs]
@@ -95,7 +95,6 @@ def _bench_report(data: Data) -> Iterator[RenderableType]:
             yield Text(f"{run['file']}: do not believe it: {reason}", style="yellow")
         for text, kept in run["thresholds"].items():
             yield Text(f"{run['file']}: {text}: {'kept' if kept else 'not kept'}", style="" if kept else "red")
-    yield from (Text(f"wrote {path}") for path in data["written"])
 
 
 VIEWS: Mapping[str, View] = {

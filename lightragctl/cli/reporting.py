@@ -1,22 +1,20 @@
-"""Files that `bench` writes and reads: saved runs, HTML pages, JUnit's XML."""
+"""Files that `bench` writes and reads: saved documents, HTML pages, JUnit's XML."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import msgspec
-
-from lightragctl.bench.measured import Measured
 from lightragctl.bench.report import junit, saved
 from lightragctl.bench.report.html import html
+from lightragctl.bench.report.kinds import Document
 from lightragctl.bench.report.page import page
 from lightragctl.core.errors import LightragctlError, UsageError
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where to write what; None: not at all. `save` takes one run, the others any number."""
+    """Where to write what; None: not at all. `save` takes one document, the others any number."""
 
     save: Path | None = None
     html: Path | None = None
@@ -39,37 +37,28 @@ class Files:
                 raise UsageError(f"cannot write {file}", f"give another --{name} FILE, in a folder that is there")
 
 
-def read(files: Sequence[Path]) -> dict[str, Measured]:
-    """Saved runs by their files, as they were named.
+def read(files: Sequence[Path]) -> dict[str, Document]:
+    """Saved documents by their files, as they were named.
 
     Raises:
-        UsageError: a file cannot be read, or holds no saved run.
+        UsageError: a file cannot be read, or holds no saved document.
     """
     return {str(file): saved.decoded(_bytes(file), str(file)) for file in files}
 
 
-def write(runs: Mapping[str, Measured], files: Files) -> list[Path]:
+def write(documents: Mapping[str, Document], files: Files) -> list[Path]:
     """Write the files that are wanted; which they were.
 
     Raises:
         LightragctlError: one cannot be written.
     """
     if files.save is not None:
-        _write(files.save, b"".join(saved.encoded(run) for run in runs.values()))
+        _write(files.save, b"".join(saved.encoded(one) for one in documents.values()))
     if files.html is not None:
-        _write(files.html, html(page(runs)).encode("utf-8"))
+        _write(files.html, html(page(documents)).encode("utf-8"))
     if files.junit is not None:
-        _write(files.junit, junit.xml(runs))
+        _write(files.junit, junit.xml(documents))
     return list(files.wanted.values())
-
-
-def save(document: object, file: Path) -> None:
-    """Write a document as JSON.
-
-    Raises:
-        LightragctlError: the file cannot be written.
-    """
-    _write(file, msgspec.json.format(msgspec.json.encode(document)))
 
 
 def _bytes(file: Path) -> bytes:
@@ -77,7 +66,7 @@ def _bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"cannot read {file}: {error.strerror}", "save a run with: lightragctl bench run --save FILE"
+            f"cannot read {file}: {error.strerror}", "save one with: lightragctl bench run --save FILE"
         ) from error
 
 
