@@ -42,7 +42,7 @@ _SHAPES = {
 
 def headings(found: Plain) -> list[str]:
     """What stands above `rows`."""
-    return ["FIGURE", "B / A", "95 %", "P", f"B IS (MARGIN {found['margin']:.0%})"]
+    return ["FIGURE", "B / A", "95 %", "P", f"B IS (MARGIN {_percent(found['margin'])})"]
 
 
 def rows(found: Plain) -> list[list[str]]:
@@ -59,6 +59,10 @@ def rows(found: Plain) -> list[list[str]]:
     ]
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
+
+
 def _error(found: CompareReport) -> ErrorInfo | None:
     p50 = next((one for one in found.figures if one.figure == "p50"), None)
     if p50 is None:
@@ -67,7 +71,7 @@ def _error(found: CompareReport) -> ErrorInfo | None:
         case Finding.WORSE:
             return ErrorInfo("worse", _worse(p50))
         case Finding.UNKNOWN:
-            hint = f"to see a shift of {found.margin:.0%}: --rounds {p50.rounds_needed}, or longer --seconds"
+            hint = f"to see a shift of {_percent(found.margin)}: --rounds {p50.rounds_needed}, or longer --seconds"
             return ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
     return None
 
@@ -143,7 +147,7 @@ def _intervals(id: str, found: CompareReport) -> IntervalChart | None:
         for one in found.figures
     ]
     beyond = any(one.low < across.low or one.high > across.high for one in found.figures)
-    note = f"Grey: a shift of less than {found.margin:.0%} either way. At the line B is as A."
+    note = f"Grey: a shift of less than {_percent(found.margin)} either way. At the line B is as A."
     frame = Frame(f"{id}-ratios", "B against A, with 95 % intervals", "B / A", "", f"{note}{_BEYOND if beyond else ''}")
     return charts.intervals(frame, across, rows, margin, 1.0)
 

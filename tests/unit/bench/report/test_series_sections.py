@@ -98,6 +98,13 @@ def test_a_ratio_beyond_the_axis_is_said_to_be() -> None:
     assert chart.whiskers[0].low < chart.whiskers[0].x == chart.whiskers[0].high
 
 
+def test_a_margin_of_less_than_a_percent_is_not_told_as_none() -> None:
+    fine = msgspec.structs.replace(compared(Finding.UNKNOWN), margin=0.001)
+    text = html(page({"file": fine}))
+    assert "B IS (MARGIN 0.1%)" in text
+    assert "to see a shift of 0.1%: --rounds 40" in text
+
+
 def test_a_comparison_without_figures_has_a_page_too() -> None:
     nothing = msgspec.structs.replace(COMPARED, figures=[], rounds=[])
     assert "A service gave no good answer in some round." in html(page({"file": nothing}))
