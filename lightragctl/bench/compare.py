@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from lightragctl.bench.result import LoadReport
+from lightragctl.bench.result import LoadReport, Positive
 from lightragctl.quality.stats import CONFIDENCE, Comparison, compare_rounds, rounds_needed
 
 SCHEMA = "lightragctl-compare/1"
@@ -55,23 +55,30 @@ class Compared(msgspec.Struct, frozen=True):
     """
 
     figure: str
-    ratio: float
-    low: float
-    high: float
+    ratio: Positive
+    low: Positive
+    high: Positive
     p_value: float
     finding: Finding
     rounds_needed: int | None = None
 
 
 class CompareReport(msgspec.Struct, frozen=True):
-    """Two services compared; `margin` is the relative shift that matters, `doubts` what may have spoilt it."""
+    """Two services compared.
+
+    Attributes:
+        margin: the relative shift that matters.
+        doubts: what may have spoilt it.
+        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty in files that do not tell.
+    """
 
     a: str
     b: str
-    margin: float
+    margin: Positive
     rounds: Sequence[Round]
     figures: Sequence[Compared]
     doubts: Sequence[str] = ()
+    ended_at: str = ""
     schema: str = SCHEMA
 
     def figure(self, name: str) -> Compared:

@@ -1,7 +1,7 @@
 """What a run has measured, and whether to believe it. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Annotated, Self, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,10 @@ CPU_SHARE = 0.85
 """A core as busy as this makes requests wait inside the generator."""
 FEWEST = 1000
 """Ten requests then lie above the p99."""
+
+
+Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
+"""A number that a file must have above 0."""
 
 
 class Times(msgspec.Struct, frozen=True):

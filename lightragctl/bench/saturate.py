@@ -7,17 +7,19 @@ A rate holds or fails by the majority of its steps, so that one stutter of a bus
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
 
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.result import LoadReport, Moment, Times, generator_faults
+from lightragctl.bench.result import LoadReport, Moment, Positive, Times, generator_faults
 from lightragctl.bench.thresholds import Threshold
 from lightragctl.quality.stats import quantile_ranks
 
 SCHEMA = "lightragctl-saturate/1"
+
+NONE_HELD = "no rate held"
 
 TOLERANCE = 0.05
 """The search ends when the rate that fails is less than 5 % above the one that holds."""
@@ -53,14 +55,17 @@ class Step(msgspec.Struct, frozen=True):
         broken: those that it did not keep to, and what else was wrong.
         believed: whether the generator was in time; a step that fails without may be the generator's fault.
         good_per_s, p99_ms: what it reached.
+        seen: of each threshold, what was held against it: of a percentile the upper 95 % bound, in its threshold's
+            unit; None where there was nothing to tell it by. Empty in files of before it was saved.
     """
 
-    rate_qps: float
+    rate_qps: Positive
     held: bool
     broken: Sequence[str]
     believed: bool
     good_per_s: float
     p99_ms: float
+    seen: Mapping[str, float | None] = {}
 
 
 class Saturation(msgspec.Struct, frozen=True):
@@ -73,16 +78,18 @@ class Saturation(msgspec.Struct, frozen=True):
         steps: all measurements, in their order.
         limited: why the true figure may be higher, or the search is not conclusive; empty when nothing is known of it.
         interrupted: the user stopped the search.
+        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty in files that do not tell.
     """
 
     url: str
     kind: str
     slo: str
-    holds_qps: float | None
-    fails_qps: float | None
+    holds_qps: Positive | None
+    fails_qps: Positive | None
     steps: Sequence[Step]
     limited: str = ""
     interrupted: bool = False
+    ended_at: str = ""
     schema: str = SCHEMA
 
 
@@ -92,7 +99,8 @@ def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) ->
     A percentile must keep to its threshold with its upper 95 % bound (an order statistic), so that a lucky step does
     not pass; the other figures by themselves.
     """
-    broken = [one.text for one in slo if not _holds(one, report)]
+    seen = {one: _seen(one, report) for one in slo}
+    broken = [one.text for one, value in seen.items() if not one.admits(value)]
     if report.answered_per_s < KEPT_UP * rate_qps:
         broken.append("fell behind")
     return Step(
@@ -102,6 +110,7 @@ def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) ->
         believed=not generator_faults(report),
         good_per_s=report.good_per_s,
         p99_ms=report.latency.p99_ms,
+        seen={one.text: value if math.isfinite(value) else None for one, value in seen.items()},
     )
 
 
@@ -168,7 +177,7 @@ def limits(steps: Sequence[Step]) -> str:
         return "where it failed the generator was late or out of processor time: it may hold more"
     if len(steps) >= STEPS_MOST:
         return f"{STEPS_MOST} steps did not settle it: the service holds and fails by chance"
-    return "" if holds is not None else "no rate held"
+    return "" if holds is not None else NONE_HELD
 
 
 def _tallies(steps: Sequence[Step]) -> dict[float, Counter[bool]]:
@@ -178,11 +187,11 @@ def _tallies(steps: Sequence[Step]) -> dict[float, Counter[bool]]:
     return tallies
 
 
-def _holds(one: Threshold, report: LoadReport) -> bool:
+def _seen(one: Threshold, report: LoadReport) -> float:
     quantile = _QUANTILES.get(one.figure)
     if quantile is None or one.relation not in ("<", "<="):
-        return one.holds(report)
-    return one.admits(_upper_ms(report.latency, quantile))
+        return one.seen(report)
+    return _upper_ms(report.latency, quantile)
 
 
 def _upper_ms(times: Times, quantile: float) -> float:

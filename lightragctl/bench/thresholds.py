@@ -58,7 +58,11 @@ class Threshold:
 
     def holds(self, report: LoadReport) -> bool:
         """Whether a run kept to it."""
-        return self.admits(_FIGURES[self.figure][1](report))
+        return self.admits(self.seen(report))
+
+    def seen(self, report: LoadReport) -> float:
+        """What a run has of the figure, in the unit of `wanted`; no number where it was not measured."""
+        return _FIGURES[self.figure][1](report)
 
     def admits(self, seen: float) -> bool:
         """Whether such a figure keeps to it."""

@@ -1,20 +1,22 @@
 """What the bench commands are made of beside the load itself: questions, targets, quality, server's metrics."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from lightragctl.bench import quality, questions
+from lightragctl.bench.measured import Beside, Measured
 from lightragctl.bench.plan import LoadPlan
 from lightragctl.bench.quality import Answers
 from lightragctl.bench.questions import Asked
 from lightragctl.bench.result import LoadReport, Moment, Quality
 from lightragctl.bench.run import run
 from lightragctl.bench.schedule import Shape
-from lightragctl.bench.stages import Inside, Look, inside
+from lightragctl.bench.stages import Look, inside
 from lightragctl.bench.targets import Target, kind_named
 from lightragctl.cli.load_options import LoadOptions
 from lightragctl.cli.looking import Lookout, Replicas
@@ -36,14 +38,6 @@ _SAMPLE_ROWS = 1000
 """Passages that `--scenario collection` asks for: more than the cache of questions answers, and one page of a scan."""
 RECALL_ROWS = 100_000
 """A collection of more is compared with only when that is asked for: reading it takes minutes."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A run, and what lightrag-api says of it."""
-
-    report: LoadReport
-    inside: Inside
 
 
 @dataclass(frozen=True)
@@ -192,7 +186,13 @@ def measured(plan: LoadPlan, replicas: Replicas, notify: Notify) -> Measured:
     notify(Event(f"{plan.target.kind} at {plan.target.url}: connecting", passing=True))
     lookout, before = Lookout(replicas), dict[str, Look | str]()
     report = run(plan, progress(notify, plan), at_border=lambda: before.update(lookout.look()))
-    return Measured(report, inside(before, lookout.look()))
+    told = inside(before, lookout.look())
+    return Measured(report, Beside(**asdict(told), ended_at=ended_at()))
+
+
+def ended_at() -> str:
+    """The present instant, as a saved document tells when it was made."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[Moment], None]:

@@ -1,28 +1,20 @@
-"""Files that `bench` writes and reads: saved runs, HTML pages, JUnit's XML."""
+"""Files that `bench` writes and reads: saved documents, HTML pages, JUnit's XML."""
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import msgspec
 
 from lightragctl.bench.report import junit, saved
 from lightragctl.bench.report.html import html
+from lightragctl.bench.report.kinds import Document
 from lightragctl.bench.report.page import page
-from lightragctl.bench.report.saved import Beside, SavedRun
-from lightragctl.bench.thresholds import Threshold, broken
 from lightragctl.core.errors import LightragctlError, UsageError
-
-if TYPE_CHECKING:
-    from lightragctl.cli.benching import Measured
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where to write what; None: not at all. `save` takes one run, the others any number."""
+    """Where to write what; None: not at all. `save` takes one document, the others any number."""
 
     save: Path | None = None
     html: Path | None = None
@@ -45,45 +37,28 @@ class Files:
                 raise UsageError(f"cannot write {file}", f"give another --{name} FILE, in a folder that is there")
 
 
-def saved_run(measured: "Measured", wanted: Sequence[Threshold]) -> SavedRun:
-    """A run that has just ended, with what it had to keep to."""
-    lost = broken(wanted, measured.report)
-    kept = {one.text: one.text not in lost for one in wanted}
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return SavedRun(measured.report, Beside(**asdict(measured.inside), thresholds=kept, ended_at=now))
-
-
-def read(files: Sequence[Path]) -> dict[str, SavedRun]:
-    """Saved runs by their files, as they were named.
+def read(files: Sequence[Path]) -> dict[str, Document]:
+    """Saved documents by their files, as they were named.
 
     Raises:
-        UsageError: a file cannot be read, or holds no saved run.
+        UsageError: a file cannot be read, or holds no saved document.
     """
     return {str(file): saved.decoded(_bytes(file), str(file)) for file in files}
 
 
-def write(runs: Mapping[str, SavedRun], files: Files) -> list[Path]:
+def write(documents: Mapping[str, Document], files: Files) -> list[Path]:
     """Write the files that are wanted; which they were.
 
     Raises:
         LightragctlError: one cannot be written.
     """
     if files.save is not None:
-        _write(files.save, b"".join(saved.encoded(run) for run in runs.values()))
+        _write(files.save, b"".join(saved.encoded(one) for one in documents.values()))
     if files.html is not None:
-        _write(files.html, html(page(runs)).encode("utf-8"))
+        _write(files.html, html(page(documents)).encode("utf-8"))
     if files.junit is not None:
-        _write(files.junit, junit.xml(runs))
+        _write(files.junit, junit.xml(documents))
     return list(files.wanted.values())
-
-
-def save(document: object, file: Path) -> None:
-    """Write a document as JSON.
-
-    Raises:
-        LightragctlError: the file cannot be written.
-    """
-    _write(file, msgspec.json.format(msgspec.json.encode(document)))
 
 
 def _bytes(file: Path) -> bytes:
@@ -91,7 +66,7 @@ def _bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"cannot read {file}: {error.strerror}", "save a run with: lightragctl bench run --save FILE"
+            f"cannot read {file}: {error.strerror}", "save one with: lightragctl bench run --save FILE"
         ) from error
 
 

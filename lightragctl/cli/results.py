@@ -18,11 +18,7 @@ from lightragctl.core.runtime import (
 )
 
 if TYPE_CHECKING:
-    from lightragctl.bench.compare import CompareReport
-    from lightragctl.bench.report.saved import SavedRun
-    from lightragctl.bench.result import LoadReport
-    from lightragctl.bench.saturate import Saturation
-    from lightragctl.cli.benching import Measured
+    from lightragctl.bench.report.kinds import Document
     from lightragctl.core.component import Plan
     from lightragctl.core.objects import KubernetesObject
     from lightragctl.core.profile import LoadedProfile
@@ -210,80 +206,55 @@ def recordings(found: "AllRecordings") -> Result:
     return Result("recordings", data, Status.PARTIAL, errors, ExitStatus.WARNINGS)
 
 
-def _load(report: "LoadReport") -> dict[str, Any]:
-    """The report as a command shows it: without what only a file needs."""
-    import msgspec
+def _measured(document: "Document") -> dict[str, Any]:
+    """What a bench command measured as it shows it: without what only a file needs."""
+    from lightragctl.bench.measured import Measured
+    from lightragctl.bench.report.kinds import kind_of
 
-    plain: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(report, bodies={}, seconds=()))
-    for name in ("latency", "good", "failed", "service", "lateness", "first_token"):
-        if plain[name] is not None:
-            del plain[name]["histogram"]
-    del plain["seconds"], plain["bodies"], plain["schema"]
-    return plain
-
-
-def bench_run(measured: "Measured", broken: Sequence[str]) -> Result:
-    """`bench run`: the figures; 3 when a threshold was broken, 4 when the figures are not to be believed."""
-    data = {
-        **_load(measured.report),
-        **asdict(measured.inside),
-        "broken_thresholds": list(broken),
-    }
-    if broken:
-        error = ErrorInfo("thresholds", f"not kept: {', '.join(broken)}", "see stages_ms for where the time went")
-        return Result("bench run", data, Status.FAILED, (error,), ExitStatus.CHECKS_FAILED)
-    if measured.report.verdict.valid:
-        return Result("bench run", data)
-    reasons = "; ".join(measured.report.verdict.reasons)
-    error = ErrorInfo("not-valid", f"do not believe these figures: {reasons}")
-    return Result("bench run", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
+    plain = kind_of(document).plain(document)
+    del plain["schema"]
+    plain.pop("seconds", None)
+    for value in plain.values():
+        if isinstance(value, dict):
+            value.pop("histogram", None)
+    return {**plain, "broken_thresholds": document.broken} if isinstance(document, Measured) else plain
 
 
-def bench_saturate(found: "Saturation") -> Result:
-    """`bench saturate`: the rate; 3 when none held, 4 when the generator may have been the limit."""
-    import msgspec
-
-    data = msgspec.to_builtins(found)
-    if found.interrupted:
-        error = ErrorInfo("interrupted", "the search was interrupted: what it found so far is not the end of it")
-        return Result("bench saturate", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
-    if found.holds_qps is None:
-        error = ErrorInfo("thresholds", f"no rate kept to {found.slo}", "see what is slow: lightragctl bench run")
-        return Result("bench saturate", data, Status.FAILED, (error,), ExitStatus.CHECKS_FAILED)
-    if not found.limited:
-        return Result("bench saturate", data)
-    error = ErrorInfo("not-valid", found.limited, "use more --workers, or a machine of its own for the load")
-    return Result("bench saturate", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
+_ENDS = {
+    "thresholds": ExitStatus.CHECKS_FAILED,
+    "worse": ExitStatus.CHECKS_FAILED,
+    "not-valid": ExitStatus.WARNINGS,
+    "interrupted": ExitStatus.WARNINGS,
+    "not-enough-data": ExitStatus.WARNINGS,
+    "no-answers": ExitStatus.FAILED,
+}
+"""What each error of a bench command ends with."""
 
 
-def bench_compare(found: "CompareReport") -> Result:
-    """`bench compare`: the figures; 3 when the p50 of B is worse, 4 when the data do not tell."""
-    import msgspec
+def bench(document: "Document") -> Result:
+    """`bench run`, `saturate`, `compare`: 3 when it did not keep to what was asked, 4 when the figures do not tell."""
+    from lightragctl.bench.report.kinds import kind_of
 
-    from lightragctl.bench.compare import Finding
-
-    data = msgspec.to_builtins(found)
-    p50 = next((one for one in found.figures if one.figure == "p50"), None)
-    if p50 is None:
-        error = ErrorInfo("no-answers", "a service gave no good answer in some round", "see: lightragctl bench run")
-        return Result("bench compare", data, Status.FAILED, (error,), ExitStatus.FAILED)
-    match p50.finding:
-        case Finding.WORSE:
-            error = ErrorInfo("worse", f"B is worse: its p50 is {p50.ratio:.3f} times that of A")
-            return Result("bench compare", data, Status.FAILED, (error,), ExitStatus.CHECKS_FAILED)
-        case Finding.UNKNOWN:
-            hint = f"to see a shift of {found.margin:.0%}: --rounds {p50.rounds_needed}, or longer --seconds"
-            error = ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
-            return Result("bench compare", data, Status.PARTIAL, (error,), ExitStatus.WARNINGS)
-    return Result("bench compare", data)
+    kind = kind_of(document)
+    error = kind.error(document)
+    if error is None:
+        return Result(kind.command, _measured(document))
+    end = _ENDS[error.code]
+    status = Status.PARTIAL if end is ExitStatus.WARNINGS else Status.FAILED
+    return Result(kind.command, _measured(document), status, (error,), end)
 
 
-def bench_report(runs: "Mapping[str, SavedRun]", written: Sequence[Path]) -> Result:
-    """`bench report`: the figures of each run, and the files that were written."""
-    import msgspec
+def bench_report(documents: "Mapping[str, Document]", written: Sequence[Path]) -> Result:
+    """`bench report`: each document as its command showed it, with its error, and the files that were written."""
+    from lightragctl.bench.report.kinds import KINDS, kind_of
 
-    rows = [{"file": file, **_load(run.report), **msgspec.to_builtins(run.beside)} for file, run in runs.items()]
-    return Result("bench report", {"runs": rows, "written": [str(path) for path in written]})
+    data: dict[str, Any] = {kind.plural: [] for kind in KINDS}
+    for file, document in documents.items():
+        kind = kind_of(document)
+        error = kind.error(document)
+        errors = [asdict(error)] if error is not None else []
+        data[kind.plural].append({"file": file, **_measured(document), "errors": errors})
+    return Result("bench report", {**data, "written": [str(path) for path in written]})
 
 
 def _golden(workspace: str, head: "Head") -> dict[str, Any]:

@@ -2,33 +2,20 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from lightragctl.cli import bench_views, golden_views
+from lightragctl.cli.tables import Data, View, excerpt, table
 from lightragctl.core.runtime import ForeignField
 
-Data = Mapping[str, Any]
-View = Callable[[Data], Iterator[RenderableType]]
-
 _STATE_STYLE = {"ready": "green", "starting": "yellow", "backing off": "red", "not ready": "red", "stopped": "dim"}
-_EXCERPT_CHARS = 300
 _CAUSE_CHARS = 120
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def _release(data: Data) -> Iterator[RenderableType]:
@@ -49,7 +36,7 @@ def _release(data: Data) -> Iterator[RenderableType]:
     number = "" if data["revision"] is None else f"revision {data['revision']}, "
     where = f"{number}profile {data['profile']}, {data['runtime']}"
     yield Text(f"release {data['release']} ({where}), data in {data['data']}")
-    yield _table(["COMPONENT", "STATE", "ENDPOINT", *headings, ""], rows)
+    yield table(["COMPONENT", "STATE", "ENDPOINT", *headings, ""], rows)
     yield from _fields("changed by others", data["drift"])
 
 
@@ -119,11 +106,11 @@ def _history(data: Data) -> Iterator[RenderableType]:
             one["who"],
             Text(one["outcome"], style=_OUTCOME_STYLE.get(one["outcome"], "")),
             one["profile"],
-            one["description"] + (f"; {_excerpt(one['cause'], _CAUSE_CHARS)}" if one["cause"] else ""),
+            one["description"] + (f"; {excerpt(one['cause'], _CAUSE_CHARS)}" if one["cause"] else ""),
         ]
         for one in data["revisions"]
     ]
-    yield _table(["REVISION", "WHEN (UTC)", "WHO", "RESULT", "PROFILE", "WHAT"], rows)
+    yield table(["REVISION", "WHEN (UTC)", "WHO", "RESULT", "PROFILE", "WHAT"], rows)
 
 
 _OUTCOME_STYLE = {"applied": "green", "failed": "red", "interrupted": "red", "superseded": "dim"}
@@ -135,7 +122,7 @@ def _one_revision(one: Data) -> Iterator[RenderableType]:
     yield Text(one["description"])
     if one["cause"]:
         yield Text(f"failed: {one['cause']}", style="red")
-    yield _table(["WORKLOAD", "IMAGES"], [[name, ", ".join(images)] for name, images in one["images"].items()])
+    yield table(["WORKLOAD", "IMAGES"], [[name, ", ".join(images)] for name, images in one["images"].items()])
     names = [f"{thing['kind']}/{thing['metadata']['name']}" for thing in one["objects"]]
     yield Text(f"{len(names)} objects: {', '.join(names)}")
 
@@ -167,13 +154,13 @@ def _render(data: Data) -> Iterator[RenderableType]:
 
 def _profiles_list(data: Data) -> Iterator[RenderableType]:
     rows = [[one["name"], one["runtime"], one["description"]] for one in data["profiles"]]
-    yield _table(["NAME", "RUNTIME", "DESCRIPTION"], rows)
+    yield table(["NAME", "RUNTIME", "DESCRIPTION"], rows)
 
 
 def _profiles_show(data: Data) -> Iterator[RenderableType]:
     if "values" in data:
         rows = [[one["key"], str(one["value"]), one["origin"]] for one in data["values"]]
-        yield _table(["KEY", "VALUE", "FROM"], rows)
+        yield table(["KEY", "VALUE", "FROM"], rows)
     else:
         yield Text(yaml.safe_dump(data["profile"], allow_unicode=True, sort_keys=False, width=1000).rstrip())
 
@@ -205,11 +192,6 @@ def _shown_source(source: str) -> str:
     return os.path.relpath(source, here) if source.startswith(f"{here}/") else source
 
 
-def _excerpt(text: str, most: int = _EXCERPT_CHARS) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else flat[: most - 1] + "…"
-
-
 def _hits(hits: Sequence[Data]) -> Iterator[RenderableType]:
     for number, hit in enumerate(hits, 1):
         order = "" if hit["chunk_order"] is None else f" #{hit['chunk_order']}"
@@ -217,7 +199,7 @@ def _hits(hits: Sequence[Data]) -> Iterator[RenderableType]:
         score = "" if hit["score"] is None else f"{hit['score']:.3f}  "
         head = Text(f"{number}. {score}", style="bold").append(f"{name}  " if name else "")
         yield head.append(f"{_shown_source(hit['source'])}{order}", style="cyan")
-        yield Text(f"   {_excerpt(hit['text'])}\n")
+        yield Text(f"   {excerpt(hit['text'])}\n")
 
 
 def _timing(timing_ms: Mapping[str, float]) -> Text:
@@ -227,9 +209,9 @@ def _timing(timing_ms: Mapping[str, float]) -> Text:
 
 def _retrieve(data: Data) -> Iterator[RenderableType]:
     for one in data["entities"]:
-        yield Text(one["name"], style="bold").append(f"  {one['type']}: {_excerpt(one['text'])}", style="not bold")
+        yield Text(one["name"], style="bold").append(f"  {one['type']}: {excerpt(one['text'])}", style="not bold")
     for one in data["relationships"]:
-        yield Text(" - ".join(one["ends"]), style="bold").append(f"  {_excerpt(one['text'])}", style="not bold")
+        yield Text(" - ".join(one["ends"]), style="bold").append(f"  {excerpt(one['text'])}", style="not bold")
     yield from _hits(data["hits"])
     if data["forwarded_to"]:
         yield Text(f"answered by {data['forwarded_to']}", style="dim")
@@ -252,146 +234,9 @@ def _recordings(data: Data) -> Iterator[RenderableType]:
     rows = []
     for one in data["recordings"]:
         at = datetime.fromtimestamp(one["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-        rows.append([at, one["workspace"], str(len(one["ids"])), f"{one['took_ms']:.0f} ms", _excerpt(one["query"])])
+        rows.append([at, one["workspace"], str(len(one["ids"])), f"{one['took_ms']:.0f} ms", excerpt(one["query"])])
     heads = ["ASKED (UTC)", "WORKSPACE", "FOUND", "TOOK", "QUESTION"]
-    yield _table(heads, rows) if rows else Text("no question was recorded yet")
-
-
-_QUERY_CHARS = 70
-_ORIGINS = {"row": "stored passages", "recorded": "recorded questions", "file": "questions from a file"}
-_VERDICT_STYLE = {"kept": "green", "below": "red", "unsure": "yellow", "shown": ""}
-
-_FIGURES = (("p50", "p50_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("max", "max_ms"))
-
-
-def _bench_run(data: Data) -> Iterator[RenderableType]:
-    from lightragctl.bench.report import figures
-
-    yield Text(figures.headline(data), style="bold")
-    yield Text(figures.outcomes(data))
-    yield Text(f"{data['good_per_s']:.1f} good answers a second")
-    shown = {"latency, ms": data["latency"], "first token, ms": data["first_token"]}
-    rows = [[name, *(f"{times[key]:.1f}" for _, key in _FIGURES)] for name, times in shown.items() if times]
-    yield _table(["", *(name for name, _ in _FIGURES)], rows)
-    if data["stages_ms"]:
-        of = "" if data["replicas"] == 1 else f" of {data['replicas']} replicas"
-        yield Text(f"inside lightrag-api, on average{of}", style="bold")
-        yield _table(["STAGE", "MEAN MS"], [[name, f"{value:.2f}"] for name, value in data["stages_ms"].items()])
-        sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in data["batch_sizes"].items())
-        yield Text(f"items in a batch: {sizes}")
-    yield from (Text(note, style="yellow") for note in data["replica_notes"])
-    yield from _quality(data["quality"])
-    for cache, share in data["cache_hits"].items():
-        yield Text(f"{share:.1%} of the looks into the {cache} cache found an answer")
-
-
-_QUALITY = (("recall", "recall"), ("ndcg", "nDCG"), ("relevant_recall", "relevant"), ("mrr", "MRR"), ("map", "MAP"))
-
-
-def _quality(quality: Data | None) -> Iterator[RenderableType]:
-    if quality is None:
-        return
-    figures = [(words, quality[name]) for name, words in _QUALITY if quality[name]]
-    if figures:
-        yield Text(f"how good the answers were, of {quality['k']} passages each", style="bold")
-        rows = [
-            [words, f"{one['mean']:.3f}", f"{one['low']:.3f} to {one['high']:.3f}", str(one["questions"])]
-            for words, one in figures
-        ]
-        yield _table(["FIGURE", "MEAN", "95 %", "QUESTIONS"], rows)
-    yield from map(Text, quality["notes"])
-
-
-def _bench_saturate(data: Data) -> Iterator[RenderableType]:
-    yield Text(f"{data['kind']} at {data['url']}, {data['slo']}", style="bold")
-    rows: list[list[RenderableType]] = [
-        [
-            f"{step['rate_qps']:.1f}",
-            Text("held", style="green") if step["held"] else Text("failed", style="red"),
-            f"{step['p99_ms']:.1f}",
-            f"{step['good_per_s']:.1f}",
-            ", ".join(step["broken"]) + ("" if step["held"] or step["believed"] else " (generator late or busy)"),
-        ]
-        for step in data["steps"]
-    ]
-    yield _table(["RATE/S", "", "P99 MS", "GOOD/S", ""], rows)
-    if data["holds_qps"] is not None:
-        to = f"and fails at {data['fails_qps']:.1f}/s" if data["fails_qps"] else "and no rate failed"
-        yield Text(f"it holds {data['holds_qps']:.1f} requests a second, {to}")
-
-
-def _bench_compare(data: Data) -> Iterator[RenderableType]:
-    yield Text(f"A {data['a']}\nB {data['b']}\n{len(data['rounds'])} rounds", style="bold")
-    rows = [
-        [
-            one["figure"],
-            f"{one['ratio']:.3f}",
-            f"{one['low']:.3f} to {one['high']:.3f}",
-            f"{one['p_value']:.3f}",
-            one["finding"] + (f": {one['rounds_needed']} rounds" if one["rounds_needed"] else ""),
-        ]
-        for one in data["figures"]
-    ]
-    yield _table(["FIGURE", "B / A", "95 %", "P", f"B IS (MARGIN {data['margin']:.0%})"], rows)
-    yield from (Text(f"note: {doubt}") for doubt in data["doubts"])
-
-
-def _bench_report(data: Data) -> Iterator[RenderableType]:
-    from lightragctl.bench.report import figures
-
-    runs = data["runs"]
-    for run in runs:
-        yield Text(run["file"], style="bold").append(f"  {figures.headline(run)}", style="not bold")
-    names = [run["file"] for run in runs]
-    yield _table(["", *names], [[name, *texts] for name, texts in figures.rows(runs)])
-    for run in runs:
-        for reason in run["verdict"]["reasons"]:
-            yield Text(f"{run['file']}: do not believe it: {reason}", style="yellow")
-        for text, kept in run["thresholds"].items():
-            yield Text(f"{run['file']}: {text}: {'kept' if kept else 'not kept'}", style="" if kept else "red")
-    yield from (Text(f"wrote {path}") for path in data["written"])
-
-
-def _golden(data: Data) -> Iterator[RenderableType]:
-    at = datetime.fromtimestamp(data["built_at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-    counts = ", ".join(f"{data['counts'][name]} {words}" for name, words in _ORIGINS.items() if name in data["counts"])
-    yield Text(f"golden set {data['version']} of workspace {data['workspace']}, built {at} UTC", style="bold")
-    yield Text(f"{sum(data['counts'].values())} queries ({counts}), their {data['k']} nearest by {data['metric']}")
-    yield Text(f"exact over {data['held']['rows']} rows of {data['held']['collection']}")
-
-
-def _golden_show(data: Data) -> Iterator[RenderableType]:
-    yield from _golden(data)
-    yield Text(f"stored versions: {', '.join(map(str, data['versions']))}\n")
-    rows = [
-        [str(one["number"]), one["origin"], _excerpt(one["text"], _QUERY_CHARS), one["nearest"][0]]
-        for one in data["queries"]
-    ]
-    yield _table(["NUMBER", "ORIGIN", "TEXT", "NEAREST"], rows)
-
-
-def _golden_check(data: Data) -> Iterator[RenderableType]:
-    found = "found anew over all rows" if data["scanned"] else "those of the set, which still hold"
-    yield Text(f"golden set {data['version']} of workspace {data['workspace']}, right answers: {found}", style="bold")
-    rows: list[list[RenderableType]] = []
-    for one in data["figures"]:
-        low, high = one["interval"]
-        floor = "-" if one["floor"] is None else f"{one['floor']:.2f}"
-        verdict = Text(one["verdict"], style=_VERDICT_STYLE[one["verdict"]])
-        name, figure = f"{one['name']}@{data['k']}", f"{one['mean']:.3f}"
-        rows.append([name, figure, f"{low:.3f} to {high:.3f}", str(one["queries"]), floor, verdict])
-    yield _table(["FIGURE", "MEAN", "95 %", "QUERIES", "FLOOR", ""], rows)
-    if not any(one["name"] == "end_to_end" for one in data["figures"]):
-        yield Text("no question is in the set, so that lightrag-api was not asked: add some by --questions FILE")
-    if data["worst"]:
-        yield Text("the worst queries", style="bold")
-        lost = [[*_shares(one), one["origin"], _excerpt(one["text"], _QUERY_CHARS)] for one in data["worst"]]
-        yield _table(["NUMBER", "RECALL", "END TO END", "OVERLAP", "ORIGIN", "TEXT"], lost)
-
-
-def _shares(one: Data) -> list[str]:
-    figures = (one["recall"], one["end_to_end"], one["overlap"])
-    return [str(one["number"]), *("-" if value is None else f"{value:.2f}" for value in figures)]
+    yield table(heads, rows) if rows else Text("no question was recorded yet")
 
 
 def _version(data: Data) -> Iterator[RenderableType]:
@@ -415,12 +260,7 @@ VIEWS: dict[str, View] = {
     "retrieve": _retrieve,
     "query": _query,
     "recordings": _recordings,
-    "bench run": _bench_run,
-    "bench saturate": _bench_saturate,
-    "bench compare": _bench_compare,
-    "bench report": _bench_report,
-    "golden build": _golden,
-    "golden show": _golden_show,
-    "golden check": _golden_check,
+    **bench_views.VIEWS,
+    **golden_views.VIEWS,
     "version": _version,
 }

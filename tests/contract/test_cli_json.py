@@ -84,6 +84,8 @@ CASES = [
     Case("bench compare http://127.0.0.1:9 http://127.0.0.1:9", status=1, command="bench compare"),
     Case("bench run --qrels nope.txt", status=2, command="bench run"),
     Case("bench report nope.json", status=2, command="bench report"),
+    Case("bench saturate --url http://127.0.0.1:9 --html nope/search.html", status=2, command="bench saturate"),
+    Case("bench compare http://127.0.0.1:9 http://127.0.0.1:9 --junit nope/c.xml", status=2, command="bench compare"),
     Case("bench run --url http://127.0.0.1:9 --html nope/run.html", status=2, command="bench run"),
     *(Case(f"golden {verb}", status=1) for verb in ("build", "show", "check")),
     Case("golden build --questions nope.txt", status=2),

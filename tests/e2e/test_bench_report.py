@@ -12,6 +12,7 @@ from lightragctl.bench.report.saved import encoded
 from tests.conftest import Tool
 from tests.fakes.browser import asked, opened
 from tests.fakes.saved_run import REPORT, RUN, unbelievable
+from tests.fakes.saved_series import COMPARED, SEARCH
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,9 @@ BOXES = """() => {
     charts[figure.id] = {
       svg: box(svg),
       texts: [...svg.querySelectorAll('text')].map(text => [text.textContent, ...box(text)]),
-      drawn: [...svg.querySelectorAll('polyline, rect.bar')].map(box),
+      drawn: [...svg.querySelectorAll('polyline, rect.bar, .dot')].map(box),
+      shapes: [...svg.querySelectorAll('.dot')].map(dot => dot.classList[1]),
+      bracket: [...svg.querySelectorAll('rect.bracket, rect.margin')].map(box),
       silent: [...svg.querySelectorAll('rect.silent')].map(box),
     };
   }
@@ -84,6 +87,28 @@ def test_every_chart_is_there_and_whole(page: Path, width: int) -> None:
     assert all(len(seen["charts"][f"run1-{name}"]["silent"]) == 2 for name in ("answers", "latency", "open"))
     for told in ("To be believed.", "p99<100ms: not kept", "requests\t1,000", "latency p50, ms", "980 (98.0%)"):
         assert told in re.sub(r"[\t ]*\t[\t ]*", "\t", seen["text"]), told
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_search_and_a_comparison_have_their_charts_beside_a_run(tool: Tool, width: int) -> None:
+    for name, document in (("search.json", SEARCH), ("run.json", RUN), ("compared.json", COMPARED)):
+        (tool.cwd / name).write_bytes(encoded(document))
+    done = tool.run("bench", "report", "search.json", "run.json", "compared.json", "--html", "all.html")
+    assert done.returncode == 0, done.stderr
+    seen = asked(tool.cwd / "all.html", BOXES, width)
+    found = {"saturation1-slo1", "saturation1-slo2", "saturation1-answers", "comparison3-ratios", "comparison3-rounds"}
+    check(seen, found | {f"run2-{chart}" for chart in CHARTS})
+    limit = seen["charts"]["saturation1-slo1"]
+    assert sorted(limit["shapes"]) == ["circle"] * 3 + ["cross"] * 2 + ["diamond"] * 2
+    ratios = seen["charts"]["comparison3-ratios"]
+    assert ratios["shapes"] == ["cross", "diamond", "ring", "circle", "diamond"]
+    for chart in (limit, ratios):
+        (stripe,) = chart["bracket"]
+        assert inside(stripe, chart["svg"])
+        assert stripe[2] - stripe[0] > 5
+    for told in ("It holds 11329.4 requests a second", "B is worse: its p50 is 1.092", "p99<50ms (generator late"):
+        assert told in seen["text"], told
+    assert opened(tool.cwd / "all.html").console == []
 
 
 def test_it_follows_the_reader_into_the_dark(page: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.report.saved import Beside, SavedRun
+from lightragctl.bench.measured import Beside, Measured
 from lightragctl.bench.result import Figure, Generator, LoadReport, Quality, Second, Times, Verdict
 from lightragctl.bench.schedule import Constant
 
@@ -60,7 +60,7 @@ REPORT = LoadReport(
     quality=Quality(10, recall=Figure(0.95, 0.9, 1.0, 108), notes=("map was not measured: nobody judged",)),
 )
 STAGES_MS = {"embed": 12.5, "queue embed": 3.0, "queue search": 0.5, "search": 6.25, "serialise": 0.25}
-RUN = SavedRun(
+RUN = Measured(
     REPORT,
     Beside(
         stages_ms=STAGES_MS,
@@ -74,7 +74,7 @@ RUN = SavedRun(
 )
 
 
-def unbelievable(reason: str) -> SavedRun:
+def unbelievable(reason: str) -> Measured:
     """The same run, not to be believed, for this reason."""
     report = msgspec.structs.replace(REPORT, verdict=Verdict(False, (reason,)))
     return msgspec.structs.replace(RUN, report=report)

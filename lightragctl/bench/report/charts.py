@@ -3,8 +3,9 @@
 All charts are of one width; the template lets them grow and shrink with the page.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from lightragctl.bench.report.scale import Scale, Tick, figure, linear
 
@@ -64,8 +65,30 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Dots:
+    """Values that are drawn by themselves, each with the text that is shown when somebody points at it.
+
+    Attributes:
+        shape: `circle` (filled), `cross`, `diamond`, `ring`: for who cannot tell the colours apart.
+    """
+
+    name: str
+    shape: str
+    tone: int
+    places: Sequence[tuple[float, float, str]]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A line at one height over the whole width: what is allowed."""
+
+    name: str
+    y: float
+
+
+@dataclass(frozen=True)
 class LineChart:
-    """Lines over a field with two axes. `bands` lie below the lines, `spots` above them and are not seen."""
+    """Lines and dots over a field with two axes. `bands` lie below them, `spots` above the lines and are not seen."""
 
     frame: Frame
     x_ticks: Sequence[Tick]
@@ -73,7 +96,9 @@ class LineChart:
     curves: Sequence[Curve]
     spots: Sequence[Column]
     bands: Sequence[Column]
-    shape: str = "lines"
+    dots: Sequence[Dots] = ()
+    levels: Sequence[Level] = ()
+    shape: str = field(default="lines", init=False)
 
 
 @dataclass(frozen=True)
@@ -112,11 +137,61 @@ class BarChart:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A value with its interval, on a row of its own: its name before it, what it is called behind it."""
+
+    name: str
+    low: float
+    value: float
+    high: float
+    figure: str
+    shape: str
+    tone: int
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """An interval as it is drawn."""
+
+    interval: Interval
+    low: float
+    x: float
+    high: float
+    middle: float
+
+
+@dataclass(frozen=True)
+class IntervalChart:
+    """Intervals below each other with one axis; `band`: what does not matter, `line`: where nothing differs."""
+
+    frame: Frame
+    height: float
+    foot: float
+    x_ticks: Sequence[Tick]
+    whiskers: Sequence[Whisker]
+    band: Column
+    line: float
+    shape: str = field(default="intervals", init=False)
+
+
+Chart: TypeAlias = LineChart | BarChart | IntervalChart
+
+
+@dataclass(frozen=True)
 class Axes:
     """Both scales of a field."""
 
     x: Scale
     y: Scale
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What lies below single values: levels by their names, lines, bands."""
+
+    levels: Mapping[str, float] = field(default_factory=dict)
+    series: Sequence[Series] = ()
+    bands: Sequence[Column] = ()
 
 
 def lines(
@@ -125,6 +200,29 @@ def lines(
     """Series over a field."""
     curves = [_curve(one, axes) for one in series]
     return LineChart(frame, axes.x.ticks, axes.y.ticks, curves, spots, bands)
+
+
+def dots(frame: Frame, axes: Axes, found: Sequence[Dots], ground: Ground) -> LineChart:
+    """Single values over a field."""
+    drawn = [replace(one, places=[(axes.x.at(x), axes.y.at(y), text) for x, y, text in one.places]) for one in found]
+    levels = [Level(name, axes.y.at(value)) for name, value in ground.levels.items()]
+    curves = [_curve(one, axes) for one in ground.series]
+    shown = [one for one in drawn if one.places]
+    return LineChart(frame, axes.x.ticks, axes.y.ticks, curves, (), ground.bands, shown, levels)
+
+
+def intervals(
+    frame: Frame, scale: Scale, found: Sequence[Interval], band: tuple[float, float], line: float
+) -> IntervalChart:
+    """Intervals below each other in their order; what reaches beyond the scale ends at its edge."""
+    middles = [TOP + _ROW * row + _ROW / 2 for row in range(len(found))]
+    drawn = [
+        Whisker(one, scale.at(one.low), scale.at(one.value), scale.at(one.high), middle)
+        for one, middle in zip(found, middles, strict=True)
+    ]
+    foot = TOP + _ROW * len(found)
+    margin = column(scale, *band, "", "margin")
+    return IntervalChart(frame, foot + HEIGHT - BOTTOM, foot, scale.ticks, drawn, margin, scale.at(line))
 
 
 def bars(frame: Frame, parts: Sequence[Part], limit: float | None = None) -> BarChart:

@@ -39,8 +39,6 @@ _BANDS = {
 }
 _TONES: Mapping[str, int] = {"ok": 0, "http": 3, "timeout": 4, "connection": 5, "bad-body": 6}
 
-Chart = LineChart | BarChart
-
 
 def percentiles(id: str, title: str, named: Mapping[str, Times]) -> LineChart | None:
     """Times by percentile; None when there is nothing to draw."""
@@ -52,7 +50,7 @@ def percentiles(id: str, title: str, named: Mapping[str, Times]) -> LineChart | 
     found = {name: _curve(one, at) for name, one in known.items()}
     values = [value for curve in found.values() for _, value in curve]
     across = scale.nines(most, LEFT, RIGHT)
-    axes = Axes(across, _milliseconds(values))
+    axes = Axes(across, milliseconds(values))
     series = [Series(name, tone, curve) for tone, (name, curve) in enumerate(found.items())]
     spots = [_percentile_spot(across, at, number, found) for number in range(0, _SAMPLES, 3)]
     note = "The longest time stands at the right end of each line."
@@ -161,7 +159,7 @@ def _answers(ground: _Ground) -> LineChart:
 def _latency(ground: _Ground) -> LineChart:
     values = [time_ms for one in ground.seconds if one.answered for time_ms in (one.p50_ms, one.p99_ms)]
     series = [Series("p99", 1, ground.middle("p99_ms")), Series("p50", 0, ground.middle("p50_ms"))]
-    return ground.chart("latency", ("Latency of each second's answers", "ms"), _milliseconds(values), series)
+    return ground.chart("latency", ("Latency of each second's answers", "ms"), milliseconds(values), series)
 
 
 def _open_requests(ground: _Ground) -> LineChart:
@@ -193,7 +191,8 @@ def _planned(report: LoadReport) -> list[tuple[float, float | None]]:
             return []
 
 
-def _milliseconds(values: Sequence[float]) -> Scale:
+def milliseconds(values: Sequence[float]) -> Scale:
+    """The scale of times, upwards."""
     told = [max(_LEAST_MS, value) for value in values] or [1.0]
     return scale.logarithmic(min(told), max(told), BOTTOM, TOP)
 

@@ -53,6 +53,18 @@ def linear(most: float, start: float, end: float, steps: int = _STEPS) -> Scale:
     return Scale(0.0, count * step, start, end, marks)
 
 
+def span(least: float, most: float, start: float, end: float, steps: int = _STEPS) -> Scale:
+    """From a round number at or below `least` to one at or above `most`: for values that are far from 0 and near each
+    other. Marks have as many digits as their steps need."""
+    step = _round_up((most - least or abs(most) or 1.0) / steps)
+    first, last = math.floor(least / step + 1e-9), math.ceil(most / step - 1e-9)
+    if first == last:
+        first, last = first - 1, last + 1
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    marks = [(number * step, f"{number * step:,.{digits}f}") for number in range(first, last + 1)]
+    return Scale(first * step, last * step, start, end, marks)
+
+
 def seconds(most: float, start: float, end: float) -> Scale:
     """From 0 to exactly `most`, with round marks below it."""
     step = max(1.0, _round_up(most / _STEPS))

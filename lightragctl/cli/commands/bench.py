@@ -1,4 +1,4 @@
-"""bench run, saturate, compare, report: load on lightrag-api or another service, and saved runs again."""
+"""bench run, saturate, compare, report: load on lightrag-api or another service, and what was saved again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -84,9 +84,9 @@ def run(
         most = concurrency if is_closed else benching.connections(session, load.url)
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
         measured = benching.measured(plan, source.replicas, notify)
-        measured = replace(measured, report=source.judged(measured.report))
-    reporting.write({f"bench run of {load.kind}": reporting.saved_run(measured, wanted)}, files)
-    return results.bench_run(measured, limits.broken(wanted, measured.report))
+        measured = msgspec.structs.replace(measured, report=source.judged(measured.report)).against(wanted)
+    reporting.write({f"bench run of {load.kind}": measured}, files)
+    return results.bench(measured)
 
 
 def saturate(
@@ -101,6 +101,8 @@ def saturate(
         typer.Option("--from", metavar="N", help="The rate to begin with. (default: found out)", min=0.5),
     ] = None,
     save: Save = None,
+    html: Html = None,
+    junit: Junit = None,
 ) -> Result:
     """Find the highest rate at which a service keeps to its thresholds, between two rates that are 5 % apart.
 
@@ -110,7 +112,10 @@ def saturate(
     Examples:
       lightragctl bench saturate
       lightragctl bench saturate --slo 'p99<100ms,errors<0.1%,recall>=0.9' --distinct 100000
+      lightragctl bench saturate --save search.json --html search.html
     """
+    import msgspec
+
     from lightragctl.bench import thresholds as limits
     from lightragctl.bench.series import Search, find_saturation
     from lightragctl.cli import benching, reporting, results
@@ -120,16 +125,17 @@ def saturate(
     wanted = limits.parse(slo)
     if not wanted:
         raise UsageError("without thresholds every rate holds", "such as --slo 'p99<100ms,errors<0.1%'")
-    reporting.Files(save).check()
+    files = reporting.Files(save, html, junit)
+    files.check()
     needs_quality = any(one.figure in limits.QUALITY for one in wanted)
     with session.out.live(LoadPanel()) as notify:
         source = benching.Source(session, load, notify)
         plan = source.plan(_closed(step), benching.connections(session, load.url))
         judge = source.judged if needs_quality else lambda report: report
         found = find_saturation(plan, Search(wanted, step, first, judge), _watch(notify))
-    if save is not None:
-        reporting.save(found, save)
-    return results.bench_saturate(found)
+    found = msgspec.structs.replace(found, ended_at=benching.ended_at())
+    reporting.write({f"bench saturate of {load.kind}": found}, files)
+    return results.bench(found)
 
 
 def compare(
@@ -145,6 +151,8 @@ def compare(
         float, typer.Option("--margin", metavar="RATIO", help="The shift that matters.", min=0.001, max=10)
     ] = 0.05,
     save: Save = None,
+    html: Html = None,
+    junit: Junit = None,
 ) -> Result:
     """Measure two services in turn and tell whether the second is better or worse, or that the data do not tell.
 
@@ -154,12 +162,16 @@ def compare(
     Examples:
       lightragctl bench compare http://127.0.0.1:8080 http://127.0.0.1:9080
       lightragctl bench compare local mine.yaml --rate 100 --margin 0.1
+      lightragctl bench compare local mine.yaml --html compared.html
     """
+    import msgspec
+
     from lightragctl.bench.series import compare_two
     from lightragctl.cli import benching, reporting, results
     from lightragctl.cli.loadpanel import LoadPanel
 
-    reporting.Files(save).check()
+    files = reporting.Files(save, html, junit)
+    files.check()
     with session.out.live(LoadPanel()) as notify:
         plans = []
         for text in (a, b):
@@ -168,30 +180,31 @@ def compare(
             most = benching.connections(side, url) if rate else concurrency
             plans.append(source.plan(_steady(rate, seconds), most))
         found = compare_two(plans[0], plans[1], rounds, margin, _watch(notify))
-    if save is not None:
-        reporting.save(found, save)
-    return results.bench_compare(found)
+    found = msgspec.structs.replace(found, ended_at=benching.ended_at())
+    reporting.write({f"bench compare of {load.kind}": found}, files)
+    return results.bench(found)
 
 
 def report(
     session: Session,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Of `bench run --save`.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Of --save.", show_default=False)],
     html: Html = None,
     junit: Junit = None,
 ) -> Result:
-    """Show saved runs again, side by side; its exit status does not judge them.
+    """Show what was saved again, runs side by side; its exit status does not judge them.
 
     \b
     Examples:
       lightragctl bench report run.json
       lightragctl bench report before.json after.json --html both.html
+      lightragctl bench report search.json compared.json --junit all.xml
     """
     from lightragctl.cli import reporting, results
 
     wanted = reporting.Files(html=html, junit=junit)
     wanted.check()
-    runs = reporting.read(files)
-    return results.bench_report(runs, reporting.write(runs, wanted))
+    documents = reporting.read(files)
+    return results.bench_report(documents, reporting.write(documents, wanted))
 
 
 def _watch(notify: Notify) -> "Watch":

@@ -116,11 +116,18 @@ def test_a_step_holds_when_the_upper_bound_of_its_p99_does() -> None:
     assert judge_step(report([10.0] * 1000, 100), 100, SLO).held
     lucky = [10.0] * 991 + [200.0] * 9
     assert report(lucky, 100).latency.p99_ms < 100
-    assert judge_step(report(lucky, 100), 100, SLO).broken == ["p99<100ms"]
+    judged = judge_step(report(lucky, 100), 100, SLO)
+    assert judged.broken == ["p99<100ms"]
+    bound_ms = judged.seen["p99<100ms"]
+    assert bound_ms is not None
+    assert bound_ms == pytest.approx(200, rel=0.01), "what is told is what was held against the threshold"
+    assert judged.seen["errors<0.1%"] == 0
 
 
 def test_few_requests_show_nothing() -> None:
-    assert not judge_step(report([10.0] * 200, 20), 20, SLO).held
+    judged = judge_step(report([10.0] * 200, 20), 20, SLO)
+    assert not judged.held
+    assert judged.seen["p99<100ms"] is None
 
 
 def test_a_step_that_fell_behind_or_was_late_says_so() -> None:

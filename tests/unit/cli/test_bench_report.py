@@ -7,10 +7,14 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from lightragctl.bench.compare import CompareReport
+from lightragctl.bench.measured import Measured
 from lightragctl.bench.report.saved import decoded, encoded
+from lightragctl.bench.saturate import Saturation
 from tests.conftest import Tool
 from tests.fakes.load_server import LoadServer, Manner
 from tests.fakes.saved_run import REPORT, RUN, unbelievable
+from tests.fakes.saved_series import COMPARED, SEARCH
 
 
 @pytest.fixture
@@ -48,13 +52,40 @@ def test_html_and_junit_are_written_and_told(saved: Tool) -> None:
     assert ElementTree.parse(saved.cwd / "a.xml").getroot()[0].get("name") == "a.json"
 
 
+def test_searches_and_comparisons_are_shown_as_their_commands_did(saved: Tool) -> None:
+    (saved.cwd / "search.json").write_bytes(encoded(SEARCH))
+    (saved.cwd / "compared.json").write_bytes(encoded(COMPARED))
+    done = saved.run("bench", "report", "compared.json", "a.json", "search.json", "--junit", "all.xml")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "retrieve at http://127.0.0.1:8080, p99<50ms,errors<0.1%" in lines
+    assert "11649.9 failed 49.0 11646.9 p99<50ms (generator late or busy)" in lines
+    assert "it holds 11329.4 requests a second, and fails at 11649.9/s" in lines
+    assert any(line.startswith("search.json: where it failed the generator was late") for line in lines)
+    assert "p50 1.092 1.080 to 1.110 0.008 worse" in lines
+    assert "p90 1.040 0.930 to 1.160 0.400 not enough data: 40 rounds" in lines
+    assert "compared.json: B is worse: its p50 is 1.092 times that of A" in lines
+    suites = ElementTree.parse(saved.cwd / "all.xml").getroot()
+    assert [suite.get("name") for suite in suites] == ["compared.json", "a.json", "search.json"]
+
+
+def test_the_same_comes_as_json(saved: Tool) -> None:
+    (saved.cwd / "search.json").write_bytes(encoded(SEARCH))
+    document = json.loads(saved.run("bench", "report", "search.json", "-o", "json").stdout)
+    assert document["schema"] == "lightragctl/v1"
+    assert (document["runs"], document["comparisons"]) == ([], [])
+    (search,) = document["saturations"]
+    assert (search["file"], search["holds_qps"], search["errors"][0]["code"]) == ("search.json", 11329.4, "not-valid")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
         ((), 2, "FILE"),
         (("nope.json",), 2, "cannot read nope.json"),
-        (("a.json", "strange.json"), 2, "strange.json is no saved run"),
+        (("a.json", "strange.json"), 2, "strange.json was not saved by `bench`"),
         (("newer.json",), 2, "newer.json was written by another version of lightragctl"),
+        (("newer-search.json",), 2, "its schema is lightragctl-saturate/2, this one reads lightragctl-saturate/1"),
         (("a.json", "--html", "nope/a.html"), 2, "cannot write nope/a.html"),
         (("a.json", "--html", "."), 2, "cannot write ."),
     ],
@@ -63,6 +94,8 @@ def test_what_cannot_be_is_told(saved: Tool, arguments: tuple[str, ...], status:
     (saved.cwd / "strange.json").write_text('{"schema": "lightragctl/v1"}')
     newer = {**msgspec.json.decode(encoded(RUN)), "schema": "lightragctl-bench/2"}
     (saved.cwd / "newer.json").write_bytes(msgspec.json.encode(newer))
+    newer = {**msgspec.json.decode(encoded(SEARCH)), "schema": "lightragctl-saturate/2"}
+    (saved.cwd / "newer-search.json").write_bytes(msgspec.json.encode(newer))
     done = saved.run("bench", "report", *arguments)
     assert done.returncode == status
     assert told in done.stderr
@@ -75,6 +108,7 @@ def test_a_run_leaves_all_its_files(tool: Tool) -> None:
         done = tool.run("bench", "run", "--url", server.url, "--rate", "50", "--duration", "1", *wanted)
     assert done.returncode == 3
     run = decoded((tool.cwd / "r.json").read_bytes(), "r.json")
+    assert isinstance(run, Measured)
     assert run.beside.thresholds == {"p99<0.000001ms": False, "errors<1%": True}
     assert run.beside.ended_at.endswith("Z")
     assert "errors&lt;1%: kept" in (tool.cwd / "r.html").read_text(encoding="utf-8")
@@ -94,3 +128,26 @@ def test_a_file_that_cannot_be_written_is_told_before_the_load(tool: Tool) -> No
         done = tool.run("bench", "run", "--url", server.url, "--save", str(Path("nope") / "run.json"))
     assert done.returncode == 2
     assert server.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (("saturate", "--url", "{url}", "--slo", "errors<50%", "--step", "2", "--from", "450"), Saturation),
+        (("compare", "{url}", "{url}", "--rounds", "2", "--seconds", "1", "-c", "2"), CompareReport),
+    ],
+)
+@pytest.mark.slow
+def test_saturate_and_compare_leave_all_their_files(tool: Tool, command: tuple[str, ...], kind: type) -> None:
+    with LoadServer(Manner(capacity_per_s=500)) as server:
+        words = [word.format(url=server.url) for word in command]
+        done = tool.run("bench", *words, "--save", "s.json", "--html", "s.html", "--junit", "s.xml", "-o", "json")
+    assert done.returncode in (0, 3, 4), done.stderr
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["command"]) == ("lightragctl/v1", f"bench {command[0]}")
+    found = decoded((tool.cwd / "s.json").read_bytes(), "s.json")
+    assert isinstance(found, kind)
+    assert found.ended_at.endswith("Z")
+    suite = ElementTree.parse(tool.cwd / "s.xml").getroot()[0]
+    assert (suite.get("failures") == "0") == (done.returncode == 0)
+    assert f"bench {command[0]} of retrieve" in (tool.cwd / "s.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Saved runs: what is written is what is read, and what is none is told with a way on."""
+"""Saved documents: what is written is what is read, and what is none is told with a way on."""
 
 import json
 from typing import Any
@@ -6,9 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from lightragctl.bench.measured import Measured
+from lightragctl.bench.report.kinds import Document
 from lightragctl.bench.report.saved import decoded, encoded
 from lightragctl.core.errors import UsageError
 from tests.fakes.saved_run import REPORT, RUN
+from tests.fakes.saved_series import COMPARED, SEARCH
 
 
 def changed(**fields: Any) -> bytes:
@@ -17,9 +20,25 @@ def changed(**fields: Any) -> bytes:
     return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
 
 
+def measured(text: bytes) -> Measured:
+    run = decoded(text, "run.json")
+    assert isinstance(run, Measured)
+    return run
+
+
+def altered(document: Document, **fields: Any) -> bytes:
+    """The file of a document with other fields."""
+    return json.dumps({**json.loads(encoded(document)), **fields}).encode()
+
+
 def test_what_was_written_is_read_again() -> None:
     assert encoded(decoded(encoded(RUN), "run.json")) == encoded(RUN)
-    assert decoded(encoded(RUN), "run.json").beside == RUN.beside
+    assert measured(encoded(RUN)).beside == RUN.beside
+
+
+@pytest.mark.parametrize("document", [SEARCH, COMPARED], ids=lambda one: type(one).__name__)
+def test_a_search_and_a_comparison_too(document: Document) -> None:
+    assert encoded(decoded(encoded(document), "file.json")) == encoded(document)
 
 
 def test_bodies_of_answers_stay_out() -> None:
@@ -28,7 +47,7 @@ def test_bodies_of_answers_stay_out() -> None:
 
 
 def test_a_file_of_before_thresholds_were_saved_has_none() -> None:
-    run = decoded(changed(thresholds=None, ended_at=None), "run.json")
+    run = measured(changed(thresholds=None, ended_at=None))
     assert (run.beside.thresholds, run.beside.ended_at) == ({}, "")
 
 
@@ -39,17 +58,25 @@ def test_what_a_reader_does_not_know_it_passes_over() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b"", "no saved run"),
-        (b"\xff\xfe", "no saved run"),
-        (b"[1, 2]", "no saved run"),
-        (b"{}", "its schema is 'not told'"),
-        (changed(schema="lightragctl/v1"), "its schema is 'lightragctl/v1', not 'lightragctl-bench/1'"),
+        (b"", "was not saved by `bench`"),
+        (b"\xff\xfe", "was not saved by `bench`"),
+        (b"[1, 2]", "was not saved by `bench`"),
+        (b"{}", "its schema is ''"),
+        (changed(schema="lightragctl/v1"), "its schema is 'lightragctl/v1', none of lightragctl-bench/1"),
         (changed(schema="lightragctl-bench/2"), "another version of lightragctl: its schema is lightragctl-bench/2"),
-        (changed(schema=3), "no saved run"),
-        (changed(requests=None), "no whole saved run: Object missing required field `requests`"),
-        (changed(seconds="none"), "no whole saved run"),
+        (changed(schema=3), "was not saved by `bench`"),
+        (changed(requests=None), "no whole run: Object missing required field `requests`"),
+        (changed(seconds="none"), "no whole run"),
         (changed(latency={**msgspec.to_builtins(REPORT.latency), "histogram": "HISTx"}), "not a histogram"),
-        (encoded(RUN)[:-100], "no saved run"),
+        (altered(SEARCH, schema="lightragctl-saturate/2"), "this one reads lightragctl-saturate/1"),
+        (altered(SEARCH, schema="lightragctl-saturate/new"), "was not saved by `bench`"),
+        (altered(SEARCH, slo="nonsense"), "no whole saturation: 'nonsense' is no threshold"),
+        (altered(SEARCH, holds_qps=0), "no whole saturation: Expected `float` > 0"),
+        (altered(SEARCH, steps=[{"rate_qps": 5}]), "no whole saturation"),
+        (altered(COMPARED, schema="lightragctl-compare/9"), "this one reads lightragctl-compare/1"),
+        (altered(COMPARED, figures=[{"figure": "p50"}]), "no whole comparison"),
+        (encoded(COMPARED)[:-100], "was not saved by `bench`"),
+        (encoded(RUN)[:-100], "was not saved by `bench`"),
     ],
 )
 def test_what_is_no_saved_run_is_a_usage_error_that_names_the_file(text: bytes, told: str) -> None:

@@ -88,3 +88,18 @@ def test_an_axis_of_seconds_ends_with_the_run() -> None:
 )
 def test_a_figure_has_three_digits(value: float, text: str) -> None:
     assert scale.figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "marks"),
+    [
+        (10133.3, 15833.3, ["10,000", "12,000", "14,000", "16,000"]),
+        (11329, 11381, ["11,320", "11,340", "11,360", "11,380", "11,400"]),
+        (0.93, 1.08, ["0.90", "0.95", "1.00", "1.05", "1.10"]),
+        (5, 5, ["4", "5", "6"]),
+    ],
+)
+def test_an_axis_of_values_far_from_0_begins_near_them(least: float, most: float, marks: list[str]) -> None:
+    axis = scale.span(least, most, 0, 100)
+    assert labels(axis) == marks
+    assert 0 <= axis.at(least) <= axis.at(most) <= 100

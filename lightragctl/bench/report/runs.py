@@ -1,0 +1,137 @@
+"""Saved runs: how one is read, judged and shown, and several side by side. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from lightragctl.bench.histogram import Histogram
+from lightragctl.bench.measured import Beside, Measured
+from lightragctl.bench.report import figures, plots
+from lightragctl.bench.report.charts import LineChart
+from lightragctl.bench.report.kind import BELIEVABLE, Case, Kind, Said, Section, Table, ended
+from lightragctl.bench.report.scale import figure
+from lightragctl.bench.result import SCHEMA, LoadReport, Times
+from lightragctl.core.result import ErrorInfo
+
+
+def side_by_side(runs: Mapping[str, Measured]) -> Table:
+    """The figures of runs by name, a column for each."""
+    rows = figures.rows([_plain(run) for run in runs.values()])
+    return Table("Figures", ["", *runs] if len(runs) > 1 else (), [[name, *texts] for name, texts in rows])
+
+
+def together(runs: Mapping[str, Measured]) -> LineChart | None:
+    """Runs by name in one chart; None when there is but one, or nothing to draw."""
+    named = {name: run.report.latency for name, run in runs.items()}
+    return plots.percentiles("together", "Latency of all runs", named) if len(runs) > 1 else None
+
+
+def _read(text: bytes) -> Measured:
+    report = msgspec.json.decode(text, type=LoadReport)
+    for times in (report.latency, report.good, report.failed, report.service, report.lateness, report.first_token):
+        if isinstance(times, Times):
+            Histogram.decode(times.histogram)
+    return Measured(report, msgspec.json.decode(text, type=Beside))
+
+
+def _plain(run: Measured) -> dict[str, Any]:
+    """The file is flat: the report's fields, and those of `Beside` next to them. Bodies of answers stay out."""
+    report: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(run.report, bodies={}))
+    return {**report, **msgspec.to_builtins(run.beside)}
+
+
+def _error(run: Measured) -> ErrorInfo | None:
+    if run.broken:
+        hint = "see stages_ms for where the time went"
+        return ErrorInfo("thresholds", f"not kept: {', '.join(run.broken)}", hint)
+    if run.report.verdict.valid:
+        return None
+    return ErrorInfo("not-valid", f"do not believe these figures: {'; '.join(run.report.verdict.reasons)}")
+
+
+def _cases(run: Measured) -> Iterator[Case]:
+    yield Case(BELIEVABLE, "; ".join(run.report.verdict.reasons))
+    for threshold, kept in run.beside.thresholds.items():
+        yield Case(threshold, "" if kept else _seen(run.report))
+
+
+def _seen(report: LoadReport) -> str:
+    times = report.latency
+    rows = {"p50": times.p50_ms, "p99": times.p99_ms, "max": times.max_ms}
+    seen = ", ".join(f"{name} {value:g} ms" for name, value in rows.items())
+    return f"not kept: {seen}, {report.good_per_s:.1f} good answers a second"
+
+
+def _section(id: str, name: str, run: Measured) -> Section:
+    report = run.report
+    charts = [
+        plots.percentiles(f"{id}-percentiles", "Latency by percentile", _times(report)),
+        *plots.course(id, report),
+        plots.stages(f"{id}-stages", run.beside.stages_ms),
+        plots.outcomes(f"{id}-outcomes", report),
+        plots.generator(f"{id}-generator", report),
+    ]
+    return Section(
+        id=id,
+        name=name,
+        headline=f"{figures.headline(msgspec.to_builtins(report))}{ended(run.beside.ended_at)}",
+        said=_said(report),
+        thresholds=run.beside.thresholds,
+        tables=[side_by_side({name: run})],
+        charts=[chart for chart in charts if chart is not None],
+        notes=_notes(run),
+    )
+
+
+def _said(report: LoadReport) -> Said:
+    if report.verdict.valid:
+        return Said(True, "To be believed.", "The generator kept up, and there were requests enough.")
+    return Said(False, "Do not believe these figures:", reasons=report.verdict.reasons)
+
+
+def _times(report: LoadReport) -> Mapping[str, Any]:
+    named = {
+        "good answers, since due": report.good,
+        "all, since sent": report.service,
+        "first token, since due": report.first_token,
+        "not good, since due": report.failed,
+    }
+    return {name: times for name, times in named.items() if times is not None}
+
+
+def _notes(run: Measured) -> list[str]:
+    """What needs no chart."""
+    report = run.report
+    meaning = "Latency counts from when a request was due, service from when it was sent."
+    settled = "the service had settled" if report.settled else "the service had not settled"
+    warm_up = f"Warm-up: {report.warm_up_s:.1f} s, {settled}." if report.warm_up_s else "There was no warm-up."
+    left = f"{report.unanswered} requests had no answer when the run ended." if report.unanswered else ""
+    cost = report.generator
+    spun = f", {figure(cost.spin_s)} s of it spent in waiting to the microsecond" if cost.spin_s else ""
+    workers = "1 process" if cost.workers == 1 else f"{cost.workers} processes"
+    sent = f"Sent by {workers}, which took {figure(cost.cpu_s)} s of processor time{spun}; seed {report.seed}."
+    of = "1 replica" if run.beside.replicas == 1 else f"{run.beside.replicas} replicas"
+    told = f"Where the time went is of {of} of lightrag-api." if run.beside.replicas else ""
+    sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in run.beside.batch_sizes.items())
+    batches = f"Items in a batch: {sizes}." if sizes else ""
+    caches = [
+        f"{share:.1%} of the looks into the {cache} cache found an answer."
+        for cache, share in run.beside.cache_hits.items()
+    ]
+    quality = report.quality.notes if report.quality is not None else ()
+    notes = (meaning, warm_up, left, sent, told, *run.beside.replica_notes, batches, *caches, *quality)
+    return [note for note in notes if note]
+
+
+RUN = Kind(
+    name="run",
+    command="bench run",
+    type=Measured,
+    schema=SCHEMA,
+    read=_read,
+    plain=_plain,
+    error=_error,
+    cases=_cases,
+    section=_section,
+)

@@ -1,0 +1,231 @@
+"""Searches for the highest rate, as they were saved: how one is read, judged and shown. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from lightragctl.bench.report import scale
+from lightragctl.bench.report.charts import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Axes,
+    Chart,
+    Column,
+    Dots,
+    Frame,
+    Ground,
+    LineChart,
+    Series,
+    column,
+    dots,
+)
+from lightragctl.bench.report.kind import BELIEVABLE, Case, Kind, Plain, Said, Section, Table, ended
+from lightragctl.bench.report.plots import milliseconds
+from lightragctl.bench.report.scale import Scale, figure
+from lightragctl.bench.saturate import NONE_HELD, SCHEMA, Saturation, Step
+from lightragctl.bench.thresholds import QUALITY, Threshold, parse
+from lightragctl.core.errors import UsageError
+from lightragctl.core.result import ErrorInfo
+
+HEADINGS = ("RATE/S", "", "P99 MS", "GOOD/S", "")
+
+
+def rows(found: Plain) -> list[list[str]]:
+    """The steps in their order, below `HEADINGS`."""
+    return [
+        [
+            f"{step['rate_qps']:.1f}",
+            "held" if step["held"] else "failed",
+            f"{step['p99_ms']:.1f}",
+            f"{step['good_per_s']:.1f}",
+            ", ".join(step["broken"]) + ("" if step["held"] or step["believed"] else " (generator late or busy)"),
+        ]
+        for step in found["steps"]
+    ]
+
+
+def headline(found: Plain) -> str:
+    """What was asked, and what it had to keep to."""
+    return f"{found['kind']} at {found['url']}, {found['slo']}"
+
+
+def outcome(found: Plain) -> str:
+    """The rates between which the truth lies; empty when none held."""
+    if found["holds_qps"] is None:
+        return ""
+    to = f"and fails at {found['fails_qps']:.1f}/s" if found["fails_qps"] else "and no rate failed"
+    return f"it holds {found['holds_qps']:.1f} requests a second, {to}"
+
+
+def _read(text: bytes) -> Saturation:
+    found = msgspec.json.decode(text, type=Saturation)
+    try:
+        parse(found.slo)
+    except UsageError as error:
+        raise ValueError(error.message) from error
+    return found
+
+
+def _error(found: Saturation) -> ErrorInfo | None:
+    if found.interrupted:
+        return ErrorInfo("interrupted", "the search was interrupted: what it found so far is not the end of it")
+    if found.holds_qps is None:
+        return ErrorInfo("thresholds", f"no rate kept to {found.slo}", "see what is slow: lightragctl bench run")
+    if found.limited:
+        return ErrorInfo("not-valid", found.limited, "use more --workers, or a machine of its own for the load")
+    return None
+
+
+def _cases(found: Saturation) -> Iterator[Case]:
+    yield Case("a rate held", "" if found.holds_qps is not None else f"no rate kept to {found.slo}")
+    interrupted = "the search was interrupted" if found.interrupted else ""
+    limited = "" if found.limited == NONE_HELD else found.limited
+    yield Case(BELIEVABLE, "; ".join(reason for reason in (interrupted, limited) if reason))
+
+
+def _section(id: str, name: str, found: Saturation) -> Section:
+    plain = msgspec.to_builtins(found)
+    headings = ["STEP", *HEADINGS]
+    steps = [[str(number), *row] for number, row in enumerate(rows(plain), 1)]
+    return Section(
+        id=id,
+        name=name,
+        headline=f"{headline(plain)}{ended(found.ended_at)}",
+        said=_said(found, outcome(plain)),
+        tables=[Table("Steps", headings, steps, words=(0, 2, 5))],
+        charts=_charts(id, found),
+        notes=_notes(found),
+    )
+
+
+def _said(found: Saturation, outcome: str) -> Said:
+    error = _error(found)
+    title = f"{outcome[:1].upper()}{outcome[1:]}." if outcome else "No rate held."
+    if error is None:
+        return Said(True, title)
+    return Said(False, title, reasons=[one for one in (error.message, error.hint) if one])
+
+
+def _notes(found: Saturation) -> list[str]:
+    """What needs no chart."""
+    bound = (
+        "A percentile must be kept to with its upper 95 % bound, as the charts show it; the table has what was seen."
+    )
+    majority = "A rate that was measured several times holds or fails as most of its steps did."
+    return [bound, majority]
+
+
+@dataclass(frozen=True)
+class _Paper:
+    """What the charts of one search have in common: a rate, rightwards; each step with a shape for its end."""
+
+    id: str
+    steps: Sequence[Step]
+    across: Scale
+    bands: Sequence[Column]
+
+    @classmethod
+    def of(cls, id: str, found: Saturation) -> "_Paper":
+        """The ground for at least one step; the bracket lies between the rate that holds and the one that fails."""
+        rates = [step.rate_qps for step in found.steps]
+        across = scale.span(min(rates), max(rates), LEFT, RIGHT)
+        if found.holds_qps is None or found.fails_qps is None:
+            return cls(id, found.steps, across, ())
+        return cls(id, found.steps, across, [column(across, found.holds_qps, found.fails_qps, "", "bracket")])
+
+    def ends(self, values: Sequence[float]) -> list[Dots]:
+        """A value of each step, as dots of three shapes."""
+        found: dict[str, list[tuple[float, float, str]]] = {name: [] for name in _SHAPES}
+        for number, (step, value) in enumerate(zip(self.steps, values, strict=True), 1):
+            found[_end(step)].append((step.rate_qps, value, _words(number, step)))
+        return [Dots(name, shape, tone, found[name]) for name, (shape, tone) in _SHAPES.items()]
+
+    def note(self, more: str = "") -> str:
+        """What the chart does not say by itself."""
+        bracket = "Green: between the highest rate that held and the lowest that failed." if self.bands else ""
+        return " ".join(text for text in (bracket, more) if text)
+
+
+_SHAPES = {
+    "held": ("circle", 2),
+    "failed": ("cross", 1),
+    "failed, not believed: the generator was late or busy": ("diamond", 3),
+}
+
+
+def _end(step: Step) -> str:
+    held, failed, doubted = _SHAPES
+    if step.held:
+        return held
+    return failed if step.believed else doubted
+
+
+def _words(number: int, step: Step) -> str:
+    broken = f": {', '.join(step.broken)}" if step.broken else ""
+    seen = f"p99 {figure(step.p99_ms)} ms, {figure(step.good_per_s)} good answers a second"
+    return f"step {number}, {figure(step.rate_qps)}/s {'held' if step.held else 'failed'}{broken}; {seen}"
+
+
+def _charts(id: str, found: Saturation) -> list[Chart]:
+    if not found.steps:
+        return []
+    paper = _Paper.of(id, found)
+    judged = [_judged(paper, number, one) for number, one in enumerate(parse(found.slo), 1)]
+    return [*(chart for chart in judged if chart is not None), _answers(paper)]
+
+
+def _judged(paper: _Paper, number: int, one: Threshold) -> LineChart | None:
+    """What was held against a threshold, by rate; None when no step tells."""
+    unit, factor = _unit(one)
+    values = [_value(step, one) for step in paper.steps]
+    known = [factor * value for value in values if value is not None]
+    if not known:
+        return None
+    told = [*known, factor * one.wanted]
+    upwards = milliseconds(told) if unit == "ms" else scale.linear(max(told), BOTTOM, TOP)
+    worst = upwards.low if one.relation.startswith(">") else upwards.high
+    drawn = paper.ends([worst if value is None else factor * value for value in values])
+    note = paper.note("On the edge: too few answers to tell." if None in values else "")
+    frame = Frame(f"{paper.id}-slo{number}", f"{one.text}, by rate", "requests a second", unit, note)
+    ground = Ground({f"allowed: {one.text}": factor * one.wanted}, bands=paper.bands)
+    return dots(frame, Axes(paper.across, upwards), drawn, ground)
+
+
+def _value(step: Step, one: Threshold) -> float | None:
+    """What was held against a threshold; files of before it was saved have the p99 that was seen."""
+    if not step.seen and one.figure == "p99":
+        return step.p99_ms
+    return step.seen.get(one.text)
+
+
+def _unit(one: Threshold) -> tuple[str, float]:
+    """The unit of a threshold's figure, and what its values are multiplied by."""
+    if one.figure in QUALITY:
+        return "of 1", 1.0
+    return {"errors": ("% of the requests", 100.0), "good": ("1/s", 1.0)}.get(one.figure, ("ms", 1.0))
+
+
+def _answers(paper: _Paper) -> LineChart:
+    """Good answers a second by rate, and where they would be if all were answered at once."""
+    across = paper.across
+    values = [step.good_per_s for step in paper.steps]
+    upwards = scale.span(min(*values, across.low), max(*values, across.high), BOTTOM, TOP)
+    ideal = Series("as many as were sent", 7, [(across.low, across.low), (across.high, across.high)])
+    frame = Frame(f"{paper.id}-answers", "Good answers, by rate", "requests a second", "1/s", paper.note())
+    return dots(frame, Axes(across, upwards), paper.ends(values), Ground(series=[ideal], bands=paper.bands))
+
+
+SATURATION = Kind(
+    name="saturation",
+    command="bench saturate",
+    type=Saturation,
+    schema=SCHEMA,
+    read=_read,
+    plain=msgspec.to_builtins,
+    error=_error,
+    cases=_cases,
+    section=_section,
+)

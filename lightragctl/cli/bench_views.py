@@ -1,0 +1,105 @@
+"""What a person reads of each `bench` command's payload."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from lightragctl.cli.tables import Data, View, table
+
+_FIGURES = (("p50", "p50_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("max", "max_ms"))
+
+
+def _bench_run(data: Data) -> Iterator[RenderableType]:
+    from lightragctl.bench.report import figures
+
+    yield Text(figures.headline(data), style="bold")
+    yield Text(figures.outcomes(data))
+    yield Text(f"{data['good_per_s']:.1f} good answers a second")
+    shown = {"latency, ms": data["latency"], "first token, ms": data["first_token"]}
+    rows = [[name, *(f"{times[key]:.1f}" for _, key in _FIGURES)] for name, times in shown.items() if times]
+    yield table(["", *(name for name, _ in _FIGURES)], rows)
+    if data["stages_ms"]:
+        of = "" if data["replicas"] == 1 else f" of {data['replicas']} replicas"
+        yield Text(f"inside lightrag-api, on average{of}", style="bold")
+        yield table(["STAGE", "MEAN MS"], [[name, f"{value:.2f}"] for name, value in data["stages_ms"].items()])
+        sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in data["batch_sizes"].items())
+        yield Text(f"items in a batch: {sizes}")
+    yield from (Text(note, style="yellow") for note in data["replica_notes"])
+    yield from _quality(data["quality"])
+    for cache, share in data["cache_hits"].items():
+        yield Text(f"{share:.1%} of the looks into the {cache} cache found an answer")
+
+
+_QUALITY = (("recall", "recall"), ("ndcg", "nDCG"), ("relevant_recall", "relevant"), ("mrr", "MRR"), ("map", "MAP"))
+
+
+def _quality(quality: Data | None) -> Iterator[RenderableType]:
+    if quality is None:
+        return
+    figures = [(words, quality[name]) for name, words in _QUALITY if quality[name]]
+    if figures:
+        yield Text(f"how good the answers were, of {quality['k']} passages each", style="bold")
+        rows = [
+            [words, f"{one['mean']:.3f}", f"{one['low']:.3f} to {one['high']:.3f}", str(one["questions"])]
+            for words, one in figures
+        ]
+        yield table(["FIGURE", "MEAN", "95 %", "QUESTIONS"], rows)
+    yield from map(Text, quality["notes"])
+
+
+def _bench_saturate(data: Data) -> Iterator[RenderableType]:
+    from lightragctl.bench.report import saturations
+
+    yield Text(saturations.headline(data), style="bold")
+    rows = [[Text(text, style=_STEP_STYLE.get(text, "")) for text in row] for row in saturations.rows(data)]
+    yield table(saturations.HEADINGS, rows)
+    if outcome := saturations.outcome(data):
+        yield Text(outcome)
+
+
+_STEP_STYLE = {"held": "green", "failed": "red"}
+
+
+def _bench_compare(data: Data) -> Iterator[RenderableType]:
+    from lightragctl.bench.report import comparisons
+
+    yield Text(f"A {data['a']}\nB {data['b']}\n{len(data['rounds'])} rounds", style="bold")
+    yield table(comparisons.headings(data), comparisons.rows(data))
+    yield from (Text(f"note: {doubt}") for doubt in data["doubts"])
+
+
+def _bench_report(data: Data) -> Iterator[RenderableType]:
+    """Runs side by side; then everything else as its command showed it, its error included."""
+    if data["runs"]:
+        yield from _runs(data["runs"])
+    for plural, view in (("saturations", _bench_saturate), ("comparisons", _bench_compare)):
+        for one in data[plural]:
+            yield Text(one["file"], style="bold")
+            yield from view(one)
+            for error in one["errors"]:
+                hint = f"; {error['hint']}" if error["hint"] else ""
+                yield Text(f"{one['file']}: {error['message']}{hint}", style="yellow")
+    yield from (Text(f"wrote {path}") for path in data["written"])
+
+
+def _runs(runs: Sequence[Data]) -> Iterator[RenderableType]:
+    from lightragctl.bench.report import figures
+
+    for run in runs:
+        yield Text(run["file"], style="bold").append(f"  {figures.headline(run)}", style="not bold")
+    names = [run["file"] for run in runs]
+    yield table(["", *names], [[name, *texts] for name, texts in figures.rows(runs)])
+    for run in runs:
+        for reason in run["verdict"]["reasons"]:
+            yield Text(f"{run['file']}: do not believe it: {reason}", style="yellow")
+        for text, kept in run["thresholds"].items():
+            yield Text(f"{run['file']}: {text}: {'kept' if kept else 'not kept'}", style="" if kept else "red")
+
+
+VIEWS: Mapping[str, View] = {
+    "bench run": _bench_run,
+    "bench saturate": _bench_saturate,
+    "bench compare": _bench_compare,
+    "bench report": _bench_report,
+}
