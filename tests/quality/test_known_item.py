@@ -35,7 +35,7 @@ def sections(request: pytest.FixtureRequest) -> list[Section]:
         pytest.skip(f"the Debian FAQ cannot be fetched: {error}")
 
 
-@pytest.fixture(params=[False, True], ids=["body-only", "with-headings"])
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.drill)], ids=["body-only", "with-headings"])
 def with_heading(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
