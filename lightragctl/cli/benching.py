@@ -11,7 +11,7 @@ import msgspec
 from lightragctl.bench import quality, questions
 from lightragctl.bench.measured import Beside, Measured
 from lightragctl.bench.plan import LoadPlan
-from lightragctl.bench.quality import Answers
+from lightragctl.bench.quality import FoundHits
 from lightragctl.bench.questions import Asked
 from lightragctl.bench.result import LoadReport, Moment, Quality
 from lightragctl.bench.run import run
@@ -161,7 +161,7 @@ class Source:
             return f"the collection has {rows} rows; say --recall to compare with them all"
         return "" if rows else "the collection is empty"
 
-    def _nearest(self, found: Answers) -> Mapping[int, Neighbours]:
+    def _nearest(self, found: FoundHits) -> Mapping[int, Neighbours]:
         """Exact neighbours of a sample of the first run's questions, by place: one look at the rows is enough."""
         from lightragctl.vectors.blocks import vector_blocks
 
