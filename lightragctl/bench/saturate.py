@@ -12,8 +12,7 @@ from itertools import pairwise
 
 import msgspec
 
-from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.result import LoadReport, Moment, Positive, Times, generator_faults
+from lightragctl.bench.result import PERCENTILES, LoadReport, Moment, Positive, charged_ms, generator_faults
 from lightragctl.bench.thresholds import Threshold
 from lightragctl.quality.stats import quantile_ranks
 
@@ -42,8 +41,6 @@ STEP_MOST_S = 60.0
 QUEUE_MOMENTS = 4
 """Half seconds in a row for which the queue must have grown, and be longer than the latency that is allowed, before a
 step is broken off: what waits now will be answered too late."""
-
-_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -157,7 +154,9 @@ def duration_s(rate_qps: float, step_s: float) -> float:
 
 def hopeless(rate_qps: float, slo: Sequence[Threshold]) -> Callable[[Moment], bool]:
     """Tells of each half second of a step whether the rest need not be waited for."""
-    allowed_ms = min((one.wanted for one in slo if one.figure in _QUANTILES and one.relation in ("<", "<=")), default=0)
+    allowed_ms = min(
+        (one.wanted for one in slo if one.figure in PERCENTILES and one.relation in ("<", "<=")), default=0
+    )
     outstanding: list[int] = []
 
     def seen(moment: Moment) -> bool:
@@ -188,13 +187,13 @@ def _tallies(steps: Sequence[Step]) -> dict[float, Counter[bool]]:
 
 
 def _seen(one: Threshold, report: LoadReport) -> float:
-    quantile = _QUANTILES.get(one.figure)
+    quantile = PERCENTILES.get(one.figure)
     if quantile is None or one.relation not in ("<", "<="):
         return one.seen(report)
-    return _upper_ms(report.latency, quantile)
+    return _upper_ms(report, quantile)
 
 
-def _upper_ms(times: Times, quantile: float) -> float:
+def _upper_ms(report: LoadReport, quantile: float) -> float:
     """The upper bound of a quantile; endless when there are too few requests for one."""
-    rank = quantile_ranks(times.count, quantile).upper if times.count else None
-    return Histogram.decode(times.histogram).percentile_ms(100 * rank / times.count) if rank else math.inf
+    rank = quantile_ranks(report.requests, quantile).upper
+    return math.inf if rank is None else charged_ms(report, rank)

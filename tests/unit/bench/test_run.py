@@ -175,7 +175,7 @@ def test_two_workers_are_one_run() -> None:
     assert sorted(report.bodies) == list(range(20))
     assert (report.latency.count, report.lateness.count, report.generator.workers) == (400, 400, 2)
     assert report.answered_per_s == pytest.approx(400, rel=0.02)
-    assert report.verdict.reasons[-1].startswith("400 requests are too few")
+    assert report.verdict.notes == ["400 requests do not tell the p99.9 (2,995 would)"]
 
 
 def test_the_measurement_begins_when_the_service_has_settled() -> None:
