@@ -178,6 +178,22 @@ def test_percentiles_of_too_few_requests_are_said_not_to_be_known(requests: int,
     assert (verdict.valid, tuple(verdict.notes)) == (True, notes)
 
 
+def test_of_few_requests_one_that_was_late_is_chance() -> None:
+    recorder = Recorder(Phase.MEASURE, KEEP)
+    for number in range(100):
+        recorder.looked(0.02 if number < 4 else 0.0)
+        recorder.good(0, b"", Took(0.02, 0.02))
+    assert judge_run(of(recorder), COURSE).valid
+    recorder.looked(0.02)
+    for _ in range(6):
+        recorder.looked(0.02)
+        recorder.good(0, b"", Took(0.02, 0.02))
+    for _ in range(94):
+        recorder.looked(0.0)
+        recorder.good(0, b"", Took(0.02, 0.02))
+    assert "5 % of the requests" in judge_run(of(recorder), COURSE).reasons[0]
+
+
 def test_who_spins_already_is_not_told_to() -> None:
     recorder = Recorder(Phase.MEASURE, KEEP)
     for _ in range(2000):
