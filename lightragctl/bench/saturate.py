@@ -138,6 +138,8 @@ def next_rate(steps: Sequence[Step], first_qps: float, lowest_qps: float = LOWES
         return undecided[0]
     if holds is None:
         assert fails is not None
+        if sum(not step.good_per_s for step in steps) >= REPEATS:  # a service that answers nothing is not only slow
+            return None
         lower = fails * SHRINKAGE ** max(1, len(_tallies(steps)) - 1)
         return lower if lower >= lowest_qps else None
     if fails is None:

@@ -114,7 +114,7 @@ def test_a_service_of_which_no_answer_is_good_is_not_searched() -> None:
     with pytest.raises(LightragctlError, match="no answer was good: http 5"):
         find_saturation(PLAN, Search(SLO), watch(refused))
     found = find_saturation(PLAN, Search(SLO, first_qps=100), watch(refused))
-    assert (found.holds_qps, found.limited) == (None, "")
+    assert (found.holds_qps, found.limited, len(found.steps)) == (None, "", 2)
 
 
 def test_a_first_rate_that_tells_nothing_is_refused() -> None:
