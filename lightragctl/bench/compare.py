@@ -114,11 +114,12 @@ def compared(rounds: Sequence[Round], margin: float) -> list[Compared]:
 
 
 def _judged(name: str, seen: Comparison, margin: float, more_is_better: bool) -> Compared:
+    """A shift that is surely below the margin does not matter, however sure it is that there is one."""
     finding, needed = Finding.UNKNOWN, None
-    if seen.p_value <= 1 - CONFIDENCE:
-        finding = Finding.BETTER if (seen.ratio > 1) == more_is_better else Finding.WORSE
-    elif seen.interval.low >= 1 / (1 + margin) and seen.interval.high <= 1 + margin:
+    if seen.interval.low >= 1 / (1 + margin) and seen.interval.high <= 1 + margin:
         finding = Finding.SAME
+    elif seen.p_value <= 1 - CONFIDENCE:
+        finding = Finding.BETTER if (seen.ratio > 1) == more_is_better else Finding.WORSE
     else:
         needed = max(seen.rounds + 1, rounds_needed(seen.deviation, margin))  # these rounds did not tell
     return Compared(name, seen.ratio, *seen.interval, seen.p_value, finding, needed)

@@ -21,7 +21,7 @@ class CorpusDocument:
 
 
 @dataclass(frozen=True)
-class Question:
+class CorpusQuestion:
     """A question. `language` is its own: a cross-lingual one is about a document in the other language."""
 
     id: str
@@ -36,9 +36,9 @@ def documents() -> tuple[CorpusDocument, ...]:
     return tuple(_document(file.name, file.read_text(encoding="utf-8")) for file in found)
 
 
-def questions() -> tuple[Question, ...]:
+def questions() -> tuple[CorpusQuestion, ...]:
     """All questions, in the order of the file: by their document, the cross-lingual ones last."""
-    return tuple(Question(**json.loads(line)) for line in _lines("questions.jsonl"))
+    return tuple(CorpusQuestion(**json.loads(line)) for line in _lines("questions.jsonl"))
 
 
 def qrels() -> dict[str, dict[str, int]]:

@@ -7,10 +7,10 @@ from lightragctl.bench.questions import Question
 from lightragctl.bench.result import Figure, LoadReport
 from lightragctl.bench.targets import FoundHit, hits, kind_named
 from lightragctl.quality.exact import Neighbours, recall
-from lightragctl.quality.relevance import Evaluation, Qrels, evaluate
+from lightragctl.quality.relevance import Qrels, Relevance, evaluate
 from lightragctl.quality.stats import bootstrap_mean
 
-Answers = Mapping[int, tuple[FoundHit, ...]]
+FoundHits = Mapping[int, tuple[FoundHit, ...]]
 """Hits, best first, by the question's place in the list."""
 
 RECALL_QUESTIONS = 200
@@ -20,13 +20,13 @@ _SEED = 1
 """Of the resampling behind an interval: the same answers give the same interval."""
 
 
-def answers(report: LoadReport) -> Answers:
+def answers(report: LoadReport) -> FoundHits:
     """The hits of the first good answer to each question."""
     kind = kind_named(report.kind)
     return {at: hits(kind, body) for at, body in sorted(report.bodies.items())}
 
 
-def relevance(found: Answers, questions: Sequence[Question], qrels: Qrels, k: int) -> Mapping[str, Figure]:
+def relevance(found: FoundHits, questions: Sequence[Question], qrels: Qrels, k: int) -> Mapping[str, Figure]:
     """nDCG, recall, MRR and MAP at k of the questions that were judged, as `Quality` names them.
 
     Judgements may name passages by id, or documents by source or by the source's file name. Of several passages of a
@@ -37,24 +37,23 @@ def relevance(found: Answers, questions: Sequence[Question], qrels: Qrels, k: in
     run: dict[str, dict[str, float]] = {}
     for at, given in found.items():
         run.setdefault(questions[at].id, _ranked(given, judged))
-    return _figures(evaluate(qrels, run, k)) if run.keys() & qrels.keys() else {}
+    return _figures(list(evaluate(qrels, run, k).values())) if run.keys() & qrels.keys() else {}
 
 
-def recall_figure(found: Answers, nearest: Mapping[int, Neighbours], k: int) -> Figure | None:
+def recall_figure(found: FoundHits, nearest: Mapping[int, Neighbours], k: int) -> Figure | None:
     """Mean recall at k of the questions whose exact neighbours are known; None when none was answered."""
     shares = [recall([hit.id for hit in found[at]], one, k) for at, one in nearest.items() if at in found]
     return _figure(shares) if shares else None
 
 
-def sampled(found: Answers) -> list[int]:
+def sampled(found: FoundHits) -> list[int]:
     """Which answers recall is measured with: `RECALL_QUESTIONS` at most, evenly spread over those with hits."""
     places = [at for at, given in found.items() if given]
     count = min(RECALL_QUESTIONS, len(places))
     return [places[at * len(places) // count] for at in range(count)]
 
 
-def _figures(evaluation: Evaluation) -> Mapping[str, Figure]:
-    each = list(evaluation.queries.values())
+def _figures(each: Sequence[Relevance]) -> Mapping[str, Figure]:
     return {
         "ndcg": _figure([one.ndcg for one in each]),
         "relevant_recall": _figure([one.recall for one in each]),

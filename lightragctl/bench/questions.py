@@ -97,7 +97,7 @@ def read(path: Path, qrels: Path | None = None) -> Asked:
         UsageError: a file cannot be read, holds no question, or judgements of others only.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would end one at U+2028 too
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read questions from {path}: {error}", "a text file, one question a line") from error
     questions = tuple(_jsonl(lines, path) if path.suffix == ".jsonl" else _plain(lines))

@@ -12,14 +12,12 @@ from itertools import pairwise
 
 import msgspec
 
-from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.result import LoadReport, Moment, Positive, Times, generator_faults
+from lightragctl.bench import schedule
+from lightragctl.bench.result import PERCENTILES, LoadReport, Moment, Positive, charged_ms, fewest, generator_faults
 from lightragctl.bench.thresholds import Threshold
 from lightragctl.quality.stats import quantile_ranks
 
 SCHEMA = "lightragctl-saturate/1"
-
-NONE_HELD = "no rate held"
 
 TOLERANCE = 0.05
 """The search ends when the rate that fails is less than 5 % above the one that holds."""
@@ -32,18 +30,26 @@ SHRINKAGE = 0.8
 STEPS_MOST = 24
 """More would only come of a service that holds and fails by chance."""
 LOWEST_QPS = 0.5
-KEPT_UP = 0.95
-"""A service that answers less than this share of what is sent falls behind, whatever its latencies are so far."""
+FELL_BEHIND = "fell behind"
+BEHIND_SHARE = 0.05
+BEHIND_DEVIATIONS = 3.0
+"""A service falls behind, whatever its latencies are so far, when what is open grows in the second half of a step by
+more than this share of what falls due, and by more than so many deviations of what chance makes of a number that does
+not grow (Poisson's). In the first half it may grow: until a slow service has as many open as it always will."""
 REPEATS = 2
 """How often each end of the interval is measured at least."""
 STEP_REQUESTS = 1000
 """Ten of them lie above a p99. A slow rate is measured for longer, up to `STEP_MOST_S`."""
 STEP_MOST_S = 60.0
+STEP_LONGEST_S = 300.0
+"""As long as this where a percentile of the thresholds cannot be told before: eight steps are then forty minutes."""
+FEWEST_DEVIATIONS = 3.0
+"""So many deviations of the number that chance sends more than a bound of that percentile needs."""
+REFUSED = 100
+"""After so many answers of which none was good a step is broken off."""
 QUEUE_MOMENTS = 4
 """Half seconds in a row for which the queue must have grown, and be longer than the latency that is allowed, before a
 step is broken off: what waits now will be answered too late."""
-
-_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -76,7 +82,7 @@ class Saturation(msgspec.Struct, frozen=True):
         holds_qps: the highest rate that held; None when none did.
         fails_qps: the lowest rate above it that failed; None when none did.
         steps: all measurements, in their order.
-        limited: why the true figure may be higher, or the search is not conclusive; empty when nothing is known of it.
+        limited: why the true figure may be another, and what helps; empty when nothing is known of it.
         interrupted: the user stopped the search.
         ended_at: when it ended, as 2026-01-31T12:00:00Z; empty in files that do not tell.
     """
@@ -101,8 +107,8 @@ def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) ->
     """
     seen = {one: _seen(one, report) for one in slo}
     broken = [one.text for one, value in seen.items() if not one.admits(value)]
-    if report.answered_per_s < KEPT_UP * rate_qps:
-        broken.append("fell behind")
+    if _fell_behind(report, rate_qps):
+        broken.append(FELL_BEHIND)
     return Step(
         rate_qps=rate_qps,
         held=not broken,
@@ -114,12 +120,13 @@ def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) ->
     )
 
 
-def next_rate(steps: Sequence[Step], first_qps: float) -> float | None:
+def next_rate(steps: Sequence[Step], first_qps: float, lowest_qps: float = LOWEST_QPS) -> float | None:
     """The rate to measure next; None when the search has come to its end.
 
     Args:
         steps: what was measured so far.
         first_qps: where to begin.
+        lowest_qps: lower ones are not measured.
     """
     if not steps:
         return first_qps
@@ -131,8 +138,10 @@ def next_rate(steps: Sequence[Step], first_qps: float) -> float | None:
         return undecided[0]
     if holds is None:
         assert fails is not None
+        if sum(not step.good_per_s for step in steps) >= REPEATS:  # a service that answers nothing is not only slow
+            return None
         lower = fails * SHRINKAGE ** max(1, len(_tallies(steps)) - 1)
-        return lower if lower >= LOWEST_QPS else None
+        return lower if lower >= lowest_qps else None
     if fails is None:
         return holds * GROWTH ** max(1, len(_tallies(steps)) - 1)
     if fails > holds * (1 + TOLERANCE):
@@ -150,34 +159,56 @@ def ends(steps: Sequence[Step]) -> tuple[float | None, float | None]:
     return max((rate for rate in holding if fails is None or rate < fails), default=None), fails
 
 
-def duration_s(rate_qps: float, step_s: float) -> float:
-    """How long a rate is measured."""
-    return min(STEP_MOST_S, max(step_s, STEP_REQUESTS / rate_qps))
+def duration_s(rate_qps: float, step_s: float, slo: Sequence[Threshold] = ()) -> float:
+    """How long a rate is measured, so that its thresholds can be told; at least `step_s`."""
+    return max(step_s, min(STEP_MOST_S, STEP_REQUESTS / rate_qps), _needed(slo) / rate_qps)
+
+
+def lowest_qps(step_s: float, slo: Sequence[Threshold]) -> float:
+    """The lowest rate at which a step can tell: of slower ones even the longest has too few requests."""
+    return max(LOWEST_QPS, _needed(slo) / max(step_s, STEP_LONGEST_S))
+
+
+def _needed(slo: Sequence[Threshold]) -> float:
+    """How many requests are to be sent, on average, so that each percentile very likely has an upper bound."""
+    quantiles = [PERCENTILES[one.figure] for one in slo if _is_bounded(one)]
+    bound = max(map(fewest, quantiles), default=0)
+    return bound + FEWEST_DEVIATIONS * math.sqrt(bound)
 
 
 def hopeless(rate_qps: float, slo: Sequence[Threshold]) -> Callable[[Moment], bool]:
     """Tells of each half second of a step whether the rest need not be waited for."""
-    allowed_ms = min((one.wanted for one in slo if one.figure in _QUANTILES and one.relation in ("<", "<=")), default=0)
+    allowed_ms = min((one.wanted for one in slo if _is_bounded(one)), default=0)
     outstanding: list[int] = []
 
     def seen(moment: Moment) -> bool:
         outstanding.append(moment.under_way + moment.waiting)
         last = outstanding[-QUEUE_MOMENTS - 1 :]
         grown = len(last) > QUEUE_MOMENTS and all(one < other for one, other in pairwise(last))
-        return bool(allowed_ms) and grown and last[-1] / rate_qps * 1000 > 2 * allowed_ms
+        refused = moment.answered >= REFUSED and not moment.ok
+        return refused or (bool(allowed_ms) and grown and last[-1] / rate_qps * 1000 > 2 * allowed_ms)
 
     return seen
 
 
-def limits(steps: Sequence[Step]) -> str:
-    """Why what was found may be wrong; empty when nothing is known of it."""
+def limits(steps: Sequence[Step], lowest_qps: float = LOWEST_QPS) -> str:
+    """Why what was found may be wrong, and what helps; empty when nothing is known of it.
+
+    Args:
+        steps: all of them.
+        lowest_qps: as for `next_rate`.
+    """
     holds, fails = ends(steps)
     doubted = [step for step in steps if step.rate_qps == fails and not step.held and not step.believed]
     if doubted and len(doubted) == sum(step.rate_qps == fails and not step.held for step in steps):
-        return "where it failed the generator was late or out of processor time: it may hold more"
+        told = "where it failed the generator was late or out of processor time: it may hold more"
+        return f"{told}; use more --workers, or a machine of its own for the load"
     if len(steps) >= STEPS_MOST:
         return f"{STEPS_MOST} steps did not settle it: the service holds and fails by chance"
-    return "" if holds is not None else NONE_HELD
+    if holds is None and lowest_qps > LOWEST_QPS and any(step.good_per_s for step in steps):
+        told = f"no rate from {lowest_qps:.1f}/s on held, and slower ones have too few requests to tell a percentile"
+        return f"{told}; give a longer --step, or a lower percentile such as p95"
+    return ""
 
 
 def _tallies(steps: Sequence[Step]) -> dict[float, Counter[bool]]:
@@ -187,14 +218,27 @@ def _tallies(steps: Sequence[Step]) -> dict[float, Counter[bool]]:
     return tallies
 
 
+def _is_bounded(one: Threshold) -> bool:
+    """Whether it is held against an upper bound of a percentile."""
+    return one.figure in PERCENTILES and one.relation in ("<", "<=")
+
+
 def _seen(one: Threshold, report: LoadReport) -> float:
-    quantile = _QUANTILES.get(one.figure)
-    if quantile is None or one.relation not in ("<", "<="):
+    """What is held against a threshold; an upper bound is endless when there are too few requests for one."""
+    if not _is_bounded(one):
         return one.seen(report)
-    return _upper_ms(report.latency, quantile)
+    rank = quantile_ranks(report.requests, PERCENTILES[one.figure]).upper
+    return math.inf if rank is None else charged_ms(report, rank)
 
 
-def _upper_ms(times: Times, quantile: float) -> float:
-    """The upper bound of a quantile; endless when there are too few requests for one."""
-    rank = quantile_ranks(times.count, quantile).upper if times.count else None
-    return Histogram.decode(times.histogram).percentile_ms(100 * rank / times.count) if rank else math.inf
+def _fell_behind(report: LoadReport, rate_qps: float) -> bool:
+    """Whether the service would be the later the longer it went on; of a step that was broken off that is known."""
+    if report.duration_s < schedule.duration_s(report.shape):
+        return bool(report.good.count)
+    whole = [second for second in report.seconds if second.number < math.floor(report.duration_s)]
+    if not whole:
+        return False
+    middle, last = whole[(len(whole) - 1) // 2], whole[-1]
+    before, after = middle.under_way + middle.waiting, last.under_way + last.waiting
+    due = rate_qps * (last.number - middle.number)
+    return after - before > max(BEHIND_SHARE * due, BEHIND_DEVIATIONS * math.sqrt(before + after))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -9,14 +10,17 @@ from lightragctl.bench import compare, saturate
 from lightragctl.bench.compare import CompareReport, Round
 from lightragctl.bench.plan import LoadPlan, WarmUp
 from lightragctl.bench.result import LoadReport, generator_faults
-from lightragctl.bench.run import Progress, run
+from lightragctl.bench.run import Enough, Progress, run
 from lightragctl.bench.saturate import Saturation, Step
 from lightragctl.bench.schedule import Closed, Poisson
 from lightragctl.bench.thresholds import Threshold
+from lightragctl.core.errors import LightragctlError, UsageError
 
 Judge = Callable[[LoadReport], LoadReport]
 """Adds to a report how good its answers were."""
 Tell = Callable[[str], None]
+Measure = Callable[[LoadPlan, Progress, Enough], LoadReport]
+"""Makes one run, as `run` does."""
 
 PROBE_S = 3.0
 """Of the closed loop that tells where to begin: some thousand answers of a fast service, and one of a very slow one."""
@@ -44,80 +48,124 @@ class Search:
 
 @dataclass(frozen=True)
 class Watch:
-    """How the user sees what goes on: half seconds of a run, and words between the runs."""
+    """Who sees what goes on, half seconds of a run and words between the runs; and who makes the runs."""
 
     progress: Progress
     tell: Tell
+    measure: Measure = run
 
 
 def find_saturation(plan: LoadPlan, search: Search, watch: Watch) -> Saturation:
-    """The highest rate at which the target keeps to all thresholds.
+    """The highest rate at which the target keeps to all thresholds; what there is when it is cut short.
 
     Args:
         plan: what is asked, and from how many processes; its shape is not used.
         search: the thresholds, and how they are looked for.
         watch: told of each step.
+
+    Raises:
+        UsageError: at so slow a first rate the thresholds cannot be told, or as `run` does.
+        UnavailableError, WaitExpired, LightragctlError, KeyboardInterrupt: before the end of the first step.
     """
-    slo = search.slo
-    begin_qps = search.first_qps or _probe(plan, watch) * saturate.FIRST_SHARE
+    slo, lowest_qps = search.slo, saturate.lowest_qps(search.step_s, search.slo)
+    if search.first_qps is not None and search.first_qps < lowest_qps:
+        message = f"at {search.first_qps:g}/s a step has too few requests to tell a percentile of the thresholds"
+        raise UsageError(message, f"begin with {lowest_qps:.2f} or more, or give a longer --step or a lower percentile")
     steps: list[Step] = []
-    while (rate_qps := saturate.next_rate(steps, max(begin_qps, saturate.LOWEST_QPS))) is not None:
-        seconds = saturate.duration_s(rate_qps, search.step_s)
-        watch.tell(f"step {len(steps) + 1}: {rate_qps:.1f}/s for {seconds:.0f} s")
-        shape, warm_up = Poisson(rate_qps, seconds), WarmUp(WARM_UP_S, fixed=True)
-        one = msgspec.structs.replace(plan, shape=shape, warm_up=warm_up, seed=plan.seed + len(steps))
-        report = run(one, watch.progress, saturate.hopeless(rate_qps, slo))
-        if report.interrupted:
-            return msgspec.structs.replace(_saturation(plan, slo, steps), interrupted=True)
-        steps.append(saturate.judge_step(search.judge(report), rate_qps, slo))
-        watch.tell(_told(steps[-1]))
-    return _saturation(plan, slo, steps)
-
-
-def _saturation(plan: LoadPlan, slo: Sequence[Threshold], steps: Sequence[Step]) -> Saturation:
+    cut = _cut_short(lambda: _search(plan, search, watch, steps), lambda: bool(steps))
     holds, fails = saturate.ends(steps)
-    text = ",".join(one.text for one in slo)
-    return Saturation(plan.target.url, plan.target.kind, text, holds, fails, steps, saturate.limits(steps))
+    return Saturation(
+        url=plan.target.url,
+        kind=plan.target.kind,
+        slo=",".join(one.text for one in slo),
+        holds_qps=holds,
+        fails_qps=fails,
+        steps=steps,
+        limited=_early(cut) or saturate.limits(steps, lowest_qps),
+        interrupted=isinstance(cut, KeyboardInterrupt),
+    )
+
+
+def _search(plan: LoadPlan, search: Search, watch: Watch, steps: list[Step]) -> None:
+    """Add one step after the other, until the search has come to its end."""
+    lowest_qps = saturate.lowest_qps(search.step_s, search.slo)
+    begin_qps = max(lowest_qps, search.first_qps or _probe(plan, watch) * saturate.FIRST_SHARE)
+    while (rate_qps := saturate.next_rate(steps, begin_qps, lowest_qps)) is not None:
+        seconds = saturate.duration_s(rate_qps, search.step_s, search.slo)
+        watch.tell(f"step {len(steps) + 1}: {rate_qps:.1f}/s for {seconds:.0f} s")
+        one = _with(plan, shape=Poisson(rate_qps, seconds), seed=plan.seed + len(steps))
+        report = _uninterrupted(watch.measure(one, watch.progress, saturate.hopeless(rate_qps, search.slo)))
+        steps.append(saturate.judge_step(search.judge(report), rate_qps, search.slo))
+        watch.tell(_told(steps[-1]))
 
 
 def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Watch) -> CompareReport:
-    """Both plans measured in turn, `rounds` times.
+    """Both plans measured in turn, `rounds` times; what there is when it is cut short.
 
     Raises:
-        UsageError, UnavailableError, WaitExpired: as `run` does.
-        KeyboardInterrupt: the user stopped it before there were two rounds; later, what there is comes back.
+        UsageError: as `run` does.
+        UnavailableError, WaitExpired, LightragctlError, KeyboardInterrupt: before there were two rounds.
     """
     plans = {"A": a, "B": b}
     seen: list[Round] = []
     doubts: dict[str, None] = {}
-    for number, first in enumerate(compare.order(rounds), 1):
-        reports = {}
-        for name in first, "B" if first == "A" else "A":
-            watch.tell(f"round {number} of {rounds}: {name}")
-            warm_up = WarmUp(WARM_UP_S, fixed=True)
-            reports[name] = run(msgspec.structs.replace(plans[name], warm_up=warm_up), watch.progress)
-            doubts.update(dict.fromkeys(_doubts(name, reports[name])))
-            if reports[name].interrupted:
-                return _comparison(a, b, seen, margin, (*doubts, "it was interrupted"))
-        seen.append(Round(first, compare.values(reports["A"]), compare.values(reports["B"])))
-    return _comparison(a, b, seen, margin, tuple(doubts))
+
+    def measure() -> None:
+        for number, first in enumerate(compare.order(rounds), 1):
+            reports = {}
+            for name in first, "B" if first == "A" else "A":
+                watch.tell(f"round {number} of {rounds}: {name}")
+                reports[name] = _uninterrupted(watch.measure(_with(plans[name]), watch.progress, lambda _: False))
+                doubts.update(dict.fromkeys(_doubts(name, reports[name])))
+            seen.append(Round(first, compare.values(reports["A"]), compare.values(reports["B"])))
+
+    cut = _cut_short(measure, lambda: len(seen) >= 2)
+    early = "it was interrupted" if isinstance(cut, KeyboardInterrupt) else _early(cut)
+    told = (*doubts, early) if early else tuple(doubts)
+    return CompareReport(a.target.url, b.target.url, margin, seen, compare.compared(seen, margin), told)
 
 
-def _comparison(
-    a: LoadPlan, b: LoadPlan, rounds: Sequence[Round], margin: float, doubts: Sequence[str]
-) -> CompareReport:
-    if len(rounds) < 2:
+def _cut_short(series: Callable[[], None], is_any: Callable[[], bool]) -> BaseException | None:
+    """Run a series; what ended it early. That is raised when there is nothing yet to keep."""
+    try:
+        series()
+    except (KeyboardInterrupt, LightragctlError) as cut:
+        if not is_any():
+            raise
+        return cut
+    return None
+
+
+def _uninterrupted(report: LoadReport) -> LoadReport:
+    """The report; a run that Ctrl-C ended early ends its series too."""
+    if report.interrupted:
         raise KeyboardInterrupt
-    return CompareReport(a.target.url, b.target.url, margin, rounds, compare.compared(rounds, margin), doubts)
+    return report
+
+
+def _early(cut: BaseException | None) -> str:
+    return f"it ended early: {cut.message}" if isinstance(cut, LightragctlError) else ""
+
+
+def _with(plan: LoadPlan, **changes: Any) -> LoadPlan:
+    """The plan of one run of a series."""
+    return msgspec.structs.replace(plan, warm_up=WarmUp(WARM_UP_S, fixed=True), **changes)
 
 
 def _probe(plan: LoadPlan, watch: Watch) -> float:
-    """Answers a second of a closed loop."""
+    """Answers a second of a closed loop; of a service that needs longer than the loop lasts, as many as they would be.
+
+    Raises:
+        LightragctlError: none was good.
+    """
     watch.tell("a closed loop tells where to begin")
     connections = max(plan.workers, min(PROBE_CONNECTIONS, plan.connections))
-    shape, warm_up = Closed(PROBE_S), WarmUp(WARM_UP_S, fixed=True)
-    probe = msgspec.structs.replace(plan, shape=shape, connections=connections, warm_up=warm_up)
-    return run(probe, watch.progress).good_per_s
+    probe = _with(plan, shape=Closed(PROBE_S), connections=connections)
+    report = _uninterrupted(watch.measure(probe, watch.progress, lambda _: False))
+    if not report.good.count:
+        ends = ", ".join(f"{name} {count}" for name, count in report.outcomes.items())
+        raise LightragctlError(f"no answer was good: {ends}", "see: lightragctl bench run")
+    return report.good_per_s or connections / report.good.mean_ms * 1000
 
 
 def _told(step: Step) -> str:

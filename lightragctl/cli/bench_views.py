@@ -7,7 +7,7 @@ from rich.text import Text
 
 from lightragctl.cli.tables import Data, View, table
 
-_FIGURES = (("p50", "p50_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("max", "max_ms"))
+_FIGURES = ("p50", "p90", "p99", "p99.9", "max")
 
 
 def _bench_run(data: Data) -> Iterator[RenderableType]:
@@ -17,8 +17,9 @@ def _bench_run(data: Data) -> Iterator[RenderableType]:
     yield Text(figures.outcomes(data))
     yield Text(f"{data['good_per_s']:.1f} good answers a second")
     shown = {"latency, ms": data["latency"], "first token, ms": data["first_token"]}
-    rows = [[name, *(f"{times[key]:.1f}" for _, key in _FIGURES)] for name, times in shown.items() if times]
-    yield table(["", *(name for name, _ in _FIGURES)], rows)
+    rows = [[name, *(_told(figures.told_ms(times, one)) for one in _FIGURES)] for name, times in shown.items() if times]
+    yield table(["", *_FIGURES], rows)
+    yield from map(Text, data["verdict"]["notes"])
     if data["stages_ms"]:
         of = "" if data["replicas"] == 1 else f" of {data['replicas']} replicas"
         yield Text(f"inside lightrag-api, on average{of}", style="bold")
@@ -29,6 +30,10 @@ def _bench_run(data: Data) -> Iterator[RenderableType]:
     yield from _quality(data["quality"])
     for cache, share in data["cache_hits"].items():
         yield Text(f"{share:.1%} of the looks into the {cache} cache found an answer")
+
+
+def _told(figure_ms: float | None) -> str:
+    return "-" if figure_ms is None else f"{figure_ms:.1f}"
 
 
 _QUALITY = (("recall", "recall"), ("ndcg", "nDCG"), ("relevant_recall", "relevant"), ("mrr", "MRR"), ("map", "MAP"))

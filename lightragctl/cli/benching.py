@@ -1,9 +1,10 @@
 """What the bench commands are made of beside the load itself: questions, targets, quality, server's metrics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,14 +12,16 @@ import msgspec
 from lightragctl.bench import quality, questions
 from lightragctl.bench.measured import Beside, Measured
 from lightragctl.bench.plan import LoadPlan
-from lightragctl.bench.quality import Answers
+from lightragctl.bench.quality import FoundHits
 from lightragctl.bench.questions import Asked
 from lightragctl.bench.result import LoadReport, Moment, Quality
 from lightragctl.bench.run import run
 from lightragctl.bench.schedule import Shape
 from lightragctl.bench.stages import Look, inside
 from lightragctl.bench.targets import Target, kind_named
-from lightragctl.cli.load_options import LoadOptions
+from lightragctl.bench.thresholds import QUALITY, Threshold
+from lightragctl.cli import goldening
+from lightragctl.cli.load_options import API_KEY, LoadOptions
 from lightragctl.cli.looking import Lookout, Replicas
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import LightragctlError, UsageError
@@ -57,6 +60,10 @@ class Source:
     notify: Notify
     _known: dict[int, Neighbours] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Raise UsageError when options mean nothing together."""
+        self.load.check()
+
     @cached_property
     def asked(self) -> Asked:
         """The questions.
@@ -69,7 +76,7 @@ class Source:
         elif self.load.qrels is not None:
             raise UsageError("--qrels judges questions of your own", "say --questions FILE too")
         else:
-            found = _SCENARIOS[self.load.scenario](self)
+            found = _SCENARIOS[self.load.scenario or "test-data"](self)
         return questions.distinct(found, self.load.distinct) if self.load.distinct else found
 
     @cached_property
@@ -106,7 +113,7 @@ class Source:
         if load.kind == "milvus":
             return Target(load.url or self.session.runtime.endpoint("vector-engine"), "milvus")
         if load.url is not None:
-            return Target(load.url, load.kind, _fields(load))
+            return Target(load.url, load.kind, _fields(load), given_key(load.api_key_file, self.session.environ))
         component = _COMPONENTS.get(load.kind)
         if component is None:
             raise UsageError(f"--target {load.kind} needs an address", "say --url http://HOST:PORT")
@@ -129,7 +136,48 @@ class Source:
         """The load that the options ask for."""
         load, asked = self.load, self.asked
         requests = _searches(self) if load.kind == "milvus" else ()
-        return LoadPlan(self.target(), asked.texts, shape, connections, load.workers, spin=load.spin, requests=requests)
+        return LoadPlan(
+            self.target(),
+            asked.texts,
+            shape,
+            connections,
+            load.workers,
+            timeout_s=load.timeout,
+            spin=load.spin,
+            requests=requests,
+        )
+
+    def check_quality(self, wanted: Sequence[Threshold]) -> None:
+        """Look before the load whether the quality that thresholds ask for can be measured.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        figures = {one.figure for one in wanted if one.figure in QUALITY}
+        if figures and not kind_named(self.load.kind).finds:
+            raise UsageError(
+                f"answers of --target {self.load.kind} hold no passages to judge", "ask for --target query"
+            )
+        if "recall" in figures and (why_not := self._no_recall()):
+            raise UsageError(f"recall cannot be measured: {why_not}", "leave it out of the thresholds")
+        if figures - {"recall"} and not self.asked.qrels:
+            message = f"{', '.join(sorted(figures - {'recall'}))} cannot be measured: nobody has judged the questions"
+            raise UsageError(message, "give --questions FILE --qrels FILE, or take --scenario test-data")
+
+    def judged_for(self, report: LoadReport, wanted: Sequence[Threshold]) -> LoadReport:
+        """The report with the quality that thresholds ask for.
+
+        Raises:
+            LightragctlError: there are good answers, and yet it could not be measured.
+        """
+        figures = [one.figure for one in wanted if one.figure in QUALITY]
+        if not figures or not report.good.count:
+            return report
+        judged = self.judged(report)
+        notes = judged.quality.notes if judged.quality is not None else ()
+        if notes and any(getattr(judged.quality, name.replace("-", "_")) is None for name in figures):
+            raise LightragctlError("; ".join(notes))
+        return judged
 
     def judged(self, report: LoadReport) -> LoadReport:
         """The report with how good its answers were; what cannot be measured is noted: the load has been measured."""
@@ -161,7 +209,7 @@ class Source:
             return f"the collection has {rows} rows; say --recall to compare with them all"
         return "" if rows else "the collection is empty"
 
-    def _nearest(self, found: Answers) -> Mapping[int, Neighbours]:
+    def _nearest(self, found: FoundHits) -> Mapping[int, Neighbours]:
         """Exact neighbours of a sample of the first run's questions, by place: one look at the rows is enough."""
         from lightragctl.vectors.blocks import vector_blocks
 
@@ -173,6 +221,20 @@ class Source:
             exact = exact_neighbours(vectors, blocks, self.load.k, profile.index.metric)
             self._known.update(zip(places, exact, strict=True))
         return self._known
+
+
+def check_sides(load: LoadOptions, sides: Sequence[str]) -> None:
+    """Look for options that a comparison has no use for.
+
+    Raises:
+        UsageError: there is one.
+    """
+    unused = {"--url": load.url, "--qrels": load.qrels, "--recall and --no-recall": load.recall}
+    for name, value in unused.items():
+        if value is not None:
+            raise UsageError(f"a comparison has no use for {name}", "it compares times of A and B alone")
+    if load.api_key_file is not None and not any(map(_is_url, sides)):
+        raise UsageError("--api-key-file is for a URL, and both sides are profiles", "leave it out")
 
 
 def connections(session: Session, url: str | None) -> int:
@@ -202,9 +264,26 @@ def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[Moment],
 
 def service(session: Session, text: str) -> tuple[Session, str | None]:
     """The session and the URL that stand for one side of a comparison: a URL, or a profile whose release is up."""
-    if text.startswith(("http://", "https://")):
+    if _is_url(text):
         return session, text
     return Session(session.command, replace(session.options, profile=text, name=None)), None
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def given_key(file: Path | None, environ: Mapping[str, str]) -> str | None:
+    """The API key for another service; None when none was given."""
+    if file is None:
+        return environ.get(API_KEY) or None
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the API key from {file}: {error}", "give a file that holds it alone") from error
+    if not key:
+        raise UsageError(f"{file} holds no API key", "give a file that holds it alone")
+    return key
 
 
 def _test_data(_: Source) -> Asked:
@@ -229,7 +308,8 @@ def _of_recordings(source: Source) -> Asked:
     found = source.session.recordings(_RECORDED_MOST)
     for one in found.missing:
         source.notify(Event(f"of the recorded questions {one}"))
-    return questions.of_recordings([questions.Recorded(one.at, one.query) for one in found.questions])
+    fitting = goldening.plain(found.questions, source.session.loaded.profile.workspace)
+    return questions.of_recordings([questions.Recorded(one.at, one.query) for one in fitting])
 
 
 _SCENARIOS: Mapping[str, Callable[[Source], Asked]] = {

@@ -17,6 +17,7 @@ from lightragctl.vectors.model import index_spec
 
 if TYPE_CHECKING:
     from lightragctl.cli.options import Session
+    from lightragctl.ingest.client import RecordedQuestion
 
 _CALL_S = 30.0
 """The deadline of one call to Milvus; a page of many long vectors takes seconds through a tunnel."""
@@ -62,6 +63,11 @@ def embed(session: "Session") -> Embed:
     )
 
 
+def plain(found: "Sequence[RecordedQuestion]", workspace: str) -> "list[RecordedQuestion]":
+    """Those that asked for passages of the workspace without a filter, so that they can be asked again alike."""
+    return [one for one in found if one.workspace == workspace and one.kind == "chunks" and not one.filter]
+
+
 def recorded(session: "Session", workspace: str, notify: Notify) -> list[str]:
     """Questions that were asked for passages of the workspace without a filter, newest first; says when none are."""
     try:
@@ -73,8 +79,7 @@ def recorded(session: "Session", workspace: str, notify: Notify) -> list[str]:
         return []
     for one in found.missing:
         notify(Event(f"of the recorded questions {one}"))
-    plain = [one for one in found.questions if one.kind == "chunks" and not one.filter]
-    fitting = [one.query for one in plain if one.workspace == workspace]
+    fitting = [one.query for one in plain(found.questions, workspace)]
     if not fitting:
         notify(Event(f"no question about workspace '{workspace}' was recorded yet"))
     return fitting

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from lightragctl.bench.report import junit, saved
 from lightragctl.bench.report.html import html
 from lightragctl.bench.report.kinds import Document
 from lightragctl.bench.report.page import page
+from lightragctl.cli import results
 from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.result import ErrorInfo, Result, Status
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,10 @@ class Files:
         """Look before a long run whether they can be written.
 
         Raises:
-            UsageError: one is a folder, or in a folder that is not there or takes no files.
+            UsageError: one is a folder or is not to be written, or in a folder that is not there or takes no files.
         """
         for name, file in self.wanted.items():
-            if file.is_dir() or not os.access(file.parent, os.W_OK):
+            if file.is_dir() or not os.access(file.parent, os.W_OK) or not _opens(file):
                 raise UsageError(f"cannot write {file}", f"give another --{name} FILE, in a folder that is there")
 
 
@@ -59,6 +61,28 @@ def write(documents: Mapping[str, Document], files: Files) -> list[Path]:
     if files.junit is not None:
         _write(files.junit, junit.xml(documents))
     return list(files.wanted.values())
+
+
+def kept(document: Document, name: str, files: Files) -> Result:
+    """What a command measured, with its files written; what could not be written is an error beside the figures."""
+    result = results.bench(document)
+    try:
+        write({name: document}, files)
+    except LightragctlError as error:
+        told = (*result.errors, ErrorInfo.of(error))
+        return replace(result, status=Status.PARTIAL, errors=told, exit_status=error.exit_status)
+    return result
+
+
+def _opens(file: Path) -> bool:
+    """Whether a file that is there can be written; it is left as it is."""
+    if not file.is_file():
+        return True
+    try:
+        with file.open("r+b"):
+            return True
+    except OSError:
+        return False
 
 
 def _bytes(file: Path) -> bytes:

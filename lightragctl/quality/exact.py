@@ -125,16 +125,6 @@ def recall(found: Sequence[str], neighbours: Neighbours, k: int) -> float:
     return len(right) / min(k, len(neighbours.ids))
 
 
-def overlap(one: Sequence[str], other: Sequence[str], k: int) -> float:
-    """The share of ids, 0 to 1, that two answers have in common among their first k; 1 when both are empty.
-
-    It is of the longer answer, so that one that is cut short does not look the same.
-    """
-    first, second = set(one[:k]), set(other[:k])
-    longer = max(len(first), len(second))
-    return len(first & second) / longer if longer else 1.0
-
-
 class _Seen(NamedTuple):
     """Scores turned so that higher is nearer, and their slack; both `(nq, n) float64`."""
 

@@ -127,7 +127,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Figure:
+class GoldenFigure:
     """A mean over queries with its 95 % interval.
 
     `needed`: about how many queries would tell which side of the floor it is on, where these do not; None where no
@@ -199,7 +199,7 @@ class Report:
     stale: tuple[str, ...]
     others: int
     moving: bool
-    figures: tuple[Figure, ...]
+    figures: tuple[GoldenFigure, ...]
     worst: tuple[Judged, ...]
 
 
@@ -292,7 +292,7 @@ def judged(golden: GoldenSet, answers: Answers, k: int) -> list[Judged]:
     return rows
 
 
-def figures(rows: Sequence[Judged], floors: Floors) -> tuple[Figure, ...]:
+def figures(rows: Sequence[Judged], floors: Floors) -> tuple[GoldenFigure, ...]:
     """Recall of the index; recall through lightrag-api where questions were asked; overlap with the set's answers."""
     through = [row.end_to_end for row in rows if row.end_to_end is not None]
     found = [_figure("recall", [row.recall for row in rows], floors.recall)]
@@ -314,12 +314,14 @@ def changed(golden: GoldenSet, exact: Sequence[Neighbours], k: int) -> int:
     return sum(known.neighbours.admissible(k) != now.admissible(k) for known, now in pairs)
 
 
-def _figure(name: Literal["recall", "end_to_end", "overlap"], values: Sequence[float], floor: float | None) -> Figure:
+def _figure(
+    name: Literal["recall", "end_to_end", "overlap"], values: Sequence[float], floor: float | None
+) -> GoldenFigure:
     mean, interval = fmean(values), bounded_mean(values, _SEED)
     if floor is None:
-        return Figure(name, mean, interval, len(values), None, Verdict.SHOWN)
+        return GoldenFigure(name, mean, interval, len(values), None, Verdict.SHOWN)
     if interval.low >= floor:
-        return Figure(name, mean, interval, len(values), floor, Verdict.KEPT)
+        return GoldenFigure(name, mean, interval, len(values), floor, Verdict.KEPT)
     if interval.high < floor:
-        return Figure(name, mean, interval, len(values), floor, Verdict.BELOW)
-    return Figure(name, mean, interval, len(values), floor, Verdict.UNSURE, queries_needed(values, floor))
+        return GoldenFigure(name, mean, interval, len(values), floor, Verdict.BELOW)
+    return GoldenFigure(name, mean, interval, len(values), floor, Verdict.UNSURE, queries_needed(values, floor))

@@ -69,22 +69,6 @@ class Comparison:
     deviation: float
 
 
-def wilson_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
-    """Interval of a ratio, such as errors by requests; 0 to 1 when there were no trials.
-
-    Source:
-        E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
-    """
-    if not trials:
-        return Interval(0.0, 1.0)
-    z, ratio = NormalDist().inv_cdf((1 + confidence) / 2), successes / trials
-    scale = 1 + z * z / trials
-    centre = (ratio + z * z / (2 * trials)) / scale
-    reach = z * math.sqrt(ratio * (1 - ratio) / trials + (z / (2 * trials)) ** 2) / scale
-    # at the ends rounding would leave a crumb
-    return Interval(centre - reach if successes else 0.0, centre + reach if successes < trials else 1.0)
-
-
 def quantile_ranks(samples: int, quantile: float, confidence: float = CONFIDENCE) -> Ranks:
     """Which sorted figures bound a quantile of what they are a sample of, whatever its distribution.
 

@@ -104,7 +104,7 @@ class _Connection(asyncio.Protocol):
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head = self._buffer[:end].lower()
-            length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
+            length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
             if len(self._buffer) < end + 4 + length:
                 return
             self._server.asked(head, self._buffer[end + 4 : end + 4 + length])
@@ -200,7 +200,7 @@ class LoadServer:
             self._first_s = self.loop.time()
         if len(self.bodies) < 1000:
             self.heads.append(head)
-            self.bodies.append(json.loads(body))
+            self.bodies.append(json.loads(body or b"null"))
 
     def wait_s(self) -> float:
         """How long the present answer waits."""

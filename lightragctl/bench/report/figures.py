@@ -7,15 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from lightragctl.bench.report.scale import figure
+from lightragctl.bench.result import PERCENTILES, fewest
 
 Plain: TypeAlias = Mapping[str, Any]
 
 MISSING = "-"
 
 
-def _times(name: str, key: str) -> Callable[[Plain], str]:
+def told_ms(times: Plain | None, name: str) -> float | None:
+    """A percentile, or the `max`; None where there are too few times to tell it."""
+    needed = fewest(PERCENTILES[name]) if name in PERCENTILES else 1
+    return times[f"{name.replace('.', '')}_ms"] if times and times["count"] >= needed else None
+
+
+def _times(what: str, name: str) -> Callable[[Plain], str]:
     def text(run: Plain) -> str:
-        return figure(run[name][key]) if run[name] and run[name]["count"] else MISSING
+        told = told_ms(run[what], name)
+        return MISSING if told is None else figure(told)
 
     return text
 
@@ -40,16 +48,16 @@ _FIGURES: Mapping[str, Callable[[Plain], str]] = {
     "requests": lambda run: f"{run['requests']:,}",
     "not good": _failed,
     "good answers/s": lambda run: f"{run['good_per_s']:,.1f}",
-    "latency p50, ms": _times("latency", "p50_ms"),
-    "latency p90, ms": _times("latency", "p90_ms"),
-    "latency p95, ms": _times("latency", "p95_ms"),
-    "latency p99, ms": _times("latency", "p99_ms"),
-    "latency p99.9, ms": _times("latency", "p999_ms"),
-    "latency max, ms": _times("latency", "max_ms"),
-    "service p50, ms": _times("service", "p50_ms"),
-    "service p99, ms": _times("service", "p99_ms"),
-    "first token p50, ms": _times("first_token", "p50_ms"),
-    "first token p99, ms": _times("first_token", "p99_ms"),
+    "latency p50, ms": _times("latency", "p50"),
+    "latency p90, ms": _times("latency", "p90"),
+    "latency p95, ms": _times("latency", "p95"),
+    "latency p99, ms": _times("latency", "p99"),
+    "latency p99.9, ms": _times("latency", "p99.9"),
+    "latency max, ms": _times("latency", "max"),
+    "service p50, ms": _times("service", "p50"),
+    "service p99, ms": _times("service", "p99"),
+    "first token p50, ms": _times("first_token", "p50"),
+    "first token p99, ms": _times("first_token", "p99"),
     "recall": _share("recall"),
     "ndcg": _share("ndcg"),
     "relevant recall": _share("relevant_recall"),

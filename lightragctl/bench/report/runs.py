@@ -60,7 +60,8 @@ def _seen(report: LoadReport) -> str:
     times = report.latency
     rows = {"p50": times.p50_ms, "p99": times.p99_ms, "max": times.max_ms}
     seen = ", ".join(f"{name} {value:g} ms" for name, value in rows.items())
-    return f"not kept: {seen}, {report.good_per_s:.1f} good answers a second"
+    told = "; ".join((f"{report.good_per_s:.1f} good answers a second", *report.verdict.notes))
+    return f"not kept: {seen}, {told}"
 
 
 def _section(id: str, name: str, run: Measured) -> Section:
@@ -86,8 +87,8 @@ def _section(id: str, name: str, run: Measured) -> Section:
 
 def _said(report: LoadReport) -> Said:
     if report.verdict.valid:
-        return Said(True, "To be believed.", "The generator kept up, and there were requests enough.")
-    return Said(False, "Do not believe these figures:", reasons=report.verdict.reasons)
+        return Said(True, "To be believed.", "The generator kept up.", report.verdict.notes)
+    return Said(False, "Do not believe these figures:", reasons=[*report.verdict.reasons, *report.verdict.notes])
 
 
 def _times(report: LoadReport) -> Mapping[str, Any]:

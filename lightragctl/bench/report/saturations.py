@@ -25,7 +25,7 @@ from lightragctl.bench.report.charts import (
 from lightragctl.bench.report.kind import BELIEVABLE, Case, Kind, Plain, Said, Section, Table, ended
 from lightragctl.bench.report.plots import milliseconds
 from lightragctl.bench.report.scale import Scale, figure
-from lightragctl.bench.saturate import NONE_HELD, SCHEMA, Saturation, Step
+from lightragctl.bench.saturate import SCHEMA, Saturation, Step
 from lightragctl.bench.thresholds import QUALITY, Threshold, parse
 from lightragctl.core.errors import UsageError
 from lightragctl.core.result import ErrorInfo
@@ -72,18 +72,17 @@ def _read(text: bytes) -> Saturation:
 def _error(found: Saturation) -> ErrorInfo | None:
     if found.interrupted:
         return ErrorInfo("interrupted", "the search was interrupted: what it found so far is not the end of it")
+    if found.limited:
+        return ErrorInfo("not-valid", found.limited)
     if found.holds_qps is None:
         return ErrorInfo("thresholds", f"no rate kept to {found.slo}", "see what is slow: lightragctl bench run")
-    if found.limited:
-        return ErrorInfo("not-valid", found.limited, "use more --workers, or a machine of its own for the load")
     return None
 
 
 def _cases(found: Saturation) -> Iterator[Case]:
     yield Case("a rate held", "" if found.holds_qps is not None else f"no rate kept to {found.slo}")
     interrupted = "the search was interrupted" if found.interrupted else ""
-    limited = "" if found.limited == NONE_HELD else found.limited
-    yield Case(BELIEVABLE, "; ".join(reason for reason in (interrupted, limited) if reason))
+    yield Case(BELIEVABLE, "; ".join(reason for reason in (interrupted, found.limited) if reason))
 
 
 def _section(id: str, name: str, found: Saturation) -> Section:

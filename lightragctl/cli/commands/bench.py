@@ -2,29 +2,24 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightragctl.cli.load_options import LoadOptions
+from lightragctl.cli.load_options import Concurrency, LoadOptions, Rate, ShapeOptions
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Event, Notify, Result
 
 if TYPE_CHECKING:
     from lightragctl.bench.schedule import Shape
     from lightragctl.bench.series import Watch
-    from lightragctl.cli.benching import Source
 
 
 _WARM_UP_S = 10.0
 """At most: it ends when three seconds agree."""
 
-Rate = Annotated[
-    float | None, typer.Option("--rate", metavar="N", help="Requests a second, whatever the answers do.", min=0.1)
-]
-Concurrency = Annotated[
-    int, typer.Option("--concurrency", "-c", metavar="N", help="Without --rate: so many always wait.", min=1)
-]
+_CONCURRENCY = 16
+
 Save = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="The whole report as JSON.")]
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Figures and charts as one HTML file, to be read offline.")
@@ -37,16 +32,7 @@ Junit = Annotated[
 def run(
     session: Session,
     load: LoadOptions,
-    rate: Rate = None,
-    concurrency: Concurrency = 16,
-    duration: Annotated[float, typer.Option("--duration", metavar="SECONDS", help="How long.", min=1)] = 20.0,
-    arrivals: Annotated[
-        Literal["poisson", "constant", "ramp", "replay"],
-        typer.Option("--arrivals", help="How requests of --rate come; ramp: from 0 to it; replay: as recorded."),
-    ] = "poisson",
-    speed: Annotated[
-        float, typer.Option("--speed", metavar="N", help="Of replay: so many times as fast.", min=0.01)
-    ] = 1.0,
+    when: ShapeOptions,
     thresholds: Annotated[
         str, typer.Option("--thresholds", metavar="LIST", help="Exit with 3 unless kept: p99<100ms,recall>=0.9")
     ] = "",
@@ -72,21 +58,22 @@ def run(
 
     from lightragctl.bench import thresholds as limits
     from lightragctl.bench.plan import WarmUp
-    from lightragctl.cli import benching, reporting, results
+    from lightragctl.bench.schedule import Closed
+    from lightragctl.cli import benching, reporting, shapes
     from lightragctl.cli.loadpanel import LoadPanel
 
     wanted, files = limits.parse(thresholds), reporting.Files(save, html, junit)
     files.check()
     with session.out.live(LoadPanel()) as notify:
         source = benching.Source(session, load, notify)
-        shape = _shape(source, rate, arrivals, duration, speed)
-        is_closed = rate is None and arrivals != "replay" and not load.is_topics
-        most = concurrency if is_closed else benching.connections(session, load.url)
+        shape = shapes.shape(when, load.is_topics, lambda: source.asked.instants_s)
+        source.check_quality(wanted)
+        is_closed = isinstance(shape, Closed)
+        most = (when.concurrency or _CONCURRENCY) if is_closed else benching.connections(session, load.url)
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
         measured = benching.measured(plan, source.replicas, notify)
         measured = msgspec.structs.replace(measured, report=source.judged(measured.report)).against(wanted)
-    reporting.write({f"bench run of {load.kind}": measured}, files)
-    return results.bench(measured)
+    return reporting.kept(measured, f"bench run of {load.kind}", files)
 
 
 def saturate(
@@ -118,7 +105,7 @@ def saturate(
 
     from lightragctl.bench import thresholds as limits
     from lightragctl.bench.series import Search, find_saturation
-    from lightragctl.cli import benching, reporting, results
+    from lightragctl.cli import benching, reporting
     from lightragctl.cli.loadpanel import LoadPanel
     from lightragctl.core.errors import UsageError
 
@@ -127,15 +114,14 @@ def saturate(
         raise UsageError("without thresholds every rate holds", "such as --slo 'p99<100ms,errors<0.1%'")
     files = reporting.Files(save, html, junit)
     files.check()
-    needs_quality = any(one.figure in limits.QUALITY for one in wanted)
     with session.out.live(LoadPanel()) as notify:
         source = benching.Source(session, load, notify)
+        source.check_quality(wanted)
         plan = source.plan(_closed(step), benching.connections(session, load.url))
-        judge = source.judged if needs_quality else lambda report: report
-        found = find_saturation(plan, Search(wanted, step, first, judge), _watch(notify))
+        search = Search(wanted, step, first, lambda report: source.judged_for(report, wanted))
+        found = find_saturation(plan, search, _watch(notify))
     found = msgspec.structs.replace(found, ended_at=benching.ended_at())
-    reporting.write({f"bench saturate of {load.kind}": found}, files)
-    return results.bench(found)
+    return reporting.kept(found, f"bench saturate of {load.kind}", files)
 
 
 def compare(
@@ -144,7 +130,7 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="The baseline: a URL, or a profile whose release is up.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The candidate.")],
     rate: Rate = None,
-    concurrency: Concurrency = 16,
+    concurrency: Concurrency = None,
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Each measures both.", min=2)] = 10,
     seconds: Annotated[float, typer.Option("--seconds", metavar="SECONDS", help="Of one measurement.", min=1)] = 5.0,
     margin: Annotated[
@@ -167,22 +153,24 @@ def compare(
     import msgspec
 
     from lightragctl.bench.series import compare_two
-    from lightragctl.cli import benching, reporting, results
+    from lightragctl.cli import benching, reporting, shapes
     from lightragctl.cli.loadpanel import LoadPanel
 
     files = reporting.Files(save, html, junit)
     files.check()
+    benching.check_sides(load, (a, b))
+    shape = shapes.steady(rate, concurrency, seconds)
     with session.out.live(LoadPanel()) as notify:
         plans = []
         for text in (a, b):
             side, url = benching.service(session, text)
-            source = benching.Source(side, replace(load, url=url), notify)
-            most = benching.connections(side, url) if rate else concurrency
-            plans.append(source.plan(_steady(rate, seconds), most))
+            key_file = load.api_key_file if url is not None else None
+            source = benching.Source(side, replace(load, url=url, api_key_file=key_file), notify)
+            most = benching.connections(side, url) if rate else concurrency or _CONCURRENCY
+            plans.append(source.plan(shape, most))
         found = compare_two(plans[0], plans[1], rounds, margin, _watch(notify))
     found = msgspec.structs.replace(found, ended_at=benching.ended_at())
-    reporting.write({f"bench compare of {load.kind}": found}, files)
-    return results.bench(found)
+    return reporting.kept(found, f"bench compare of {load.kind}", files)
 
 
 def report(
@@ -212,33 +200,6 @@ def _watch(notify: Notify) -> "Watch":
     from lightragctl.cli.benching import progress
 
     return Watch(progress(notify), lambda words: notify(Event(words)))
-
-
-def _shape(source: "Source", rate: float | None, arrivals: str, duration_s: float, speed: float) -> "Shape":
-    from lightragctl.bench.schedule import Constant, Poisson, Ramp, Replay
-    from lightragctl.core.errors import UsageError
-
-    if arrivals == "replay":
-        if not source.asked.instants_s:
-            raise UsageError("only recorded questions have instants to replay", "say --scenario recordings")
-        return Replay(source.asked.instants_s, speed)
-    if source.load.is_topics:
-        return Constant(10.0, 10.0)
-    if rate is None:
-        return _closed(duration_s)
-    match arrivals:
-        case "ramp":
-            return Ramp(0.0, rate, duration_s)
-        case "constant":
-            return Constant(rate, duration_s)
-        case _:
-            return Poisson(rate, duration_s)
-
-
-def _steady(rate: float | None, seconds: float) -> "Shape":
-    from lightragctl.bench.schedule import Poisson
-
-    return _closed(seconds) if rate is None else Poisson(rate, seconds)
 
 
 def _closed(seconds: float) -> "Shape":

@@ -38,6 +38,9 @@ def test_a_shift_is_worse_or_better_by_what_the_figure_means() -> None:
 
 def test_no_shift_of_the_margin_is_the_same_only_when_that_is_sure() -> None:
     assert finding(NOISE) is Finding.SAME
+    surely_slower = [1.004 + one / 10000 for one in range(-4, 4)]
+    assert finding(surely_slower) is Finding.SAME, "by less than the margin"
+    assert finding(surely_slower, margin=0.002) is Finding.WORSE
     wild = [0.7, 1.4, 0.8, 1.3, 1.0, 1.2, 0.8, 0.9]
     assert finding(wild) is Finding.UNKNOWN
     needed = compared(rounds(wild), 0.05)[0].rounds_needed

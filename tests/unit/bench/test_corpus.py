@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from lightragctl.bench.corpus import CorpusDocument, Question, documents, qrels, questions, topics
+from lightragctl.bench.corpus import CorpusDocument, CorpusQuestion, documents, qrels, questions, topics
 
 LONGEST_RUN = {"en": 4, "zh": 8}  # words; characters
 HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -20,7 +20,7 @@ def subject(document: CorpusDocument) -> str:
     return document.source.split("-", 1)[1]
 
 
-def main_document(question: Question) -> CorpusDocument:
+def main_document(question: CorpusQuestion) -> CorpusDocument:
     return next(DOCUMENTS[source] for source, relevance in QRELS[question.id].items() if relevance == 2)
 
 

@@ -31,6 +31,7 @@ def written(folder: Path, name: str, text: str) -> Path:
     [
         ("plain.txt", "first?\n\n 第二个问题 \n", [("1", "first?"), ("2", "第二个问题")]),
         ("ids.tsv", "q7\twhat is it?\nq9\twhy?\n", [("q7", "what is it?"), ("q9", "why?")]),
+        ("lines.jsonl", '{"id": "a", "text": "x\u2028y\u0085z"}\r\n', [("a", "x\u2028y\u0085z")]),
         ("beir.jsonl", '{"_id": "a", "text": "x"}\n\n{"query": "y"}\n', [("a", "x"), ("3", "y")]),
     ],
 )

@@ -8,8 +8,9 @@ import pytest
 
 from lightragctl.bench.histogram import Histogram
 from lightragctl.bench.messages import Phase
-from lightragctl.bench.result import Generator, LoadReport, Moment, Quality, Times
+from lightragctl.bench.result import Generator, LoadReport, Moment, Quality, Second, Times
 from lightragctl.bench.saturate import (
+    LOWEST_QPS,
     STEPS_MOST,
     TOLERANCE,
     Step,
@@ -18,6 +19,7 @@ from lightragctl.bench.saturate import (
     hopeless,
     judge_step,
     limits,
+    lowest_qps,
     next_rate,
 )
 from lightragctl.bench.schedule import Poisson
@@ -30,9 +32,9 @@ def step(rate: float, held: bool, believed: bool = True) -> Step:
     return Step(rate, held, () if held else ("p99<100ms",), believed, rate, 1.0)
 
 
-def search(holds, first: float) -> list[Step]:  # type: ignore[no-untyped-def]
+def search(holds, first: float, lowest: float = LOWEST_QPS) -> list[Step]:  # type: ignore[no-untyped-def]
     steps: list[Step] = []
-    while (rate := next_rate(steps, first)) is not None:
+    while (rate := next_rate(steps, first, lowest)) is not None:
         steps.append(step(rate, holds(rate)))
     return steps
 
@@ -66,7 +68,19 @@ def test_one_stutter_in_ten_steps_seldom_spoils_it() -> None:
 def test_a_service_of_which_nothing_holds_is_not_asked_for_ever() -> None:
     steps = search(lambda rate: False, 10)
     assert ends(steps) == (None, min(one.rate_qps for one in steps))
-    assert limits(steps) == "no rate held"
+    assert limits(steps) == ""
+
+
+def test_where_slower_rates_cannot_be_told_the_search_ends_without_a_verdict() -> None:
+    """A p99 needs 299 requests for its bound, which a step of five minutes has from 1.2/s on."""
+    lowest = lowest_qps(10, SLO)
+    assert lowest == pytest.approx((299 + 3 * math.sqrt(299)) / 300)
+    steps = search(lambda rate: False, 5, lowest)
+    assert min(one.rate_qps for one in steps) >= lowest
+    assert "too few requests" in limits(steps, lowest)
+    refused = [msgspec.structs.replace(one, good_per_s=0.0) for one in steps]
+    assert limits(refused, lowest) == "", "a service that answers nothing does not at a slower rate"
+    assert lowest_qps(720, SLO) == lowest_qps(10, parse("errors<1%")) == LOWEST_QPS
 
 
 def test_a_service_that_holds_by_chance_is_given_up() -> None:
@@ -131,10 +145,39 @@ def test_few_requests_show_nothing() -> None:
 
 
 def test_a_step_that_fell_behind_or_was_late_says_so() -> None:
-    assert judge_step(report([10.0] * 900, 100), 100, SLO).broken == ["fell behind"]
+    cut = report([10.0] * 900, 100, duration_s=9.0)
+    assert judge_step(cut, 100, SLO).broken == ["fell behind"], "it was broken off"
     late = Histogram()
     late.record([0.01] * 1000)
     assert not judge_step(report([10.0] * 1000, 100, lateness=Times.of(late)), 100, SLO).believed
+
+
+def test_fewer_requests_than_the_rate_says_are_chance_and_not_the_service() -> None:
+    """A Poisson draw of 100 is below 95 in three cases of ten."""
+    assert judge_step(report([10.0] * 900, 100), 100, SLO).held
+
+
+@pytest.mark.parametrize(
+    ("outstanding", "behind"),
+    [
+        ([100] * 10, False),  # a service that always takes a second
+        ([20, 40, 60, 80, 100, 100, 100, 100, 100, 100], False),
+        ([10 * n for n in range(10)], True),  # of 100 that fall due ten are left each second
+        ([4 * n for n in range(10)], False),
+        ([0] * 9 + [20], False),  # chance
+        ([0] * 9 + [30], True),
+    ],
+)
+def test_a_service_falls_behind_when_what_is_open_grows(outstanding: list[int], behind: bool) -> None:
+    seconds = [Second(number, 100, 100, 10.0, 10.0, 0, one) for number, one in enumerate(outstanding)]
+    drained = Second(10, 100, 100, 10.0, 10.0, 0, 0)
+    step = judge_step(report([10.0] * 1000, 100, seconds=[*seconds, drained]), 100, parse("errors<1%"))
+    assert step.broken == (["fell behind"] if behind else [])
+
+
+def test_requests_that_failed_quickly_keep_to_no_percentile() -> None:
+    failed = report([0.1] * 1000, 100, good=Times.of(Histogram()), outcomes={"http": 1000})
+    assert judge_step(failed, 100, parse("p99<100ms,p50<100ms")).broken == ["p99<100ms", "p50<100ms"]
 
 
 def test_recall_that_was_not_measured_does_not_hold() -> None:
@@ -150,8 +193,15 @@ def test_a_queue_that_grows_beyond_what_is_allowed_is_hopeless() -> None:
     assert [growing(moment(n)) for n in (100, 200, 210, 230, 400, 600)] == [False, False, False, False, True, True]
     steady = hopeless(1000, SLO)
     assert not any(steady(moment(n)) for n in (900, 800, 900, 800, 900, 800))
+    refusing = hopeless(1000, parse("recall>=0.9"))
+    answered = msgspec.structs.replace(moment(10), answered=100)
+    assert not refusing(msgspec.structs.replace(answered, ok=1))
+    assert refusing(answered)
 
 
 def test_slow_rates_are_measured_for_longer() -> None:
     assert (duration_s(1000, 10), duration_s(50, 10), duration_s(1, 10)) == (10, 20, 60)
     assert math.isclose(duration_s(100, 10), 10)
+    assert duration_s(1000, 90) == 90, "what is asked for is not cut off"
+    assert 2 * duration_s(2, 10, SLO) == pytest.approx(351, abs=1)
+    assert duration_s(lowest_qps(10, SLO), 10, SLO) == pytest.approx(300)

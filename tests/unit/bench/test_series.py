@@ -1,62 +1,221 @@
-"""Runs one after the other, against servers of which the truth is known."""
+"""Runs one after the other: on runs that are made up, and against servers of which the truth is known."""
 
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
 
 from lightragctl.bench.compare import Finding
+from lightragctl.bench.histogram import Histogram
 from lightragctl.bench.plan import LoadPlan
-from lightragctl.bench.schedule import Closed
+from lightragctl.bench.result import Generator, LoadReport, Times
+from lightragctl.bench.run import Enough, Progress
+from lightragctl.bench.schedule import Closed, Poisson, duration_s
 from lightragctl.bench.series import Search, Watch, compare_two, find_saturation
 from lightragctl.bench.targets import Target
 from lightragctl.bench.thresholds import parse
+from lightragctl.core.errors import LightragctlError, UnavailableError, UsageError
 from tests.fakes.load_server import LoadServer, Manner
 
-pytestmark = pytest.mark.slow
-SILENT = Watch(lambda _: None, lambda _: None)
+SLO = parse("p99<100ms,errors<0.1%")
 
 
 def plan(url: str, seconds: float = 1.0, connections: int = 4) -> LoadPlan:
     return LoadPlan(Target(url), ["a", "b"], Closed(seconds), connections, spin=False)
 
 
+PLAN = plan("http://127.0.0.1:1")
+
+
+def made_up(plan: LoadPlan, latency_s: float = 0.01, **changes: Any) -> LoadReport:
+    """A run of a service that takes so long for each answer, and refuses nothing."""
+    seconds = duration_s(plan.shape)
+    rate_qps = plan.shape.rate_qps if isinstance(plan.shape, Poisson) else plan.connections / latency_s
+    histogram = Histogram()
+    histogram.record([latency_s] * min(5000, round(rate_qps * seconds)))
+    times, nothing = Times.of(histogram), Times.of(Histogram())
+    report = LoadReport(
+        url=plan.target.url,
+        kind="retrieve",
+        shape=plan.shape,
+        connections=plan.connections,
+        seed=plan.seed,
+        warm_up_s=1.0,
+        settled=False,
+        duration_s=seconds,
+        requests=times.count,
+        outcomes={"ok": times.count},
+        statuses={},
+        unanswered=0,
+        answered_per_s=rate_qps,
+        good_per_s=rate_qps,
+        latency=times,
+        good=times,
+        failed=nothing,
+        service=times,
+        lateness=nothing,
+        first_token=None,
+        generator=Generator(1, 0.1, 1.0, 0.0),
+        seconds=(),
+    )
+    return msgspec.structs.replace(report, **changes)
+
+
+def watch(measured: Callable[[int, LoadPlan], LoadReport]) -> Watch:
+    """Makes runs up, of the number of the run, from 0, and its plan."""
+    plans: list[LoadPlan] = []
+
+    def measure(plan: LoadPlan, progress: Progress, enough: Enough) -> LoadReport:
+        plans.append(plan)
+        return measured(len(plans) - 1, plan)
+
+    return Watch(lambda _: None, lambda _: None, measure)
+
+
+def overloaded(plan: LoadPlan) -> LoadReport:
+    """Of a service that takes 10 ms below 500/s, and a second above."""
+    is_fast = isinstance(plan.shape, Closed) or plan.shape.rate_qps <= 500
+    return made_up(plan, 0.01 if is_fast else 1.0)
+
+
+def test_the_search_begins_below_what_a_closed_loop_reaches() -> None:
+    rates: list[float] = []
+
+    def measured(number: int, plan: LoadPlan) -> LoadReport:
+        rates.append(getattr(plan.shape, "rate_qps", 0.0))
+        return overloaded(plan)
+
+    found = find_saturation(PLAN, Search(SLO), watch(measured))
+    assert rates[:2] == [0.0, pytest.approx(0.8 * 400)]
+    assert found.holds_qps is not None
+    assert 500 / 1.05 <= found.holds_qps <= 500
+    assert (found.limited, found.interrupted) == ("", False)
+
+
+def test_a_service_slower_than_the_probe_is_asked_as_fast_as_it_answers() -> None:
+    rates: list[float] = []
+
+    def measured(number: int, plan: LoadPlan) -> LoadReport:
+        rates.append(getattr(plan.shape, "rate_qps", 0.0))
+        return made_up(plan, 4.0, good_per_s=0.0) if number == 0 else made_up(plan, 1.0)
+
+    find_saturation(plan("http://x", connections=32), Search(SLO), watch(measured))
+    assert rates[1] == pytest.approx(0.8 * 32 / 4, rel=0.01)
+
+
+def test_a_service_of_which_no_answer_is_good_is_not_searched() -> None:
+    def refused(number: int, plan: LoadPlan) -> LoadReport:
+        return made_up(plan, good=Times.of(Histogram()), good_per_s=0.0, outcomes={"http": 5})
+
+    with pytest.raises(LightragctlError, match="no answer was good: http 5"):
+        find_saturation(PLAN, Search(SLO), watch(refused))
+    found = find_saturation(PLAN, Search(SLO, first_qps=100), watch(refused))
+    assert (found.holds_qps, found.limited, len(found.steps)) == (None, "", 2)
+
+
+def test_a_first_rate_that_tells_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="too few requests"):
+        find_saturation(PLAN, Search(SLO, first_qps=1.0), watch(lambda number, plan: overloaded(plan)))
+
+
+def _interrupted(report: LoadReport) -> LoadReport:
+    return msgspec.structs.replace(report, interrupted=True)
+
+
+def _ctrl_c(report: LoadReport) -> LoadReport:
+    raise KeyboardInterrupt
+
+
+def _down(report: LoadReport) -> LoadReport:
+    raise UnavailableError("nothing answers at 127.0.0.1:1: refused")
+
+
+CUTS = [(_interrupted, True, ""), (_ctrl_c, True, ""), (_down, False, "it ended early: nothing answers at 127.0.0.1:1")]
+
+
+@pytest.mark.parametrize(("cut", "interrupted", "limited"), CUTS)
+def test_a_search_that_is_cut_short_keeps_its_steps(
+    cut: Callable[[LoadReport], LoadReport], interrupted: bool, limited: str
+) -> None:
+    """While a step connects, warms up, measures or is judged; and when the overload killed the service."""
+
+    def measured(number: int, plan: LoadPlan) -> LoadReport:
+        return cut(overloaded(plan)) if number == 3 else overloaded(plan)
+
+    found = find_saturation(PLAN, Search(SLO), watch(measured))
+    assert len(found.steps) == 2
+    assert found.holds_qps == found.steps[1].rate_qps
+    assert found.interrupted == interrupted
+    assert found.limited.startswith(limited)
+    judging = Search(SLO, judge=lambda report: cut(report) if report.seed == 3 else report)
+    if cut is not _interrupted:
+        assert find_saturation(PLAN, judging, watch(lambda number, plan: overloaded(plan))).steps == found.steps
+
+
+@pytest.mark.parametrize(("cut", "interrupted", "limited"), CUTS)
+def test_a_comparison_that_is_cut_short_keeps_its_rounds(
+    cut: Callable[[LoadReport], LoadReport], interrupted: bool, limited: str
+) -> None:
+    def measured(number: int, plan: LoadPlan) -> LoadReport:
+        return cut(made_up(plan)) if number == 5 else made_up(plan)
+
+    report = compare_two(PLAN, PLAN, 8, 0.05, watch(measured))
+    assert len(report.rounds) == 2
+    assert report.doubts[-1].startswith(limited or "it was interrupted")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_is_cut_short_before_there_is_anything_says_so(number: int) -> None:
+    def measured(at: int, plan: LoadPlan) -> LoadReport:
+        return _interrupted(overloaded(plan)) if at == number else overloaded(plan)
+
+    with pytest.raises(KeyboardInterrupt):
+        find_saturation(PLAN, Search(SLO), watch(measured))
+    with pytest.raises(KeyboardInterrupt):
+        compare_two(PLAN, PLAN, 8, 0.05, watch(measured))
+
+
+def test_a_slower_service_is_told_from_a_faster_one() -> None:
+    a, b = plan("http://a"), plan("http://b")
+    report = compare_two(
+        a, b, 6, 0.05, watch(lambda number, plan: made_up(plan, 0.02 if plan.target.url == "http://a" else 0.05))
+    )
+    assert [one.first for one in report.rounds] == list("ABABAB")
+    findings = {one.figure: one.finding for one in report.figures}
+    assert findings["p50"] is findings["good"] is Finding.WORSE
+    assert report.figure("p50").ratio == pytest.approx(2.5, rel=0.01)
+
+
+@pytest.mark.slow
 def test_the_highest_rate_of_a_server_of_known_capacity_is_found() -> None:
     """Wide bounds: a machine that others use stutters, and each stutter of 0.1 s breaks a p99 of two seconds."""
     told: list[str] = []
     with LoadServer(Manner(capacity_per_s=500)) as server:
-        watch = Watch(lambda _: None, told.append)
-        found = find_saturation(plan(server.url, connections=256), Search(parse("p99<200ms"), 2.0), watch)
+        seen = Watch(lambda _: None, told.append)
+        found = find_saturation(plan(server.url, connections=256), Search(parse("p99<200ms"), 2.0, 400), seen)
     assert found.holds_qps is not None, told
     assert found.fails_qps is not None
     assert 300 <= found.holds_qps <= 525
     assert found.fails_qps <= 650
-    assert told[1].startswith("step 1: ")
+    assert told[0].startswith("step 1: ")
     assert any("held" in words for words in told)
 
 
-def test_a_slower_service_is_told_from_a_faster_one() -> None:
-    with LoadServer(Manner(delay_s=0.02)) as a, LoadServer(Manner(delay_s=0.05)) as b:
-        report = compare_two(plan(a.url), plan(b.url), 6, 0.05, SILENT)
-    assert [one.first for one in report.rounds] == list("ABABAB")
-    assert report.figure("p50").finding is Finding.WORSE
-    assert report.figure("good").finding is Finding.WORSE
-    assert report.figure("p50").ratio == pytest.approx(2.5, rel=0.3)
-
-
+@pytest.mark.slow
 def test_ctrl_c_ends_the_search_with_what_there_is() -> None:
+    """While the second step warms up."""
     with LoadServer(Manner(delay_s=0.01)) as server:
-        words = ["bench", "saturate", "--url", server.url, "--from", "50", "--step", "4"]
+        words = ["bench", "saturate", "--url", server.url, "--from", "200", "--step", "2", "--slo", "p99<5s"]
         with subprocess.Popen(
             [sys.executable, "-m", "lightragctl", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as child:
             assert child.stderr is not None
             for line in child.stderr:
                 if line.startswith("step 2"):
-                    break
-            for line in child.stderr:
-                if line.startswith("measure"):
                     break
             child.send_signal(signal.SIGINT)
             out, told = child.communicate(timeout=60)

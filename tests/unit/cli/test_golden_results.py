@@ -7,7 +7,7 @@ import pytest
 from lightragctl.cli import results
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.settings import EmbeddingModel
-from lightragctl.quality.golden import Figure, Head, Holding, Judged, Report, Verdict
+from lightragctl.quality.golden import GoldenFigure, Head, Holding, Judged, Report, Verdict
 from lightragctl.quality.stats import Interval
 
 HELD = Holding(collection="c_g1", epoch="", rows=100)
@@ -23,9 +23,9 @@ HEAD = Head(
     counts={"row": 40},
     digest="",
 )
-KEPT = Figure("recall", 1.0, Interval(0.95, 1.0), 40, 0.9, Verdict.KEPT)
-UNSURE = Figure("end_to_end", 1.0, Interval(0.3, 1.0), 3, 0.9, Verdict.UNSURE, 36)
-BELOW = Figure("overlap", 0.5, Interval(0.4, 0.6), 40, 0.9, Verdict.BELOW)
+KEPT = GoldenFigure("recall", 1.0, Interval(0.95, 1.0), 40, 0.9, Verdict.KEPT)
+UNSURE = GoldenFigure("end_to_end", 1.0, Interval(0.3, 1.0), 3, 0.9, Verdict.UNSURE, 36)
+BELOW = GoldenFigure("overlap", 0.5, Interval(0.4, 0.6), 40, 0.9, Verdict.BELOW)
 GOOD = Report(HEAD, HELD, 10, False, (), 0, False, (KEPT,), ())
 STALE = ("there are 99 rows and were 100",)
 

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.quality.exact import Metric, Neighbours, exact_neighbours, overlap, recall
+from lightragctl.quality.exact import Metric, Neighbours, exact_neighbours, recall
 from lightragctl.vectors.model import Block, FloatArray, WrongDimensionError
 
 METRICS: tuple[Metric, ...] = ("COSINE", "IP", "L2")
@@ -212,23 +212,6 @@ def test_the_slack_hides_no_real_miss() -> None:
     rows = source.standard_normal((2000, 384)).astype(np.float32)
     found = exact_neighbours(rows[:20] + np.float32(0.5), cut(rows, [500]), 10, "COSINE")
     assert [len(one.ids) for one in found] == [10] * 20
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "k", "expected"),
-    [
-        ("abc", "cba", 3, 1.0),
-        ("abc", "abd", 3, 2 / 3),
-        ("abc", "abd", 2, 1.0),
-        ("abcd", "ab", 4, 0.5),
-        ("ab", "ab", 10, 1.0),
-        ("", "a", 3, 0.0),
-        ("", "", 3, 1.0),
-    ],
-)
-def test_overlap_is_of_the_longer_answer(one: str, other: str, k: int, expected: float) -> None:
-    assert overlap(one, other, k) == pytest.approx(expected)
-    assert overlap(other, one, k) == pytest.approx(expected)
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

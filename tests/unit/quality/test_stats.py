@@ -19,31 +19,7 @@ from lightragctl.quality.stats import (
     queries_needed,
     rounds_needed,
     t_value,
-    wilson_interval,
 )
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_wilson_as_in_the_table_of_newcombe(successes: int, trials: int, low: float, high: float) -> None:
-    """R. Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17 (1998)."""
-    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
-    assert wilson_interval(trials - successes, trials) == pytest.approx((1 - high, 1 - low), abs=5e-5)
-
-
-@given(st.integers(0, 10**6), st.integers(0, 10**6))
-def test_wilson_stays_between_0_and_1_around_the_ratio(successes: int, failures: int) -> None:
-    trials = successes + failures
-    low, high = wilson_interval(successes, trials)
-    ratio = successes / trials if trials else 0.5
-    assert 0.0 <= low <= ratio + 1e-12
-    assert ratio - 1e-12 <= high <= 1.0
-
-
-def test_without_trials_any_ratio_may_be_true() -> None:
-    assert wilson_interval(0, 0) == Interval(0.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from lightragctl.bench.report.html import html
 from lightragctl.bench.report.kind import BELIEVABLE, Case
 from lightragctl.bench.report.kinds import Document, kind_of
 from lightragctl.bench.report.page import page
-from lightragctl.bench.saturate import NONE_HELD, Saturation
+from lightragctl.bench.saturate import Saturation
 from tests.fakes.saved_run import RUN
 from tests.fakes.saved_series import COMPARED, SEARCH
 
@@ -71,7 +71,7 @@ def test_a_file_of_before_bounds_were_saved_has_the_p99_alone() -> None:
     assert list(lines(search(steps=steps))) == ["slo1", "answers"]
 
 
-NOTHING: dict[str, Any] = {"steps": [], "holds_qps": None, "fails_qps": None, "limited": NONE_HELD}
+NOTHING: dict[str, Any] = {"steps": [], "holds_qps": None, "fails_qps": None, "limited": ""}
 
 
 @pytest.mark.parametrize("document", [search(**NOTHING), search(steps=SEARCH.steps[:1])])
@@ -122,7 +122,8 @@ def test_the_rounds_are_in_a_table_with_who_came_first() -> None:
         (search(limited=""), None),
         (SEARCH, "not-valid"),
         (search(interrupted=True), "interrupted"),
-        (search(holds_qps=None, limited=NONE_HELD), "thresholds"),
+        (search(holds_qps=None, limited=""), "thresholds"),
+        (search(holds_qps=None), "not-valid"),  # the generator's fault is not the service's
         (COMPARED, "worse"),
         (compared(Finding.SAME), None),
         (compared(Finding.BETTER), None),
@@ -144,7 +145,7 @@ def test_what_is_wrong_is_what_the_command_ended_with(document: Document, code: 
         (search(limited=""), [Case("a rate held"), Case(BELIEVABLE)]),
         (SEARCH, [Case("a rate held"), Case(BELIEVABLE, LIMITED)]),
         (
-            search(holds_qps=None, limited=NONE_HELD),
+            search(holds_qps=None, limited=""),
             [Case("a rate held", "no rate kept to p99<50ms,errors<0.1%"), Case(BELIEVABLE)],
         ),
         (

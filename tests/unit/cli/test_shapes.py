@@ -1,0 +1,122 @@
+"""Options of the bench commands: what shape they make, which mean nothing together, and whose key is sent."""
+
+from pathlib import Path
+
+import pytest
+
+from lightragctl.bench.schedule import Closed, Constant, Poisson, Ramp, Replay, Shape
+from lightragctl.cli.benching import check_sides, given_key
+from lightragctl.cli.goldening import plain
+from lightragctl.cli.load_options import API_KEY, LoadOptions, ShapeOptions
+from lightragctl.cli.shapes import shape, steady
+from lightragctl.core.errors import UsageError
+from lightragctl.ingest.client import RecordedQuestion
+
+
+@pytest.mark.parametrize(
+    ("given", "is_topics", "wanted"),
+    [
+        (ShapeOptions(), False, Closed(20)),
+        (ShapeOptions(duration=5, concurrency=2), False, Closed(5)),
+        (ShapeOptions(rate=50), False, Poisson(50, 20)),
+        (ShapeOptions(rate=50, arrivals="constant", duration=3), False, Constant(50, 3)),
+        (ShapeOptions(rate=50, arrivals="ramp"), False, Ramp(0, 50, 20)),
+        (ShapeOptions(arrivals="replay", speed=10), False, Replay((1.0, 2.0), 10)),
+        (ShapeOptions(), True, Constant(10, 10)),
+        (ShapeOptions(duration=30), True, Constant(10, 30)),
+        (ShapeOptions(rate=50), True, Constant(50, 20)),
+        (ShapeOptions(rate=50, arrivals="poisson", duration=2), True, Poisson(50, 2)),
+        (ShapeOptions(concurrency=4), True, Closed(20)),
+    ],
+)
+def test_options_make_a_shape(given: ShapeOptions, is_topics: bool, wanted: Shape) -> None:
+    assert shape(given, is_topics, lambda: (1.0, 2.0)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (ShapeOptions(arrivals="ramp"), "--arrivals ramp needs a rate"),
+        (ShapeOptions(arrivals="constant"), "--arrivals constant needs a rate"),
+        (ShapeOptions(speed=2), "--speed is of a replay"),
+        (ShapeOptions(arrivals="replay", rate=5), "whatever --rate says"),
+        (ShapeOptions(arrivals="replay", duration=5), "whatever --duration says"),
+        (ShapeOptions(arrivals="replay"), "only recorded questions"),
+        (ShapeOptions(rate=5, concurrency=5), "contradict"),
+    ],
+)
+def test_options_that_mean_nothing_together_are_refused(given: ShapeOptions, told: str) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        shape(given, False, tuple)
+    assert caught.value.hint
+
+
+def test_a_comparison_is_closed_or_open() -> None:
+    assert steady(None, 4, 5) == Closed(5)
+    assert steady(10, None, 5) == Poisson(10, 5)
+    with pytest.raises(UsageError, match="contradict"):
+        steady(10, 4, 5)
+
+
+FILE = Path("key")
+
+
+@pytest.mark.parametrize(
+    ("load", "told"),
+    [
+        (LoadOptions(questions=FILE, scenario="topics"), "--questions"),
+        (LoadOptions(model="m"), "takes no --model"),
+        (LoadOptions(api_key_file=FILE), "--api-key-file is for another service"),
+        (LoadOptions(kind="milvus", url="http://m", api_key_file=FILE), "--api-key-file is for another service"),
+    ],
+)
+def test_options_of_what_is_asked_that_mean_nothing_are_refused(load: LoadOptions, told: str) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        load.check()
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("load", "told"),
+    [
+        (LoadOptions(url="http://x"), "no use for --url"),
+        (LoadOptions(qrels=FILE, questions=FILE), "no use for --qrels"),
+        (LoadOptions(recall=True), "no use for --recall"),
+        (LoadOptions(api_key_file=FILE), "both sides are profiles"),
+    ],
+)
+def test_a_comparison_refuses_what_it_does_not_use(load: LoadOptions, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        check_sides(load, ("local", "mine.yaml"))
+    check_sides(LoadOptions(api_key_file=FILE), ("local", "https://x"))
+
+
+def test_the_key_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("k-1\n")
+    assert given_key(file, {API_KEY: "k-2"}) == "k-1"
+    assert given_key(None, {API_KEY: "k-2"}) == "k-2"
+    assert given_key(None, {}) is None
+    file.write_text("\n")
+    with pytest.raises(UsageError, match="holds no API key"):
+        given_key(file, {})
+    with pytest.raises(UsageError, match="cannot read the API key"):
+        given_key(tmp_path / "nope", {})
+
+
+def test_only_questions_that_can_be_asked_again_alike_are_taken_of_the_recorded() -> None:
+    def asked(query: str, workspace: str = "mine", kind: str = "chunks", filter: str = "") -> RecordedQuestion:
+        return RecordedQuestion(
+            at=1.0,
+            workspace=workspace,
+            query=query,
+            top_k=5,
+            kind=kind,
+            filter=filter,
+            collection="c",
+            ids=[],
+            took_ms=1.0,
+        )
+
+    found = [asked("a"), asked("b", "other"), asked("c", kind="entities"), asked("d", filter='source == "x"')]
+    assert [one.query for one in plain(found, "mine")] == ["a"]
