@@ -159,15 +159,17 @@ def test_a_file_that_cannot_be_written_is_told_before_the_load(tool: Tool) -> No
 
 
 @pytest.mark.parametrize(
-    ("command", "kind"),
+    ("command", "kind", "status"),
     [
-        (("saturate", "--url", "{url}", "--slo", "errors<50%", "--step", "2", "--from", "450"), Saturation),
-        (("compare", "{url}", "{url}", "--rounds", "2", "--seconds", "1", "-c", "2"), CompareReport),
+        (("saturate", "--url", "{url}", "--slo", "errors<50%", "--step", "2", "--from", "450"), Saturation, 503),
+        (("compare", "{url}", "{url}", "--rounds", "2", "--seconds", "1", "-c", "2"), CompareReport, 200),
     ],
 )
 @pytest.mark.slow
-def test_saturate_and_compare_leave_all_their_files(tool: Tool, command: tuple[str, ...], kind: type) -> None:
-    with LoadServer(Manner(capacity_per_s=500)) as server:
+def test_saturate_and_compare_leave_all_their_files(
+    tool: Tool, command: tuple[str, ...], kind: type, status: int
+) -> None:
+    with LoadServer(Manner(status=status, capacity_per_s=500)) as server:
         words = [word.format(url=server.url) for word in command]
         done = tool.run("bench", *words, "--save", "s.json", "--html", "s.html", "--junit", "s.xml", "-o", "json")
     assert done.returncode in (0, 3, 4), done.stderr
