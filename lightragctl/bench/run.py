@@ -2,15 +2,18 @@
 
     connect -> warm-up -> measure -> drain
 
-Ctrl-C while it measures ends the run early with what there is; before that, and a second time, it goes through. The
-workers end with the run, whatever happens: they are told to, they see the end of their stdin, they are killed.
+Ctrl-C or SIGTERM while it measures ends the run early with what there is; before that, and a second time, it goes
+through. The workers end with the run, whatever happens: they are told to, they see the end of their stdin, they are
+killed.
 """
 
 import asyncio
 import contextlib
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -55,7 +58,22 @@ def run(
         LightragctlError: a worker ended by itself.
         KeyboardInterrupt: Ctrl-C before the measurement.
     """
-    return asyncio.run(_Run(plan, Watching(progress, enough, at_border)).report())
+    with _terminated_as_interrupted():
+        return asyncio.run(_Run(plan, Watching(progress, enough, at_border)).report())
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, as `timeout` and CI systems send it, ends a run as Ctrl-C does, unless that is ignored here."""
+    is_heard = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+    )
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)) if is_heard else None
+    try:
+        yield
+    finally:
+        if is_heard:
+            signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True)

@@ -264,8 +264,13 @@ PARENT = """
 """
 
 
-@pytest.mark.parametrize(("warm_up_s", "phase"), [(0, "measure"), (60, "warm-up")])
-def test_ctrl_c_gives_what_was_measured_and_leaves_no_worker(warm_up_s: int, phase: str) -> None:
+@pytest.mark.parametrize(
+    ("warm_up_s", "phase", "number"),
+    [(0, "measure", signal.SIGINT), (0, "measure", signal.SIGTERM), (60, "warm-up", signal.SIGINT)],
+)
+def test_ctrl_c_or_sigterm_gives_what_was_measured_and_leaves_no_worker(
+    warm_up_s: int, phase: str, number: signal.Signals
+) -> None:
     command = [sys.executable, "-c", textwrap.dedent(PARENT)]
     with LoadServer() as server:
         parent = subprocess.Popen([*command, server.url, str(warm_up_s)], stdout=subprocess.PIPE, text=True, stderr=-1)
@@ -273,7 +278,7 @@ def test_ctrl_c_gives_what_was_measured_and_leaves_no_worker(warm_up_s: int, pha
             assert parent.stdout is not None
             assert parent.stdout.readline().strip() == phase
             workers = psutil.Process(parent.pid).children()
-            parent.send_signal(signal.SIGINT)
+            parent.send_signal(number)
             out, complaints = parent.communicate(timeout=10)
     assert len(workers) == 2
     assert not [worker for worker in workers if worker.is_running()]
