@@ -22,7 +22,7 @@ endef
 up: .venv/up                       ## install lightragctl and start the local profile
 	$(BIN)/lightragctl up
 
-test: .venv/test                   ## what a newcomer runs: no root, no cluster, under five minutes
+test: .venv/test                   ## what a newcomer runs: no root, no cluster, a few minutes
 	$(PYTEST) -m "not milvus and not cluster and not slow and not drill"
 
 test-env: .venv/test               ## what `test` needs, installed

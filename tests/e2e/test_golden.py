@@ -44,6 +44,7 @@ def means(report: dict[str, Any]) -> dict[str, float]:
     return {one["name"]: one["mean"] for one in report["figures"]}
 
 
+@pytest.mark.slow
 def test_a_golden_set_from_its_first_build_to_its_second(release: Release) -> None:
     status, report = golden(release, "check")
     assert (status, report["errors"][0]["code"]) == (1, "no-golden-set")

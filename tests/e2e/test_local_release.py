@@ -97,6 +97,7 @@ def test_standard_input_is_a_document(shared: tuple[Tool, list[str]]) -> None:
     assert answer["hits"][0]["source"] == "stdin"
 
 
+@pytest.mark.slow
 def test_bench_tells_what_the_release_holds(shared: tuple[Tool, list[str]]) -> None:
     tool, _ = shared
     tool.run("ingest", "-", "--name", "one", stdin="Measure before you claim.\n")
@@ -119,6 +120,7 @@ def test_bench_tells_what_the_release_holds(shared: tuple[Tool, list[str]]) -> N
     assert (shown.returncode, "not kept: p50<0.001ms" in shown.stderr) == (3, True)
 
 
+@pytest.mark.slow
 def test_bench_compares_a_release_with_itself(shared: tuple[Tool, list[str]]) -> None:
     """Two rounds never tell: the least p of them is a half."""
     tool, _ = shared

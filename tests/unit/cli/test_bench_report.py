@@ -119,6 +119,7 @@ def test_a_run_leaves_all_its_files(tool: Tool) -> None:
     assert ElementTree.parse(tool.cwd / "r.xml").getroot()[0].get("failures") != "0"
 
 
+@pytest.mark.slow
 def test_what_tells_nothing_of_where_the_time_went_is_named(tool: Tool) -> None:
     with LoadServer() as server:
         done = tool.run("bench", "run", "--url", server.url, "--rate", "50", "--duration", "1", "-o", "json")

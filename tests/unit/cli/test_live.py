@@ -8,6 +8,8 @@ from tests.conftest import Tool
 from tests.fakes.load_server import LoadServer, Manner
 from tests.fakes.terminal import seen_on_a_terminal
 
+pytestmark = pytest.mark.slow  # each plays whole runs of seconds
+
 STEADY = Manner(delay_s=0.05)
 """Settles in three seconds, the shortest warm-up."""
 HIDDEN, SHOWN = "\x1b[?25l", "\x1b[?25h"

@@ -50,6 +50,7 @@ STORIES: dict[str, tuple[Story, Story]] = {
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 @pytest.mark.parametrize("story", STORIES)
+@pytest.mark.slow
 def test_a_run_that_dies_at_any_write_is_finished_by_the_next(story: str, after: bool) -> None:
     prepare, act = STORIES[story]
     before = FakeCluster()
