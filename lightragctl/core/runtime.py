@@ -86,6 +86,7 @@ class ReleaseStatus:
         message: what to know about the release as a whole.
         revision: the number of what was last applied; None where there are no revisions.
         drift: what somebody else has changed since.
+        warnings: what threatens the release or its data, although it may run.
     """
 
     release: str
@@ -96,6 +97,7 @@ class ReleaseStatus:
     message: str = ""
     revision: int | None = None
     drift: tuple[ForeignField, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -159,6 +161,7 @@ class UpOptions:
         force_conflicts: take fields over from other managers of the same objects.
         adopt: take over objects of the wanted names that nobody else's tool looks after.
         prune_data: delete volume claims and Secrets too when they are not wanted any more.
+        allow_data_loss: go on although data would be lost.
     """
 
     timeout_s: float
@@ -166,6 +169,7 @@ class UpOptions:
     force_conflicts: bool = False
     adopt: bool = False
     prune_data: bool = False
+    allow_data_loss: bool = False
 
 
 @dataclass(frozen=True)
@@ -287,8 +291,12 @@ class ReleaseRuntime(Protocol):
             RefusedError: it was renewed just now, and `even_if_fresh` is not set; or this runtime has no such lock.
         """
 
-    def down(self, purge: bool, timeout_s: float, notify: Notify) -> bool:
-        """Stop the release; with `purge` its data are deleted too. False when there was nothing to stop."""
+    def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
+        """Stop the release; with `purge` its data are deleted too. False when there was nothing to stop.
+
+        Raises:
+            RefusedError: data that shall be kept would be lost, and that is not allowed.
+        """
 
     def status(self) -> ReleaseStatus:
         """The release as it is.

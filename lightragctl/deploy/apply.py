@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -161,7 +161,10 @@ def read_ours(scope: Scope, recorded: Iterable[ObjectRef]) -> list[dict[str, Any
 
 
 def apply_objects(
-    scope: Scope, objects: Sequence[KubernetesObject], forced: Container[ObjectRef] = ()
+    scope: Scope,
+    objects: Sequence[KubernetesObject],
+    forced: Container[ObjectRef] = (),
+    generated: Mapping[ObjectRef, Mapping[str, str]] = {},
 ) -> list[dict[str, Any]]:
     """Apply the objects at once, and give generated secrets their values; the objects as they are now.
 
@@ -169,12 +172,13 @@ def apply_objects(
         scope: of the release.
         objects: to apply.
         forced: those whose fields are taken over from others.
+        generated: values for Secrets that ask for them, from `generate`.
     """
 
     def write(thing: KubernetesObject) -> dict[str, Any]:
         _leave_replicas(scope.cluster, thing)
         applied = scope.cluster.apply(thing, force=ref(thing) in forced)
-        fill_generated(scope.cluster, applied)
+        fill_generated(scope.cluster, applied, generated.get(ref(thing), {}))
         return applied
 
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -204,16 +208,27 @@ def _leave_replicas(cluster: Cluster, wanted: KubernetesObject) -> None:
         cluster.apply({**kept, "spec": {"replicas": replicas}}, manager=SCALED_MANAGER)
 
 
-def fill_generated(cluster: Cluster, secret: KubernetesObject, make: Callable[[], str] | None = None) -> None:
-    """Give a Secret that asks for it a random value for each key that has none; values that are there stay."""
+def generate(secret: KubernetesObject) -> dict[str, str]:
+    """Random values, as a Secret holds them, for each key that the Secret asks for and has no value of."""
     wanted = secret["metadata"].get("annotations", {}).get(GENERATE, "") if secret["kind"] == "Secret" else ""
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     missing = [name for name in names if not (secret.get("data") or {}).get(name)]
-    if not missing:
+    return {name: base64.b64encode(secrets.token_urlsafe(_KEY_BYTES).encode()).decode() for name in missing}
+
+
+def fill_generated(cluster: Cluster, secret: KubernetesObject, values: Mapping[str, str]) -> None:
+    """Give a Secret that asks for it a random value for each key that has none; values that are there stay.
+
+    Args:
+        cluster: where it is.
+        secret: as it was applied.
+        values: what to take where it is given.
+    """
+    made = {name: values.get(name, value) for name, value in generate(secret).items()}
+    if not made:
         return
-    make = make or (lambda: secrets.token_urlsafe(_KEY_BYTES))
+    names = {*made, *secret["metadata"]["annotations"][GENERATE].replace(" ", "").split(",")}
     present = {name: value for name, value in (secret.get("data") or {}).items() if name in names}
-    made = {name: base64.b64encode(make().encode()).decode() for name in missing}
     metadata = {key: secret["metadata"][key] for key in ("name", "namespace")}
     filled = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {**present, **made}}
     cluster.apply(filled, manager=GENERATED_MANAGER)

@@ -5,15 +5,18 @@ instance. So a claim is ours when its component is one that the release has or h
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
-from lightragctl.core.objects import KubernetesObject
+from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.history import read_revisions
 from lightragctl.deploy.ownership import MANAGED_BY
 from lightragctl.deploy.record import Record
 from lightragctl.deploy.stages import WORKLOADS, component_of
+from lightragctl.deploy.volumes import Endangered, endangered
+from lightragctl.kube.model import ForbiddenError
 
 
 def known_components(scope: Scope, record: Record | None) -> frozenset[str]:
@@ -39,3 +42,14 @@ def is_own(claim: KubernetesObject, release: str, components: Collection[str]) -
     component = component_of(claim)
     made = rf"[a-z]+-{re.escape(release)}-{re.escape(component)}(-[a-z-]+)?-\d+"
     return component in components and re.fullmatch(made, claim["metadata"]["name"]) is not None
+
+
+def at_risk(scope: Scope, claims: Iterable[KubernetesObject]) -> tuple[Endangered, ...]:
+    """The claims whose data will not last; of volumes only what may be read, as they are the whole cluster's."""
+    claims = list(claims)
+    names = {str((claim.get("spec") or {}).get("volumeName") or "") for claim in claims} - {""}
+    volumes: dict[str, KubernetesObject | None] = {}
+    with suppress(ForbiddenError):
+        for name in sorted(names):
+            volumes[name] = scope.cluster.get(ObjectRef("v1", "PersistentVolume", "", name))
+    return endangered(claims, volumes)

@@ -5,18 +5,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, Notify
 from lightragctl.deploy.apply import Scope, delete_objects, read_ours
-from lightragctl.deploy.claims import known_components, split_claims
+from lightragctl.deploy.claims import at_risk, known_components, split_claims
+from lightragctl.deploy.danger import find_lacking
 from lightragctl.deploy.history import drop_all_revisions
+from lightragctl.deploy.preflight import access_of_down, access_of_purge, check_rights
 from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
 from lightragctl.deploy.record import Phase, Record, record_ref
 from lightragctl.deploy.revision import CHUNK_OF, REVISION_OF
 from lightragctl.deploy.rollout import done_to, locked, write_record
 from lightragctl.deploy.stages import component_of
+from lightragctl.deploy.volumes import SAVE_HINT
 from lightragctl.deploy.wait import Patience, wait_until
 from lightragctl.kube.lease import ReleaseLock, lease_ref
+from lightragctl.kube.model import ForbiddenError
 
 KEPT_KINDS = ("Secret", "PersistentVolumeClaim", "Namespace")
 """Data, keys that clients hold, and what may hold other people's objects: only a purge touches them."""
@@ -41,7 +46,7 @@ _TOLD = 5
 """Names in one line."""
 
 
-def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bool:
+def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
     """Delete what runs, last made first, and wait until its pods are gone; with `purge` delete everything.
 
     Returns:
@@ -50,6 +55,8 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
     Raises:
         LockedError: somebody else changes the release.
         WaitExpired: pods are still there after `timeout_s`.
+        RefusedError: data that shall be kept would go with the pods, and that is not allowed.
+        ForbiddenError: we may not delete all of it.
     """
     if scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) is None:
         return False
@@ -57,12 +64,15 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
     if record is None and not (purge and _has_leftovers(scope)):
         return False
     patience = Patience.of(timeout_s, notify)
+    _check_rights(scope, record, purge)
     lock, scope = locked(scope, "down", notify)
     with lock:
         lock.take(record.fence if record else 0)
         record = read_record(scope)
         refuse_newer(record, lock.fence, scope.release)
         components = known_components(scope, record)
+        if not (purge or allow_data_loss):
+            _refuse_loss(scope, components)
         owned = tuple(reversed(record.objects)) if record else _labelled(scope)
         running = read_ours(scope, [one for one in owned if one.kind not in KEPT_KINDS])
         for identity in delete_objects(scope, running):
@@ -72,6 +82,23 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
             _purge(Left(scope, owned, components), lock, patience)
             return True
         return record is not None and _note_stopped(scope, record, lock.fence)
+
+
+def _check_rights(scope: Scope, record: Record | None, purge: bool) -> None:
+    """Stop before the first write when we could not do all of it."""
+    owned = record.objects if record else _labelled(scope)
+    running = [one for one in owned if one.kind not in KEPT_KINDS]
+    asked = access_of_down(scope.cluster, running, scope.namespace)
+    asked += access_of_purge(scope.namespace, owns_namespace(scope)) if purge else []
+    check_rights(scope.cluster, scope.namespace, asked)
+
+
+def _refuse_loss(scope: Scope, components: Collection[str]) -> None:
+    """Stop while pods still hold what goes with them."""
+    own, _ = split_claims(scope, components)
+    if found := at_risk(scope, own):
+        lines = "\n".join(f"    {one}" for one in found)
+        raise RefusedError(f"down keeps data, and these would go with their pods:\n{lines}", SAVE_HINT)
 
 
 def _labelled(scope: Scope) -> tuple[ObjectRef, ...]:
@@ -104,8 +131,20 @@ def kept_words(scope: Scope, record: Record | None) -> str:
     """Where the release's data are, and what else stays, for a person."""
     own, _ = split_claims(scope, known_components(scope, record))
     keys = [one for one in (record.objects if record else ()) if one.kind == "Secret"]
-    left = [str(one) for one in (*map(ref, own), *keys)]
-    return f"{', '.join(left) or 'no volume yet'} in namespace {scope.namespace}"
+    gone = [*(find_lacking(scope).claims if record else ()), *(one for one in keys if _is_gone(scope, one))]
+    lost = {one.claim: one.reason for one in at_risk(scope, own)}
+    left = [str(one) for one in (*map(ref, own), *keys) if one not in lost and one not in gone]
+    kept = f"{', '.join(left) or 'no volume yet'} in namespace {scope.namespace}"
+    told = [*(f"{one} is gone" for one in gone), *(f"{one}: {reason}" for one, reason in lost.items())]
+    return kept + (f"; not kept: {'; '.join(told)}" if told else "")
+
+
+def _is_gone(scope: Scope, identity: ObjectRef) -> bool:
+    """Whether the object is not there any more; what we may not read is taken to be there."""
+    try:
+        return scope.cluster.get(identity) is None
+    except ForbiddenError:
+        return False
 
 
 def _pods_left(scope: Scope, components: Collection[str]) -> str:

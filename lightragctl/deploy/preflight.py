@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.core.objects import KubernetesObject
+from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.deploy.quota import demand, shortfalls
 from lightragctl.kube.model import Access, Cluster, ForbiddenError, KindNotServedError
 
@@ -39,13 +39,13 @@ def check_kinds(cluster: Cluster, objects: Iterable[KubernetesObject]) -> None:
         raise KindNotServedError(message, "install what brings it, or use a newer Kubernetes")
 
 
-def check_access(cluster: Cluster, objects: Iterable[KubernetesObject], namespace: str, namespace_is_new: bool) -> None:
-    """Refuse to begin what we would not be allowed to finish.
+def check_rights(cluster: Cluster, namespace: str, questions: Sequence[Access]) -> None:
+    """Ask the API server before the first write whether we may do all of it.
 
     Raises:
         ForbiddenError: lists what is missing, with the rule that would grant it.
     """
-    questions = needed_access(cluster, objects, namespace, namespace_is_new)
+    questions = list(dict.fromkeys(questions))
     if cluster.allowed(Access("*", "*", "*", namespace)):
         questions = [question for question in questions if not question.namespace]
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -63,8 +63,7 @@ def needed_access(
     """What bringing the objects up asks of the API server."""
     kinds = {(str(thing["apiVersion"]), str(thing["kind"])) for thing in objects} | {("v1", "ConfigMap")}
     asked = [Access("list", group, plural, namespace) for group, plural in _WATCHED]
-    asked += [Access(verb, "coordination.k8s.io", "leases", namespace) for verb in ("get", "create", "update")]
-    asked += [Access("update", "", "configmaps", namespace)]  # the record and the revisions
+    asked += _bookkeeping(namespace)
     if any(kind == "StatefulSet" for _, kind in kinds):
         asked += [Access("delete", "", "pods", namespace)]  # one that is stuck
     for version, kind in sorted(kinds):
@@ -78,6 +77,44 @@ def needed_access(
         where = namespace if resource.namespaced else ""
         asked += [Access(verb, resource.group, resource.plural, where) for verb in verbs]
     return asked
+
+
+def _bookkeeping(namespace: str) -> list[Access]:
+    """What the lock, the record and the revisions ask of the API server."""
+    asked = [Access("get", "", "namespaces", namespace)]
+    asked += [Access(verb, "coordination.k8s.io", "leases", namespace) for verb in ("get", "create", "update")]
+    return asked + [Access(verb, "", "configmaps", namespace) for verb in ("get", "list", "update")]
+
+
+def access_to_delete(cluster: Cluster, recorded: Iterable[ObjectRef], namespace: str) -> list[Access]:
+    """What deleting objects of these kinds asks of the API server."""
+    kinds = sorted({(one.api_version, one.kind) for one in recorded if one.kind != "Namespace"})
+    served = [resource for kind in kinds if (resource := cluster.resource(*kind))]
+    return [
+        Access(verb, one.group, one.plural, namespace if one.namespaced else "")
+        for one in served
+        for verb in ("get", "delete")
+    ]
+
+
+def access_of_down(cluster: Cluster, recorded: Iterable[ObjectRef], namespace: str) -> list[Access]:
+    """What stopping a release of these objects asks of the API server."""
+    read = (("", "pods"), ("", "persistentvolumeclaims"), ("apps", "deployments"), ("apps", "statefulsets"))
+    asked = [*_bookkeeping(namespace), *(Access("list", group, plural, namespace) for group, plural in read)]
+    return asked + access_to_delete(cluster, recorded, namespace)
+
+
+def access_of_purge(namespace: str, owns_namespace: bool) -> list[Access]:
+    """What deleting a release's data and its bookkeeping asks of the API server, beside what `down` does."""
+    asked = [Access(verb, "", "secrets", namespace) for verb in ("get", "list", "delete")]
+    asked += [Access("delete", "", plural, namespace) for plural in ("persistentvolumeclaims", "configmaps")]
+    asked += [Access("delete", "coordination.k8s.io", "leases", namespace)]
+    return asked + ([Access("delete", "", "namespaces", namespace)] if owns_namespace else [])
+
+
+def access_of_unlock(namespace: str) -> list[Access]:
+    """What taking the lock away asks of the API server."""
+    return [Access(verb, "coordination.k8s.io", "leases", namespace) for verb in ("get", "update")]
 
 
 def rules(denied: Sequence[Access]) -> str:

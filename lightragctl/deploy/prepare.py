@@ -2,24 +2,26 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from lightragctl.core.errors import LockedError
+from lightragctl.core.errors import LockedError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Differences, ForeignField, Revision, UpOptions
-from lightragctl.deploy.apply import Scope, plan_changes, plan_deletions, read_live, read_unlabelled
+from lightragctl.deploy.apply import Scope, plan_deletions, read_live, read_unlabelled
 from lightragctl.deploy.changeset import Change, ChangeSet, difference
 from lightragctl.deploy.claims import known_components, split_claims
+from lightragctl.deploy.danger import Danger, find_danger
 from lightragctl.deploy.drift import drift, yielding
 from lightragctl.deploy.facts import read_facts
 from lightragctl.deploy.history import read_revision
 from lightragctl.deploy.lint import Rendered, lint, refuse, subject_of, unread
+from lightragctl.deploy.planning import plan
 from lightragctl.deploy.ownership import is_still_ours, refuse_strangers
-from lightragctl.deploy.preflight import check_access, check_kinds, check_quota
+from lightragctl.deploy.preflight import access_to_delete, check_kinds, check_quota, check_rights, needed_access
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
 from lightragctl.deploy.stages import WORKLOADS, component_of
 from lightragctl.deploy.target import Target, ignore_rules
-from lightragctl.kube.model import FieldConflictError
+from lightragctl.kube.model import FieldConflictError, ForbiddenError
 
 _AUTOSCALER = ("autoscaling/v2", "HorizontalPodAutoscaler")
 
@@ -37,6 +39,8 @@ class Intent:
         drift: what others have changed since the last time.
         warnings: of what may be unsafe.
         is_same_profile: whether the release was last applied with the same values.
+        danger: what threatens its data.
+        generated: values for Secrets that ask for random ones and have none.
     """
 
     objects: tuple[KubernetesObject, ...]
@@ -47,6 +51,8 @@ class Intent:
     drift: tuple[ForeignField, ...] = ()
     warnings: tuple[str, ...] = ()
     is_same_profile: bool = False
+    danger: Danger = Danger()
+    generated: Mapping[ObjectRef, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
     @property
     def settled(self) -> bool:
@@ -94,9 +100,32 @@ def check(scope: Scope, target: Target) -> Ground:
         LightragctlError: something is missing.
     """
     check_kinds(scope.cluster, target.objects)
-    is_new = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) is None
-    check_access(scope.cluster, target.objects, scope.namespace, is_new)
+    is_new = _namespace_is_new(scope)
+    asked = needed_access(scope.cluster, target.objects, scope.namespace, is_new)
+    if not is_new and (record := read_record(scope)):
+        asked += access_to_delete(scope.cluster, record.objects, scope.namespace)
+    check_rights(scope.cluster, scope.namespace, asked)
     return Ground(is_new, _judge(scope, target))
+
+
+def _namespace_is_new(scope: Scope) -> bool:
+    """Whether the namespace is not there; one that we may not look at is taken to be.
+
+    Raises:
+        RefusedError: it is being deleted.
+    """
+    try:
+        there = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace))
+    except ForbiddenError:
+        return False
+    if there and (since := there["metadata"].get("deletionTimestamp")):
+        message = f"namespace {scope.namespace} is being deleted since {since}: nothing new can be made in it"
+        raise RefusedError(message, f"wait until it is gone, or see what holds it: {_namespace_hint(scope)}")
+    return there is None
+
+
+def _namespace_hint(scope: Scope) -> str:
+    return f"kubectl get namespace {scope.namespace} -o yaml; or take another one: -n NAMESPACE"
 
 
 def _judge(scope: Scope, target: Target) -> tuple[str, ...]:
@@ -123,8 +152,9 @@ def prepare(scope: Scope, target: Target, options: UpOptions, ground: Ground) ->
     """
     if ground.is_new:
         _check_room(scope, target.objects, [], is_new=True)
-        changes = ChangeSet(tuple(plan_changes(scope, target.objects, {}, namespace_is_new=True)))
-        return Intent(target.objects, changes, None, warnings=ground.warnings)
+        planned = plan(scope, target.objects, {}, namespace_is_new=True)
+        changes = ChangeSet(planned.changes)
+        return Intent(planned.objects, changes, None, warnings=ground.warnings, generated=planned.generated)
     record = read_record(scope)
     last = read_revision(scope, record.revision) if record and record.revision else None
     live = read_live(scope, [*target.objects, *(last.objects if last else ())])
@@ -143,16 +173,20 @@ def prepare(scope: Scope, target: Target, options: UpOptions, ground: Ground) ->
         else thing
         for thing in wanted
     ]
-    planned = plan_changes(scope, wanted, live, namespace_is_new=False)
+    planned = plan(scope, wanted, live, namespace_is_new=False)
+    changes = ChangeSet((*planned.changes, *plan_deletions(scope, pruned)))
+    danger = find_danger(scope, record, changes.changes, target.command)
     return Intent(
-        objects=tuple(wanted),
-        changes=ChangeSet((*planned, *plan_deletions(scope, pruned))),
+        objects=planned.objects,
+        changes=changes,
         record=record,
         kept=tuple(to_keep(recorded, map(ref, wanted), pruned)),
         adopted=frozenset(map(ref, strangers)),
         drift=drift_since(record, last, live),
-        warnings=ground.warnings,
+        warnings=(*ground.warnings, *danger.warnings, *danger.refusals),
         is_same_profile=_is_recorded(record, target),
+        danger=danger,
+        generated=planned.generated,
     )
 
 

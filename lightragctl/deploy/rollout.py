@@ -16,6 +16,7 @@ from lightragctl.core.result import Event, EventType, Notify
 from lightragctl.core.runtime import Approve, Outcome, Revision, UpOptions
 from lightragctl.deploy.apply import Scope, apply_objects
 from lightragctl.deploy.changeset import Change
+from lightragctl.deploy.danger import refuse_loss
 from lightragctl.deploy.history import (
     drop_old_revisions,
     read_revision,
@@ -70,6 +71,7 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
         LockedError: somebody else changes the release.
         FieldConflictError: others hold fields that would change.
         NeedsAttentionError: all is applied, but something that is not wanted any more could not be deleted.
+        RefusedError: data would be lost, and the options do not allow it.
     """
     ground = check(scope, target)
     lock, scope = locked(scope, target.command, notify)
@@ -80,6 +82,7 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
         intent = prepare(scope, target, options, ground)
         refuse_newer(intent.record, lock.fence, scope.release)
         refuse_conflicts(intent, options)
+        refuse_loss(intent.danger, options.allow_data_loss)
         if intent.settled:
             if options.wait:
                 wait_components(scope, target.components, Patience.of(options.timeout_s, notify), target.growing)
@@ -168,7 +171,7 @@ def _apply(run: Run) -> None:
         for thing in chosen:
             if (change := changes.get(ref(thing))) and change.replacement:
                 _make_room(run, ref(thing), change.replacement)
-        apply_objects(run.scope, chosen, forced)
+        apply_objects(run.scope, chosen, forced, run.intent.generated)
         for change in filter(None, (changes.get(ref(thing)) for thing in chosen)):
             run.patience.notify(done_to(str(change.action), change.identity))
         _settle(run, stage.objects, chosen)
@@ -180,7 +183,8 @@ def _settle(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[Kub
     quotas = [ref(thing) for thing in applied if thing["kind"] == "ResourceQuota"]
     wait_until(partial(_uncounted, scope, quotas), patience)
     workloads = [thing for thing in objects if thing["kind"] in WORKLOADS]
-    free_stuck(scope, [ref(thing) for thing in workloads if thing["kind"] == "StatefulSet"], patience)
+    spared = () if run.options.allow_data_loss else [one.claim.name for one in run.intent.danger.endangered]
+    free_stuck(scope, [ref(thing) for thing in workloads if thing["kind"] == "StatefulSet"], patience, spared)
     if workloads and run.options.wait:
         wait_components(scope, [component_of(thing) for thing in workloads], patience, run.target.growing)
 

@@ -3,12 +3,13 @@
 Its controller waits for the pod to become ready before it replaces it, which such a pod never does (kubernetes#67250).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event
 from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.volumes import claim_names
 from lightragctl.deploy.wait import Patience, wait_until
 
 _REVISION = "controller-revision-hash"
@@ -41,14 +42,25 @@ def _is_ready(pod: KubernetesObject) -> bool:
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
-def free_stuck(scope: Scope, workloads: Sequence[ObjectRef], patience: Patience) -> None:
-    """Delete the stuck pods of the StatefulSets, once their controller has seen the newest change."""
+def free_stuck(
+    scope: Scope, workloads: Sequence[ObjectRef], patience: Patience, spared: Collection[str] = ()
+) -> None:
+    """Delete the stuck pods of the StatefulSets, once their controller has seen the newest change.
+
+    Args:
+        scope: of the release.
+        workloads: the StatefulSets.
+        patience: how long to wait for their controller.
+        spared: names of volume claims; a pod that uses one is left alone, as its data would go with it.
+    """
     for identity in workloads:
         wait_until(partial(_unseen, scope, identity), patience)
         there = scope.cluster.get(identity)
         if there is None or (there["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
             continue
         for pod in stuck_pods(there, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)):
+            if claim_names(pod.get("spec") or {}) & set(spared):
+                continue
             if scope.cluster.delete(ref(pod), pod["metadata"]["uid"]):
                 patience.notify(Event("deleted: it was stuck on a revision that is not wanted any more", str(ref(pod))))
 

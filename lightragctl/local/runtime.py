@@ -78,7 +78,7 @@ class LocalRuntime:
                 self._wait_ready(wanted, options.timeout_s, notify)
             return UpOutcome(changed, self.status())
 
-    def down(self, purge: bool, timeout_s: float, notify: Notify) -> bool:
+    def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
         """Stop the release; with `purge` delete its folder, data included. False when there was nothing to do.
 
         Raises:

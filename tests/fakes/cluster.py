@@ -28,6 +28,7 @@ from lightragctl.kube.model import (
 KINDS = {
     ("v1", "Namespace"): Resource("", "v1", "namespaces", False),
     ("v1", "Node"): Resource("", "v1", "nodes", False),
+    ("v1", "PersistentVolume"): Resource("", "v1", "persistentvolumes", False),
     **{
         ("v1", kind): Resource("", "v1", f"{kind.lower()}s", True)
         for kind in ("ConfigMap", "Secret", "Service", "ServiceAccount", "Pod", "Event", "ResourceQuota", "LimitRange")

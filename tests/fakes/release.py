@@ -1,5 +1,6 @@
 """A release of profile `dev` on the fake cluster: what the tests of the deploy engine share."""
 
+import copy
 import functools
 import itertools
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from lightragctl.core.component import Plan
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import Differences, Revision, UpOptions
 from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.content import CONTENT
 from lightragctl.deploy.revision import revision_ref
 from lightragctl.deploy.rollback import read_history, rollback_target
 from lightragctl.deploy.rollout import roll_out
@@ -80,7 +82,15 @@ def state(cluster: FakeCluster) -> dict[ObjectRef, Mapping[str, Any]]:
     """What a user would compare: every object without versions; generated values count as being there."""
     revisions = set(cluster.objects) & {revision_ref("dev", NAMESPACE, number) for number in range(20)}
     return {
-        identity: {**thing, "metadata": None, "data": sorted(thing.get("data", {}))}
+        identity: {**_without_content(thing), "metadata": None, "data": sorted(thing.get("data", {}))}
         for identity, thing in cluster.objects.items()
         if identity != LEASE and identity not in revisions
     }
+
+
+def _without_content(thing: Mapping[str, Any]) -> dict[str, Any]:
+    """The object without the digest of what its pods read, which has generated values in it."""
+    made = copy.deepcopy(dict(thing))
+    template = (made.get("spec") or {}).get("template") or {}
+    ((template.get("metadata") or {}).get("annotations") or {}).pop(CONTENT, None)
+    return made

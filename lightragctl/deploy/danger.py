@@ -1,0 +1,107 @@
+"""Whether bringing a release to its target would lose data: read from the cluster, refused without a switch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lightragctl.core.errors import RefusedError
+from lightragctl.core.objects import ObjectRef, ref
+from lightragctl.core.runtime import Outcome, Revision
+from lightragctl.deploy.apply import Scope
+from lightragctl.deploy.changeset import Change
+from lightragctl.deploy.claims import at_risk, known_components, split_claims
+from lightragctl.deploy.history import read_revision, read_revisions
+from lightragctl.deploy.record import Record
+from lightragctl.deploy.stages import component_of
+from lightragctl.deploy.versions import judge_versions
+from lightragctl.deploy.volumes import SAVE_HINT, SWITCH, Endangered, expected_claims, losses
+
+_GONE_HINT = (
+    "bring the volume back; or begin anew, so that nothing believes in documents that are gone: lightragctl down "
+    f"--purge, then up and ingest; or go on with an empty store: {SWITCH}"
+)
+_STORES = ("vector-engine", "etcd", "kafka")
+"""Components that hold what others believe to be stored."""
+
+
+@dataclass(frozen=True)
+class Danger:
+    """What threatens a release's data.
+
+    Attributes:
+        endangered: claims whose data will not last.
+        warnings: what to know, but not refused.
+        refusals: what would lose data, and is refused without the switch.
+        hint: what to do about the refusals.
+    """
+
+    endangered: tuple[Endangered, ...] = ()
+    warnings: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def find_danger(scope: Scope, record: Record | None, changes: Sequence[Change], command: str) -> Danger:
+    """What the changes would do to data that the release has.
+
+    Args:
+        scope: of the release.
+        record: of the release; without one it has no data.
+        changes: what would happen to each object.
+        command: `up` or `rollback`.
+    """
+    if record is None:
+        return Danger()
+    own, _ = split_claims(scope, known_components(scope, record))
+    found = at_risk(scope, own)
+    lost = losses(changes, found)
+    if command == "rollback" and not lost:
+        lost = [f"a rollback keeps data as they are, and these will not last: {one}" for one in found]
+    lacking = find_lacking(scope)
+    gone = [f"{one} is gone, and was there when the release was last applied" for one in lacking.claims]
+    warnings, downgrades = judge_versions(changes)
+    if not lacking.leaves_believers:
+        warnings, gone = [*gone, *warnings], []
+    hint = SAVE_HINT if lost else _GONE_HINT if gone else f"keep the version; or go on all the same: {SWITCH}"
+    told = [*map(str, found), *warnings]
+    return Danger(found, tuple(told), (*lost, *gone, *downgrades), hint)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """Volume claims that StatefulSets had when the release was last applied, and that are gone.
+
+    Attributes:
+        claims: those that are gone.
+        leaves_believers: whether one of them held the vectors, and others are left that know what was in it.
+    """
+
+    claims: tuple[ObjectRef, ...] = ()
+    leaves_believers: bool = False
+
+
+def find_lacking(scope: Scope) -> Lacking:
+    """Which of the release's volume claims are gone."""
+    applied = _last_applied(scope)
+    made = [thing for thing in (applied.objects if applied else ()) if thing["kind"] == "StatefulSet"]
+    wanted = {claim: component_of(thing) for thing in made for claim in expected_claims(thing)}
+    if not wanted:
+        return Lacking()
+    there = {ref(claim) for claim in scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)}
+    gone = tuple(claim for claim in wanted if claim not in there)
+    return Lacking(gone, len(gone) < len(wanted) and any(wanted[claim] in _STORES for claim in gone))
+
+
+def _last_applied(scope: Scope) -> Revision | None:
+    numbers = [one.number for one in read_revisions(scope) if one.outcome is Outcome.APPLIED]
+    return read_revision(scope, max(numbers)) if numbers else None
+
+
+def refuse_loss(danger: Danger, allowed: bool) -> None:
+    """Stop before data are lost, unless that is allowed.
+
+    Raises:
+        RefusedError: names what would be lost.
+    """
+    if danger.refusals and not allowed:
+        lines = "\n".join(f"    {one}" for one in danger.refusals)
+        raise RefusedError(f"data would be lost:\n{lines}", danger.hint)
