@@ -46,6 +46,7 @@ def _release(status: ReleaseStatus) -> dict[str, Any]:
         "message": status.message,
         "revision": status.revision,
         "drift": [asdict(one) for one in status.drift],
+        "warnings": list(status.warnings),
         "components": [_component(part) for part in status.components],
     }
 
@@ -111,9 +112,12 @@ def unlock(release: str, unlocked: Unlocked) -> Result:
 
 
 def status(release: ReleaseStatus) -> Result:
-    """`status`: fails its check when a component is not ready."""
+    """`status`: fails its check when a component is not ready; warns of what threatens the release."""
     if release.ready and not release.message:
-        return Result("status", _release(release))
+        if not release.warnings:
+            return Result("status", _release(release))
+        warned = [ErrorInfo("warning", f"ready, but {len(release.warnings)} warnings: see above")]
+        return Result("status", _release(release), Status.PARTIAL, warned, ExitStatus.WARNINGS)
     if release.ready:
         errors = [ErrorInfo("unsupervised", release.message)]
         return Result("status", _release(release), Status.PARTIAL, errors, ExitStatus.WARNINGS)

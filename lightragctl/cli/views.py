@@ -38,6 +38,7 @@ def _release(data: Data) -> Iterator[RenderableType]:
     yield Text(f"release {data['release']} ({where}), data in {data['data']}")
     yield table(["COMPONENT", "STATE", "ENDPOINT", *headings, ""], rows)
     yield from _fields("changed by others", data["drift"])
+    yield from (Text(f"warning: {one}", style="yellow") for one in data["warnings"])
 
 
 def _fields(title: str, fields: Sequence[Data]) -> Iterator[RenderableType]:

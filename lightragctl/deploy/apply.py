@@ -10,7 +10,7 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Action, ForeignField
 from lightragctl.deploy.changeset import Change, change, deletion
-from lightragctl.deploy.drift import contested, is_left_behind
+from lightragctl.deploy.drift import contested, is_left_behind, is_put_out
 from lightragctl.deploy.ownership import is_still_ours
 from lightragctl.deploy.preflight import WORKERS
 from lightragctl.deploy.replacement import plan_replacement
@@ -124,6 +124,7 @@ def _conflicts(
         ForeignField(str(ref(thing)), path.removeprefix("."), who, "", "", None, None)
         for path, who in error.fields
         if not is_left_behind(path.removeprefix("."), who)
+        and not (there and is_put_out(thing, there, path.removeprefix(".")))
     ]
     return (contested(thing, there) if there and plain else []) or plain
 

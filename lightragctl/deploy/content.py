@@ -74,7 +74,9 @@ def written_at(thing: KubernetesObject) -> str:
     """When the content was last written over, as the API server has it; empty when it is as it was made, or unknown."""
     created = str(thing["metadata"].get("creationTimestamp") or "")
     times = [
-        owner.time for owner in owners(thing) if any(path and path[0].removeprefix("f:") in _DATA for path in owner.paths)
+        owner.time
+        for owner in owners(thing)
+        if any(path and path[0].removeprefix("f:") in _DATA for path in owner.paths)
     ]
     newest = max(times, default="")
     return newest if created and newest > created else ""

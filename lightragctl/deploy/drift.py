@@ -5,6 +5,7 @@ compared with one that the server writes in another way, and nothing is told twi
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -17,6 +18,8 @@ from lightragctl.kube.model import FIELD_MANAGER
 _REPLICAS = "spec.replicas"
 _CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kubelet", "keda-operator")
 """They do their work: an autoscaler that scales is no drift."""
+_SCHEDULES = ("kube-downscaler", "py-kube-downscaler", "kube-green", "manager-kube-green")
+"""They put workloads to sleep by the clock, and wake them."""
 _ADDED_BELOW = ("f:spec", "f:data", "f:stringData", "f:binaryData")
 """Where something that others add changes what an object does; labels and annotations of it are theirs to add."""
 
@@ -55,7 +58,7 @@ def contested(ours: KubernetesObject, live: KubernetesObject) -> list[ForeignFie
         for owner in _others(live)
         for path in owner.paths
         if (wanted := find(ours, path)) is not MISSING and wanted != (there := find(live, path))
-        if not is_left_behind(show(path), owner.manager)
+        if not is_left_behind(show(path), owner.manager) and not is_put_out(ours, live, show(path))
     ]
     return sorted(found, key=str)
 
@@ -128,9 +131,12 @@ def yielding(
     default (kubernetes#67135).
     """
     made = dict(thing)
-    if any(_scales(one, thing) for one in autoscalers):
+    scaler = next((one for one in autoscalers if _scales(one, thing)), None)
+    if scaler and is_put_out(awake := _awake(thing, scaler), live, _REPLICAS):  # an autoscaler leaves zero alone
+        made = awake
+    elif scaler:
         made = _left(made, live, lambda path: path == _REPLICAS)
-    elif not force and _is_scaled_by_hand(live):
+    elif not force and _is_scaled_by_hand(live) and not is_put_out(thing, live, _REPLICAS):
         made = without(made, ("f:spec", "f:replicas"))
     return _left(made, live, ignored(rules, thing))
 
@@ -140,10 +146,67 @@ def is_left_behind(path: str, manager: str) -> bool:
     return path == _REPLICAS and (manager in _CONTROLLERS or manager.startswith(f"{FIELD_MANAGER}-"))
 
 
+def _awake(thing: KubernetesObject, autoscaler: KubernetesObject) -> dict[str, Any]:
+    """The workload with the autoscaler's least number of pods."""
+    return {**thing, "spec": {**thing["spec"], "replicas": int(autoscaler["spec"].get("minReplicas") or 1)}}
+
+
+def _scalers(live: KubernetesObject) -> list[str]:
+    """Who but us has set the number of replicas."""
+    return [owner.manager for owner in _others(live) if _REPLICAS in map(show, owner.paths)]
+
+
 def _is_scaled_by_hand(live: KubernetesObject) -> bool:
     """Whether a person, or a tool that is no autoscaler, has set the number of replicas."""
-    holders = [owner.manager for owner in _others(live) if _REPLICAS in map(show, owner.paths)]
-    return any(holder not in _CONTROLLERS for holder in holders)
+    return any(holder not in _CONTROLLERS for holder in _scalers(live))
+
+
+def is_put_out(wanted: KubernetesObject, live: KubernetesObject, path: str) -> bool:
+    """Whether the path is the number of replicas, and somebody who is no autoscaler and no schedule made it zero.
+
+    Another number by hand may be meant to last; a component without pods leaves the release broken.
+    """
+    if path != _REPLICAS or live["spec"].get("replicas") != 0 or not (wanted["spec"].get("replicas") or 0):
+        return False
+    holders = _scalers(live)
+    return bool(holders) and not any(holder in (*_CONTROLLERS, *_SCHEDULES) for holder in holders)
+
+
+@dataclass(frozen=True)
+class Zero:
+    """A workload that has no pods because somebody scaled it so.
+
+    Attributes:
+        by: who; empty when the cluster does not tell.
+        is_meant: whether an autoscaler, a schedule or the profile wants it so.
+    """
+
+    by: str
+    is_meant: bool
+
+    def __str__(self) -> str:
+        return f"scaled to 0 by {self.by or 'somebody'}"
+
+
+def zero(
+    wanted: KubernetesObject | None,
+    live: KubernetesObject,
+    rules: Sequence[IgnoreRule],
+) -> Zero | None:
+    """Who left the workload without pods; None when it has some.
+
+    Args:
+        wanted: as it was applied; None when that is not known.
+        live: as it is.
+        rules: what others may change.
+    """
+    if live["spec"].get("replicas", 1) != 0:
+        return None
+    holders = _scalers(live)
+    is_ours = wanted is not None and wanted["spec"].get("replicas", 1) == 0
+    is_meant = is_ours or any(holder in (*_CONTROLLERS, *_SCHEDULES) for holder in holders)
+    is_meant = is_meant or ignored(rules, live)(_REPLICAS)
+    return Zero("the profile" if is_ours else ", ".join(holders), is_meant)
 
 
 def _scales(autoscaler: KubernetesObject, thing: KubernetesObject) -> bool:

@@ -1,4 +1,4 @@
-"""Plans the objects of a release: settings and keys first, then workloads with the content that they are started with."""
+"""Plans a release's objects: settings and keys first, then workloads with the content that they are started with."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +31,7 @@ class Planned:
 def plan(
     scope: Scope,
     wanted: Sequence[KubernetesObject],
-    live: Mapping[ObjectRef, KubernetesObject],
+    live: Mapping[ObjectRef, dict[str, Any]],
     *,
     namespace_is_new: bool,
 ) -> Planned:

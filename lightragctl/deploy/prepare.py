@@ -15,8 +15,8 @@ from lightragctl.deploy.drift import drift, yielding
 from lightragctl.deploy.facts import read_facts
 from lightragctl.deploy.history import read_revision
 from lightragctl.deploy.lint import Rendered, lint, refuse, subject_of, unread
-from lightragctl.deploy.planning import plan
 from lightragctl.deploy.ownership import is_still_ours, refuse_strangers
+from lightragctl.deploy.planning import plan
 from lightragctl.deploy.preflight import access_to_delete, check_kinds, check_quota, check_rights, needed_access
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
 from lightragctl.deploy.stages import WORKLOADS, component_of
@@ -51,7 +51,7 @@ class Intent:
     drift: tuple[ForeignField, ...] = ()
     warnings: tuple[str, ...] = ()
     is_same_profile: bool = False
-    danger: Danger = Danger()
+    danger: Danger = field(default_factory=Danger)
     generated: Mapping[ObjectRef, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
     @property

@@ -21,16 +21,19 @@ from lightragctl.core.runtime import (
     UpOutcome,
 )
 from lightragctl.deploy.apply import Scope, read_live
+from lightragctl.deploy.attention import read_warnings
 from lightragctl.deploy.down import kept_words, take_down
+from lightragctl.deploy.drift import Zero, zero
 from lightragctl.deploy.history import read_revision
 from lightragctl.deploy.logs import read_logs
+from lightragctl.deploy.preflight import access_of_unlock, check_rights
 from lightragctl.deploy.prepare import drift_since, read_record
 from lightragctl.deploy.record import Phase, Record
 from lightragctl.deploy.rollback import read_history, read_one, rollback_target
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.status import Progress
-from lightragctl.deploy.target import growing_nodes
+from lightragctl.deploy.target import growing_nodes, ignore_rules
 from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view
 from lightragctl.kube.client import ClusterClient
@@ -87,15 +90,16 @@ class KubernetesRuntime:
 
     def unlock(self, even_if_fresh: bool) -> Unlocked:
         """See `kube.lease.unlock`."""
+        check_rights(self.client, self.namespace, access_of_unlock(self.namespace))
         held = unlock(self.client, lease_ref(self.release, self.namespace), self.operator, even_if_fresh)
         if held is None:
             return Unlocked()
         age_s = (self.operator.now() - held.renewed).total_seconds()
         return Unlocked(held.who, held.command, held.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"), round(age_s, 1))
 
-    def down(self, purge: bool, timeout_s: float, notify: Notify) -> bool:
+    def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
         """See `take_down`."""
-        return take_down(self.scope, purge, timeout_s, notify)
+        return take_down(self.scope, purge, timeout_s, notify, allow_data_loss)
 
     def status(self) -> ReleaseStatus:
         """The release as the cluster shows it.
@@ -110,11 +114,14 @@ class KubernetesRuntime:
         services.sort(key=lambda one: one["metadata"]["name"] == f"{self.release}-{component_of(one)}")  # its own last
         endpoints = {component_of(one): _address(one, view) for one in services}
         endpoints |= {component_of(one): _ingress_address(one) for one in ingresses}
+        last = read_revision(self.scope, record.revision) if record.revision else None
+        asleep = self._asleep(record, last, view)
         parts = []
         for name in record.components:
             current = progress(view, name).progress is Progress.CURRENT
             causes = [] if current or record.phase is Phase.STOPPED else read_causes(self.scope, view, name)
-            parts.append(component_status(view, name, endpoints.get(name, ""), causes[0] if causes else None))
+            cause = causes[0] if causes else None
+            parts.append(component_status(view, name, endpoints.get(name, ""), cause, asleep.get(name)))
         where = f"kubernetes, namespace {self.namespace} of {self.client.name}"
         return ReleaseStatus(
             release=self.release,
@@ -124,12 +131,22 @@ class KubernetesRuntime:
             data=kept_words(self.scope, record),
             message=self._message(record),
             revision=record.revision or None,
-            drift=self._drift(record),
+            drift=self._drift(record, last),
+            warnings=read_warnings(self.scope, record, last, view),
         )
 
-    def _drift(self, record: Record) -> tuple[ForeignField, ...]:
+    def _asleep(self, record: Record, last: Revision | None, view: View) -> dict[str, Zero]:
+        """Who left components without pods."""
+        rules, applied = ignore_rules(record.profile), {ref(one): one for one in (last.objects if last else ())}
+        found: dict[str, Zero] = {}
+        for one in (one for things in view.workloads.values() for one in things):
+            nobody = zero(applied.get(ref(one)), one, rules)
+            if nobody and (nobody.is_meant is False or component_of(one) not in found):
+                found[component_of(one)] = nobody
+        return found
+
+    def _drift(self, record: Record, last: Revision | None) -> tuple[ForeignField, ...]:
         """What others have changed since the release was applied."""
-        last = read_revision(self.scope, record.revision) if record.revision else None
         if last is None or record.phase is not Phase.APPLIED:
             return ()
         looked_at = [thing for thing in last.objects if thing["kind"] not in ("Secret", "Namespace")]

@@ -42,9 +42,7 @@ def _is_ready(pod: KubernetesObject) -> bool:
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
-def free_stuck(
-    scope: Scope, workloads: Sequence[ObjectRef], patience: Patience, spared: Collection[str] = ()
-) -> None:
+def free_stuck(scope: Scope, workloads: Sequence[ObjectRef], patience: Patience, spared: Collection[str] = ()) -> None:
     """Delete the stuck pods of the StatefulSets, once their controller has seen the newest change.
 
     Args:

@@ -9,6 +9,7 @@ from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.runtime import ComponentStatus, State
 from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.causes import Cause, Evidence, find_causes
+from lightragctl.deploy.drift import Zero
 from lightragctl.deploy.stages import COMPONENT_LABEL, WORKLOADS, component_of
 from lightragctl.deploy.status import Progress, ResourceStatus, assess
 
@@ -129,10 +130,14 @@ def replicas(view: View, component: str) -> str:
     return f"{ready}/{sum(thing['spec'].get('replicas', 1) for thing in workloads)}"
 
 
-def component_status(view: View, component: str, endpoint: str, cause: Cause | None) -> ComponentStatus:
-    """One line of `status`."""
+def component_status(
+    view: View, component: str, endpoint: str, cause: Cause | None, asleep: Zero | None = None
+) -> ComponentStatus:
+    """One line of `status`; `asleep` says who left the component without pods."""
     seen = progress(view, component)
     match seen.progress:
+        case Progress.CURRENT if asleep:
+            state, message = State.READY if asleep.is_meant else State.NOT_READY, str(asleep)
         case Progress.CURRENT:
             state, message = State.READY, ""
         case Progress.NOT_FOUND:

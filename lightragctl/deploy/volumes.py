@@ -16,7 +16,7 @@ from lightragctl.deploy.stages import WORKLOADS
 
 SWITCH = "--allow-data-loss"
 SAVE_HINT = (
-    "save the data first: kubectl patch pv VOLUME -p '{\"spec\":{\"persistentVolumeReclaimPolicy\":\"Retain\"}}' keeps "
+    'save the data first: kubectl patch pv VOLUME -p \'{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}\' keeps '
     f"the volume; to go on without them: {SWITCH}"
 )
 

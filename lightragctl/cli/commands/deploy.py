@@ -23,6 +23,9 @@ Adopt = Annotated[bool, typer.Option("--adopt", help="Take objects over that are
 PruneData = Annotated[
     bool, typer.Option("--prune-data", help="Delete volume claims and Secrets too that are not wanted any more.")
 ]
+AllowDataLoss = Annotated[
+    bool, typer.Option("--allow-data-loss", help="Go on although data would be lost: volumes, formats of versions.")
+]
 Events = Annotated[
     Literal["jsonl"] | None,
     typer.Option("--events", metavar="jsonl", help="On standard error one JSON document a line, and nothing else."),
@@ -39,6 +42,7 @@ def up(
     force_conflicts: ForceConflicts = False,
     adopt: Adopt = False,
     prune_data: PruneData = False,
+    allow_data_loss: AllowDataLoss = False,
     events: Events = None,
 ) -> Result:
     """Bring a release up until a search through it is answered; running it again changes nothing.
@@ -57,7 +61,7 @@ def up(
     from lightragctl.core.runtime import UpOptions
 
     session.out.as_events = events is not None
-    options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data)
+    options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data, allow_data_loss)
     if dry_run:
         return results.planned("up", session.runtime.diff(session.plan, options))
     with session.out.live() as notify:
@@ -170,6 +174,7 @@ def down(
     session: Session,
     purge: Annotated[bool, typer.Option("--purge", help="Delete the release's data too.")] = False,
     timeout: Timeout = 180.0,
+    allow_data_loss: AllowDataLoss = False,
     events: Events = None,
 ) -> Result:
     """Stop a release; its data stay unless --purge is given, and it says what it kept.
@@ -185,7 +190,7 @@ def down(
     if purge:
         session.confirm(f"Delete release '{session.release}' and all its data?")
     with session.out.live() as notify:
-        stopped = session.runtime.down(purge, timeout, notify)
+        stopped = session.runtime.down(purge, timeout, notify, allow_data_loss)
     return results.down(session.release, stopped, purge, "" if purge else session.runtime.data)
 
 

@@ -6,6 +6,7 @@ import typer
 
 from lightragctl.cli.commands.deploy import (
     Adopt,
+    AllowDataLoss,
     DryRun,
     Events,
     ForceConflicts,
@@ -46,6 +47,7 @@ def rollback(
     force_conflicts: ForceConflicts = False,
     adopt: Adopt = False,
     prune_data: PruneData = False,
+    allow_data_loss: AllowDataLoss = False,
     events: Events = None,
 ) -> Result:
     """Take a release back to a revision: by default to the newest before the present one that was applied.
@@ -61,7 +63,7 @@ def rollback(
     from lightragctl.core.runtime import UpOptions
 
     session.out.as_events = events is not None
-    options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data)
+    options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data, allow_data_loss)
     if dry_run:
         return results.planned("rollback", session.runtime.rollback_diff(revision, options))
     with session.out.live() as notify:
