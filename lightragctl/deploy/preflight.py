@@ -1,11 +1,12 @@
 """What must hold before anything is written: kinds served, permissions, room in the quotas. Reads only."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
-from lightragctl.deploy.quota import demand, shortfalls
+from lightragctl.deploy.quota import shortfalls
 from lightragctl.kube.model import Access, Cluster, ForbiddenError, KindNotServedError
 
 WORKERS = 16
@@ -129,20 +130,18 @@ def rules(denied: Sequence[Access]) -> str:
     return "\n".join(lines)
 
 
-def check_quota(
-    quotas: Sequence[KubernetesObject], wanted: Sequence[KubernetesObject], live: Sequence[KubernetesObject]
-) -> None:
+def check_quota(quotas: Sequence[KubernetesObject], wanted: Counter[str], present: Counter[str]) -> None:
     """Refuse what the namespace's quotas would not let run.
 
     Args:
         quotas: as they will be: our own as rendered, with the status of the live one.
-        wanted: the objects of the release.
-        live: the workloads of the release that are there now.
+        wanted: what the release will ask for, from `quota.demand`.
+        present: what is counted of it already, from `quota.usage`.
 
     Raises:
         QuotaError: names each resource with the numbers.
     """
-    if missing := shortfalls(quotas, demand(wanted), demand(live)):
+    if missing := shortfalls(quotas, wanted, present):
         lines = "\n".join(f"    {one}" for one in missing)
         hint = "raise the quota (profile key quota), or lower replicas and resources of the components"
         raise QuotaError(f"the namespace's quota has no room for the release:\n{lines}", hint)

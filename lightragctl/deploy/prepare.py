@@ -18,9 +18,11 @@ from lightragctl.deploy.lint import Rendered, lint, refuse, subject_of, unread
 from lightragctl.deploy.ownership import is_still_ours, refuse_strangers
 from lightragctl.deploy.planning import plan
 from lightragctl.deploy.preflight import access_to_delete, check_kinds, check_quota, check_rights, needed_access
+from lightragctl.deploy.quota import demand, usage
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
-from lightragctl.deploy.stages import WORKLOADS, component_of
+from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.target import Target, ignore_rules
+from lightragctl.deploy.volumes import expected_claims
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
 
 _AUTOSCALER = ("autoscaling/v2", "HorizontalPodAutoscaler")
@@ -151,14 +153,14 @@ def prepare(scope: Scope, target: Target, options: UpOptions, ground: Ground) ->
         LightragctlError: something that the release needs is missing, or an object would be refused.
     """
     if ground.is_new:
-        _check_room(scope, target.objects, [], is_new=True)
+        _check_room(scope, target.objects, [])
         planned = plan(scope, target.objects, {}, namespace_is_new=True)
         changes = ChangeSet(planned.changes)
         return Intent(planned.objects, changes, None, warnings=ground.warnings, generated=planned.generated)
     record = read_record(scope)
     last = read_revision(scope, record.revision) if record and record.revision else None
     live = read_live(scope, [*target.objects, *(last.objects if last else ())])
-    _check_room(scope, target.objects, list(live.values()), is_new=False)
+    _check_room(scope, target.objects, list(live.values()))
     wanted = [thing for thing in target.objects if thing["kind"] != "Namespace" or owns_namespace(scope)]
     recorded = record.objects if record else ()
     live |= read_unlabelled(scope, wanted, live)
@@ -233,15 +235,20 @@ def _abandoned(scope: Scope, record: Record | None, target: Target) -> list[Obje
     return [ref(claim) for claim in own if component_of(claim) not in target.requires]
 
 
-def _check_room(
-    scope: Scope, objects: Sequence[KubernetesObject], live: Sequence[KubernetesObject], is_new: bool
-) -> None:
+def _check_room(scope: Scope, objects: Sequence[KubernetesObject], live: Sequence[KubernetesObject]) -> None:
+    """Refuse what quotas would not let run; without `live` the namespace is new, or nothing of the release is there."""
     ours = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ResourceQuota"}
-    there = [] if is_new else scope.cluster.select("v1", "ResourceQuota", scope.namespace)
+    there = scope.cluster.select("v1", "ResourceQuota", scope.namespace)
     used = {one["metadata"]["name"]: (one.get("status") or {}).get("used") for one in there}
     quotas = [{**one, "status": {"used": used.get(name)}} for name, one in ours.items()]
     quotas += [one for one in there if one["metadata"]["name"] not in ours]
-    check_quota(quotas, objects, [thing for thing in live if thing["kind"] in WORKLOADS])
+    if not quotas:
+        return
+    names = set(map(ref, objects))
+    claims = names | {claim for thing in objects for claim in expected_claims(thing)}
+    kept = [one for one in scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace) if ref(one) in claims]
+    pods = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
+    check_quota(quotas, demand(objects), usage([one for one in live if ref(one) in names], pods, kept))
 
 
 def refuse_conflicts(intent: Intent, options: UpOptions) -> None:
