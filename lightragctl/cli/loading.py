@@ -22,7 +22,7 @@ from lightragctl.core.errors import LightragctlError, ProfileError, UsageError
 from lightragctl.core.layers import Layer, Origin, find_profile, merge, parse_set, read_layer, read_layers
 from lightragctl.core.profile import DNS_LABEL, LoadedProfile, Runtime, check
 from lightragctl.core.runtime import ReleaseRuntime
-from lightragctl.core.settings import ServiceSettings
+from lightragctl.core.settings import LAST_PORT, ServiceSettings
 from lightragctl.core.site import filled, unset
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
         if isinstance(section := sections.get(component.name), Values) and section.enabled and not section.address
     }
     plan = Plan(release, loaded.name, loaded.profile, chosen)
+    _check_ports(plan)
     for component in chosen.values():
         if component.unfit and (reason := component.unfit(plan)):
             raise ProfileError(f"profile '{loaded.name}': {component.name}: {reason[0]}", reason[1])
@@ -107,6 +108,18 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
         if component.environment:
             component.environment(plan)
     return plan
+
+
+def _check_ports(plan: Plan) -> None:
+    """Refuse ports that the offset of a local release leads past the last one there is.
+
+    Raises:
+        ProfileError: names the component.
+    """
+    for name in plan.components:
+        if (port := plan.port(name)) > LAST_PORT:
+            message = f"{name} would listen on port {port}, and the last one is {LAST_PORT}"
+            raise ProfileError(message, f"lower components.{name}.port or local.port_offset")
 
 
 def judge_plan(plan: Plan) -> "list[Finding]":

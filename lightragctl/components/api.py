@@ -18,6 +18,7 @@ from lightragctl.core.settings import (
     EmbeddingModel,
     LightragEndpoint,
     Logging,
+    Port,
     Recording,
     RequestLimits,
     SecretKey,
@@ -32,11 +33,15 @@ LIGHTRAG_KEY = "LIGHTRAGCTL_LIGHTRAG_API_KEY"
 """The environment variable of a pod that holds lightrag-server's key."""
 
 
+NodePort = Annotated[int, Field(ge=30000, le=32767)]
+"""The range that an API server gives ports of nodes from, unless it is told another one."""
+
+
 class Expose(Strict):
     """How clients outside the cluster reach the service. `host`, `class_name` and `tls_secret` are of an Ingress."""
 
     type: Literal["ClusterIP", "NodePort", "Ingress"] = "ClusterIP"
-    node_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    node_port: NodePort | None = None
     host: str | None = None
     class_name: str | None = None
     tls_secret: str | None = None
@@ -62,7 +67,7 @@ class ApiValues(WorkloadValues):
     `api_key: generated` makes a key once and keeps it; `none` answers everybody.
     """
 
-    port: int = 8080
+    port: Port = 8080
     expose: Expose = Expose()
     api_key: Literal["none", "generated"] | KeySource = "none"
     limits: RequestLimits = RequestLimits()

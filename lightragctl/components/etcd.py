@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
-from lightragctl.core.settings import Amounts, Quantity, Strict
+from lightragctl.core.settings import Amounts, Port, Quantity, Strict
 
 METRICS_PORT = 2381
 _START_S, _GRACE_S = 120, 30
@@ -25,7 +25,7 @@ class EtcdValues(Values, Workload):
     `quota_bytes`: at so many bytes etcd takes no more writes.
     """
 
-    port: int = 2379
+    port: Port = 2379
     replicas: Annotated[int, Field(ge=1, le=9)] | None = 3
     image: EtcdImage = EtcdImage()
     storage: Quantity | None = "10Gi"

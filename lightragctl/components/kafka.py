@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
-from lightragctl.core.settings import Amounts, Quantity, Strict
+from lightragctl.core.settings import Amounts, Port, Quantity, Strict
 
 _START_S, _GRACE_S = 120, 60
 
@@ -18,7 +18,7 @@ class KafkaImage(Strict):
 class KafkaValues(Values, Workload):
     """`heap` is the JVM's, such as 512m. `storage: null` keeps the data in the pod, and they go with it."""
 
-    port: int = 9092
+    port: Port = 9092
     image: KafkaImage = KafkaImage()
     heap: str = "512m"
     storage: Quantity | None = "10Gi"

@@ -38,7 +38,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     `environment` is passed on to it, for what has no key here.
     """
 
-    port: int = 9621
+    port: Port = 9621
     ready_port: Port = 9622
     image: Image = Image(repository="lightragctl-lightrag", tag="latest")
     storage: Quantity = "10Gi"

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from lightragctl.core.component import Component, Part, Plan, Probes, Values, Workload
 from lightragctl.core.errors import ProfileError
-from lightragctl.core.settings import Quantity, SecretKey, Strict
+from lightragctl.core.settings import Port, Quantity, SecretKey, Strict
 
 _START_S, _GRACE_S = 1800, 60
 """Weights of some ten gigabytes are fetched and put on the GPU before the server answers."""
@@ -60,7 +60,7 @@ class ModelServer(Workload):
 class ModelServerValues(Values):
     """Servers by a name that `models.chat.server` and `models.embedding.server` point at."""
 
-    port: int = 8000
+    port: Port = 8000
     servers: Annotated[
         dict[Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,14}[a-z0-9])?$")], ModelServer], Field(min_length=1)
     ]

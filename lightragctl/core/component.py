@@ -17,6 +17,8 @@ from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, Port, SecretKey,
 
 _SPARE_S = 15
 """Between the longest that a pod should need to stop and its being killed."""
+_LONGEST_S = 7 * 24 * 3600
+"""Longer than any start or stop takes; Kubernetes counts seconds of a deadline in 32 bits."""
 
 
 class Resources(Strict):
@@ -67,8 +69,8 @@ class Workload(Strict):
     resources: Resources
     pool: str | None = None
     priority: str | None = None
-    start_timeout_s: Annotated[int, Field(ge=1)] | None = None
-    stop_grace_s: Annotated[int, Field(ge=0)] | None = None
+    start_timeout_s: Annotated[int, Field(ge=1, le=_LONGEST_S)] | None = None
+    stop_grace_s: Annotated[int, Field(ge=0, le=_LONGEST_S)] | None = None
 
     @property
     def least(self) -> int:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin
 from lightragctl.core.settings import (
+    Address,
     Amounts,
     Chunking,
     EmbeddingModel,
@@ -39,7 +40,7 @@ class Runtime(StrEnum):
 class Served(Strict):
     """Where a model is served: at `url`, or by the server of this name of the component model-server."""
 
-    url: str | None = None
+    url: Address | None = None
     server: str | None = None
     api_key: SecretRef | None = None
 

@@ -6,10 +6,32 @@ the service reads it back from its settings file.
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+LAST_PORT = 65535
+Port = Annotated[int, Field(ge=1, le=LAST_PORT)]
+
+
+def _with_ports(address: str) -> str:
+    """The address, or several with commas between them, whose ports are some.
+
+    Raises:
+        ValueError: a port is none.
+    """
+    for one in address.split(",") if not address.startswith("<") else ():  # what a draft has in place of a value
+        try:
+            port = urlsplit(one if "://" in one else f"//{one}").port
+        except ValueError as error:
+            raise ValueError(f"'{one}' is no address: {error}") from error
+        if port == 0:
+            raise ValueError(f"'{one}' is no address: its port is 0, and ports begin at 1")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_with_ports)]
+"""A URL, or HOST:PORT."""
 WORKSPACE_PATTERN = r"^[A-Za-z0-9_]{1,64}$"
 Workspace = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
 
@@ -23,7 +45,7 @@ UPSTREAM_STOP_S = 60.0
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]

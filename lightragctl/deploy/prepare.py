@@ -18,7 +18,7 @@ from lightragctl.deploy.lint import Rendered, lint, refuse, subject_of, unread
 from lightragctl.deploy.ownership import is_still_ours, refuse_strangers
 from lightragctl.deploy.planning import plan
 from lightragctl.deploy.preflight import access_to_delete, check_kinds, check_quota, check_rights, needed_access
-from lightragctl.deploy.quota import demand, usage
+from lightragctl.deploy.quota import demand, number, usage
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
 from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.target import Target, ignore_rules
@@ -248,7 +248,8 @@ def _check_room(scope: Scope, objects: Sequence[KubernetesObject], live: Sequenc
     claims = names | {claim for thing in objects for claim in expected_claims(thing)}
     kept = [one for one in scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace) if ref(one) in claims]
     pods = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
-    check_quota(quotas, demand(objects), usage([one for one in live if ref(one) in names], pods, kept))
+    there_already = [one for one in live if ref(one) in names and one["kind"] != "PersistentVolumeClaim"]
+    check_quota(quotas, demand(objects) + number(objects), usage(pods, kept) + number(there_already))
 
 
 def refuse_conflicts(intent: Intent, options: UpOptions) -> None:

@@ -8,15 +8,20 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.units import quantity, words
 
-_PLAIN = {"cpu": "requests.cpu", "memory": "requests.memory", "storage": "requests.storage"}
-"""Older names that a quota may use for the same amounts."""
+_PLAIN = {
+    "cpu": "requests.cpu",
+    "memory": "requests.memory",
+    "storage": "requests.storage",
+    "count/pods": "pods",
+    "count/persistentvolumeclaims": "persistentvolumeclaims",
+}
+"""Other names that a quota may use for the same amounts."""
 
 
 _COUNTED = {
     "ConfigMap": ("configmaps", "count/configmaps"),
     "Secret": ("secrets", "count/secrets"),
     "Service": ("services", "count/services"),
-    "PersistentVolumeClaim": ("persistentvolumeclaims", "count/persistentvolumeclaims"),
     "ServiceAccount": ("count/serviceaccounts",),
     "Deployment": ("count/deployments.apps",),
     "StatefulSet": ("count/statefulsets.apps",),
@@ -29,7 +34,7 @@ _COUNTED = {
 
 
 def demand(objects: Iterable[KubernetesObject]) -> Counter[str]:
-    """What the objects ask of a quota, all replicas running: by quota resource name.
+    """What the workloads among the objects ask of a quota, all replicas running: by quota resource name.
 
     An autoscaled workload counts with its least number of pods.
     """
@@ -41,60 +46,54 @@ def demand(objects: Iterable[KubernetesObject]) -> Counter[str]:
         if one["kind"] == "HorizontalPodAutoscaler"
     }
     for thing in objects:
-        total += counted(thing)
         if thing["kind"] not in ("Deployment", "StatefulSet"):
             continue
         scaled = least.get((thing["kind"], thing["metadata"]["name"]), 1)
         replicas = int(thing["spec"].get("replicas", scaled))
         total["pods"] += replicas
-        total["count/pods"] += replicas
         for name, amount in _pod(thing["spec"]["template"]["spec"]):
             total[name] += amount * replicas  # type: ignore[assignment]
         for claim in thing["spec"].get("volumeClaimTemplates", ()):
-            for name, count in counted({**claim, "kind": "PersistentVolumeClaim"}).items():
+            for name, count in _of_claim(claim).items():
                 total[name] += count * replicas
     return total
 
 
-def usage(
-    objects: Iterable[KubernetesObject], pods: Iterable[KubernetesObject], claims: Iterable[KubernetesObject]
-) -> Counter[str]:
-    """What a quota counts already of a release.
-
-    Args:
-        objects: live ones that the release goes on to want.
-        pods: of the release.
-        claims: volume claims that the release goes on to want.
-    """
+def number(objects: Iterable[KubernetesObject]) -> Counter[str]:
+    """What a quota counts of the objects themselves, not of what they make."""
     total: Counter[str] = Counter()
     for thing in objects:
-        if thing["kind"] != "PersistentVolumeClaim":
-            total += counted(thing)
+        total.update(_COUNTED.get(str(thing["kind"]), ()))
+        spec = thing.get("spec") or {}
+        if thing["kind"] == "Service" and spec.get("type") in ("NodePort", "LoadBalancer"):
+            total["services.nodeports"] += len(spec.get("ports") or ())
+            total["services.loadbalancers"] += spec["type"] == "LoadBalancer"
+        if thing["kind"] == "PersistentVolumeClaim":
+            total += _of_claim(thing)
+    return total
+
+
+def usage(pods: Iterable[KubernetesObject], claims: Iterable[KubernetesObject]) -> Counter[str]:
+    """What a quota counts already of pods and of the claims that they go on to use, under the names of `demand`."""
+    total: Counter[str] = Counter()
     for claim in claims:
-        total += counted({**claim, "kind": "PersistentVolumeClaim"})
+        total += _of_claim(claim)
     for pod in pods:
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             continue
-        total += Counter({"pods": 1, "count/pods": 1})
+        total["pods"] += 1
         for name, amount in _pod(pod["spec"]):
             total[name] += amount  # type: ignore[assignment]
     return total
 
 
-def counted(thing: KubernetesObject) -> Counter[str]:
-    """What a quota counts of the object itself, not of what it makes."""
-    total = Counter(dict.fromkeys(_COUNTED.get(str(thing["kind"]), ()), 1))
-    spec = thing.get("spec") or {}
-    if thing["kind"] == "Service" and spec.get("type") in ("NodePort", "LoadBalancer"):
-        total["services.nodeports"] += len(spec.get("ports") or ())
-        total["services.loadbalancers"] += spec["type"] == "LoadBalancer"
-    if thing["kind"] == "PersistentVolumeClaim":
-        size = quantity(spec["resources"]["requests"]["storage"])
-        total["requests.storage"] += size  # type: ignore[assignment]
-        if name := spec.get("storageClassName"):
-            prefix = f"{name}.storageclass.storage.k8s.io"
-            total[f"{prefix}/requests.storage"] += size  # type: ignore[assignment]
-            total[f"{prefix}/persistentvolumeclaims"] += 1
+def _of_claim(claim: Mapping[str, Any]) -> Counter[str]:
+    spec = claim["spec"]
+    size = quantity(spec["resources"]["requests"]["storage"])
+    total: Counter[str] = Counter({"persistentvolumeclaims": 1, "requests.storage": size})
+    if name := spec.get("storageClassName"):
+        prefix = f"{name}.storageclass.storage.k8s.io"
+        total += Counter({f"{prefix}/persistentvolumeclaims": 1, f"{prefix}/requests.storage": size})
     return total
 
 

@@ -21,6 +21,7 @@ from lightragctl.core.component import Component, Plan, start_order
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, order, ref
 from lightragctl.core.profile import Runtime
+from lightragctl.deploy.names import check_names
 from lightragctl.deploy.network import policies
 from lightragctl.deploy.ownership import as_member
 from lightragctl.deploy.record import record_ref
@@ -31,6 +32,7 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
 
     Raises:
         RefusedError: the profile is for another runtime.
+        UsageError: the release's name is too long for what Kubernetes makes of it.
         LightragctlError: a template is wrong; names it.
     """
     if plan.profile.runtime is not Runtime.KUBERNETES:
@@ -56,6 +58,7 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
     parent = record_ref(plan.release, plan.profile.namespace)
     objects = [as_member(_named_by_content(thing), parent) for thing in objects]
     _refuse_twins(objects)
+    check_names(objects, plan.release)
     return sorted(objects, key=order)
 
 

@@ -157,7 +157,9 @@ def exec_(
 def port_forward(
     session: Session,
     component: ComponentName,
-    port: Annotated[int, typer.Argument(metavar="[PORT]", help="Port of this machine. (default: a free one)")] = 0,
+    port: Annotated[
+        int, typer.Argument(metavar="[PORT]", help="Port of this machine. (default: a free one)", min=0, max=65535)
+    ] = 0,
 ) -> Result:
     """Lead a port of this machine to a component until interrupted.
 
