@@ -23,6 +23,9 @@ _COMMANDS = {
     "datanode": ("datanode",),
     "indexnode": ("indexnode",),
 }
+_STOP = {"COMMON_GRACEFULSTOPTIMEOUT": "5"}
+"""A query node that is told to stop waits until others have taken its segments, by default for half an hour. Where it
+is the only one nobody ever does; after these seconds it flushes and ends, 11 s after SIGTERM as measured with 2.3.5."""
 _COORDINATORS = ("ROOTCOORD", "QUERYCOORD", "DATACOORD", "INDEXCOORD")
 
 
@@ -242,7 +245,7 @@ def _environment(plan: Plan) -> Mapping[str, str]:
     values, port = _values(plan), str(plan.port("vector-engine"))
     if not values.is_shared:
         own = {"ETCD_USE_EMBED": "true", "ETCD_DATA_DIR": "/var/lib/milvus/etcd", "COMMON_STORAGETYPE": "local"}
-        return {**own, "PROXY_PORT": port}
+        return {**own, "PROXY_PORT": port, **_STOP}
     store = values.object_store
     assert store is not None
     host, store_port = host_and_port(store.endpoint, 443 if store.tls else 80)
@@ -261,6 +264,7 @@ def _environment(plan: Plan) -> Mapping[str, str]:
         "MINIO_USESSL": str(store.tls).lower(),
         "MINIO_USEIAM": str(store.iam).lower(),
         "PROXY_PORT": port,
+        **(_STOP if values.topology == _HA else {}),
         **_queue_environment(values.queue, _queue_address(plan)),
         **{f"{one}_ENABLEACTIVESTANDBY": str(pods > 1).lower() for one in _COORDINATORS},
     }

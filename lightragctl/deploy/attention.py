@@ -83,7 +83,7 @@ def missing_content(
 
 
 def _told_missing(identity: ObjectRef, readers: Sequence[str]) -> str:
-    by = f", and {', '.join(sorted(readers))} reads it" if readers else ""
+    by = f", and is read by {', '.join(sorted(readers))}" if readers else ""
     return f"{identity} is gone{by}: pods that start again will lack it; make it again: lightragctl up"
 
 

@@ -222,6 +222,7 @@ def _of_pods(evidence: Evidence) -> Iterator[Cause]:
     for pod in evidence.pods:
         status = pod.get("status") or {}
         if (pod.get("metadata") or {}).get("deletionTimestamp"):
+            yield from _ending(evidence, pod)
             continue
         if special := _replaced(evidence, pod) or _stuck(evidence, pod) or _lost(evidence, pod):
             yield special
@@ -230,6 +231,22 @@ def _of_pods(evidence: Evidence) -> Iterator[Cause]:
             yield from look(evidence, pod)
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             yield from _container(evidence, pod, container)
+
+
+def _ending(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
+    """A pod that must be gone before another one may be made in its place."""
+    workload = evidence.workload or {}
+    recreated = ((workload.get("spec") or {}).get("strategy") or {}).get("type") == "Recreate"
+    if workload.get("kind") != "StatefulSet" and not recreated:
+        return
+    metadata = pod["metadata"]
+    grace_s, killed = metadata.get("deletionGracePeriodSeconds"), metadata["deletionTimestamp"]
+    message = f"it is ending, and is killed at {killed} at the latest, after {grace_s} s; then the next one starts"
+    hint = f"its log says what it does: lightragctl logs {evidence.component}"
+    if lost := _lost(evidence, pod):
+        message = f"it ends only when {lost.message.removesuffix(' does not answer')} answers again, or is deleted"
+        hint = f"bring the node back; when it never will: kubectl delete node {(pod.get('spec') or {}).get('nodeName')}"
+    yield Cause("stopping", _subject(pod), message, hint, NEVER_S)
 
 
 def _replaced(evidence: Evidence, pod: KubernetesObject) -> Cause | None:

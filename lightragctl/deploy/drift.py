@@ -20,6 +20,8 @@ _CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kubelet", "keda-op
 """They do their work: an autoscaler that scales is no drift."""
 _SCHEDULES = ("kube-downscaler", "py-kube-downscaler", "kube-green", "manager-kube-green")
 """They put workloads to sleep by the clock, and wake them."""
+_ASLEEP = "downscaler/original-replicas"
+"""What kube-downscaler writes on a workload that it has put to sleep, whatever name it writes under."""
 _ADDED_BELOW = ("f:spec", "f:data", "f:stringData", "f:binaryData")
 """Where something that others add changes what an object does; labels and annotations of it are theirs to add."""
 
@@ -90,6 +92,11 @@ def _drift_of(thing: KubernetesObject, live: KubernetesObject) -> list[ForeignFi
             added = wanted is MISSING and path[0] in _ADDED_BELOW and there is not MISSING
             if added or (wanted is not MISSING and wanted != there):
                 changed[show(path)] = _field(thing, path, owner, (wanted, there))
+    replicas = ("f:spec", "f:replicas")
+    wanted, there = find(thing, replicas), find(live, replicas)
+    if there == 0 and wanted not in (MISSING, 0) and not _scalers(live):
+        # nobody holds the number that `kubectl scale` makes zero: a zero is not written, and so not noted
+        changed[_REPLICAS] = _field(thing, replicas, None, (wanted, there))
     for path in _gone(thing, live):
         changed.setdefault(show(path), _field(thing, path, None, (find(thing, path), MISSING)))
     return [changed[path] for path in sorted(changed)]
@@ -130,10 +137,11 @@ def yielding(
     keeps it. A field that nobody but us holds is sent with its live value: left out, the server would set it to its
     default (kubernetes#67135).
     """
-    made = dict(thing)
+    made, autoscalers = dict(thing), list(autoscalers)
     scaler = next((one for one in autoscalers if _scales(one, thing)), None)
-    if scaler and is_put_out(awake := _awake(thing, scaler), live, _REPLICAS):  # an autoscaler leaves zero alone
-        made = awake
+    is_asleep = _waker(live, autoscalers) != "" or ignored(rules, thing)(_REPLICAS)
+    if scaler and not is_asleep and is_put_out(awake := _awake(thing, scaler), live, _REPLICAS):
+        made = awake  # an autoscaler leaves alone what has no pods
     elif scaler:
         made = _left(made, live, lambda path: path == _REPLICAS)
     elif not force and _is_scaled_by_hand(live) and not is_put_out(thing, live, _REPLICAS):
@@ -168,8 +176,13 @@ def is_put_out(wanted: KubernetesObject, live: KubernetesObject, path: str) -> b
     """
     if path != _REPLICAS or live["spec"].get("replicas") != 0 or not (wanted["spec"].get("replicas") or 0):
         return False
-    holders = _scalers(live)
-    return bool(holders) and not any(holder in (*_CONTROLLERS, *_SCHEDULES) for holder in holders)
+    return not _sleeps(live)
+
+
+def _sleeps(live: KubernetesObject) -> bool:
+    """Whether an autoscaler or a schedule has scaled the workload to zero, and will wake it."""
+    noted = (live.get("metadata") or {}).get("annotations") or {}
+    return _ASLEEP in noted or any(holder in (*_CONTROLLERS, *_SCHEDULES) for holder in _scalers(live))
 
 
 @dataclass(frozen=True)
@@ -185,13 +198,14 @@ class Zero:
     is_meant: bool
 
     def __str__(self) -> str:
-        return f"scaled to 0 by {self.by or 'somebody'}"
+        return f"scaled to 0 by {self.by or 'kubectl scale or the like'}"
 
 
 def zero(
     wanted: KubernetesObject | None,
     live: KubernetesObject,
     rules: Sequence[IgnoreRule],
+    autoscalers: Iterable[KubernetesObject],
 ) -> Zero | None:
     """Who left the workload without pods; None when it has some.
 
@@ -199,14 +213,26 @@ def zero(
         wanted: as it was applied; None when that is not known.
         live: as it is.
         rules: what others may change.
+        autoscalers: of the namespace.
     """
     if live["spec"].get("replicas", 1) != 0:
         return None
-    holders = _scalers(live)
+    scaler = _waker(live, autoscalers)
     is_ours = wanted is not None and wanted["spec"].get("replicas", 1) == 0
-    is_meant = is_ours or any(holder in (*_CONTROLLERS, *_SCHEDULES) for holder in holders)
-    is_meant = is_meant or ignored(rules, live)(_REPLICAS)
-    return Zero("the profile" if is_ours else ", ".join(holders), is_meant)
+    is_meant = is_ours or scaler != "" or _sleeps(live) or ignored(rules, live)(_REPLICAS)
+    return Zero("the profile" if is_ours else ", ".join(_scalers(live)) or scaler, is_meant)
+
+
+def _waker(live: KubernetesObject, autoscalers: Iterable[KubernetesObject]) -> str:
+    """The autoscaler that may scale the workload to zero and wakes it; a plain one leaves alone what has no pods."""
+    for one in autoscalers:
+        owner = next(
+            (by for by in (one.get("metadata") or {}).get("ownerReferences") or () if by.get("kind") == "ScaledObject"),
+            None,
+        )
+        if _scales(one, live) and (owner or one["spec"].get("minReplicas") == 0):
+            return f"ScaledObject/{owner['name']}" if owner else str(ref(one))
+    return ""
 
 
 def _scales(autoscaler: KubernetesObject, thing: KubernetesObject) -> bool:

@@ -168,7 +168,7 @@ def prepare(scope: Scope, target: Target, options: UpOptions, ground: Ground) ->
     refuse_strangers(strangers, scope.release, record_ref(scope.release, scope.namespace), options.adopt)
     abandoned = _abandoned(scope, record, target) if options.prune_data else []
     pruned = [*abandoned, *to_prune(recorded, map(ref, wanted), options.prune_data)]
-    scalers = [one for one in _autoscalers(scope) if ref(one) not in pruned]
+    scalers = [one for one in autoscalers(scope) if ref(one) not in pruned]
     wanted = [
         yielding(thing, there, scalers, target.ignore, options.force_conflicts)
         if (there := live.get(ref(thing)))
@@ -223,7 +223,7 @@ def _strangers(
     return [one for one in found if not is_still_ours(one, scope.release)]
 
 
-def _autoscalers(scope: Scope) -> list[KubernetesObject]:
+def autoscalers(scope: Scope) -> list[KubernetesObject]:
     """Everybody's autoscalers in the namespace."""
     served = scope.cluster.resource(*_AUTOSCALER) is not None
     return list(scope.cluster.select(*_AUTOSCALER, scope.namespace)) if served else []

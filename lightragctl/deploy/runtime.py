@@ -27,7 +27,7 @@ from lightragctl.deploy.drift import Zero, zero
 from lightragctl.deploy.history import read_revision
 from lightragctl.deploy.logs import read_logs
 from lightragctl.deploy.preflight import access_of_unlock, check_rights
-from lightragctl.deploy.prepare import drift_since, read_record
+from lightragctl.deploy.prepare import autoscalers, drift_since, read_record
 from lightragctl.deploy.record import Phase, Record
 from lightragctl.deploy.rollback import read_history, read_one, rollback_target
 from lightragctl.deploy.rollout import roll_out
@@ -138,9 +138,10 @@ class KubernetesRuntime:
     def _asleep(self, record: Record, last: Revision | None, view: View) -> dict[str, Zero]:
         """Who left components without pods."""
         rules, applied = ignore_rules(record.profile), {ref(one): one for one in (last.objects if last else ())}
+        scalers = autoscalers(self.scope)
         found: dict[str, Zero] = {}
         for one in (one for things in view.workloads.values() for one in things):
-            nobody = zero(applied.get(ref(one)), one, rules)
+            nobody = zero(applied.get(ref(one)), one, rules, scalers)
             if nobody and (nobody.is_meant is False or component_of(one) not in found):
                 found[component_of(one)] = nobody
         return found

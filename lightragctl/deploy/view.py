@@ -136,7 +136,7 @@ def component_status(
     """One line of `status`; `asleep` says who left the component without pods."""
     seen = progress(view, component)
     match seen.progress:
-        case Progress.CURRENT if asleep:
+        case Progress.CURRENT | Progress.IN_PROGRESS if asleep:
             state, message = State.READY if asleep.is_meant else State.NOT_READY, str(asleep)
         case Progress.CURRENT:
             state, message = State.READY, ""

@@ -24,15 +24,16 @@ class NotReadyError(LightragctlError):
 
 @dataclass(frozen=True)
 class Patience:
-    """Until when to wait, on the monotonic clock, and whom to tell meanwhile."""
+    """Until when to wait, on the monotonic clock, and whom to tell meanwhile; `timeout_s` is the whole of it."""
 
     until_s: float
     notify: Notify
+    timeout_s: float = 0.0
 
     @classmethod
     def of(cls, timeout_s: float, notify: Notify) -> "Patience":
         """Patience that ends `timeout_s` from now."""
-        return cls(time.monotonic() + timeout_s, notify)
+        return cls(time.monotonic() + timeout_s, notify, timeout_s)
 
 
 @dataclass
@@ -75,7 +76,7 @@ def wait_components(
         WaitExpired: patience ended first; says what held each component last.
     """
     begin = time.monotonic()
-    waiting = {name: Watched(begin + CAUSES_EVERY_S) for name in components}
+    waiting = {name: Watched(begin) for name in components}
     while True:
         view = read_view(scope, growing)
         for name in _ready(view, waiting):
@@ -88,7 +89,9 @@ def wait_components(
         for name, watched in waiting.items():
             _look(scope, view, name, watched, now)
         if now >= patience.until_s:
-            raise _expired(waiting, now - begin)
+            for name, watched in waiting.items():
+                watched.causes = read_causes(scope, view, name)
+            raise _expired(waiting, patience.timeout_s or now - begin)
         reasons = "; ".join(f"{name}: {watched.reason}" for name, watched in waiting.items())
         patience.notify(Event(reasons, "waiting", passing=True))
         time.sleep(POLL_S)

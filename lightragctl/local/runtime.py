@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightragctl.core.component import Plan, ProcessSpec, start_order
@@ -293,7 +293,7 @@ class LocalRuntime:
             if waiting and time.monotonic() - begin > timeout_s:
                 raise self._expired(list(waiting.values()), running, timeout_s)
             if waiting:
-                notify(Event(", ".join(waiting), "waiting", passing=True))
+                notify(Event(_reasons(waiting.values(), running), "waiting", passing=True))
                 time.sleep(_POLL_S)
 
     def _hopeless(self, process: WantedProcess, status: ComponentStatus) -> LightragctlError:
@@ -305,8 +305,8 @@ class LocalRuntime:
         )
 
     def _expired(self, waiting: list[WantedProcess], running: Running | None, timeout_s: float) -> WaitExpired:
-        reasons = "; ".join(f"{one.name}: {_component_status(one, running).message}" for one in waiting)
-        return WaitExpired(f"not ready after {timeout_s:g} s: {reasons}", "see: lightragctl logs")
+        message = f"not ready after {timeout_s:g} s: {_reasons(waiting, running)}"
+        return WaitExpired(message, "see: lightragctl logs; wait longer with --timeout SECONDS")
 
     def _stop(self, timeout_s: float, notify: Notify) -> bool:
         running = self._running()
@@ -329,6 +329,12 @@ class LocalRuntime:
         """Processes that outlived their supervisor."""
         running = self._running()
         return dict(running.records) if running else {}
+
+
+def _reasons(waiting: Iterable[WantedProcess], running: Running | None) -> str:
+    """What each process lacks, as `status` says it."""
+    told = [(one.name, _component_status(one, running).message) for one in waiting]
+    return "; ".join(f"{name}: {message}" if message else name for name, message in told)
 
 
 def _needs_cluster(command: str) -> RefusedError:
