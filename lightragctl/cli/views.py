@@ -60,9 +60,16 @@ def _up(data: Data) -> Iterator[RenderableType]:
         yield from _diff(data)
         return
     yield from _release(data)
-    yield Text(f"changed: {', '.join(data['changed'])}" if data["changed"] else "unchanged")
+    yield Text(f"changed: {_changed(data['changed'])}" if data["changed"] else "unchanged")
     if data["search_ms"] is not None:
         yield Text(f"a search through it was answered in {data['search_ms']:.0f} ms")
+
+
+def _changed(changed: Sequence[str]) -> str:
+    """What was changed, where each change has been told already: objects by number, processes by name."""
+    counts = Counter(one.rpartition(" ")[2] for one in changed if "/" in one)
+    processes = [one for one in changed if "/" not in one]
+    return ", ".join([f"{count} objects {action}" for action, count in counts.items()] + processes)
 
 
 _ACTION_STYLE = {"created": "green", "configured": "yellow", "replaced": "red", "deleted": "red"}

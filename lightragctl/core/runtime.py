@@ -64,18 +64,31 @@ class ForeignField:
             return f"{self.subject} is gone, or somebody else's now"
         who = f"{self.manager} ({self.operation})" if self.manager else "somebody"
         when = f" at {self.time}" if self.time else ""
-        return f"{self.subject} {self.path}: ours {_brief(self.ours)}, theirs {_brief(self.theirs)}, by {who}{when}"
+        ours, theirs = contrast(self.ours, self.theirs)
+        return f"{self.subject} {self.path}: ours {ours}, theirs {theirs}, by {who}{when}"
 
 
-def _brief(value: Any) -> str:
-    """A value in few words; nothing where there is none."""
-    if value is None:
-        return "nothing"
-    text = " ".join(str(value).split())
-    return text if len(text) <= _BRIEF_CHARS else f"{text[: _BRIEF_CHARS - 1]}…"
+def contrast(ours: Any, theirs: Any) -> tuple[str, str]:
+    """Two values in few words, from a little before the place where they differ; nothing where there is none."""
+    both = _flat(ours), _flat(theirs)
+    same = next((at for at, (one, other) in enumerate(zip(*both, strict=False)) if one != other), min(map(len, both)))
+    start = max(0, same - _BEFORE_CHARS) if max(map(len, both)) > _BRIEF_CHARS else 0
+    return _cut(both[0], start), _cut(both[1], start)
+
+
+def _flat(value: Any) -> str:
+    return "nothing" if value is None else " ".join(str(value).split())
+
+
+def _cut(text: str, start: int) -> str:
+    if start >= len(text) or (start == 0 and len(text) <= _BRIEF_CHARS):
+        return text if start == 0 else f"…{text[-_BEFORE_CHARS:]}"
+    shown = text[start : start + _BRIEF_CHARS]
+    return ("…" if start else "") + shown + ("…" if start + _BRIEF_CHARS < len(text) else "")
 
 
 _BRIEF_CHARS = 80
+_BEFORE_CHARS = 30
 
 
 @dataclass(frozen=True)

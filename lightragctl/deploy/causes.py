@@ -303,6 +303,9 @@ def _placing(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
     if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
         return
     text = _TAIL.sub("", str(scheduled.get("message", ""))).strip()
+    if "volume node affinity" in text or "PersistentVolume's node affinity" in text:
+        yield from _bound_elsewhere(evidence, pod, text)
+        return
     if "persistentvolumeclaim" in text.lower():
         hint = "see its claim: lightragctl status; classes: kubectl get storageclass"
         yield Cause("volume-unbound", _subject(pod), f"no node can take it: {text}", hint, VOLUME_S)
@@ -314,6 +317,27 @@ def _placing(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
         return
     hint = "lower the component's resources.requests, or add a node; what each has: kubectl describe nodes"
     yield Cause("unschedulable", _subject(pod), f"no node can take it: {text}", hint, UNSCHEDULABLE_S)
+
+
+def _bound_elsewhere(evidence: Evidence, pod: KubernetesObject, text: str) -> Iterator[Cause]:
+    """Its volume is on one node, or in one zone, and that one does not take it now."""
+    names = sorted({str(one) for claim in evidence.claims if (one := _selected_node(claim))})
+    node = names[0] if len(names) == 1 else "NODE"
+    where = f" on node {node}" if len(names) == 1 else " on one node"
+    if "unschedulable" in text:
+        why = f"its volume is{where}, and that takes no pods now (cordoned or drained)"
+        hint = f"let it take pods again: kubectl uncordon {node}"
+    elif "Insufficient" in text:
+        why, hint = f"its volume is{where}, and that has no room", f"make room there: kubectl describe node {node}"
+    else:
+        why = f"its volume is{where}, and that is not there or takes it not"
+        hint = f"bring the node back: kubectl get nodes; kubectl describe node {node}"
+    yield Cause("volume-node", _subject(pod), f"{why}: {text}", hint, UNSCHEDULABLE_S)
+
+
+def _selected_node(claim: KubernetesObject) -> str:
+    noted = (claim.get("metadata") or {}).get("annotations") or {}
+    return str(noted.get("volume.kubernetes.io/selected-node") or "")
 
 
 def _comes_by_itself(evidence: Evidence, pod: KubernetesObject) -> bool:
@@ -414,8 +438,9 @@ def _crash(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, An
     lines = evidence.last_lines.get(_name(pod)) or ([ended["message"]] if ended.get("message") else ())
     said = "".join(f"\n        {line}" for line in lines)
     why = f"{ended.get('reason', 'ended')}, exit code {ended.get('exitCode', '?')}, {restarts} restarts"
-    tail = f"; its last lines:{said}" if said else ""
-    return Cause("crash", _subject(pod), f"it crashes: {why}{tail}", hint, grace_s)
+    first = f"; {telling_line(lines)}" if lines else ""
+    tail = f"\n    its last lines:{said}" if said else ""
+    return Cause("crash", _subject(pod), f"it crashes: {why}{first}{tail}", hint, grace_s)
 
 
 _KILLED = re.compile(r"Container (\S+) failed (\w+) probe, will be restarted")
@@ -443,8 +468,30 @@ def _probing(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, 
     elif running is not None and (said := _probe_said(evidence, pod, str(running.get("startedAt") or ""))):
         hint = f"see what it waits for: lightragctl logs {evidence.component}"
         lines = evidence.last_lines.get(_name(pod)) or ()
-        last = f"; the last line of its log: {lines[-1].strip()}" if lines else ""
+        telling = telling_line(lines)
+        where = "the last line of its log" if lines and telling == lines[-1].strip() else "its log says"
+        last = f"; {where}: {telling}" if lines else ""
         yield Cause("probe", _subject(pod), said + last, hint, NEVER_S)
+
+
+_TELLING = re.compile(r"error|exception|panic|fatal|fail|cannot|denied|refused|unable|no such|not ready", re.IGNORECASE)
+_FRAME = re.compile(
+    r"\s|at \S+\(|goroutine \d|Traceback \(most recent|\.\.\. \d+ more|stack( trace|:|$)|\[signal |runtime[./]\S+\("
+    r"|\S+\.go:\d+|\S+\(0x|created by ",
+    re.IGNORECASE,
+)
+"""A line inside a stack trace: indented, or as Java, Go and Python write it."""
+_LINE_CHARS = 200
+
+
+def telling_line(lines: Sequence[str]) -> str:
+    """The line of a log that says most about what went wrong: the last that tells of an error and is no stack frame."""
+    plain = [line for line in lines if line.strip() and not _FRAME.match(line)] or [
+        line for line in lines if line.strip()
+    ]
+    text = next((line for line in reversed(plain) if _TELLING.search(line)), plain[-1] if plain else "").strip()
+    text = text.split("\\n", 1)[0].split(" [stack=", 1)[0]
+    return text if len(text) <= _LINE_CHARS else f"{text[: _LINE_CHARS - 1]}…"
 
 
 _WAITING: Mapping[str, Judge] = {

@@ -102,7 +102,27 @@ def _unified(one: Change, key: bytes) -> str:
 def _lines(thing: KubernetesObject | None, key: bytes) -> Sequence[str]:
     if thing is None:
         return []
-    return yaml.safe_dump(masked(stripped(thing), key), allow_unicode=True, sort_keys=True, width=1000).splitlines()
+    shown = yaml.dump(masked(stripped(thing), key), Dumper=_Blocks, allow_unicode=True, sort_keys=True, width=1000)
+    return shown.splitlines()
+
+
+class _Blocks(yaml.SafeDumper):
+    """Writes texts of several lines as such, so that a diff shows the line that differs."""
+
+
+def _block(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    if "\n" not in text.strip("\n"):
+        return yaml.SafeDumper.represent_str(dumper, text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", "\n".join(map(_visible, text.split("\n"))), style="|")
+
+
+def _visible(line: str) -> str:
+    """The line without what YAML has no block for: tabs, and blanks at the end, which a reader would not see either."""
+    shown = line.replace("\t", "␉").replace("\r", "␍")
+    return shown.rstrip(" ") + "␠" * (len(shown) - len(shown.rstrip(" ")))
+
+
+_Blocks.add_representer(str, _block)
 
 
 def masked(thing: KubernetesObject, key: bytes) -> dict[str, Any]:

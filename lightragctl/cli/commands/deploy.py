@@ -65,9 +65,21 @@ def up(
     if dry_run:
         return results.planned("up", session.runtime.diff(session.plan, options))
     with session.out.live() as notify:
-        outcome = session.runtime.up(session.plan, options, session.approve, notify)
+        outcome = session.runtime.up(session.plan, options, session.approve, after_plan(session, notify))
         search_ms = prove_search(session, outcome, timeout, notify) if wait else None
     return results.up("up", outcome, search_ms)
+
+
+def after_plan(session: Session, notify: Notify) -> Notify:
+    """Tells progress; of objects only in passing, as the plan has named each of them. Scripts are told everything."""
+    from dataclasses import replace
+
+    from lightragctl.core.result import EventType
+
+    def tell(event: Event) -> None:
+        notify(replace(event, passing=True) if event.type is EventType.OBJECT else event)
+
+    return notify if session.out.as_events else tell
 
 
 def prove_search(session: Session, outcome: "UpOutcome", timeout_s: float, notify: Notify) -> float | None:

@@ -13,6 +13,7 @@ from lightragctl.cli.commands.deploy import (
     PruneData,
     Timeout,
     Wait,
+    after_plan,
     prove_search,
 )
 from lightragctl.cli.options import OPTION_NAMES, GlobalOptions, Session
@@ -67,7 +68,7 @@ def rollback(
     if dry_run:
         return results.planned("rollback", session.runtime.rollback_diff(revision, options))
     with session.out.live() as notify:
-        outcome = session.runtime.rollback(revision, options, session.approve, notify)
+        outcome = session.runtime.rollback(revision, options, session.approve, after_plan(session, notify))
         search_ms = prove_search(session, outcome, timeout, notify) if wait else None
     return results.up("rollback", outcome, search_ms)
 
