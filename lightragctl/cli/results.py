@@ -116,7 +116,7 @@ def status(release: ReleaseStatus) -> Result:
     if release.ready and not release.message:
         if not release.warnings:
             return Result("status", _release(release))
-        warned = [ErrorInfo("warning", f"ready, but {len(release.warnings)} warnings: see above")]
+        warned = [ErrorInfo("warning", "ready, with the warnings above")]
         return Result("status", _release(release), Status.PARTIAL, warned, ExitStatus.WARNINGS)
     if release.ready:
         errors = [ErrorInfo("unsupervised", release.message)]

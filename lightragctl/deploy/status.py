@@ -81,7 +81,7 @@ def _deployment(spec: Part, status: Part) -> ResourceStatus:
         return _waiting(missing)
     there, ready = int(count("replicas", 0)), int(count("readyReplicas", 0))
     if (extra := there - min(updated, wanted)) > 0:
-        if ready < there and count("unavailableReplicas", 0):  # those that are ready may be the old ones, which stay until the new ones are
+        if ready < there and count("unavailableReplicas", 0):
             return _waiting(f"{ready} of {there} pods ready, {extra} of them old: they stay until new ones are ready")
         return _waiting(f"{extra} old pods are ending")
     missing = _behind(wanted, (("available", int(count("availableReplicas", 0))),))

@@ -97,8 +97,41 @@ def prove_search(session: Session, outcome: "UpOutcome", timeout_s: float, notif
     notify(Event("asking lightrag-api", "searching", passing=True))
     begin = time.monotonic()
     patience = Patience(timeout_s, time.monotonic, threading.Event(), tell)
-    patience.call("a search", lambda sign: session.api.retrieve(_PROOF, top_k=1, recorded=False))
-    return round((time.monotonic() - begin) * 1000, 1)
+    found = patience.call("a search", lambda sign: session.api.retrieve(_PROOF, top_k=1, recorded=False))
+    took_ms = round((time.monotonic() - begin) * 1000, 1)
+    if not found.hits:
+        _refuse_empty_store(session, notify)
+    return took_ms
+
+
+_LOADING_S = 60.0
+"""How long a Milvus that was started again may answer without what it is still loading; up to 20 s were measured."""
+
+
+def _refuse_empty_store(session: Session, notify: Notify) -> None:
+    """Stop where lightrag-server knows documents and no passage is found: Milvus has lost them.
+
+    Raises:
+        NeedsAttentionError: so it is.
+    """
+    import time
+
+    from lightragctl.core.errors import NeedsAttentionError, NotRunningError
+    from lightragctl.ingest.lightrag import DONE
+
+    try:
+        target = session.lightrag(None)
+    except NotRunningError:  # it is not ready at this moment, as `status` says
+        return
+    known = [one for one in target.server.documents() if one.status == DONE] if target else []
+    until_s = time.monotonic() + _LOADING_S
+    while known and not session.api.retrieve(_PROOF, top_k=1, recorded=False).hits:
+        if time.monotonic() > until_s:
+            message = f"it runs, but Milvus is empty, and lightrag-server knows {len(known)} documents: they are lost"
+            hint = "load them into a new release: lightragctl down --purge, then up and ingest"
+            raise NeedsAttentionError(message, hint)
+        notify(Event(f"Milvus finds none of {len(known)} documents yet", "waiting", passing=True))
+        time.sleep(1.0)
 
 
 def diff(session: Session) -> Result:
