@@ -481,6 +481,7 @@ _FRAME = re.compile(
     re.IGNORECASE,
 )
 """A line inside a stack trace: indented, or as Java, Go and Python write it."""
+_CALM = re.compile(r"\b(INFO|DEBUG)\b|\[(INFO|DEBUG)\]|level\"?[=:]\"?(info|debug)")
 _LINE_CHARS = 200
 
 
@@ -489,7 +490,8 @@ def telling_line(lines: Sequence[str]) -> str:
     plain = [line for line in lines if line.strip() and not _FRAME.match(line)] or [
         line for line in lines if line.strip()
     ]
-    text = next((line for line in reversed(plain) if _TELLING.search(line)), plain[-1] if plain else "").strip()
+    telling = (line for line in reversed(plain) if _TELLING.search(line) and not _CALM.search(line))
+    text = next(telling, plain[-1] if plain else "").strip()
     text = text.split("\\n", 1)[0].split(" [stack=", 1)[0]
     return text if len(text) <= _LINE_CHARS else f"{text[: _LINE_CHARS - 1]}…"
 

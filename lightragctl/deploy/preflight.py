@@ -122,7 +122,8 @@ def rules(denied: Sequence[Access]) -> str:
     """The RBAC rules that would allow it, as YAML."""
     verbs: dict[tuple[str, str], list[str]] = {}
     for one in denied:
-        verbs.setdefault((one.group, one.resource), []).append(one.verb)
+        name = one.resource + (f"/{one.subresource}" if one.subresource else "")
+        verbs.setdefault((one.group, name), []).append(one.verb)
     lines = [
         f'    - {{apiGroups: ["{group}"], resources: [{resource}], verbs: [{", ".join(sorted(set(names)))}]}}'
         for (group, resource), names in sorted(verbs.items())

@@ -11,7 +11,8 @@ from lightragctl.deploy.prepare import read_record
 from lightragctl.deploy.replacement import keeping_volumes
 from lightragctl.deploy.revision import judged, to_roll_back_to, with_secrets
 from lightragctl.deploy.target import Target, target_of_revision
-from lightragctl.kube.lease import Verdict, judge, lease_ref, read_held
+from lightragctl.kube.lease import Held, Verdict, judge, lease_ref, read_held
+from lightragctl.kube.model import ForbiddenError
 
 _KEPT = ("Secret", "StatefulSet", "PersistentVolumeClaim")
 """Kinds that hold what no rollback brings back: values, and volumes that have grown."""
@@ -27,10 +28,19 @@ def read_history(scope: Scope) -> list[Revision]:
     if not revisions:
         message = f"release '{scope.release}' has no revisions in namespace {scope.namespace} of {scope.cluster.name}"
         raise NotRunningError(message, "the first one is made by: lightragctl up")
-    record, lease = read_record(scope), scope.cluster.get(lease_ref(scope.release, scope.namespace))
-    verdict = judge(read_held(lease), scope.operator) if lease else Verdict.FREE
+    record, held = read_record(scope), read_holder(scope)
+    verdict = judge(held, scope.operator) if held else Verdict.FREE
     is_held = verdict not in (Verdict.FREE, Verdict.DEAD)
     return judged(revisions, record.revision if record and is_held else None)
+
+
+def read_holder(scope: Scope) -> Held | None:
+    """Who holds the lock; None where nobody does, or where we may not look."""
+    try:
+        lease = scope.cluster.get(lease_ref(scope.release, scope.namespace))
+    except ForbiddenError:
+        return None
+    return read_held(lease) if lease else None
 
 
 def read_one(scope: Scope, number: int) -> Revision:

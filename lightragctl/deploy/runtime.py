@@ -28,8 +28,9 @@ from lightragctl.deploy.history import read_revision
 from lightragctl.deploy.logs import read_logs
 from lightragctl.deploy.preflight import access_of_unlock, check_rights
 from lightragctl.deploy.prepare import autoscalers, drift_since, read_record
+from lightragctl.deploy.reach import refuse_forbidden, refuse_stream
 from lightragctl.deploy.record import Phase, Record
-from lightragctl.deploy.rollback import read_history, read_one, rollback_target
+from lightragctl.deploy.rollback import read_history, read_holder, read_one, rollback_target
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.status import Progress
@@ -37,7 +38,7 @@ from lightragctl.deploy.target import growing_nodes, ignore_rules
 from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view
 from lightragctl.kube.client import ClusterClient
-from lightragctl.kube.lease import Operator, Verdict, judge, lease_ref, read_held, unlock
+from lightragctl.kube.lease import Operator, Verdict, judge, lease_ref, unlock
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.streams import PickPod, Tunnel, run_in_pod
 
@@ -195,6 +196,7 @@ class KubernetesRuntime:
     def _led(self, key: str, pick: PickPod) -> str:
         """The address of a tunnel, made when it is first asked for."""
         if key not in self._tunnels:
+            refuse_forbidden(self.scope, "portforward")
             self._tunnels[key] = Tunnel(self.client, pick, 0, lambda reason: None)
         return f"http://127.0.0.1:{self._tunnels[key].port}"
 
@@ -249,6 +251,7 @@ class KubernetesRuntime:
         chosen = next(iter([pod for pod in running if _is_ready(pod)] or running), None)
         if chosen is None:
             raise NotRunningError(f"{component} has no running pod", "see: lightragctl status")
+        refuse_stream(self.scope, "exec", chosen)
         return run_in_pod(self.client, self.namespace, chosen["metadata"]["name"], command)
 
     def forward(self, component: str, port: int, notify: Notify) -> None:
@@ -257,7 +260,7 @@ class KubernetesRuntime:
         Raises:
             NotRunningError: there is no ready pod of the component.
         """
-        self._ready_pods(component)
+        refuse_stream(self.scope, "portforward", self._ready_pods(component)[0])
         tunnel = Tunnel(
             self.client, lambda: self._pick(component), port, lambda reason: notify(Event(reason, component))
         )
@@ -281,8 +284,7 @@ class KubernetesRuntime:
         if record.phase is Phase.STOPPED:
             return "stopped; start it: lightragctl up"
         if record.phase is Phase.APPLYING:
-            lease = self.client.get(lease_ref(self.release, self.namespace))
-            held = read_held(lease) if lease else None
+            held = read_holder(self.scope)
             if held and judge(held, self.operator) not in (Verdict.FREE, Verdict.DEAD):
                 return f"{held} has been changing it since {held.acquired.strftime('%Y-%m-%d %H:%M:%S')} UTC"
             return "the last change did not come to its end: lightragctl history; go on: lightragctl up"

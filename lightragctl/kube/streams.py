@@ -5,6 +5,8 @@ The official client turns a websocket into a socket or channels; here is only wh
 
 import contextlib
 import os
+import queue
+import re
 import select
 import shutil
 import socket
@@ -13,7 +15,7 @@ import termios
 import threading
 import tty
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 from kubernetes.client.exceptions import ApiException
@@ -117,12 +119,52 @@ def open_port(client: ClusterClient, namespace: str, pod: str, port: int) -> Any
         ClusterUnavailableError: the stream could not be opened.
     """
     url, headers = _stream_url(client, namespace, pod, "portforward", [("ports", str(port))])
+    configuration = client.connection.configuration
     try:
-        stream = ws_client.create_websocket(client.connection.configuration, ws_client.get_websocket_url(url), headers)
+        stream = within_deadline(
+            lambda: ws_client.create_websocket(configuration, ws_client.get_websocket_url(url), headers)
+        )
     except (OSError, WebSocketException) as error:
-        message = f"no way to port {port} of Pod/{pod}: {error}"
+        message = f"no way to port {port} of Pod/{pod}: {handshake_cause(error)}"
         raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
     return Forward(stream, [port]).socket(port)
+
+
+_OPEN_S = 20.0
+"""How long a stream may take to open: the API server tries a node that is dead for more than a minute."""
+_HANDSHAKE = re.compile(r"Handshake status (\d{3}) ([\w ]*\w)")
+Opened = TypeVar("Opened")
+
+
+def within_deadline(open_stream: Callable[[], Opened]) -> Opened:
+    """What `open_stream` returns; given up after a while, as the client's own call has no deadline.
+
+    Raises:
+        TimeoutError: it did not return in time.
+    """
+    done: queue.Queue[tuple[Opened | None, Exception | None]] = queue.Queue()
+
+    def work() -> None:
+        try:
+            done.put((open_stream(), None))
+        except (OSError, WebSocketException, ApiException) as error:
+            done.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        opened, error = done.get(timeout=_OPEN_S)
+    except queue.Empty:
+        raise TimeoutError(f"nothing answers within {_OPEN_S:.0f} s; its node may be down: kubectl get nodes") from None
+    if error is not None:
+        raise error
+    return cast(Opened, opened)
+
+
+def handshake_cause(error: Exception) -> str:
+    """Why a stream could not be opened, without the headers and the body that the client puts into its message."""
+    text = str(getattr(error, "reason", None) or error)
+    found = _HANDSHAKE.search(text)
+    return f"the API server answers {found[1]} {found[2]}" if found else text.splitlines()[0] if text else "no answer"
 
 
 class Forward(ws_client.PortForward):  # type: ignore[misc]  # the client has no types
@@ -157,11 +199,13 @@ def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequenc
     asked += [("tty", str(terminal).lower())]
     url, headers = _stream_url(client, namespace, pod, "exec", asked)
     try:
-        stream = ws_client.websocket_call(
-            client.connection.configuration, "GET", url, headers=headers, _preload_content=False, binary=True
+        stream = within_deadline(
+            lambda: ws_client.websocket_call(
+                client.connection.configuration, "GET", url, headers=headers, _preload_content=False, binary=True
+            )
         )
-    except ApiException as error:
-        message = f"cannot run a command in Pod/{pod}: {error.reason}"
+    except (ApiException, TimeoutError) as error:
+        message = f"cannot run a command in Pod/{pod}: {handshake_cause(error)}"
         raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
     with _raw_terminal() if terminal else contextlib.nullcontext():
         if terminal:
