@@ -92,6 +92,8 @@ def _revision(revision: Revision) -> dict[str, Any]:
         "description": revision.description,
         "profile": revision.profile_name,
         "version": revision.version,
+        "stopped_at": revision.stopped_at,
+        "stopped_by": revision.stopped_by,
     }
 
 
@@ -187,6 +189,7 @@ def ingest(summary: "Summary", through: str) -> Result:
     if not summary.failed:
         return Result("ingest", data)
     errors = [ErrorInfo("document", f"{source}: {reason}") for source, reason in summary.failed]
+    errors[-1] = replace(errors[-1], hint="run the same lightragctl ingest again: what is loaded already is skipped")
     stands = summary.created + summary.updated + summary.unchanged
     return Result("ingest", data, Status.PARTIAL if stands else Status.FAILED, errors, ExitStatus.FAILED)
 

@@ -107,18 +107,26 @@ def _history(data: Data) -> Iterator[RenderableType]:
     if "revision" in data:
         yield from _one_revision(data["revision"])
         return
-    rows = [
-        [
-            str(one["number"]),
-            one["at"].replace("T", " ").removesuffix("Z"),
-            one["who"],
-            Text(one["outcome"], style=_OUTCOME_STYLE.get(one["outcome"], "")),
-            one["profile"],
-            one["description"] + (f"; {excerpt(one['cause'], _CAUSE_CHARS)}" if one["cause"] else ""),
-        ]
-        for one in data["revisions"]
-    ]
+    rows = [row for one in data["revisions"] for row in _revision_rows(one)]
     yield table(["REVISION", "WHEN (UTC)", "WHO", "RESULT", "PROFILE", "WHAT"], rows)
+
+
+def _revision_rows(one: Data) -> Iterator[list[str | Text]]:
+    """A row for the revision, after one for the `down` that stopped it."""
+    if one["stopped_at"]:
+        yield ["-", _shown_time(one["stopped_at"]), one["stopped_by"], Text("stopped", style="dim"), "", "down"]
+    yield [
+        str(one["number"]),
+        _shown_time(one["at"]),
+        one["who"],
+        Text(one["outcome"], style=_OUTCOME_STYLE.get(one["outcome"], "")),
+        one["profile"],
+        one["description"] + (f"; {excerpt(one['cause'], _CAUSE_CHARS)}" if one["cause"] else ""),
+    ]
+
+
+def _shown_time(time: str) -> str:
+    return time.replace("T", " ").removesuffix("Z")
 
 
 _OUTCOME_STYLE = {"applied": "green", "failed": "red", "interrupted": "red", "superseded": "dim"}

@@ -219,6 +219,8 @@ class Revision:
         description: what it changed, in words.
         objects: as they were rendered, in place of each value of a Secret where to find it.
         requires: by component, what must be ready before it.
+        stopped_at: when `down` stopped it, in UTC; empty when it did not.
+        stopped_by: who did, `user@host`.
     """
 
     number: int
@@ -232,6 +234,8 @@ class Revision:
     cause: str = ""
     objects: tuple[KubernetesObject, ...] = field(default=(), repr=False)
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stopped_at: str = ""
+    stopped_by: str = ""
 
     @property
     def images(self) -> dict[str, list[str]]:

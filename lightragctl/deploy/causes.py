@@ -346,12 +346,21 @@ def _comes_by_itself(evidence: Evidence, pod: KubernetesObject) -> bool:
     return labels in evidence.growing or bool(evidence.events_of(pod, *_SCALE_UP))
 
 
+_PASSING = re.compile(r"failed to sync (configmap|secret) cache")
+"""What a kubelet says of a mount that it tries again at once."""
+
+
 def _mounting(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
     """What the containers wait for before they are made; an earlier failure says nothing once one has gone on."""
     waiting = [(one.get("state") or {}).get("waiting") or {} for one in _statuses(pod)]
     if any(one.get("reason") not in ("ContainerCreating", "PodInitializing") for one in waiting):
         return
-    for text in evidence.events_of(pod, "FailedMount", "FailedAttachVolume")[:1]:
+    if pulling := evidence.events_of(pod, "Pulling")[: 0 if evidence.events_of(pod, "Pulled", "Failed") else 1]:
+        hint = f"a large image takes minutes: kubectl -n {evidence.namespace} describe pod {_name(pod)}"
+        yield Cause("pulling", _subject(pod), f"its image is being pulled: {pulling[0]}", hint, NEVER_S)
+        return
+    mounts = evidence.events_of(pod, "FailedMount", "FailedAttachVolume")
+    for text in [one for one in mounts if not _PASSING.search(one)][:1]:
         missing = "not found" in text or "non-existent" in text
         code, hint = (
             ("config-missing", _MISSING_HINT) if missing else ("volume-mount", "see the volume: kubectl get pv")

@@ -11,7 +11,7 @@ from lightragctl.core.result import Event, Notify
 from lightragctl.deploy.apply import Scope, delete_objects, read_ours
 from lightragctl.deploy.claims import at_risk, known_components, split_claims
 from lightragctl.deploy.danger import find_lacking
-from lightragctl.deploy.history import drop_all_revisions
+from lightragctl.deploy.history import drop_all_revisions, read_revision, write_outcome
 from lightragctl.deploy.preflight import access_of_down, access_of_purge, check_rights
 from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
 from lightragctl.deploy.record import Phase, Record, record_ref
@@ -122,6 +122,10 @@ def _note_stopped(scope: Scope, record: Record, fence: int) -> bool:
     """Write that nothing runs any more; whether anything did."""
     if record.phase is Phase.STOPPED:
         return False
+    revision = read_revision(scope, record.revision) if record.revision else None
+    if revision is not None:
+        now = scope.operator.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        write_outcome(scope, replace(revision, stopped_at=now, stopped_by=scope.operator.who))
     kept = tuple(one for one in record.objects if one.kind in KEPT_KINDS)
     write_record(scope, replace(record, phase=Phase.STOPPED, objects=kept, fence=fence))
     return True

@@ -49,6 +49,7 @@ def to_config_maps(revision: Revision, release: str, namespace: str) -> list[dic
         "description": revision.description,
         "requires": {name: list(needs) for name, needs in revision.requires.items()},
         "chunks": len(pieces) if len(pieces) > 1 else 0,
+        **({"stopped": [revision.stopped_at, revision.stopped_by]} if revision.stopped_at else {}),
     }
     chunks = []
     for number, piece in enumerate(pieces if len(pieces) > 1 else ()):
@@ -95,6 +96,7 @@ def from_config_maps(index: KubernetesObject, chunks: Sequence[KubernetesObject]
         parts = list(chunks) if document["chunks"] else [index]
         packed = b"".join(base64.b64decode(one["binaryData"][_OBJECTS]) for one in parts)
         objects = json.loads(gzip.decompress(packed)) if packed else []
+        stopped_at, stopped_by = document.get("stopped", ("", ""))
         return Revision(
             number=document["number"],
             who=document["who"],
@@ -107,6 +109,8 @@ def from_config_maps(index: KubernetesObject, chunks: Sequence[KubernetesObject]
             description=document["description"],
             requires={name: tuple(needs) for name, needs in document["requires"].items()},
             objects=tuple(objects),
+            stopped_at=stopped_at,
+            stopped_by=stopped_by,
         )
     except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
         raise _damaged(index, error) from error

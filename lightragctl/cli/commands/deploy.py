@@ -1,5 +1,8 @@
 """up, diff, status, logs, exec, port-forward, down, render."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -64,10 +67,25 @@ def up(
     options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data, allow_data_loss)
     if dry_run:
         return results.planned("up", session.runtime.diff(session.plan, options))
-    with session.out.live() as notify:
+    with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
         outcome = session.runtime.up(session.plan, options, session.approve, after_plan(session, notify))
         search_ms = prove_search(session, outcome, timeout, notify) if wait else None
     return results.up("up", outcome, search_ms)
+
+
+UP_GOES_ON = "what was applied goes on without this command; see it: lightragctl status; finish it: lightragctl up"
+_DOWN_GOES_ON = "what was told to stop goes on stopping; see it: lightragctl status; finish it: lightragctl down"
+
+
+@contextmanager
+def told_on_interrupt(session: Session, goes_on: str) -> Iterator[None]:
+    """On Ctrl-C say what goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        place = " ".join(session.options.place)
+        session.out.notify(Event(re.sub(r"(lightragctl \w+)", rf"\1 {place}".rstrip(), goes_on)))
+        raise
 
 
 def after_plan(session: Session, notify: Notify) -> Notify:
@@ -236,7 +254,7 @@ def down(
     session.out.as_events = events is not None
     if purge:
         session.confirm(f"Delete release '{session.release}' and all its data?")
-    with session.out.live() as notify:
+    with told_on_interrupt(session, _DOWN_GOES_ON), session.out.live() as notify:
         stopped = session.runtime.down(purge, timeout, notify, allow_data_loss)
     return results.down(session.release, stopped, purge, "" if purge else session.runtime.data)
 

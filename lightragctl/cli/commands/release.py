@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from lightragctl.cli.commands.deploy import (
+    UP_GOES_ON,
     Adopt,
     AllowDataLoss,
     DryRun,
@@ -15,6 +16,7 @@ from lightragctl.cli.commands.deploy import (
     Wait,
     after_plan,
     prove_search,
+    told_on_interrupt,
 )
 from lightragctl.cli.options import OPTION_NAMES, GlobalOptions, Session
 from lightragctl.core.errors import LightragctlError
@@ -67,7 +69,7 @@ def rollback(
     options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data, allow_data_loss)
     if dry_run:
         return results.planned("rollback", session.runtime.rollback_diff(revision, options))
-    with session.out.live() as notify:
+    with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
         outcome = session.runtime.rollback(revision, options, session.approve, after_plan(session, notify))
         search_ms = prove_search(session, outcome, timeout, notify) if wait else None
     return results.up("rollback", outcome, search_ms)
