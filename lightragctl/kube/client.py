@@ -30,6 +30,7 @@ from lightragctl.kube.model import (
     NoClusterError,
     Resource,
 )
+from lightragctl.kube.unanswered import explain
 
 CALL_S = 20.0
 """Deadline of one call; a loaded API server of one small machine took up to 2 s."""
@@ -232,9 +233,7 @@ def _inside_pod() -> ClusterClient | None:
 
 
 def _no_answer(name: str, error: Exception) -> ClusterUnavailableError:
-    cause = str(getattr(error, "reason", None) or error)
-    hint = "is the cluster up, and the context right? kubectl cluster-info"
-    return ClusterUnavailableError(f"the API server of {name} does not answer: {cause}", hint)
+    return ClusterUnavailableError(*explain(name, str(getattr(error, "reason", None) or error)))
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
@@ -258,7 +257,9 @@ def _problem(status: int, answer: Mapping[str, Any], subject: str) -> Lightragct
         return _invalid(message, subject)
     match status:
         case 401:
-            return ForbiddenError(f"the API server does not accept our credentials: {message}", "log in again")
+            why = "the token or certificate of the kubeconfig's user has expired, or is of another cluster"
+            hint = "log in again as your cluster's provider says, and see who you are: kubectl auth whoami"
+            return ForbiddenError(f"the API server does not accept our credentials: {message}: {why}", hint)
         case 403:
             return _forbidden(message, subject)
         case 404:
