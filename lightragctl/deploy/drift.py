@@ -139,14 +139,16 @@ def yielding(
     """
     made, autoscalers = dict(thing), list(autoscalers)
     scaler = next((one for one in autoscalers if _scales(one, thing)), None)
-    is_asleep = _waker(live, autoscalers) != "" or ignored(rules, thing)(_REPLICAS)
-    if scaler and not is_asleep and is_put_out(awake := _awake(thing, scaler), live, _REPLICAS):
+    is_ignored = ignored(rules, thing)
+    if _is_asleep(live, autoscalers):
+        made = without(made, ("f:spec", "f:replicas"))
+    elif scaler and not is_ignored(_REPLICAS) and is_put_out(awake := _awake(thing, scaler), live, _REPLICAS):
         made = awake  # an autoscaler leaves alone what has no pods
     elif scaler:
         made = _left(made, live, lambda path: path == _REPLICAS)
     elif not force and _is_scaled_by_hand(live) and not is_put_out(thing, live, _REPLICAS):
         made = without(made, ("f:spec", "f:replicas"))
-    return _left(made, live, ignored(rules, thing))
+    return _left(made, live, is_ignored)
 
 
 def is_left_behind(path: str, manager: str) -> bool:
@@ -174,7 +176,7 @@ def is_put_out(wanted: KubernetesObject, live: KubernetesObject, path: str) -> b
 
     Another number by hand may be meant to last; a component without pods leaves the release broken.
     """
-    if path != _REPLICAS or live["spec"].get("replicas") != 0 or not (wanted["spec"].get("replicas") or 0):
+    if path != _REPLICAS or (live.get("spec") or {}).get("replicas") != 0 or not (wanted["spec"].get("replicas") or 0):
         return False
     return not _sleeps(live)
 
@@ -221,6 +223,11 @@ def zero(
     is_ours = wanted is not None and wanted["spec"].get("replicas", 1) == 0
     is_meant = is_ours or scaler != "" or _sleeps(live) or ignored(rules, live)(_REPLICAS)
     return Zero("the profile" if is_ours else ", ".join(_scalers(live)) or scaler, is_meant)
+
+
+def _is_asleep(live: KubernetesObject, autoscalers: Iterable[KubernetesObject]) -> bool:
+    """Whether the workload has no pods, and whoever took them gives them back."""
+    return (live.get("spec") or {}).get("replicas") == 0 and (_sleeps(live) or _waker(live, autoscalers) != "")
 
 
 def _waker(live: KubernetesObject, autoscalers: Iterable[KubernetesObject]) -> str:

@@ -136,8 +136,8 @@ _HANDSHAKE = re.compile(r"Handshake status (\d{3}) ([\w ]*\w)")
 Opened = TypeVar("Opened")
 
 
-def within_deadline(open_stream: Callable[[], Opened]) -> Opened:
-    """What `open_stream` returns; given up after a while, as the client's own call has no deadline.
+def within_deadline(open_stream: Callable[[], Opened], seconds: float = _OPEN_S) -> Opened:
+    """What `open_stream` returns; given up after some seconds, as the client's own call has no deadline.
 
     Raises:
         TimeoutError: it did not return in time.
@@ -152,9 +152,9 @@ def within_deadline(open_stream: Callable[[], Opened]) -> Opened:
 
     threading.Thread(target=work, daemon=True).start()
     try:
-        opened, error = done.get(timeout=_OPEN_S)
+        opened, error = done.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"nothing answers within {_OPEN_S:.0f} s; its node may be down: kubectl get nodes") from None
+        raise TimeoutError(f"nothing answers within {seconds:g} s; its node may be down: kubectl get nodes") from None
     if error is not None:
         raise error
     return cast(Opened, opened)

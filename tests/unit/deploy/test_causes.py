@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightragctl.deploy.causes import Cause, Evidence, find_causes
+from lightragctl.deploy.causes import Cause, Evidence, find_causes, telling_line
 
 POD = "dev-embedder-5b9c-xk2lp"
 
@@ -453,3 +453,73 @@ def test_parts_that_are_gone_break_nothing_and_the_order_of_events_changes_nothi
         return find_causes(Evidence("a", "n", parts[3], parts[1:3], [parts[0]], [{}], seen))
 
     assert judged(order) == judged(EVENTS)
+
+
+STATEFUL_SET: dict[str, Any] = {"kind": "StatefulSet", "metadata": {"name": "s"}, "spec": {"replicas": 1}}
+
+
+def test_a_pod_that_must_end_first_is_told_with_its_deadline() -> None:
+    ending = pod(deletionTimestamp="12:00", deletionGracePeriodSeconds=120)
+    (one,) = causes(ending, workload=STATEFUL_SET)
+    assert (one.code, one.grace_s) == ("stopping", math.inf)
+    assert one.message == "it is ending, and is killed at 12:00 at the latest, after 120 s; then the next one starts"
+    assert causes(ending, workload={**STATEFUL_SET, "kind": "Deployment"}) == []
+
+
+def test_a_pod_on_a_dead_node_never_ends_by_itself() -> None:
+    dead = pod(deletionTimestamp="12:00", status={"phase": "Unknown"})
+    (one,) = causes(dead, workload=STATEFUL_SET)
+    assert one.message == "it ends only when node node-1 answers again, or is deleted"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said", "hint"),
+    [
+        ("1 node(s) were unschedulable", "that takes no pods now (cordoned or drained)", "kubectl uncordon node-2"),
+        ("1 Insufficient memory", "that has no room", "kubectl describe node node-2"),
+        ("1 node(s) had untolerated taint", "that is not there or takes it not", "kubectl get nodes"),
+    ],
+)
+def test_a_volume_s_node_that_takes_no_pod_is_named(scheduler: str, said: str, hint: str) -> None:
+    text = f"0/3 nodes are available: {scheduler}, 2 node(s) didn't match PersistentVolume's node affinity."
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
+    claim = {
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "annotations": {"volume.kubernetes.io/selected-node": "node-2"}},
+        "status": {"phase": "Bound"},
+    }
+    (one,) = causes(pod(status={"conditions": [condition], "containerStatuses": []}), claims=[claim])
+    assert one.code == "volume-node"
+    assert one.message.startswith(f"its volume is on node node-2, and {said}: 0/3 nodes")
+    assert hint in one.hint
+
+
+def test_a_pull_that_goes_on_is_told_and_a_passing_mount_failure_is_not() -> None:
+    creating = pod(waiting("ContainerCreating"))
+    (one,) = causes(creating, events=[event("Pulling", 'Pulling image "milvus"')])
+    assert (one.code, one.message) == ("pulling", 'its image is being pulled: Pulling image "milvus"')
+    passing = 'MountVolume.SetUp failed for volume "s" : failed to sync configmap cache: timed out'
+    assert causes(creating, events=[event("FailedMount", passing)]) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["Traceback (most recent call last):", '  File "a.py", line 1', "ValueError: none"], "ValueError: none"),
+        (["panic: no space", "goroutine 1 [running]:", "main.main()", "\t/src/main.go:7 +0x1d"], "panic: no space"),
+        (["java.io.IOException: denied", "\tat a.b.C(D.java:1)", "\t... 3 more"], "java.io.IOException: denied"),
+        (["INFO could not use the fallback: error", "WARNING not ready: refused"], "WARNING not ready: refused"),
+        (["10:00 INFO started", "10:01 INFO listens"], "10:01 INFO listens"),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_the_line_that_tells_most_is_chosen(lines: list[str], told: str) -> None:
+    assert telling_line(lines) == told
+
+
+def test_a_crash_s_first_line_says_why() -> None:
+    crashed = pod(waiting("CrashLoopBackOff"), ended(1), restarts=2)
+    (one,) = causes(crashed, last_lines={POD: ["Traceback (most recent call last):", "  File", "OSError: no disk"]})
+    first, *rest = one.message.splitlines()
+    assert first == "it crashes: Error, exit code 1, 2 restarts; OSError: no disk"
+    assert rest[0] == "    its last lines:"

@@ -6,8 +6,9 @@ import pytest
 
 from lightragctl.core.objects import ref
 from lightragctl.core.profile import IgnoreRule
+from lightragctl.core.runtime import ForeignField
 from lightragctl.deploy.changeset import HIDDEN
-from lightragctl.deploy.drift import contested, drift, yielding
+from lightragctl.deploy.drift import contested, drift, yielding, zero
 
 OURS: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -122,3 +123,57 @@ def test_a_rule_of_the_profile_leaves_a_field_to_others() -> None:
     assert sent["spec"]["template"]["spec"]["containers"] == [{"name": "api", "env": []}]
     sent = yielding(OURS, live(1, "v2", ("lightragctl", IMAGE)), (), [rule], False)
     assert sent["spec"]["template"]["spec"]["containers"][0]["image"] == "v2"
+
+
+SCALER = {
+    "kind": "HorizontalPodAutoscaler",
+    "apiVersion": "autoscaling/v2",
+    "metadata": {"name": "api"},
+    "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "api"}, "minReplicas": 2},
+}
+WAKING = {**SCALER, "metadata": {"name": "api", "ownerReferences": [{"kind": "ScaledObject", "name": "so"}]}}
+SLEEPS = IgnoreRule(kind="Deployment", path="spec.replicas")
+
+
+@pytest.mark.parametrize(
+    ("holder", "rules", "scalers", "said", "is_meant"),
+    [
+        ("kubectl", (), (), "scaled to 0 by kubectl", False),
+        ("", (), (), "scaled to 0 by kubectl scale or the like", False),  # the server notes nobody
+        ("keda-operator", (), (), "scaled to 0 by keda-operator", True),
+        ("kube-downscaler", (), (), "scaled to 0 by kube-downscaler", True),
+        ("", (), (WAKING,), "scaled to 0 by ScaledObject/so", True),
+        ("kubectl", (), (SCALER,), "scaled to 0 by kubectl", False),  # it leaves alone what has no pods
+        ("kubectl", (SLEEPS,), (), "scaled to 0 by kubectl", True),
+    ],
+)
+def test_who_left_a_workload_without_pods(holder: str, rules: Any, scalers: Any, said: str, is_meant: bool) -> None:
+    there = live(0, "v1", *(((holder, REPLICAS),) if holder else ()))
+    found = zero(OURS, there, rules, scalers)
+    assert found is not None
+    assert (str(found), found.is_meant) == (said, is_meant)
+    assert yielding(OURS, there, scalers, rules, False)["spec"].get("replicas", 0) == (
+        0 if is_meant else 2 if scalers else 1
+    )
+
+
+def test_a_zero_that_the_profile_wants_is_meant() -> None:
+    ours = {**OURS, "spec": {**OURS["spec"], "replicas": 0}}
+    assert zero(ours, live(0), (), ()) == zero(ours, live(0), (), [SCALER])
+    assert str(zero(ours, live(0), (), ())) == "scaled to 0 by the profile"
+    assert zero(OURS, live(1), (), ()) is None
+
+
+def test_a_zero_by_hand_is_drift_and_no_conflict() -> None:
+    assert told(live(0)) == ["spec.replicas 1 0 "]
+    assert told(live(0, "v1", ("kubectl", REPLICAS))) == ["spec.replicas 1 0 kubectl"]
+    assert contested(OURS, live(0, "v1", ("kubectl", REPLICAS))) == []
+    assert contested(OURS, live(3, "v1", ("kubectl", REPLICAS)))
+
+
+def test_long_values_are_shown_where_they_differ() -> None:
+    ours = '{"a": "' + "x" * 200 + '", "slow_s": 30, "rest": "' + "y" * 200 + '"}'
+    told = str(ForeignField("ConfigMap/c", "data[s]", "kubectl", "Update", "", ours, ours.replace("30", "31")))
+    assert '"slow_s": 30, "rest' in told
+    assert '"slow_s": 31, "rest' in told
+    assert len(told) < 320

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lightragctl.deploy.quota import demand, shortfalls
+from lightragctl.deploy.quota import demand, number, shortfalls, usage
 
 
 def workload(kind: str = "Deployment", replicas: int = 2, storage: str = "") -> dict[str, Any]:
@@ -54,3 +54,43 @@ def test_old_names_of_resources_are_understood() -> None:
 def test_a_quota_that_was_never_counted_is_judged_by_its_spec() -> None:
     new = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}}
     assert shortfalls([new], demand([workload()]), {}) == ["ResourceQuota/q: pods: 0 used + 2 more > 1"]
+
+
+def claim(name: str, size: str) -> dict[str, Any]:
+    spec = {"resources": {"requests": {"storage": size}}, "storageClassName": "fast"}
+    return {"kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
+def test_a_claim_that_is_there_counts_once_whatever_runs() -> None:
+    full = quota({"requests.storage": "20Gi", "persistentvolumeclaims": "1"}, requests_storage="20Gi")
+    full["status"]["hard"]["persistentvolumeclaims"] = "1"
+    wanted = demand([workload("StatefulSet", 1, "20Gi")])
+    assert shortfalls([full], wanted, usage([], [claim("c", "20Gi")])) == []
+    assert shortfalls([full], wanted, usage([], [])) == [
+        "ResourceQuota/q: requests.storage: 20Gi used + 20Gi more > 20Gi",
+        "ResourceQuota/q: persistentvolumeclaims: 1 used + 1 more > 1",
+    ]
+    bigger = demand([workload("StatefulSet", 1, "30Gi")])
+    (told,) = shortfalls([full], bigger, usage([], [claim("c", "20Gi")]))
+    assert told.endswith("20Gi used + 10Gi more > 20Gi")
+
+
+def test_pods_that_are_there_count_once_and_those_that_ended_not_at_all() -> None:
+    spec = workload()["spec"]["template"]["spec"]
+    pods = [{"spec": spec, "status": {"phase": phase}} for phase in ("Running", "Pending", "Failed")]
+    full = quota({"pods": "2", "requests.cpu": "1"}, pods="2", requests_cpu="1")
+    assert shortfalls([full], demand([workload()]), usage(pods, [])) == []
+
+
+def test_objects_count_and_those_that_are_there_do_not() -> None:
+    things: list[dict[str, Any]] = [{"kind": kind} for kind in ("ConfigMap", "Secret", "Service")]
+    full = quota(dict.fromkeys(("configmaps", "secrets", "services"), "1"), configmaps="1", secrets="1", services="1")
+    assert len(shortfalls([full], number(things), {})) == 3
+    assert shortfalls([full], number(things), number(things)) == []
+    port = {"kind": "Service", "spec": {"type": "NodePort", "ports": [{}]}}
+    assert number([port])["services.nodeports"] == 1
+
+
+def test_a_quota_of_some_pods_only_is_the_cluster_s_to_judge() -> None:
+    one = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "0"}, "scopes": ["BestEffort"]}}
+    assert shortfalls([one], demand([workload()]), {}) == []

@@ -91,3 +91,9 @@ def test_what_is_being_deleted_is_terminating_whatever_else_it_says() -> None:
 def test_an_old_status_says_nothing_of_a_new_spec() -> None:
     seen = assess(thing("Deployment", {}, counts(1, observedGeneration=1), generation=2))
     assert seen.progress is Progress.IN_PROGRESS
+
+
+def test_a_ready_old_pod_is_not_taken_for_one_that_ends() -> None:
+    counts = {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "unavailableReplicas": 1}
+    seen = assess(thing("Deployment", {"replicas": 1}, counts))
+    assert seen.message == "1 of 2 pods ready, 1 of them old: they stay until new ones are ready"

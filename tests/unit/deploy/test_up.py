@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError
+from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError, RefusedError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Action, Differences, UpOptions
 from lightragctl.deploy.down import kept_words, take_down
@@ -340,3 +340,40 @@ def test_a_purge_without_the_record_goes_by_labels() -> None:
     del cluster.objects[record_ref("dev", "lightrag")]
     assert take_down(scope(cluster), True, 5.0, ignore)
     assert [ref(thing) for thing in cluster.objects.values()] == [ref(theirs)]
+
+
+@pytest.mark.parametrize("manager", ["kubectl", ""])
+def test_a_component_scaled_to_zero_by_hand_is_not_ready_and_up_brings_it_back(manager: str) -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    cluster.edit(DEPLOYMENT, manager or "kubectl", ("spec", "replicas"), 0)
+    if not manager:  # the API server notes nobody for a zero of `kubectl scale`
+        del cluster.owned[DEPLOYMENT, "kubectl"]
+    seen = KubernetesRuntime(cluster, "lightrag", "dev", operator()).status()  # type: ignore[arg-type]
+    (part,) = [one for one in seen.components if one.name == "embedder"]
+    assert (str(part.state), part.replicas) == ("not ready", "0/0")
+    assert part.message.startswith("scaled to 0 by kubectl")
+    assert [(one.path, one.ours, one.theirs) for one in seen.drift] == [("spec.replicas", 1, 0)]
+    assert up(cluster) == ("Deployment/dev-embedder configured",)
+    assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 1
+
+
+def test_a_zero_of_an_autoscaler_is_left_to_it() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    cluster.edit(DEPLOYMENT, "keda-operator", ("spec", "replicas"), 0)
+    seen = KubernetesRuntime(cluster, "lightrag", "dev", operator()).status()  # type: ignore[arg-type]
+    assert seen.ready
+    assert "scaled to 0 by keda-operator" in [one.message for one in seen.components]
+    up(cluster)
+    assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 0
+
+
+def test_nothing_is_made_in_a_namespace_that_is_being_deleted() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    cluster.objects[ObjectRef("v1", "Namespace", "", "lightrag")]["metadata"]["deletionTimestamp"] = "12:00"
+    with pytest.raises(RefusedError, match="namespace lightrag is being deleted since 12:00"):
+        up(cluster)
+    seen = KubernetesRuntime(cluster, "lightrag", "dev", operator()).status()  # type: ignore[arg-type]
+    assert seen.warnings == ("Namespace/lightrag is being deleted since 12:00, and all data in it",)
