@@ -376,4 +376,4 @@ def test_nothing_is_made_in_a_namespace_that_is_being_deleted() -> None:
     with pytest.raises(RefusedError, match="namespace lightrag is being deleted since 12:00"):
         up(cluster)
     seen = KubernetesRuntime(cluster, "lightrag", "dev", operator()).status()  # type: ignore[arg-type]
-    assert seen.warnings == ("Namespace/lightrag is being deleted since 12:00, and all data in it",)
+    assert "Namespace/lightrag is being deleted since 12:00, and all data in it" in seen.warnings
