@@ -14,7 +14,7 @@ from tests.cluster.fixture import ReadyCluster
 from tests.conftest import Tool
 
 QUICK_STOP = ("--set", "components.vector-engine.stop_grace_s=30")
-"""A standalone Milvus with data does not end on SIGTERM, so that each `down` takes the whole grace period."""
+"""A standalone Milvus with data ends some 11 s after SIGTERM; this bounds it where the machine is busy."""
 READ_PATH = (*QUICK_STOP, "--set", "components.lightrag-server.enabled=false")
 """Without upstream's server, which takes half a minute to start and has stories of its own."""
 SMALL = ("--set", "components.embedder.model=hashing", *READ_PATH)

@@ -53,6 +53,12 @@ def images(release: ClusterRelease) -> set[str]:
     return {one["spec"]["template"]["spec"]["containers"][0]["image"] for one in pods}
 
 
+def mock_pods(release: ClusterRelease) -> set[str]:
+    """The pods of mock-llm that are not ending."""
+    pods = {name: one for name, one in release.objects("pods").items() if "mock-llm" in name}
+    return {name for name, one in pods.items() if "deletionTimestamp" not in one["metadata"]}
+
+
 def revisions(release: ClusterRelease) -> list[dict[str, Any]]:
     return list(json.loads(ok(release.run("history", "-o", "json")).stdout)["revisions"])
 
@@ -119,6 +125,31 @@ def test_the_number_of_replicas_is_left_to_whoever_scales(release: ClusterReleas
     assert release.objects("deployments")["Deployment/life-embedder"]["spec"]["replicas"] == 2
     ok(release.up("--force-conflicts"))
     assert release.objects("deployments")["Deployment/life-embedder"]["spec"]["replicas"] == 1
+
+
+def test_what_is_scaled_to_zero_by_hand_is_not_ready_and_up_brings_it_back(release: ClusterRelease) -> None:
+    kubectl(release, "scale", "deployment/life-embedder", "--replicas=0")
+    seen = release.run("status", "-o", "json")
+    assert seen.returncode == 3
+    (part,) = [one for one in json.loads(seen.stdout)["components"] if one["name"] == "embedder"]
+    assert part["message"].startswith("scaled to 0 by kubectl")
+    assert [one["path"] for one in json.loads(seen.stdout)["drift"]] == ["spec.replicas"]
+    ok(release.up())
+    assert release.components()["embedder"]["replicas"] == "1/1"
+
+
+def test_settings_that_were_edited_and_are_taken_back_reach_the_pods(release: ClusterRelease) -> None:
+    settings = json.loads(kubectl(release, "get", "configmap", "life-mock-llm-settings", "-o", "json"))
+    edited = settings["data"]["settings.json"].replace('"piece_ms": 0.0', '"piece_ms": 1.0')
+    assert edited != settings["data"]["settings.json"]
+    patch = json.dumps({"data": {"settings.json": edited}})
+    kubectl(release, "patch", "configmap", "life-mock-llm-settings", "--type", "merge", "-p", patch)
+    kubectl(release, "delete", "pod", "-l", "app.kubernetes.io/component=mock-llm")
+    before = mock_pods(release)
+    done = ok(release.up("--force-conflicts"))
+    assert '\n-     "piece_ms": 1.0,\n' in done.stderr
+    assert mock_pods(release).isdisjoint(before)
+    assert "\nunchanged\n" in ok(release.up()).stdout + "\n"
 
 
 def test_an_object_made_by_hand_is_adopted_only_when_asked_and_one_of_helm_never(release: ClusterRelease) -> None:

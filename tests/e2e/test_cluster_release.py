@@ -220,6 +220,13 @@ def test_down_keeps_the_data_and_up_finds_them(release: ClusterRelease) -> None:
     assert release.objects("secrets")["Secret/story-lightrag-api-keys"]["data"] == key
     hits = json.loads(release.run("retrieve", "怎样停止", "-o", "json").stdout)["hits"]
     assert hits[0]["source"].endswith("local.zh-CN.md")
+    release.cluster.kubectl("delete", "pvc", "data-story-vector-engine-0", "-n", "story", "--wait=false")
+    warned = release.run("status")
+    assert warned.returncode == 4
+    assert "warning: PersistentVolumeClaim/data-story-vector-engine-0: it is being deleted since" in warned.stdout
+    refused = release.run("down")
+    assert refused.returncode == 8
+    assert "these would go with their pods" in refused.stderr
     gone = release.run("down", "--purge", "--yes")
     assert gone.returncode == 0, gone.stderr
     deadline = time.monotonic() + 60
