@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 
 from lightragctl.core.errors import UsageError
+from lightragctl.core.proxies import proxy_for, without_credentials
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
 from lightragctl.service import http, server
 from lightragctl.service.answers import EVENTS, JSON, Headers
@@ -46,10 +47,11 @@ _MODELS_DEADLINE_S = 5.0
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """An upstream with its key read."""
+    """An upstream with its key read, and the proxy that leads to it."""
 
     base_url: str
     headers: Mapping[str, str]
+    proxy: str | None
 
 
 def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
@@ -82,7 +84,8 @@ def _endpoint(upstream: Upstream, environ: Mapping[str, str], name: str) -> _End
     headers = {}
     if upstream.api_key is not None:
         headers["Authorization"] = f"Bearer {read_secret(upstream.api_key, environ, f'{name}.api_key')}"
-    return _Endpoint(upstream.url.rstrip("/"), headers)
+    url = upstream.url.rstrip("/")
+    return _Endpoint(url, headers, proxy_for(url, environ))
 
 
 class _Gateway:
@@ -142,9 +145,11 @@ class _Gateway:
         url = endpoint.base_url + path
         headers = {"Content-Type": JSON, **endpoint.headers, **trace_headers()}
         timeout = aiohttp.ClientTimeout(total=deadline_s)
-        with _explained(url, deadline_s):
+        proxy = endpoint.proxy
+        through = f" through the proxy {without_credentials(proxy)}" if proxy else ""
+        with _explained(url + through, deadline_s):
             return await self._session.request(
-                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, proxy=proxy
             )
 
 

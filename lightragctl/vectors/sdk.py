@@ -10,10 +10,12 @@ import os
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.proxies import proxy_for, without_credentials
 from lightragctl.vectors.model import (
     CollectionMissingError,
     InvalidFilterError,
@@ -51,6 +53,19 @@ with _environment(MILVUS_URI="", PYTHON_DOTENV_DISABLED="1"):
     from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+
+def channel_options(address: str) -> dict[str, Any]:
+    """gRPC's options for a channel to Milvus at `host:port`: gRPC by itself sends even loopback through a proxy."""
+    proxy = proxy_for(f"grpc://{address}")
+    return {"grpc.http_proxy": proxy} if proxy else {"grpc.enable_http_proxy": 0}
+
+
+def route(uri: str) -> str:
+    """The address of a Milvus for a message, with the proxy that leads there."""
+    proxy = proxy_for(f"grpc://{urlsplit(uri).netloc}")
+    return f"{uri} through the proxy {without_credentials(proxy)}" if proxy else uri
+
 
 SdkError = (MilvusException, grpc.RpcError)
 """All that a call through pymilvus may raise."""
