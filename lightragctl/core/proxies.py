@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
-from urllib.request import proxy_bypass_environment
 
 _VARIABLES = {
     "http": ("http_proxy",),
@@ -68,14 +67,16 @@ def _is_own(host: str) -> bool:
 
 def _is_exempt(target: SplitResult, no_proxy: str) -> bool:
     host = target.hostname or ""
-    where = f"{host}:{target.port}" if target.port and ":" not in host else host
-    return bool(proxy_bypass_environment(where, {"no": no_proxy})) or any(
-        _is_in_range(host, entry.strip()) for entry in no_proxy.split(",")
-    )
+    names = {host, f"{host}:{target.port}"}
+    return any(_matches(host, names, entry.strip().lower()) for entry in no_proxy.split(",") if entry.strip())
 
 
-def _is_in_range(host: str, entry: str) -> bool:
+def _matches(host: str, names: set[str], entry: str) -> bool:
+    """Whether an entry of `no_proxy` names the host: `*`, a range, a name, a suffix with or without its dot."""
+    if entry == "*":
+        return True
     try:
         return ip_address(host) in ip_network(entry, strict=False)
     except ValueError:
-        return False
+        suffix = entry.lstrip("*.")
+        return any(name == suffix or name.endswith(f".{suffix}") for name in names)
