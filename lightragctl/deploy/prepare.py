@@ -57,6 +57,10 @@ class Intent:
             return False
         return set(self.record.objects) == {*map(ref, self.objects), *self.kept}
 
+    def of_kind(self, kind: str) -> list[KubernetesObject]:
+        """The objects of a kind."""
+        return [thing for thing in self.objects if thing["kind"] == kind]
+
     @property
     def deletions(self) -> list[Change]:
         """What is pruned, in order."""
