@@ -36,6 +36,7 @@ from lightragctl.deploy.prepare import (
 from lightragctl.deploy.record import Phase, Record, to_object
 from lightragctl.deploy.replacement import Replacement
 from lightragctl.deploy.revision import redacted
+from lightragctl.deploy.seal import take
 from lightragctl.deploy.stages import WORKLOADS, component_of, stages
 from lightragctl.deploy.stuck import free_stuck
 from lightragctl.deploy.target import Target
@@ -76,8 +77,7 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
     lock, scope = locked(scope, target.command, notify)
     with lock:
         if not ground.is_new:
-            before = read_record(scope)
-            lock.take(before.fence if before else 0)
+            take(scope, lock, read_record(scope))
         intent = prepare(scope, target, options, ground)
         refuse_newer(intent.record, lock.fence, scope.release)
         refuse_conflicts(intent, options)
