@@ -163,7 +163,18 @@ def _claims_left(left: Left) -> str:
 
 
 def _still_there(scope: Scope, identity: ObjectRef) -> str:
-    return f"deleting {identity}" if scope.cluster.get(identity) else ""
+    there = scope.cluster.get(identity)
+    return f"deleting {identity}{_held_up(there)}" if there else ""
+
+
+_REASONS = ("DiscoveryFailed", "GroupVersionParsingFailed", "ContentDeletionFailed", "SomeFinalizersRemain")
+"""Why a namespace does not go: a part of the API is down, or what is in it cannot be deleted."""
+
+
+def _held_up(namespace: KubernetesObject) -> str:
+    conditions = (namespace.get("status") or {}).get("conditions") or ()
+    held = {one.get("reason"): one.get("message", "") for one in conditions if one.get("status") == "True"}
+    return next((f": {held[reason]}" for reason in _REASONS if reason in held), "")
 
 
 _PEOPLES_KINDS = (

@@ -154,13 +154,17 @@ class Caller:
         )
         return found
 
+    @property
+    def through(self) -> str:
+        """The proxy that leads to the server, in words; empty when there is none."""
+        proxy = getattr(self._api.rest_client.pool_manager, "proxy", None)
+        return f" through the proxy {without_credentials(str(proxy))}" if proxy else ""
+
     def no_answer(self, error: HTTPError) -> ClusterUnavailableError:
         """The error that there is no answer, with the proxy that leads to the server."""
         cause = str(getattr(error, "reason", None) or getattr(error, "original_error", None) or error)
-        proxy = getattr(self._api.rest_client.pool_manager, "proxy", None)
-        through = f" through the proxy {without_credentials(str(proxy))}" if proxy else ""
-        message = f"the API server of {self._name} does not answer{through}: {cause}"
-        if proxy:
+        message = f"the API server of {self._name} does not answer{self.through}: {cause}"
+        if self.through:
             return ClusterUnavailableError(message, "correct the proxy, or exempt the server by no_proxy")
         return ClusterUnavailableError(message, "is the cluster up, and the context right? kubectl cluster-info")
 

@@ -64,6 +64,11 @@ class ClusterClient:
         return self._name
 
     @property
+    def through(self) -> str:
+        """The proxy that leads to the API server, in words; empty when there is none."""
+        return self._calls.through
+
+    @property
     def connection(self) -> ApiClient:
         """The official client's connection, for `kube.streams`."""
         return self._api
