@@ -6,13 +6,11 @@ as it is now, the secrets that its settings name and the way out to other people
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
-
-from pydantic import BaseModel
+from collections.abc import Mapping
 
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import RefusedError
-from lightragctl.core.settings import SecretRef
+from lightragctl.core.settings import secret_references
 from lightragctl.local.files import HandedOver
 
 NETWORK_VARIABLES = frozenset(
@@ -22,33 +20,19 @@ NETWORK_VARIABLES = frozenset(
         "SSL_CERT_DIR",
     ]
 )
-"""How a process reaches servers outside the release: only components that call such servers get these."""
+"""How a process reaches servers outside the release: only components that call others get these."""
 
 Variables = Mapping[str, str]
 
 
-def secret_references(settings: object) -> Iterator[SecretRef]:
-    """The secrets that the settings refer to, at whatever depth."""
-    if isinstance(settings, SecretRef):
-        yield settings
-    elif isinstance(settings, BaseModel):
-        for name in type(settings).model_fields:
-            yield from secret_references(getattr(settings, name))
-    elif isinstance(settings, Mapping):
-        yield from secret_references(list(settings.values()))
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            yield from secret_references(value)
-
-
 def secret_variables(settings: object) -> list[str]:
     """The environment variables that hold the secrets which the settings refer to."""
-    return [reference.env for reference in secret_references(settings) if reference.env is not None]
+    return [reference.env for _, reference in secret_references(settings) if reference.env is not None]
 
 
 def secret_files(settings: object) -> list[str]:
     """The files that hold the secrets which the settings refer to."""
-    return [reference.file for reference in secret_references(settings) if reference.file is not None]
+    return [reference.file for _, reference in secret_references(settings) if reference.file is not None]
 
 
 def hand_over(plan: Plan, settings: Mapping[str, object], environ: Variables, before: HandedOver) -> HandedOver:
@@ -64,8 +48,8 @@ def hand_over(plan: Plan, settings: Mapping[str, object], environ: Variables, be
     for name, given in settings.items():
         kept = before.processes.get(name, {})
         secrets = {key: environ.get(key, kept.get(key)) for key in secret_variables(given)}
-        outside = plan.components[name].outside
-        network = NETWORK_VARIABLES & environ.keys() if outside and outside(plan) else frozenset()
+        component = plan.components[name]
+        network = NETWORK_VARIABLES & environ.keys() if component.requires or component.calls else frozenset()
         processes[name] = {
             **{key: environ[key] for key in sorted(network)},
             **{key: value for key, value in sorted(secrets.items()) if value is not None},

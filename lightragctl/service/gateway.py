@@ -52,7 +52,7 @@ class _Endpoint:
     headers: Mapping[str, str]
 
 
-def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
+def secret_value(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
     """The value of a secret from the environment or a file, without white space around it.
 
     Raises UsageError, which names `what` and the place but never the value.
@@ -71,8 +71,19 @@ def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str
     value = value.strip()
     if not value:
         raise UsageError(f"{what} is missing: {place} is not set or empty", f"set the {place}")
+    return value
+
+
+def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
+    """The value of a secret that is sent in an HTTP header.
+
+    Raises:
+        UsageError: it cannot be read, or has characters that a header cannot hold.
+    """
+    value = secret_value(secret, environ, what)
     if not (value.isascii() and value.isprintable()):
-        raise UsageError(f"{what} from {place} has characters that cannot stand in an HTTP header")
+        place = f"environment variable {secret.env}" if secret.env else f"file {secret.file}"
+        raise UsageError(f"{what} from {place} has characters that cannot stand in an HTTP header", "check the key")
     return value
 
 

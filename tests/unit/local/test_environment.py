@@ -60,11 +60,12 @@ def test_a_missing_secret_is_refused_by_its_name(plan: Plan, environ: dict[str, 
     assert "export MODEL_API_KEY=" in caught.value.hint
 
 
-def test_only_components_that_call_servers_outside_get_the_proxy(plan: Plan) -> None:
+def test_only_components_that_call_others_get_the_proxy(plan: Plan) -> None:
     environ = {"https_proxy": "http://proxy:3128", "MODEL_API_KEY": "k", "TERM": "xterm"}
     handed = hand_over(plan, settings(plan), environ, EMPTY)
     assert handed.processes["model-gateway"] == {"https_proxy": "http://proxy:3128", "MODEL_API_KEY": "k"}
-    assert "https_proxy" not in handed.processes["lightrag-api"]
+    assert handed.processes["lightrag-api"] == {"https_proxy": "http://proxy:3128"}
+    assert handed.processes["embedder"] == {}
     assert process_environment({"https_proxy": "http://old:1", "PATH": "/bin"}, {}) == {"PATH": "/bin"}
 
 
