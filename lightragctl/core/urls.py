@@ -5,6 +5,8 @@ import re
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 HIDDEN = "***"
+_SECRET_CHARS = 4
+"""A shorter value of a query is no key, and would be found in every text."""
 _UNTIL_LAST_AT = re.compile(r"\A([a-z][a-z0-9+.-]*://)?.*@", re.DOTALL | re.IGNORECASE)
 _AUTHORITY_AND_PATH = re.compile(r"//[^?#]*@")
 
@@ -33,7 +35,7 @@ def basic_credentials(url: str) -> str | None:
 def secrets(url: str) -> list[str]:
     """What must not be shown: the password, and the values of the query, as they are written and as they are meant."""
     written = urlsplit(url).password or ""
-    values = [value for _, value in parse_qsl(urlsplit(url).query)]
+    values = [value for _, value in parse_qsl(urlsplit(url).query) if len(value) >= _SECRET_CHARS]
     found = (written, unquote(written), basic_credentials(url) or "", *values)
     return [one for one in dict.fromkeys(found) if one]
 

@@ -46,4 +46,4 @@ def test_user_and_password_are_sent_as_they_are_meant(url: str, wanted: str | No
 
 
 def test_all_forms_of_a_secret_are_known() -> None:
-    assert secrets("http://me:p%40ss@h/?key=a%2Bb") == ["p%40ss", "p@ss", "bWU6cEBzcw==", "a+b"]
+    assert secrets("http://me:p%40ss@h/?key=a%2Bbc&version=2") == ["p%40ss", "p@ss", "bWU6cEBzcw==", "a+bc"]
