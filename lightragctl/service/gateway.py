@@ -16,6 +16,7 @@ import msgspec
 
 from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
+from lightragctl.core.urls import shown
 from lightragctl.service import http, server
 from lightragctl.service.answers import EVENTS, JSON, Headers
 from lightragctl.service.models import open_session
@@ -89,7 +90,7 @@ def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str
 
 def _endpoint(upstream: Upstream, environ: Mapping[str, str], name: str) -> _Endpoint:
     if not upstream.url.startswith(("http://", "https://")):
-        raise UsageError(f"{name}.url is {upstream.url!r}", "write it as http://host:port, without /v1")
+        raise UsageError(f"{name}.url is {shown(upstream.url)!r}", "write it as http://host:port, without /v1")
     headers = {}
     if upstream.api_key is not None:
         headers["Authorization"] = f"Bearer {read_secret(upstream.api_key, environ, f'{name}.api_key')}"
@@ -129,7 +130,7 @@ class _Gateway:
         except http.Problem as problem:
             log.warning("models are not listed: %s", problem)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("models are not listed: %s gave %s", endpoint.base_url, error)
+            log.warning("models are not listed: %s gave %s", shown(endpoint.base_url), error)
         return []
 
     async def _pass_on(self, request: http.Request, endpoint: _Endpoint, path: str) -> http.Response | http.Streaming:
@@ -141,7 +142,7 @@ class _Gateway:
         if kind.startswith(EVENTS):
             return http.Streaming(_pieces(answer), kind, passed)
         async with answer:
-            with _explained(str(answer.url), self._timeout_s):
+            with _explained(shown(str(answer.url)), self._timeout_s):
                 return http.Response(await answer.read(), answer.status, kind, passed)
 
     async def _open(
@@ -153,7 +154,7 @@ class _Gateway:
         url = endpoint.base_url + path
         headers = {"Content-Type": JSON, **endpoint.headers, **trace_headers()}
         timeout = aiohttp.ClientTimeout(total=deadline_s)
-        with _explained(url, deadline_s):
+        with _explained(shown(url), deadline_s):
             return await self._session.request(
                 method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             )

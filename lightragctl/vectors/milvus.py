@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lightragctl.core.errors import RefusedError, WaitExpired
+from lightragctl.core.urls import shown
 from lightragctl.vectors.model import (
     ID_BYTES,
     CollectionMissingError,
@@ -68,7 +69,7 @@ class MilvusStore:
 
     def list_collections(self) -> list[str]:
         """See `VectorStore`."""
-        return sorted(self._call("list_collections", self._uri))
+        return sorted(self._call("list_collections", shown(self._uri)))
 
     def resolve(self, name: str) -> str | None:
         """See `VectorStore`."""
@@ -243,7 +244,7 @@ class MilvusStore:
                     client = MilvusClient(self._uri, timeout=within_s, dedicated=True)
                     self._sorts_when_told = str(client.get_server_version(timeout=within_s)).startswith("milvus_lite")
                 except SdkError as problem:
-                    raise store_error(problem, self._uri) from problem
+                    raise store_error(problem, shown(self._uri)) from problem
                 self._client = client
             return self._client
 
