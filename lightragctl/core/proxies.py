@@ -39,12 +39,6 @@ def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> str | None: 
     return f"{proxy.scheme}://{netloc}"
 
 
-def without_credentials(proxy: str) -> str:
-    """The proxy's address as it may be shown."""
-    parts = urlsplit(proxy)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
 def direct_variables(urls: list[str], environ: Mapping[str, str]) -> dict[str, str]:
     """`no_proxy` in both cases, for a process that is not ours: what it is now, loopback, and the hosts of `urls`."""
     hosts = ["127.0.0.1", "localhost", *(urlsplit(url).hostname or "" for url in urls)]

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError, TimeoutError
 
-from lightragctl.core.proxies import without_credentials
+from lightragctl.core.urls import shown
 from lightragctl.kube.model import ClusterUnavailableError
 
 CALL_S = 20.0
@@ -158,7 +158,7 @@ class Caller:
     def through(self) -> str:
         """The proxy that leads to the server, in words; empty when there is none."""
         proxy = getattr(self._api.rest_client.pool_manager, "proxy", None)
-        return f" through the proxy {without_credentials(str(proxy))}" if proxy else ""
+        return f" through the proxy {shown(str(proxy))}" if proxy else ""
 
     def no_answer(self, error: HTTPError) -> ClusterUnavailableError:
         """The error that there is no answer, with the proxy that leads to the server."""

@@ -18,7 +18,8 @@ from kubernetes.config import ConfigException, list_kube_config_contexts, load_i
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.proxies import proxy_for, without_credentials
+from lightragctl.core.proxies import proxy_for
+from lightragctl.core.urls import shown
 from lightragctl.kube.calls import CALL_S, Answer, Caller, Request
 from lightragctl.kube.model import (
     FIELD_MANAGER,
@@ -257,7 +258,7 @@ def _client(configuration: Configuration, name: str) -> ClusterClient:
     try:
         return ClusterClient(ApiClient(configuration), name)
     except ImportError as error:
-        message = f"the kubeconfig's proxy-url {without_credentials(configuration.proxy)} is a SOCKS proxy: {error}"
+        message = f"the kubeconfig's proxy-url {shown(configuration.proxy)} is a SOCKS proxy: {error}"
         raise NoClusterError(message, "pip install pysocks, or name an HTTP proxy") from error
 
 

@@ -26,7 +26,7 @@ from lightragctl.core.errors import LightragctlError, LockedError, UnavailableEr
 from lightragctl.core.proxies import direct_variables
 from lightragctl.core.settings import UPSTREAM_STOP_S, ApiSettings, LightragServerSettings
 from lightragctl.service import http, server
-from lightragctl.service.gateway import read_secret
+from lightragctl.service.gateway import read_secret, secret_value
 from lightragctl.service.models import EmbeddingClient, open_session
 from lightragctl.service.upstream import Health, check_collections, environment, passed_on, verdict
 from lightragctl.service.workspaces import Workspaces
@@ -66,7 +66,11 @@ class Launcher:
         self._environ = environ
         self._here = here
         self._key = read_secret(settings.api_key, environ, "api_key") if settings.api_key else ""
-        self._added = environment(settings, here, self._key)
+        added = {
+            name: value if isinstance(value, str) else secret_value(value, environ, f"environment.{name}")
+            for name, value in settings.environment.items()
+        }
+        self._added = environment(settings, here, self._key, added)
         self.health = Health(time.monotonic)
         self.failure: LightragctlError | None = None
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from lightragctl.core.errors import RefusedError, WaitExpired
+from lightragctl.core.urls import shown
 from lightragctl.vectors.model import (
     ID_BYTES,
     CollectionMissingError,
@@ -71,7 +72,7 @@ class MilvusStore:
 
     def list_collections(self) -> list[str]:
         """See `VectorStore`."""
-        return sorted(self._call("list_collections", self._uri))
+        return sorted(self._call("list_collections", shown(self._uri)))
 
     def resolve(self, name: str) -> str | None:
         """See `VectorStore`."""

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import grpc  # type: ignore[import-untyped]
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.core.proxies import proxy_for, without_credentials
+from lightragctl.core.proxies import proxy_for
+from lightragctl.core.urls import shown
 from lightragctl.vectors.model import (
     CollectionMissingError,
     InvalidFilterError,
@@ -64,7 +65,7 @@ def channel_options(address: str) -> dict[str, Any]:
 def route(uri: str) -> str:
     """The address of a Milvus for a message, with the proxy that leads there."""
     proxy = proxy_for(f"grpc://{urlsplit(uri).netloc}")
-    return f"{uri} through the proxy {without_credentials(proxy)}" if proxy else uri
+    return f"{shown(uri)} through the proxy {shown(proxy)}" if proxy else shown(uri)
 
 
 SdkError = (MilvusException, grpc.RpcError)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from lightragctl.core.proxies import direct_variables, proxy_for, without_credentials
+from lightragctl.core.proxies import direct_variables, proxy_for
 
 P, Q = "http://proxy:3128", "http://other:3128"
 OUTSIDE = "http://models.example/v1"
@@ -52,10 +52,6 @@ CASES: list[tuple[str, Mapping[str, str], str | None]] = [
 @pytest.mark.parametrize(("url", "environ", "expected"), CASES, ids=[f"{url} {environ}" for url, environ, _ in CASES])
 def test_the_proxy_of_an_address(url: str, environ: Mapping[str, str], expected: str | None) -> None:
     assert proxy_for(url, environ) == expected
-
-
-def test_a_proxys_password_is_not_shown() -> None:
-    assert without_credentials("http://ann:secret@proxy:3128") == "http://proxy:3128"
 
 
 def test_a_process_that_is_not_ours_is_told_what_to_ask_directly() -> None:

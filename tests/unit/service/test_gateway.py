@@ -117,7 +117,7 @@ def test_a_proxy_that_does_not_answer_is_named_without_its_password() -> None:
     app = create_app(settings(OUTSIDE), {"http_proxy": "http://ann:secret@127.0.0.1:1"})
     status, _, body = asyncio.run(call(app, "POST", "/v1/embeddings"))
     assert (status, body["error"]["code"]) == (503, "upstream_unreachable")
-    assert f"{OUTSIDE}/v1/embeddings through the proxy {NOWHERE}" in body["error"]["message"]
+    assert f"{OUTSIDE}/v1/embeddings through the proxy http://***@127.0.0.1:1" in body["error"]["message"]
     assert "secret" not in body["error"]["message"]
 
 
