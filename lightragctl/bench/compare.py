@@ -4,13 +4,16 @@ Each round measures both, in the order AB, BA, AB, ...: what drifts in the machi
 and a true shift of 5 %, rounds in turn saw the shift in every simulated trial, one long run of each in 28 %.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
 
+from lightragctl.bench import quality
 from lightragctl.bench.result import LoadReport, Positive
-from lightragctl.quality.stats import CONFIDENCE, Comparison, compare_rounds, rounds_needed
+from lightragctl.bench.targets import Outcome
+from lightragctl.quality.stats import CONFIDENCE, Comparison, compare_rounds, rounds_needed, shares_p_value
 
 SCHEMA = "lightragctl-compare/1"
 
@@ -23,6 +26,9 @@ FIGURES: Mapping[str, tuple[bool, str]] = {
 }
 """What is compared: whether more is better, and its unit."""
 
+SHARE_MARGIN = 0.001
+"""Shares of failed requests, or of empty answers, that differ by less do not matter: the usual objective is 99.9 %."""
+
 _SEED = 1
 
 
@@ -34,14 +40,51 @@ class Finding(StrEnum):
     SAME = "same"
     """The true ratio is within the margin, with 95 % confidence."""
     UNKNOWN = "not enough data"
+    UNLIKE = "not comparable"
+    """The times are of unlike answers: one side failed more often, or found less."""
+
+
+class Ends(msgspec.Struct, frozen=True):
+    """How the requests of one service ended, and what its good answers held.
+
+    Attributes:
+        requests: all of them.
+        failed: those without a good answer, by what was wrong: `http 5xx`, `timeout`, `connection`, `bad-body`.
+        answers: of how many questions the hits of the first good answer are known; 0 of targets that find nothing.
+        empty: how many of these held no hit.
+        hits: how many all of them held.
+    """
+
+    requests: int = 0
+    failed: Mapping[str, int] = {}
+    answers: int = 0
+    empty: int = 0
+    hits: int = 0
+
+    @property
+    def bad(self) -> int:
+        """How many failed."""
+        return sum(self.failed.values())
+
+    def plus(self, other: "Ends") -> "Ends":
+        """Both together."""
+        return Ends(
+            self.requests + other.requests,
+            dict(Counter(self.failed) + Counter(other.failed)),
+            self.answers + other.answers,
+            self.empty + other.empty,
+            self.hits + other.hits,
+        )
 
 
 class Round(msgspec.Struct, frozen=True):
-    """Both services in one round: the value of each figure, and which came first."""
+    """Both services in one round: the value of each figure, how requests ended, and which came first."""
 
     first: str
     a: Mapping[str, float]
     b: Mapping[str, float]
+    a_ends: Ends = Ends()
+    b_ends: Ends = Ends()
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -69,6 +112,9 @@ class CompareReport(msgspec.Struct, frozen=True):
     Attributes:
         margin: the relative shift that matters.
         doubts: what may have spoilt it.
+        fails_more: `A` or `B`, where one surely fails more of its requests; else empty.
+        unlike: in which ways the ends of the requests differ, so that the times are of unlike answers.
+        cut_short: it ended before its last round.
         ended_at: when it ended, as 2026-01-31T12:00:00Z; empty in files that do not tell.
     """
 
@@ -79,6 +125,9 @@ class CompareReport(msgspec.Struct, frozen=True):
     figures: Sequence[Compared]
     doubts: Sequence[str] = ()
     ended_at: str = ""
+    fails_more: str = ""
+    unlike: Sequence[str] = ()
+    cut_short: bool = False
     schema: str = SCHEMA
 
     def figure(self, name: str) -> Compared:
@@ -99,18 +148,130 @@ def values(report: LoadReport) -> dict[str, float]:
     }
 
 
-def compared(rounds: Sequence[Round], margin: float) -> list[Compared]:
-    """What the rounds say of each figure; figures that were 0 in a round are left out.
+def round_of(first: str, a: LoadReport, b: LoadReport) -> Round:
+    """What a run of each says in one round."""
+    return Round(first, values(a), values(b), ends(a), ends(b))
+
+
+def report(
+    sides: tuple[str, str], rounds: Sequence[Round], margin: float, doubts: Sequence[str] = (), cut_short: bool = False
+) -> CompareReport:
+    """What all rounds say of A and B; `sides` are their addresses.
 
     Raises:
         ValueError: there are fewer than two rounds.
     """
+    a, b = together(rounds)
+    return CompareReport(
+        a=sides[0],
+        b=sides[1],
+        margin=margin,
+        rounds=rounds,
+        figures=compared(rounds, margin),
+        doubts=doubts,
+        fails_more=fails_more(a, b),
+        unlike=unlike(a, b, margin),
+        cut_short=cut_short,
+    )
+
+
+def ends(report: LoadReport) -> Ends:
+    """How the requests of a run ended."""
+    failed = Counter({name: count for name, count in report.outcomes.items() if name not in (Outcome.OK, Outcome.HTTP)})
+    for status, count in report.statuses.items():
+        failed[f"code {status}" if report.kind == "milvus" else f"http {status // 100}xx"] += count
+    found = [len(hits) for hits in quality.answers(report).values()] if quality.finds(report) else []
+    return Ends(report.requests, dict(failed), len(found), found.count(0), sum(found))
+
+
+def fails_more(a: Ends, b: Ends) -> str:
+    """Which side surely fails more of its requests, by a share that matters; empty when neither does."""
+    if not _differ((a.bad, a.requests), (b.bad, b.requests)):
+        return ""
+    return "A" if a.bad / a.requests > b.bad / b.requests else "B"
+
+
+def unlike(a: Ends, b: Ends, margin: float) -> list[str]:
+    """In which ways the requests of A and B ended differently, so that their times are of unlike answers.
+
+    Args:
+        a, b: the ends of all rounds together.
+        margin: the relative difference of the number of hits that matters.
+    """
+    return [*_unlike_failures(a, b), *_unlike_hits(a, b, margin)]
+
+
+def together(rounds: Sequence[Round]) -> tuple[Ends, Ends]:
+    """The ends of A and of B over all rounds."""
+    a = b = Ends()
+    for one in rounds:
+        a, b = a.plus(one.a_ends), b.plus(one.b_ends)
+    return a, b
+
+
+def compared(rounds: Sequence[Round], margin: float) -> list[Compared]:
+    """What the rounds say of each figure; figures that were 0 in a round are left out.
+
+    A side that fails more is charged for it: it is never better or the same by the times of the answers that are left.
+    Where the two find differently many hits, no time is comparable.
+
+    Raises:
+        ValueError: there are fewer than two rounds.
+    """
+    a_ends, b_ends = together(rounds)
+    spoilt, finds_unlike = _spoilt(a_ends, b_ends, margin), bool(_unlike_hits(a_ends, b_ends, margin))
     found = []
     for name, (more_is_better, _) in FIGURES.items():
         a, b = [one.a[name] for one in rounds], [one.b[name] for one in rounds]
         if min(a + b) > 0:
-            found.append(_judged(name, compare_rounds(a, b, _SEED), margin, more_is_better))
+            one = _judged(name, compare_rounds(a, b, _SEED), margin, more_is_better)
+            is_spoilt = one.finding in spoilt and (name != "good" or finds_unlike)
+            unlike = msgspec.structs.replace(one, finding=Finding.UNLIKE, rounds_needed=None)
+            found.append(unlike if is_spoilt else one)
     return found
+
+
+def _spoilt(a: Ends, b: Ends, margin: float) -> set[Finding]:
+    """Findings about times that mean nothing for the way in which requests ended."""
+    more = fails_more(a, b)
+    if _unlike_hits(a, b, margin) or (not more and _unlike_failures(a, b)):
+        return set(Finding)
+    if more == "B":
+        return {Finding.BETTER, Finding.SAME, Finding.UNKNOWN}
+    return {Finding.WORSE, Finding.UNKNOWN} if more else set()
+
+
+def _unlike_failures(a: Ends, b: Ends) -> list[str]:
+    kinds = sorted({*a.failed, *b.failed})
+    shares = [(kind, (a.failed.get(kind, 0), a.requests), (b.failed.get(kind, 0), b.requests)) for kind in kinds]
+    return [
+        f"{kind}: {_percent(of_a)} of the requests to A, {_percent(of_b)} of those to B"
+        for kind, of_a, of_b in shares
+        if _differ(of_a, of_b)
+    ]
+
+
+def _unlike_hits(a: Ends, b: Ends, margin: float) -> list[str]:
+    told = []
+    if _differ((a.empty, a.answers), (b.empty, b.answers)):
+        of_a, of_b = _percent((a.empty, a.answers)), _percent((b.empty, b.answers))
+        told.append(f"no hits in {of_a} of A's answers, {of_b} of B's")
+    if a.answers and b.answers:
+        mean_a, mean_b = a.hits / a.answers, b.hits / b.answers
+        if max(mean_a, mean_b) > (1 + margin) * min(mean_a, mean_b):
+            told.append(f"{mean_a:.1f} hits in an answer of A, {mean_b:.1f} in one of B")
+    return told
+
+
+def _differ(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two shares, each as (hits, of how many), surely differ, and by what matters."""
+    if not (one[1] and other[1]) or abs(one[0] / one[1] - other[0] / other[1]) <= SHARE_MARGIN:
+        return False
+    return shares_p_value(one, other) <= 1 - CONFIDENCE
+
+
+def _percent(share: tuple[int, int]) -> str:
+    return f"{share[0] / share[1]:.2%}" if share[1] else "none"
 
 
 def _judged(name: str, seen: Comparison, margin: float, more_is_better: bool) -> Compared:

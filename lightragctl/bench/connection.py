@@ -14,7 +14,8 @@ from lightragctl.bench.recorder import Request
 from lightragctl.bench.targets import FirstToken
 
 _FRAMING = (b"content-length", b"transfer-encoding")
-_FRAMING_LENGTHS = frozenset(len(name) for name in _FRAMING)
+_TELLING = (b"location", b"content-encoding")
+_LENGTHS = frozenset(len(name) for name in (*_FRAMING, *_TELLING))
 
 
 class Owner(Protocol):
@@ -39,6 +40,7 @@ class Connection(asyncio.Protocol):
         status: of the answer.
         keep_alive: whether another request may follow this answer.
         first_token_s: when the first token came; 0 while it has not.
+        headers: those of the answer that say why it may be of no use: `location`, `content-encoding`.
     """
 
     def __init__(self, owner: Owner, streamed: bool) -> None:
@@ -54,6 +56,7 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.keep_alive = True
         self.first_token_s = 0.0
+        self.headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
         self._framed = False
         self._whole = False
@@ -117,8 +120,13 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: one header."""
-        if len(name) in _FRAMING_LENGTHS and name.lower() in _FRAMING:
+        if len(name) not in _LENGTHS:
+            return
+        name = name.lower()
+        if name in _FRAMING:
             self._framed = True
+        elif name in _TELLING:
+            self.headers[name] = value
 
     def on_headers_complete(self) -> None:
         """httptools: the status is known."""

@@ -1,8 +1,8 @@
 """What the parent of a run and its workers say to each other, one JSON document a line. Pure.
 
 The parent sends a `Plan`, then `Begin` for each phase; the worker answers with `Ready`, a `Slice` each half second,
-`Kept` bodies and `Done`, or with `Failed`. Instants are of the clock that all processes of a machine share:
-CLOCK_MONOTONIC, which is `time.monotonic` on Linux.
+`Kept` bodies, a `BadAnswer` of each outcome and `Done`, or with `Failed`. Instants are of the clock that all processes
+of a machine share: CLOCK_MONOTONIC, which is `time.monotonic` on Linux.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 
+from lightragctl.bench.bad_answers import BadAnswer
 from lightragctl.bench.schedule import Offsets
 from lightragctl.bench.targets import Endpoint
 
@@ -31,6 +32,16 @@ class Keep(msgspec.Struct, frozen=True):
 
     bodies: int = 10_000
     size_bytes: int = 64_000_000
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far a list of questions was asked: from its begin by measurements, from its end by warm-ups.
+
+    The next run of a series goes on there.
+    """
+
+    front: int = 0
+    back: int = 0
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -55,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True, tag="plan"):
         spin: burn the last millisecond before a send, instead of sleeping through it.
         duration_s: how long requests are sent.
         schedule: of the open loop; None: the loop is closed.
+        place: where in the list of questions it begins.
     """
 
     endpoint: Endpoint
@@ -69,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True, tag="plan"):
     spin: bool = True
     schedule: Schedule | None = None
     keep: Keep = Keep()
+    place: Place = Place()
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
@@ -125,10 +138,14 @@ class Kept(msgspec.Struct, frozen=True, tag="kept"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The end: whether it was told to stop before, and how many requests then had no answer."""
+    """The end: whether it was told to stop before, how many requests then had no answer, how many questions it took.
+
+    `asked` counts those by phase.
+    """
 
     stopped: bool
     unanswered: int
+    asked: Mapping[Phase, int] = {}
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -138,7 +155,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     hint: str
 
 
-FromWorker: TypeAlias = Ready | Slice | Kept | Done | Failed
+FromWorker: TypeAlias = Ready | Slice | Kept | BadAnswer | Done | Failed
 
 
 def line(message: "Plan | Begin | FromWorker") -> bytes:

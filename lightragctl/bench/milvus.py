@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import grpc  # type: ignore[import-untyped]
 import msgspec
 
+from lightragctl.bench.bad_answers import bad_answer
 from lightragctl.bench.messages import Plan
 from lightragctl.bench.recorder import Request, Took
 from lightragctl.bench.targets import Outcome
@@ -21,7 +22,7 @@ from lightragctl.core.errors import UnavailableError
 from lightragctl.core.sources import plain_source
 from lightragctl.vectors import search
 from lightragctl.vectors.model import FloatArray, IndexSpec, SearchBatch
-from lightragctl.vectors.sdk import CONNECT_S, milvus_pb2
+from lightragctl.vectors.sdk import CONNECT_S, channel_options, milvus_pb2
 
 SEARCH = "/milvus.proto.milvus.MilvusService/Search"
 _EVENTUALLY = 1
@@ -60,7 +61,7 @@ class Calls:
         """
         host, port = self._plan.endpoint.host, self._plan.endpoint.port
         where = f"{host}:{port}"
-        self._channel = grpc.aio.insecure_channel(where)
+        self._channel = grpc.aio.insecure_channel(where, options=list(channel_options(where).items()))
         self._search = self._channel.unary_unary(SEARCH, None, milvus_pb2.SearchResults.FromString)
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -126,11 +127,15 @@ class Calls:
             answer = await self._search(self._plan.requests[asked.question], timeout=self._plan.timeout_s)
         except grpc.aio.AioRpcError as error:
             late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            self._fail(asked, Outcome.TIMEOUT if late else Outcome.CONNECTION, sent_s, time.monotonic())
+            outcome = Outcome.TIMEOUT if late else Outcome.CONNECTION
+            self._fail(asked, outcome, sent_s, time.monotonic())
+            asked.recorder.example(bad_answer(outcome, 0, str(error.details()).encode()))
             return False
         now_s = time.monotonic()
         if answer.status.error_code or answer.status.code:
-            self._fail(asked, Outcome.HTTP, sent_s, now_s, int(answer.status.code or answer.status.error_code))
+            status = int(answer.status.code or answer.status.error_code)
+            self._fail(asked, Outcome.HTTP, sent_s, now_s, status)
+            asked.recorder.example(bad_answer(Outcome.HTTP, status, answer.status.reason.encode()))
             return True
         is_new = asked.question not in asked.recorder.bodies
         body = _body(answer.results) if is_new else b""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lightragctl.bench.messages import Keep, Plan, Schedule, packed
+from lightragctl.bench.messages import Keep, Place, Plan, Schedule, packed
 from lightragctl.bench.schedule import (
     Closed,
     Constant,
@@ -53,6 +53,9 @@ class LoadPlan(msgspec.Struct, frozen=True):
         spin: burn the last millisecond before a send. Not on a machine that others share: the timer that is used
             instead is late by 0.05 to 0.3 ms, which is charged to the answers.
         keep: bodies that each worker keeps.
+        distinct: no question is to be asked twice, so that no cache knows an answer: the runs of a series go on in the
+            list where the one before has ended.
+        place: where in the list of questions the run begins.
     """
 
     target: Target
@@ -67,6 +70,8 @@ class LoadPlan(msgspec.Struct, frozen=True):
     spin: bool = True
     keep: Keep = Keep()
     requests: Sequence[bytes] = ()
+    distinct: bool = False
+    place: Place = Place()
 
 
 def worker_plans(plan: LoadPlan) -> list[Plan]:
@@ -92,9 +97,24 @@ def worker_plans(plan: LoadPlan) -> list[Plan]:
             spin=plan.spin,
             schedule=schedules[share],
             keep=plan.keep,
+            place=plan.place,
         )
         for share in range(plan.workers)
     ]
+
+
+def repeated(plan: LoadPlan, place: Place) -> str:
+    """That questions were asked again though all were to be distinct, and what helps; empty when none was.
+
+    Args:
+        plan: what is asked.
+        place: how far the list was asked in the end.
+    """
+    asked = place.front + place.back
+    if not plan.distinct or asked <= len(plan.questions):
+        return ""
+    told = f"the {len(plan.questions)} distinct questions ran out: some were asked again, and a cache may have answered"
+    return f"{told}; give --distinct {asked} or more"
 
 
 def _schedules(plan: LoadPlan) -> Sequence[Schedule | None]:

@@ -14,9 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from lightragctl.bench.bad_answers import bad_answer
 from lightragctl.bench.connection import Connection
 from lightragctl.bench.messages import Plan
-from lightragctl.bench.recorder import Request, Took
+from lightragctl.bench.recorder import Recorder, Request, Took
 from lightragctl.bench.targets import Outcome, judge, kind_named
 from lightragctl.core.errors import UnavailableError
 
@@ -134,6 +135,7 @@ class Pool:
             request.recorder.good(request.question, body, took)
         else:
             request.recorder.failed(outcome, connection.status, took)
+            self._keep_example(request.recorder, outcome, connection)
         connection.request = None
         if not connection.keep_alive:
             self._retire(connection)
@@ -150,6 +152,14 @@ class Pool:
         self._end(connection, Outcome.CONNECTION, now_s)
         self._retire(connection)
         self.wake(now_s)
+
+    @staticmethod
+    def _keep_example(recorder: Recorder, outcome: Outcome, connection: Connection) -> None:
+        if outcome not in recorder.bad:
+            location, encoding = (
+                connection.headers.get(name, b"").decode("latin-1") for name in (b"location", b"content-encoding")
+            )
+            recorder.example(bad_answer(outcome, connection.status, connection.body, location, encoding))
 
     def _next_waiting(self, _: float) -> Request | None:
         return self.waiting.popleft() if self.waiting else None

@@ -8,7 +8,7 @@ from lightragctl.bench.result import Figure, LoadReport
 from lightragctl.bench.targets import FoundHit, hits, kind_named
 from lightragctl.quality.exact import Neighbours, recall
 from lightragctl.quality.relevance import Qrels, Relevance, evaluate
-from lightragctl.quality.stats import bootstrap_mean
+from lightragctl.quality.stats import bootstrap_mean, mean_share
 
 FoundHits = Mapping[int, tuple[FoundHit, ...]]
 """Hits, best first, by the question's place in the list."""
@@ -24,6 +24,11 @@ def answers(report: LoadReport) -> FoundHits:
     """The hits of the first good answer to each question."""
     kind = kind_named(report.kind)
     return {at: hits(kind, body) for at, body in sorted(report.bodies.items())}
+
+
+def finds(report: LoadReport) -> bool:
+    """Whether the answers of what was asked hold hits."""
+    return kind_named(report.kind).finds
 
 
 def relevance(found: FoundHits, questions: Sequence[Question], qrels: Qrels, k: int) -> Mapping[str, Figure]:
@@ -64,7 +69,7 @@ def _figures(each: Sequence[Relevance]) -> Mapping[str, Figure]:
 
 def _figure(shares: Sequence[float]) -> Figure:
     interval = bootstrap_mean(shares, _SEED)
-    return Figure(sum(shares) / len(shares), interval.low, interval.high, len(shares))
+    return Figure(mean_share(shares), interval.low, interval.high, len(shares))
 
 
 def _ranked(given: Sequence[FoundHit], judged: set[str]) -> dict[str, float]:

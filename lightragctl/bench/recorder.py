@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from lightragctl.bench.bad_answers import BadAnswer
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import Keep, Phase, Slice
+from lightragctl.bench.messages import Keep, Phase, Plan, Slice
 from lightragctl.bench.targets import Outcome
 
 
@@ -38,6 +39,10 @@ class Standing(NamedTuple):
 class Recorder:
     """Answers of one phase. Times go into arrays, which cost 0.04 us each; they are counted slice by slice.
 
+    Attributes:
+        bodies: of the first good answer to a question, as far as there is room.
+        bad: the first answer of each outcome that was not good.
+
     Args:
         phase: what its requests are for.
         keep: the bodies that it may keep.
@@ -46,6 +51,7 @@ class Recorder:
     def __init__(self, phase: Phase, keep: Keep) -> None:
         self.phase = phase
         self.bodies: dict[int, bytes] = {}
+        self.bad: dict[Outcome, BadAnswer] = {}
         self._room = keep
         self._number = 0
         self._empty()
@@ -80,6 +86,10 @@ class Recorder:
         if outcome is Outcome.HTTP:
             self._statuses[status] += 1
 
+    def example(self, found: BadAnswer) -> None:
+        """An answer that was not good; only the first of its outcome is kept."""
+        self.bad.setdefault(Outcome(found.outcome), found)
+
     def take(self, standing: Standing) -> Slice:
         """What was written down since the last slice, as the next one."""
         if self._good:
@@ -111,13 +121,23 @@ class Recorder:
             self._room = Keep(self._room.bodies - 1, self._room.size_bytes - len(body))
 
 
-def questions(phase: Phase, count: int, share: int, shares: int) -> Iterator[int]:
-    """Which of `count` questions one of several workers asks, without end: in turn, in the warm-up from the end."""
-    step = shares if phase is Phase.MEASURE else -shares
-    question = (share if phase is Phase.MEASURE else -1 - share) % count
-    while True:
-        yield question
-        question = (question + step) % count
+class Questions(Iterator[int]):
+    """Which of a plan's questions one of several workers asks, without end: in turn, in the warm-up from the end.
+
+    Attributes:
+        taken: how many it has given out.
+    """
+
+    def __init__(self, phase: Phase, plan: Plan) -> None:
+        is_measured, self._count = phase is Phase.MEASURE, len(plan.requests)
+        self._step = plan.shares if is_measured else -plan.shares
+        self._first = plan.place.front + plan.share if is_measured else -1 - plan.place.back - plan.share
+        self.taken = 0
+
+    def __next__(self) -> int:
+        question = (self._first + self.taken * self._step) % self._count
+        self.taken += 1
+        return question
 
 
 def _encoded(seconds: "array[float]") -> str:

@@ -6,8 +6,9 @@ from typing import Annotated, Self, TypeAlias
 
 import msgspec
 
+from lightragctl.bench.bad_answers import Example
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import Phase
+from lightragctl.bench.messages import Phase, Place
 from lightragctl.bench.schedule import Shape
 from lightragctl.quality.stats import CONFIDENCE
 
@@ -108,7 +109,7 @@ class Course(msgspec.Struct, frozen=True):
     """How a run went.
 
     Its connections at the begin, its warm-up, how long requests were sent, what was left when it was stopped; and
-    whether it was the user who stopped it.
+    whether it was the user who stopped it. How far the list of questions was asked, and the first bad answers.
     """
 
     connected: int
@@ -118,6 +119,8 @@ class Course(msgspec.Struct, frozen=True):
     stopped: bool
     unanswered: int
     interrupted: bool = False
+    place: Place = Place()
+    bad_answers: Sequence[Example] = ()
 
 
 UNJUDGED = Verdict(False, ("it was not judged",))
@@ -173,6 +176,8 @@ class LoadReport(msgspec.Struct, frozen=True):
         bodies: of the first good answer to a question, by its place in the list.
         quality: of these answers; None when it was not looked at.
         interrupted: the user stopped the run.
+        place: how far the list of questions was asked, with the runs of a series before this one.
+        bad_answers: the first answer of each outcome that was not good.
     """
 
     url: str
@@ -201,6 +206,8 @@ class LoadReport(msgspec.Struct, frozen=True):
     bodies: Mapping[int, bytes] = {}
     quality: Quality | None = None
     interrupted: bool = False
+    place: Place = Place()
+    bad_answers: Sequence[Example] = ()
     schema: str = SCHEMA
 
 
@@ -229,7 +236,12 @@ def charged_ms(report: LoadReport, rank: int) -> float:
     """The latency at this place, from 1, among all requests: those that failed come last, and took endless."""
     if rank > report.good.count:
         return math.inf
-    return Histogram.decode(report.good.histogram).percentile_ms(100 * rank / report.good.count)
+    return Histogram.decode(report.good.histogram).ranked_ms([rank])[0]
+
+
+def bad_share(requests: int, ok: int) -> float:
+    """Which share of the requests had no good answer, as the nearest number to the exact one; 1 of no requests."""
+    return (requests - ok) / requests if requests else 1.0
 
 
 def generator_faults(report: LoadReport) -> list[str]:

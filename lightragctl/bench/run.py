@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from lightragctl.bench.messages import Begin, Done, Failed, FromWorker, Kept, Phase, Plan, Ready, Slice, line
+from lightragctl.bench.bad_answers import BadAnswer, example
+from lightragctl.bench.messages import Begin, Done, Failed, FromWorker, Kept, Phase, Place, Plan, Ready, Slice, line
 from lightragctl.bench.plan import LEAD_S, LoadPlan, worker_plans
 from lightragctl.bench.result import Course, LoadReport, Moment
 from lightragctl.bench.tally import Tally, is_settled, summed_up
@@ -58,13 +59,16 @@ def run(
         LightragctlError: a worker ended by itself.
         KeyboardInterrupt: Ctrl-C before the measurement.
     """
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         return asyncio.run(_Run(plan, Watching(progress, enough, at_border)).report())
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, as `timeout` and CI systems send it, ends a run as Ctrl-C does, unless that is ignored here."""
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, as `timeout` and CI systems send it, does what Ctrl-C does, unless that is ignored here.
+
+    Around all that has measured something which an end without warning would lose: a run, the pauses of a series.
+    """
     is_heard = (
         threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN
     )
@@ -137,6 +141,7 @@ class _Run:
         self._inbox: asyncio.Queue[tuple[_Process, FromWorker | None]] = asyncio.Queue()
         self._tally = Tally(Phase.MEASURE, plan.workers, self._plans[0].duration_s)
         self._bodies: dict[int, bytes] = {}
+        self._bad_answers: dict[str, BadAnswer] = {}
         self._settled = False
         self._stopped = self._interrupted = False
 
@@ -150,13 +155,31 @@ class _Run:
         finally:
             await self._end()
         unanswered = sum(process.done.unanswered for process in self._processes if process.done)
-        course = Course(connected, warm_up_s, self._settled, duration_s, self._stopped, unanswered, self._interrupted)
+        course = Course(
+            connected=connected,
+            warm_up_s=warm_up_s,
+            settled=self._settled,
+            duration_s=duration_s,
+            stopped=self._stopped,
+            unanswered=unanswered,
+            interrupted=self._interrupted,
+            place=self._place(),
+            bad_answers=[example(one, self._plan.target.secrets) for one in self._bad_answers.values()],
+        )
         return summed_up(self._plan, self._tally, course, self._bodies)
+
+    def _place(self) -> Place:
+        """How far the list of questions was asked; every worker has its share of it."""
+        taken = [process.done.asked for process in self._processes if process.done]
+        front, back = (max((one.get(phase, 0) for one in taken), default=0) for phase in (Phase.MEASURE, Phase.WARM_UP))
+        before, workers = self._plan.place, self._plan.workers
+        return Place(before.front + workers * front, before.back + workers * back)
 
     async def _start(self) -> None:
         for number, plan in enumerate(self._plans):
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # the modules of the working directory are none of its own
                 "-m",
                 kind_named(self._plan.target.kind).worker,
                 stdin=asyncio.subprocess.PIPE,
@@ -224,6 +247,8 @@ class _Run:
                         raise _EnoughError
             elif isinstance(message, Kept):
                 self._bodies.setdefault(message.question, message.body)
+            elif isinstance(message, BadAnswer):
+                self._bad_answers.setdefault(message.outcome, message)
             elif isinstance(message, Done):
                 process.done = message
 

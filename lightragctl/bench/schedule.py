@@ -163,5 +163,5 @@ def _not_negative(name: str, number: float) -> None:
 def _bounded(requests: float) -> None:
     if requests > MOST_REQUESTS:
         raise UsageError(
-            f"{requests:.0f} requests are more than {MOST_REQUESTS}", "ask for less, or for a shorter time"
+            f"{requests:.10g} requests are more than {MOST_REQUESTS}", "ask for less, or for a shorter time"
         )

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from lightragctl.bench import compare, saturate
+from lightragctl.bench.bad_answers import words
 from lightragctl.bench.compare import CompareReport, Round
-from lightragctl.bench.plan import LoadPlan, WarmUp
+from lightragctl.bench.messages import Place
+from lightragctl.bench.plan import LoadPlan, WarmUp, repeated
 from lightragctl.bench.result import LoadReport, generator_faults
 from lightragctl.bench.run import Enough, Progress, run
 from lightragctl.bench.saturate import Saturation, Step
@@ -72,31 +74,57 @@ def find_saturation(plan: LoadPlan, search: Search, watch: Watch) -> Saturation:
         message = f"at {search.first_qps:g}/s a step has too few requests to tell a percentile of the thresholds"
         raise UsageError(message, f"begin with {lowest_qps:.2f} or more, or give a longer --step or a lower percentile")
     steps: list[Step] = []
-    cut = _cut_short(lambda: _search(plan, search, watch, steps), lambda: bool(steps))
+    runs = _Runs(watch)
+    cut = _cut_short(lambda: _search(plan, search, runs, steps), lambda: bool(steps))
     holds, fails = saturate.ends(steps)
+    limits = (_early(cut) or saturate.limits(steps, lowest_qps), repeated(plan, runs.place))
     return Saturation(
-        url=plan.target.url,
+        url=plan.target.shown,
         kind=plan.target.kind,
         slo=",".join(one.text for one in slo),
         holds_qps=holds,
         fails_qps=fails,
         steps=steps,
-        limited=_early(cut) or saturate.limits(steps, lowest_qps),
+        limited="; ".join(filter(None, limits)),
         interrupted=isinstance(cut, KeyboardInterrupt),
     )
 
 
-def _search(plan: LoadPlan, search: Search, watch: Watch, steps: list[Step]) -> None:
+class _Runs:
+    """Makes the runs of a series. Distinct questions are asked on from where the run before has ended.
+
+    Attributes:
+        place: how far the list of questions was asked.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self.tell = watch.tell
+        self.place = Place()
+        self._watch = watch
+
+    def measure(self, plan: LoadPlan, enough: Enough = lambda _: False, **changes: Any) -> LoadReport:
+        """One run of a plan that is changed so; a run that Ctrl-C ended early ends its series too."""
+        place = self.place if plan.distinct else plan.place
+        warm_up = WarmUp(WARM_UP_S, fixed=True)
+        one = msgspec.structs.replace(plan, warm_up=warm_up, place=place, **changes)
+        report = self._watch.measure(one, self._watch.progress, enough)
+        self.place = report.place
+        if report.interrupted:
+            raise KeyboardInterrupt
+        return report
+
+
+def _search(plan: LoadPlan, search: Search, runs: _Runs, steps: list[Step]) -> None:
     """Add one step after the other, until the search has come to its end."""
     lowest_qps = saturate.lowest_qps(search.step_s, search.slo)
-    begin_qps = max(lowest_qps, search.first_qps or _probe(plan, watch) * saturate.FIRST_SHARE)
+    begin_qps = max(lowest_qps, search.first_qps or _probe(plan, runs) * saturate.FIRST_SHARE)
     while (rate_qps := saturate.next_rate(steps, begin_qps, lowest_qps)) is not None:
         seconds = saturate.duration_s(rate_qps, search.step_s, search.slo)
-        watch.tell(f"step {len(steps) + 1}: {rate_qps:.1f}/s for {seconds:.0f} s")
-        one = _with(plan, shape=Poisson(rate_qps, seconds), seed=plan.seed + len(steps))
-        report = _uninterrupted(watch.measure(one, watch.progress, saturate.hopeless(rate_qps, search.slo)))
+        runs.tell(f"step {len(steps) + 1}: {rate_qps:.1f}/s for {seconds:.0f} s")
+        enough = saturate.hopeless(rate_qps, search.slo)
+        report = runs.measure(plan, enough, shape=Poisson(rate_qps, seconds), seed=plan.seed + len(steps))
         steps.append(saturate.judge_step(search.judge(report), rate_qps, search.slo))
-        watch.tell(_told(steps[-1]))
+        runs.tell(_told(steps[-1]))
 
 
 def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Watch) -> CompareReport:
@@ -109,20 +137,21 @@ def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Wat
     plans = {"A": a, "B": b}
     seen: list[Round] = []
     doubts: dict[str, None] = {}
+    runs = _Runs(watch)
 
     def measure() -> None:
         for number, first in enumerate(compare.order(rounds), 1):
             reports = {}
             for name in first, "B" if first == "A" else "A":
                 watch.tell(f"round {number} of {rounds}: {name}")
-                reports[name] = _uninterrupted(watch.measure(_with(plans[name]), watch.progress, lambda _: False))
+                reports[name] = runs.measure(plans[name])
                 doubts.update(dict.fromkeys(_doubts(name, reports[name])))
-            seen.append(Round(first, compare.values(reports["A"]), compare.values(reports["B"])))
+            seen.append(compare.round_of(first, reports["A"], reports["B"]))
 
     cut = _cut_short(measure, lambda: len(seen) >= 2)
     early = "it was interrupted" if isinstance(cut, KeyboardInterrupt) else _early(cut)
-    told = (*doubts, early) if early else tuple(doubts)
-    return CompareReport(a.target.url, b.target.url, margin, seen, compare.compared(seen, margin), told)
+    told = [*doubts, *filter(None, [repeated(a, runs.place), early])]
+    return compare.report((a.target.shown, b.target.shown), seen, margin, doubts=told, cut_short=bool(early))
 
 
 def _cut_short(series: Callable[[], None], is_any: Callable[[], bool]) -> BaseException | None:
@@ -136,35 +165,23 @@ def _cut_short(series: Callable[[], None], is_any: Callable[[], bool]) -> BaseEx
     return None
 
 
-def _uninterrupted(report: LoadReport) -> LoadReport:
-    """The report; a run that Ctrl-C ended early ends its series too."""
-    if report.interrupted:
-        raise KeyboardInterrupt
-    return report
-
-
 def _early(cut: BaseException | None) -> str:
     return f"it ended early: {cut.message}" if isinstance(cut, LightragctlError) else ""
 
 
-def _with(plan: LoadPlan, **changes: Any) -> LoadPlan:
-    """The plan of one run of a series."""
-    return msgspec.structs.replace(plan, warm_up=WarmUp(WARM_UP_S, fixed=True), **changes)
-
-
-def _probe(plan: LoadPlan, watch: Watch) -> float:
+def _probe(plan: LoadPlan, runs: _Runs) -> float:
     """Answers a second of a closed loop; of a service that needs longer than the loop lasts, as many as they would be.
 
     Raises:
         LightragctlError: none was good.
     """
-    watch.tell("a closed loop tells where to begin")
+    runs.tell("a closed loop tells where to begin")
     connections = max(plan.workers, min(PROBE_CONNECTIONS, plan.connections))
-    probe = _with(plan, shape=Closed(PROBE_S), connections=connections)
-    report = _uninterrupted(watch.measure(probe, watch.progress, lambda _: False))
+    report = runs.measure(plan, shape=Closed(PROBE_S), connections=connections)
     if not report.good.count:
         ends = ", ".join(f"{name} {count}" for name, count in report.outcomes.items())
-        raise LightragctlError(f"no answer was good: {ends}", "see: lightragctl bench run")
+        told = "; ".join((ends, *map(words, report.bad_answers)))
+        raise LightragctlError(f"no answer was good: {told}", "see: lightragctl bench run")
     return report.good_per_s or connections / report.good.mean_ms * 1000
 
 

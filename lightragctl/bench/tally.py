@@ -9,7 +9,7 @@ import msgspec
 
 from lightragctl.bench.histogram import Histogram
 from lightragctl.bench.messages import SLICE_S, Phase, Slice
-from lightragctl.bench.plan import LoadPlan
+from lightragctl.bench.plan import LoadPlan, repeated
 from lightragctl.bench.result import Course, Generator, LoadReport, Moment, Second, Times, judge_run
 from lightragctl.bench.targets import Outcome
 
@@ -130,9 +130,9 @@ class Tally:
 
 
 def is_settled(seconds: Sequence[Second]) -> bool:
-    """Whether the medians of the last seconds agree, so that a measurement may begin."""
+    """Whether the medians of the last seconds agree, so that a measurement may begin; refusals warm nothing up."""
     last = seconds[-SETTLED_WINDOWS:]
-    medians_ms = [second.p50_ms for second in last if second.answered]
+    medians_ms = [second.p50_ms for second in last if 2 * second.ok > second.answered]
     return len(medians_ms) == SETTLED_WINDOWS and max(medians_ms) <= SETTLED_RATIO * min(medians_ms)
 
 
@@ -145,7 +145,7 @@ def summed_up(plan: LoadPlan, tally: Tally, course: Course, bodies: Mapping[int,
     elapsed_s = max(course.duration_s, SLICE_S)
     generator = Generator(plan.workers, max(tally.cpu_s) / elapsed_s, sum(tally.cpu_s), sum(tally.spin_s))
     report = LoadReport(
-        url=plan.target.url,
+        url=plan.target.shown,
         kind=plan.target.kind,
         shape=plan.shape,
         connections=plan.connections,
@@ -169,5 +169,9 @@ def summed_up(plan: LoadPlan, tally: Tally, course: Course, bodies: Mapping[int,
         seconds=tally.seconds,
         bodies=bodies,
         interrupted=course.interrupted,
+        place=course.place,
+        bad_answers=course.bad_answers,
     )
-    return msgspec.structs.replace(report, verdict=judge_run(report, course))
+    verdict, again = judge_run(report, course), repeated(plan, course.place)
+    notes = [*verdict.notes, again] if again else verdict.notes
+    return msgspec.structs.replace(report, verdict=msgspec.structs.replace(verdict, notes=notes))

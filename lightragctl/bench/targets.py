@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from lightragctl.core import urls
 from lightragctl.core.errors import UsageError
 from lightragctl.core.sources import plain_source
 
@@ -36,14 +37,25 @@ class Outcome(StrEnum):
 class Target(msgspec.Struct, frozen=True):
     """Where questions go.
 
-    `url` is the base address, with or without a closing /v1; `kind` names one of `KINDS`; `fields` stand in every body
-    beside the question (`{"top_k": 5}`, `{"model": "..."}`).
+    `url` is the base address, with or without a closing /v1; it may hold user and password, which are sent as Basic
+    credentials, and a query, which is sent as it is. `kind` names one of `KINDS`; `fields` stand in every body beside
+    the question (`{"top_k": 5}`, `{"model": "..."}`).
     """
 
     url: str
     kind: str = "retrieve"
     fields: Mapping[str, Any] = {}
     api_key: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The address as it is shown and saved: without credentials."""
+        return urls.shown(self.url)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must be hidden in all that is shown of an answer."""
+        return [*urls.secrets(self.url), *filter(None, [self.api_key])]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -230,20 +242,24 @@ def kind_named(name: str) -> Kind:
     return kind
 
 
+_URL_HINT = "give it as http://HOST:PORT; in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+
+
 def endpoint(target: Target) -> Endpoint:
     """Where to connect.
 
     Raises:
         UsageError: the URL is none, or not of http or https.
     """
-    hint = "give it as http://HOST:PORT"
     try:
         parts = urlsplit(target.url)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"'{target.url}' is no URL: {error}", hint) from error
+        raise UsageError(f"'{target.shown}' is no URL of a service", _URL_HINT) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or not _NO_SPACE.fullmatch(target.url):
-        raise UsageError(f"'{target.url}' is no URL of a service", hint)
+        raise UsageError(f"'{target.shown}' is no URL of a service", _URL_HINT)
+    if target.kind == "milvus" and (urls.basic_credentials(target.url) or parts.query):
+        raise UsageError("--target milvus sends no credentials and no query", "leave them out of its URL")
     tls = parts.scheme == "https"
     return Endpoint(parts.hostname, port if port is not None else (443 if tls else 80), tls)
 
@@ -262,16 +278,26 @@ def request_bytes(target: Target, question: str) -> bytes:
         base = base.removesuffix("/v1")
     body = msgspec.json.encode({**target.fields, **kind.body(question)})
     lines = [
-        f"POST {base}{kind.path} HTTP/1.1",
+        f"POST {base}{kind.path}{f'?{parts.query}' if parts.query else ''} HTTP/1.1",
         f"Host: {parts.netloc.rpartition('@')[2]}",
         "Content-Type: application/json",
+        "Accept-Encoding: identity",
         f"Content-Length: {len(body)}",
+        *_credentials(target, kind),
     ]
-    if target.api_key is not None:
-        if not _VISIBLE.fullmatch(target.api_key):
-            raise UsageError("the API key cannot stand in an HTTP header", "use ASCII letters, digits and signs")
-        lines.append(f"{kind.key_header} {target.api_key}")
     return "\r\n".join((*lines, "", "")).encode("utf-8") + body
+
+
+def _credentials(target: Target, kind: Kind) -> list[str]:
+    """The headers that say who asks."""
+    basic, key = urls.basic_credentials(target.url), target.api_key
+    if basic and key is not None and kind.key_header.startswith("Authorization"):
+        message = "an API key and the user and password of a URL go into the same header"
+        raise UsageError(message, "give one of them; the key comes from --api-key-file or the environment")
+    if key is not None and not _VISIBLE.fullmatch(key):
+        raise UsageError("the API key cannot stand in an HTTP header", "use ASCII letters, digits and signs")
+    headers = [f"Authorization: Basic {basic}"] if basic else []
+    return headers if key is None else [*headers, f"{kind.key_header} {key}"]
 
 
 def judge(kind: Kind, status: int, body: bytes) -> Outcome:

@@ -4,13 +4,15 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
-from lightragctl.bench.result import PERCENTILES, LoadReport, charged_ms, fewest
+from lightragctl.bench.result import PERCENTILES, LoadReport, bad_share, charged_ms, fewest
 from lightragctl.core.errors import UsageError
+from lightragctl.quality.stats import nearest_rank
 
 _FORM = re.compile(r"\s*([a-z0-9.-]+)\s*(<=|>=|<|>)\s*([0-9.]+)\s*(ms|s|%|/s|)\s*")
-_SCALE = {"": 1.0, "ms": 1.0, "s": 1000.0, "%": 0.01, "/s": 1.0}
-"""To milliseconds, to a share, to answers a second."""
+_SCALE = {"": Fraction(1), "ms": Fraction(1), "s": Fraction(1000), "%": Fraction(1, 100), "/s": Fraction(1)}
+"""To milliseconds, to a share, to answers a second: exactly, so that 0.7 % is 7 of 1000."""
 
 QUALITY = ("recall", "ndcg", "relevant-recall", "mrr", "map")
 """Figures of how good the answers are, 0 to 1."""
@@ -34,7 +36,7 @@ def _percentile(quantile: float) -> Callable[[LoadReport], float]:
 
     def seen(report: LoadReport) -> float:
         told = report.requests >= fewest(quantile)
-        return charged_ms(report, math.ceil(quantile * report.requests)) if told else math.nan
+        return charged_ms(report, nearest_rank(report.requests, quantile)) if told else math.nan
 
     return seen
 
@@ -43,7 +45,7 @@ _FIGURES: Mapping[str, tuple[str, Callable[[LoadReport], float]]] = {
     "mean": ("ms s", lambda report: report.good.mean_ms if report.good.count else math.nan),
     **{name: ("ms s", _percentile(quantile)) for name, quantile in PERCENTILES.items()},
     "max": ("ms s", lambda report: charged_ms(report, max(1, report.requests))),
-    "errors": ("%", lambda report: 1 - report.outcomes.get("ok", 0) / max(1, report.requests)),
+    "errors": ("%", lambda report: bad_share(report.requests, report.outcomes.get("ok", 0))),
     "good": ("/s", lambda report: report.good_per_s),
     **{name: ("share %", _quality(name.replace("-", "_"))) for name in QUALITY},
 }
@@ -98,7 +100,7 @@ def _one(part: str) -> Threshold:
         figures = ", ".join(f"{name} ({units.replace(' ', ' or ')})" for name, (units, _) in _FIGURES.items())
         raise UsageError(f"'{part.strip()}' is no threshold", f"such as p99<100ms or errors<0.1%; figures: {figures}")
     try:
-        wanted = float(found[3]) * _SCALE[found[4]]
+        wanted = float(Fraction(found[3]) * _SCALE[found[4]])
     except ValueError as error:
         raise UsageError(f"'{found[3]}' in '{part.strip()}' is no number", "such as p99<100ms") from error
     return Threshold(part.strip(), found[1], found[2], wanted)

@@ -33,7 +33,7 @@ from lightragctl.bench.messages import (
     unpacked,
 )
 from lightragctl.bench.pool import Pool
-from lightragctl.bench.recorder import Recorder, Standing, questions
+from lightragctl.bench.recorder import Questions, Recorder, Standing
 from lightragctl.core.errors import UnavailableError
 
 Say = Callable[[FromWorker], None]
@@ -64,6 +64,7 @@ class Worker:
             sends = {Phase.WARM_UP: unpacked(plan.schedule.warm_up), Phase.MEASURE: unpacked(plan.schedule.measure)}
             self._loop = OpenLoop(self._pool, sends, plan.spin)
         self._recorder: Recorder | None = None
+        self._asked: dict[Phase, Questions] = {}
         self._begun_s = self._cpu_s = self._spin_s = 0.0
         self._flushing: asyncio.Handle | None = None
         self._sweep_s = min(0.1, max(0.005, plan.timeout_s / 50))  # a timeout is noticed 2 % late
@@ -113,11 +114,12 @@ class Worker:
 
     def _begin(self, begin: Begin) -> None:
         plan, phase = self._plan, begin.phase
+        asked = self._asked[phase] = Questions(phase, plan)
         self._recorder = Recorder(phase, plan.keep if phase is Phase.MEASURE else _NOTHING_KEPT)
         self._begun_s = begin.at_s
         self._cpu_s, self._spin_s = time.process_time(), self._loop.spin_s
         self._flush_after(SLICE_S)
-        self._loop.begin(self._recorder, questions(phase, len(plan.requests), plan.share, plan.shares), begin.at_s)
+        self._loop.begin(self._recorder, asked, begin.at_s)
 
     def _flush_after(self, elapsed_s: float) -> None:
         if self._flushing is not None:
@@ -160,7 +162,9 @@ class Worker:
         self._pool.close()
         for question, body in self._recorder.bodies.items() if self._recorder is not None else ():
             self._say(Kept(question, body))
-        self._say(Done(not self._is_done, unanswered))
+        for found in self._recorder.bad.values() if self._recorder is not None else ():
+            self._say(found)
+        self._say(Done(not self._is_done, unanswered, {phase: one.taken for phase, one in self._asked.items()}))
 
 
 def _say(message: FromWorker) -> None:

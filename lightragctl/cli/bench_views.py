@@ -19,6 +19,7 @@ def _bench_run(data: Data) -> Iterator[RenderableType]:
     shown = {"latency, ms": data["latency"], "first token, ms": data["first_token"]}
     rows = [[name, *(_told(figures.told_ms(times, one)) for one in _FIGURES)] for name, times in shown.items() if times]
     yield table(["", *_FIGURES], rows)
+    yield from map(Text, figures.bad_answers(data))
     yield from map(Text, data["verdict"]["notes"])
     if data["stages_ms"]:
         of = "" if data["replicas"] == 1 else f" of {data['replicas']} replicas"
@@ -71,7 +72,7 @@ def _bench_compare(data: Data) -> Iterator[RenderableType]:
 
     yield Text(f"A {data['a']}\nB {data['b']}\n{len(data['rounds'])} rounds", style="bold")
     yield table(comparisons.headings(data), comparisons.rows(data))
-    yield from (Text(f"note: {doubt}") for doubt in data["doubts"])
+    yield from (Text(f"note: {told}") for told in (*data["unlike"], *data["doubts"]))
 
 
 def _bench_report(data: Data) -> Iterator[RenderableType]:

@@ -17,16 +17,17 @@ from lightragctl.bench.questions import Asked
 from lightragctl.bench.result import LoadReport, Moment, Quality
 from lightragctl.bench.run import run
 from lightragctl.bench.schedule import Shape
-from lightragctl.bench.stages import Look, inside
+from lightragctl.bench.stages import Look, Looks, inside
 from lightragctl.bench.targets import Target, kind_named
 from lightragctl.bench.thresholds import QUALITY, Threshold
 from lightragctl.cli import goldening
 from lightragctl.cli.load_options import API_KEY, LoadOptions
 from lightragctl.cli.looking import Lookout, Replicas
-from lightragctl.cli.options import Session
+from lightragctl.cli.options import GlobalOptions, Session
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Event, Notify
+from lightragctl.core.urls import shown
 from lightragctl.kube.streams import STREAMS
 from lightragctl.quality.exact import Neighbours, exact_neighbours
 
@@ -58,6 +59,8 @@ class Source:
     session: Session
     load: LoadOptions
     notify: Notify
+    lead: "Source | None" = None
+    """Another source, whose questions are asked here too."""
     _known: dict[int, Neighbours] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,6 +74,8 @@ class Source:
         Raises:
             UsageError: a file cannot be read, or there are none.
         """
+        if self.lead is not None:
+            return self.lead.asked
         if self.load.questions is not None:
             found = questions.read(self.load.questions, self.load.qrels)
         elif self.load.qrels is not None:
@@ -129,7 +134,7 @@ class Source:
         if self.load.kind not in _OURS:
             return {}
         if self.load.url is not None:
-            return {self.load.url: self.load.url}
+            return {shown(self.load.url): self.load.url}
         return self.session.runtime.endpoints("lightrag-api")
 
     def plan(self, shape: Shape, connections: int) -> LoadPlan:
@@ -145,6 +150,7 @@ class Source:
             timeout_s=load.timeout,
             spin=load.spin,
             requests=requests,
+            distinct=bool(load.distinct),
         )
 
     def check_quality(self, wanted: Sequence[Threshold]) -> None:
@@ -173,19 +179,29 @@ class Source:
         figures = [one.figure for one in wanted if one.figure in QUALITY]
         if not figures or not report.good.count:
             return report
-        judged = self.judged(report)
+        judged = self._judged(report)
         notes = judged.quality.notes if judged.quality is not None else ()
         if notes and any(getattr(judged.quality, name.replace("-", "_")) is None for name in figures):
             raise LightragctlError("; ".join(notes))
         return judged
 
     def judged(self, report: LoadReport) -> LoadReport:
-        """The report with how good its answers were; what cannot be measured is noted: the load has been measured."""
+        """The report with how good its answers were; what cannot be measured is noted: the load has been measured.
+
+        Ctrl-C ends it with what there is: the report is then one that the user interrupted.
+        """
+        try:
+            return self._judged(report)
+        except KeyboardInterrupt:
+            noted = Quality(self.load.k, notes=["the quality was not measured: interrupted"])
+            return msgspec.structs.replace(report, quality=noted, interrupted=True)
+
+    def _judged(self, report: LoadReport) -> LoadReport:
         found = quality.answers(report)
         if not kind_named(report.kind).finds:
             return report
         figures: dict[str, Any] = dict(quality.relevance(found, self.asked.questions, self.asked.qrels, self.load.k))
-        notes = []
+        notes = _empty(found)
         if figures and not figures["mrr"].mean:
             figures = {}
             notes.append("no document that was judged came in any answer: are the documents of the questions loaded?")
@@ -210,10 +226,10 @@ class Source:
         return "" if rows else "the collection is empty"
 
     def _nearest(self, found: FoundHits) -> Mapping[int, Neighbours]:
-        """Exact neighbours of a sample of the first run's questions, by place: one look at the rows is enough."""
+        """Exact neighbours of a sample of the questions, by place: one look at the rows while these are asked."""
         from lightragctl.vectors.blocks import vector_blocks
 
-        if not self._known and (places := quality.sampled(found)):
+        if self._known.keys().isdisjoint(found) and (places := quality.sampled(found)):
             profile = self.session.loaded.profile
             vectors = self.vectors([self.asked.questions[at].text for at in places])
             self.notify(Event("comparing with exact search", passing=True))
@@ -223,7 +239,13 @@ class Source:
         return self._known
 
 
-def check_sides(load: LoadOptions, sides: Sequence[str]) -> None:
+def _empty(found: FoundHits) -> list[str]:
+    """That answers held no passage, which a service may call an answer."""
+    count = sum(not given for given in found.values())
+    return [f"{count} of {len(found)} answers held no passage"] if count else []
+
+
+def check_sides(load: LoadOptions, sides: Sequence[str], options: GlobalOptions) -> None:
     """Look for options that a comparison has no use for.
 
     Raises:
@@ -233,6 +255,12 @@ def check_sides(load: LoadOptions, sides: Sequence[str]) -> None:
     for name, value in unused.items():
         if value is not None:
             raise UsageError(f"a comparison has no use for {name}", "it compares times of A and B alone")
+    profiles = [side for side in sides if not _is_url(side)]
+    if options.name is not None and profiles:
+        message = f"--name names one release, and '{profiles[0]}' is compared under its profile's name"
+        raise UsageError(message, "leave --name out; give the address of a release under another name: see status")
+    if options.profile is not None and len(profiles) == len(sides):
+        raise UsageError("both sides name their profiles, so that --profile is of no use", "leave it out")
     if load.api_key_file is not None and not any(map(_is_url, sides)):
         raise UsageError("--api-key-file is for a URL, and both sides are profiles", "leave it out")
 
@@ -245,10 +273,16 @@ def connections(session: Session, url: str | None) -> int:
 
 def measured(plan: LoadPlan, replicas: Replicas, notify: Notify) -> Measured:
     """Put the load on; Ctrl-C ends it early with what there is."""
-    notify(Event(f"{plan.target.kind} at {plan.target.url}: connecting", passing=True))
+    notify(Event(f"{plan.target.kind} at {plan.target.shown}: connecting", passing=True))
     lookout, before = Lookout(replicas), dict[str, Look | str]()
     report = run(plan, progress(notify, plan), at_border=lambda: before.update(lookout.look()))
-    told = inside(before, lookout.look())
+    after: Looks
+    try:
+        after = lookout.look()
+    except KeyboardInterrupt:
+        after = dict.fromkeys(before, "it was interrupted")
+        report = msgspec.structs.replace(report, interrupted=True)
+    told = inside(before, after)
     return Measured(report, Beside(**asdict(told), ended_at=ended_at()))
 
 
@@ -262,6 +296,21 @@ def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[Moment],
     return lambda moment: notify(LoadEvent(_words(moment), passing=True, moment=moment, plan=plan))
 
 
+def sides(session: Session, load: LoadOptions, names: Sequence[str], notify: Notify) -> list[Source]:
+    """Both sides of a comparison, which are asked the same questions: those of the first that is a profile's release.
+
+    Raises:
+        UsageError: options mean nothing together.
+    """
+    sources: list[Source] = []
+    for text in names:
+        side, url = service(session, text)
+        key_file = load.api_key_file if url is not None else None
+        sources.append(Source(side, replace(load, url=url, api_key_file=key_file), notify))
+    lead = next((one for one in sources if one.load.url is None), sources[0])
+    return [one if one is lead else replace(one, lead=lead) for one in sources]
+
+
 def service(session: Session, text: str) -> tuple[Session, str | None]:
     """The session and the URL that stand for one side of a comparison: a URL, or a profile whose release is up."""
     if _is_url(text):
@@ -270,7 +319,7 @@ def service(session: Session, text: str) -> tuple[Session, str | None]:
 
 
 def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
+    return "://" in text
 
 
 def given_key(file: Path | None, environ: Mapping[str, str]) -> str | None:

@@ -156,7 +156,7 @@ def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRu
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 
-    return LocalRuntime(release, ReleaseFiles(data_home(place.environ) / release))
+    return LocalRuntime(release, ReleaseFiles(data_home(place.environ) / release), place.environ)
 
 
 def _operator() -> "Operator":

@@ -59,7 +59,7 @@ class LoadPanel:
 
     def _head(self) -> list[Text]:
         target = self._plan.target if self._plan is not None else None
-        return [_line(f"{target.kind} at {target.url}", "bold")] if target is not None else []
+        return [_line(f"{target.kind} at {target.shown}", "bold")] if target is not None else []
 
     def _course(self, moment: Moment) -> RenderableType:
         length_s = self._length_s.get(moment.phase)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -43,7 +44,13 @@ class Lookout:
     def _read(self, address: str) -> Look | str:
         try:
             with httpx.Client(transport=self._transport, timeout=_METRICS_S, trust_env=False) as client:
-                answer = client.get(f"{address.rstrip('/')}/metrics")
-        except httpx.HTTPError as error:
+                answer = client.get(_metrics_of(address))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"its metrics were not given: {str(error) or type(error).__name__}"
         return stages.parse(answer.text) if answer.is_success else f"it answered {answer.status_code} to /metrics"
+
+
+def _metrics_of(address: str) -> str:
+    """Where a service tells its metrics: below its address, with the credentials of that."""
+    parts = urlsplit(address)
+    return parts._replace(path=f"{parts.path.rstrip('/')}/metrics").geturl()

@@ -16,6 +16,7 @@ from lightragctl.core.runtime import (
     Unlocked,
     UpOutcome,
 )
+from lightragctl.core.urls import shown
 
 if TYPE_CHECKING:
     from lightragctl.bench.report.kinds import Document
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 def _component(part: ComponentStatus) -> dict[str, Any]:
     values = asdict(part)
     values["state"] = str(part.state)
+    values["endpoint"] = shown(part.endpoint)
     values["uptime_s"] = None if part.uptime_s is None else round(part.uptime_s, 1)
     return values
 
@@ -233,9 +235,10 @@ _ENDS = {
     "not-valid": ExitStatus.WARNINGS,
     "interrupted": ExitStatus.WARNINGS,
     "not-enough-data": ExitStatus.WARNINGS,
+    "not-comparable": ExitStatus.WARNINGS,
     "no-answers": ExitStatus.FAILED,
 }
-"""What each error of a bench command ends with."""
+"""What each error of a bench command ends with; of several the first decides."""
 
 
 def bench(document: "Document") -> Result:
@@ -243,12 +246,12 @@ def bench(document: "Document") -> Result:
     from lightragctl.bench.report.kinds import kind_of
 
     kind = kind_of(document)
-    error = kind.error(document)
-    if error is None:
+    errors = kind.errors(document)
+    if not errors:
         return Result(kind.command, _measured(document))
-    end = _ENDS[error.code]
+    end = _ENDS[errors[0].code]
     status = Status.PARTIAL if end is ExitStatus.WARNINGS else Status.FAILED
-    return Result(kind.command, _measured(document), status, (error,), end)
+    return Result(kind.command, _measured(document), status, errors, end)
 
 
 def bench_report(documents: "Mapping[str, Document]", written: Sequence[Path]) -> Result:
@@ -258,8 +261,7 @@ def bench_report(documents: "Mapping[str, Document]", written: Sequence[Path]) -
     data: dict[str, Any] = {kind.plural: [] for kind in KINDS}
     for file, document in documents.items():
         kind = kind_of(document)
-        error = kind.error(document)
-        errors = [asdict(error)] if error is not None else []
+        errors = [asdict(error) for error in kind.errors(document)]
         data[kind.plural].append({"file": file, **_measured(document), "errors": errors})
     return Result("bench report", {**data, "written": [str(path) for path in written]})
 

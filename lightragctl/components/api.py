@@ -1,5 +1,6 @@
 """lightrag-api: the read path over LightRAG's collections, and `POST /documents`."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +26,7 @@ from lightragctl.core.settings import (
     SecretRef,
     Strict,
 )
+from lightragctl.core.site import Labels
 
 KEYS_FILE = "/etc/lightragctl-keys/api-keys"
 """Where a pod finds its API keys."""
@@ -35,16 +37,24 @@ LIGHTRAG_KEY = "LIGHTRAGCTL_LIGHTRAG_API_KEY"
 
 NodePort = Annotated[int, Field(ge=30000, le=32767)]
 """The range that an API server gives ports of nodes from, unless it is told another one."""
+_NGINX = "nginx.ingress.kubernetes.io"
+_PROXY_SPARE_S = 5
+"""What a proxy waits beyond the service's own deadline, so that the answer is the service's."""
 
 
 class Expose(Strict):
-    """How clients outside the cluster reach the service. `host`, `class_name` and `tls_secret` are of an Ingress."""
+    """How clients outside the cluster reach the service.
+
+    `host`, `class_name`, `tls_secret` and `annotations` are of an Ingress. For class `nginx` the annotations bound
+    bodies and times as the service itself does, unless others are set.
+    """
 
     type: Literal["ClusterIP", "NodePort", "Ingress"] = "ClusterIP"
     node_port: NodePort | None = None
     host: str | None = None
     class_name: str | None = None
     tls_secret: str | None = None
+    annotations: Labels = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> "Expose":
@@ -80,6 +90,16 @@ class ApiValues(WorkloadValues):
     resources: Resources = Resources(
         requests=Amounts(cpu="500m", memory="256Mi"), limits=Amounts(cpu="2", memory="1Gi")
     )
+
+    @property
+    def ingress_annotations(self) -> dict[str, str]:
+        """The annotations of the Ingress. By default ingress-nginx takes bodies of 1 MiB and waits 60 s."""
+        if self.expose.class_name not in ("nginx", None):
+            return self.expose.annotations
+        longest_s = max(self.deadlines.request_s, self.deadlines.chat_s, self.deadlines.write_s)
+        wait_s = str(math.ceil(longest_s) + _PROXY_SPARE_S)
+        defaults = {"body-size": str(self.limits.body_bytes), "read-timeout": wait_s, "send-timeout": wait_s}
+        return {**{f"{_NGINX}/proxy-{name}": value for name, value in defaults.items()}, **self.expose.annotations}
 
 
 def _settings(plan: Plan) -> ApiSettings:

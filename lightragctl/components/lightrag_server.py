@@ -19,6 +19,7 @@ from lightragctl.core.settings import (
     Quantity,
     SecretKey,
     SecretRef,
+    VariableName,
 )
 
 NAME = "lightrag-server"
@@ -35,7 +36,7 @@ START_TIMEOUT_S = 3600
 class LightragServerValues(WorkloadValues, LightragTuning):
     """How upstream works and what its one pod gets. `ready_port` is where our launcher says whether it answers queries.
 
-    `environment` is passed on to it, for what has no key here.
+    `environment` is passed on to it, for what has no key here; passwords and keys in it are references to secrets.
     """
 
     port: Port = 9621
@@ -45,7 +46,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     storage_class: str | None = None
     stop_grace_s: Annotated[int, Field(ge=30)] | None = None
     api_key: Literal["generated"] = "generated"
-    environment: Mapping[str, str] = {}
+    environment: Mapping[VariableName, str | SecretRef] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     resources: Resources = Resources(
         requests=Amounts(cpu="250m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")
@@ -106,7 +107,10 @@ def _settings(plan: Plan) -> LightragServerSettings:
         chat_model=profile.models.chat.name,
         index=profile.index,
         tuning=LightragTuning.model_validate(values.model_dump(include=set(LightragTuning.model_fields))),
-        environment=dict(values.environment),
+        environment={
+            name: plan.secret(name, value) or "" if isinstance(value, SecretRef) else value
+            for name, value in values.environment.items()
+        },
     )
 
 
@@ -131,7 +135,9 @@ def _unfit(plan: Plan) -> tuple[str, str] | None:
 
 
 def _secrets(plan: Plan) -> dict[str, SecretKey]:
-    return {KEY: key_secret(plan.release)}
+    environment = _values(plan).environment.items()
+    ours = {name: value.secret for name, value in environment if isinstance(value, SecretRef) and value.secret}
+    return {KEY: key_secret(plan.release), **ours}
 
 
 COMPONENT = Component(

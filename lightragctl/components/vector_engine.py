@@ -312,6 +312,11 @@ def _outside(plan: Plan) -> Sequence[str]:
     return (values.object_store.endpoint, *queue, *values.etcd)
 
 
+def _uses_iam(plan: Plan) -> bool:
+    values = _values(plan)
+    return values.is_shared and values.object_store is not None and values.object_store.iam
+
+
 def host_and_port(address: str, default: int) -> tuple[str, int]:
     """The two parts of an address, with or without a scheme before it."""
     parts = urlsplit(address if "://" in address else f"//{address}")
@@ -335,6 +340,7 @@ COMPONENT = Component(
     parts=_parts,
     environment=_environment,
     outside=_outside,
+    node_credentials=_uses_iam,
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,
 )

@@ -281,6 +281,7 @@ class Component:
         metrics_ports: on which it tells its metrics; None: on `ports`.
         peers: whether its pods reach each other.
         stop_s: how long its process may take to end once it has drained.
+        node_credentials: whether it asks the node's metadata service for its cloud credentials; None: it never does.
         open_to_all: whether clients come from any address, such as to a port of every node; None: they never do.
     """
 
@@ -301,6 +302,7 @@ class Component:
     metrics_ports: Callable[[Plan], Sequence[int]] | None = None
     peers: bool = False
     stop_s: float = OPEN_REQUESTS_S
+    node_credentials: Callable[[Plan], bool] | None = None
     open_to_all: Callable[[Plan], bool] | None = None
 
 

@@ -76,6 +76,19 @@ class Image(Strict):
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
 
 
+class RunAs(Strict):
+    """The ids that every pod of the release runs under; `fs_group` owns its volumes."""
+
+    user: Annotated[int, Field(ge=1)] = 1000
+    group: Annotated[int, Field(ge=1)] = 1000
+    fs_group: Annotated[int, Field(ge=1)] = 1000
+
+    def rendered(self) -> dict[str, Any]:
+        """As a pod's security context has it. A large volume is not walked through at each start."""
+        ids = {"runAsUser": self.user, "runAsGroup": self.group, "fsGroup": self.fs_group}
+        return {**ids, "fsGroupChangePolicy": "OnRootMismatch"}
+
+
 class LocalOptions(Strict):
     """The local runtime. `port_offset` is added to every port, so that a second release fits beside the first."""
 
@@ -132,7 +145,8 @@ class Profile(Strict):
     """Everything that a profile may say.
 
     `production`: somebody depends on it, so what only serves for trying out is refused. `zones`: over how many zones
-    it is spread. `pod_security`: the level that the namespace enforces. `priorities`: PriorityClasses of the release
+    it is spread. `pod_security`: the level that the namespace enforces. `run_as`: null where the cluster assigns ids to
+    pods, as OpenShift does. `priorities`: PriorityClasses of the release
     by the name that components have for them, with their values. `site`: dotted keys that the profile leaves to its
     user, each with what to put there; null takes one back.
     """
@@ -142,6 +156,7 @@ class Profile(Strict):
     production: bool = False
     zones: Annotated[int, Field(ge=1, le=9)] = 1
     pod_security: Literal["privileged", "baseline", "restricted"] | None = None
+    run_as: RunAs | None = RunAs()
     priorities: dict[str, Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)]] | None = None
     pools: dict[str, Pool] | None = None
     network: Network | None = None

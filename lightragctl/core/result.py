@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from lightragctl.core.errors import ExitStatus, LightragctlError
+from lightragctl.core.plain import plain
 
 SCHEMA = "lightragctl/v1"
 EVENT_SCHEMA = "lightragctl/event/v1"
@@ -49,9 +50,10 @@ class Result:
     shown: bool = False
 
     def document(self) -> dict[str, Any]:
-        """The flat document that `-o json` and `-o yaml` print."""
-        errors = [{"code": error.code, "message": error.message, "hint": error.hint} for error in self.errors]
-        return {"schema": SCHEMA, "command": self.command, "status": str(self.status), "errors": errors, **self.data}
+        """The flat document that `-o json` and `-o yaml` print, as plain data."""
+        head = {"schema": SCHEMA, "command": self.command, "status": self.status, "errors": self.errors}
+        document: dict[str, Any] = plain({**head, **self.data})
+        return document
 
     @classmethod
     def quiet(cls, command: str) -> "Result":
@@ -103,8 +105,9 @@ class Event:
     def document(self, time: str) -> dict[str, Any]:
         """The event as `--events jsonl` prints it, at a time."""
         kind = EventType.WAITING if self.passing and self.type is EventType.PROGRESS else self.type
-        told = {"type": str(kind), "subject": self.subject, "message": self.message, "data": dict(self.data)}
-        return {"schema": EVENT_SCHEMA, "time": time, **told}
+        told = {"type": kind, "subject": self.subject, "message": self.message, "data": self.data}
+        document: dict[str, Any] = plain({"schema": EVENT_SCHEMA, "time": time, **told})
+        return document
 
 
 Notify = Callable[[Event], None]

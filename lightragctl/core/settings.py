@@ -5,6 +5,7 @@ the service reads it back from its settings file.
 """
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -80,6 +81,25 @@ class SecretRef(Strict):
         if sum(source is not None for source in (self.env, self.file, self.secret)) != 1:
             raise ValueError("a secret names exactly one of env, file, secret")
         return self
+
+
+def secret_references(settings: object, path: str = "") -> Iterator[tuple[str, SecretRef]]:
+    """The secrets that settings or a profile refer to, at whatever depth, with their keys joined by dots."""
+    if isinstance(settings, SecretRef):
+        yield path, settings
+        return
+    inner: Iterable[tuple[object, object]] = ()
+    if isinstance(settings, BaseModel):
+        inner = ((name, getattr(settings, name)) for name in type(settings).model_fields)
+    elif isinstance(settings, Mapping):
+        inner = settings.items()
+    elif isinstance(settings, list | tuple):
+        inner = enumerate(settings)
+    for name, value in inner:
+        yield from secret_references(value, f"{path}.{name}" if path else str(name))
+
+
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class EmbeddingModel(Strict):
@@ -344,7 +364,7 @@ class LightragServerSettings(ServiceSettings):
 
     `port` is where it says whether upstream's server, on `lightrag_port`, answers a query. `storage`, `inputs` and
     `scratch` are folders, and may be relative to where the process runs. `api_key` is the key that upstream asks for;
-    None: everybody is answered.
+    None: everybody is answered. `environment` is added to upstream's; a secret in it is resolved when it starts.
     """
 
     lightrag_port: Port = 9621
@@ -359,4 +379,4 @@ class LightragServerSettings(ServiceSettings):
     chat_model: str = "mock-llm"
     index: Index = Index()
     tuning: LightragTuning = LightragTuning()
-    environment: dict[str, str] = {}
+    environment: dict[VariableName, str | SecretRef] = {}

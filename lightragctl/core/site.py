@@ -1,11 +1,12 @@
 """What a profile says of the place a release runs in: pools of nodes, networks, and what only its user knows. Pure."""
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from lightragctl.core.settings import Strict
+from lightragctl.core.settings import Port, Strict
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """The label that every namespace has, with its name."""
@@ -17,6 +18,17 @@ def _without_nulls(labels: Any) -> Any:
 
 
 Labels = Annotated[dict[str, str], BeforeValidator(_without_nulls)]
+
+
+def _range(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"{text} is no address range such as 10.0.0.0/16 or fd00::/64: {error}") from error
+
+
+AddressRange = Annotated[str, AfterValidator(_range)]
+"""An IPv4 or IPv6 range in CIDR notation; a single address becomes a range of one."""
 
 
 class Toleration(Strict):
@@ -43,16 +55,21 @@ class Pool(Strict):
 class Network(Strict):
     """Who is let in and out when all else is denied; namespaces and pods by their labels.
 
-    `clients`: further namespaces whose pods may ask lightrag-api. `addresses`: by host outside the cluster, the
-    address ranges that it may have; a host that is not named may have any, on its port.
+    `clients`: further namespaces whose pods may ask lightrag-api. `ingress_addresses`: ranges that load balancers
+    outside the cluster send requests and health checks from. `dns_pods` listen on `dns_port`; `dns_addresses`: ranges
+    of DNS caches that are no pods of these, by default that of NodeLocal DNSCache. `addresses`: by host outside the
+    cluster, the address ranges that it may have; a host that is not named may have any, on its port.
     """
 
+    ingress_addresses: tuple[AddressRange, ...] = ()
     ingress: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "ingress-nginx"})
     monitoring: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "monitoring"})
     clients: Labels | None = None
     dns: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "kube-system"})
     dns_pods: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
-    addresses: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    dns_port: Port = 53
+    dns_addresses: tuple[AddressRange, ...] = ("169.254.20.10/32",)
+    addresses: dict[str, tuple[AddressRange, ...]] = Field(default_factory=dict)
 
 
 def unset(values: Mapping[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Action, ForeignField
 from lightragctl.deploy.changeset import Change, change, deletion
+from lightragctl.deploy.conditional import apply_over, delete_seen
 from lightragctl.deploy.drift import contested, is_left_behind, is_put_out
 from lightragctl.deploy.ownership import is_still_ours
 from lightragctl.deploy.preflight import WORKERS
@@ -164,6 +165,7 @@ def read_ours(scope: Scope, recorded: Iterable[ObjectRef]) -> list[dict[str, Any
 def apply_objects(
     scope: Scope,
     objects: Sequence[KubernetesObject],
+    seen: Mapping[ObjectRef, KubernetesObject | None],
     forced: Container[ObjectRef] = (),
     generated: Mapping[ObjectRef, Mapping[str, str]] = {},
 ) -> list[dict[str, Any]]:
@@ -172,15 +174,18 @@ def apply_objects(
     Args:
         scope: of the release.
         objects: to apply.
+        seen: the live objects that this was decided on; those that it lacks were not there.
         forced: those whose fields are taken over from others.
         generated: values for Secrets that ask for them, from `generate`.
+
+    Raises:
+        ChangedMeanwhileError: one is not what was seen any more.
     """
 
     def write(thing: KubernetesObject) -> dict[str, Any]:
-        _leave_replicas(scope.cluster, thing)
-        applied = scope.cluster.apply(thing, force=ref(thing) in forced)
-        fill_generated(scope.cluster, applied, generated.get(ref(thing), {}))
-        return applied
+        there = _leave_replicas(scope.cluster, thing, seen.get(ref(thing)))
+        applied = apply_over(scope.cluster, thing, there, force=ref(thing) in forced)
+        return fill_generated(scope.cluster, applied, generated.get(ref(thing), {}))
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(write, objects))
@@ -198,15 +203,15 @@ def left_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | Non
     return int(live["spec"]["replicas"]) if owned else None
 
 
-def _leave_replicas(cluster: Cluster, wanted: KubernetesObject) -> None:
-    """Let another manager own the number of pods before we stop saying it."""
-    if wanted["kind"] not in WORKLOADS or "replicas" in wanted["spec"]:
-        return
-    live = cluster.get(ref(wanted))
-    if live and (replicas := left_replicas(live, wanted)) is not None:
-        metadata = {key: wanted["metadata"][key] for key in ("name", "namespace")}
-        kept = {key: wanted[key] for key in ("apiVersion", "kind")} | {"metadata": metadata}
-        cluster.apply({**kept, "spec": {"replicas": replicas}}, manager=SCALED_MANAGER)
+def _leave_replicas(
+    cluster: Cluster, wanted: KubernetesObject, live: KubernetesObject | None
+) -> KubernetesObject | None:
+    """Let another manager own the number of pods before we stop saying it; the live object after that."""
+    if live is None or (replicas := left_replicas(live, wanted)) is None:
+        return live
+    metadata = {key: wanted["metadata"][key] for key in ("name", "namespace")}
+    kept = {key: wanted[key] for key in ("apiVersion", "kind")} | {"metadata": metadata}
+    return apply_over(cluster, {**kept, "spec": {"replicas": replicas}}, live, manager=SCALED_MANAGER)
 
 
 def generate(secret: KubernetesObject) -> dict[str, str]:
@@ -217,8 +222,10 @@ def generate(secret: KubernetesObject) -> dict[str, str]:
     return {name: base64.b64encode(secrets.token_urlsafe(_KEY_BYTES).encode()).decode() for name in missing}
 
 
-def fill_generated(cluster: Cluster, secret: KubernetesObject, values: Mapping[str, str]) -> None:
+def fill_generated(cluster: Cluster, secret: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
     """Give a Secret that asks for it a random value for each key that has none; values that are there stay.
+
+    The object as it is then.
 
     Args:
         cluster: where it is.
@@ -227,14 +234,14 @@ def fill_generated(cluster: Cluster, secret: KubernetesObject, values: Mapping[s
     """
     made = {name: values.get(name, value) for name, value in generate(secret).items()}
     if not made:
-        return
+        return secret
     names = {*made, *secret["metadata"]["annotations"][GENERATE].replace(" ", "").split(",")}
     present = {name: value for name, value in (secret.get("data") or {}).items() if name in names}
     metadata = {key: secret["metadata"][key] for key in ("name", "namespace")}
     filled = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {**present, **made}}
-    cluster.apply(filled, manager=GENERATED_MANAGER)
+    return apply_over(cluster, filled, secret, manager=GENERATED_MANAGER)
 
 
 def delete_objects(scope: Scope, things: Iterable[KubernetesObject]) -> list[ObjectRef]:
     """Delete exactly the live objects that were read, one after the other; those that were still there."""
-    return [ref(thing) for thing in things if scope.cluster.delete(ref(thing), thing["metadata"]["uid"])]
+    return [ref(thing) for thing in things if delete_seen(scope.cluster, thing)]

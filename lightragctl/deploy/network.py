@@ -16,8 +16,17 @@ from lightragctl.core.site import NAMESPACE_LABEL, Labels, Network
 from lightragctl.deploy.stages import COMPONENT_LABEL, INSTANCE_LABEL
 
 Rule = Mapping[str, Any]
-_ANYWHERE: Rule = {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}
-"""Any address but the link-local ones, where clouds give out credentials of the node."""
+_ANYWHERE: tuple[Rule, ...] = (
+    {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+    {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"]}},
+)
+"""Any address but the link-local ones and those where clouds give out the credentials of a node."""
+_METADATA = ("169.254.169.254/32", "169.254.170.23/32", "169.254.169.252/32", "fd00:ec2::254/128", "fd00:ec2::23/128")
+_METADATA_PORTS = (80, 988)
+"""Metadata services, by the clouds' documentation: EC2, Azure and Google at 169.254.169.254 (EC2 also over IPv6), the
+agent of EKS Pod Identity at 169.254.170.23 and fd00:ec2::23, Google's for Workload Identity at 169.254.169.252:988."""
+_NODE_LOCAL_DNS = {"k8s-app": "node-local-dns"}
+"""The pods of NodeLocal DNSCache, which some network plug-ins send name requests to."""
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -59,8 +68,19 @@ def _tcp(ports: Sequence[int]) -> dict[str, Any]:
 
 
 def _dns(network: Network) -> Rule:
-    servers = {**_namespaces(network.dns), "podSelector": {"matchLabels": network.dns_pods}}
-    return {"to": [servers], "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
+    servers = [
+        {**_namespaces(network.dns), "podSelector": {"matchLabels": labels}}
+        for labels in (network.dns_pods, _NODE_LOCAL_DNS)
+    ]
+    ports = sorted({53, network.dns_port})  # a cache listens on 53 also where the servers behind it do not
+    return {
+        "to": [*servers, *_blocks(network.dns_addresses)],
+        "ports": [{"protocol": protocol, "port": port} for port in ports for protocol in ("UDP", "TCP")],
+    }
+
+
+def _blocks(ranges: Sequence[str]) -> list[Rule]:
+    return [{"ipBlock": {"cidr": one}} for one in ranges]
 
 
 def listens(plan: Plan, component: Component) -> Sequence[int]:
@@ -80,10 +100,11 @@ def _ingress(plan: Plan, component: Component, network: Network) -> Iterator[Rul
     if component.peers:
         yield {"from": [{"podSelector": _pods(plan, component.name)}]}
     if component.name == "lightrag-api":
-        outside = [network.ingress, *([network.clients] if network.clients else [])]
+        inside = [network.ingress, *([network.clients] if network.clients else [])]
+        clients = [*(_namespaces(labels) for labels in inside), *_blocks(network.ingress_addresses)]
         # No `from` is any source. A block of all addresses is not: some plug-ins do not count nodes and pods to it.
         is_open = component.open_to_all is not None and component.open_to_all(plan)
-        yield {**({} if is_open else {"from": [_namespaces(labels) for labels in outside]}), **_tcp(ports)}
+        yield {**({} if is_open else {"from": clients}), **_tcp(ports)}
     metrics = component.metrics_ports(plan) if component.metrics_ports else ports
     if metrics:
         yield {"from": [_namespaces(network.monitoring)], **_tcp(metrics)}
@@ -99,6 +120,9 @@ def _egress(plan: Plan, component: Component, network: Network) -> Iterator[Rule
     for address in component.outside(plan) if component.outside else ():
         if (rule := outside(address, network)) not in found:
             found.append(rule)
+    if component.node_credentials and component.node_credentials(plan):
+        found.append({"to": _blocks(_METADATA), **_tcp(_METADATA_PORTS)})
+        found.append(outside("https://*", network))  # where a token of the pod is exchanged for credentials
     yield from found
 
 
@@ -116,8 +140,7 @@ def outside(address: str, network: Network) -> Rule:
         return {"to": [{"podSelector": {}}]}
     if not ranges and "svc" in steps[2:]:
         return {"to": [_namespaces({NAMESPACE_LABEL: steps[steps.index("svc", 2) - 1]})]}
-    blocks: list[Rule] = [{"ipBlock": {"cidr": one}} for one in ranges] or [_ANYWHERE]
-    return {"to": blocks, **_tcp([parts.port or _PORTS.get(parts.scheme, 443)])}
+    return {"to": _blocks(ranges) or list(_ANYWHERE), **_tcp([parts.port or _PORTS.get(parts.scheme, 443)])}
 
 
 def _own_range(host: str) -> tuple[str, ...]:

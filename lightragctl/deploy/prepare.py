@@ -65,6 +65,10 @@ class Intent:
             return False
         return set(self.record.objects) == {*map(ref, self.objects), *self.kept}
 
+    def of_kind(self, kind: str) -> list[KubernetesObject]:
+        """The objects of a kind."""
+        return [thing for thing in self.objects if thing["kind"] == kind]
+
     @property
     def deletions(self) -> list[Change]:
         """What is pruned, in order."""
@@ -245,10 +249,10 @@ def _check_room(scope: Scope, objects: Sequence[KubernetesObject], live: Sequenc
     if not quotas:
         return
     names = set(map(ref, objects))
-    claims = names | {claim for thing in objects for claim in expected_claims(thing)}
+    claims = {claim for thing in objects for claim in expected_claims(thing)}
     kept = [one for one in scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace) if ref(one) in claims]
     pods = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
-    there_already = [one for one in live if ref(one) in names and one["kind"] != "PersistentVolumeClaim"]
+    there_already = [one for one in live if ref(one) in names]
     check_quota(quotas, demand(objects) + number(objects), usage(pods, kept) + number(there_already))
 
 

@@ -60,7 +60,10 @@ def demand(objects: Iterable[KubernetesObject]) -> Counter[str]:
 
 
 def number(objects: Iterable[KubernetesObject]) -> Counter[str]:
-    """What a quota counts of the objects themselves, not of what they make."""
+    """What a quota counts of the objects themselves, not of what they make.
+
+    Not of volume claims, whose sizes the server itself compares with its quotas when it is asked for a dry run.
+    """
     total: Counter[str] = Counter()
     for thing in objects:
         total.update(_COUNTED.get(str(thing["kind"]), ()))
@@ -68,8 +71,6 @@ def number(objects: Iterable[KubernetesObject]) -> Counter[str]:
         if thing["kind"] == "Service" and spec.get("type") in ("NodePort", "LoadBalancer"):
             total["services.nodeports"] += len(spec.get("ports") or ())
             total["services.loadbalancers"] += spec["type"] == "LoadBalancer"
-        if thing["kind"] == "PersistentVolumeClaim":
-            total += _of_claim(thing)
     return total
 
 

@@ -40,9 +40,24 @@ def decide(
     return [*stops, *starts]
 
 
+def obsolete(wanted: Sequence[WantedProcess], records: Mapping[str, Record], alive: frozenset[str]) -> frozenset[str]:
+    """The names of dead processes that are no longer wanted: their records have served."""
+    return frozenset(records) - alive - {process.name for process in wanted}
+
+
 def _is_due(process: WantedProcess, records: Mapping[str, Record], now: float) -> bool:
+    """Whether the back-off is over. A clock that was set back delays a start by no more than the longest back-off."""
     record = records.get(process.name)
-    return record is None or record.digest != process.digest or now >= record.next_start_at
+    if record is None or record.digest != process.digest:
+        return True
+    return not 0.0 < record.next_start_at - now <= BACKOFF_MOST_S
+
+
+def renewed(record: Record, request: str) -> Record:
+    """The record as a new `up` leaves it: earlier deaths count no more, and there is no back-off left of them."""
+    if record.request == request:
+        return record
+    return record.model_copy(update={"request": request, "failures": 0, "next_start_at": 0.0})
 
 
 def after_death(record: Record, last_exit: str, now: float) -> Record:

@@ -35,6 +35,18 @@ def alive(process: ProcessId | None) -> bool:
     return process is not None and identify(process.pid) == process
 
 
+def exit_words(status: int | None) -> str:
+    """How a process ended, by its `returncode`: None where that is not known, negative for a signal."""
+    if status is None:
+        return "ended"
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal has no name of its own
+        return f"killed by signal {-status}"
+
+
 def stop(process: ProcessId, grace_s: float) -> None:
     """End the process: SIGTERM, and SIGKILL when it still lives after `grace_s`."""
     if not _signal(process, signal.SIGTERM):

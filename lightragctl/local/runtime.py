@@ -1,12 +1,13 @@
 """The local runtime: brings a release up as supervised processes, looks at it, takes it down."""
 
 import hashlib
-import shutil
+import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from lightragctl.core.component import Plan, ProcessSpec, start_order
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError, WaitExpired
@@ -24,7 +25,8 @@ from lightragctl.core.runtime import (
     UpOptions,
     UpOutcome,
 )
-from lightragctl.local.files import Record, ReleaseFiles, Running, Wanted, WantedProcess, write_whole
+from lightragctl.local.environment import fingerprint, hand_over, require_secrets, secret_files
+from lightragctl.local.files import HandedOver, Record, ReleaseFiles, Running, Wanted, WantedProcess
 from lightragctl.local.logs import read_logs
 from lightragctl.local.processes import alive, boot_id, port_holder, stop, wait_gone
 from lightragctl.local.readiness import not_ready_reason
@@ -37,10 +39,11 @@ _HOPELESS_FAILURES = 4
 
 @dataclass(frozen=True)
 class LocalRuntime:
-    """A release under its own folder; implements `core.runtime.ReleaseRuntime`."""
+    """A release under its own folder; implements `core.runtime.ReleaseRuntime`. `environ` is the user's environment."""
 
     release: str
     files: ReleaseFiles
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def data(self) -> str:
@@ -49,7 +52,7 @@ class LocalRuntime:
 
     def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do to each process; changes nothing."""
-        wanted, running = self._plan_processes(plan), self._running()
+        wanted, running = self.wanted_processes(plan, self.hand_over(plan)), self._running()
         there = running.records if running else {}
         changes = [Difference(one.name, _action(one, running)) for one in wanted.processes]
         names = {one.name for one in wanted.processes}
@@ -61,17 +64,21 @@ class LocalRuntime:
 
         Raises:
             LockedError: another command is changing the release.
-            RefusedError: a port is taken by somebody else.
+            RefusedError: a port is taken by another process, or a secret is not in the environment.
+            StorageError: a file of the release cannot be written.
             WaitExpired: something is not ready after `timeout_s`.
             LightragctlError: a process dies again and again.
         """
+        require_secrets(_settings_of_processes(plan), self.hand_over(plan))
         self.files.prepare()
         with self.files.lock():
-            wanted = self._plan_processes(plan)
+            handed = self.hand_over(plan)
+            wanted = self.wanted_processes(plan, handed)
             running = self._running()
             changed = tuple(process.name for process in wanted.processes if not _runs(process, running))
             _refuse_taken_ports([process for process in wanted.processes if process.name in changed], running)
             self._write_settings(plan, wanted)
+            self.files.write_handed(handed)
             self.files.write_wanted(wanted)
             self._ensure_supervisor(running, notify)
             if options.wait:
@@ -91,7 +98,7 @@ class LocalRuntime:
             stopped = self._stop(timeout_s, notify)
             if purge:
                 notify(Event("deleting data", str(self.files.folder)))
-                shutil.rmtree(self.files.folder)
+                self.files.delete()
         if purge and not any(self.files.folder.parent.iterdir()):
             self.files.folder.parent.rmdir()
         return stopped or purge
@@ -221,7 +228,13 @@ class LocalRuntime:
             return "its supervisor is gone, so nothing restarts what fails; start it again: lightragctl up"
         return ""
 
-    def _plan_processes(self, plan: Plan) -> Wanted:
+    def hand_over(self, plan: Plan) -> HandedOver:
+        """The environment variables that `up` would hand to the processes now."""
+        before = self.files.read_handed() or HandedOver(salt=secrets.token_hex(16))
+        return hand_over(plan, _settings_of_processes(plan), self.environ, before)
+
+    def wanted_processes(self, plan: Plan, handed: HandedOver) -> Wanted:
+        """The processes of a plan; the digest of each covers its arguments, its settings and its secrets."""
         processes = []
         for name in start_order(plan.components):
             component = plan.components[name]
@@ -230,11 +243,12 @@ class LocalRuntime:
             spec = component.process(plan, self.files.data)
             argv = self._argv(name, spec)
             told = spec.settings.model_dump_json() if spec.settings else ""
+            secret = fingerprint({**handed.processes.get(name, {}), **_contents(spec.settings)}, handed.salt)
             processes.append(
                 WantedProcess(
                     name=name,
                     argv=argv,
-                    digest=hashlib.sha256("\0".join([*argv, told]).encode()).hexdigest(),
+                    digest=hashlib.sha256("\0".join([*argv, told, secret]).encode()).hexdigest(),
                     port=plan.port(name),
                     ready_port=component.probes.ready_port(plan) if component.probes.ready_port else None,
                     ready_path=component.probes.ready,
@@ -243,7 +257,13 @@ class LocalRuntime:
                 )
             )
         profile = plan.profile.model_dump(mode="json")
-        return Wanted(release=self.release, profile_name=plan.profile_name, profile=profile, processes=tuple(processes))
+        return Wanted(
+            request=secrets.token_hex(8),
+            release=self.release,
+            profile_name=plan.profile_name,
+            profile=profile,
+            processes=tuple(processes),
+        )
 
     def _argv(self, name: str, spec: ProcessSpec) -> tuple[str, ...]:
         settings = () if spec.settings is None else ("--settings", str(self.files.settings(name)))
@@ -254,8 +274,7 @@ class LocalRuntime:
         for process in wanted.processes:
             component = plan.components[process.name]
             if component.settings is not None:
-                text = component.settings(plan).model_dump_json(indent=1)
-                write_whole(self.files.settings(process.name), text)
+                self.files.write_settings(process.name, component.settings(plan))
 
     def _ensure_supervisor(self, running: Running | None, notify: Notify) -> None:
         if running is not None and alive(running.supervisor):
@@ -288,7 +307,7 @@ class LocalRuntime:
                 if status.state is State.READY:
                     del waiting[process.name]
                     notify(Event(f"ready after {time.monotonic() - begin:.1f} s", process.name))
-                elif _failures(process, running) >= _HOPELESS_FAILURES:
+                elif _failures(process, wanted.request, running) >= _HOPELESS_FAILURES:
                     raise self._hopeless(process, status)
             if waiting and time.monotonic() - begin > timeout_s:
                 raise self._expired(list(waiting.values()), running, timeout_s)
@@ -310,6 +329,7 @@ class LocalRuntime:
 
     def _stop(self, timeout_s: float, notify: Notify) -> bool:
         running = self._running()
+        self.files.forget_handed()
         if running is None:
             self.files.forget_running()
             return False
@@ -344,6 +364,23 @@ def _needs_cluster(command: str) -> RefusedError:
     return RefusedError(f"{command} is of releases on Kubernetes; this one runs as local processes", hint)
 
 
+def _settings_of_processes(plan: Plan) -> dict[str, object]:
+    """The settings of each component that runs as a process here."""
+    running = {name: one for name, one in plan.components.items() if one.process is not None and one.settings}
+    return {name: component.settings(plan) for name, component in running.items() if component.settings}
+
+
+def _contents(settings: object) -> dict[str, str]:
+    """What the secret files hold that the settings name; one that cannot be read is the process's to report."""
+    found = {}
+    for path in secret_files(settings):
+        try:
+            found[f"file {path}"] = Path(path).read_bytes().hex()
+        except OSError:
+            continue
+    return found
+
+
 def _action(process: WantedProcess, running: Running | None) -> Action:
     if _runs(process, running):
         return Action.UNCHANGED
@@ -374,9 +411,11 @@ def _ports(process: WantedProcess) -> list[tuple[int, str]]:
     return [(process.port, "port"), *ready]
 
 
-def _failures(process: WantedProcess, running: Running | None) -> int:
+def _failures(process: WantedProcess, request: str, running: Running | None) -> int:
+    """Deaths in a row since the `up` of this request."""
     record = running.records.get(process.name) if running else None
-    return record.failures if record is not None and record.digest == process.digest else 0
+    ours = record is not None and record.digest == process.digest and record.request == request
+    return record.failures if record is not None and ours else 0
 
 
 def _component_status(process: WantedProcess, running: Running | None) -> ComponentStatus:

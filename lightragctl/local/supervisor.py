@@ -5,7 +5,9 @@ other. Processes outlive it; a new supervisor takes over those that it finds.
 Run with `python -m lightragctl.local.supervisor FOLDER`.
 """
 
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +16,17 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from lightragctl.local.decide import Start, Stop, after_death, decide
-from lightragctl.local.files import Record, ReleaseFiles, Running, Wanted, WantedProcess, hold
-from lightragctl.local.processes import alive, boot_id, identify, stop
+from lightragctl.core.errors import LightragctlError
+from lightragctl.local.decide import Start, Stop, after_death, decide, obsolete, renewed
+from lightragctl.local.environment import process_environment
+from lightragctl.local.files import Record, ReleaseFiles, Running, StorageError, Wanted, WantedProcess, hold
+from lightragctl.local.processes import alive, boot_id, exit_words, identify, stop
+
+log = logging.getLogger(__name__)
 
 _ROUND_S = 0.25
+_RETRY_S = 2.0
+"""After a round that failed, as on a full disk: processes live on meanwhile, and there is nothing to gain by haste."""
 _LOG_MOST_BYTES = 20_000_000
 
 
@@ -33,6 +41,8 @@ class Supervisor:
         assert me is not None
         self._boot_id = boot_id()
         self._supervisor = me
+        self._saved: Running | None = None
+        self._problem = ""
         before = files.read_running()
         self._records = dict(before.records) if before and before.boot_id == self._boot_id else {}
 
@@ -41,33 +51,46 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._save()
         while not self._stopping.is_set():
-            wanted = self._files.read_wanted()
-            if wanted is not None:
-                self._round(wanted)
-            self._stopping.wait(_ROUND_S)
-        self._stop_all()
+            self._stopping.wait(_ROUND_S if self.try_round() else _RETRY_S)
+        self.stop_all()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping.set()
 
+    def try_round(self) -> bool:
+        """One round; False when it failed for a reason that may pass, which is logged once."""
+        try:
+            wanted = self._files.read_wanted()
+            if wanted is None:
+                self._save()
+            else:
+                self._round(wanted)
+            self._bound_logs()
+        except (StorageError, OSError) as error:
+            if str(error) != self._problem:
+                log.warning("%s; trying again every %g s", error, _RETRY_S)
+            self._problem = str(error)
+            return False
+        self._problem = ""
+        return True
+
     def _round(self, wanted: Wanted) -> None:
-        before = dict(self._records)
         now = time.time()
-        for name, record in before.items():
+        self._records = {name: renewed(record, wanted.request) for name, record in self._records.items()}
+        for name, record in self._records.items():
             if record.process is not None and not self._lives(name, record):
                 self._records[name] = after_death(record, self._exit_words(name), now)
         living = frozenset(name for name, record in self._records.items() if record.process is not None)
+        for name in obsolete(wanted.processes, self._records, living):
+            del self._records[name]
         for action in decide(wanted.processes, self._records, living, now):
             match action:
                 case Stop(name, grace_s):
                     self._stop(name, grace_s)
                 case Start(process):
-                    self._start(process, now)
-        if self._records != before:
-            self._save()
-        self._bound_logs()
+                    self._start(process, wanted.request, now)
+        self._save()
 
     def _lives(self, name: str, record: Record) -> bool:
         child = self._children.get(name)
@@ -77,35 +100,46 @@ class Supervisor:
 
     def _exit_words(self, name: str) -> str:
         child = self._children.pop(name, None)
-        if child is None or child.returncode is None:
-            return "ended"
-        if child.returncode < 0:
-            return f"killed by {signal.Signals(-child.returncode).name}"
-        return f"exited with status {child.returncode}"
+        return exit_words(child.returncode if child else None)
 
-    def _start(self, process: WantedProcess, now: float) -> None:
+    def _start(self, process: WantedProcess, request: str, now: float) -> None:
         before = self._records.get(process.name)
         again = before is not None and before.digest == process.digest
-        with open(self._files.log(process.name), "ab") as log:
-            child = subprocess.Popen(
-                process.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._files.folder,
-                start_new_session=True,
-            )
-        self._children[process.name] = child
-        record = before if before is not None and again else Record(digest=process.digest)
-        restarts = record.restarts + (1 if again else 0)
+        record = before if before is not None and again else Record(digest=process.digest, request=request)
+        self._save()  # where this fails, as on a full disk, a process could not be recorded either
+        try:
+            child = self._spawn(process)
+        except OSError as error:
+            self._records[process.name] = after_death(record, f"cannot be started: {error}", now)
+            return
         identity = identify(child.pid)
+        restarts = record.restarts + (1 if again else 0)
         record = record.model_copy(update={"process": identity, "started_at": now, "restarts": restarts})
+        self._children[process.name] = child
         if identity is None:
             child.wait()
             record = after_death(record, self._exit_words(process.name), now)
         self._records[process.name] = record
-        # Saved at once: a supervisor killed right here must find the process that it has started.
-        self._save()
+        try:
+            # Saved at once: a supervisor killed right here must find the process that it has started.
+            self._save()
+        except StorageError:
+            self._stop(process.name, process.stop_grace_s)
+            raise
+
+    def _spawn(self, process: WantedProcess) -> "subprocess.Popen[bytes]":
+        handed = self._files.read_handed()
+        variables = handed.processes.get(process.name, {}) if handed else {}
+        with open(self._files.log(process.name), "ab") as output:
+            return subprocess.Popen(
+                process.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._files.folder,
+                env=process_environment(os.environ, variables),
+                start_new_session=True,
+            )
 
     def _stop(self, name: str, grace_s: float) -> None:
         record = self._records.pop(name)
@@ -113,29 +147,42 @@ class Supervisor:
             stop(record.process, grace_s)
         self._children.pop(name, None)
 
-    def _stop_all(self) -> None:
-        wanted = self._files.read_wanted()
-        grace_s = {process.name: process.stop_grace_s for process in wanted.processes} if wanted else {}
+    def stop_all(self) -> None:
+        grace_s = {process.name: process.stop_grace_s for process in self._last_wanted()}
         for name in reversed(list(self._records)):
             self._stop(name, grace_s.get(name, 10.0))
         self._files.forget_running()
 
+    def _last_wanted(self) -> tuple[WantedProcess, ...]:
+        """What is wanted; nothing where that cannot be read, as the processes are stopped all the same."""
+        try:
+            wanted = self._files.read_wanted()
+        except LightragctlError as error:
+            log.warning("%s", error)
+            return ()
+        return wanted.processes if wanted else ()
+
     def _save(self) -> None:
-        self._files.write_running(
-            Running(boot_id=self._boot_id, supervisor=self._supervisor, records=dict(self._records))
-        )
+        """Write what runs, if it has changed since it was written last."""
+        running = Running(boot_id=self._boot_id, supervisor=self._supervisor, records=dict(self._records))
+        if running != self._saved:
+            self._files.write_running(running)
+            self._saved = running
 
     def _bound_logs(self) -> None:
         """Keep a log that has grown too long as NAME.log.1 and begin anew; writers append, so they go on."""
         for name in self._records:
-            log = self._files.log(name)
-            if log.exists() and log.stat().st_size > _LOG_MOST_BYTES:
-                log.with_name(f"{log.name}.1").write_bytes(log.read_bytes())
-                os.truncate(log, 0)
+            path = self._files.log(name)
+            if path.exists() and path.stat().st_size > _LOG_MOST_BYTES:
+                older = path.with_name(f"{path.name}.1")
+                older.unlink(missing_ok=True)  # first: on a full disk there is no room for a third
+                shutil.copyfile(path, older)
+                os.truncate(path, 0)
 
 
 def main() -> int:
     """Supervise the release whose folder is the only argument; a second supervisor ends at once."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     files = ReleaseFiles(Path(sys.argv[1]))
     with hold(files.folder / "supervisor.lock") as holder:
         if holder is None:

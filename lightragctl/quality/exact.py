@@ -121,8 +121,10 @@ def recall(found: Sequence[str], neighbours: Neighbours, k: int) -> float:
     Source:
         ann-benchmarks (M. Aumüller, E. Bernhardsson, A. Faithfull, Information Systems 87, 2020).
     """
-    right = neighbours.admissible(k).intersection(found[:k])
-    return len(right) / min(k, len(neighbours.ids))
+    most = min(k, len(neighbours.ids))
+    if not most:
+        return 1.0  # the passage that is the query is the only one, so that there is nothing to miss
+    return len(neighbours.admissible(k).intersection(found[:k])) / most
 
 
 class _Seen(NamedTuple):

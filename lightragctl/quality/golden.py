@@ -13,7 +13,6 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import fmean
 from typing import Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality.exact import Metric, Neighbours, recall
-from lightragctl.quality.stats import Interval, bounded_mean, queries_needed
+from lightragctl.quality.stats import Interval, bounded_mean, mean_share, queries_needed
 from lightragctl.vectors.model import FloatArray
 
 Origin = Literal["row", "recorded", "file"]
@@ -317,11 +316,20 @@ def changed(golden: GoldenSet, exact: Sequence[Neighbours], k: int) -> int:
 def _figure(
     name: Literal["recall", "end_to_end", "overlap"], values: Sequence[float], floor: float | None
 ) -> GoldenFigure:
-    mean, interval = fmean(values), bounded_mean(values, _SEED)
-    if floor is None:
-        return GoldenFigure(name, mean, interval, len(values), None, Verdict.SHOWN)
+    mean, interval = mean_share(values), bounded_mean(values, _SEED)
+    verdict = Verdict.SHOWN if floor is None else _verdict(values, interval, floor)
+    needed = queries_needed(values, floor) if floor is not None and verdict is Verdict.UNSURE else None
+    return GoldenFigure(name, mean, interval, len(values), floor, verdict, needed)
+
+
+def _verdict(values: Sequence[float], interval: Interval, floor: float) -> Verdict:
+    """How figures stand to a floor.
+
+    A floor of 1 asks that nothing is lost: one query that loses something is enough to know that it is not kept, and
+    no number of them would raise the lower end of an interval to 1.
+    """
+    if floor == 1:
+        return Verdict.KEPT if min(values) == 1 else Verdict.BELOW
     if interval.low >= floor:
-        return GoldenFigure(name, mean, interval, len(values), floor, Verdict.KEPT)
-    if interval.high < floor:
-        return GoldenFigure(name, mean, interval, len(values), floor, Verdict.BELOW)
-    return GoldenFigure(name, mean, interval, len(values), floor, Verdict.UNSURE, queries_needed(values, floor))
+        return Verdict.KEPT
+    return Verdict.BELOW if interval.high < floor else Verdict.UNSURE

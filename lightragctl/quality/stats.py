@@ -6,6 +6,7 @@ Nothing here assumes a distribution of latencies. Randomness comes in as a seed,
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from statistics import NormalDist, fmean, stdev
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ _EXACT_ROUNDS = 12
 
 _RESAMPLES = 10_000
 """The ends of a 95 % interval then move by 1 % of its width from seed to seed."""
+
+_SHARE_DIGITS = 12
+"""What a sum of binary fractions gets wrong lies beyond, what a floor is given with before."""
 
 _DRAWS = 1 << 20
 """Numbers that are drawn at a time: 8 MiB."""
@@ -67,6 +71,23 @@ class Comparison:
     interval: Interval
     p_value: float
     deviation: float
+
+
+def nearest_rank(samples: int, quantile: float | Fraction) -> int:
+    """Which of n sorted figures, from 1, is the quantile: the first that so large a share does not exceed.
+
+    The quantile counts as the decimal number that it is written as: in binary 0.07 of 100 is above 7.
+    """
+    return max(1, math.ceil(Fraction(str(quantile)) * samples))
+
+
+def mean_share(shares: Sequence[float]) -> float:
+    """The mean of shares, so that one that is a short decimal number compares as that: 0.7 and 0.1 give 0.4.
+
+    Raises:
+        StatisticsError: there are none.
+    """
+    return round(fmean(shares), _SHARE_DIGITS)
 
 
 def quantile_ranks(samples: int, quantile: float, confidence: float = CONFIDENCE) -> Ranks:
@@ -139,7 +160,7 @@ def queries_needed(values: Sequence[float], floor: float, confidence: float = CO
     It is what the normal approximation asks for, and where the mean is above the floor at least as many as would do
     if all were 1. None: no number does, for the mean is the floor.
     """
-    mean = fmean(values)
+    mean = mean_share(values)
     if mean == floor:
         return None
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -171,6 +192,22 @@ def compare_rounds(baseline: Sequence[float], candidate: Sequence[float], seed: 
     reach = t_value(CONFIDENCE, len(ratios) - 1) * deviation / math.sqrt(len(ratios))
     interval = Interval(math.exp(mean - reach), math.exp(mean + reach))
     return Comparison(len(ratios), math.exp(mean), interval, _sign_flip(np.array(ratios), seed), deviation)
+
+
+def shares_p_value(one: tuple[int, int], other: tuple[int, int]) -> float:
+    """How often chance alone makes two shares, each as (hits, of how many), differ as these do or more.
+
+    Source:
+        R. A. Fisher's exact test of a two by two table, two-sided: tables that are no likelier than this one count.
+    """
+    (hits, drawn), (rest, others) = one, other
+    marked, everything = hits + rest, drawn + others
+    counts = range(max(0, marked - others), min(marked, drawn) + 1)
+    logs = [
+        _log_choose(drawn, at) + _log_choose(others, marked - at) - _log_choose(everything, marked) for at in counts
+    ]
+    seen = logs[hits - counts.start] + 1e-7  # equal ones round otherwise
+    return min(1.0, math.fsum(math.exp(log) for log in logs if log <= seen))
 
 
 def rounds_needed(deviation: float, shift: float) -> int:
@@ -264,6 +301,10 @@ def _sign_flip(ratios: NDArray[np.float64], seed: int) -> float:
 def _flipped(ratios: NDArray[np.float64], flips: NDArray[np.int64]) -> NDArray[np.float64]:
     sums: NDArray[np.float64] = np.abs((2.0 * flips - 1.0) @ ratios)
     return sums
+
+
+def _log_choose(whole: int, part: int) -> float:
+    return math.lgamma(whole + 1) - math.lgamma(part + 1) - math.lgamma(whole - part + 1)
 
 
 def _t_sum(freedom: int) -> float:

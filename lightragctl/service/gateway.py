@@ -15,7 +15,9 @@ import aiohttp
 import msgspec
 
 from lightragctl.core.errors import UsageError
+from lightragctl.core.proxies import proxy_for
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
+from lightragctl.core.urls import shown
 from lightragctl.service import http, server
 from lightragctl.service.answers import EVENTS, JSON, Headers
 from lightragctl.service.models import open_session
@@ -46,13 +48,14 @@ _MODELS_DEADLINE_S = 5.0
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """An upstream with its key read."""
+    """An upstream with its key read, and the proxy that leads to it."""
 
     base_url: str
     headers: Mapping[str, str]
+    proxy: str | None
 
 
-def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
+def secret_value(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
     """The value of a secret from the environment or a file, without white space around it.
 
     Raises UsageError, which names `what` and the place but never the value.
@@ -71,18 +74,30 @@ def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str
     value = value.strip()
     if not value:
         raise UsageError(f"{what} is missing: {place} is not set or empty", f"set the {place}")
+    return value
+
+
+def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
+    """The value of a secret that is sent in an HTTP header.
+
+    Raises:
+        UsageError: it cannot be read, or has characters that a header cannot hold.
+    """
+    value = secret_value(secret, environ, what)
     if not (value.isascii() and value.isprintable()):
-        raise UsageError(f"{what} from {place} has characters that cannot stand in an HTTP header")
+        place = f"environment variable {secret.env}" if secret.env else f"file {secret.file}"
+        raise UsageError(f"{what} from {place} has characters that cannot stand in an HTTP header", "check the key")
     return value
 
 
 def _endpoint(upstream: Upstream, environ: Mapping[str, str], name: str) -> _Endpoint:
     if not upstream.url.startswith(("http://", "https://")):
-        raise UsageError(f"{name}.url is {upstream.url!r}", "write it as http://host:port, without /v1")
+        raise UsageError(f"{name}.url is {shown(upstream.url)!r}", "write it as http://host:port, without /v1")
     headers = {}
     if upstream.api_key is not None:
         headers["Authorization"] = f"Bearer {read_secret(upstream.api_key, environ, f'{name}.api_key')}"
-    return _Endpoint(upstream.url.rstrip("/"), headers)
+    url = upstream.url.rstrip("/")
+    return _Endpoint(url, headers, proxy_for(url, environ))
 
 
 class _Gateway:
@@ -118,7 +133,7 @@ class _Gateway:
         except http.Problem as problem:
             log.warning("models are not listed: %s", problem)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("models are not listed: %s gave %s", endpoint.base_url, error)
+            log.warning("models are not listed: %s gave %s", shown(endpoint.base_url), error)
         return []
 
     async def _pass_on(self, request: http.Request, endpoint: _Endpoint, path: str) -> http.Response | http.Streaming:
@@ -130,7 +145,7 @@ class _Gateway:
         if kind.startswith(EVENTS):
             return http.Streaming(_pieces(answer), kind, passed)
         async with answer:
-            with _explained(str(answer.url), self._timeout_s):
+            with _explained(shown(str(answer.url)), self._timeout_s):
                 return http.Response(await answer.read(), answer.status, kind, passed)
 
     async def _open(
@@ -142,9 +157,11 @@ class _Gateway:
         url = endpoint.base_url + path
         headers = {"Content-Type": JSON, **endpoint.headers, **trace_headers()}
         timeout = aiohttp.ClientTimeout(total=deadline_s)
-        with _explained(url, deadline_s):
+        proxy = endpoint.proxy
+        through = f" through the proxy {shown(proxy)}" if proxy else ""
+        with _explained(shown(url) + through, deadline_s):
             return await self._session.request(
-                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, proxy=proxy
             )
 
 

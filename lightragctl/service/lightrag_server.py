@@ -23,9 +23,10 @@ from pathlib import Path
 import aiohttp
 
 from lightragctl.core.errors import LightragctlError, LockedError, UnavailableError
+from lightragctl.core.proxies import direct_variables
 from lightragctl.core.settings import UPSTREAM_STOP_S, ApiSettings, LightragServerSettings
 from lightragctl.service import http, server
-from lightragctl.service.gateway import read_secret
+from lightragctl.service.gateway import read_secret, secret_value
 from lightragctl.service.models import EmbeddingClient, open_session
 from lightragctl.service.upstream import Health, check_collections, environment, passed_on, verdict
 from lightragctl.service.workspaces import Workspaces
@@ -65,7 +66,11 @@ class Launcher:
         self._environ = environ
         self._here = here
         self._key = read_secret(settings.api_key, environ, "api_key") if settings.api_key else ""
-        self._added = environment(settings, here, self._key)
+        added = {
+            name: value if isinstance(value, str) else secret_value(value, environ, f"environment.{name}")
+            for name, value in settings.environment.items()
+        }
+        self._added = environment(settings, here, self._key, added)
         self.health = Health(time.monotonic)
         self.failure: LightragctlError | None = None
 
@@ -108,7 +113,7 @@ class Launcher:
         )
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", MODULE],
-            env={**passed_on(self._environ), **self._added, TIKTOKEN: vocabulary},
+            env={**passed_on(self._environ), **self._added, **self._direct(), TIKTOKEN: vocabulary},
             cwd=scratch,  # it writes where it runs
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
@@ -116,6 +121,11 @@ class Launcher:
         )
         log.info("upstream's server is process %d, port %d", child.pid, self._settings.lightrag_port)
         return child
+
+    def _direct(self) -> dict[str, str]:
+        """Upstream's gRPC would ask the release's own Milvus through the proxy that is passed on to it."""
+        own = [self._settings.vector_engine_uri, self._settings.gateway_url]
+        return direct_variables(own, {**self._environ, **self._added})
 
     async def _watch(self, child: "subprocess.Popen[bytes]") -> None:
         """End this process when upstream ends by itself."""

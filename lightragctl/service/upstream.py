@@ -46,8 +46,8 @@ class UnsafeStartError(RefusedError):
     code = "unsafe-start"
 
 
-def environment(settings: LightragServerSettings, here: Path, api_key: str) -> dict[str, str]:
-    """The environment of upstream's process; relative folders are below `here`.
+def environment(settings: LightragServerSettings, here: Path, api_key: str, added: Mapping[str, str]) -> dict[str, str]:
+    """The environment of upstream's process; relative folders are below `here`. `added`: the profile's, resolved.
 
     Upstream takes nothing else: it reads no `.env` where there is none, and `WHITELIST_PATHS` lets nothing but /health
     pass without the key, where upstream's own default lets everybody ask through /api.
@@ -56,11 +56,11 @@ def environment(settings: LightragServerSettings, here: Path, api_key: str) -> d
         UsageError: the profile's `environment` sets what follows from the rest of the profile.
     """
     ours = _ours(settings, here, api_key)
-    twice = sorted(set(ours) & set(settings.environment))
+    twice = sorted(set(ours) & set(added))
     if twice:
         message = f"components.lightrag-server.environment sets {', '.join(twice)}, which follow from the profile"
         raise UsageError(message, "leave them out; see docs/guides/lightrag-server.md for the keys that set them")
-    return {**settings.environment, **ours}
+    return {**added, **ours}
 
 
 def passed_on(environ: Mapping[str, str]) -> dict[str, str]:

@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from lightragctl.core.errors import RefusedError, WaitExpired
+from lightragctl.core.urls import shown
 from lightragctl.vectors.model import (
     ID_BYTES,
     CollectionMissingError,
@@ -32,8 +34,10 @@ from lightragctl.vectors.sdk import (
     DataType,
     MilvusClient,
     SdkError,
+    channel_options,
     dimension_of,
     lost_connection,
+    route,
     store_error,
     wrong_dimension,
 )
@@ -68,7 +72,7 @@ class MilvusStore:
 
     def list_collections(self) -> list[str]:
         """See `VectorStore`."""
-        return sorted(self._call("list_collections", self._uri))
+        return sorted(self._call("list_collections", shown(self._uri)))
 
     def resolve(self, name: str) -> str | None:
         """See `VectorStore`."""
@@ -240,10 +244,15 @@ class MilvusStore:
             if self._client is None:
                 within_s = min(self._timeout_s, CONNECT_S)
                 try:
-                    client = MilvusClient(self._uri, timeout=within_s, dedicated=True)
+                    client = MilvusClient(
+                        self._uri,
+                        timeout=within_s,
+                        dedicated=True,
+                        grpc_options=channel_options(urlsplit(self._uri).netloc),
+                    )
                     self._sorts_when_told = str(client.get_server_version(timeout=within_s)).startswith("milvus_lite")
                 except SdkError as problem:
-                    raise store_error(problem, self._uri) from problem
+                    raise store_error(problem, route(self._uri)) from problem
                 self._client = client
             return self._client
 

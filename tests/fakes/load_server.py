@@ -47,6 +47,7 @@ class Manner:
         framing: how an answer ends: `length`, `chunked`, or `close` for the connection's end.
         cut: close after half of the body.
         hang: never answer.
+        headers: lines beside the usual ones.
         pieces: send these as chunks, one every `piece_s`, in place of `body`.
     """
 
@@ -59,12 +60,13 @@ class Manner:
     framing: str = "length"
     cut: bool = False
     hang: bool = False
+    headers: tuple[str, ...] = ()
     pieces: tuple[bytes, ...] = ()
     piece_s: float = 0.0
 
     def answer(self) -> bytes:
         """The whole answer as it goes over the wire."""
-        head = [f"HTTP/1.1 {self.status} Whatever", "content-type: application/json"]
+        head = [f"HTTP/1.1 {self.status} Whatever", "content-type: application/json", *self.headers]
         body = self.body
         if self.framing == "length":
             head.append(f"Content-Length: {len(body)}")

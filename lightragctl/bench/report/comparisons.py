@@ -1,11 +1,11 @@
 """Comparisons of two services, as they were saved: how one is read, judged and shown. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import msgspec
 
-from lightragctl.bench.compare import FIGURES, SCHEMA, Compared, CompareReport, Finding
+from lightragctl.bench.compare import FIGURES, SCHEMA, Compared, CompareReport, Finding, together
 from lightragctl.bench.report import charts, scale
 from lightragctl.bench.report.charts import (
     BOTTOM,
@@ -23,7 +23,7 @@ from lightragctl.bench.report.charts import (
     LineChart,
     Series,
 )
-from lightragctl.bench.report.kind import Case, Kind, Plain, Said, Section, Table, ended
+from lightragctl.bench.report.kind import BELIEVABLE, Case, Kind, Plain, Said, Section, Table, ended
 from lightragctl.bench.report.scale import Scale, figure
 from lightragctl.core.result import ErrorInfo
 
@@ -37,6 +37,7 @@ _SHAPES = {
     Finding.WORSE: ("cross", 1),
     Finding.SAME: ("diamond", 0),
     Finding.UNKNOWN: ("ring", 7),
+    Finding.UNLIKE: ("ring", 7),
 }
 
 
@@ -63,17 +64,37 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g}%"
 
 
-def _error(found: CompareReport) -> ErrorInfo | None:
+def _errors(found: CompareReport) -> Sequence[ErrorInfo]:
+    """What decides the status first: B fails more, then what the p50 says, then what keeps that from being believed."""
+    told = [*_failing(found), *_of_p50(found)]
+    if found.cut_short:
+        told.append(ErrorInfo("interrupted", f"it ended early, after {len(found.rounds)} rounds"))
+    return told
+
+
+def _failing(found: CompareReport) -> Iterator[ErrorInfo]:
+    if found.fails_more == "B":
+        a, b = together(found.rounds)
+        shares = f"{b.bad / b.requests:.2%} of its requests, {a.bad / a.requests:.2%} of those to A"
+        yield ErrorInfo("worse", f"B is worse: it fails more, {shares}", _SEE_RUN)
+
+
+def _of_p50(found: CompareReport) -> Iterator[ErrorInfo]:
     p50 = next((one for one in found.figures if one.figure == "p50"), None)
     if p50 is None:
-        return ErrorInfo("no-answers", "a service gave no good answer in some round", "see: lightragctl bench run")
+        yield ErrorInfo("no-answers", "a service gave no good answer in some round", _SEE_RUN)
+        return
     match p50.finding:
         case Finding.WORSE:
-            return ErrorInfo("worse", _worse(p50))
+            yield ErrorInfo("worse", _worse(p50))
+        case Finding.UNLIKE:
+            yield ErrorInfo("not-comparable", f"the times are not comparable: {'; '.join(found.unlike)}", _SEE_RUN)
         case Finding.UNKNOWN:
             hint = f"to see a shift of {_percent(found.margin)}: --rounds {p50.rounds_needed}, or longer --seconds"
-            return ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
-    return None
+            yield ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
+
+
+_SEE_RUN = "see how the requests of each end: lightragctl bench run --url URL"
 
 
 def _worse(one: Compared) -> str:
@@ -82,12 +103,14 @@ def _worse(one: Compared) -> str:
 
 def _cases(found: CompareReport) -> Iterator[Case]:
     """The p50 tells the exit status, so that it fails too when nobody can tell; of others that is said only."""
-    error = _error(found)
-    yield Case("p50", error.message if error is not None else "")
+    yield Case(BELIEVABLE, "it ended early" if found.cut_short else "")
+    yield Case("failed requests", "; ".join(error.message for error in _failing(found)))
+    yield Case("p50", "; ".join(error.message for error in _of_p50(found)))
     for one in found.figures:
         if one.figure != "p50":
             worse = _worse(one) if one.finding is Finding.WORSE else ""
-            yield Case(one.figure, worse, "not enough data" if one.finding is Finding.UNKNOWN else "")
+            untold = one.finding in (Finding.UNKNOWN, Finding.UNLIKE)
+            yield Case(one.figure, worse, str(one.finding) if untold else "")
 
 
 def _section(id: str, name: str, found: CompareReport) -> Section:
@@ -108,11 +131,12 @@ def _section(id: str, name: str, found: CompareReport) -> Section:
 
 
 def _said(found: CompareReport) -> Said:
-    error = _error(found)
-    doubts = [f"note: {doubt}" for doubt in found.doubts]
-    if error is not None:
-        message = f"{error.message[:1].upper()}{error.message[1:]}."
-        return Said(False, message, reasons=[*filter(None, [error.hint]), *doubts])
+    errors = _errors(found)
+    doubts = [f"note: {told}" for told in (*found.unlike, *found.doubts)]
+    if errors:
+        message = f"{errors[0].message[:1].upper()}{errors[0].message[1:]}."
+        others = [text for one in errors[1:] for text in (one.message, one.hint)]
+        return Said(False, message, reasons=[*filter(None, [errors[0].hint, *others]), *doubts])
     p50 = found.figure("p50")
     within = f"{p50.low:.3f} to {p50.high:.3f}"
     return Said(True, f"By its p50 B is {p50.finding}.", f"It is {p50.ratio:.3f} times that of A ({within}).", doubts)
@@ -188,7 +212,7 @@ COMPARISON = Kind(
     schema=SCHEMA,
     read=partial(msgspec.json.decode, type=CompareReport),
     plain=msgspec.to_builtins,
-    error=_error,
+    errors=_errors,
     cases=_cases,
     section=_section,
 )

@@ -6,8 +6,9 @@ They are read from runs as `-o json` shows them, so that a terminal and a page s
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from lightragctl.bench.bad_answers import Example, words
 from lightragctl.bench.report.scale import figure
-from lightragctl.bench.result import PERCENTILES, fewest
+from lightragctl.bench.result import PERCENTILES, bad_share, fewest
 
 Plain: TypeAlias = Mapping[str, Any]
 
@@ -40,7 +41,7 @@ def _share(name: str) -> Callable[[Plain], str]:
 
 def _failed(run: Plain) -> str:
     requests = run["requests"]
-    return f"{1 - run['outcomes'].get('ok', 0) / requests:.2%}" if requests else MISSING
+    return f"{bad_share(requests, run['outcomes'].get('ok', 0)):.2%}" if requests else MISSING
 
 
 _FIGURES: Mapping[str, Callable[[Plain], str]] = {
@@ -83,6 +84,11 @@ def headline(run: Plain) -> str:
         "replay": "replay",
     }
     return f"{run['kind']} at {run['url']}, {asked[shape['type']]}, {run['duration_s']:.0f} s"
+
+
+def bad_answers(run: Plain) -> list[str]:
+    """The first answer of each outcome that was not good; runs of before they were kept have none."""
+    return [words(Example(**one)) for one in run.get("bad_answers", ())]
 
 
 def outcomes(run: Plain) -> str:

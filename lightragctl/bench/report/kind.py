@@ -75,7 +75,7 @@ class Kind(Generic[DocumentT]):
         schema: of its files.
         read: the document of a file's text; a ValueError tells what is wrong with it.
         plain: the document of a file, as plain data.
-        error: what its command ended with; None: all is well.
+        errors: all that its command ended with, what decides its status first; none: all is well.
         cases: what it had to keep to.
         section: of this id and this name on the page.
     """
@@ -86,7 +86,7 @@ class Kind(Generic[DocumentT]):
     schema: str
     read: Callable[[bytes], DocumentT]
     plain: Callable[[DocumentT], dict[str, Any]]
-    error: Callable[[DocumentT], ErrorInfo | None]
+    errors: Callable[[DocumentT], Sequence[ErrorInfo]]
     cases: Callable[[DocumentT], Iterable[Case]]
     section: Callable[[str, str, DocumentT], Section]
 

@@ -1,10 +1,11 @@
 """Saved runs: how one is read, judged and shown, and several side by side. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from lightragctl.bench.bad_answers import words
 from lightragctl.bench.histogram import Histogram
 from lightragctl.bench.measured import Beside, Measured
 from lightragctl.bench.report import figures, plots
@@ -41,17 +42,24 @@ def _plain(run: Measured) -> dict[str, Any]:
     return {**report, **msgspec.to_builtins(run.beside)}
 
 
-def _error(run: Measured) -> ErrorInfo | None:
+def _errors(run: Measured) -> Sequence[ErrorInfo]:
+    """Figures that are not to be believed say nothing of thresholds, kept or not: so that comes first."""
+    found = []
+    if not run.report.verdict.valid:
+        told = f"do not believe these figures: {'; '.join(run.report.verdict.reasons)}"
+        found.append(ErrorInfo("not-valid", told))
+    elif run.report.interrupted:
+        told = "it was interrupted while the quality of its answers was measured; the other figures are whole"
+        found.append(ErrorInfo("interrupted", told))
     if run.broken:
         hint = "see stages_ms for where the time went"
-        return ErrorInfo("thresholds", f"not kept: {', '.join(run.broken)}", hint)
-    if run.report.verdict.valid:
-        return None
-    return ErrorInfo("not-valid", f"do not believe these figures: {'; '.join(run.report.verdict.reasons)}")
+        found.append(ErrorInfo("thresholds", f"not kept: {', '.join(run.broken)}", hint))
+    return found
 
 
 def _cases(run: Measured) -> Iterator[Case]:
-    yield Case(BELIEVABLE, "; ".join(run.report.verdict.reasons))
+    interrupted = ("it was interrupted",) if run.report.interrupted and run.report.verdict.valid else ()
+    yield Case(BELIEVABLE, "; ".join((*run.report.verdict.reasons, *interrupted)))
     for threshold, kept in run.beside.thresholds.items():
         yield Case(threshold, "" if kept else _seen(run.report))
 
@@ -121,7 +129,8 @@ def _notes(run: Measured) -> list[str]:
         for cache, share in run.beside.cache_hits.items()
     ]
     quality = report.quality.notes if report.quality is not None else ()
-    notes = (meaning, warm_up, left, sent, told, *run.beside.replica_notes, batches, *caches, *quality)
+    bad = [f"{words(one)[:1].upper()}{words(one)[1:]}" for one in report.bad_answers]
+    notes = (meaning, warm_up, left, *bad, sent, told, *run.beside.replica_notes, batches, *caches, *quality)
     return [note for note in notes if note]
 
 
@@ -132,7 +141,7 @@ RUN = Kind(
     schema=SCHEMA,
     read=_read,
     plain=_plain,
-    error=_error,
+    errors=_errors,
     cases=_cases,
     section=_section,
 )

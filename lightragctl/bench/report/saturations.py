@@ -69,14 +69,16 @@ def _read(text: bytes) -> Saturation:
     return found
 
 
-def _error(found: Saturation) -> ErrorInfo | None:
+def _errors(found: Saturation) -> Sequence[ErrorInfo]:
+    told = []
     if found.interrupted:
-        return ErrorInfo("interrupted", "the search was interrupted: what it found so far is not the end of it")
+        told.append(ErrorInfo("interrupted", "the search was interrupted: what it found so far is not the end of it"))
     if found.limited:
-        return ErrorInfo("not-valid", found.limited)
+        told.append(ErrorInfo("not-valid", found.limited))
     if found.holds_qps is None:
-        return ErrorInfo("thresholds", f"no rate kept to {found.slo}", "see what is slow: lightragctl bench run")
-    return None
+        hint = "see what is slow: lightragctl bench run"
+        told.append(ErrorInfo("thresholds", f"no rate kept to {found.slo}", hint))
+    return told
 
 
 def _cases(found: Saturation) -> Iterator[Case]:
@@ -101,11 +103,9 @@ def _section(id: str, name: str, found: Saturation) -> Section:
 
 
 def _said(found: Saturation, outcome: str) -> Said:
-    error = _error(found)
+    errors = _errors(found)
     title = f"{outcome[:1].upper()}{outcome[1:]}." if outcome else "No rate held."
-    if error is None:
-        return Said(True, title)
-    return Said(False, title, reasons=[one for one in (error.message, error.hint) if one])
+    return Said(not errors, title, reasons=[text for one in errors for text in (one.message, one.hint) if text])
 
 
 def _notes(found: Saturation) -> list[str]:
@@ -224,7 +224,7 @@ SATURATION = Kind(
     schema=SCHEMA,
     read=_read,
     plain=msgspec.to_builtins,
-    error=_error,
+    errors=_errors,
     cases=_cases,
     section=_section,
 )

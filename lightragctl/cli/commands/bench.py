@@ -1,6 +1,5 @@
 """bench run, saturate, compare, report: load on lightrag-api or another service, and what was saved again."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,13 +57,15 @@ def run(
 
     from lightragctl.bench import thresholds as limits
     from lightragctl.bench.plan import WarmUp
+    from lightragctl.bench.run import terminated_as_interrupted
     from lightragctl.bench.schedule import Closed
     from lightragctl.cli import benching, reporting, shapes
     from lightragctl.cli.loadpanel import LoadPanel
 
     wanted, files = limits.parse(thresholds), reporting.Files(save, html, junit)
+    name = f"bench run of {load.kind}"
     files.check()
-    with session.out.live(LoadPanel()) as notify:
+    with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
         source = benching.Source(session, load, notify)
         shape = shapes.shape(when, load.is_topics, lambda: source.asked.instants_s)
         source.check_quality(wanted)
@@ -72,8 +73,9 @@ def run(
         most = (when.concurrency or _CONCURRENCY) if is_closed else benching.connections(session, load.url)
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
         measured = benching.measured(plan, source.replicas, notify)
+        reporting.kept(measured, name, files)  # whatever comes while its quality is looked at
         measured = msgspec.structs.replace(measured, report=source.judged(measured.report)).against(wanted)
-    return reporting.kept(measured, f"bench run of {load.kind}", files)
+    return reporting.kept(measured, name, files)
 
 
 def saturate(
@@ -104,6 +106,7 @@ def saturate(
     import msgspec
 
     from lightragctl.bench import thresholds as limits
+    from lightragctl.bench.run import terminated_as_interrupted
     from lightragctl.bench.series import Search, find_saturation
     from lightragctl.cli import benching, reporting
     from lightragctl.cli.loadpanel import LoadPanel
@@ -114,7 +117,7 @@ def saturate(
         raise UsageError("without thresholds every rate holds", "such as --slo 'p99<100ms,errors<0.1%'")
     files = reporting.Files(save, html, junit)
     files.check()
-    with session.out.live(LoadPanel()) as notify:
+    with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
         source = benching.Source(session, load, notify)
         source.check_quality(wanted)
         plan = source.plan(_closed(step), benching.connections(session, load.url))
@@ -142,7 +145,7 @@ def compare(
 ) -> Result:
     """Measure two services in turn and tell whether the second is better or worse, or that the data do not tell.
 
-    The status is 3 when the p50 of B is worse, 4 when there are not enough data.
+    The status is 3 when B fails more or its p50 is worse, 4 when the data are too few or not comparable.
 
     \b
     Examples:
@@ -152,21 +155,19 @@ def compare(
     """
     import msgspec
 
+    from lightragctl.bench.run import terminated_as_interrupted
     from lightragctl.bench.series import compare_two
     from lightragctl.cli import benching, reporting, shapes
     from lightragctl.cli.loadpanel import LoadPanel
 
     files = reporting.Files(save, html, junit)
     files.check()
-    benching.check_sides(load, (a, b))
+    benching.check_sides(load, (a, b), session.options)
     shape = shapes.steady(rate, concurrency, seconds)
-    with session.out.live(LoadPanel()) as notify:
+    with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
         plans = []
-        for text in (a, b):
-            side, url = benching.service(session, text)
-            key_file = load.api_key_file if url is not None else None
-            source = benching.Source(side, replace(load, url=url, api_key_file=key_file), notify)
-            most = benching.connections(side, url) if rate else concurrency or _CONCURRENCY
+        for source in benching.sides(session, load, (a, b), notify):
+            most = benching.connections(source.session, source.load.url) if rate else concurrency or _CONCURRENCY
             plans.append(source.plan(shape, most))
         found = compare_two(plans[0], plans[1], rounds, margin, _watch(notify))
     found = msgspec.structs.replace(found, ended_at=benching.ended_at())

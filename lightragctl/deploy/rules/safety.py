@@ -1,18 +1,44 @@
 """Rules about what may be open, readable or pretended where somebody depends on a release."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from lightragctl.core.component import Plan, Values
 from lightragctl.core.profile import EmbeddingEndpoint, LoadedProfile
-from lightragctl.core.settings import SecretRef
+from lightragctl.core.settings import secret_references
 from lightragctl.deploy.lint import Found, Rule, Severity, Subject
 
 _SECRETS = re.compile(
-    r"://[^/\s@:]+:[^/\s@]+@"  # a password in an address
-    r"|\bsk-[A-Za-z0-9_-]{16,}|\bAKIA[A-Z0-9]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"://[^/\s@:]*:[^/\s@]+@"  # a password in an address
+    r"|\b(sk|pk|hf|jina|gsk|pplx|r8|nvapi|xai|voy|pa)[-_][A-Za-z0-9_-]{16,}|\bAIza[A-Za-z0-9_-]{30,}"
+    r"|\bgh[opsu]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{20,}|\bxox[abprs]-[\w-]{10,}"
+    r"|\bA(KI|SI)A[A-Z0-9]{16}\b|\beyJ[\w-]{10,}\.[\w-]{10,}\.|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
-"""A password in an address, keys of model providers and of S3, private keys."""
+"""A password in an address, keys by the prefixes of model providers, code hosts and S3, web tokens, private keys."""
+
+_SECRET_NAME = re.compile(
+    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|AUTH_ACCOUNTS|(^|_)(PWD|(API|ACCESS|PRIVATE)?KEYS?|TOKEN)(_|$)", re.I
+)
+_ABOUT_SECRET = re.compile(r"_(FILE|PATH|DIR|NAME|ALGORITHM|HOURS?|MINUTES?|SECONDS|LIMIT|SIZE|LENGTH|ENABLED?)$", re.I)
+_OPTION = re.compile(r"^--?(?P<name>[A-Za-z][\w-]*)(=(?P<value>.*))?$", re.S)
+
+
+def holds_secret(name: str, value: str) -> bool:
+    """Whether a variable or an option of this name and value is a secret, rather than a bound on tokens or a path."""
+    word = name.replace("-", "_")
+    if not value or _ABOUT_SECRET.search(word) or not (found := _SECRET_NAME.search(word)):
+        return False
+    return not (found.group().strip("_").upper() == "TOKEN" and value.isdigit())  # MAX_TOKEN_SUMMARY=500
+
+
+def secret_options(arguments: Sequence[str]) -> Iterator[str]:
+    """The options of a command line whose values are secrets: `--api-key=VALUE` and `--api-key VALUE`."""
+    for word, following in pairwise([*arguments, ""]):
+        if option := _OPTION.match(word):
+            value = following if option["value"] is None else option["value"]
+            if not (option["value"] is None and value.startswith("-")) and holds_secret(option["name"], value):
+                yield f"--{option['name']}"
 
 
 def _section(plan: Plan, name: str) -> Values | None:
@@ -46,23 +72,22 @@ def _mock(subject: Subject) -> Iterator[Found]:
 
 
 def _plain(subject: Subject) -> Iterator[Found]:
+    message = "a secret stands here for everybody to read who reads the profile or the cluster"
     for path, value, _ in LoadedProfile("", subject.plan.profile, {}).leaves():
-        if isinstance(value, str) and _SECRETS.search(value):
-            key = ".".join(path)
-            message = "a secret stands here for everybody to read who reads the profile or the cluster"
-            yield key, message, "put it into a Secret and name that: api_key: {secret: {name: ..., key: ...}}"
+        texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+        named = path[-2:-1] == ("environment",) and any(holds_secret(path[-1], text) for text in texts)
+        if named or any(_SECRETS.search(text) for text in texts):
+            yield ".".join(path), message, "put it into a Secret and name that: {secret: {name: ..., key: ...}}"
+        elif option := next(secret_options(texts), ""):
+            way = f"remove {option}: anybody can read a pod's arguments; network policies limit who reaches it"
+            yield ".".join(path), f"{option}: {message}", way
 
 
 def _out_of_reach(subject: Subject) -> Iterator[Found]:
-    models = subject.plan.profile.models
-    found: tuple[tuple[str, SecretRef | None], ...] = (
-        ("embedding", models.embedding.api_key),
-        ("chat", models.chat.api_key),
-    )
-    for name, reference in found:
-        if reference and not reference.secret:
+    for key, reference in secret_references(subject.plan.profile):
+        if not reference.secret:
             message = "a pod has neither the environment nor the files of your machine"
-            yield f"models.{name}.api_key", message, "name a Secret: {secret: {name: ..., key: ...}}"
+            yield key, message, "name a Secret: {secret: {name: ..., key: ...}}"
 
 
 def _tls(subject: Subject) -> Iterator[Found]:

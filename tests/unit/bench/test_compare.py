@@ -1,9 +1,12 @@
 """Two services in turn: what rounds say, and how often they say it wrongly."""
 
+import msgspec
 import numpy as np
 import pytest
 
-from lightragctl.bench.compare import Finding, Round, compared, order
+from lightragctl.bench.compare import CompareReport, Ends, Finding, Round, compared, ends, order, report
+from lightragctl.bench.report.comparisons import COMPARISON
+from tests.fakes.saved_run import REPORT
 
 
 def rounds(ratios: list[float], drift: float = 0.0) -> list[Round]:
@@ -61,3 +64,60 @@ def test_false_alarms_are_rare_and_true_shifts_are_seen(shift: float, least: flo
         ratios = (shift * np.exp(random.normal(0, 0.02, 8))).tolist()
         told += compared(rounds(ratios, drift=0.1 / 8), 0.05)[0].finding in (Finding.WORSE, Finding.BETTER)
     assert least <= told / trials <= most + 0.015  # three deviations of 400 trials at 5 % are 3 %
+
+
+def ended(ratios: list[float], a: Ends, b: Ends) -> CompareReport:
+    """Rounds of such ratios of B by A, each of whose requests ended so."""
+    ended_so = [msgspec.structs.replace(one, a_ends=a, b_ends=b) for one in rounds(ratios)]
+    return report(("http://a", "http://b"), ended_so, 0.05)
+
+
+def failing(share: float, why: str = "http 5xx", requests: int = 1000) -> Ends:
+    count = round(share * requests)
+    return Ends(requests, {why: count} if count else {}, 100, 0, 1000)
+
+
+QUICKER = [one / 2 for one in NOISE]
+SLOWER = [2 * one for one in NOISE]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "a", "b", "codes", "p50"),
+    [
+        (QUICKER, failing(0.0), failing(0.4), ["worse", "not-comparable"], Finding.UNLIKE),
+        (NOISE, failing(0.0), failing(0.01), ["worse", "not-comparable"], Finding.UNLIKE),
+        (SLOWER, failing(0.0), failing(0.4), ["worse", "worse"], Finding.WORSE),
+        (QUICKER, failing(0.4), failing(0.0), [], Finding.BETTER),
+        (SLOWER, failing(0.4), failing(0.0), ["not-comparable"], Finding.UNLIKE),
+        (QUICKER, failing(0.1, "http 4xx"), failing(0.1, "timeout"), ["not-comparable"], Finding.UNLIKE),
+        (QUICKER, failing(0.1), failing(0.1), [], Finding.BETTER),
+        (QUICKER, failing(0.0), failing(0.0005), [], Finding.BETTER),
+        (QUICKER, failing(0.0, requests=20), failing(0.1, requests=20), ["worse", "not-comparable"], Finding.UNLIKE),
+        (QUICKER, failing(0.0), Ends(1000, {}, 100, 30, 970), ["not-comparable"], Finding.UNLIKE),
+        (QUICKER, failing(0.0), Ends(1000, {}, 100, 0, 500), ["not-comparable"], Finding.UNLIKE),
+        (QUICKER, Ends(1000), Ends(1000), [], Finding.BETTER),
+    ],
+)
+def test_quick_answers_of_a_service_that_fails_or_finds_less_are_not_better(
+    ratios: list[float], a: Ends, b: Ends, codes: list[str], p50: Finding
+) -> None:
+    found = ended(ratios, a, b)
+    assert [error.code for error in COMPARISON.errors(found)] == codes
+    assert found.figure("p50").finding is p50
+
+
+def test_a_service_that_answers_nothing_is_worse_than_one_that_answers() -> None:
+    nothing = dict.fromkeys(_figures(1), 0.0)
+    one = Round("A", _figures(10), nothing, failing(0.0), failing(1.0, "timeout"))
+    found = report(("http://a", "http://b"), [one, one], 0.05)
+    assert [error.code for error in COMPARISON.errors(found)] == ["worse", "no-answers"]
+
+
+def test_what_failed_is_counted_by_what_was_wrong() -> None:
+    run = msgspec.structs.replace(
+        REPORT, requests=1000, outcomes={"ok": 970, "http": 20, "timeout": 10}, statuses={503: 12, 500: 3, 429: 5}
+    )
+    assert ends(run).failed == {"http 5xx": 15, "http 4xx": 5, "timeout": 10}
+    assert ends(run).bad == 30
+    hits = msgspec.structs.replace(run, kind="retrieve", bodies={0: b'{"hits":[{"id":"a"}]}', 4: b'{"hits":[]}'})
+    assert (ends(hits).answers, ends(hits).empty, ends(hits).hits) == (2, 1, 1)

@@ -1,5 +1,8 @@
 """Times as histograms: the same as HdrHistogram's own, merged and sent without loss."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -55,3 +58,13 @@ def test_what_is_out_of_range_counts_at_its_edge() -> None:
 def test_rubbish_is_no_histogram(text: str) -> None:
     with pytest.raises(ValueError, match="not a histogram"):
         Histogram.decode(text)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 14, 99, 100, 700, 1000])
+def test_a_percentile_is_the_nearest_rank_for_any_number_of_times(count: int) -> None:
+    """Of 7 times the p90 is the 7th, ceil(6.3); times of less than 2048 us are exact."""
+    histogram = of([number / 1e6 for number in range(1, count + 1)])
+    for percent in (0.1, 7, 50, 90, 95, 99, 99.9, 100):
+        wanted = max(1, math.ceil(Fraction(str(percent)) * count / 100))
+        assert histogram.percentile_ms(percent) * 1000 == pytest.approx(wanted), percent
+    assert histogram.ranked_ms([1, count]) == pytest.approx([0.001, count / 1000])

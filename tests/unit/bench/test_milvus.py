@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lightragctl.bench.compare import ends
 from lightragctl.bench.milvus import search_requests
 from lightragctl.bench.plan import LoadPlan, WarmUp
 from lightragctl.bench.quality import answers
@@ -41,9 +42,12 @@ def test_each_question_is_a_search_of_its_own(shape: Shape) -> None:
 def test_a_refusal_is_counted_by_milvuss_code() -> None:
     refused = milvus_pb2.SearchResults()
     refused.status.code = 101
+    refused.status.reason = "collection not loaded"
     with MilvusServer(refused) as server:
         report = measured(server.url, Constant(50, 1))
     assert (report.outcomes, report.statuses) == ({"http": 50}, {101: 50})
+    assert [(one.status, one.start) for one in report.bad_answers] == [(101, "collection not loaded")]
+    assert ends(report).failed == {"code 101": 50}
 
 
 def test_what_takes_too_long_is_a_timeout_and_what_breaks_is_a_connection() -> None:

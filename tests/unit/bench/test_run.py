@@ -1,5 +1,6 @@
 """Whole runs against a server on loopback: what a user would notice, right or wrong."""
 
+import gzip
 import signal
 import ssl
 import subprocess
@@ -14,8 +15,10 @@ import psutil
 import pytest
 
 from lightragctl.bench.histogram import Histogram
+from lightragctl.bench.measured import Measured
 from lightragctl.bench.messages import Keep, Phase
 from lightragctl.bench.plan import LoadPlan, WarmUp
+from lightragctl.bench.report.saved import encoded
 from lightragctl.bench.result import LoadReport, Moment
 from lightragctl.bench.run import Progress, run
 from lightragctl.bench.schedule import Closed, Constant, Poisson, Shape
@@ -79,6 +82,9 @@ def test_errors_are_told_apart_and_counted(manner: Manner, outcome: str, statuse
         report = measured(server.url, Constant(500, 0.2))
     assert report.outcomes == {outcome: 100}
     assert report.statuses == statuses
+    assert [(one.outcome, one.start) for one in report.bad_answers] == (
+        [] if outcome == "connection" else [(outcome, manner.body.decode()[:300] + ("…" if statuses else ""))]
+    )
     assert (report.good.count, report.failed.count, report.good_per_s) == (0, 100, 0.0)
     assert report.bodies == {}
 
@@ -315,3 +321,50 @@ def test_the_border_between_warm_up_and_measurement_is_told_once() -> None:
         after = server.requests
     assert len(seen) == 1
     assert 150 <= seen[0] <= after - 150
+
+
+def test_a_redirect_is_told_with_where_it_leads_and_a_body_with_its_encoding() -> None:
+    with LoadServer(Manner(status=307, headers=("Location: https://login.example/?token=x",))) as server:
+        (redirect,) = measured(server.url, Constant(50, 0.2)).bad_answers
+    assert (redirect.status, redirect.location) == (307, "https://login.example/?token=***")
+    with LoadServer(Manner(body=gzip.compress(GOOD), headers=("content-encoding: gzip",))) as server:
+        (packed,) = measured(server.url, Constant(50, 0.2)).bad_answers
+    assert (packed.outcome, packed.encoding, packed.start[:8]) == ("bad-body", "gzip", r"\x1f\x8b")
+
+
+def test_credentials_of_the_address_are_sent_and_are_nowhere_in_the_report() -> None:
+    told = b"the password p@ss (p%40ss) or the key s3cret is wrong"
+    with LoadServer(Manner(status=401, body=told)) as server:
+        report = measured(f"http://me:p%40ss@127.0.0.1:{server.port}/?api_key=s3cret", Constant(50, 0.2))
+        head = server.heads[0]
+    assert b"authorization: basic bwu6cebzcw==" in head
+    assert head.startswith(b"post /retrieve?api_key=s3cret http/1.1")
+    assert report.url == f"http://***@127.0.0.1:{server.port}/?api_key=***"
+    assert report.bad_answers[0].start == "the password *** (***) or the key *** is wrong"
+    saved = encoded(Measured(report))
+    assert not any(secret in saved for secret in (b"p%40ss", b"p@ss", b"s3cret"))
+
+
+def test_the_modules_of_the_working_directory_are_none_of_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uvloop.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    with LoadServer() as server:
+        assert measured(server.url, Constant(50, 0.2)).outcomes == {"ok": 10}
+
+
+def test_distinct_questions_go_on_where_the_run_before_ended() -> None:
+    questions = [f"question {number}" for number in range(200)]
+    plan = LoadPlan(Target(""), questions, Constant(100, 0.5), 4, workers=2, warm_up=WarmUp(0.5, fixed=True))
+    with LoadServer() as server:
+        plan = msgspec.structs.replace(plan, target=Target(server.url), spin=False, distinct=True)
+        first = run(plan, ignored)
+        second = run(msgspec.structs.replace(plan, place=first.place), ignored)
+        asked = Counter(body["query"] for body in server.bodies)
+    assert first.place.front >= 50
+    assert not any("ran out" in note for note in first.verdict.notes)
+    if second.place.front + second.place.back <= len(questions):
+        assert max(asked.values()) == 1
+    else:
+        assert "ran out" in second.verdict.notes[-1]

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from lightragctl.bench.bad_answers import Example
 from lightragctl.bench.compare import Finding
 from lightragctl.bench.histogram import Histogram
+from lightragctl.bench.messages import Place
 from lightragctl.bench.plan import LoadPlan
 from lightragctl.bench.result import Generator, LoadReport, Times
-from lightragctl.bench.run import Enough, Progress
+from lightragctl.bench.run import Enough, Progress, terminated_as_interrupted
 from lightragctl.bench.schedule import Closed, Poisson, duration_s
 from lightragctl.bench.series import Search, Watch, compare_two, find_saturation
 from lightragctl.bench.targets import Target
@@ -222,3 +224,91 @@ def test_ctrl_c_ends_the_search_with_what_there_is() -> None:
     assert child.returncode == 4
     assert "interrupted" in told
     assert "held" in out
+
+
+DISTINCT = msgspec.structs.replace(PLAN, questions=["q"] * 1000, distinct=True)
+
+
+def asking(count: int, places: list[Place]) -> Callable[[int, LoadPlan], LoadReport]:
+    """Runs that ask so many questions while they measure, and ten in the warm-up; where each began is noted."""
+
+    def measured(number: int, plan: LoadPlan) -> LoadReport:
+        places.append(plan.place)
+        return made_up(plan, place=Place(plan.place.front + count, plan.place.back + 10))
+
+    return measured
+
+
+def test_distinct_questions_go_on_through_all_runs_of_a_series() -> None:
+    places: list[Place] = []
+    report = compare_two(DISTINCT, DISTINCT, 2, 0.05, watch(asking(100, places)))
+    assert places == [Place(0, 0), Place(100, 10), Place(200, 20), Place(300, 30)]
+    assert not any("ran out" in doubt for doubt in report.doubts)
+    places.clear()
+    find_saturation(DISTINCT, Search(SLO), watch(asking(1, places)))
+    assert places == [Place(number, 10 * number) for number in range(len(places))]
+
+
+def test_distinct_questions_that_ran_out_are_told_with_how_many_there_should_be() -> None:
+    report = compare_two(DISTINCT, DISTINCT, 4, 0.05, watch(asking(200, [])))
+    told = [doubt for doubt in report.doubts if "the 1000 distinct questions ran out" in doubt]
+    assert "give --distinct 1680 or more" in told[0]
+    made = asking(900, [])
+    found = find_saturation(
+        DISTINCT,
+        Search(SLO),
+        watch(lambda number, plan: msgspec.structs.replace(overloaded(plan), place=made(number, plan).place)),
+    )
+    assert "the 1000 distinct questions ran out" in found.limited
+
+
+def test_questions_that_may_be_asked_again_are_the_same_in_every_run() -> None:
+    places: list[Place] = []
+    compare_two(PLAN, PLAN, 3, 0.05, watch(asking(100, places)))
+    assert set(places) == {Place()}
+
+
+def test_a_service_that_refuses_quickly_is_not_better() -> None:
+    def measured(number: int, plan: LoadPlan) -> LoadReport:
+        if plan.target.url == "http://a":
+            return made_up(plan, 0.02)
+        good = made_up(plan, 0.01)
+        ends = {"ok": good.requests * 6 // 10, "http": good.requests - good.requests * 6 // 10}
+        return msgspec.structs.replace(good, outcomes=ends, statuses={503: ends["http"]})
+
+    report = compare_two(plan("http://a"), plan("http://b"), 8, 0.05, watch(measured))
+    assert (report.fails_more, report.figure("p50").finding) == ("B", Finding.UNLIKE)
+
+
+def test_the_credentials_of_an_address_are_in_no_report() -> None:
+    secret = plan("http://me:p%40ss@a/?api_key=s3cret", connections=32)
+    compared = compare_two(secret, secret, 2, 0.05, watch(lambda number, plan: made_up(plan)))
+    found = find_saturation(secret, Search(SLO), watch(lambda number, plan: overloaded(plan)))
+    assert {compared.a, compared.b, found.url} == {"http://***@a/?api_key=***"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_between_two_runs_ends_a_series_with_what_there_is(number: signal.Signals) -> None:
+    told: list[str] = []
+
+    def tell(words: str) -> None:
+        told.append(words)
+        if words.startswith(("step 3", "round 3")):
+            signal.raise_signal(number)
+
+    made = watch(lambda number, plan: overloaded(plan))
+    with terminated_as_interrupted():
+        found = find_saturation(PLAN, Search(SLO), Watch(made.progress, tell, made.measure))
+        report = compare_two(PLAN, PLAN, 8, 0.05, Watch(made.progress, tell, made.measure))
+    assert (found.interrupted, len(found.steps)) == (True, 2)
+    assert (report.cut_short, len(report.rounds)) == (True, 2)
+
+
+def test_a_service_that_answers_rubbish_is_told_with_an_example() -> None:
+    def refused(number: int, plan: LoadPlan) -> LoadReport:
+        seen = Example("bad-body", 200, "<html>sign in", 13)
+        ends = {"bad-body": 5}
+        return made_up(plan, good=Times.of(Histogram()), good_per_s=0.0, outcomes=ends, bad_answers=[seen])
+
+    with pytest.raises(LightragctlError, match="first bad-body: status 200, 13 bytes: <html>sign in"):
+        find_saturation(PLAN, Search(SLO), watch(refused))

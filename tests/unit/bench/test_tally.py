@@ -5,18 +5,27 @@ from itertools import islice
 
 import pytest
 
+from lightragctl.bench.bad_answers import bad_answer
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import Keep, Phase, Slice
+from lightragctl.bench.messages import Keep, Phase, Place, Plan, Slice
 from lightragctl.bench.plan import LoadPlan
-from lightragctl.bench.recorder import Recorder, Standing, Took, questions
+from lightragctl.bench.recorder import Questions, Recorder, Standing, Took
 from lightragctl.bench.result import Course, LoadReport, Second, judge_run
 from lightragctl.bench.schedule import Closed
 from lightragctl.bench.tally import Tally, is_settled, summed_up
-from lightragctl.bench.targets import Outcome, Target
+from lightragctl.bench.targets import Endpoint, Outcome, Target
 
 COURSE = Course(connected=64, warm_up_s=0.0, settled=False, duration_s=1.0, stopped=False, unanswered=0)
 KEEP = Keep()
 PLAN = LoadPlan(Target("http://h"), ["a"], Closed(1.0))
+
+
+BEGIN = Place()
+
+
+def shared(count: int, share: int = 0, place: Place = BEGIN) -> Plan:
+    """What one of two workers does."""
+    return Plan(Endpoint("h", 80, False), "retrieve", [b""] * count, 1, 1.0, 1.0, 1.0, share, 2, place=place)
 
 
 def slices(latencies_s: list[list[float]], failed: int = 0) -> list[Slice]:
@@ -52,10 +61,17 @@ def test_of_each_question_the_first_good_body_is_kept_as_long_as_there_is_room()
 
 
 def test_workers_ask_all_questions_alike_and_the_warm_up_begins_at_the_other_end() -> None:
-    asked = [list(islice(questions(Phase.MEASURE, 5, share, 2), 5)) for share in (0, 1)]
+    asked = [list(islice(Questions(Phase.MEASURE, shared(5, share)), 5)) for share in (0, 1)]
     assert asked == [[0, 2, 4, 1, 3], [1, 3, 0, 2, 4]]
-    assert list(islice(questions(Phase.WARM_UP, 5, 0, 2), 4)) == [4, 2, 0, 3]
-    assert list(islice(questions(Phase.MEASURE, 1, 1, 2), 3)) == [0, 0, 0]
+    assert list(islice(Questions(Phase.WARM_UP, shared(5)), 4)) == [4, 2, 0, 3]
+    assert list(islice(Questions(Phase.MEASURE, shared(1, 1)), 3)) == [0, 0, 0]
+
+
+def test_a_run_of_a_series_asks_on_from_where_the_one_before_ended() -> None:
+    goes_on = shared(9, place=Place(front=3, back=2))
+    measured, warmed = Questions(Phase.MEASURE, goes_on), Questions(Phase.WARM_UP, goes_on)
+    assert (list(islice(measured, 2)), list(islice(warmed, 2))) == ([3, 5], [6, 4])
+    assert (measured.taken, warmed.taken) == (2, 2)
 
 
 def test_a_half_second_is_told_when_every_worker_has_told_it() -> None:
@@ -202,3 +218,15 @@ def test_who_spins_already_is_not_told_to() -> None:
     (told,) = judge_run(of(recorder, spin_s=0.3), COURSE).reasons
     assert "late" in told
     assert "--spin" not in told
+
+
+@pytest.mark.parametrize(("ok", "settled"), [(0, False), (40, False), (60, True), (100, True)])
+def test_a_service_that_mostly_refuses_has_not_settled(ok: int, settled: bool) -> None:
+    assert is_settled([Second(number, 100, ok, 1.0, 2.0, 0, 0) for number in range(3)]) is settled
+
+
+def test_the_first_answer_of_each_outcome_that_was_not_good_is_kept() -> None:
+    recorder = Recorder(Phase.MEASURE, KEEP)
+    for outcome, body in (("bad-body", b"first"), ("bad-body", b"second"), ("http", b"third")):
+        recorder.example(bad_answer(outcome, 200, body))
+    assert [found.body for found in recorder.bad.values()] == [b"first", b"third"]

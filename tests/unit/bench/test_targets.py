@@ -143,3 +143,30 @@ def test_hits_are_taken_from_bodies_that_were_kept() -> None:
 def test_a_source_that_upstream_keeps_as_a_name_is_told_as_the_path() -> None:
     body = b'{"status": "success", "data": {"chunks": [{"chunk_id": "doc-1", "file_path": "%2Fdocs%2Fa.md"}]}}'
     assert [hit.source for hit in kind_named("lightrag").hits(body)] == ["/docs/a.md"]
+
+
+def test_credentials_of_a_url_are_sent_as_basic_ones_and_its_query_as_it_is() -> None:
+    first, headers, _ = parsed(request_bytes(Target("http://me:p%40ss@h:81/base/?api_key=k%20y", "embeddings"), "q"))
+    assert first == "POST /base/v1/embeddings?api_key=k%20y HTTP/1.1"
+    assert headers["Authorization"] == "Basic bWU6cEBzcw=="
+    assert headers["Host"] == "h:81"
+    assert headers["Accept-Encoding"] == "identity"
+
+
+def test_credentials_and_a_key_go_together_where_they_have_headers_of_their_own() -> None:
+    headers = parsed(request_bytes(Target("http://me:pw@h", "lightrag", api_key="key"), "q"))[1]
+    assert (headers["Authorization"], headers["X-API-Key"]) == ("Basic bWU6cHc=", "key")
+    with pytest.raises(UsageError, match="go into the same header"):
+        request_bytes(Target("http://me:pw@h", "retrieve", api_key="key"), "q")
+
+
+@pytest.mark.parametrize("url", ["http://me:s3cret@h:x", "ftp://me:s3cret@h", "http://me:s3 cret@h", "me:s3cret@h"])
+def test_an_address_that_is_refused_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        endpoint(Target(url))
+    assert "s3" not in refused.value.message
+
+
+def test_milvus_takes_no_credentials_in_its_address() -> None:
+    with pytest.raises(UsageError, match="sends no credentials"):
+        endpoint(Target("http://root:Milvus@h:19530", "milvus"))

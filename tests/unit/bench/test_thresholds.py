@@ -96,3 +96,14 @@ def test_figures_of_quality_are_shares_and_none_holds_that_was_not_measured() ->
     measured = msgspec.structs.replace(REPORT, quality=Quality(10, recall=Figure(0.95, 0.9, 1.0, 50)))
     assert broken(parse("recall>=0.9,recall>96%,relevant-recall>=0"), measured) == ["recall>96%", "relevant-recall>=0"]
     assert broken(parse("recall>=0"), REPORT) == ["recall>=0"]
+
+
+@pytest.mark.parametrize("bad", range(0, 1001, 7))
+def test_a_share_of_errors_keeps_to_a_limit_that_it_reaches_exactly(bad: int) -> None:
+    measured = msgspec.structs.replace(REPORT, outcomes={"ok": 1000 - bad, "http": bad})
+    assert not broken(parse(f"errors<={bad / 10:g}%,errors>={bad / 10:g}%"), measured)
+    assert broken(parse(f"errors<{bad / 10:g}%"), measured)
+
+
+def test_a_limit_in_seconds_is_the_one_in_milliseconds() -> None:
+    assert [one.wanted for one in parse("p99<1.1s,max<2.3s,mean<0.07s")] == [1100.0, 2300.0, 70.0]

@@ -67,7 +67,7 @@ def test_it_measures_what_the_plan_says_and_ends() -> None:
         assert begun(child).connections == 4
         messages = rest(child)
     assert good(messages) == server.requests == 140
-    assert messages[-1] == Done(stopped=False, unanswered=0)
+    assert messages[-1] == Done(stopped=False, unanswered=0, asked={Phase.MEASURE: 140})
     assert [one.number for one in messages if isinstance(one, Slice)] == [0, 1]
 
 
@@ -79,7 +79,7 @@ def test_sigterm_ends_it_with_what_was_measured_so_far() -> None:
         time.sleep(0.1)
         child.send_signal(signal.SIGTERM)
         messages = rest(child)
-    assert messages[-1] == Done(stopped=True, unanswered=4)
+    assert messages[-1] == Done(stopped=True, unanswered=4, asked={Phase.MEASURE: server.requests})
     assert good(messages) == server.requests - 4 > 20
 
 

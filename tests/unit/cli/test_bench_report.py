@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree
 
 import msgspec
@@ -11,8 +12,12 @@ import pytest
 
 from lightragctl.bench.compare import CompareReport
 from lightragctl.bench.measured import Measured
+from lightragctl.bench.questions import Asked
 from lightragctl.bench.report.saved import decoded, encoded
 from lightragctl.bench.saturate import Saturation
+from lightragctl.cli.benching import Source, sides
+from lightragctl.cli.load_options import LoadOptions
+from lightragctl.cli.options import GlobalOptions, Session
 from lightragctl.cli.reporting import Files, kept
 from lightragctl.core.errors import UsageError
 from tests.conftest import Tool
@@ -109,8 +114,12 @@ def test_what_cannot_be_is_told(saved: Tool, arguments: tuple[str, ...], status:
 def test_a_run_leaves_all_its_files(tool: Tool) -> None:
     wanted = ("--thresholds", "p99<0.000001ms,errors<1%", "--save", "r.json", "--html", "r.html", "--junit", "r.xml")
     with LoadServer(Manner(delay_s=0.05)) as server:
-        done = tool.run("bench", "run", "--url", server.url, "--rate", "50", "--duration", "1", *wanted)
-    assert done.returncode == 3
+        address = f"http://me:p%40ss@127.0.0.1:{server.port}/?api_key=s3cret"
+        done = tool.run("bench", "run", "--url", address, "--rate", "50", "--duration", "1", *wanted)
+    written = [(tool.cwd / name).read_text(encoding="utf-8") for name in ("r.json", "r.html", "r.xml")]
+    assert not any(secret in text for text in (*written, done.stdout, done.stderr) for secret in ("p%40ss", "s3cret"))
+    assert done.returncode in (3, 4), "4 where the machine is too busy for its figures to be believed"
+    assert "not kept: p99<0.000001ms" in done.stderr
     run = decoded((tool.cwd / "r.json").read_bytes(), "r.json")
     assert isinstance(run, Measured)
     assert run.beside.thresholds == {"p99<0.000001ms": False, "errors<1%": True}
@@ -182,3 +191,51 @@ def test_saturate_and_compare_leave_all_their_files(
     suite = ElementTree.parse(tool.cwd / "s.xml").getroot()[0]
     assert (suite.get("failures") == "0") == (done.returncode == 0)
     assert f"bench {command[0]} of retrieve" in (tool.cwd / "s.html").read_text(encoding="utf-8")
+
+
+def test_broken_thresholds_do_not_hide_that_the_figures_are_not_to_be_believed() -> None:
+    run = unbelievable("the generator was late")
+    result = kept(run, "bench run", Files())
+    assert (result.exit_status, [error.code for error in result.errors]) == (4, ["not-valid", "thresholds"])
+    assert kept(RUN, "bench run", Files()).exit_status == 3
+    kept_all = msgspec.structs.replace(run, beside=msgspec.structs.replace(run.beside, thresholds={"p50<20ms": True}))
+    assert [error.code for error in kept(kept_all, "bench run", Files()).errors] == ["not-valid"]
+
+
+def test_a_search_that_found_nothing_tells_why_it_may_be_wrong_too() -> None:
+    nothing = msgspec.structs.replace(SEARCH, holds_qps=None, interrupted=True)
+    result = kept(nothing, "bench saturate", Files())
+    assert [error.code for error in result.errors] == ["interrupted", "not-valid", "thresholds"]
+    assert result.exit_status == 4
+
+
+class Interrupted:
+    """Questions that are asked for just when the user presses Ctrl-C."""
+
+    @property
+    def asked(self) -> Asked:
+        raise KeyboardInterrupt
+
+
+def test_a_signal_while_the_quality_is_measured_leaves_the_figures() -> None:
+    load = LoadOptions(kind="retrieve", url="http://x")
+    source = Source(Session("bench run", GlobalOptions()), load, lambda _: None, cast(Source, Interrupted()))
+    report = msgspec.structs.replace(REPORT, kind="retrieve", bodies={0: b'{"hits":[]}'}, quality=None)
+    judged = source.judged(report)
+    assert (judged.latency, judged.interrupted) == (REPORT.latency, True)
+    assert judged.quality is not None
+    assert judged.quality.notes == ["the quality was not measured: interrupted"]
+    result = kept(Measured(judged), "bench run", Files())
+    assert (result.exit_status, [error.code for error in result.errors]) == (4, ["interrupted"])
+
+
+def test_both_sides_of_a_comparison_are_asked_the_same_questions(tool: Tool) -> None:
+    session = Session("bench compare", GlobalOptions())
+    (tool.cwd / "asked.txt").write_text("one\ntwo\n")
+    load = LoadOptions(questions=tool.cwd / "asked.txt", distinct=5)
+    url, profile = sides(session, load, ("http://a", "local"), lambda _: None)
+    assert url.lead is profile, "the questions are those of the release"
+    assert url.asked is profile.asked
+    first, second = sides(session, load, ("http://a", "http://b"), lambda _: None)
+    assert second.asked is first.asked
+    assert len(first.asked.questions) == 5

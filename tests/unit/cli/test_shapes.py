@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from lightragctl.bench.schedule import Closed, Constant, Poisson, Ramp, Replay, Shape
-from lightragctl.cli.benching import check_sides, given_key
+from lightragctl.cli.benching import check_sides, given_key, sides
 from lightragctl.cli.goldening import plain
 from lightragctl.cli.load_options import API_KEY, LoadOptions, ShapeOptions
+from lightragctl.cli.options import GlobalOptions, Session
 from lightragctl.cli.shapes import shape, steady
 from lightragctl.core.errors import UsageError
 from lightragctl.ingest.client import RecordedQuestion
@@ -87,8 +88,27 @@ def test_options_of_what_is_asked_that_mean_nothing_are_refused(load: LoadOption
 )
 def test_a_comparison_refuses_what_it_does_not_use(load: LoadOptions, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        check_sides(load, ("local", "mine.yaml"))
-    check_sides(LoadOptions(api_key_file=FILE), ("local", "https://x"))
+        check_sides(load, ("local", "mine.yaml"), GlobalOptions())
+
+
+@pytest.mark.parametrize(
+    ("sides", "options", "told"),
+    [
+        (("local", "http://b"), GlobalOptions(name="mine"), "--name names one release, and 'local'"),
+        (("local", "mine.yaml"), GlobalOptions(name="mine"), "--name names one release, and 'local'"),
+        (("local", "mine.yaml"), GlobalOptions(profile="dev"), "--profile is of no use"),
+    ],
+)
+def test_a_comparison_refuses_a_release_that_it_would_not_ask(
+    sides: tuple[str, str], options: GlobalOptions, told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        check_sides(LoadOptions(), sides, options)
+
+
+def test_the_release_whose_questions_two_addresses_are_asked_can_be_named() -> None:
+    check_sides(LoadOptions(scenario="recordings"), ("http://a", "http://b"), GlobalOptions(name="x", profile="dev"))
+    check_sides(LoadOptions(api_key_file=FILE), ("local", "https://x"), GlobalOptions(profile="dev"))
 
 
 def test_the_key_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
@@ -120,3 +140,10 @@ def test_only_questions_that_can_be_asked_again_alike_are_taken_of_the_recorded(
 
     found = [asked("a"), asked("b", "other"), asked("c", kind="entities"), asked("d", filter='source == "x"')]
     assert [one.query for one in plain(found, "mine")] == ["a"]
+
+
+@pytest.mark.parametrize("side", ["HTTP://me:s3cret@127.0.0.1:1", "ftp://me:s3cret@h", "http:// me:s3cret@h"])
+def test_an_address_of_a_side_is_never_taken_for_a_profile(side: str) -> None:
+    (source, _) = sides(Session("bench compare", GlobalOptions()), LoadOptions(), (side, "local"), lambda _: None)
+    assert source.load.url == side
+    assert "s3cret" not in source.target().shown

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from lightragctl.cli.loading import load_profile, make_plan
+from lightragctl.core.errors import ProfileError
 from lightragctl.core.site import Network
 from lightragctl.deploy.network import Policy, outside, policies
 
 SITE = Path(__file__).resolve().parents[2] / "contract" / "site.yaml"
-ANYWHERE = {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}
+ANYWHERE = [
+    {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+    {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"]}},
+]
 
 
 def made(*sets: str, profile: str = "prod") -> dict[str, Policy]:
@@ -103,7 +107,7 @@ def test_names_are_asked_for_of_the_clusters_name_servers() -> None:
 def test_only_who_calls_outside_gets_out() -> None:
     found = made()
     out = {name for name, policy in found.items() if "ipBlock" in str(policy.spec.get("egress"))}
-    assert out == {"vector-engine", "model-gateway"}
+    assert out == {"vector-engine", "model-gateway", "dns"}  # and to a cache of names on the pod's own node
 
 
 def test_a_vector_engine_that_others_run_is_reached_and_has_no_policy() -> None:
@@ -132,10 +136,10 @@ def test_without_a_network_there_are_no_policies() -> None:
 @pytest.mark.parametrize(
     ("address", "to", "port"),
     [
-        ("https://llm.example", [ANYWHERE], 443),
-        ("http://llm.example", [ANYWHERE], 80),
-        ("s3.example:9000", [ANYWHERE], 9000),
-        ("https://*", [ANYWHERE], 443),
+        ("https://llm.example", ANYWHERE, 443),
+        ("http://llm.example", ANYWHERE, 80),
+        ("s3.example:9000", ANYWHERE, 9000),
+        ("https://*", ANYWHERE, 443),
         ("192.0.2.7:9000", [{"ipBlock": {"cidr": "192.0.2.7/32"}}], 9000),
         ("https://known.example", [{"ipBlock": {"cidr": "198.51.100.0/24"}}], 443),
         ("kafka:9092", [{"podSelector": {}}], None),
@@ -147,3 +151,52 @@ def test_the_way_out_to_an_address(address: str, to: list[Any], port: int | None
     rule = outside(address, Network(addresses={"known.example": ("198.51.100.0/24",)}))
     assert rule["to"] == to
     assert [one["port"] for one in rule.get("ports", ())] == ([port] if port else [])
+
+
+def dns_rule(*sets: str) -> dict[str, Any]:
+    (rule,) = made(*sets)["dns"].spec["egress"]
+    return rule
+
+
+def test_names_are_resolved_through_node_local_caches_too() -> None:
+    to = dns_rule()["to"]
+    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in to
+    assert {"k8s-app": "node-local-dns"} in [peer["podSelector"]["matchLabels"] for peer in to if "podSelector" in peer]
+
+
+def test_the_name_servers_of_openshift_are_reached() -> None:
+    rule = dns_rule(
+        "network.dns={kubernetes.io/metadata.name: openshift-dns}",
+        "network.dns_pods={k8s-app: null, dns.operator.openshift.io/daemonset-dns: default}",
+        "network.dns_port=5353",
+        "network.dns_addresses=[10.96.0.10]",
+    )
+    assert {port["port"] for port in rule["ports"]} == {53, 5353}
+    assert rule["to"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "openshift-dns"}
+    assert {"ipBlock": {"cidr": "10.96.0.10/32"}} in rule["to"]
+
+
+def test_a_load_balancer_outside_the_cluster_reaches_the_api_alone() -> None:
+    found = made("network.ingress_addresses=[35.191.0.0/16, 2600:2d00::/32]")
+    for cidr in ("35.191.0.0/16", "2600:2d00::/32"):
+        assert allowed(found["lightrag-api"], "ingress", {"ipBlock": {"cidr": cidr}}) == [8080]
+        assert allowed(found["vector-engine"], "ingress", {"ipBlock": {"cidr": cidr}}) is None
+
+
+def test_only_who_uses_the_nodes_rights_reaches_the_metadata_services() -> None:
+    metadata = {"ipBlock": {"cidr": "169.254.169.254/32"}}
+    pod_identity = {"ipBlock": {"cidr": "169.254.170.23/32"}}
+    keys = made()
+    assert all(allowed(one, "egress", metadata) is None for one in keys.values() if "egress" in one.spec)
+    store = "components.vector-engine.object_store"
+    found = made(f"{store}.iam=true", f"{store}.credentials=null")
+    assert allowed(found["vector-engine"], "egress", metadata) == [80, 988]
+    assert allowed(found["vector-engine"], "egress", pod_identity) == [80, 988]
+    assert 443 in (allowed(found["vector-engine"], "egress", ANYWHERE[0]) or [])
+    assert allowed(found["model-gateway"], "egress", metadata) is None
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "all", "10.0.0.0/33", "fd00::/200"])
+def test_what_is_no_address_range_is_refused(text: str) -> None:
+    with pytest.raises(ProfileError, match="no address range"):
+        made(f"network.ingress_addresses=['{text}']")

@@ -71,7 +71,7 @@ def test_a_refused_handshake_is_told_without_its_headers() -> None:
     ],
 )
 def test_an_untrusted_certificate_is_no_silence(cause: str, told: str) -> None:
-    assert told in explain("prod", cause)[0]
+    assert told in explain("prod", "", cause)[0]
 
 
 def config_map(text: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from lightragctl.local.decide import (
     after_death,
     backoff_s,
     decide,
+    obsolete,
+    renewed,
 )
 from lightragctl.local.files import ProcessId, Record, WantedProcess
 
@@ -106,3 +108,20 @@ def test_a_process_that_ran_steadily_begins_the_back_off_anew(lived_s: float, fa
     dead = after_death(record(failures=8, started_at=NOW - lived_s), "", NOW)
     assert dead.failures == failures
     assert dead.next_start_at == NOW + backoff_s(failures)
+
+
+def test_a_clock_that_was_set_back_delays_no_start_beyond_the_longest_back_off() -> None:
+    records = {"a": record(next_start_at=NOW + 3600)}
+    assert decide([wanted("a")], records, frozenset(), NOW) == [Start(wanted("a"))]
+
+
+def test_the_record_of_a_dead_process_is_dropped_when_it_is_not_wanted_any_more() -> None:
+    records = {"gone": record(), "ending": record(), "a": record()}
+    assert obsolete([wanted("a")], records, frozenset({"ending"})) == {"gone"}
+
+
+def test_a_new_up_forgets_earlier_deaths() -> None:
+    dead = record(failures=4, next_start_at=NOW + 30)
+    assert renewed(dead, "2").failures == 0
+    assert renewed(dead, "2").next_start_at == 0.0
+    assert renewed(renewed(dead, "2"), "2") == renewed(dead, "2")

@@ -9,10 +9,12 @@ import pytest
 
 from lightragctl.core.errors import ExitStatus, LightragctlError, LockedError
 from lightragctl.local.files import (
+    HandedOver,
     ProcessId,
     Record,
     ReleaseFiles,
     Running,
+    StorageError,
     Wanted,
     WantedProcess,
     data_home,
@@ -139,3 +141,28 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 )
 def test_releases_live_where_the_environment_says(environ: dict[str, str], home: str) -> None:
     assert str(data_home(environ)) == home
+
+
+def test_a_lock_of_a_release_that_was_deleted_meanwhile_does_not_count(files: ReleaseFiles) -> None:
+    with files.lock():
+        files.delete()
+        with pytest.raises(LockedError), files.lock():  # the folder is gone and the deletion still under way
+            pytest.fail("locked twice")
+        files.prepare()
+        with files.lock():  # a new release of the name has a lock of its own
+            assert files.read_wanted() is None
+    assert os.listdir(files.folder.parent) == [files.folder.name]
+
+
+def test_secrets_are_readable_by_their_owner_alone(files: ReleaseFiles) -> None:
+    files.write_handed(HandedOver(salt="s", processes={"a": {"KEY": "v"}}))
+    assert (files.folder / "environment.json").stat().st_mode & 0o077 == 0
+    files.forget_handed()
+    assert files.read_handed() is None
+
+
+def test_an_error_of_the_file_system_names_the_file_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "rel").write_text("no folder", encoding="utf-8")
+    with pytest.raises(StorageError, match=r"rel: File exists") as caught:
+        ReleaseFiles(tmp_path / "rel").prepare()
+    assert "permissions" in caught.value.hint

@@ -245,3 +245,8 @@ def test_the_nearest_without_a_row_are_those_of_a_collection_without_it() -> Non
     assert with_all.nearest(6).ids == with_all.ids
     with pytest.raises(ValueError, match="6"):
         with_all.nearest(6, without="r03")
+
+
+def test_where_nothing_is_to_be_found_nothing_is_missed() -> None:
+    alone = Neighbours("COSINE", 3, (), np.array([]), np.array([]))
+    assert recall([], alone, 3) == 1.0

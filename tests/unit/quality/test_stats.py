@@ -15,9 +15,12 @@ from lightragctl.quality.stats import (
     bootstrap_mean,
     bounded_mean,
     compare_rounds,
+    mean_share,
+    nearest_rank,
     quantile_ranks,
     queries_needed,
     rounds_needed,
+    shares_p_value,
     t_value,
 )
 
@@ -264,3 +267,33 @@ def test_for_many_values_a_bounded_mean_is_that_of_the_bootstrap() -> None:
 )
 def test_how_many_queries_would_tell(values: list[float], floor: float, needed: int | None) -> None:
     assert queries_needed(values, floor) == needed
+
+
+@pytest.mark.parametrize(
+    ("samples", "quantile", "rank"), [(100, 0.07, 7), (14, 0.9, 13), (1000, 0.999, 999), (1, 0.01, 1)]
+)
+def test_the_nearest_rank_takes_a_quantile_as_it_is_written(samples: int, quantile: float, rank: int) -> None:
+    assert nearest_rank(samples, quantile) == rank
+
+
+def test_a_mean_of_shares_is_the_decimal_number_that_it_is() -> None:
+    assert [mean_share(shares) for shares in ([0.7, 0.1], [0.9] * 10, [0.1, 0.2], [1, 1, 1])] == [0.4, 0.9, 0.15, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "p_value"),
+    [
+        ((3, 4), (1, 4), 0.4857),  # Fisher's tea
+        ((8, 10), (1, 6), 0.0350),  # this and the next are of the manual of scipy.stats.fisher_exact
+        ((6, 8), (1, 5), 0.1026),
+        ((0, 5), (5, 5), 2 / 252),
+        ((3, 10), (3, 10), 1.0),
+        ((0, 10), (0, 20), 1.0),
+        ((0, 10_000), (4_000, 10_000), 0.0),
+    ],
+)
+def test_two_shares_differ_as_fishers_exact_test_says(
+    one: tuple[int, int], other: tuple[int, int], p_value: float
+) -> None:
+    assert shares_p_value(one, other) == pytest.approx(p_value, abs=5e-5)
+    assert shares_p_value(other, one) == pytest.approx(p_value, abs=5e-5)

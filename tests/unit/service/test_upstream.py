@@ -23,7 +23,9 @@ OWN = tuple(f"w_{kind}_{SUFFIX}" for kind in ("chunks", "entities", "relationshi
 
 def told(**more: object) -> dict[str, str]:
     given = {"port": 9622, "vector_engine_uri": "http://milvus:19530", "gateway_url": "http://gateway:8081", **more}
-    return environment(LightragServerSettings.model_validate(given), Path("/here"), "secret")
+    settings = LightragServerSettings.model_validate(given)
+    added = {name: value for name, value in settings.environment.items() if isinstance(value, str)}
+    return environment(settings, Path("/here"), "secret", added)
 
 
 def test_it_is_told_where_everything_is_and_whom_to_let_in() -> None:

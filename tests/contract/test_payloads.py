@@ -1,0 +1,213 @@
+"""Every payload in every format: results are made of their types' own annotations, so that a new one is covered too.
+
+Whatever a function of `cli.results` takes is made up: each field has a value, each enum its members in turn, each
+number and text something that JSON or YAML finds hard.
+"""
+
+import ast
+import collections.abc
+import importlib
+import inspect
+import io
+import json
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import yaml
+from pydantic import BaseModel
+from rich.console import Console
+
+from lightragctl.bench.report.kinds import Document
+from lightragctl.cli import results
+from lightragctl.cli.loading import load_profile, make_plan
+from lightragctl.cli.output import Format, dump
+from lightragctl.cli.views import VIEWS
+from lightragctl.core.component import Plan
+from lightragctl.core.errors import LightragctlError
+from lightragctl.core.plain import plain
+from lightragctl.core.profile import LoadedProfile
+from lightragctl.core.result import Event, Result
+from lightragctl.quality.golden import GoldenFigure, Verdict
+from lightragctl.quality.stats import Interval
+from tests.fakes.saved_run import RUN
+from tests.fakes.saved_series import COMPARED, SEARCH
+
+TEXT = "a: 知识\n'x' # no"
+LOADED = load_profile("local")
+OBJECT = {"kind": "Service", "metadata": {"name": "x"}}
+KNOWN: Mapping[Any, list[Any]] = {
+    LoadedProfile: [LOADED],
+    Plan: [make_plan("x", LOADED)],
+    LightragctlError: [LightragctlError("went wrong", "see there")],
+    Path: [Path("/tmp/知识")],
+    str: [TEXT],
+    bytes: [b"\xff"],
+    bool: [True, False],
+    int: [1],
+    float: [0.5],
+    Any: [None, {"a": [1, TEXT]}],
+    type(None): [None],
+    np.ndarray: [np.ones(2, np.float32)],
+    GoldenFigure: [
+        GoldenFigure("recall", 1.0, Interval(0.9, 1.0), 40, None if verdict is Verdict.SHOWN else 0.9, verdict)
+        for verdict in Verdict
+    ],
+    Mapping[str, Any]: [OBJECT],
+}
+"""What is not made of its annotation."""
+DOCUMENTS = [RUN, SEARCH, COMPARED]
+FEW = 6
+"""Of the values that a type may have, so many at most."""
+
+
+def hints(thing: Any) -> dict[str, Any]:
+    """Annotations, with the names that its module imports for type checkers alone."""
+    module = importlib.import_module(thing.__module__)
+    names = dict(vars(module))
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for one in node.body:
+                if isinstance(one, ast.ImportFrom) and one.module is not None:
+                    names |= {name.name: getattr(importlib.import_module(one.module), name.name) for name in one.names}
+    return typing.get_type_hints(thing, globalns=names)
+
+
+def made(kind: Any) -> list[Any]:
+    """Some values of a type."""
+    if kind == Document:
+        return DOCUMENTS
+    if kind in KNOWN:
+        return KNOWN[kind]
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is not None:
+        return made_generic(origin, inner)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return list(kind)
+    if isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple
+        return [kind(*(made(one)[0] for one in hints(kind).values()))]
+    assert isinstance(kind, type), kind
+    names = _fields(kind)
+    assert names, f"how is a {kind} made? say it in KNOWN"
+    return [kind(**values) for values in combined(names)] if not issubclass(kind, BaseModel) else _models(kind, names)
+
+
+def made_generic(origin: Any, inner: tuple[Any, ...]) -> list[Any]:
+    if origin is typing.Literal:
+        return list(inner)
+    if origin in (typing.Union, types.UnionType):
+        return [value for one in inner for value in made(one)]
+    if origin is typing.Annotated:
+        return made(inner[0])
+    if issubclass(origin, collections.abc.Mapping):
+        return [dict(zip(made(inner[0]), made(inner[1]), strict=False))]
+    if origin is np.ndarray:
+        return KNOWN[np.ndarray]
+    if issubclass(origin, tuple) and inner[-1] is not Ellipsis:
+        return [tuple(made(one)[0] for one in inner)]
+    found = made(inner[0])
+    return [found if issubclass(list, origin) else origin(found)]
+
+
+def combined(kinds: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Sets of values, so many that each value of each field is in one of them; at most FEW."""
+    values = {name: made(kind)[:FEW] for name, kind in kinds.items()}
+    for at in range(max((len(one) for one in values.values()), default=1)):
+        yield {name: one[at % len(one)] for name, one in values.items()}
+
+
+def _fields(kind: type) -> dict[str, Any]:
+    if is_dataclass(kind):
+        named = [field.name for field in fields(kind) if field.init]
+    else:
+        named = list(getattr(kind, "__struct_fields__", None) or getattr(kind, "model_fields", ()))
+    found = hints(kind)
+    return {name: found[name] for name in named}
+
+
+def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
+    return [kind.model_construct(**values) for values in combined(names)]
+
+
+BUILDERS = {
+    name: one
+    for name, one in inspect.getmembers(results, inspect.isfunction)
+    if one.__module__ == results.__name__ and not name.startswith("_")
+}
+
+
+def built(builder: Callable[..., Result]) -> list[Result]:
+    kinds = {name: kind for name, kind in hints(builder).items() if name != "return"}
+    return [builder(**values | ({"command": "up"} if "command" in kinds else {})) for values in combined(kinds)]
+
+
+def refused(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_result_is_the_same_in_json_and_yaml_and_has_a_table(name: str) -> None:
+    shown = 0
+    for result in built(BUILDERS[name]):
+        document = result.document()
+        as_json = json.loads(dump(document, Format.JSON), parse_constant=refused)
+        assert yaml.safe_load(dump(document, Format.YAML)) == as_json
+        if result.data:
+            console = Console(file=io.StringIO(), width=200)
+            for part in VIEWS[result.command](result.data):
+                console.print(part)
+                shown += 1
+    assert shown or name == "diff_failed"
+
+
+def test_every_command_that_has_a_table_has_a_result() -> None:
+    commands = {result.command for builder in BUILDERS.values() for result in built(builder)}
+    assert set(VIEWS) - {"up", "rollback"} <= commands
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Number(Enum):
+    ONE = 1
+
+
+class Struct(msgspec.Struct):
+    statuses: Mapping[int, int]
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (Colour.RED, "red"),
+        (Number.ONE, 1),
+        ({Colour.RED: {503: 1, None: 2, True: 3}}, {"red": {"503": 1, "None": 2, "True": 3}}),
+        ((1, (2, 3)), [1, [2, 3]]),
+        ({3, 1, 2}, [1, 2, 3]),
+        (Path("/a/b"), "/a/b"),
+        (datetime(2026, 1, 31, 12, tzinfo=UTC), "2026-01-31T12:00:00+00:00"),
+        (Decimal("1.5"), 1.5),
+        (b"a\xff", r"a\xff"),
+        ("a\udcff", r"a\udcff"),
+        ([float("nan"), float("inf"), -float("inf"), Decimal("NaN")], [None] * 4),
+        ([np.float32(0.5), np.int64(7), np.bool_(True), np.float64("nan"), np.arange(2)], [0.5, 7, True, None, [0, 1]]),
+        (Struct({503: 1}), {"statuses": {"503": 1}}),
+        (iter, str(iter)),
+    ],
+)
+def test_whatever_a_payload_holds_is_plain_in_it(value: Any, wanted: Any) -> None:
+    document = Result("version", {"it": value}).document()
+    assert document["it"] == plain(wanted) == wanted
+    assert json.loads(dump(document, Format.JSON), parse_constant=refused)["it"] == wanted
+    assert yaml.safe_load(dump(document, Format.YAML))["it"] == wanted
+    assert json.loads(json.dumps(Event("x", data={"it": value}).document("t"), allow_nan=False))["data"]["it"] == wanted

@@ -1,0 +1,84 @@
+"""What `up` hands to the processes: secrets as they are now, the way out for those that need it, nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from lightragctl.cli.loading import load_profile, make_plan
+from lightragctl.core.component import Plan
+from lightragctl.core.errors import RefusedError
+from lightragctl.local.environment import (
+    fingerprint,
+    hand_over,
+    process_environment,
+    require_secrets,
+    secret_files,
+    secret_variables,
+)
+from lightragctl.local.files import HandedOver
+from lightragctl.local.runtime import LocalRuntime, ReleaseFiles
+
+EMPTY = HandedOver(salt="s")
+
+
+@pytest.fixture
+def plan() -> Plan:
+    keys = ["models.chat.url=https://models.example/", "models.chat.api_key={env: MODEL_API_KEY}"]
+    return make_plan("rel", load_profile("local", (), keys))
+
+
+def settings(plan: Plan) -> dict[str, object]:
+    return {name: part.settings(plan) for name, part in plan.components.items() if part.settings and part.process}
+
+
+def test_the_variables_and_files_of_secrets_are_found_at_any_depth(plan: Plan) -> None:
+    assert secret_variables(settings(plan)) == ["MODEL_API_KEY"]
+    mounted = load_profile("local", (), ["models.chat.url=https://m/", "models.chat.api_key={file: /run/key}"])
+    assert secret_files(settings(make_plan("rel", mounted))) == ["/run/key"]
+
+
+def test_a_secret_is_the_one_of_this_up_and_of_the_last_one_where_it_is_not_set_now(plan: Plan) -> None:
+    first = hand_over(plan, settings(plan), {"MODEL_API_KEY": "old"}, EMPTY)
+    assert first.processes["model-gateway"] == {"MODEL_API_KEY": "old"}
+    assert first.processes["embedder"] == {}
+    assert hand_over(plan, settings(plan), {}, first) == first
+    rotated = hand_over(plan, settings(plan), {"MODEL_API_KEY": "new"}, first)
+    assert rotated.processes["model-gateway"] == {"MODEL_API_KEY": "new"}
+
+
+def test_a_rotated_secret_changes_the_fingerprint_which_does_not_hold_it() -> None:
+    old, new = fingerprint({"KEY": "a-secret"}, "salt"), fingerprint({"KEY": "another"}, "salt")
+    assert old != new
+    assert fingerprint({"KEY": "a-secret"}, "other salt") != old
+    assert "a-secret" not in old
+
+
+@pytest.mark.parametrize(("environ", "state"), [({}, "is not set"), ({"MODEL_API_KEY": " "}, "is empty")])
+def test_a_missing_secret_is_refused_by_its_name(plan: Plan, environ: dict[str, str], state: str) -> None:
+    with pytest.raises(RefusedError, match=f"model-gateway.*MODEL_API_KEY, which {state}") as caught:
+        require_secrets(settings(plan), hand_over(plan, settings(plan), environ, EMPTY))
+    assert "export MODEL_API_KEY=" in caught.value.hint
+
+
+def test_only_components_that_call_others_get_the_proxy(plan: Plan) -> None:
+    environ = {"https_proxy": "http://proxy:3128", "MODEL_API_KEY": "k", "TERM": "xterm"}
+    handed = hand_over(plan, settings(plan), environ, EMPTY)
+    assert handed.processes["model-gateway"] == {"https_proxy": "http://proxy:3128", "MODEL_API_KEY": "k"}
+    assert handed.processes["lightrag-api"] == {"https_proxy": "http://proxy:3128"}
+    assert handed.processes["embedder"] == {}
+    assert process_environment({"https_proxy": "http://old:1", "PATH": "/bin"}, {}) == {"PATH": "/bin"}
+
+
+def test_diff_tells_a_rotated_key_and_not_a_shell_without_it(plan: Plan, tmp_path: Path) -> None:
+    def digest(environ: dict[str, str]) -> dict[str, str]:
+        runtime = LocalRuntime("rel", files, environ)
+        wanted = runtime.wanted_processes(plan, runtime.hand_over(plan))
+        return {process.name: process.digest for process in wanted.processes}
+
+    files = ReleaseFiles(tmp_path / "rel")
+    files.prepare()
+    runtime = LocalRuntime("rel", files, {"MODEL_API_KEY": "old"})
+    files.write_handed(runtime.hand_over(plan))
+    assert digest({}) == digest({"MODEL_API_KEY": "old"})
+    changed = digest({"MODEL_API_KEY": "new"})
+    assert {name for name, one in digest({}).items() if changed[name] != one} == {"model-gateway"}
