@@ -69,7 +69,8 @@ def _changed(changed: Sequence[str]) -> str:
     """What was changed, where each change has been told already: objects by number, processes by name."""
     counts = Counter(one.rpartition(" ")[2] for one in changed if "/" in one)
     processes = [one for one in changed if "/" not in one]
-    return ", ".join([f"{count} objects {action}" for action, count in counts.items()] + processes)
+    told = [f"{count} {'object' if count == 1 else 'objects'} {action}" for action, count in counts.items()]
+    return ", ".join(told + processes)
 
 
 _ACTION_STYLE = {"created": "green", "configured": "yellow", "replaced": "red", "deleted": "red"}

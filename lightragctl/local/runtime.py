@@ -312,7 +312,7 @@ class LocalRuntime:
             if waiting and time.monotonic() - begin > timeout_s:
                 raise self._expired(list(waiting.values()), running, timeout_s)
             if waiting:
-                notify(Event(_reasons(waiting.values(), running), "waiting", passing=True))
+                notify(Event(reasons(waiting.values(), running), "waiting", passing=True))
                 time.sleep(_POLL_S)
 
     def _hopeless(self, process: WantedProcess, status: ComponentStatus) -> LightragctlError:
@@ -324,7 +324,7 @@ class LocalRuntime:
         )
 
     def _expired(self, waiting: list[WantedProcess], running: Running | None, timeout_s: float) -> WaitExpired:
-        message = f"not ready after {timeout_s:g} s: {_reasons(waiting, running)}"
+        message = f"not ready after {timeout_s:g} s: {reasons(waiting, running)}"
         return WaitExpired(message, "see: lightragctl logs; wait longer with --timeout SECONDS")
 
     def _stop(self, timeout_s: float, notify: Notify) -> bool:
@@ -351,7 +351,7 @@ class LocalRuntime:
         return dict(running.records) if running else {}
 
 
-def _reasons(waiting: Iterable[WantedProcess], running: Running | None) -> str:
+def reasons(waiting: Iterable[WantedProcess], running: Running | None) -> str:
     """What each process lacks, as `status` says it."""
     told = [(one.name, _component_status(one, running).message) for one in waiting]
     return "; ".join(f"{name}: {message}" if message else name for name, message in told)
