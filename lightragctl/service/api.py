@@ -103,6 +103,8 @@ class _Api:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
                 await retrieval.close()
+                for part in (self.readiness, documents, workspaces):
+                    part.close()
 
 
 def _tell_if_broken(task: "asyncio.Task[None]") -> None:

@@ -171,7 +171,11 @@ async def check_workspace(settings: LightragServerSettings) -> None:
         )
         async with open_session() as session:
             embedding = EmbeddingClient(session, settings.gateway_url, settings.embedding, _STORE_S)
-            await Workspaces(told, store, embedding).adopt(settings.workspace)
+            workspaces = Workspaces(told, store, embedding)
+            try:
+                await workspaces.adopt(settings.workspace)
+            finally:
+                workspaces.close()
     finally:
         await asyncio.to_thread(store.close)
 

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
@@ -18,6 +18,7 @@ from lightragctl.vectors.model import FloatArray
 from tests.fakes.http import Answer, call
 from tests.fakes.store import FakeSearch, FakeStore
 
+T = TypeVar("T")
 MODEL = EmbeddingModel(name="words", dimension=64)
 SETTINGS = ApiSettings(
     port=1,
@@ -33,7 +34,8 @@ CONTROL = "default_lightragctl"
 class FakeEmbedding:
     """An `Embeds`. `texts` are the passages embedded, `questions` the batches of questions, each after `delay_s`.
 
-    It gives `calls_left` answers and then fails; None is no end.
+    It gives `calls_left` answers and then fails; None is no end. A passage that holds a key of `gates` waits for it.
+    `error` is raised while it is set.
     """
 
     def __init__(self, dimension: int = MODEL.dimension, salt: str = "") -> None:
@@ -41,6 +43,8 @@ class FakeEmbedding:
         self.questions: list[list[str]] = []
         self.delay_s = 0.0
         self.calls_left: int | None = None
+        self.gates: dict[str, asyncio.Event] = {}
+        self.error: Exception | None = None
         self._dimension = dimension
         self._salt = salt
 
@@ -51,11 +55,15 @@ class FakeEmbedding:
         return self._embed(texts)
 
     async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
+        for gate in [gate for key, gate in self.gates.items() if any(key in text for text in texts)]:
+            await gate.wait()
         vectors = self._embed(texts)
         self.texts += texts
         return vectors
 
     def _embed(self, texts: Sequence[str]) -> FloatArray:
+        if self.error is not None:
+            raise self.error
         if self.calls_left is not None:
             if self.calls_left == 0:
                 raise ModelError("the model is gone")
@@ -154,6 +162,14 @@ class Service:
         answer = self.write(source, text, **more)
         assert answer.status == 200, answer.body
         return answer.json()["documents"][0]
+
+    def run(self, coming: Coroutine[Any, Any, T]) -> T:
+        """What it gives, on the event loop of the service."""
+        return self._runner.run(coming)
+
+    async def calling(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """One request, within `run`."""
+        return await call(self._app, method, path, b"" if body is None else json.dumps(body).encode(), headers)
 
     def together(self, *bodies: Any, **headers: str) -> list[Answer]:
         """POST /retrieve of all of them at the same time."""
