@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
@@ -45,6 +45,7 @@ class FakeEmbedding:
         self.calls_left: int | None = None
         self.gates: dict[str, asyncio.Event] = {}
         self.error: Exception | None = None
+        self.vectors_of: Callable[[Sequence[str]], FloatArray] = self._hashed
         self._dimension = dimension
         self._salt = salt
 
@@ -68,6 +69,9 @@ class FakeEmbedding:
             if self.calls_left == 0:
                 raise ModelError("the model is gone")
             self.calls_left -= 1
+        return self.vectors_of(texts)
+
+    def _hashed(self, texts: Sequence[str]) -> FloatArray:
         salted = [" ".join(self._salt + word for word in text.split()) for text in texts]
         return hashed_vectors(salted, self._dimension)
 

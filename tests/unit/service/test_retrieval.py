@@ -1,5 +1,7 @@
 """The read path of lightrag-api: what is shared, kept, refused as too late, spared, and streamed."""
 
+import asyncio
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from lightragctl.service.hashing import hashed_vectors
 from lightragctl.service.workspaces import Pace
 from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.model import chunks_spec
-from tests.fakes.service import CONTROL, MODEL, SETTINGS, Service
+from tests.fakes.service import CONTROL, MODEL, SETTINGS, FakeEmbedding, Service
 from tests.fakes.store import FakeStore
 
 LONG_S = 300.0
@@ -272,3 +274,34 @@ def test_every_setting_of_the_read_path_is_one_of_the_profile() -> None:
     elsewhere = {"host", "port", "api_keys_file", "shared", "workspace", "vector_engine_uri", "gateway_url"}
     elsewhere |= {"lightrag", "embedding", "chat_model", "chunking", "index", "recording_folder"}
     assert set(ApiSettings.model_fields) - elsewhere <= set(ApiValues.model_fields)
+
+
+def test_the_deadline_of_one_is_not_that_of_those_who_ask_the_same() -> None:
+    with service_with(deadlines=Deadlines(request_s=5)) as service:
+        service.stored("cat.md", "The cat sleeps.")
+        service.embedding.delay_s = 0.2
+        service.retrieve("to measure how long a call takes")
+
+        async def ask(seconds: str) -> Any:
+            return await service.calling("POST", "/retrieve", {"query": "cat"}, **{"x-request-timeout": seconds})
+
+        async def together() -> list[Any]:
+            return await asyncio.gather(ask("0.05"), ask("4"), ask("4"), ask("0.05"), ask("4"))
+
+        assert [answer.status for answer in service.run(together())] == [504, 200, 200, 504, 200]
+
+
+def test_vectors_of_another_model_are_not_used_after_it_is_gone() -> None:
+    probing = dataclasses.replace(QUICK, probe_s=0.02)
+    with Service(FakeStore(), SETTINGS, pace=probing) as service:
+        for animal in ("cat", "dog"):
+            service.stored(f"{animal}.md", f"{animal} {animal}")
+        wrong = FakeEmbedding(salt="z")
+        right, service.embedding.vectors_of = service.embedding.vectors_of, wrong.vectors_of
+        assert service.retrieve("dog").status == 200, "before the next probe it cannot be known"
+        service.let_pass(0.25)
+        assert service.retrieve("dog").status == 409
+        service.embedding.vectors_of = right
+        service.let_pass(0.25)
+        hit = service.retrieve("dog").json()["hits"][0]
+        assert (hit["source"], round(hit["score"], 3)) == ("dog.md", 1.0)
