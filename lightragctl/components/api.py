@@ -23,6 +23,7 @@ from lightragctl.core.settings import (
     SecretKey,
     SecretRef,
     Strict,
+    check_slow_calls,
 )
 
 KEYS_FILE = "/etc/lightragctl-keys/api-keys"
@@ -75,6 +76,11 @@ class ApiValues(WorkloadValues):
     resources: Resources = Resources(
         requests=Amounts(cpu="500m", memory="256Mi"), limits=Amounts(cpu="2", memory="1Gi")
     )
+
+    @model_validator(mode="after")
+    def _slow_calls_are_seen(self) -> "ApiValues":
+        check_slow_calls(self.breaking, self.deadlines)
+        return self
 
 
 def _settings(plan: Plan) -> ApiSettings:

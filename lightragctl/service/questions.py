@@ -17,7 +17,7 @@ from lightragctl.core.settings import ApiSettings
 from lightragctl.service import http
 from lightragctl.service.answers import EVENTS, json_bytes, problem_of, problem_response
 from lightragctl.service.batch import BatchRecord, DeadlineError
-from lightragctl.service.deadline import Deadline
+from lightragctl.service.deadline import SERVICE_DEADLINE, Deadline
 from lightragctl.service.graph import Graphs, graph_body, query_answer, retrieve_answer
 from lightragctl.service.metrics import Metrics
 from lightragctl.service.models import ChatAnswer
@@ -183,8 +183,10 @@ class Questions:
         """The passages, within the time that the client gives."""
         within_s = self._within_s(request)
         until_s = self._loop.time() + within_s
+        # A client that gives less time than usual is like one that leaves: that says nothing of what is behind us.
+        reason = SERVICE_DEADLINE if within_s >= self._settings.deadlines.request_s else None
         try:
-            with Deadline(self._loop, until_s):
+            with Deadline(self._loop, until_s, reason):
                 return await self._retrieval.find(asked, until_s)
         except WorkspaceMissingError as error:
             raise http.Problem(404, "Not Found", error.message, error.hint, error.code) from error

@@ -57,7 +57,7 @@ def test_who_fails_or_leaves_while_waiting_keeps_no_lock() -> None:
                 raise ValueError
 
         for key in range(100):
-            with pytest.raises(ValueError, match="^$"):
+            with pytest.raises(ValueError, match=r"^$"):
                 await fail(key)
         async with locks.hold(1):
             waiting = asyncio.create_task(fail(1))

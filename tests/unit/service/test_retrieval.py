@@ -305,3 +305,24 @@ def test_vectors_of_another_model_are_not_used_after_it_is_gone() -> None:
         service.let_pass(0.25)
         hit = service.retrieve("dog").json()["hits"][0]
         assert (hit["source"], round(hit["score"], 3)) == ("dog.md", 1.0)
+
+
+def test_a_model_that_hangs_is_not_waited_for_by_everybody_for_long() -> None:
+    parts = {"deadlines": Deadlines(request_s=0.05), "breaking": Breaking(slow_s=0.04, open_s=60)}
+    with service_with(**parts) as service:
+        service.stored("cat.md", "The cat sleeps.")
+        service.embedding.delay_s = 60
+        statuses = [service.retrieve(f"question {number}").status for number in range(20)]
+        assert statuses == [504] * 5 + [503] * 15
+        report = service.get("/debug/batches").json()["breakers"]["embedding"]
+        assert (report["state"], report["why"]) == ("open", "5 of its last 5 calls failed")
+
+
+def test_clients_with_little_time_do_not_make_a_backend_look_broken() -> None:
+    with service_with() as service:
+        service.stored("cat.md", "The cat sleeps.")
+        service.embedding.delay_s = 0.05
+        hasty = service.together(*[{"query": f"q {number}"} for number in range(20)], **{"x-request-timeout": "0.01"})
+        assert {answer.status for answer in hasty} == {504}
+        assert service.get("/debug/batches").json()["breakers"]["embedding"]["state"] == "closed"
+        assert service.retrieve("cat").status == 200
