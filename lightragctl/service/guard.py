@@ -19,9 +19,9 @@ _STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN:
 class Guard:
     """One backend's breaker and retry budget.
 
-    A call has failed when it raises UnavailableError, when the service's own deadline ended it, whatever its age (it may
-    have waited for its turn), or when nobody waited any more after `slow_s`. Other errors are answers. A failure that
-    came quickly, and without the wish for a pause, is tried once more within the budget.
+    A call has failed when it raises UnavailableError, when the service's own deadline ended it, whatever its age, as it
+    may have waited for its turn, or when nobody waited any more after `slow_s`. Other errors are answers. A failure
+    that came quickly, and without the wish for a pause, is tried once more within the budget.
 
     Args:
         backend: its name, for messages.

@@ -77,25 +77,31 @@ class FakeEmbedding:
 
 
 class FakeChat:
-    """A `Chats` that always writes the same."""
+    """A `Chats` that always writes the same; with a `gate`, once that is open."""
 
     def __init__(self, text: str = "As [1] says.") -> None:
         self.text = text
         self.breaks_after: int | None = None
+        self.gate: asyncio.Event | None = None
+        self.truncated = False
         self.messages: Sequence[Mapping[str, str]] = ()
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
         self.messages = messages
-        return ChatAnswer(self.text, "fake-chat")
+        if self.gate is not None:
+            await self.gate.wait()
+        return ChatAnswer(self.text, "fake-chat", self.truncated)
 
     async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
         """The text word by word; `breaks_after` words it fails."""
         words = re.findall(r"\S+\s*", self.text)
         for number, word in enumerate(words):
+            if number == 1 and self.gate is not None:
+                await self.gate.wait()
             if number == self.breaks_after:
                 raise ModelError("the model is gone")
             yield ChatChunk([ChunkChoice(Delta(content=word))], "fake-chat")
-        yield ChatChunk([ChunkChoice(Delta(), finish_reason="stop")], "fake-chat")
+        yield ChatChunk([ChunkChoice(Delta(), finish_reason="length" if self.truncated else "stop")], "fake-chat")
 
 
 class FakeGraph:
