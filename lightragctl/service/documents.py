@@ -18,6 +18,7 @@ import msgspec
 from lightragctl.core.chunks import CHUNKER_VERSION, Chunk, chunk_text
 from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
+from lightragctl.core.texts import clean_text
 from lightragctl.service.locks import KeyedLocks
 from lightragctl.service.threads import Threads
 from lightragctl.service.workspaces import Embeds, NotOursError, Workspaces
@@ -36,8 +37,8 @@ _WRITERS = 4
 
 _CALLS = 8
 """Calls to the store at a time: one for each writer, and some for those who list and delete."""
-_CUTTERS = 1
-"""Documents cut at a time. Cutting is Python all along: more threads would not be faster, and delay every answer."""
+LONG_CHARS = 1_000_000
+"""A longer document is cut in a thread of its own, so that it keeps no other waiting; it takes seconds."""
 _FLUSHES = 2
 """Flushes at a time; each may take minutes."""
 
@@ -121,16 +122,32 @@ class Documents:
         self._cut = cut_name(settings.chunking, settings.embedding)
         self._writers = asyncio.Semaphore(_WRITERS)
         self._locks: KeyedLocks[tuple[str, str]] = KeyedLocks()
-        self._calls, self._cutters = Threads("documents", _CALLS), Threads("cut", _CUTTERS)
-        self._flushes = Threads("flush", _FLUSHES)
+        self._calls, self._flushes = Threads("documents", _CALLS), Threads("flush", _FLUSHES)
+        # Cutting is Python all along: more threads would not be faster, and delay every answer.
+        self._cutters, self._long_cutters = Threads("cut", 1), Threads("cut-long", 1)
 
     def close(self) -> None:
         """Start no further call to the store."""
-        for threads in (self._calls, self._cutters, self._flushes):
+        for threads in (self._calls, self._flushes, self._cutters, self._long_cutters):
             threads.close()
 
+    async def cleaned(self, source: str, text: str) -> str:
+        """The text as `write` takes it, cleaned as `lightragctl ingest` cleans what it reads.
+
+        Raises:
+            UsageError: it has no text, or its source cannot be stored.
+        """
+        if "\0" in source:
+            raise UsageError("a source holds a NUL character", "name it otherwise")
+        text = await self._cutters_for(text).run(clean_text, text)
+        if not text.strip():
+            raise UsageError(f"{source} has no text", "leave it out")
+        return text
+
     async def write(self, workspace: str, source: str, text: str) -> AsyncGenerator[Progress | Written, None]:
-        """Store a document in place of what stood under its source; progress, and Written at the end.
+        """Store a document, as `cleaned` gives it, in place of what stood under its source.
+
+        Progress, and Written at the end.
 
         Raises:
             UsageError: it has no text.
@@ -140,7 +157,7 @@ class Documents:
             physical = await self._workspaces.writable(workspace)
             before = await self._record(workspace, document)
             sha256 = hashlib.sha256(text.encode()).hexdigest()
-            chunks = await self._cutters.run(chunk_text, text, self._settings.chunking)
+            chunks = await self._cutters_for(text).run(chunk_text, text, self._settings.chunking)
             if not chunks:
                 raise UsageError(f"{source} has no text", "leave it out")
             stored = await self._stored_texts(physical, document) if before else {}
@@ -229,6 +246,9 @@ class Documents:
         for collection in (physical, control_name(workspace)):
             await self._flushes.run(self._store.flush, collection)
         return await self._loads.when_loaded(self._calls, physical, count)
+
+    def _cutters_for(self, text: str) -> Threads:
+        return self._long_cutters if len(text) > LONG_CHARS else self._cutters
 
     async def _write_chunks(
         self, physical: str, record: Record, missing: Sequence[Chunk]

@@ -14,6 +14,7 @@ import msgspec
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.settings import ApiSettings
+from lightragctl.core.texts import clean_text
 from lightragctl.service import http
 from lightragctl.service.answers import EVENTS, json_bytes, problem_of, problem_response
 from lightragctl.service.batch import BatchRecord, DeadlineError
@@ -40,6 +41,7 @@ from lightragctl.service.shapes import (
 )
 from lightragctl.service.wire import STREAM_END, ChatChunk, event, prompt
 from lightragctl.service.workspaces import WorkspaceMissingError
+from lightragctl.vectors.filters import check_filter
 from lightragctl.vectors.model import InvalidFilterError
 
 _MARKER = re.compile(r"\[(\d{1,4})\]")
@@ -224,7 +226,7 @@ class Questions:
         except WorkspaceMissingError as error:
             raise http.Problem(404, "Not Found", error.message, error.hint, error.code) from error
         except InvalidFilterError as error:
-            raise http.Problem(400, "Bad Request", f"filter: {error.message}", error.hint, error.code) from error
+            raise _unfit(error) from error
         except TimeoutError as error:
             self._metrics.deadline_missed.labels("answer").inc()
             hint = f"ask with a longer {TIMEOUT_HEADER}, or see what is slow: GET /debug/batches"
@@ -272,13 +274,21 @@ class Questions:
             raise _bad(f"top_k: {top_k}, at most {limits.top_k} can be asked for")
         if len(body.query) > limits.query_chars:
             raise _bad(f"query: {len(body.query)} characters, at most {limits.query_chars} can be asked")
-        if body.filter and len(body.filter) > limits.filter_chars:
-            raise _bad(f"filter: {len(body.filter)} characters, at most {limits.filter_chars} are read")
         text = body.query.replace("\0", " ").strip()
-        if not text:
+        if not clean_text(text).strip():
             raise _bad("query: it has no text")
         workspace = body.workspace or self._settings.workspace
-        return Asked(workspace, text, top_k, body.filter or "", body.kind, min_score)
+        return Asked(workspace, text, top_k, self._checked_filter(body.filter or ""), body.kind, min_score)
+
+    def _checked_filter(self, text: str) -> str:
+        most = self._settings.limits.filter_chars
+        if len(text) > most:
+            raise _bad(f"filter: {len(text)} characters, at most {most} are read")
+        try:
+            check_filter(text)
+        except InvalidFilterError as error:
+            raise _unfit(error) from error
+        return text
 
 
 def citations(answer: str, hits: Sequence[ApiHit]) -> list[Citation]:
@@ -333,6 +343,10 @@ def batch_state(record: BatchRecord, now_s: float, in_flight: int) -> BatchState
 
 def _since_ms(begin: float) -> float:
     return round((time.perf_counter() - begin) * 1000, 3)
+
+
+def _unfit(error: InvalidFilterError) -> http.Problem:
+    return http.Problem(400, "Bad Request", f"filter: {error.message}", error.hint, error.code)
 
 
 def _bad(detail: str) -> http.Problem:

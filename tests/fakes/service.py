@@ -179,7 +179,11 @@ class Service:
 
     async def calling(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request, within `run`."""
-        return await call(self._app, method, path, b"" if body is None else json.dumps(body).encode(), headers)
+        return await self.sending(method, path, b"" if body is None else json.dumps(body).encode(), **headers)
+
+    async def sending(self, method: str, path: str, body: bytes, **headers: str) -> Answer:
+        """One request with these bytes, within `run`."""
+        return await call(self._app, method, path, body, headers)
 
     def together(self, *bodies: Any, **headers: str) -> list[Answer]:
         """POST /retrieve of all of them at the same time."""

@@ -292,3 +292,22 @@ def test_writers_that_wait_for_one_document_leave_the_others_alone(service: Serv
         return other.status
 
     assert service.run(test()) == 200
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\0", " \n\t", "\ufeff\u00ad", "\x07\x1b"])
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+def test_a_document_without_text_is_refused_and_nothing_is_written(service: Service, text: str, accept: str) -> None:
+    body = {"documents": [{"source": "good.md", "text": "The cat sleeps."}, {"source": "bad.md", "text": text}]}
+    answer = service.post("/documents", body, accept=accept)
+    assert (answer.status, answer.json()["detail"]) == (400, "bad.md has no text")
+    assert listed(service) == []
+
+
+def test_a_text_is_stored_as_ingest_would_store_it(service: Service) -> None:
+    service.stored("a.md", "cafe\u0301\0\r\nsleeps\u200b\x1b[2J\u2028here")
+    assert contents(service) == "caf\u00e9\nsleeps[2J\nhere"
+    assert service.stored("a.md", "caf\u00e9\nsleeps[2J\nhere")["status"] == "unchanged"
+
+
+def test_a_source_with_nul_is_refused(service: Service) -> None:
+    assert service.write("a\0.md", "The cat sleeps.").status == 400

@@ -326,3 +326,31 @@ def test_clients_with_little_time_do_not_make_a_backend_look_broken() -> None:
         assert {answer.status for answer in hasty} == {504}
         assert service.get("/debug/batches").json()["breakers"]["embedding"]["state"] == "closed"
         assert service.retrieve("cat").status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query": "cat", "filter": "chunk_order_index < 99999999999999999999"}',
+        b'{"query": "cat", "filter": "chunk_order_index / 0 == 1"}',
+        b'{"query": "cat", "filter": "created_at == NaN"}',
+        b'{"query": "cat", "filter": "' + b"(" * 2000 + b'"}',
+        b'{"query": "cat", "filter": "' + b"x" * 3000 + b'"}',
+        b'{"query": "cat", "filter": "bad ==="}',
+        b'{"query": "cat", "filter": 5}',
+        b'{"query": "cat", "top_k": 99999999999999999999999}',
+        b'{"query": "cat", "top_k": 1e300}',
+        b'{"query": "cat", "top_k": -1}',
+        b'{"query": "cat", "top_k": NaN}',
+        b'{"query": "cat", "min_score": NaN}',
+        b'{"query": "cat", "min_score": 1e999}',
+        b'{"query": "cat", "min_score": "high"}',
+        b'{"query": "' + b"x" * 9000 + b'"}',
+        b'{"query": "cat", "filter": ' + b"[" * 100_000,
+        b'{"query": "\\ud800"}',
+    ],
+    ids=lambda body: body[:60].decode(),
+)
+@pytest.mark.parametrize("path", ["/retrieve", "/query"])
+def test_values_out_of_range_are_400_whatever_they_are(patient: Service, path: str, body: bytes) -> None:
+    assert patient.run(patient.sending("POST", path, body)).status == 400
