@@ -8,6 +8,7 @@ writes the same rows, and what an older, longer version left behind is known by 
 import asyncio
 import hashlib
 import time
+import uuid
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -56,7 +57,8 @@ class Record(msgspec.Struct, frozen=True):
     """What is known of a document. `reach` is how many chunk positions may hold rows, of this version or an older one.
 
     `reach` never shrinks: the collection of another model may still hold the longer version, and may be used again.
-    `cut` names the chunker, its settings and the model; a record with another one is cut and embedded again.
+    `cut` names the chunker, its settings and the model; a record with another one is cut and embedded again. `writer`
+    tells one write from another, so that a replica sees when another one wrote the same document meanwhile.
     """
 
     id: str
@@ -67,6 +69,13 @@ class Record(msgspec.Struct, frozen=True):
     cut: str
     state: Literal["writing", "ready"]
     updated_at: int
+    writer: str = ""
+
+
+class OverlapError(UnavailableError):
+    """Two replicas wrote one document at the same time: it is not whole, and must be sent again."""
+
+    code = "overlap"
 
 
 class Held(msgspec.Struct, forbid_unknown_fields=True):
@@ -151,6 +160,7 @@ class Documents:
 
         Raises:
             UsageError: it has no text.
+            OverlapError: another replica wrote or deleted it meanwhile.
         """
         document = document_id(source)
         async with self._locks.hold((workspace, document)), self._writers:
@@ -168,12 +178,16 @@ class Documents:
                 yield Written(document, source, "unchanged", before.chunks)
                 return
             reach = max(len(chunks), before.reach if before else 0)
-            record = Record(document, source, sha256, len(chunks), reach, self._cut, "writing", int(time.time()))
+            now_s = int(time.time())
+            record = Record(
+                document, source, sha256, len(chunks), reach, self._cut, "writing", now_s, writer=uuid.uuid4().hex
+            )
             await self._save(workspace, [record])
             async for progress in self._write_chunks(physical, record, missing):
                 yield progress
             if stored:
                 await self._calls.run(self._store.delete, physical, list(stored))
+            await self._check_alone(workspace, record)
             done = msgspec.structs.replace(record, state="ready", updated_at=int(time.time()))
             await self._save(workspace, [done])
         yield Written(document, source, "updated" if before else "created", len(chunks))
@@ -247,6 +261,13 @@ class Documents:
             await self._flushes.run(self._store.flush, collection)
         return await self._loads.when_loaded(self._calls, physical, count)
 
+    async def _check_alone(self, workspace: str, record: Record) -> None:
+        """Whether the record is still that of this write; if not, what is stored may be of both, and is noted so."""
+        present = await self._record(workspace, record.id)
+        if present is None or present.writer != record.writer:
+            await self._save(workspace, [record])
+            raise OverlapError(f"another replica wrote or deleted {record.source} at the same time", "send it again")
+
     def _cutters_for(self, text: str) -> Threads:
         return self._long_cutters if len(text) > LONG_CHARS else self._cutters
 
@@ -295,7 +316,7 @@ class Documents:
 
     def _delete(self, workspace: str, record: Record) -> None:
         """Delete from the collections of every model, or the text would come back with the model that it had."""
-        self._put(workspace, [msgspec.structs.replace(record, state="writing")])
+        self._put(workspace, [msgspec.structs.replace(record, state="writing", writer=uuid.uuid4().hex)])
         ids = [chunk_id(record.id, order) for order in range(record.reach)]
         for physical in self._workspaces.ours(workspace):
             for start in range(0, len(ids), _PAGE_ROWS):

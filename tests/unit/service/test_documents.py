@@ -311,3 +311,33 @@ def test_a_text_is_stored_as_ingest_would_store_it(service: Service) -> None:
 
 def test_a_source_with_nul_is_refused(service: Service) -> None:
     assert service.write("a\0.md", "The cat sleeps.").status == 400
+
+
+def test_two_replicas_that_write_one_document_leave_no_mixture_that_looks_whole(service: Service) -> None:
+    """Who finds another record in place of its own says 503; whoever sends again has the document whole."""
+    texts = {word: text_of(3 * EMBED_CHUNKS, word) for word in ("alpha", "beta")}
+    service.stored("a.md", "Something else.")
+    with Service(service.store) as other:
+        gate = asyncio.Event()
+        service.embedding.gates["alpha40 "] = gate
+
+        async def begin() -> "asyncio.Task[Any]":
+            body = {"documents": [{"source": "a.md", "text": texts["alpha"]}]}
+            writing = asyncio.create_task(service.calling("POST", "/documents", body))
+            while not any("alpha" in text for text in service.embedding.texts):
+                await asyncio.sleep(0.001)
+            return writing
+
+        writing = service.run(begin())
+        assert other.write("a.md", texts["beta"]).status == 200
+        gate.set()
+
+        async def end() -> Any:
+            return await writing
+
+        answer = service.run(end())
+        assert (answer.status, answer.json()["type"]) == (503, "urn:lightragctl:overlap")
+        assert listed(service)[0]["state"] == "writing"
+        assert service.stored("a.md", texts["alpha"])["status"] == "updated"
+    assert ("alpha" in contents(service), "beta" in contents(service)) == (True, False)
+    assert (listed(service)[0]["state"], len(rows(service))) == ("ready", listed(service)[0]["chunks"])
