@@ -52,7 +52,7 @@ SAME_MODEL_COSINE = 0.98
 16-bit serving of the same weights moves a vector by less than 0.001."""
 
 _GENERATION = re.compile(r"_g\d+$")
-_LOOKS, _WATCHERS = 4, 2
+_LOOKS, _WATCHERS = 4, 4
 """Calls to the store at a time: for those who ask for a workspace, and for following the known ones."""
 
 
@@ -182,9 +182,12 @@ class Workspaces:
         self._confirming: SingleFlight[str, Seen] = SingleFlight(lambda: None)
         self._looks, self._watchers = Threads("look", _LOOKS), Threads("watch", _WATCHERS)
         self._background = Background()
+        self._following: dict[str, asyncio.Task[None]] = {}
 
     def close(self) -> None:
         """Start no further call to the store."""
+        for task in list(self._following.values()):
+            task.cancel()
         self.loads.close()
         self._looks.close()
         self._watchers.close()
@@ -197,8 +200,16 @@ class Workspaces:
         )
 
     async def _follow_all(self) -> None:
-        following = {f"workspace '{name}'": partial(self._follow, name, seen) for name, seen in self._seen.items()}
-        await asyncio.gather(*(self._background.attempt(name, step) for name, step in following.items()))
+        """Each by itself: one that hangs delays no other."""
+        for name, seen in self._seen.items():
+            if name not in self._following:
+                self._following[name] = asyncio.create_task(self._follow_one(name, seen))
+
+    async def _follow_one(self, name: str, seen: Seen) -> None:
+        try:
+            await self._background.attempt(f"workspace '{name}'", partial(self._follow, name, seen))
+        finally:
+            del self._following[name]
 
     async def _follow(self, name: str, seen: Seen) -> None:
         begin = time.monotonic()

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from lightragctl.core.errors import WaitExpired
 from lightragctl.core.settings import ApiSettings
 from lightragctl.service.models import ModelInputError
 from lightragctl.service.workspaces import Pace, Workspaces
+from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.model import StoreError, StoreUnavailableError, chunks_spec
 from tests.fakes.service import ALIAS, CONTROL, MODEL, SETTINGS, FakeEmbedding, Service
 from tests.fakes.store import FakeStore
@@ -257,6 +258,33 @@ def test_an_error_in_one_workspace_does_not_keep_the_watch_from_the_others() -> 
         with Service(service.store) as other:
             other.stored("cat.md", "The cat sleeps.")
         until(service, lambda: service.retrieve("cat").json()["hits"][0]["source"] == "cat.md")
+
+
+def test_a_workspace_that_hangs_does_not_keep_the_watch_from_the_others() -> None:
+    store, go = FakeStore(), threading.Event()
+    workspaces = Workspaces(SETTINGS, store, FakeEmbedding(), Pace(watch_s=0.01, look_s=60.0))
+    get = store.get
+
+    def hang(name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
+        if name.startswith("bad"):
+            assert go.wait(20)
+        return get(name, ids, fields)
+
+    async def test() -> None:
+        for name in ("bad", "default"):
+            await workspaces.writable(name)
+        store.get = hang  # type: ignore[method-assign]
+        watching = asyncio.create_task(workspaces.watch())
+        for number in range(3):
+            store.upsert(CONTROL, [epoch_row(number)])
+            wanted = store.readable(CONTROL).rows["epoch"]["value"]
+            while (version := workspaces.version("default", "chunks")) is None or version.epoch != wanted:
+                await asyncio.sleep(0.005)
+        watching.cancel()
+        go.set()
+        workspaces.close()
+
+    asyncio.run(asyncio.wait_for(test(), 10))
 
 
 @pytest.mark.parametrize("seen", ["empty", "with documents that do not match"])
