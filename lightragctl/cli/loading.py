@@ -87,7 +87,7 @@ def _checked(reference: str, layer: Layer) -> LoadedProfile:
 
 
 def make_plan(release: str, loaded: LoadedProfile) -> Plan:
-    """The profile under a release name, with the components that it enables.
+    """The profile under a release name, with the components that it enables and names nothing else in the place of.
 
     Raises:
         ProfileError: a component's values cannot run on the profile's runtime.
@@ -98,6 +98,8 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
         for component in all_components()
         if isinstance(section := sections.get(component.name), Values) and section.enabled and not section.address
     }
+    enabled = Plan(release, loaded.name, loaded.profile, chosen)
+    chosen = {name: one for name, one in chosen.items() if one.replaced is None or not one.replaced(enabled)}
     plan = Plan(release, loaded.name, loaded.profile, chosen)
     for component in chosen.values():
         if component.unfit and (reason := component.unfit(plan)):

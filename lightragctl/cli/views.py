@@ -222,6 +222,10 @@ def _retrieve(data: Data) -> Iterator[RenderableType]:
 
 def _query(data: Data) -> Iterator[RenderableType]:
     yield Text(data["answer"])
+    if data["truncated"]:
+        yield Text(
+            "the answer is not complete: the model was stopped, at its token limit or by a filter", style="yellow"
+        )
     yield Text("")
     for citation in data["citations"]:
         yield Text(f"[{citation['marker']}] {_shown_source(citation['source'])}", style="cyan")

@@ -24,6 +24,7 @@ from lightragctl.core.settings import (
     SecretKey,
     SecretRef,
     Strict,
+    check_slow_calls,
 )
 from lightragctl.core.site import Labels
 
@@ -97,6 +98,11 @@ class ApiValues(WorkloadValues):
         wait_s = str(math.ceil(longest_s) + _PROXY_SPARE_S)
         defaults = {"body-size": str(self.limits.body_bytes), "read-timeout": wait_s, "send-timeout": wait_s}
         return {**{f"{_NGINX}/proxy-{name}": value for name, value in defaults.items()}, **self.expose.annotations}
+
+    @model_validator(mode="after")
+    def _slow_calls_are_seen(self) -> "ApiValues":
+        check_slow_calls(self.breaking, self.deadlines)
+        return self
 
 
 def _settings(plan: Plan) -> ApiSettings:

@@ -150,9 +150,9 @@ class Breaking(Strict):
     """
 
     window_s: Annotated[float, Field(gt=0)] = 10.0
-    calls: Annotated[int, Field(ge=1)] = 10
+    calls: Annotated[int, Field(ge=1)] = 5
     failure_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
-    slow_s: Annotated[float, Field(gt=0)] = 2.0
+    slow_s: Annotated[float, Field(gt=0)] = 1.8
     slow_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
     open_s: Annotated[float, Field(gt=0)] = 2.0
     probes: Annotated[int, Field(ge=1)] = 2
@@ -212,6 +212,15 @@ class Deadlines(Strict):
     write_s: Annotated[float, Field(gt=0)] = 60.0
 
 
+def check_slow_calls(breaking: Breaking, deadlines: Deadlines) -> None:
+    """Raise ValueError where no call could live long enough to count as slow: its request ends first."""
+    if breaking.slow_s >= deadlines.request_s:
+        raise ValueError(
+            f"breaking.slow_s ({breaking.slow_s:g}) must be below deadlines.request_s ({deadlines.request_s:g}), "
+            "or every call is cut off before it counts as slow"
+        )
+
+
 class ServiceSettings(Strict):
     """What every process of ours is told. After SIGTERM it is unready, and takes requests for `drain_s` more."""
 
@@ -253,6 +262,11 @@ class ApiSettings(ServiceSettings):
     recording_folder: str = "recordings"
     logging: Logging = Logging()
     deadlines: Deadlines = Deadlines()
+
+    @model_validator(mode="after")
+    def _slow_calls_are_seen(self) -> "ApiSettings":
+        check_slow_calls(self.breaking, self.deadlines)
+        return self
 
 
 class Upstream(Strict):

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import threading
-import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from bs4.exceptions import ParserRejectedMarkup
 from markdownify import markdownify
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.texts import clean_text
 
 HTML_SUFFIXES = frozenset({".html", ".htm"})
 SUFFIXES = frozenset({".md", ".markdown", ".txt", ".rst", ".pdf", ".docx"}) | HTML_SUFFIXES
@@ -44,11 +44,6 @@ _COMMON_HAN = frozenset(
 """Most frequent characters of written Chinese: 0.42 of the Chinese characters in the Debian FAQ, 0.29 in traditional
 text; at most 0.05 in Japanese, Korean or Russian bytes of older encodings read as GB18030."""
 _LEAST_COMMON_HAN = 0.10
-_REMOVED = {
-    ord(char): None
-    for char in map(chr, [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x200B, 0xFEFF])  # soft hyphen, zero-width space, BOM
-    if char not in "\n\t"
-}
 
 
 @dataclass(frozen=True)
@@ -131,12 +126,6 @@ def read_document(file: DocumentFile, stdin: BinaryIO) -> Document:
     if not text.strip():
         raise LightragctlError("has no text")
     return Document(file.source, text, hashlib.sha256(text.encode()).hexdigest())
-
-
-def clean_text(text: str) -> str:
-    """The text in NFC, with `\\n` for every kind of line and page end, without control characters."""
-    text = re.sub(r"\r\n?|[\v\f\x85\u2028\u2029]", "\n", text).translate(_REMOVED)
-    return unicodedata.normalize("NFC", text)
 
 
 def html_to_markdown(html: str) -> str:

@@ -21,7 +21,6 @@ from lightragctl.service.shapes import (
     ListAnswer,
     ListedDocument,
     ListQuery,
-    NewDocument,
     RecordsAnswer,
     RecordsRequest,
     WriteAnswer,
@@ -53,14 +52,15 @@ class Changes:
                 f"documents: {len(asked.documents)} of them, at most {self._settings.limits.documents} at a time"
             )
         workspace = asked.workspace or self._settings.workspace
+        texts = [(one.source, await self._documents.cleaned(one.source, one.text)) for one in asked.documents]
         await self._workspaces.writable(workspace)  # what is wrong with the workspace is told by the status
         if "ndjson" in request.header("accept"):
-            return http.Streaming(self._write_lines(workspace, asked.documents))
+            return http.Streaming(self._write_lines(workspace, texts))
         begin = time.perf_counter()
         written = [
             event
-            for document in asked.documents
-            async for event in self._documents.write(workspace, document.source, document.text)
+            for source, text in texts
+            async for event in self._documents.write(workspace, source, text)
             if isinstance(event, Written)
         ]
         return http.json_response(
@@ -103,11 +103,11 @@ class Changes:
             await asyncio.sleep(min(self._spread_s, self._settings.cache.staleness_s))
         return http.json_response(FlushAnswer(workspace, rows))
 
-    async def _write_lines(self, workspace: str, documents: Sequence[NewDocument]) -> AsyncGenerator[bytes, None]:
+    async def _write_lines(self, workspace: str, documents: Sequence[tuple[str, str]]) -> AsyncGenerator[bytes, None]:
         """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands."""
         try:
-            for document in documents:
-                writing = self._documents.write(workspace, document.source, document.text)
+            for source, text in documents:
+                writing = self._documents.write(workspace, source, text)
                 async with contextlib.aclosing(writing):
                     async for event in writing:
                         yield msgspec.json.encode(event) + b"\n"

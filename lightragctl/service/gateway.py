@@ -1,14 +1,19 @@
 """model-gateway: the one door to models. Passes OpenAI-shaped calls on to the configured endpoints. Network I/O.
 
-Bodies and status codes pass through in both directions, so that the caller sees what the model's server said. The keys
-of the endpoints live here and nowhere else.
+Bodies and status codes pass through in both directions, so that the caller sees what the model's server said. An error
+that it tells with status 200 gets a status of its own. The keys of the endpoints live here and nowhere else, so what
+an endpoint says of a key is not passed on.
+
+Embeddings and chats have connections of their own, and calls over their number are refused at once: slow ones of one
+kind never keep those of the other waiting.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -18,8 +23,10 @@ from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
 from lightragctl.core.urls import shown
 from lightragctl.service import http, server
-from lightragctl.service.answers import EVENTS, JSON, Headers
-from lightragctl.service.models import open_session
+from lightragctl.service.answers import EVENTS, JSON, Headers, problem_response
+from lightragctl.service.bound import Bound
+from lightragctl.service.models import CONNECT_S, CONNECTIONS, open_session
+from lightragctl.service.reading import refusal_in
 from lightragctl.service.trace import trace_headers
 from lightragctl.service.wire import (
     CHAT_PATH,
@@ -47,10 +54,18 @@ _MODELS_DEADLINE_S = 5.0
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """An upstream with its key read."""
+    """An upstream with its key read; `api_key` is empty where it has none."""
 
     base_url: str
-    headers: Mapping[str, str]
+    api_key: str = ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+    def without_key(self, text: bytes) -> bytes:
+        """What the endpoint says of itself, without the key that it was sent."""
+        return text.replace(self.api_key.encode(), b"***") if self.api_key else text
 
 
 def secret_value(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
@@ -91,34 +106,43 @@ def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str
 def _endpoint(upstream: Upstream, environ: Mapping[str, str], name: str) -> _Endpoint:
     if not upstream.url.startswith(("http://", "https://")):
         raise UsageError(f"{name}.url is {shown(upstream.url)!r}", "write it as http://host:port, without /v1")
-    headers = {}
-    if upstream.api_key is not None:
-        headers["Authorization"] = f"Bearer {read_secret(upstream.api_key, environ, f'{name}.api_key')}"
-    return _Endpoint(upstream.url.rstrip("/"), headers)
+    key = read_secret(upstream.api_key, environ, f"{name}.api_key") if upstream.api_key else ""
+    return _Endpoint(upstream.url.rstrip("/"), key)
+
+
+class _Kind:
+    """One kind of call: where it goes, through whose connections, and how many may be under way."""
+
+    def __init__(self, endpoint: _Endpoint, path: str, what: str) -> None:
+        self.endpoint = endpoint
+        self.path = path
+        self.bound = Bound(what, CONNECTIONS)
 
 
 class _Gateway:
     def __init__(self, settings: GatewaySettings, environ: Mapping[str, str]) -> None:
-        self._embedding = _endpoint(settings.embedding, environ, "embedding")
-        self._chat = _endpoint(settings.chat, environ, "chat")
+        self._embedding = _Kind(_endpoint(settings.embedding, environ, "embedding"), EMBEDDINGS_PATH, "embedding calls")
+        self._chat = _Kind(_endpoint(settings.chat, environ, "chat"), CHAT_PATH, "chats")
         self._timeout_s = settings.timeout_s
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None, None]:
-        async with open_session() as session:
-            self._session = session
+        async with AsyncExitStack() as stack:
+            for path in (EMBEDDINGS_PATH, CHAT_PATH, MODELS_PATH):
+                self._sessions[path] = await stack.enter_async_context(open_session())
             yield
 
     async def embeddings(self, request: http.Request) -> http.Response | http.Streaming:
-        return await self._pass_on(request, self._embedding, EMBEDDINGS_PATH)
+        return await self._pass_on(request, self._embedding)
 
     async def chat(self, request: http.Request) -> http.Response | http.Streaming:
-        return await self._pass_on(request, self._chat, CHAT_PATH)
+        return await self._pass_on(request, self._chat)
 
     async def models(self, _: http.Request) -> http.Response:
         """The models of both endpoints; one that does not answer is left out, so 200 even when none does."""
-        endpoints = [self._embedding] if self._embedding == self._chat else [self._embedding, self._chat]
+        embedding, chat = self._embedding.endpoint, self._chat.endpoint
+        endpoints = [embedding] if embedding == chat else [embedding, chat]
         lists = await asyncio.gather(*(self._list(endpoint) for endpoint in endpoints))
         cards = {card.id: card for cards in reversed(lists) for card in cards}
         return http.json_response(ModelList(list(cards.values())))
@@ -133,36 +157,68 @@ class _Gateway:
             log.warning("models are not listed: %s gave %s", shown(endpoint.base_url), error)
         return []
 
-    async def _pass_on(self, request: http.Request, endpoint: _Endpoint, path: str) -> http.Response | http.Streaming:
+    async def _pass_on(self, request: http.Request, kind: _Kind) -> http.Response | http.Streaming:
         """The endpoint's answer; one that comes in pieces is passed on piece by piece."""
         request.check_json()
-        answer = await self._open("POST", endpoint, path, request.body, self._timeout_s)
-        passed = [(name, answer.headers[name]) for name in _PASSED_BACK if name in answer.headers]
-        kind = answer.headers.get("Content-Type", JSON)
-        if kind.startswith(EVENTS):
-            return http.Streaming(_pieces(answer), kind, passed)
-        async with answer:
+        async with AsyncExitStack() as held:
+            held.enter_context(kind.bound.place())
+            opened = await self._open("POST", kind.endpoint, kind.path, request.body, self._timeout_s)
+            answer = await held.enter_async_context(opened)
+            passed = [(name, answer.headers[name]) for name in _PASSED_BACK if name in answer.headers]
+            content_type = answer.headers.get("Content-Type", JSON)
             with _explained(shown(str(answer.url)), self._timeout_s):
-                return http.Response(await answer.read(), answer.status, kind, passed)
+                if answer.status != HTTPStatus.OK or not content_type.startswith(EVENTS):
+                    return _told(kind.endpoint, answer.status, await answer.read(), content_type, passed)
+                first = await answer.content.readany()
+            event = first.partition(b"\n")[0].removeprefix(b"data:")
+            if refusal_in(event):
+                return _told(kind.endpoint, answer.status, event, JSON, passed)
+            pieces = _pieces(first, answer, held.pop_all())
+            return http.Streaming(_begun(await anext(pieces), pieces), content_type, passed)
 
     async def _open(
         self, method: str, endpoint: _Endpoint, path: str, body: bytes, deadline_s: float
     ) -> aiohttp.ClientResponse:
         """An answer whose head has come; to be closed by the caller. The deadline is for all of it."""
-        if self._session is None:
+        session = self._sessions.get(path)
+        if session is None:
             raise RuntimeError("the app's lifespan was not entered")
         url = endpoint.base_url + path
         headers = {"Content-Type": JSON, **endpoint.headers, **trace_headers()}
-        timeout = aiohttp.ClientTimeout(total=deadline_s)
+        timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S)
         with _explained(shown(url), deadline_s):
-            return await self._session.request(
+            return await session.request(
                 method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             )
 
 
-async def _pieces(answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-    async with answer:
+def _told(endpoint: _Endpoint, status: int, body: bytes, content_type: str, headers: Headers) -> http.Response:
+    """A whole answer as the caller gets it."""
+    refusal = refusal_in(body, status)
+    if refusal is None:
+        return http.Response(body, status, content_type, headers)
+    if refusal.text:
+        return http.Response(endpoint.without_key(body), refusal.status, content_type, headers)
+    status = refusal.status
+    detail = f"{endpoint.base_url} answered {status}: it does not take the API key that model-gateway sends"
+    problem = http.Problem(status, "Refused", detail, "check the key of the endpoint", "upstream_key", headers)
+    log.warning("%s", detail)
+    return problem_response(problem, "openai")
+
+
+async def _pieces(first: bytes, answer: aiohttp.ClientResponse, held: AsyncExitStack) -> AsyncGenerator[bytes, None]:
+    """What an endpoint streams; `held`, its connection and its place, is given back at the end."""
+    async with held:
+        yield first
         async for piece in answer.content.iter_any():
+            yield piece
+
+
+async def _begun(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """A generator that was begun, so that it is closed even if nobody asks for more, together with what it gave."""
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
             yield piece
 
 
@@ -171,6 +227,11 @@ def _explained(url: str, deadline_s: float) -> Iterator[None]:
     """Tell the caller what is wrong with the endpoint."""
     try:
         yield
+    except aiohttp.ConnectionTimeoutError as error:
+        detail = f"no connection to {url} within {CONNECT_S:g} s"
+        raise http.Problem(
+            504, "Gateway Timeout", detail, "is it running?", "upstream_unreachable", _RETRY_AFTER
+        ) from error
     except TimeoutError as error:
         detail = f"{url} did not answer within {deadline_s:g} s"
         raise http.Problem(504, "Gateway Timeout", detail, code="upstream_timeout") from error

@@ -1,5 +1,6 @@
 """Documents through lightrag-api in this process: what is stored, what is left behind, what a cut-off write leaves."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -221,3 +222,122 @@ def test_records_of_others_are_refused_in_a_workspace_of_ours() -> None:
 def test_a_record_with_a_malformed_checksum_is_400() -> None:
     with Service(FakeStore()) as service:
         assert service.put("/documents/records", {"documents": [HELD | {"sha256": "x"}]}).status == 400
+
+
+def contents(service: Service) -> str:
+    return " ".join(str(row["content"]) for row in rows(service).values())
+
+
+def test_three_writers_of_one_document_follow_each_other(service: Service) -> None:
+    texts = {word: text_of(4 * EMBED_CHUNKS, word) for word in ("alpha", "beta", "gamma")}
+
+    def write(word: str) -> Any:
+        return service.calling("POST", "/documents", {"documents": [{"source": "a.md", "text": texts[word]}]})
+
+    async def overlapping() -> None:
+        first, second = asyncio.create_task(write("alpha")), asyncio.create_task(write("beta"))
+        await first
+        await asyncio.gather(second, write("gamma"))
+
+    service.run(overlapping())
+    assert {word for word in texts if word in contents(service)} == {"gamma"}
+    assert len(rows(service)) == listed(service)[0]["chunks"]
+
+
+def test_loading_the_same_text_again_mends_what_is_stored(service: Service) -> None:
+    """A mixture, a chunk that is missing and one that is left over, all noted as ready."""
+    text = text_of(6)
+    service.stored("other.md", "Something else.")
+    chunks = service.stored("a.md", text)["chunks"]
+    stored, document = rows(service), document_id("a.md")
+    right = contents(service)
+    stored[f"{document}-chunk-001"]["content"] = "of another version"
+    stored[f"{document}-chunk-099"] = {**stored[f"{document}-chunk-000"], "id": f"{document}-chunk-099"}
+    del stored[f"{document}-chunk-002"]
+    assert service.stored("a.md", text)["status"] == "updated"
+    assert len(rows(service)) == 1 + chunks
+    assert sorted(contents(service).split()) == sorted(right.split())
+    embedded = len(service.embedding.texts)
+    assert service.stored("a.md", text)["status"] == "unchanged"
+    assert len(service.embedding.texts) == embedded
+
+
+def test_what_an_earlier_version_wrote_is_compared_once_and_not_embedded_again(service: Service) -> None:
+    service.stored("a.md", "The cat sleeps.")
+    row = service.store.readable(CONTROL).rows[f"doc:{document_id('a.md')}"]
+    row["value"] = json.dumps({**json.loads(row["value"]), "cut": "1:16:0:words_64d"})
+    assert not listed(service)[0]["current"], "so that a client that looks at the list sends it"
+    embedded = len(service.embedding.texts)
+    assert service.stored("a.md", "The cat sleeps.")["status"] == "unchanged"
+    assert listed(service)[0]["current"]
+    assert len(service.embedding.texts) == embedded
+
+
+def test_writers_that_wait_for_one_document_leave_the_others_alone(service: Service) -> None:
+    """The places for writers are for those who write, not for those who wait for a document."""
+    release = asyncio.Event()
+
+    async def test() -> int:
+        service.embedding.gates["slow"] = release
+        slow = [
+            asyncio.create_task(
+                service.calling("POST", "/documents", {"documents": [{"source": "s.md", "text": f"slow {number}"}]})
+            )
+            for number in range(10)
+        ]
+        await asyncio.sleep(0.02)
+        other = await service.calling("POST", "/documents", {"documents": [{"source": "o.md", "text": "quick"}]})
+        release.set()
+        await asyncio.gather(*slow)
+        return other.status
+
+    assert service.run(test()) == 200
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\0", " \n\t", "\ufeff\u00ad", "\x07\x1b"])
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+def test_a_document_without_text_is_refused_and_nothing_is_written(service: Service, text: str, accept: str) -> None:
+    body = {"documents": [{"source": "good.md", "text": "The cat sleeps."}, {"source": "bad.md", "text": text}]}
+    answer = service.post("/documents", body, accept=accept)
+    assert (answer.status, answer.json()["detail"]) == (400, "bad.md has no text")
+    assert listed(service) == []
+
+
+def test_a_text_is_stored_as_ingest_would_store_it(service: Service) -> None:
+    service.stored("a.md", "cafe\u0301\0\r\nsleeps\u200b\x1b[2J\u2028here")
+    assert contents(service) == "caf\u00e9\nsleeps[2J\nhere"
+    assert service.stored("a.md", "caf\u00e9\nsleeps[2J\nhere")["status"] == "unchanged"
+
+
+def test_a_source_with_nul_is_refused(service: Service) -> None:
+    assert service.write("a\0.md", "The cat sleeps.").status == 400
+
+
+def test_two_replicas_that_write_one_document_leave_no_mixture_that_looks_whole(service: Service) -> None:
+    """Who finds another record in place of its own says 503; whoever sends again has the document whole."""
+    texts = {word: text_of(3 * EMBED_CHUNKS, word) for word in ("alpha", "beta")}
+    service.stored("a.md", "Something else.")
+    with Service(service.store) as other:
+        gate = asyncio.Event()
+        service.embedding.gates["alpha40 "] = gate
+
+        async def begin() -> "asyncio.Task[Any]":
+            body = {"documents": [{"source": "a.md", "text": texts["alpha"]}]}
+            writing = asyncio.create_task(service.calling("POST", "/documents", body))
+            while not any("alpha" in text for text in service.embedding.texts):
+                await asyncio.sleep(0.001)
+            return writing
+
+        writing = service.run(begin())
+        assert other.write("a.md", texts["beta"]).status == 200
+        gate.set()
+
+        async def end() -> Any:
+            return await writing
+
+        answer = service.run(end())
+        assert (answer.status, answer.json()["type"]) == (503, "urn:lightragctl:overlap")
+        assert listed(service)[0]["state"] == "writing"
+        assert service.stored("a.md", texts["alpha"])["status"] == "updated"
+    assert ("alpha" in contents(service), "beta" in contents(service)) == (True, False)
+    assert (listed(service)[0]["state"], len(rows(service))) == ("ready", listed(service)[0]["chunks"])

@@ -1,7 +1,10 @@
 """model-gateway between a caller and endpoints whose answers are given; all on loopback sockets."""
 
 import asyncio
+import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import GatewaySettings, SecretKey, SecretRef, Upstream
 from lightragctl.service import http
 from lightragctl.service.gateway import create_app, read_secret
+from lightragctl.service.models import CONNECTIONS
 from tests.fakes.http import call as asked
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -152,3 +156,86 @@ def test_an_unusable_key_is_told_without_its_value(secret: SecretRef, environ: d
 
 def test_a_key_is_read_from_the_environment() -> None:
     assert read_secret(SecretRef(env="K"), {"K": "s3cret\n"}, "the key") == "s3cret"
+
+
+Answer = tuple[int, dict[str, str], Any]
+
+
+async def slow_chats(kinds: "Counter[str]", go: asyncio.Event, request: web.Request) -> web.Response:
+    kinds[request.path] += 1
+    if request.path.endswith("completions"):
+        await go.wait()
+    return web.json_response({"data": []})
+
+
+def test_slow_chats_leave_embeddings_alone_and_more_of_them_are_refused() -> None:
+    kinds: Counter[str] = Counter()
+    go = asyncio.Event()
+
+    async def use(url: str) -> Answer:
+        app = create_app(settings(url, url, timeout_s=30), {})
+        async with app.options.lifespan():
+            chats = [asyncio.create_task(asked(app, "POST", "/v1/chat/completions", b"{}")) for _ in range(CONNECTIONS)]
+            while kinds["/v1/chat/completions"] < CONNECTIONS:
+                await asyncio.sleep(0.01)
+            for _ in range(5):
+                refused = await asked(app, "POST", "/v1/chat/completions", b"{}")
+                assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+                assert refused.json()["error"]["type"] == "rate_limit_error"
+                assert (await asked(app, "POST", "/v1/embeddings", b"{}")).status == 200
+            go.set()
+            assert {answer.status for answer in await asyncio.gather(*chats)} == {200}
+            again = await asked(app, "POST", "/v1/chat/completions", b"{}")
+            return again.status, again.headers, again.json()
+
+    assert through(partial(slow_chats, kinds, go), use)[0] == 200
+    assert kinds == {"/v1/chat/completions": CONNECTIONS + 1, "/v1/embeddings": 5}
+
+
+def passed_on(answer: Callable[[], web.Response], key: SecretRef | None = None) -> Answer:
+    """What the gateway makes of an endpoint's answer to a chat."""
+
+    async def endpoint(_: web.Request) -> web.Response:
+        return answer()
+
+    async def use(url: str) -> Answer:
+        app = create_app(
+            GatewaySettings(port=1, embedding=Upstream(url=url), chat=Upstream(url=url, api_key=key)), {"K": "s3cret"}
+        )
+        async with app.options.lifespan():
+            given = await asked(app, "POST", "/v1/chat/completions", b"{}")
+        return given.status, given.headers, given.body
+
+    return through(endpoint, use)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("code", "status"), [(503, 503), ("rate_limit_exceeded", 429), (None, 502)])
+def test_an_error_inside_a_200_gets_a_status(code: object, status: int, streamed: bool) -> None:
+    body = json.dumps({"error": {"message": "the model is asleep", "code": code}})
+    answer = web.Response(text=f"data: {body}\n\n" if streamed else body)
+    answer.content_type = "text/event-stream" if streamed else "application/json"
+    got, headers, raw = passed_on(lambda: answer)
+    assert (got, headers["content-type"].split(";")[0]) == (status, "application/json")
+    assert json.loads(raw)["error"]["message"] == "the model is asleep"
+
+
+def test_an_error_that_is_declared_as_a_stream_keeps_its_status() -> None:
+    assert passed_on(lambda: web.Response(text="no", status=429, content_type="text/event-stream"))[0] == 429
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [(401, "bad"), (403, "bad"), (200, "Incorrect API key provided: sk-a"), (400, "got s3cret")]
+)
+def test_what_an_endpoint_says_of_a_key_stays_here(status: int, text: str) -> None:
+    body = {"error": {"message": text, "code": "invalid_api_key" if status == 200 else None}}
+    got, _, raw = passed_on(lambda: web.json_response(body, status=status), SecretRef(env="K"))
+    assert got == (401 if status == 200 else status)
+    assert not any(word in raw for word in (b"bad", b"sk-", b"s3cret"))
+
+
+def test_a_stream_passes_through_and_gives_its_place_back() -> None:
+    body = 'data: {"choices": []}\n\ndata: [DONE]\n\n'
+    for _ in range(2):
+        got, headers, raw = passed_on(lambda: web.Response(text=body, content_type="text/event-stream"))
+        assert (got, headers["content-type"], raw.decode()) == (200, "text/event-stream; charset=utf-8", body)
