@@ -1,11 +1,12 @@
 """lightrag-api: the read path over LightRAG's collections, and `POST /documents`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from lightragctl.components.lightrag_server import key_secret
+from lightragctl.core.bounds import Host, Name, NodePort, Port
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import (
@@ -36,10 +37,10 @@ class Expose(Strict):
     """How clients outside the cluster reach the service. `host`, `class_name` and `tls_secret` are of an Ingress."""
 
     type: Literal["ClusterIP", "NodePort", "Ingress"] = "ClusterIP"
-    node_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    host: str | None = None
-    class_name: str | None = None
-    tls_secret: str | None = None
+    node_port: NodePort | None = None
+    host: Host | None = None
+    class_name: Name | None = None
+    tls_secret: Name | None = None
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> "Expose":
@@ -62,7 +63,7 @@ class ApiValues(WorkloadValues):
     `api_key: generated` makes a key once and keeps it; `none` answers everybody.
     """
 
-    port: int = 8080
+    port: Port = 8080
     expose: Expose = Expose()
     api_key: Literal["none", "generated"] | KeySource = "none"
     limits: RequestLimits = RequestLimits()

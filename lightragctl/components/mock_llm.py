@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lightragctl.core.bounds import Port
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.settings import Amounts, Faults, MockLlmSettings
 
@@ -9,7 +10,7 @@ from lightragctl.core.settings import Amounts, Faults, MockLlmSettings
 class MockLlmValues(WorkloadValues, Faults):
     """How it misbehaves from its start; `PUT /faults` changes that while it runs."""
 
-    port: int = 8082
+    port: Port = 8082
     resources: Resources = Resources(
         requests=Amounts(cpu="50m", memory="64Mi"), limits=Amounts(cpu="500m", memory="256Mi")
     )

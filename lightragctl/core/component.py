@@ -11,9 +11,10 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from lightragctl.core.bounds import Name, Port, Seconds
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.profile import Profile, Runtime
-from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
+from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, SecretKey, SecretRef, ServiceSettings, Strict
 
 _SPARE_S = 15
 """Between the longest that a pod should need to stop and its being killed."""
@@ -33,8 +34,8 @@ class Autoscale(Strict):
     name; the one that wants more pods wins. Fewer than the most of the last `shrink_after_s` seconds are never taken.
     """
 
-    min: int = 2
-    max: int
+    min: Annotated[int, Field(ge=1, le=1000)] = 2
+    max: Annotated[int, Field(ge=1, le=1000)]
     cpu_percent: Annotated[int, Field(ge=1, le=1000)] | None = 70
     requests_per_second: Annotated[int, Field(ge=1)] | None = None
     shrink_after_s: Annotated[int, Field(ge=0, le=3600)] = 300
@@ -66,9 +67,9 @@ class Workload(Strict):
     disruption_budget: DisruptionBudget | None = None
     resources: Resources
     pool: str | None = None
-    priority: str | None = None
-    start_timeout_s: Annotated[int, Field(ge=1)] | None = None
-    stop_grace_s: Annotated[int, Field(ge=0)] | None = None
+    priority: Name | None = None
+    start_timeout_s: Annotated[Seconds, Field(ge=1)] | None = None
+    stop_grace_s: Seconds | None = None
 
     @property
     def least(self) -> int:

@@ -5,11 +5,14 @@ the service reads it back from its settings file.
 """
 
 import re
-from typing import Annotated, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+from lightragctl.core.bounds import DataKey, Name, Port, Quantity, VariableName
+from lightragctl.core.scalars import kind_of
+
 WORKSPACE_PATTERN = r"^[A-Za-z0-9_]{1,64}$"
 Workspace = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
 
@@ -21,12 +24,34 @@ UPSTREAM_STOP_S = 60.0
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses unknown keys."""
+    """A frozen model that refuses unknown keys; null is the default where it is no value of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Null gives the default, and a boolean is no number; pydantic would refuse the one and take the other."""
+        field = cls.model_fields[str(info.field_name)]
+        if value is None and not field.is_required() and not _takes(field.annotation, type(None)):
+            return field.get_default(call_default_factory=True)
+        if isinstance(value, bool) and _takes(field.annotation, int | float) and not _takes(field.annotation, bool):
+            raise ValueError(f"a number is wanted, and {kind_of(value)} was read")
+        return value
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+
+def _takes(annotation: Any, kind: Any) -> bool:
+    """Whether a field of this type takes values of this kind, or one of these kinds."""
+    if annotation is Any:
+        return True
+    inner = get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(_takes(one, kind) for one in inner)
+    return (
+        isinstance(annotation, type)
+        and annotation is not object
+        and any(annotation is one for one in (get_args(kind) or (kind,)))
+    )
 
 
 class Amounts(Strict):
@@ -39,8 +64,8 @@ class Amounts(Strict):
 class SecretKey(Strict):
     """A key of a Kubernetes Secret."""
 
-    name: str
-    key: str
+    name: Name
+    key: DataKey
 
 
 class SecretRef(Strict):
@@ -49,7 +74,7 @@ class SecretRef(Strict):
     Exactly one of `env` (environment variable), `file` (path) and `secret` (Kubernetes Secret).
     """
 
-    env: str | None = None
+    env: VariableName | None = None
     file: str | None = None
     secret: SecretKey | None = None
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from lightragctl.core.bounds import Cidr, Label, LabelKey
 from lightragctl.core.settings import Strict
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
@@ -16,14 +17,14 @@ def _without_nulls(labels: Any) -> Any:
     return {key: value for key, value in labels.items() if value is not None} if isinstance(labels, dict) else labels
 
 
-Labels = Annotated[dict[str, str], BeforeValidator(_without_nulls)]
+Labels = Annotated[dict[LabelKey, Label], BeforeValidator(_without_nulls)]
 
 
 class Toleration(Strict):
     """A taint of nodes that pods put up with; without `value` any value of the key."""
 
-    key: str
-    value: str | None = None
+    key: LabelKey
+    value: Label | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
     def rendered(self) -> dict[str, str]:
@@ -52,7 +53,7 @@ class Network(Strict):
     clients: Labels | None = None
     dns: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "kube-system"})
     dns_pods: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
-    addresses: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    addresses: dict[str, tuple[Cidr, ...]] = Field(default_factory=dict)
 
 
 def unset(values: Mapping[str, Any]) -> dict[str, str]:

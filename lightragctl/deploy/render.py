@@ -21,6 +21,7 @@ from lightragctl.core.component import Component, Plan, start_order
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, order, ref
 from lightragctl.core.profile import Runtime
+from lightragctl.core.serialize import json_text, yaml_text
 from lightragctl.deploy.network import policies
 from lightragctl.deploy.ownership import as_member
 from lightragctl.deploy.record import record_ref
@@ -81,7 +82,7 @@ def _named_by_content(thing: KubernetesObject) -> KubernetesObject:
 
 def _context(plan: Plan, component: Component) -> dict[str, Any]:
     told = component.settings(plan).model_dump(mode="json") if component.settings else None
-    settings = json.dumps(told, indent=1, ensure_ascii=False) if told else ""
+    settings = json_text(told, indent=1) if told else ""
     context: dict[str, Any] = {
         "release": plan.release,
         "namespace": plan.profile.namespace,
@@ -143,9 +144,7 @@ def write_objects(objects: Sequence[KubernetesObject], folder: Path) -> list[Pat
         for number, thing in enumerate(objects, 1):
             identity = ref(thing)
             path = folder / f"{number:02d}-{identity.kind.lower()}-{identity.name}.yaml"
-            path.write_text(
-                yaml.safe_dump(dict(thing), allow_unicode=True, sort_keys=False, width=1000), encoding="utf-8"
-            )
+            path.write_text(f"{yaml_text(dict(thing))}\n", encoding="utf-8")
             paths.append(path)
     except OSError as error:
         raise LightragctlError(f"cannot write to {folder}: {error}", "check the path and its permissions") from error

@@ -111,7 +111,6 @@ def test_an_empty_file_is_an_empty_layer(text: str) -> None:
         ("a=1=2", {"a": "1=2"}),
         ("a='1'", {"a": "1"}),
         ("a=中文", {"a": "中文"}),
-        ("a=", {"a": None}),
     ],
 )
 def test_a_set_option_has_the_type_that_yaml_gives_it(assignment: str, values: dict[str, Any]) -> None:
@@ -180,7 +179,7 @@ def test_shipped_names_are_sorted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["d: 2020-99-99", "d: !!python/name:os.system x", "d: &x [*x]", "d: &x {a: *x}", "d: &x {a: {b: *x}}"],
+    ["d: 010", "d: !!python/name:os.system x", "d: &x [*x]", "d: &x {a: *x}", "d: &x {a: {b: *x}}"],
 )
 def test_a_value_that_cannot_be_read_is_the_profiles_fault(text: str) -> None:
     with pytest.raises(ProfileError, match=r"mine\.yaml"):
