@@ -22,6 +22,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status."""
+    from lightragctl.cli.output import show_error
     from lightragctl.cli.streams import ReaderGone
 
     signal.signal(signal.SIGTERM, _on_terminate)
@@ -34,6 +35,8 @@ def run(arguments: Sequence[str]) -> int:
         return ExitStatus.TERMINATED
     except ReaderGone:
         return ExitStatus.DONE
+    except LightragctlError as error:  # outside a session: standard output takes no more
+        return show_error(error)
 
 
 def _on_terminate(number: int, frame: FrameType | None) -> None:
@@ -42,13 +45,13 @@ def _on_terminate(number: int, frame: FrameType | None) -> None:
 
 def _run_command(arguments: Sequence[str]) -> int:
     from lightragctl.cli.app import build
-    from lightragctl.cli.output import show_bug, show_error, show_usage_error
+    from lightragctl.cli.output import show_bug, show_usage_error
 
     try:
         status = build()(args=list(arguments), prog_name="lightragctl", standalone_mode=False)
         sys.stdout.flush()
-    except LightragctlError as error:
-        return show_error(error)
+    except LightragctlError:
+        raise
     except Exception as error:  # noqa: BLE001 - the one place that tells a bug from an expected error
         if hasattr(error, "format_message"):  # Typer's own usage errors; their class is not public
             return show_usage_error(error, arguments)

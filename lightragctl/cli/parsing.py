@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -50,7 +50,8 @@ def _check(command: TyperCommand | TyperGroup, ctx: Any, args: list[str]) -> Non
 def _check_text(text: str, ctx: Any, param: Any) -> None:
     if not text.strip():
         raise typer.BadParameter("it is empty; give a value or leave it out", ctx=ctx, param=param)
-    if param.name in _FILES or param.type_descriptor.annotation is Path:
+    annotation = param.type_descriptor.annotation
+    if param.name in _FILES or Path in (annotation, *get_args(annotation)):
         return
     try:
         text.encode("utf-8")

@@ -1,12 +1,12 @@
 """lightrag-api: the read path over LightRAG's collections, and `POST /documents`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from lightragctl.components.lightrag_server import key_secret
-from lightragctl.core.bounds import Host, Name, NodePort, Port
+from lightragctl.core.bounds import Host, Name
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import (
@@ -19,6 +19,7 @@ from lightragctl.core.settings import (
     EmbeddingModel,
     LightragEndpoint,
     Logging,
+    Port,
     Recording,
     RequestLimits,
     SecretKey,
@@ -31,6 +32,10 @@ KEYS_FILE = "/etc/lightragctl-keys/api-keys"
 
 LIGHTRAG_KEY = "LIGHTRAGCTL_LIGHTRAG_API_KEY"
 """The environment variable of a pod that holds lightrag-server's key."""
+
+
+NodePort = Annotated[int, Field(ge=30000, le=32767)]
+"""The range that an API server gives ports of nodes from, unless it is told another one."""
 
 
 class Expose(Strict):

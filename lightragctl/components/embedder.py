@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lightragctl.core.bounds import Port
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import Amounts, EmbedderSettings, EmbeddingModel
+from lightragctl.core.settings import Amounts, EmbedderSettings, EmbeddingModel, Port
 
 
 class EmbedderValues(WorkloadValues):

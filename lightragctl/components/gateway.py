@@ -6,10 +6,9 @@ from typing import Annotated
 from pydantic import Field
 
 from lightragctl.components.model_server import server_url
-from lightragctl.core.bounds import Port
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Served
-from lightragctl.core.settings import Amounts, GatewaySettings, SecretKey, Upstream
+from lightragctl.core.settings import Amounts, GatewaySettings, Port, SecretKey, Upstream
 
 _EMBEDDING_KEY = "LIGHTRAGCTL_EMBEDDING_API_KEY"
 _CHAT_KEY = "LIGHTRAGCTL_CHAT_API_KEY"

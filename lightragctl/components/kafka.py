@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lightragctl.core.bounds import ImageRepository, ImageTag, Name, Port, Quantity
+from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
-from lightragctl.core.settings import Amounts, Strict
+from lightragctl.core.settings import Amounts, Port, Quantity, Strict
 
 _START_S, _GRACE_S = 120, 60
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from lightragctl.core.bounds import Name, Port, Quantity, Seconds, VariableName
+from lightragctl.core.bounds import Name
 from lightragctl.core.component import Autoscale, Component, Part, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
@@ -16,6 +16,8 @@ from lightragctl.core.settings import (
     EmbeddingModel,
     LightragServerSettings,
     LightragTuning,
+    Port,
+    Quantity,
     SecretKey,
     SecretRef,
 )
@@ -42,9 +44,9 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     image: Image = Image(repository="lightragctl-lightrag", tag="latest")
     storage: Quantity = "10Gi"
     storage_class: Name | None = None
-    stop_grace_s: Annotated[Seconds, Field(ge=30)] | None = None
+    stop_grace_s: Annotated[int, Field(ge=30)] | None = None
     api_key: Literal["generated"] = "generated"
-    environment: Mapping[VariableName, str] = {}
+    environment: Mapping[str, str] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     resources: Resources = Resources(
         requests=Amounts(cpu="250m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")

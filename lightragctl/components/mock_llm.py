@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from lightragctl.core.bounds import Port
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import Amounts, Faults, MockLlmSettings
+from lightragctl.core.settings import Amounts, Faults, MockLlmSettings, Port
 
 
 class MockLlmValues(WorkloadValues, Faults):

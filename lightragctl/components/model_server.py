@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lightragctl.core.bounds import ImageRepository, ImageTag, Name, Port, Quantity
+from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Values, Workload
 from lightragctl.core.errors import ProfileError
-from lightragctl.core.settings import SecretKey, Strict
+from lightragctl.core.settings import Port, Quantity, SecretKey, Strict
 
 _START_S, _GRACE_S = 1800, 60
 """Weights of some ten gigabytes are fetched and put on the GPU before the server answers."""

@@ -8,21 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from lightragctl.core.bounds import (
-    Address,
-    Addresses,
-    DataKey,
-    ImageRepository,
-    ImageTag,
-    Name,
-    Port,
-    Quantity,
-    Seconds,
-    Url,
-)
+from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
 from lightragctl.core.profile import Runtime
-from lightragctl.core.settings import Amounts, SecretKey, Strict
+from lightragctl.core.settings import Address, Amounts, Port, Quantity, SecretKey, Strict
 
 METRICS_PORT = 9091
 _ALONE, _HA = "standalone", "standalone-ha"
@@ -88,7 +77,7 @@ class Queue(Strict):
     """The message queue, HOST:PORT; without `address` the release's own component kafka."""
 
     kind: Literal["kafka", "pulsar"] = "kafka"
-    address: Addresses | None = None
+    address: Address | None = None
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     credentials: QueueKeys | None = None
@@ -149,11 +138,11 @@ class VectorEngineValues(Values, Workload):
 
     port: Port = 19530
     topology: Literal["lite", "standalone", "standalone-ha", "cluster", "external"] = "standalone"
-    url: Url | None = None
+    url: Address | None = None
     image: MilvusImage = MilvusImage()
     storage: Quantity = "20Gi"
     storage_class: Name | None = None
-    stop_grace_s: Annotated[Seconds, Field(ge=30)] | None = 120
+    stop_grace_s: Annotated[int, Field(ge=30)] | None = 120
     resources: Resources = Resources(requests=Amounts(cpu="500m", memory="1Gi"), limits=Amounts(cpu="2", memory="4Gi"))
     etcd: tuple[Address, ...] = ()
     object_store: ObjectStore | None = None
@@ -172,6 +161,8 @@ class VectorEngineValues(Values, Workload):
 
     @model_validator(mode="after")
     def _fits_its_topology(self) -> "VectorEngineValues":
+        if self.port == METRICS_PORT:
+            raise ValueError(f"port {METRICS_PORT} is the one of Milvus's metrics: take another one")
         several = self.autoscale.max if self.autoscale else self.least
         if several > 1 and self.topology in ("lite", _ALONE):
             raise ValueError(

@@ -1,12 +1,10 @@
 """Types of values that Kubernetes bounds: names, labels, images, quantities, addresses; each says its rule. Pure."""
 
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 _LABEL_TEXT = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _DNS = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -54,14 +52,10 @@ _label_name = _checked(
     63,
 )
 
-Name = Annotated[
-    str,
-    _bounded(
-        _checked(
-            "name of an object", "lower-case letters, digits, - and ., a letter or digit at both ends", _SUBDOMAIN, 253
-        )
-    ),
-]
+check_name = _checked(
+    "name of an object", "lower-case letters, digits, - and ., a letter or digit at both ends", _SUBDOMAIN, 253
+)
+Name = Annotated[str, _bounded(check_name)]
 """The name of most objects: a DNS-1123 subdomain."""
 
 Label = Annotated[
@@ -76,7 +70,7 @@ LabelKey = Annotated[str, _bounded(_label_key)]
 
 DataKey = Annotated[str, _bounded(_checked("key of a Secret", "letters, digits, -, _ and .", r"[-._a-zA-Z0-9]+", 253))]
 
-VariableName = Annotated[
+Variable = Annotated[
     str,
     _bounded(
         _checked(
@@ -128,60 +122,5 @@ def _number_as_text(value: Any) -> Any:
     return f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-Quantity = Annotated[str, BeforeValidator(_number_as_text), _bounded(_quantity)]
+Amount = Annotated[str, BeforeValidator(_number_as_text), _bounded(_quantity)]
 """An amount of a resource in Kubernetes's units."""
-
-
-def _cidr(text: str) -> str:
-    try:
-        if "/" not in text:
-            raise ValueError("it has no /LENGTH")
-        ipaddress.ip_network(text)
-    except ValueError as error:
-        raise ValueError(f"'{text}' is no address range, such as 10.1.0.0/16: {error}") from error
-    return text
-
-
-Cidr = Annotated[str, _bounded(_cidr)]
-
-
-def _address(text: str) -> str:
-    parts = urlsplit(text if "://" in text else f"//{text}")
-    if re.search(r"[\s\x00-\x1f\x7f]", text) or not parts.hostname or _port(parts) is False:
-        raise ValueError(f"'{text}' is no address: HOST:PORT with a port from 1 to 65535")
-    return text
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if re.search(r"[\s\x00-\x1f\x7f]", text) or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"'{text}' is no address of a service: http://HOST[:PORT] or https://HOST[:PORT]")
-    if _port(parts) is False:
-        raise ValueError(f"'{text}' has a port that is none: 1 to 65535")
-    return text
-
-
-def _port(parts: Any) -> int | bool | None:
-    """The port of a split address, None where there is none, False where it cannot be one."""
-    try:
-        return parts.port if parts.port != 0 else False
-    except ValueError:
-        return False
-
-
-def _addresses(text: str) -> str:
-    for one in text.split(","):
-        _address(one)
-    return text
-
-
-Address = Annotated[str, _bounded(_address)]
-"""HOST or HOST:PORT."""
-Addresses = Annotated[str, _bounded(_addresses)]
-"""Several, joined by commas."""
-Url = Annotated[str, _bounded(_url)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-NodePort = Annotated[int, Field(ge=30000, le=32767)]
-"""What a cluster gives out on its nodes, unless its API server was told another range."""
-Seconds = Annotated[int, Field(ge=0, le=604_800)]
-"""Up to a week; Kubernetes counts seconds in 32 bits."""

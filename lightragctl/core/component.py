@@ -11,13 +11,15 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from lightragctl.core.bounds import Name, Port, Seconds
+from lightragctl.core.bounds import Name
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.profile import Profile, Runtime
-from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, SecretKey, SecretRef, ServiceSettings, Strict
+from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
 
 _SPARE_S = 15
 """Between the longest that a pod should need to stop and its being killed."""
+_LONGEST_S = 7 * 24 * 3600
+"""Longer than any start or stop takes; Kubernetes counts seconds of a deadline in 32 bits."""
 
 
 class Resources(Strict):
@@ -68,8 +70,8 @@ class Workload(Strict):
     resources: Resources
     pool: str | None = None
     priority: Name | None = None
-    start_timeout_s: Annotated[Seconds, Field(ge=1)] | None = None
-    stop_grace_s: Seconds | None = None
+    start_timeout_s: Annotated[int, Field(ge=1, le=_LONGEST_S)] | None = None
+    stop_grace_s: Annotated[int, Field(ge=0, le=_LONGEST_S)] | None = None
 
     @property
     def least(self) -> int:

@@ -9,15 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from lightragctl.core.bounds import ImageRepository, ImageTag, Quantity, Url
+from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
 from lightragctl.core.scalars import kind_of
 from lightragctl.core.settings import (
+    Address,
     Amounts,
     Chunking,
     EmbeddingModel,
     Index,
+    Quantity,
     SecretRef,
     Strict,
     Workspace,
@@ -46,7 +48,7 @@ class Runtime(StrEnum):
 class Served(Strict):
     """Where a model is served: at `url`, or by the server of this name of the component model-server."""
 
-    url: Url | None = None
+    url: Address | None = None
     server: str | None = None
     api_key: SecretRef | None = None
 
@@ -163,6 +165,13 @@ class Profile(Strict):
     limit_range: LimitRange | None = None
     drift: Drift = Drift()
     components: dict[str, Any]
+
+    @field_validator("priorities")
+    @classmethod
+    def _name_objects(cls, priorities: dict[str, int] | None) -> dict[str, int] | None:
+        for name in priorities or {}:
+            check_name(name)
+        return priorities
 
     @field_validator("components")
     @classmethod

@@ -7,12 +7,35 @@ the service reads it back from its settings file.
 import re
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from lightragctl.core.bounds import DataKey, Name, Port, Quantity, VariableName
+from lightragctl.core import bounds
 from lightragctl.core.scalars import kind_of
 
+LAST_PORT = 65535
+Port = Annotated[int, Field(ge=1, le=LAST_PORT)]
+
+
+def _with_ports(address: str) -> str:
+    """The address, or several with commas between them, whose ports are some.
+
+    Raises:
+        ValueError: a port is none.
+    """
+    for one in address.split(",") if not address.startswith("<") else ():  # what a draft has in place of a value
+        try:
+            port = urlsplit(one if "://" in one else f"//{one}").port
+        except ValueError as error:
+            raise ValueError(f"'{one}' is no address: {error}") from error
+        if port == 0:
+            raise ValueError(f"'{one}' is no address: its port is 0, and ports begin at 1")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_with_ports)]
+"""A URL, or HOST:PORT."""
 WORKSPACE_PATTERN = r"^[A-Za-z0-9_]{1,64}$"
 Workspace = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
 
@@ -26,7 +49,7 @@ UPSTREAM_STOP_S = 60.0
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys; null is the default where it is no value of its own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -54,6 +77,9 @@ def _takes(annotation: Any, kind: Any) -> bool:
     )
 
 
+Quantity = bounds.Amount
+
+
 class Amounts(Strict):
     """CPU and memory in Kubernetes quantities, `500m` and `1Gi`."""
 
@@ -64,8 +90,8 @@ class Amounts(Strict):
 class SecretKey(Strict):
     """A key of a Kubernetes Secret."""
 
-    name: Name
-    key: DataKey
+    name: bounds.Name
+    key: bounds.DataKey
 
 
 class SecretRef(Strict):
@@ -74,7 +100,7 @@ class SecretRef(Strict):
     Exactly one of `env` (environment variable), `file` (path) and `secret` (Kubernetes Secret).
     """
 
-    env: VariableName | None = None
+    env: bounds.Variable | None = None
     file: str | None = None
     secret: SecretKey | None = None
 

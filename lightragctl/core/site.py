@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lightragctl.core.bounds import Cidr, Label, LabelKey
+from lightragctl.core.bounds import Label, LabelKey
 from lightragctl.core.settings import Strict
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
@@ -17,7 +17,9 @@ def _without_nulls(labels: Any) -> Any:
     return {key: value for key, value in labels.items() if value is not None} if isinstance(labels, dict) else labels
 
 
-Labels = Annotated[dict[LabelKey, Label], BeforeValidator(_without_nulls)]
+Labels = Annotated[dict[str, str], BeforeValidator(_without_nulls)]
+Selector = Annotated[dict[LabelKey, Label], BeforeValidator(_without_nulls)]
+"""Labels by which nodes, namespaces or pods are found."""
 
 
 class Toleration(Strict):
@@ -36,7 +38,7 @@ class Toleration(Strict):
 class Pool(Strict):
     """Nodes of one kind. `autoscaled`: nodes come when pods ask for them, so that there may be none now."""
 
-    node_selector: Annotated[Labels, Field(min_length=1)]
+    node_selector: Annotated[Selector, Field(min_length=1)]
     tolerations: tuple[Toleration, ...] = ()
     autoscaled: bool = False
 
@@ -48,12 +50,12 @@ class Network(Strict):
     address ranges that it may have; a host that is not named may have any, on its port.
     """
 
-    ingress: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "ingress-nginx"})
-    monitoring: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "monitoring"})
-    clients: Labels | None = None
-    dns: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "kube-system"})
-    dns_pods: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
-    addresses: dict[str, tuple[Cidr, ...]] = Field(default_factory=dict)
+    ingress: Selector = Field(default_factory=lambda: {NAMESPACE_LABEL: "ingress-nginx"})
+    monitoring: Selector = Field(default_factory=lambda: {NAMESPACE_LABEL: "monitoring"})
+    clients: Selector | None = None
+    dns: Selector = Field(default_factory=lambda: {NAMESPACE_LABEL: "kube-system"})
+    dns_pods: Selector = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
+    addresses: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 def unset(values: Mapping[str, Any]) -> dict[str, str]:

@@ -31,7 +31,7 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
     """Every object of the plan, sorted; the same plan gives the same objects.
 
     Raises:
-        RefusedError: the profile is for another runtime.
+        RefusedError: the profile is for another runtime, or for a namespace of the cluster itself.
         LightragctlError: a template is wrong; names it.
     """
     if plan.profile.runtime is not Runtime.KUBERNETES:
@@ -39,6 +39,7 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
             f"profile '{plan.profile_name}' runs as local processes and has no manifests",
             "take one for Kubernetes: lightragctl render --profile dev",
         )
+    _refuse_system_namespace(plan.profile.namespace)
     environment = _environment(templates)
     objects: list[KubernetesObject] = []
     whole = {
@@ -58,6 +59,15 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
     objects = [as_member(_named_by_content(thing), parent) for thing in objects]
     _refuse_twins(objects)
     return sorted(objects, key=order)
+
+
+def _refuse_system_namespace(namespace: str) -> None:
+    """Quotas, limits and policies of a release concern everything in its namespace, and `down --purge` deletes it."""
+    if namespace.startswith("kube-"):
+        message = (
+            f"namespace {namespace} belongs to the cluster itself: a release there would bound the cluster's own pods"
+        )
+        raise RefusedError(message, "choose another one: -n lightrag")
 
 
 @functools.cache
