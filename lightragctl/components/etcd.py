@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
-from lightragctl.core.settings import Amounts, Port, Quantity, Strict
+from lightragctl.core.settings import Amounts, Port, Size, Strict
 
 METRICS_PORT = 2381
 _START_S, _GRACE_S = 120, 30
@@ -29,7 +29,7 @@ class EtcdValues(Values, Workload):
     port: Port = 2379
     replicas: Annotated[int, Field(ge=1, le=9)] | None = 3
     image: EtcdImage = EtcdImage()
-    storage: Quantity | None = "10Gi"
+    storage: Size | None = "10Gi"
     storage_class: Name | None = None
     quota_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
     resources: Resources = Resources(

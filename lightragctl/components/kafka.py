@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
-from lightragctl.core.settings import Amounts, Port, Quantity, Strict
+from lightragctl.core.settings import Amounts, Port, Size, Strict
 
 _START_S, _GRACE_S = 120, 60
 
@@ -25,7 +25,7 @@ class KafkaValues(Values, Workload):
     port: Port = 9092
     image: KafkaImage = KafkaImage()
     heap: Annotated[str, Field(pattern=r"^[1-9][0-9]*[kKmMgG]?$")] = "512m"
-    storage: Quantity | None = "10Gi"
+    storage: Size | None = "10Gi"
     storage_class: Name | None = None
     resources: Resources = Resources(requests=Amounts(cpu="250m", memory="1Gi"), limits=Amounts(cpu="2", memory="1Gi"))
 

@@ -17,9 +17,9 @@ from lightragctl.core.settings import (
     LightragServerSettings,
     LightragTuning,
     Port,
-    Quantity,
     SecretKey,
     SecretRef,
+    Size,
 )
 
 NAME = "lightrag-server"
@@ -42,7 +42,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     port: Port = 9621
     ready_port: Port = 9622
     image: Image = Image(repository="lightragctl-lightrag", tag="latest")
-    storage: Quantity = "10Gi"
+    storage: Size = "10Gi"
     storage_class: Name | None = None
     stop_grace_s: Annotated[int, Field(ge=30)] | None = None
     api_key: Literal["generated"] = "generated"

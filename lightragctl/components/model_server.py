@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Values, Workload
 from lightragctl.core.errors import ProfileError
-from lightragctl.core.settings import Port, Quantity, SecretKey, Strict
+from lightragctl.core.settings import Port, SecretKey, Size, Strict
 
 _START_S, _GRACE_S = 1800, 60
 """Weights of some ten gigabytes are fetched and put on the GPU before the server answers."""
@@ -36,7 +36,7 @@ class ModelServer(Workload):
     image: ServerImage
     model: str
     gpus: Annotated[int, Field(ge=0, le=16)] = 1
-    storage: Quantity = "50Gi"
+    storage: Size = "50Gi"
     storage_class: Name | None = None
     shared_volume: bool = False
     download: bool = True

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
 from lightragctl.core.profile import Runtime
-from lightragctl.core.settings import Address, Amounts, Port, Quantity, SecretKey, Strict
+from lightragctl.core.settings import Address, Amounts, Port, SecretKey, Size, Strict
 
 METRICS_PORT = 9091
 _ALONE, _HA = "standalone", "standalone-ha"
@@ -140,7 +140,7 @@ class VectorEngineValues(Values, Workload):
     topology: Literal["lite", "standalone", "standalone-ha", "cluster", "external"] = "standalone"
     url: Address | None = None
     image: MilvusImage = MilvusImage()
-    storage: Quantity = "20Gi"
+    storage: Size = "20Gi"
     storage_class: Name | None = None
     stop_grace_s: Annotated[int, Field(ge=30)] | None = 120
     resources: Resources = Resources(requests=Amounts(cpu="500m", memory="1Gi"), limits=Amounts(cpu="2", memory="4Gi"))

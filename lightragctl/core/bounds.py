@@ -82,7 +82,12 @@ Variable = Annotated[
 Host = Annotated[
     str,
     _bounded(
-        _checked("host name", "lower-case letters, digits, - and ., or *. before one", rf"(?:\*\.)?{_SUBDOMAIN}", 253)
+        _checked(
+            "host name",
+            "lower-case letters, digits, - and ., or *. before one, and no address",
+            rf"(?![0-9.]+$)(?:\*\.)?{_SUBDOMAIN}",
+            253,
+        )
     ),
 ]
 
@@ -124,3 +129,15 @@ def _number_as_text(value: Any) -> Any:
 
 Amount = Annotated[str, BeforeValidator(_number_as_text), _bounded(_quantity)]
 """An amount of a resource in Kubernetes's units."""
+Size = Annotated[
+    str,
+    BeforeValidator(_number_as_text),
+    _bounded(
+        _checked(
+            "size of a volume",
+            "a number above 0 and a unit, such as 10Gi",
+            r"(?=[0-9.]*[1-9])[0-9]+(?:\.[0-9]+)?(?:[kMGTPE]|[KMGTPE]i)?",
+            30,
+        )
+    ),
+]

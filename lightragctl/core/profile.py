@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -25,6 +25,7 @@ from lightragctl.core.settings import (
     Workspace,
 )
 from lightragctl.core.site import Network, Pool, unset
+from lightragctl.core.units import quantity
 
 Sections = Mapping[str, type[BaseModel]]
 """The model of each component's section, by component name."""
@@ -56,6 +57,8 @@ class Served(Strict):
     def _one_place(self) -> "Served":
         if self.url and self.server:
             raise ValueError("a model is served at url or by server, not both")
+        if self.url and not self.url.startswith(("http://", "https://", "<")):  # `<`: what a draft has in its place
+            raise ValueError(f"url begins with http:// or https://, and '{self.url}' does not")
         return self
 
 
@@ -120,6 +123,14 @@ class LimitRange(Strict):
 
     default_request: Amounts
     default: Amounts
+
+    @model_validator(mode="after")
+    def _requests_fit(self) -> "LimitRange":
+        for name in ("cpu", "memory"):
+            request, limit = getattr(self.default_request, name), getattr(self.default, name)
+            if quantity(request) > quantity(limit):
+                raise ValueError(f"default_request.{name} {request} is above default.{name} {limit}")
+        return self
 
 
 class IgnoreRule(Strict):
@@ -229,7 +240,7 @@ def check(name: str, layer: Layer, sections: Sections, blanks: Collection[str] =
     try:
         profile = Profile.model_validate(values, context=blanks)
     except ValidationError as error:
-        problems = [_explain(problem, (), Profile, layer.origins) for problem in error.errors()] + problems
+        problems = [*_explained(error, values, (), Profile, layer.origins), *problems]
     if problems:
         raise ProfileError("\n".join(problems), "see every key: lightragctl profiles show --origin")
     return LoadedProfile(name, profile, layer.origins)
@@ -264,12 +275,41 @@ def _check_section(part: str, section: Any, checks: _Checks) -> BaseModel | None
     try:
         return model.model_validate({} if section is None else section, context=checks.blanks)
     except ValidationError as error:
-        checks.problems.extend(_explain(problem, path, model, checks.origins) for problem in error.errors())
+        checks.problems.extend(_explained(error, section, path, model, checks.origins))
         return None
 
 
-def _explain(problem: Any, prefix: KeyPath, model: type[BaseModel], origins: Mapping[KeyPath, Origin]) -> str:
-    path = prefix + tuple(str(step) for step in problem["loc"])
+def _explained(
+    error: ValidationError, values: Any, prefix: KeyPath, model: type[BaseModel], origins: Mapping[KeyPath, Origin]
+) -> list[str]:
+    """Each problem in words. Of the ways to read a value of several types that one counts which came furthest."""
+    found = [(_keys(problem["loc"], values), problem) for problem in error.errors()]
+    paths = [path for path, _ in found]
+    return [
+        _explain(problem, path, prefix, model, origins)
+        for path, problem in found
+        if not any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+    ]
+
+
+def _keys(steps: Sequence[int | str], values: Any) -> KeyPath:
+    """The keys among pydantic's steps to a problem, without those that name a type; the last may be missing."""
+    path: list[str] = []
+    for step in steps:
+        is_there = isinstance(values, Mapping) and step in values
+        if is_there or (isinstance(values, list) and isinstance(step, int)):
+            values = values[step]
+            path.append(str(step))
+        elif isinstance(values, Mapping) and str(step).islower() and "[" not in str(step):
+            path.append(str(step))
+            values = None
+    return tuple(path)
+
+
+def _explain(
+    problem: Any, path: KeyPath, prefix: KeyPath, model: type[BaseModel], origins: Mapping[KeyPath, Origin]
+) -> str:
+    path = prefix + path
     if problem["type"] == "extra_forbidden":
         return _unknown(path, _fields_at(model, path[len(prefix) : -1]), origins)
     where = _nearest_origin(path, origins)
@@ -324,12 +364,18 @@ def _nearest_origin(path: KeyPath, origins: Mapping[KeyPath, Origin]) -> Origin:
 
 
 def _fields_at(model: type[BaseModel], path: KeyPath) -> Mapping[str, Any]:
-    """The fields of the model that stands at `path` inside `model`."""
+    """The fields of the model that stands at `path` inside `model`; steps that are no field are keys of maps."""
     for step in path:
-        inner = model.model_fields[step].annotation if step in model.model_fields else None
-        options = [inner, *getattr(inner, "__args__", ())]
-        found = next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
-        if found is None:
-            return {}
-        model = found
+        if step in model.model_fields:
+            inner = _model_in(model.model_fields[step].annotation)
+            if inner is None:
+                return {}
+            model = inner
     return model.model_fields
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, also as one of several types or as the values of a map."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)

@@ -5,6 +5,7 @@ the service reads it back from its settings file.
 """
 
 import re
+from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from urllib.parse import urlsplit
@@ -54,13 +55,27 @@ class Strict(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
-        """Null gives the default, and a boolean is no number; pydantic would refuse the one and take the other."""
+        """Null gives the default, a map is laid over a default that is one, and a boolean is no number."""
         field = cls.model_fields[str(info.field_name)]
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
         if value is None and not field.is_required() and not _takes(field.annotation, type(None)):
-            return field.get_default(call_default_factory=True)
+            return default
+        if isinstance(value, Mapping) and isinstance(default, BaseModel):
+            return _laid_over(default.model_dump(), value)
         if isinstance(value, bool) and _takes(field.annotation, int | float) and not _takes(field.annotation, bool):
             raise ValueError(f"a number is wanted, and {kind_of(value)} was read")
         return value
+
+
+def _laid_over(default: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """The default with what a value says otherwise; maps key by key."""
+    inner = {
+        key: _laid_over(default[key], one)
+        if isinstance(one, Mapping) and isinstance(default.get(key), Mapping)
+        else one
+        for key, one in value.items()
+    }
+    return {**default, **inner}
 
 
 def _takes(annotation: Any, kind: Any) -> bool:
@@ -78,6 +93,7 @@ def _takes(annotation: Any, kind: Any) -> bool:
 
 
 Quantity = bounds.Amount
+Size = bounds.Size
 
 
 class Amounts(Strict):
