@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import yaml
 from pydantic import ValidationError
 
 from lightragctl.core import assets
@@ -37,6 +38,7 @@ from lightragctl.core.site import filled, unset
 
 if TYPE_CHECKING:
     from lightragctl.deploy.lint import Finding
+    from lightragctl.kube.client import ClusterClient
     from lightragctl.kube.lease import Operator
 
 DEFAULT_PROFILE = "local"
@@ -157,14 +159,25 @@ def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRu
     """
     if loaded.profile.runtime is Runtime.KUBERNETES:
         from lightragctl.deploy.runtime import KubernetesRuntime
-        from lightragctl.kube.client import connect
 
-        client = connect(place.kubeconfig, place.context)
-        return KubernetesRuntime(client, loaded.profile.namespace, release, _operator())
+        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, _operator())
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 
     return LocalRuntime(release, ReleaseFiles(data_home(place.environ) / release))
+
+
+def _connected(place: Place) -> "ClusterClient":
+    """The cluster; the official client stumbles over a kubeconfig that is no YAML, or is of another shape."""
+    from lightragctl.kube.client import connect
+    from lightragctl.kube.model import NoClusterError
+
+    try:
+        return connect(place.kubeconfig, place.context)
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        hint = "correct the file, or name another one: --kubeconfig FILE or KUBECONFIG"
+        raise NoClusterError(f"the kubeconfig cannot be read: {reason}", hint) from error
 
 
 def _operator() -> "Operator":

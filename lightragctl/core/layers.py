@@ -7,6 +7,7 @@ YAML is read as YAML 1.2 (`core.scalars`); a number that older readers take for 
 """
 
 import codecs
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -280,13 +281,13 @@ def find_profile(reference: str, shipped: Path, beside: Path) -> Path:
     """
     if "/" in reference or reference.endswith((".yaml", ".yml")):
         path = beside / reference
-        if path.is_file():
+        if os.path.isfile(path):
             return path
         raise ProfileError(f"there is no profile file {path}", "start one: lightragctl profiles init NAME")
     path = shipped / f"{reference}.yaml"
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    if (beside / f"{reference}.yaml").is_file():
+    if os.path.isfile(beside / f"{reference}.yaml"):
         raise ProfileError(f"'{reference}' is not a shipped profile", f"for the file here: --profile {reference}.yaml")
     names = ", ".join(shipped_names(shipped))
     raise ProfileError(f"there is no profile '{reference}'", f"shipped: {names}; a file is named by its path")

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Action, Difference, ForeignField
-from lightragctl.core.serialize import yaml_text
 from lightragctl.deploy.replacement import Replacement
 
 _SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
@@ -101,7 +102,7 @@ def _unified(one: Change, key: bytes) -> str:
 def _lines(thing: KubernetesObject | None, key: bytes) -> Sequence[str]:
     if thing is None:
         return []
-    return yaml_text(masked(stripped(thing), key), sort_keys=True).split("\n")
+    return yaml.safe_dump(masked(stripped(thing), key), allow_unicode=True, sort_keys=True, width=1000).splitlines()
 
 
 def masked(thing: KubernetesObject, key: bytes) -> dict[str, Any]:
