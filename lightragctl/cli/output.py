@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from lightragctl.cli.streams import carries
 from lightragctl.core.errors import ExitStatus, LightragctlError, UsageError
 from lightragctl.core.result import ErrorInfo, Event, EventType, Notify, Result
-from lightragctl.core.serialize import json_text, yaml_documents, yaml_text
 from lightragctl.core.visible import visible, visible_data
 
 if TYPE_CHECKING:
@@ -85,6 +84,8 @@ class Output:
 
         documents = manifests(result.command, result.data)
         if documents:
+            from lightragctl.core.serialize import yaml_documents
+
             text = yaml_documents(documents)
             whole = carries(sys.stdout, text)
             self.text((text if whole else yaml_documents(documents, ascii_only=True)) + "\n")
@@ -268,11 +269,15 @@ def _print_traceback(error: BaseException) -> None:
 
 def dump(document: dict[str, Any], format: Format, stream: TextIO) -> str:
     """The document as JSON or YAML text; in ASCII where the stream that it is for lacks a character of it."""
+    from lightragctl.core.serialize import json_text, yaml_text
+
     made = partial(json_text, document, 2) if format is Format.JSON else partial(yaml_text, document)
     text = made()
     return text if carries(stream, text) else made(ascii_only=True)
 
 
 def _json_line(document: Mapping[str, Any], stream: TextIO) -> str:
+    from lightragctl.core.serialize import json_text
+
     text = json_text(document)
     return text if carries(stream, text) else json_text(document, ascii_only=True)
