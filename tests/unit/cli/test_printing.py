@@ -71,7 +71,10 @@ PAYLOADS: dict[str, dict[str, Any]] = {
         "drift": [],
         "warnings": [HOSTILE],
     },
-    "history": {"release": HOSTILE, "revisions": [{**REVISION, "cause": HOSTILE, "version": HOSTILE}]},
+    "history": {
+        "release": HOSTILE,
+        "revisions": [{**REVISION, "cause": HOSTILE, "version": HOSTILE, "stopped_at": HOSTILE}],
+    },
     "render": {"objects": [{"kind": "ConfigMap", "data": {HOSTILE: HOSTILE}}]},
     "profiles show": {"name": "x", "profile": {"description": HOSTILE}},
     "recordings": {"recordings": [{"at": 0, "workspace": HOSTILE, "ids": [], "took_ms": 1, "query": HOSTILE}]},
