@@ -73,7 +73,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     },
     "history": {
         "release": HOSTILE,
-        "revisions": [{**REVISION, "cause": HOSTILE, "version": HOSTILE, "stopped_at": HOSTILE}],
+        "revisions": [{**REVISION, "cause": HOSTILE, "version": HOSTILE, "stopped_at": HOSTILE, "stopped_by": HOSTILE}],
     },
     "render": {"objects": [{"kind": "ConfigMap", "data": {HOSTILE: HOSTILE}}]},
     "profiles show": {"name": "x", "profile": {"description": HOSTILE}},
