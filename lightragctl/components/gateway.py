@@ -8,7 +8,7 @@ from pydantic import Field
 from lightragctl.components.model_server import server_url
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Served
-from lightragctl.core.settings import Amounts, GatewaySettings, SecretKey, Upstream
+from lightragctl.core.settings import Amounts, GatewaySettings, Port, SecretKey, Upstream
 
 _EMBEDDING_KEY = "LIGHTRAGCTL_EMBEDDING_API_KEY"
 _CHAT_KEY = "LIGHTRAGCTL_CHAT_API_KEY"
@@ -17,7 +17,7 @@ _CHAT_KEY = "LIGHTRAGCTL_CHAT_API_KEY"
 class GatewayValues(WorkloadValues):
     """`timeout_s` bounds one request to a model."""
 
-    port: int = 8081
+    port: Port = 8081
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
     resources: Resources = Resources(
         requests=Amounts(cpu="100m", memory="64Mi"), limits=Amounts(cpu="1", memory="256Mi")

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import Amounts, Faults, MockLlmSettings
+from lightragctl.core.settings import Amounts, Faults, MockLlmSettings, Port
 
 
 class MockLlmValues(WorkloadValues, Faults):
     """How it misbehaves from its start; `PUT /faults` changes that while it runs."""
 
-    port: int = 8082
+    port: Port = 8082
     resources: Resources = Resources(
         requests=Amounts(cpu="50m", memory="64Mi"), limits=Amounts(cpu="500m", memory="256Mi")
     )

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
 from lightragctl.core.profile import Runtime
-from lightragctl.core.settings import Amounts, Quantity, SecretKey, Strict
+from lightragctl.core.settings import Address, Amounts, Port, SecretKey, Size, Strict
 
 METRICS_PORT = 9091
 _ALONE, _HA = "standalone", "standalone-ha"
@@ -29,8 +30,8 @@ _COORDINATORS = ("ROOTCOORD", "QUERYCOORD", "DATACOORD", "INDEXCOORD")
 class MilvusImage(Strict):
     """The server's image."""
 
-    repository: str = "milvusdb/milvus"
-    tag: str = "v2.3.5"
+    repository: ImageRepository = "milvusdb/milvus"
+    tag: ImageTag = "v2.3.5"
 
     @field_validator("tag")
     @classmethod
@@ -43,9 +44,9 @@ class MilvusImage(Strict):
 class StoreKeys(Strict):
     """The Secret that holds the object store's two keys, and under which names."""
 
-    secret: str
-    access_key: str = "access-key"
-    secret_key: str = "secret-key"
+    secret: Name
+    access_key: DataKey = "access-key"
+    secret_key: DataKey = "secret-key"
 
 
 class ObjectStore(Strict):
@@ -55,7 +56,7 @@ class ObjectStore(Strict):
     folder in the bucket; without it the release's name.
     """
 
-    endpoint: str
+    endpoint: Address
     bucket: str
     root_path: str | None = None
     region: str = ""
@@ -67,16 +68,16 @@ class ObjectStore(Strict):
 class QueueKeys(Strict):
     """The Secret with a user's name and password for the message queue, and under which names."""
 
-    secret: str
-    username: str = "username"
-    password: str = "password"
+    secret: Name
+    username: DataKey = "username"
+    password: DataKey = "password"
 
 
 class Queue(Strict):
     """The message queue, HOST:PORT; without `address` the release's own component kafka."""
 
     kind: Literal["kafka", "pulsar"] = "kafka"
-    address: str | None = None
+    address: Address | None = None
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     credentials: QueueKeys | None = None
@@ -135,15 +136,15 @@ class VectorEngineValues(Values, Workload):
     it the release's own component etcd.
     """
 
-    port: int = 19530
+    port: Port = 19530
     topology: Literal["lite", "standalone", "standalone-ha", "cluster", "external"] = "standalone"
-    url: str | None = None
+    url: Address | None = None
     image: MilvusImage = MilvusImage()
-    storage: Quantity = "20Gi"
-    storage_class: str | None = None
+    storage: Size = "20Gi"
+    storage_class: Name | None = None
     stop_grace_s: Annotated[int, Field(ge=30)] | None = 120
     resources: Resources = Resources(requests=Amounts(cpu="500m", memory="1Gi"), limits=Amounts(cpu="2", memory="4Gi"))
-    etcd: tuple[str, ...] = ()
+    etcd: tuple[Address, ...] = ()
     object_store: ObjectStore | None = None
     queue: Queue = Queue()
     roles: Roles = Roles()
@@ -160,6 +161,8 @@ class VectorEngineValues(Values, Workload):
 
     @model_validator(mode="after")
     def _fits_its_topology(self) -> "VectorEngineValues":
+        if self.port == METRICS_PORT:
+            raise ValueError(f"port {METRICS_PORT} is the one of Milvus's metrics: take another one")
         several = self.autoscale.max if self.autoscale else self.least
         if several > 1 and self.topology in ("lite", _ALONE):
             raise ValueError(

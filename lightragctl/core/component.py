@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from lightragctl.core.bounds import Name
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.profile import Profile, Runtime, Served
 from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
 
 _SPARE_S = 15
 """Between the longest that a pod should need to stop and its being killed."""
+_LONGEST_S = 7 * 24 * 3600
+"""Longer than any start or stop takes; Kubernetes counts seconds of a deadline in 32 bits."""
 
 
 class Resources(Strict):
@@ -34,8 +37,8 @@ class Autoscale(Strict):
     name; the one that wants more pods wins. Fewer than the most of the last `shrink_after_s` seconds are never taken.
     """
 
-    min: int = 2
-    max: int
+    min: Annotated[int, Field(ge=1, le=1000)] = 2
+    max: Annotated[int, Field(ge=1, le=1000)]
     cpu_percent: Annotated[int, Field(ge=1, le=1000)] | None = 70
     requests_per_second: Annotated[int, Field(ge=1)] | None = None
     shrink_after_s: Annotated[int, Field(ge=0, le=3600)] = 300
@@ -67,9 +70,9 @@ class Workload(Strict):
     disruption_budget: DisruptionBudget | None = None
     resources: Resources
     pool: str | None = None
-    priority: str | None = None
-    start_timeout_s: Annotated[int, Field(ge=1)] | None = None
-    stop_grace_s: Annotated[int, Field(ge=0)] | None = None
+    priority: Name | None = None
+    start_timeout_s: Annotated[int, Field(ge=1, le=_LONGEST_S)] | None = None
+    stop_grace_s: Annotated[int, Field(ge=0, le=_LONGEST_S)] | None = None
 
     @property
     def least(self) -> int:

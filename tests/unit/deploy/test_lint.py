@@ -136,7 +136,7 @@ UNSAFE = [
            "autoscale-blind", "by nothing", "cpu_percent: 70"),
     Unsafe("an even number of etcd members", ["components.etcd.replicas=4"], "etcd-even", "4 members", "replicas: 5"),
     Unsafe("our image is latest", ["image.tag=latest"], "image-not-fixed", "latest", "image.tag"),
-    Unsafe("an image without a tag", ["components.etcd.image.tag=''"], "image-not-fixed", "etcd", "image.tag"),
+    Unsafe("an image without a tag", ["components.etcd.image.tag=''"], "profile", "etcd", "image tag"),
     Unsafe("a secret as plain text", ["models.chat.url=https://me:hunter2@llm.example"], "secret-in-plain-text",
            "for everybody to read", "Secret"),
     Unsafe("a provider's key as plain text", ["description=sk-abcdefghijklmnop1234"], "secret-in-plain-text",
