@@ -3,8 +3,8 @@
 Written for the read path: ASGI between a parser and a handler took as much of the processor as the handler itself
 (docs/performance.md). A handler that has its answer at once gives it without a task, and an answer is one write.
 
-What a stranger can hold is bounded: the headers, the body, what one connection may send ahead, and the time that a
-request may take to arrive.
+What a stranger can hold is bounded: what one connection may send ahead, the answers that it does not read, the time
+that a request may take to arrive and an answer to be read, and the number of connections.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable
 from http import HTTPStatus
 from typing import cast
 
-import httptools
 import uvloop
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import OPEN_REQUESTS_S, ServiceSettings
 from lightragctl.service.answers import Headers, Problem, Response, Streaming
 from lightragctl.service.http import CLIENT_GONE, App, Request
+from lightragctl.service.reader import RequestReader
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,17 @@ KEEP_ALIVE_S = 75.0
 RECEIVE_S = 60.0
 """How long a request may take to arrive."""
 
-HEAD_BYTES = 65_536
-"""Of a request's target and headers together."""
+SEND_S = 30.0
+"""How long a client may read nothing of an answer that waits for it."""
+
+HALF_CLOSED_S = 15.0
+"""How long a stream to a client that sends no more may be silent: it cannot be told from one that is gone."""
+
+_PROBE_S = 0.3
+"""Between two looks whether a client that sends no more still waits for an answer."""
+
+_SLICE_BYTES = 4096
+"""Parsed at a time, so that few requests wait in memory, however many a client sends ahead."""
 
 _LINGER_S = 1.0
 """A client that is refused while it still sends gets this time to read why; a reset would take the answer away."""
@@ -49,116 +58,29 @@ _GC_OBJECTS = 20_000
 """New objects between two looks for garbage in cycles. Python's 700 are made by two requests: a ninth of the work."""
 
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_BODILESS = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
+"""Answers that have neither a body nor a length."""
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-Take = Callable[[Request, Response | None], None]
-
-
-class _Reader:
-    """Makes requests of bytes; those that may not be answered come with what they are told, and are the last.
-
-    Args:
-        app: says what is refused on the headers alone.
-        take: gets each request, once its body is whole.
-        go_on: tells the client to send the body.
-    """
-
-    def __init__(self, app: App, take: Take, go_on: Callable[[], None]) -> None:
-        self._app = app
-        self._take = take
-        self._go_on = go_on
-        self._parser = httptools.HttpRequestParser(self)
-        self._begin()
-        self.receiving = False
-        self.refused = False
-
-    def _begin(self) -> None:
-        self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = self._body_bytes = 0
-        self._parts: list[bytes] = []
-        self._request: Request | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Parse what came; nothing more once something was refused."""
-        if self.refused:
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.refused = True  # it is answered as if it had not asked; what follows is of another protocol
-        except httptools.HttpParserError as error:
-            self.refuse(Problem(400, "Bad Request", f"this is not HTTP: {error}"))
-
-    def refuse(self, problem: Problem) -> None:
-        """Hand over what there is of the request with what it is told."""
-        if self.refused:
-            return
-        self.refused, self.receiving = True, False
-        request = self._request or Request("", b"/", {})
-        self._take(request, self._app.told(request, problem))
-
-    # httptools calls these.
-
-    def on_message_begin(self) -> None:
-        self.receiving = True
-        self._begin()
-
-    def on_url(self, part: bytes) -> None:
-        self._target += part
-        self._head_bytes += len(part)
-
-    def on_header(self, name: bytes, value: bytes | None) -> None:
-        value = value or b""
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes <= HEAD_BYTES:
-            self._headers.setdefault(name.lower(), value)  # of those that come twice the first counts
-
-    def on_headers_complete(self) -> None:
-        if self.refused:
-            return
-        request = self._request = Request(self._parser.get_method().decode("ascii"), self._target, self._headers)
-        if self._head_bytes > HEAD_BYTES:
-            detail = f"target and headers take more than {HEAD_BYTES} bytes"
-            self.refuse(Problem(431, "Request Header Fields Too Large", detail))
-        elif (problem := self._app.refusal(request)) is not None:
-            self.refuse(problem)
-        elif b"expect" in self._headers:
-            self._go_on()
-
-    def on_body(self, part: bytes) -> None:
-        self._parts.append(part)
-        self._body_bytes += len(part)
-        if self._body_bytes > self._app.options.body_bytes:
-            self.refuse(self._app.too_large())
-
-    def on_message_complete(self) -> None:
-        self.receiving = False
-        request = self._request
-        if self.refused or request is None:
-            return
-        request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        parser = self._parser
-        request.keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
-        request.chunks = parser.get_http_version() != "1.0"
-        self._take(request, None)
-
-
 class _Connection(asyncio.Protocol):
-    """One client, whose requests are answered in their order."""
+    """One client, whose requests are answered in their order, while it reads its answers."""
 
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._app = server.app
         self._loop = server.loop
-        self._reader = _Reader(server.app, self._take, self._go_on)
+        self._reader = RequestReader(server.app, self._take)
         self._transport: asyncio.Transport | None = None
+        self._unread: bytes | memoryview = b""
         self._waiting: deque[tuple[Request, Response | None]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._ends_with_client = self._last = False
+        self._turn: asyncio.Handle | None = None
+        self._ends_with_client = self._last = self._half_closed = self._sending = self._interim = self._paused = False
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._heard_s = self._began_s = self._loop.time()
+        self._heard_s = self._began_s = self._wrote_s = self._moved_s = self._loop.time()
+        self._unsent_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -169,7 +91,7 @@ class _Connection(asyncio.Protocol):
         """See `asyncio.Protocol`. What is worthless without the client ends."""
         self._transport = None
         self._server.connections.discard(self)
-        self._waiting.clear()
+        self._drop_rest()
         self._flowing.set()
         if self._task is not None and self._ends_with_client:
             self._task.cancel()
@@ -177,51 +99,134 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         self._heard_s = self._loop.time()
-        if not self._reader.receiving:
-            self._began_s = self._heard_s
-        self._reader.feed(data)
+        self._unread = bytes(self._unread) + data if self._unread else data
+        if self._turn is None:
+            self._advance()
+
+    def eof_received(self) -> bool:
+        """See `asyncio.Protocol`. A client that sends no more may still wait for its answers."""
+        self._half_closed = True
+        self._wrote_s = self._loop.time()
+        if self._task is not None and self._ends_with_client:
+            self._loop.call_later(_PROBE_S, self._probe)
+        return self.busy
 
     def pause_writing(self) -> None:
-        """See `asyncio.Protocol`. Who does not read its answers is not asked for more requests."""
+        """See `asyncio.Protocol`. Who does not read its answers gets no more, and is not asked for more requests."""
         self._flowing.clear()
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._pause_reading()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self._flowing.set()
-        self._read_on()
+        if self._turn is None:
+            self._advance()
 
     @property
     def task(self) -> asyncio.Task[None] | None:
         """What answers a request just now."""
         return self._task
 
+    @property
+    def busy(self) -> bool:
+        """A whole request is being answered, or will be; or one may be in what was not parsed yet."""
+        return self._task is not None or bool(self._waiting or self._unread)
+
+    @property
+    def heard_s(self) -> float:
+        """When the client last sent something, or its last answer ended."""
+        return self._heard_s
+
     def sweep(self, now_s: float) -> None:
-        """End it when nothing came for long; a request that never ends is told so."""
-        if self._task is not None or self._transport is None:
+        """End it when the client neither sends nor reads for long; a request that never ends is answered so."""
+        if self._transport is None:
             return
-        if self._reader.receiving and now_s - self._began_s > RECEIVE_S:
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if unsent_bytes != self._unsent_bytes:
+            self._unsent_bytes, self._moved_s = unsent_bytes, now_s
+        if unsent_bytes and now_s - self._moved_s > SEND_S:
+            self.abort()
+        elif self.busy:
+            self._end_if_gone(now_s)
+        elif self._reader.receiving and now_s - self._began_s > RECEIVE_S:
             problem = f"the request did not arrive within {RECEIVE_S:g} s"
             self._reader.refuse(Problem(408, "Request Timeout", problem))
+            self._advance()
         elif now_s - self._heard_s > KEEP_ALIVE_S:
-            self._transport.close()
+            self._close()
 
     def end(self) -> None:
         """Close it, unless a request is being answered."""
-        if self._transport is not None and self._task is None:
-            self._transport.close()
+        if not self.busy:
+            self._close()
 
-    def _go_on(self) -> None:
-        if self._transport is not None and self._task is None:
-            self._transport.write(_CONTINUE)
+    def abort(self) -> None:
+        """Close it at once, whatever was not sent yet."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _take(self, request: Request, refusal: Response | None) -> None:
-        if self._task is None:
-            self._answer(request, refusal)
-        elif self._transport is not None:
-            self._waiting.append((request, refusal))
+        self._began_s = self._heard_s
+        self._waiting.append((request, refusal))
+
+    def _advance(self) -> None:
+        """Parse as far as to the next request and begin its answer; the rest in further turns of the event loop."""
+        self._turn = None
+        try:
+            self._begin_next()
+        except Exception:
+            log.exception("a connection broke off")
+            self.abort()
+        if self._waiting or self._unread:
+            self._pause_reading()
+            if self._task is None and self._flowing.is_set():
+                self._turn = self._loop.call_soon(self._advance)
+        elif self._flowing.is_set():
+            self._read_on()
+
+    def _begin_next(self) -> None:
+        if self._task is not None or not self._flowing.is_set():
+            return
+        reader = self._reader
+        while self._unread and not self._waiting:
+            if not reader.receiving:
+                self._began_s = self._heard_s
+            reader.feed(self._next_slice())
+        if self._waiting:
+            self._answer(*self._waiting.popleft())
+
+    def _next_slice(self) -> bytes | memoryview:
+        data, self._unread = self._unread, b""
+        if len(data) > _SLICE_BYTES:
+            data = memoryview(data)
+            data, self._unread = data[:_SLICE_BYTES], data[_SLICE_BYTES:]
+        return data
+
+    def _read_on(self) -> None:
+        """What came is parsed, and answered but for what a task is at."""
+        if self._task is None and self._reader.awaits_continue:
+            self._reader.awaits_continue = False
+            self._write(_CONTINUE)
+        if self._half_closed:
+            self.end()
+        elif self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
+
+    def _close(self) -> None:
+        """Close it once what was answered is sent; what else came is dropped."""
+        self._drop_rest()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _drop_rest(self) -> None:
+        self._waiting.clear()
+        self._unread = b""
 
     def _answer(self, request: Request, refusal: Response | None) -> None:
         if refusal is not None:
@@ -235,6 +240,7 @@ class _Connection(asyncio.Protocol):
             self._close_if_last()
         else:
             self._ends_with_client = request.route is not None and request.route.abandon
+            self._interim = request.chunks
             self._task = self._loop.create_task(self._await(request, answer))
 
     async def _await(self, request: Request, coming: Awaitable[Response | Streaming]) -> None:
@@ -248,19 +254,14 @@ class _Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             self._app.note(request, CLIENT_GONE)
             raise
+        except Exception:
+            log.exception("the answer to %s %s could not be sent", request.method, request.path)
+            self.abort()  # else the client would wait for it
         finally:
             self._task = None
-        self._answer_next()
-
-    def _answer_next(self) -> None:
-        while self._waiting and self._task is None:
-            self._answer(*self._waiting.popleft())
-        self._read_on()
-
-    def _read_on(self) -> None:
-        transport = self._transport
-        if transport is not None and not self._waiting and self._flowing.is_set() and not transport.is_reading():
-            transport.resume_reading()
+            self._sending = False
+        self._heard_s = self._loop.time()
+        self._advance()
 
     def _send(self, request: Request, answer: Response) -> None:
         """The whole answer in one write."""
@@ -268,13 +269,16 @@ class _Connection(asyncio.Protocol):
         if transport is not None:
             last = self._last = self._app.draining or not request.keep_alive
             head = _head(answer.status, answer.content_type, answer.headers, self._server.date, last)
-            shown = b"" if request.method == "HEAD" else body
-            transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), shown))
+            if answer.status in _BODILESS:
+                transport.write(head + b"\r\n")
+            else:
+                shown = b"" if request.method == "HEAD" else body
+                transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), shown))
         self._app.note(request, answer.status if transport is not None else CLIENT_GONE)
 
     async def _stream(self, request: Request, answer: Streaming) -> None:
         """Send until the generator ends or the client goes away, whichever comes first; the generator is closed."""
-        self._ends_with_client = True
+        self._ends_with_client = self._sending = True
         last = self._last = self._app.draining or not (request.chunks and request.keep_alive)
         head = _head(HTTPStatus.OK, answer.content_type, answer.headers, self._server.date, last)
         self._write(head + (b"transfer-encoding: chunked\r\n\r\n" if request.chunks else b"\r\n"))
@@ -291,34 +295,53 @@ class _Connection(asyncio.Protocol):
                     await self._flowing.wait()
         except Exception:
             log.exception("a stream broke off")
-            if self._transport is not None:
-                self._transport.abort()  # so that the client sees that it is not whole
+            self.abort()  # so that the client sees that it is not whole
         else:
             self._write(b"0\r\n\r\n" if chunks else b"")
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+            self._wrote_s = self._loop.time()
+
+    def _probe(self) -> None:
+        """Find out whether a client that sends no more still waits: its network stack refuses what comes if it does not.
+
+        An interim response may come at any time (RFC 9110, 15.2); HTTP/1.0 knows none.
+        """
+        if self._task is not None and self._ends_with_client and self._interim and not self._sending:
+            self._write(_CONTINUE)
+            self._loop.call_later(_PROBE_S, self._probe)
+
+    def _end_if_gone(self, now_s: float) -> None:
+        """A client that sends no more, and to which nothing could be written for long, is taken to be gone."""
+        if self._half_closed and self._ends_with_client and now_s - self._wrote_s > HALF_CLOSED_S:
+            self.abort()
 
     def _close_if_last(self) -> None:
         """Close the connection if the answer said so."""
-        if self._transport is not None and self._last:
-            self._transport.close()
+        if self._last:
+            self._close()
 
     def _leave(self) -> None:
         """End after a refusal, when the client had time to read it."""
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
-        self._loop.call_later(_LINGER_S, self.end)
+        self._loop.call_later(_LINGER_S, self._close)
 
 
 def _head(status: int, content_type: str, headers: Headers, date: bytes, last: bool) -> bytes:
     """All of the head but how long the body is."""
-    head = b"%bdate: %b\r\ncontent-type: %b\r\n" % (_STATUS[status], date, content_type.encode("latin-1"))
+    status_line = _STATUS.get(status) or b"HTTP/1.1 %d Unassigned\r\n" % status
+    head = b"%bdate: %b\r\ncontent-type: %b\r\n" % (status_line, date, _field(content_type))
     for name, value in headers:
-        line = f"{name}: {value}".replace("\r", " ").replace("\n", " ")  # what an endpoint sent may be in it
-        head += line.encode("latin-1", "replace") + b"\r\n"
+        head += _field(f"{name}: {value}") + b"\r\n"
     return head + b"connection: close\r\n" if last else head
+
+
+def _field(text: str) -> bytes:
+    """What stands in a line of the head; something that an endpoint sent may be in it."""
+    return text.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
 
 
 class Server:
@@ -353,7 +376,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         for connection in list(self.connections):
-            connection.end()
+            connection.abort()
 
     def _tell_date(self) -> None:
         self.date = email.utils.formatdate(time.time(), usegmt=True).encode("ascii")
