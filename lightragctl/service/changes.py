@@ -1,7 +1,6 @@
 """Requests that change what lightrag-api knows: POST, GET and DELETE /documents. No sockets."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 
@@ -28,6 +27,11 @@ from lightragctl.service.shapes import (
     WriteRequest,
 )
 from lightragctl.service.workspaces import Workspaces
+
+_PROGRESS_AHEAD = 64
+"""Lines that may wait for a client; further progress is left out, what is acknowledged is not."""
+
+Lines = asyncio.Queue[bytes | None]
 
 
 class Changes:
@@ -104,17 +108,31 @@ class Changes:
         return http.json_response(FlushAnswer(workspace, rows))
 
     async def _write_lines(self, workspace: str, documents: Sequence[NewDocument]) -> AsyncGenerator[bytes, None]:
-        """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands."""
+        """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands.
+
+        The writing never waits for the client to read: it holds what other writers need.
+        """
+        lines: Lines = asyncio.Queue()
+        writing = asyncio.create_task(self._write_all(workspace, documents, lines))
+        try:
+            while (line := await lines.get()) is not None:
+                yield line
+            await writing  # what broke it breaks the answer
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    async def _write_all(self, workspace: str, documents: Sequence[NewDocument], lines: Lines) -> None:
         try:
             for document in documents:
-                writing = self._documents.write(workspace, document.source, document.text)
-                async with contextlib.aclosing(writing):
-                    async for event in writing:
-                        yield msgspec.json.encode(event) + b"\n"
+                async for event in self._documents.write(workspace, document.source, document.text):
+                    if isinstance(event, Written) or lines.qsize() < _PROGRESS_AHEAD:
+                        lines.put_nowait(msgspec.json.encode(event) + b"\n")
+            lines.put_nowait(b'{"event":"done"}\n')
         except LightragctlError as error:
-            yield http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n"
-            return
-        yield b'{"event":"done"}\n'
+            lines.put_nowait(http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n")
+        finally:
+            lines.put_nowait(None)
 
     def _listed(self, record: Record) -> ListedDocument:
         return ListedDocument(

@@ -13,6 +13,7 @@ import numpy as np
 from lightragctl.core.errors import UnavailableError, UsageError, WaitExpired
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.service.answers import JSON, json_bytes
+from lightragctl.service.redaction import redacted
 from lightragctl.service.trace import trace_headers
 from lightragctl.service.wire import (
     CHAT_PATH,
@@ -215,7 +216,9 @@ class _Caller:
             raise ModelError(f"cannot reach {self.url}: {error}", "is model-gateway running?") from error
 
     def _refusal(self, response: aiohttp.ClientResponse, raw: bytes) -> ModelError | ModelInputError:
-        message = f"{self.url} answered {response.status}: {_error_text(raw)}"
+        message = f"{self.url} answered {response.status}"
+        if response.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):  # these may quote the key
+            message += f": {_error_text(raw)}"
         if response.status in _INPUT_STATUSES:
             return ModelInputError(message)
         try:
@@ -227,7 +230,8 @@ class _Caller:
 
 
 def _error_text(raw: bytes) -> str:
-    """The message of an error in OpenAI's shape, else the start of what came."""
+    """The message of an error in OpenAI's shape, else the start of what came; without keys."""
+    raw = redacted(raw)
     try:
         text = msgspec.json.decode(raw, type=ErrorAnswer).error.message
     except (msgspec.DecodeError, UnicodeDecodeError):

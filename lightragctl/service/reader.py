@@ -47,6 +47,7 @@ class RequestReader:
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = self._framing_bytes = 0
         self._body: bytes | bytearray = b""
+        self._most_body_bytes = 0
         self._request: Request | None = None
         self.awaits_continue = False
 
@@ -130,11 +131,14 @@ class RequestReader:
         if self._head_bytes > HEAD_BYTES:
             self._request = None
             self._refuse_framing()
-        elif b"transfer-encoding" in headers and (problem := self._faulty_coding(headers[b"transfer-encoding"])):
+        elif (problem := self._faulty_coding(headers) or self._app.refusal(request)) is not None:
             self.refuse(problem)
-        elif (problem := self._app.refusal(request)) is not None:
-            self.refuse(problem)
-        elif b"expect" in headers:
+        elif b"content-length" in headers or b"transfer-encoding" in headers:
+            self._expect_body(request)
+
+    def _expect_body(self, request: Request) -> None:
+        self._most_body_bytes = self._app.body_bytes(request)
+        if b"expect" in request.headers:
             self.awaits_continue = request.header("expect").lower() == "100-continue" and self._is_current()
 
     def on_body(self, part: bytes) -> None:
@@ -149,8 +153,8 @@ class RequestReader:
             if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)  # a list of parts of two bytes takes twenty times as much
             self._body += part
-        if len(self._body) > self._app.options.body_bytes:
-            self.refuse(self._app.too_large())
+        if len(self._body) > self._most_body_bytes and self._request is not None:
+            self.refuse(self._app.too_large(self._request))
 
     def on_message_complete(self) -> None:
         request = self._request
@@ -166,8 +170,11 @@ class RequestReader:
     def _is_current(self) -> bool:
         return bool(self._parser.get_http_version() != "1.0")
 
-    def _faulty_coding(self, coding: bytes) -> Problem | None:
-        """Why a body of this Transfer-Encoding cannot be told from the next request, or not be read (RFC 9112, 6.1)."""
+    def _faulty_coding(self, headers: dict[bytes, bytes]) -> Problem | None:
+        """Why a body cannot be told from the next request by its Transfer-Encoding, or not be read (RFC 9112, 6.1)."""
+        coding = headers.get(b"transfer-encoding")
+        if coding is None:
+            return None
         if not self._is_current():
             return Problem(HTTPStatus.BAD_REQUEST, "Bad Request", "HTTP/1.0 knows no Transfer-Encoding")
         if coding.strip().lower() != b"chunked":

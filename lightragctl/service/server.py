@@ -11,7 +11,9 @@ import asyncio
 import contextlib
 import email.utils
 import gc
+import heapq
 import logging
+import resource
 import signal
 import socket
 import time
@@ -42,6 +44,9 @@ SEND_S = 30.0
 HALF_CLOSED_S = 15.0
 """How long a stream to a client that sends no more may be silent: it cannot be told from one that is gone."""
 
+CONNECTIONS = 2048
+"""At a time. Beyond it those that were idle longest are closed; when all are at work, the new one gets 503."""
+
 _PROBE_S = 0.3
 """Between two looks whether a client that sends no more still waits for an answer."""
 
@@ -63,8 +68,12 @@ _BODILESS = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+
 class _Connection(asyncio.Protocol):
-    """One client, whose requests are answered in their order, while it reads its answers."""
+    """One client, whose requests are answered in their order, while it reads its answers.
+
+    `half_closed`: it sends no more, and may still read.
+    """
 
     def __init__(self, server: "Server") -> None:
         self._server = server
@@ -76,7 +85,8 @@ class _Connection(asyncio.Protocol):
         self._waiting: deque[tuple[Request, Response | None]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._turn: asyncio.Handle | None = None
-        self._ends_with_client = self._last = self._half_closed = self._sending = self._interim = self._paused = False
+        self._probing: asyncio.TimerHandle | None = None
+        self._ends_with_client = self._last = self.half_closed = self._sending = self._interim = self._paused = False
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._heard_s = self._began_s = self._wrote_s = self._moved_s = self._loop.time()
@@ -85,7 +95,13 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        has_room = self._server.make_room()
         self._server.connections.add(self)
+        if not has_room:
+            detail = "every connection that this service takes is in use"
+            after = (("retry-after", "1"),)
+            self._reader.refuse(Problem(503, "Service Unavailable", detail, code="connections", headers=after))
+            self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`. What is worthless without the client ends."""
@@ -105,10 +121,9 @@ class _Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`. A client that sends no more may still wait for its answers."""
-        self._half_closed = True
+        self.half_closed = True
         self._wrote_s = self._loop.time()
-        if self._task is not None and self._ends_with_client:
-            self._loop.call_later(_PROBE_S, self._probe)
+        self._probe_later()
         return self.busy
 
     def pause_writing(self) -> None:
@@ -207,7 +222,7 @@ class _Connection(asyncio.Protocol):
         if self._task is None and self._reader.awaits_continue:
             self._reader.awaits_continue = False
             self._write(_CONTINUE)
-        if self._half_closed:
+        if self.half_closed:
             self.end()
         elif self._paused and self._transport is not None:
             self._paused = False
@@ -242,6 +257,7 @@ class _Connection(asyncio.Protocol):
             self._ends_with_client = request.route is not None and request.route.abandon
             self._interim = request.chunks
             self._task = self._loop.create_task(self._await(request, answer))
+            self._probe_later()
 
     async def _await(self, request: Request, coming: Awaitable[Response | Streaming]) -> None:
         try:
@@ -304,18 +320,23 @@ class _Connection(asyncio.Protocol):
             self._transport.write(data)
             self._wrote_s = self._loop.time()
 
+    def _probe_later(self) -> None:
+        if self.half_closed and self._probing is None:
+            self._probing = self._loop.call_later(_PROBE_S, self._probe)
+
     def _probe(self) -> None:
-        """Find out whether a client that sends no more still waits: its network stack refuses what comes if it does not.
+        """Find out whether a client that sends no more still waits: if not, its network stack refuses what comes.
 
         An interim response may come at any time (RFC 9110, 15.2); HTTP/1.0 knows none.
         """
+        self._probing = None
         if self._task is not None and self._ends_with_client and self._interim and not self._sending:
             self._write(_CONTINUE)
-            self._loop.call_later(_PROBE_S, self._probe)
+            self._probe_later()
 
     def _end_if_gone(self, now_s: float) -> None:
         """A client that sends no more, and to which nothing could be written for long, is taken to be gone."""
-        if self._half_closed and self._ends_with_client and now_s - self._wrote_s > HALF_CLOSED_S:
+        if self.half_closed and self._ends_with_client and now_s - self._wrote_s > HALF_CLOSED_S:
             self.abort()
 
     def _close_if_last(self) -> None:
@@ -345,12 +366,13 @@ def _field(text: str) -> bytes:
 
 
 class Server:
-    """The connections of one app; made inside the running event loop."""
+    """The connections of one app, at most `most`; made inside the running event loop."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, most: int = CONNECTIONS) -> None:
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.connections: set[_Connection] = set()
+        self._most = most
         self.date = b""
         self._tell_date()
 
@@ -362,6 +384,17 @@ class Server:
             now_s = self.loop.time()
             for connection in list(self.connections):
                 connection.sweep(now_s)
+
+    def make_room(self) -> bool:
+        """Whether one more connection may be had; those that were idle longest are closed for it."""
+        if len(self.connections) < self._most:
+            return True
+        idle = [connection for connection in self.connections if not connection.busy]
+        share = max(1, self._most // 16)  # at once, so that a flood of connections does not look for each
+        for connection in heapq.nsmallest(share, idle, key=lambda one: one.heard_s):
+            self.connections.discard(connection)
+            connection.abort()
+        return bool(idle)
 
     async def finish(self, within_s: float) -> None:
         """Let what is under way end, for so long."""
@@ -382,19 +415,25 @@ class Server:
         self.date = email.utils.formatdate(time.time(), usegmt=True).encode("ascii")
 
 
+def most_connections() -> int:
+    """CONNECTIONS, or half of the files that this process may open, so that it can still open others."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if files == resource.RLIM_INFINITY else min(CONNECTIONS, max(1, files // 2))
+
+
 @contextlib.asynccontextmanager
-async def serving(app: App, listener: socket.socket, grace_s: float = OPEN_REQUESTS_S) -> AsyncGenerator[None, None]:
+async def serving(app: App, listener: socket.socket, grace_s: float = OPEN_REQUESTS_S) -> AsyncGenerator[Server, None]:
     """Serve in the background; in the end no more connections are taken and open requests may go on for `grace_s`.
 
     Raises what made the app's start fail.
     """
     loop = asyncio.get_running_loop()
     async with app.options.lifespan():
-        server = Server(app)
+        server = Server(app, most_connections())
         listening = await loop.create_server(lambda: _Connection(server), sock=listener, backlog=_BACKLOG)
         background = [loop.create_task(server.sweep()), loop.create_task(app.watch_lag())]
         try:
-            yield
+            yield server
         finally:
             listening.close()
             await server.finish(grace_s)
