@@ -110,7 +110,7 @@ class _Connection(asyncio.Protocol):
         self._drop_rest()
         self._flowing.set()
         if self._task is not None and self._ends_with_client:
-            self._task.cancel()
+            self._loop.call_soon(self._task.cancel)  # not before it began, or nothing would await the handler
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -141,6 +141,22 @@ class _Connection(asyncio.Protocol):
     def task(self) -> asyncio.Task[None] | None:
         """What answers a request just now."""
         return self._task
+
+    @property
+    def receiving(self) -> bool:
+        """A request has begun to arrive."""
+        return self._reader.receiving
+
+    @property
+    def is_clients_turn(self) -> bool:
+        """Nothing goes on before the client reads or sends."""
+        return not self._flowing.is_set() or not self.busy
+
+    @property
+    def held_bytes(self) -> int:
+        """What it holds of requests that are not parsed and of answers that are not sent."""
+        unsent_bytes = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return len(self._unread) + unsent_bytes
 
     @property
     def busy(self) -> bool:
@@ -372,7 +388,7 @@ class Server:
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.connections: set[_Connection] = set()
-        self._most = most
+        self.most = most
         self.date = b""
         self._tell_date()
 
@@ -387,10 +403,10 @@ class Server:
 
     def make_room(self) -> bool:
         """Whether one more connection may be had; those that were idle longest are closed for it."""
-        if len(self.connections) < self._most:
+        if len(self.connections) < self.most:
             return True
         idle = [connection for connection in self.connections if not connection.busy]
-        share = max(1, self._most // 16)  # at once, so that a flood of connections does not look for each
+        share = max(1, self.most // 16)  # at once, so that a flood of connections does not look for each
         for connection in heapq.nsmallest(share, idle, key=lambda one: one.heard_s):
             self.connections.discard(connection)
             connection.abort()
