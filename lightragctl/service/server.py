@@ -317,11 +317,13 @@ class _Connection(asyncio.Protocol):
         async with contextlib.aclosing(answer.pieces):
             if request.method != "HEAD":
                 await self._pump(answer.pieces, request.chunks)
-        self._app.note(request, HTTPStatus.OK)
+        self._app.note(request, HTTPStatus.OK if self._transport is not None else CLIENT_GONE)
 
     async def _pump(self, pieces: AsyncGenerator[bytes, None], chunks: bool) -> None:
         try:
             async for piece in pieces:
+                if self._transport is None:
+                    return
                 if piece:
                     self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunks else piece)
                     await self._flowing.wait()
