@@ -92,9 +92,10 @@ class Request:
         chunks: the client understands an answer in chunks, which HTTP/1.0 does not.
         route: what answers it; None when there is nothing there.
         began_s: when its headers were read, on `time.perf_counter`.
+        share: what its body takes of the memory for bodies, given back when nothing refers to it any more.
     """
 
-    __slots__ = ("_query", "began_s", "body", "chunks", "headers", "keep_alive", "method", "path", "route")
+    __slots__ = ("_query", "began_s", "body", "chunks", "headers", "keep_alive", "method", "path", "route", "share")
 
     def __init__(self, method: str, target: bytes, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
         self.method = method
@@ -104,6 +105,7 @@ class Request:
         self.keep_alive = self.chunks = True
         self.route: Route | None = None
         self.began_s = time.perf_counter()
+        self.share: object = None
 
     def header(self, name: str) -> str:
         """A header by its lower-case name; empty when absent."""

@@ -18,7 +18,38 @@ HEAD_BYTES = 65_536
 _FRAMING_PER_BYTE = 8
 """Bytes of framing that each byte of a body earns: chunks of one byte need five, and room for an extension."""
 
+SMALL_BODY_BYTES = 65_536
+"""Bodies up to this size are taken whatever the others hold."""
+
+BODIES = 8
+"""The larger bodies that are received or answered at a time take at most as much as so many of the greatest."""
+
 Take = Callable[[Request, Response | None], None]
+
+
+class BodyMemory:
+    """What the larger bodies of all requests of a service take together."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.held_bytes = 0
+
+
+class _Share:
+    """What one body takes of it; given back with the last reference to this."""
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory = memory
+        self._bytes = 0
+
+    def grow(self, size_bytes: int) -> bool:
+        """Whether there is room for as much."""
+        self._memory.held_bytes += size_bytes - self._bytes
+        self._bytes = size_bytes
+        return self._memory.held_bytes <= self._memory.most_bytes
+
+    def __del__(self) -> None:
+        self._memory.held_bytes -= self._bytes
 
 
 class RequestReader:
@@ -32,11 +63,13 @@ class RequestReader:
     Args:
         app: says what is refused on the headers alone.
         take: gets each request, once its body is whole.
+        memory: what the bodies of all connections may take.
     """
 
-    def __init__(self, app: App, take: Take) -> None:
+    def __init__(self, app: App, take: Take, memory: BodyMemory) -> None:
         self._app = app
         self._take = take
+        self._memory = memory
         self._parser = httptools.HttpRequestParser(self)
         self.receiving = False
         self.refused = False
@@ -47,9 +80,15 @@ class RequestReader:
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = self._framing_bytes = 0
         self._body: bytes | bytearray = b""
+        self._share: _Share | None = None
         self._most_body_bytes = 0
         self._request: Request | None = None
         self.awaits_continue = False
+
+    def close(self) -> None:
+        """Let go of what there is of a request: the parser refers to this, so that it would stay for a while."""
+        self.refused = True
+        self._begin()
 
     def feed(self, data: bytes | memoryview) -> None:
         """Parse what came; nothing more once something was refused."""
@@ -88,7 +127,7 @@ class RequestReader:
         if self.refused:
             return
         self.refused, self.receiving, self.awaits_continue = True, False, False
-        self._body = b""
+        self._body, self._share = b"", None
         request = self._request or Request("", b"/", {})
         self._take(request, self._app.told(request, problem))
 
@@ -153,16 +192,23 @@ class RequestReader:
             if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)  # a list of parts of two bytes takes twenty times as much
             self._body += part
-        if len(self._body) > self._most_body_bytes and self._request is not None:
+        size_bytes = len(self._body)
+        if size_bytes > self._most_body_bytes and self._request is not None:
             self.refuse(self._app.too_large(self._request))
+        elif size_bytes > SMALL_BODY_BYTES:
+            self._share = self._share or _Share(self._memory)
+            if not self._share.grow(size_bytes):
+                detail = "this service holds as many large bodies as it can"
+                after = (("retry-after", "1"),)
+                self.refuse(Problem(503, "Service Unavailable", detail, "send it again", "bodies", after))
 
     def on_message_complete(self) -> None:
         request = self._request
         if self.refused or request is None:
             return
         self.receiving = self.awaits_continue = False
-        request.body = bytes(self._body)
-        self._body = b""
+        request.body, request.share = bytes(self._body), self._share
+        self._body, self._share = b"", None
         request.keep_alive = self._parser.should_keep_alive() and request.method != "CONNECT"
         request.chunks = self._is_current()
         self._take(request, None)

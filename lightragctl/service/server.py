@@ -28,7 +28,7 @@ from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import OPEN_REQUESTS_S, ServiceSettings
 from lightragctl.service.answers import Headers, Problem, Response, Streaming
 from lightragctl.service.http import CLIENT_GONE, App, Request
-from lightragctl.service.reader import RequestReader
+from lightragctl.service.reader import BODIES, BodyMemory, RequestReader
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._app = server.app
         self._loop = server.loop
-        self._reader = RequestReader(server.app, self._take)
+        self._reader = RequestReader(server.app, self._take, server.bodies)
         self._transport: asyncio.Transport | None = None
         self._unread: bytes | memoryview = b""
         self._waiting: deque[tuple[Request, Response | None]] = deque()
@@ -108,6 +108,7 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         self._server.connections.discard(self)
         self._drop_rest()
+        self._reader.close()
         self._flowing.set()
         if self._task is not None and self._ends_with_client:
             self._loop.call_soon(self._task.cancel)  # not before it began, or nothing would await the handler
@@ -222,16 +223,13 @@ class _Connection(asyncio.Protocol):
         while self._unread and not self._waiting:
             if not reader.receiving:
                 self._began_s = self._heard_s
-            reader.feed(self._next_slice())
+            data, self._unread = self._unread, b""
+            if len(data) > _SLICE_BYTES:
+                whole = memoryview(data)
+                data, self._unread = whole[:_SLICE_BYTES], whole[_SLICE_BYTES:]
+            reader.feed(data)
         if self._waiting:
             self._answer(*self._waiting.popleft())
-
-    def _next_slice(self) -> bytes | memoryview:
-        data, self._unread = self._unread, b""
-        if len(data) > _SLICE_BYTES:
-            data = memoryview(data)
-            data, self._unread = data[:_SLICE_BYTES], data[_SLICE_BYTES:]
-        return data
 
     def _read_on(self) -> None:
         """What came is parsed, and answered but for what a task is at."""
@@ -391,6 +389,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.connections: set[_Connection] = set()
         self.most = most
+        self.bodies = BodyMemory(BODIES * app.options.body_bytes)
         self.date = b""
         self._tell_date()
 

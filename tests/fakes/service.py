@@ -80,7 +80,7 @@ class FakeChat:
         return ChatAnswer(self.text, "fake-chat")
 
     async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
-        """The text word by word; `breaks_after` words it fails, and when it `is_silent` nothing comes before the end."""
+        """The text word by word; `breaks_after` words it fails; nothing when it `is_silent`."""
         if self.is_silent:
             return
         words = re.findall(r"\S+\s*", self.text)

@@ -493,10 +493,43 @@ def test_a_client_that_waits_long_and_sends_no_more_gets_its_answer() -> None:
     assert answer.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"").startswith(b"HTTP/1.1 200 OK")
 
 
+async def reached(so: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    while not so():
+        await asyncio.sleep(0.001)
+
+
+def test_large_bodies_take_a_bounded_memory_together() -> None:
+    size = 200_000
+    head = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    go_on = asyncio.Event()
+
+    async def slow(request: http.Request) -> http.Response:
+        await go_on.wait()
+        return http.Response(b"%d" % len(request.body))
+
+    async def act(port: int, running: server.Server) -> None:
+        clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+        for number, (_, writer) in enumerate(clients):
+            writer.write(head + b"a" * (size - number % 2))  # every other one never ends
+        await reached(lambda: running.bodies.held_bytes == 8 * size - 4)
+        assert (await exchange(port, head + b"a" * size)).startswith(b"HTTP/1.1 503 ")
+        assert (await exchange(port, LAST)).startswith(b"HTTP/1.1 200 ")
+        go_on.set()
+        answers = [await reader_.readuntil(b"200000") for reader_, _ in clients[::2]]
+        assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers)
+        for _, writer in clients:
+            writer.close()
+        await reached(lambda: not running.bodies.held_bytes and not running.connections)
+
+    route = http.Route("POST", "/slow", slow, body=Named)
+    with_server(http.App((route, http.Route("GET", "/at-once", at_once)), http.AppOptions("test", size)), act)
+
+
 def test_a_body_in_chunks_of_two_bytes_takes_no_more_memory_than_it_has() -> None:
     taken: list[http.Request] = []
     app = http.App((http.Route("POST", "/echo", echo, body=Named),), http.AppOptions("test", body_bytes=1_000_000))
-    reading = reader.RequestReader(app, lambda request, _: taken.append(request))
+    reading = reader.RequestReader(app, lambda request, _: taken.append(request), reader.BodyMemory(1 << 20))
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     tracemalloc.start()
     reading.feed(head)
