@@ -170,9 +170,12 @@ class RequestReader:
         if self._head_bytes > HEAD_BYTES:
             self._request = None
             self._refuse_framing()
-        elif (problem := self._faulty_coding(headers) or self._app.refusal(request)) is not None:
+            return
+        is_coded = b"transfer-encoding" in headers
+        problem = (self._faulty_coding(headers) if is_coded else None) or self._app.refusal(request)
+        if problem is not None:
             self.refuse(problem)
-        elif b"content-length" in headers or b"transfer-encoding" in headers:
+        elif is_coded or b"content-length" in headers:
             self._expect_body(request)
 
     def _expect_body(self, request: Request) -> None:
@@ -210,7 +213,7 @@ class RequestReader:
         request.body, request.share = bytes(self._body), self._share
         self._body, self._share = b"", None
         request.keep_alive = self._parser.should_keep_alive() and request.method != "CONNECT"
-        request.chunks = self._is_current()
+        request.chunks = self._parser.get_http_version() != "1.0"
         self._take(request, None)
 
     def _is_current(self) -> bool:
@@ -218,12 +221,9 @@ class RequestReader:
 
     def _faulty_coding(self, headers: dict[bytes, bytes]) -> Problem | None:
         """Why a body cannot be told from the next request by its Transfer-Encoding, or not be read (RFC 9112, 6.1)."""
-        coding = headers.get(b"transfer-encoding")
-        if coding is None:
-            return None
         if not self._is_current():
             return Problem(HTTPStatus.BAD_REQUEST, "Bad Request", "HTTP/1.0 knows no Transfer-Encoding")
-        if coding.strip().lower() != b"chunked":
+        if headers[b"transfer-encoding"].strip().lower() != b"chunked":
             detail = "no Transfer-Encoding but chunked is supported"
             return Problem(HTTPStatus.NOT_IMPLEMENTED, "Not Implemented", detail)
         return None
