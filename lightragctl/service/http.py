@@ -122,10 +122,10 @@ class Request:
             raise Problem(415, "Unsupported Media Type", "a compressed body is not supported")
 
     def json_body(self) -> bytes:
-        """The body as UTF-8 without a byte-order mark (RFC 8259, 8.1); 415 for another content type or encoding."""
+        """The body as UTF-8 without a byte-order mark (RFC 8259, 8.1); 400 for UTF-16, 415 for another content type."""
         self.check_json()
         if self.body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise Problem(415, "Unsupported Media Type", "the body is UTF-16", "send JSON as UTF-8")
+            raise Problem(400, "Bad Request", "the body is UTF-16", "send JSON as UTF-8", "invalid-json")
         return self.body.removeprefix(codecs.BOM_UTF8)
 
     def json(self, type_: type[S]) -> S:
