@@ -400,7 +400,11 @@ class Server:
             self._tell_date()
             now_s = self.loop.time()
             for connection in list(self.connections):
-                connection.sweep(now_s)
+                try:
+                    connection.sweep(now_s)
+                except Exception:
+                    log.exception("a connection could not be looked after")
+                    connection.abort()  # and the others are looked after all the same
 
     def make_room(self) -> bool:
         """Whether one more connection may be had; those that were idle longest are closed for it."""
