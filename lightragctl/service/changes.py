@@ -28,6 +28,11 @@ from lightragctl.service.shapes import (
 )
 from lightragctl.service.workspaces import Workspaces
 
+_PROGRESS_AHEAD = 64
+"""Lines that may wait for a client; further progress is left out, what is acknowledged is not."""
+
+Lines = asyncio.Queue[bytes | None]
+
 
 class Changes:
     """The handlers.
@@ -104,17 +109,33 @@ class Changes:
         return http.json_response(FlushAnswer(workspace, rows))
 
     async def _write_lines(self, workspace: str, documents: Sequence[tuple[str, str]]) -> AsyncGenerator[bytes, None]:
-        """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands."""
+        """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands.
+
+        The writing never waits for the client to read: it holds what other writers need.
+        """
+        lines: Lines = asyncio.Queue()
+        writing = asyncio.create_task(self._write_all(workspace, documents, lines))
+        try:
+            while (line := await lines.get()) is not None:
+                yield line
+            await writing  # what broke it breaks the answer
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    async def _write_all(self, workspace: str, documents: Sequence[tuple[str, str]], lines: Lines) -> None:
         try:
             for source, text in documents:
                 writing = self._documents.write(workspace, source, text)
                 async with contextlib.aclosing(writing):
                     async for event in writing:
-                        yield msgspec.json.encode(event) + b"\n"
+                        if isinstance(event, Written) or lines.qsize() < _PROGRESS_AHEAD:
+                            lines.put_nowait(msgspec.json.encode(event) + b"\n")
+            lines.put_nowait(b'{"event":"done"}\n')
         except LightragctlError as error:
-            yield http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n"
-            return
-        yield b'{"event":"done"}\n'
+            lines.put_nowait(http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n")
+        finally:
+            lines.put_nowait(None)
 
     def _listed(self, record: Record) -> ListedDocument:
         return ListedDocument(

@@ -1,14 +1,15 @@
 """model-gateway: the one door to models. Passes OpenAI-shaped calls on to the configured endpoints. Network I/O.
 
 Bodies and status codes pass through in both directions, so that the caller sees what the model's server said. An error
-that it tells with status 200 gets a status of its own. The keys of the endpoints live here and nowhere else, so what
-an endpoint says of a key is not passed on.
+that it tells with status 200 gets a status of its own. The keys of the endpoints live here and nowhere else: what an
+endpoint says when it refuses may quote them, so it is redacted.
 
 Embeddings and chats have connections of their own, and calls over their number are refused at once: slow ones of one
 kind never keep those of the other waiting.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
@@ -27,6 +28,7 @@ from lightragctl.service.answers import EVENTS, JSON, Headers, problem_response
 from lightragctl.service.bound import Bound
 from lightragctl.service.models import CONNECT_S, CONNECTIONS, open_session
 from lightragctl.service.reading import refusal_in
+from lightragctl.service.redaction import redacted
 from lightragctl.service.trace import trace_headers
 from lightragctl.service.wire import (
     CHAT_PATH,
@@ -48,6 +50,10 @@ _PASSED_BACK = ("retry-after", "retry-after-ms", "x-request-id")
 _RETRY_AFTER: Headers = (("retry-after", "2"),)
 """What a caller is told to wait when an endpoint cannot be reached: about the time a container needs to come back."""
 
+_ERROR_BODY_BYTES = 65_536
+_ERROR_BODY_S = 5.0
+"""How much of an error is passed on, and how long it may take to come once its head is there."""
+
 _MODELS_DEADLINE_S = 5.0
 """For listing models, which costs an endpoint nothing."""
 
@@ -57,15 +63,16 @@ class _Endpoint:
     """An upstream with its key read; `api_key` is empty where it has none."""
 
     base_url: str
+    name: str
     api_key: str = ""
 
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
-    def without_key(self, text: bytes) -> bytes:
-        """What the endpoint says of itself, without the key that it was sent."""
-        return text.replace(self.api_key.encode(), b"***") if self.api_key else text
+    def redacted(self, text: bytes) -> bytes:
+        """What the endpoint says of itself, without the key that it was sent and what looks like one."""
+        return redacted(text, self.api_key)
 
 
 def secret_value(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
@@ -107,7 +114,7 @@ def _endpoint(upstream: Upstream, environ: Mapping[str, str], name: str) -> _End
     if not upstream.url.startswith(("http://", "https://")):
         raise UsageError(f"{name}.url is {shown(upstream.url)!r}", "write it as http://host:port, without /v1")
     key = read_secret(upstream.api_key, environ, f"{name}.api_key") if upstream.api_key else ""
-    return _Endpoint(upstream.url.rstrip("/"), key)
+    return _Endpoint(upstream.url.rstrip("/"), name, key)
 
 
 class _Kind:
@@ -142,7 +149,8 @@ class _Gateway:
     async def models(self, _: http.Request) -> http.Response:
         """The models of both endpoints; one that does not answer is left out, so 200 even when none does."""
         embedding, chat = self._embedding.endpoint, self._chat.endpoint
-        endpoints = [embedding] if embedding == chat else [embedding, chat]
+        is_one = (embedding.base_url, embedding.api_key) == (chat.base_url, chat.api_key)
+        endpoints = [embedding] if is_one else [embedding, chat]
         lists = await asyncio.gather(*(self._list(endpoint) for endpoint in endpoints))
         cards = {card.id: card for cards in reversed(lists) for card in cards}
         return http.json_response(ModelList(list(cards.values())))
@@ -159,13 +167,14 @@ class _Gateway:
 
     async def _pass_on(self, request: http.Request, kind: _Kind) -> http.Response | http.Streaming:
         """The endpoint's answer; one that comes in pieces is passed on piece by piece."""
-        request.check_json()
         async with AsyncExitStack() as held:
             held.enter_context(kind.bound.place())
-            opened = await self._open("POST", kind.endpoint, kind.path, request.body, self._timeout_s)
+            opened = await self._open("POST", kind.endpoint, kind.path, request.json_body(), self._timeout_s)
             answer = await held.enter_async_context(opened)
             passed = [(name, answer.headers[name]) for name in _PASSED_BACK if name in answer.headers]
             content_type = answer.headers.get("Content-Type", JSON)
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                return _told(kind.endpoint, answer.status, await _start_of(answer), content_type, passed)
             with _explained(shown(str(answer.url)), self._timeout_s):
                 if answer.status != HTTPStatus.OK or not content_type.startswith(EVENTS):
                     return _told(kind.endpoint, answer.status, await answer.read(), content_type, passed)
@@ -173,7 +182,7 @@ class _Gateway:
             event = first.partition(b"\n")[0].removeprefix(b"data:")
             if refusal_in(event):
                 return _told(kind.endpoint, answer.status, event, JSON, passed)
-            pieces = _pieces(first, answer, held.pop_all())
+            pieces = _pieces(first, answer, kind.endpoint, held.pop_all())
             return http.Streaming(_begun(await anext(pieces), pieces), content_type, passed)
 
     async def _open(
@@ -194,24 +203,40 @@ class _Gateway:
 
 def _told(endpoint: _Endpoint, status: int, body: bytes, content_type: str, headers: Headers) -> http.Response:
     """A whole answer as the caller gets it."""
+    url = shown(endpoint.base_url)
+    if status < HTTPStatus.OK:
+        raise http.Problem(HTTPStatus.BAD_GATEWAY, "Bad Gateway", f"{url} answered {status}")
     refusal = refusal_in(body, status)
     if refusal is None:
         return http.Response(body, status, content_type, headers)
     if refusal.text:
-        return http.Response(endpoint.without_key(body), refusal.status, content_type, headers)
-    status = refusal.status
-    detail = f"{endpoint.base_url} answered {status}: it does not take the API key that model-gateway sends"
-    problem = http.Problem(status, "Refused", detail, "check the key of the endpoint", "upstream_key", headers)
-    log.warning("%s", detail)
+        return http.Response(endpoint.redacted(body), refusal.status, content_type, headers)
+    detail = f"the {endpoint.name} endpoint {url} refuses the key that model-gateway sends"
+    problem = http.Problem(refusal.status, "Refused", detail, "check the key of the endpoint", "upstream_key", headers)
+    log.warning("%s (%d)", detail, refusal.status)
     return problem_response(problem, "openai")
 
 
-async def _pieces(first: bytes, answer: aiohttp.ClientResponse, held: AsyncExitStack) -> AsyncGenerator[bytes, None]:
+async def _start_of(answer: aiohttp.ClientResponse) -> bytes:
+    """The first of what an error says: it may be a stream that does not end."""
+    text = b""
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_ERROR_BODY_S):
+            async for piece in answer.content.iter_any():
+                text += piece
+                if len(text) >= _ERROR_BODY_BYTES:
+                    break
+    return text[:_ERROR_BODY_BYTES]
+
+
+async def _pieces(
+    first: bytes, answer: aiohttp.ClientResponse, endpoint: _Endpoint, held: AsyncExitStack
+) -> AsyncGenerator[bytes, None]:
     """What an endpoint streams; `held`, its connection and its place, is given back at the end."""
     async with held:
         yield first
         async for piece in answer.content.iter_any():
-            yield piece
+            yield endpoint.redacted(piece) if b'"error"' in piece else piece
 
 
 async def _begun(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

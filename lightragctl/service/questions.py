@@ -22,7 +22,7 @@ from lightragctl.service.bound import Bound
 from lightragctl.service.deadline import SERVICE_DEADLINE, Deadline
 from lightragctl.service.graph import UPSTREAM, Graphs, graph_body, query_answer, retrieve_answer
 from lightragctl.service.metrics import Metrics
-from lightragctl.service.models import CONNECTIONS, ChatAnswer
+from lightragctl.service.models import CONNECTIONS, ChatAnswer, ModelError
 from lightragctl.service.reading import CUT_OFF
 from lightragctl.service.recording import Recorded, Recorder
 from lightragctl.service.retrieval import Asked, Found, Retrieval
@@ -145,7 +145,9 @@ class Questions:
         messages = prompt(body.query, [{"source": hit.source, "text": hit.text} for hit in found.hits])
         if body.stream:
             pieces = self._chat.stream(messages)
-            first = await anext(pieces)  # what is wrong from the start is told by the status
+            first = await anext(pieces, None)  # what is wrong from the start is told by the status
+            if first is None:
+                raise ModelError(f"the chat model {self._settings.chat_model} gave an empty answer")
             return http.Streaming(_events(first, pieces, found), EVENTS, (("cache-control", "no-store"),))
         chat_begin = time.perf_counter()
         answer = await self._chat.complete(messages)

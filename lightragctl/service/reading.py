@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from lightragctl.service.redaction import redacted
 from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
 
 _QUOTED_CHARS = 300
@@ -19,6 +20,9 @@ CUT_OFF = ("length", "max_tokens", "model_length", "content_filter")
 """Reasons to end that leave an answer incomplete."""
 
 _ABOUT_KEYS = re.compile(r"api[_ -]?key|authenti|unauthori[sz]ed|\bsk-\w", re.IGNORECASE)
+_KEY_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
+"""Their text is about the key, often quotes it in part, and is of no use to a caller, who has no key to fix."""
+
 _STATUS_OF_NAME = (
     ("rate_limit", HTTPStatus.TOO_MANY_REQUESTS),
     ("insufficient_quota", HTTPStatus.TOO_MANY_REQUESTS),
@@ -130,7 +134,8 @@ def _refusal(error: Any, status: int) -> Refusal:
     text = text if isinstance(text, str) else msgspec.json.encode(text).decode()
     if status == HTTPStatus.BAD_GATEWAY:
         status = _status_of(told.get("code"), names)
-    is_secret = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or _ABOUT_KEYS.search(f"{names} {text}")
+    is_secret = status in _KEY_REFUSED or _ABOUT_KEYS.search(f"{names} {text}")
+    text = redacted(text.encode("utf-8", "replace")).decode()
     return Refusal(status, "" if is_secret else " ".join(text.split())[:_QUOTED_CHARS])
 
 

@@ -9,8 +9,10 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
+from lightragctl.service.answers import Response, Streaming
 from lightragctl.service.api import Doors, create_app
 from lightragctl.service.hashing import hashed_vectors
+from lightragctl.service.http import Request
 from lightragctl.service.models import ChatAnswer, ModelError
 from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
 from lightragctl.service.workspaces import USUAL, Pace
@@ -84,6 +86,7 @@ class FakeChat:
         self.breaks_after: int | None = None
         self.gate: asyncio.Event | None = None
         self.truncated = False
+        self.is_silent = False
         self.messages: Sequence[Mapping[str, str]] = ()
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
@@ -93,7 +96,9 @@ class FakeChat:
         return ChatAnswer(self.text, "fake-chat", self.truncated)
 
     async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
-        """The text word by word; `breaks_after` words it fails."""
+        """The text word by word; `breaks_after` words it fails; nothing when it `is_silent`."""
+        if self.is_silent:
+            return
         words = re.findall(r"\S+\s*", self.text)
         for number, word in enumerate(words):
             if number == 1 and self.gate is not None:
@@ -166,6 +171,34 @@ class Service:
     def write(self, source: str, text: str, **more: Any) -> Answer:
         """POST /documents of one document."""
         return self.post("/documents", {"documents": [{"source": source, "text": text}], **more})
+
+    def begin_load(self, source: str, text: str) -> AsyncGenerator[bytes, None]:
+        """POST /documents of one document as a stream, of which only the first line is read; the rest."""
+        body = json.dumps({"documents": [{"source": source, "text": text}]}).encode()
+        request = Request("POST", b"/documents", {b"accept": b"application/x-ndjson"}, body)
+        assert self._app.refusal(request) is None
+
+        async def begin() -> AsyncGenerator[bytes, None]:
+            coming = self._app.answer(request)
+            assert not isinstance(coming, Response)
+            answer = await coming
+            assert isinstance(answer, Streaming)
+            await anext(answer.pieces)
+            return answer.pieces
+
+        return self._runner.run(begin())
+
+    def rest_of(self, pieces: AsyncGenerator[bytes, None]) -> list[Any]:
+        """What a stream still says."""
+
+        async def read() -> list[Any]:
+            return [json.loads(piece) async for piece in pieces]
+
+        return self._runner.run(read())
+
+    def leave(self, pieces: AsyncGenerator[bytes, None]) -> None:
+        """The client of a stream goes away."""
+        self._runner.run(pieces.aclose())
 
     def stored(self, source: str, text: str, **more: Any) -> Any:
         """What became of one document that the service takes."""

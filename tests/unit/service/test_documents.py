@@ -341,3 +341,31 @@ def test_two_replicas_that_write_one_document_leave_no_mixture_that_looks_whole(
         assert service.stored("a.md", texts["alpha"])["status"] == "updated"
     assert ("alpha" in contents(service), "beta" in contents(service)) == (True, False)
     assert (listed(service)[0]["state"], len(rows(service))) == ("ready", listed(service)[0]["chunks"])
+
+
+def test_clients_that_read_nothing_of_their_loads_hold_up_nobody(service: Service) -> None:
+    unread = [service.begin_load(f"{number}.md", text_of(200)) for number in range(5)]
+    assert service.stored("other.md", "The cat sleeps.")["status"] == "created"
+    assert service.stored("0.md", text_of(200))["status"] in ("unchanged", "updated"), "the same document too"
+    for pieces in unread:
+        events = service.rest_of(pieces)
+        assert [event["event"] for event in events if event["event"] != "progress"] == ["document", "done"]
+
+
+def test_progress_that_is_not_read_is_left_out_and_what_is_acknowledged_is_not(service: Service) -> None:
+    pieces = service.begin_load("a.md", text_of(EMBED_CHUNKS * 100))
+    service.let_pass(0.5)
+    while len(rows(service)) < EMBED_CHUNKS * 100:
+        service.let_pass(0.1)
+    service.let_pass(0.1)
+    events = service.rest_of(pieces)
+    assert len(events) < 80
+    assert [event["event"] for event in events[-2:]] == ["document", "done"]
+
+
+def test_a_load_whose_client_leaves_ends(service: Service) -> None:
+    service.leave(service.begin_load("a.md", text_of(EMBED_CHUNKS * 100)))
+    before = len(rows(service))
+    service.let_pass(0.05)
+    assert len(rows(service)) == before < EMBED_CHUNKS * 100
+    assert service.stored("a.md", text_of(3))["status"] == "updated"

@@ -83,6 +83,81 @@ def test_an_endpoints_refusal_passes_through_with_its_time_to_wait() -> None:
     assert (status, headers["retry-after"], body["error"]["message"]) == (429, "9", "busy")
 
 
+@pytest.mark.parametrize("status", [400, 429, 499, 503, 520, 529])
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "text/plain; name=\u82f9"])
+def test_an_error_keeps_its_status_whatever_its_type(status: int, kind: str) -> None:
+    async def endpoint(_: web.Request) -> web.Response:
+        return web.Response(text='{"error": 1}', status=status, headers={"Content-Type": kind, "Retry-After": "3"})
+
+    async def use(url: str) -> tuple[int, dict[str, str], Any]:
+        return await call(create_app(settings(NOWHERE, url), {}), "POST", "/v1/chat/completions")
+
+    status_, headers, body = through(endpoint, use)
+    assert (status_, headers["retry-after"], body) == (status, "3", {"error": 1})
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 500])
+@pytest.mark.parametrize("quoted", ["topsecret", "sk-abcDEF0123456789", "sk-pr********wxyz", "Bearer abcdef0123"])
+def test_no_key_that_an_endpoint_quotes_reaches_the_caller_or_the_log(
+    status: int, quoted: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def endpoint(_: web.Request) -> web.Response:
+        error = {"error": {"message": f"Incorrect API key provided: {quoted}. Get one.", "code": "invalid_api_key"}}
+        return web.json_response(error, status=status)
+
+    async def use(url: str) -> tuple[int, dict[str, str], Any]:
+        app = create_app(settings(NOWHERE, url) if quoted != "topsecret" else keyed(url), {"K": "topsecret"})
+        return await call(app, "POST", "/v1/chat/completions")
+
+    got, _, body = through(endpoint, use)
+    assert got == (401 if status == 200 else status), "an error inside a 200 gets the status that it stands for"
+    secret = quoted.removeprefix("Bearer ")
+    assert secret not in str(body) + caplog.text
+    assert "wxyz" not in str(body) + caplog.text
+    assert body["error"]["code"] == "upstream_key"
+
+
+@pytest.mark.parametrize("quoted", ["topsecret", "sk_abcDEF0123456789", "Bearer abcdef0123"])
+def test_other_errors_keep_their_text_without_what_looks_like_a_key(quoted: str) -> None:
+    async def endpoint(_: web.Request) -> web.Response:
+        error = {"error": {"message": f"the quota of {quoted} is spent", "code": "insufficient_quota"}}
+        return web.json_response(error, status=429)
+
+    async def use(url: str) -> tuple[int, dict[str, str], Any]:
+        return await call(create_app(keyed(url), {"K": "topsecret"}), "POST", "/v1/chat/completions")
+
+    got, _, body = through(endpoint, use)
+    assert got == 429
+    assert "is spent" in body["error"]["message"]
+    assert quoted.removeprefix("Bearer ") not in str(body)
+
+
+def keyed(url: str) -> GatewaySettings:
+    chat = Upstream(url=url, api_key=SecretRef(env="K"))
+    return GatewaySettings(port=1, embedding=Upstream(url=NOWHERE), chat=chat, timeout_s=5)
+
+
+def test_credentials_in_an_endpoints_url_are_not_shown() -> None:
+    app = create_app(settings("http://me:pw@127.0.0.1:1"), {})
+    _, _, body = asyncio.run(call(app, "POST", "/v1/embeddings"))
+    assert "pw" not in str(body)
+    assert "127.0.0.1:1" in str(body)
+
+
+def test_a_byte_order_mark_does_not_reach_the_endpoint() -> None:
+    seen: list[bytes] = []
+
+    async def endpoint(request: web.Request) -> web.Response:
+        seen.append(await request.read())
+        return web.json_response({})
+
+    async def use(url: str) -> tuple[int, dict[str, str], Any]:
+        return await call(create_app(settings(url), {}), "POST", "/v1/embeddings", b"\xef\xbb\xbf{}")
+
+    assert through(endpoint, use)[0] == 200
+    assert seen == [b"{}"]
+
+
 def test_an_endpoint_that_is_not_there_is_503_with_retry_after() -> None:
     status, headers, body = asyncio.run(call(create_app(settings(NOWHERE), {}), "POST", "/v1/embeddings"))
     assert (status, headers["retry-after"], body["error"]["code"]) == (503, "2", "upstream_unreachable")

@@ -142,6 +142,7 @@ def test_other_refusals_keep_status_and_time_to_wait(status: int, retry_after: i
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     with pytest.raises(ModelError, match="answered 401$" if status == 401 else "because") as error:
         embed(refusing(status, **headers), ["a"])
+    assert ("because" in error.value.message) == (status != 401), "the text may quote the key"
     assert (error.value.status, error.value.retry_after_s) == (status, retry_after)
     assert hint in error.value.hint
 

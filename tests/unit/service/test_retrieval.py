@@ -268,6 +268,13 @@ def test_a_model_that_is_down_from_the_start_is_told_by_the_status(patient: Serv
     assert patient.post("/query", {"query": "where is the cat", "stream": True}).status == 503
 
 
+def test_a_model_that_streams_nothing_is_told_by_the_status(patient: Service) -> None:
+    patient.chat.is_silent = True
+    answer = patient.post("/query", {"query": "where is the cat", "stream": True})
+    assert (answer.status, answer.json()["type"]) == (503, "urn:lightragctl:model-unavailable")
+    assert "empty answer" in answer.json()["detail"]
+
+
 def test_every_setting_of_the_read_path_is_one_of_the_profile() -> None:
     from lightragctl.components.api import ApiValues
 
