@@ -22,7 +22,7 @@ from lightragctl.core.errors import UnavailableError
 from lightragctl.core.sources import plain_source
 from lightragctl.vectors import search
 from lightragctl.vectors.model import FloatArray, IndexSpec, SearchBatch
-from lightragctl.vectors.sdk import CONNECT_S, milvus_pb2
+from lightragctl.vectors.sdk import CONNECT_S, channel_options, milvus_pb2
 
 SEARCH = "/milvus.proto.milvus.MilvusService/Search"
 _EVENTUALLY = 1
@@ -61,7 +61,7 @@ class Calls:
         """
         host, port = self._plan.endpoint.host, self._plan.endpoint.port
         where = f"{host}:{port}"
-        self._channel = grpc.aio.insecure_channel(where)
+        self._channel = grpc.aio.insecure_channel(where, options=list(channel_options(where).items()))
         self._search = self._channel.unary_unary(SEARCH, None, milvus_pb2.SearchResults.FromString)
         try:
             async with asyncio.timeout(CONNECT_S):

@@ -10,6 +10,7 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Action, ForeignField
 from lightragctl.deploy.changeset import Change, change, deletion
+from lightragctl.deploy.conditional import apply_over, delete_seen
 from lightragctl.deploy.drift import contested, is_left_behind
 from lightragctl.deploy.ownership import is_still_ours
 from lightragctl.deploy.preflight import WORKERS
@@ -161,21 +162,27 @@ def read_ours(scope: Scope, recorded: Iterable[ObjectRef]) -> list[dict[str, Any
 
 
 def apply_objects(
-    scope: Scope, objects: Sequence[KubernetesObject], forced: Container[ObjectRef] = ()
+    scope: Scope,
+    objects: Sequence[KubernetesObject],
+    seen: Mapping[ObjectRef, KubernetesObject | None],
+    forced: Container[ObjectRef] = (),
 ) -> list[dict[str, Any]]:
     """Apply the objects at once, and give generated secrets their values; the objects as they are now.
 
     Args:
         scope: of the release.
         objects: to apply.
+        seen: the live objects that this was decided on; those that it lacks were not there.
         forced: those whose fields are taken over from others.
+
+    Raises:
+        ChangedMeanwhileError: one is not what was seen any more.
     """
 
     def write(thing: KubernetesObject) -> dict[str, Any]:
-        _leave_replicas(scope.cluster, thing)
-        applied = scope.cluster.apply(thing, force=ref(thing) in forced)
-        fill_generated(scope.cluster, applied)
-        return applied
+        there = _leave_replicas(scope.cluster, thing, seen.get(ref(thing)))
+        applied = apply_over(scope.cluster, thing, there, force=ref(thing) in forced)
+        return fill_generated(scope.cluster, applied)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(write, objects))
@@ -193,32 +200,35 @@ def left_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | Non
     return int(live["spec"]["replicas"]) if owned else None
 
 
-def _leave_replicas(cluster: Cluster, wanted: KubernetesObject) -> None:
-    """Let another manager own the number of pods before we stop saying it."""
-    if wanted["kind"] not in WORKLOADS or "replicas" in wanted["spec"]:
-        return
-    live = cluster.get(ref(wanted))
-    if live and (replicas := left_replicas(live, wanted)) is not None:
-        metadata = {key: wanted["metadata"][key] for key in ("name", "namespace")}
-        kept = {key: wanted[key] for key in ("apiVersion", "kind")} | {"metadata": metadata}
-        cluster.apply({**kept, "spec": {"replicas": replicas}}, manager=SCALED_MANAGER)
+def _leave_replicas(
+    cluster: Cluster, wanted: KubernetesObject, live: KubernetesObject | None
+) -> KubernetesObject | None:
+    """Let another manager own the number of pods before we stop saying it; the live object after that."""
+    if live is None or (replicas := left_replicas(live, wanted)) is None:
+        return live
+    metadata = {key: wanted["metadata"][key] for key in ("name", "namespace")}
+    kept = {key: wanted[key] for key in ("apiVersion", "kind")} | {"metadata": metadata}
+    return apply_over(cluster, {**kept, "spec": {"replicas": replicas}}, live, manager=SCALED_MANAGER)
 
 
-def fill_generated(cluster: Cluster, secret: KubernetesObject, make: Callable[[], str] | None = None) -> None:
-    """Give a Secret that asks for it a random value for each key that has none; values that are there stay."""
+def fill_generated(cluster: Cluster, secret: dict[str, Any], make: Callable[[], str] | None = None) -> dict[str, Any]:
+    """Give a Secret that asks for it a random value for each key that has none; values that are there stay.
+
+    The object as it is then.
+    """
     wanted = secret["metadata"].get("annotations", {}).get(GENERATE, "") if secret["kind"] == "Secret" else ""
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     missing = [name for name in names if not (secret.get("data") or {}).get(name)]
     if not missing:
-        return
+        return secret
     make = make or (lambda: secrets.token_urlsafe(_KEY_BYTES))
     present = {name: value for name, value in (secret.get("data") or {}).items() if name in names}
     made = {name: base64.b64encode(make().encode()).decode() for name in missing}
     metadata = {key: secret["metadata"][key] for key in ("name", "namespace")}
     filled = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {**present, **made}}
-    cluster.apply(filled, manager=GENERATED_MANAGER)
+    return apply_over(cluster, filled, secret, manager=GENERATED_MANAGER)
 
 
 def delete_objects(scope: Scope, things: Iterable[KubernetesObject]) -> list[ObjectRef]:
     """Delete exactly the live objects that were read, one after the other; those that were still there."""
-    return [ref(thing) for thing in things if scope.cluster.delete(ref(thing), thing["metadata"]["uid"])]
+    return [ref(thing) for thing in things if delete_seen(scope.cluster, thing)]

@@ -14,6 +14,7 @@ from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
 from lightragctl.deploy.record import Phase, Record, record_ref
 from lightragctl.deploy.revision import CHUNK_OF, REVISION_OF
 from lightragctl.deploy.rollout import done_to, locked, write_record
+from lightragctl.deploy.seal import take
 from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.wait import Patience, wait_until
 from lightragctl.kube.lease import ReleaseLock, lease_ref
@@ -59,7 +60,7 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify) -> bo
     patience = Patience.of(timeout_s, notify)
     lock, scope = locked(scope, "down", notify)
     with lock:
-        lock.take(record.fence if record else 0)
+        take(scope, lock, record)
         record = read_record(scope)
         refuse_newer(record, lock.fence, scope.release)
         components = known_components(scope, record)
@@ -162,7 +163,18 @@ def _claims_left(left: Left) -> str:
 
 
 def _still_there(scope: Scope, identity: ObjectRef) -> str:
-    return f"deleting {identity}" if scope.cluster.get(identity) else ""
+    there = scope.cluster.get(identity)
+    return f"deleting {identity}{_held_up(there)}" if there else ""
+
+
+_REASONS = ("DiscoveryFailed", "GroupVersionParsingFailed", "ContentDeletionFailed", "SomeFinalizersRemain")
+"""Why a namespace does not go: a part of the API is down, or what is in it cannot be deleted."""
+
+
+def _held_up(namespace: KubernetesObject) -> str:
+    conditions = (namespace.get("status") or {}).get("conditions") or ()
+    held = {one.get("reason"): one.get("message", "") for one in conditions if one.get("status") == "True"}
+    return next((f": {held[reason]}" for reason in _REASONS if reason in held), "")
 
 
 _PEOPLES_KINDS = (

@@ -1,15 +1,18 @@
-"""Reads what the rules of `deploy.lint` want to know of a cluster; what we may not read stays unknown."""
+"""Reads what the rules of `deploy.lint` want to know of a cluster; what cannot be read is unknown, with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from lightragctl.core.objects import ObjectRef
 from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.lint import ClusterFacts
 from lightragctl.deploy.preflight import WORKERS
-from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.model import ClusterUnavailableError, ForbiddenError
+
+T = TypeVar("T")
+Kind = tuple[str, str]
 
 _LISTED = {
     "nodes": ("v1", "Node"),
@@ -26,32 +29,45 @@ _EXTERNAL = ("external.metrics.k8s.io/v1beta1", "ExternalMetricValueList")
 
 
 def read_facts(scope: Scope) -> ClusterFacts:
-    """The cluster's facts for a release of this scope."""
+    """The cluster's facts for a release of this scope.
+
+    Groups that another server stands behind, such as metrics-server, may be down while the rest of the cluster works.
+    """
+    reasons: dict[str, str] = {}
+    questions: dict[str, Callable[[], Any]] = {
+        **{name: partial(_select, scope, kind) for name, kind in _LISTED.items()},
+        "namespace": partial(_namespace, scope),
+        "metrics": partial(_is_served, scope, _METRICS),
+        "external_metrics": partial(_is_served, scope, _EXTERNAL),
+    }
     with ThreadPoolExecutor(WORKERS) as pool:
-        found: dict[str, Any] = dict(zip(_LISTED, pool.map(partial(_select, scope), _LISTED.values()), strict=True))
+        answers = pool.map(lambda name: _known(name, questions[name], reasons), questions)
+        found = dict(zip(questions, answers, strict=True))
     for name in ("secrets", "claims"):
         things = found[name]
         found[name] = None if things is None else frozenset(one["metadata"]["name"] for one in things)
-    return ClusterFacts(
-        **found,
-        namespace=_namespace(scope),
-        metrics=scope.cluster.resource(*_METRICS) is not None,
-        external_metrics=scope.cluster.resource(*_EXTERNAL) is not None,
-    )
+    return ClusterFacts(**found, reasons=reasons)
 
 
-def _select(scope: Scope, kind: tuple[str, str]) -> Sequence[dict[str, Any]] | None:
+def _known(name: str, ask: Callable[[], T], reasons: MutableMapping[str, str]) -> T | None:
+    """A fact; None when it cannot be read, for a reason that is noted unless it is that we may not."""
+    try:
+        return ask()
+    except ForbiddenError:
+        return None
+    except ClusterUnavailableError as error:
+        reasons[name] = error.message
+        return None
+
+
+def _select(scope: Scope, kind: Kind) -> list[dict[str, Any]] | None:
     resource = scope.cluster.resource(*kind)
-    if resource is None:
-        return None
-    try:
-        return scope.cluster.select(*kind, scope.namespace if resource.namespaced else "")
-    except ForbiddenError:
-        return None
+    return scope.cluster.select(*kind, scope.namespace if resource.namespaced else "") if resource else None
 
 
-def _namespace(scope: Scope) -> dict[str, Any] | None:
-    try:
-        return scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) or {}
-    except ForbiddenError:
-        return None
+def _is_served(scope: Scope, kind: Kind) -> bool:
+    return scope.cluster.resource(*kind) is not None
+
+
+def _namespace(scope: Scope) -> dict[str, Any]:
+    return scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) or {}

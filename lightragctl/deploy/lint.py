@@ -6,7 +6,7 @@ judged by what its objects need of the cluster alone, which may have changed sin
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -37,6 +37,7 @@ class ClusterFacts:
         pods: those of the namespace.
         metrics: whether pods' CPU use can be asked for, which autoscalers need.
         external_metrics: whether external metrics can.
+        reasons: by name of a fact, why it could not be read; of those that we may not read nothing.
     """
 
     nodes: Sequence[KubernetesObject] | None = None
@@ -49,6 +50,7 @@ class ClusterFacts:
     pods: Sequence[KubernetesObject] | None = None
     metrics: bool | None = None
     external_metrics: bool | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,11 +163,14 @@ def _judged(rule: Rule, subject: Rendered) -> Iterator[Found]:
 
 def unread(facts: ClusterFacts) -> list[Finding]:
     """What could not be read of the cluster, so that rules about it were not judged."""
-    missing = [one.name.replace("_", " ") for one in fields(facts) if getattr(facts, one.name) is None]
-    if not missing:
-        return []
-    message = f"not checked, because we may not read them: {', '.join(missing)}"
-    return [Finding("not-checked", Severity.WARNING, "cluster", message, "ask for the right to list them")]
+    missing = [one.name for one in fields(facts) if getattr(facts, one.name) is None]
+    closed = [name.replace("_", " ") for name in missing if name not in facts.reasons]
+    down = [f"{name.replace('_', ' ')} ({facts.reasons[name]})" for name in missing if name in facts.reasons]
+    told = [
+        (closed, f"not checked, because we may not read them: {', '.join(closed)}", "ask for the right to list them"),
+        (down, f"not checked: {', '.join(down)}", "see which part of the API is down: kubectl get apiservices"),
+    ]
+    return [Finding("not-checked", Severity.WARNING, "cluster", text, hint) for some, text, hint in told if some]
 
 
 def refuse(findings: Sequence[Finding], what: str) -> None:

@@ -65,6 +65,7 @@ def needed_access(
     asked = [Access("list", group, plural, namespace) for group, plural in _WATCHED]
     asked += [Access(verb, "coordination.k8s.io", "leases", namespace) for verb in ("get", "create", "update")]
     asked += [Access("update", "", "configmaps", namespace)]  # the record and the revisions
+    asked += [Access("get", "", "namespaces", namespace)]  # whether it is there, and whose it is
     if any(kind == "StatefulSet" for _, kind in kinds):
         asked += [Access("delete", "", "pods", namespace)]  # one that is stuck
     for version, kind in sorted(kinds):

@@ -19,7 +19,7 @@ from lightragctl.deploy.preflight import check_access, check_kinds, check_quota
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
 from lightragctl.deploy.stages import WORKLOADS, component_of
 from lightragctl.deploy.target import Target, ignore_rules
-from lightragctl.kube.model import FieldConflictError
+from lightragctl.kube.model import FieldConflictError, ForbiddenError
 
 _AUTOSCALER = ("autoscaling/v2", "HorizontalPodAutoscaler")
 
@@ -56,6 +56,10 @@ class Intent:
         if not self.is_same_profile:
             return False
         return set(self.record.objects) == {*map(ref, self.objects), *self.kept}
+
+    def of_kind(self, kind: str) -> list[KubernetesObject]:
+        """The objects of a kind."""
+        return [thing for thing in self.objects if thing["kind"] == kind]
 
     @property
     def deletions(self) -> list[Change]:
@@ -94,9 +98,17 @@ def check(scope: Scope, target: Target) -> Ground:
         LightragctlError: something is missing.
     """
     check_kinds(scope.cluster, target.objects)
-    is_new = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) is None
+    is_new = _is_new(scope, target)
     check_access(scope.cluster, target.objects, scope.namespace, is_new)
     return Ground(is_new, _judge(scope, target))
+
+
+def _is_new(scope: Scope, target: Target) -> bool:
+    try:
+        return scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) is None
+    except ForbiddenError:
+        check_access(scope.cluster, target.objects, scope.namespace, False)  # names this right with all others missing
+        raise
 
 
 def _judge(scope: Scope, target: Target) -> tuple[str, ...]:

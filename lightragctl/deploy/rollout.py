@@ -15,7 +15,8 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, EventType, Notify
 from lightragctl.core.runtime import Approve, Outcome, Revision, UpOptions
 from lightragctl.deploy.apply import Scope, apply_objects
-from lightragctl.deploy.changeset import Change
+from lightragctl.deploy.changeset import Change, ChangeSet
+from lightragctl.deploy.conditional import apply_over, delete_seen
 from lightragctl.deploy.history import (
     drop_old_revisions,
     read_revision,
@@ -35,6 +36,7 @@ from lightragctl.deploy.prepare import (
 from lightragctl.deploy.record import Phase, Record, to_object
 from lightragctl.deploy.replacement import Replacement
 from lightragctl.deploy.revision import redacted
+from lightragctl.deploy.seal import take
 from lightragctl.deploy.stages import WORKLOADS, component_of, stages
 from lightragctl.deploy.stuck import free_stuck
 from lightragctl.deploy.target import Target
@@ -75,8 +77,7 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
     lock, scope = locked(scope, target.command, notify)
     with lock:
         if not ground.is_new:
-            before = read_record(scope)
-            lock.take(before.fence if before else 0)
+            take(scope, lock, read_record(scope))
         intent = prepare(scope, target, options, ground)
         refuse_newer(intent.record, lock.fence, scope.release)
         refuse_conflicts(intent, options)
@@ -87,9 +88,16 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
         if intent.changes.differing:  # else only the record of a run that was killed is to be finished
             approve(differences(scope, intent))
         if ground.is_new:  # the lock stands inside it
-            apply_objects(scope, [thing for thing in intent.objects if thing["kind"] == "Namespace"])
+            intent = _with_namespace(scope, intent)
             lock.take()
         return _carry_out(Run(scope, target, intent, options, Patience.of(options.timeout_s, notify), lock))
+
+
+def _with_namespace(scope: Scope, intent: Intent) -> Intent:
+    """The intent with its namespace made, which must not be there."""
+    made = {ref(one): one for one in apply_objects(scope, intent.of_kind("Namespace"), {})}
+    changes = tuple(replace(one, before=made.get(one.identity, one.before)) for one in intent.changes.changes)
+    return replace(intent, changes=ChangeSet(changes))
 
 
 def _carry_out(run: Run) -> tuple[str, ...]:
@@ -160,6 +168,7 @@ def _same_objects(one: Revision, other: Revision) -> bool:
 
 def _apply(run: Run) -> None:
     changes = {one.identity: one for one in run.intent.changes.differing}
+    seen = {one.identity: one.before for one in run.intent.changes.changes}
     forced = {one.identity for one in run.intent.changes.changes if one.is_forced} | run.intent.adopted
     for conflict in run.intent.changes.conflicts:
         run.patience.notify(Event(f"taken over: {conflict.path} of {conflict.manager}", conflict.subject))
@@ -167,8 +176,9 @@ def _apply(run: Run) -> None:
         chosen = [thing for thing in stage.objects if ref(thing) in changes or _may_want_values(thing)]
         for thing in chosen:
             if (change := changes.get(ref(thing))) and change.replacement:
-                _make_room(run, ref(thing), change.replacement)
-        apply_objects(run.scope, chosen, forced)
+                _make_room(run, change, change.replacement)
+                seen[ref(thing)] = None
+        apply_objects(run.scope, chosen, seen, forced)
         for change in filter(None, (changes.get(ref(thing)) for thing in chosen)):
             run.patience.notify(done_to(str(change.action), change.identity))
         _settle(run, stage.objects, chosen)
@@ -185,15 +195,17 @@ def _settle(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[Kub
         wait_components(scope, [component_of(thing) for thing in workloads], patience, run.target.growing)
 
 
-def _make_room(run: Run, identity: ObjectRef, plan: Replacement) -> None:
+def _make_room(run: Run, change: Change, plan: Replacement) -> None:
     """Delete the object without its pods, so that it can be made again around them; grow its claims first."""
+    identity, before = change.identity, change.before
+    assert before is not None
     for claim, size in plan.claims:
         wanted = {"resources": {"requests": {"storage": size}}}
         metadata = {"name": claim.name, "namespace": claim.namespace}
         thing = {"apiVersion": claim.api_version, "kind": claim.kind, "metadata": metadata, "spec": wanted}
-        run.scope.cluster.apply(thing, force=True)
+        apply_over(run.scope.cluster, thing, run.scope.cluster.get(claim), force=True)
         run.patience.notify(Event(f"grows to {size}", str(claim)))
-    run.scope.cluster.delete(identity, plan.uid, orphan=True)
+    delete_seen(run.scope.cluster, before, orphan=True)
 
     def still_there() -> str:
         there = run.scope.cluster.get(identity)
@@ -228,7 +240,7 @@ def _prune(run: Run, deletions: Sequence[Change]) -> list[ObjectRef]:
     for change in deletions:
         assert change.before is not None
         try:
-            run.scope.cluster.delete(change.identity, change.before["metadata"]["uid"])
+            delete_seen(run.scope.cluster, change.before)
         except LockedError:
             raise
         except LightragctlError as error:

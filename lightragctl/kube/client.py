@@ -1,22 +1,26 @@
 """The real cluster: the API server through the official client's connection, authentication and configuration.
 
 Objects go in and out as plain maps; none of the client's model classes is loaded (they cost 0.3 s and forget fields
-they do not know). Every call has a deadline. May be used from several threads.
+they do not know). Every call has a deadline and is repeated where the server is busy or the connection was lost
+(`kube.calls`). May be used from several threads.
 """
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import urllib3
+from kubernetes.client import Configuration
 from kubernetes.client.api_client import ApiClient
-from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, new_client_from_config
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.proxies import proxy_for
+from lightragctl.core.urls import shown
+from lightragctl.kube.calls import CALL_S, Answer, Caller, Request
 from lightragctl.kube.model import (
     FIELD_MANAGER,
     Access,
@@ -31,9 +35,8 @@ from lightragctl.kube.model import (
     Resource,
 )
 
-CALL_S = 20.0
-"""Deadline of one call; a loaded API server of one small machine took up to 2 s."""
-CONNECT_S = 5.0
+_DISCOVERY_S = 2.0
+"""A group whose backend is down answers 503 for as long as it is: waiting brings nothing."""
 _SILENCE_S = 3600.0
 """How long a followed log may be silent before the connection is given up."""
 _PAGE = 500
@@ -44,18 +47,27 @@ _CONNECTIONS = 16
 class ClusterClient:
     """A `kube.model.Cluster` on an API server."""
 
-    def __init__(self, api: ApiClient, name: str) -> None:
+    def __init__(self, api: ApiClient, name: str, calls: Caller | None = None) -> None:
         self._api = api
         self._name = name
+        self._calls = calls or Caller(api, name)
         self._resources: dict[str, dict[str, Resource]] = {}
         self._discovering = threading.Lock()
-        self.requests = 0
-        """Calls made so far, for measurements."""
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far, for measurements."""
+        return self._calls.requests
 
     @property
     def name(self) -> str:
         """See `Cluster`."""
         return self._name
+
+    @property
+    def through(self) -> str:
+        """The proxy that leads to the API server, in words; empty when there is none."""
+        return self._calls.through
 
     @property
     def connection(self) -> ApiClient:
@@ -71,8 +83,8 @@ class ClusterClient:
 
     def get(self, identity: ObjectRef) -> dict[str, Any] | None:
         """See `Cluster`."""
-        status, answer = self._call("GET", self._path(identity))
-        return None if status == 404 else _checked(status, answer, str(identity))
+        answer = self._calls.call(Request("GET", self._path(identity)))
+        return None if answer.status == 404 else _checked(answer, str(identity))
 
     def select(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         """See `Cluster`."""
@@ -81,8 +93,7 @@ class ClusterClient:
         more = ""
         while True:
             query = {"labelSelector": selector, "limit": str(_PAGE), **({"continue": more} if more else {})}
-            status, answer = self._call("GET", path, query)
-            page = _checked(status, answer, f"{kind} in {namespace}")
+            page = _checked(self._calls.call(Request("GET", path, query)), f"{kind} in {namespace}")
             found += [{"apiVersion": api_version, "kind": kind, **item} for item in page.get("items") or []]
             more = page.get("metadata", {}).get("continue", "")
             if not more:
@@ -96,30 +107,54 @@ class ClusterClient:
         if dry_run:
             query["dryRun"] = "All"
         identity = ref(thing)
-        status, answer = self._call("PATCH", self._path(identity), query, thing)
-        return _checked(status, answer, str(identity))
+        answer = self._calls.call(Request("PATCH", self._path(identity), query, thing))
+        if _is_repeated_conflict(answer) and (landed := self._applied(thing, manager)):
+            return landed
+        return _checked(answer, str(identity))
 
     def create(self, thing: KubernetesObject) -> dict[str, Any]:
         """See `Cluster`."""
         identity = ref(thing)
         path = self._path(ObjectRef(identity.api_version, identity.kind, identity.namespace, ""))
-        status, answer = self._call("POST", path, {"fieldManager": FIELD_MANAGER}, thing)
-        return _checked(status, answer, str(identity))
+        answer = self._calls.call(Request("POST", path, {"fieldManager": FIELD_MANAGER}, thing))
+        return self._landed(answer, thing) or _checked(answer, str(identity))
 
     def replace(self, thing: KubernetesObject) -> dict[str, Any]:
         """See `Cluster`."""
-        identity = ref(thing)
-        status, answer = self._call("PUT", self._path(identity), {"fieldManager": FIELD_MANAGER}, thing)
-        return _checked(status, answer, str(identity))
+        answer = self._calls.call(Request("PUT", self._path(ref(thing)), {"fieldManager": FIELD_MANAGER}, thing))
+        return self._landed(answer, thing) or _checked(answer, str(ref(thing)))
 
-    def delete(self, identity: ObjectRef, uid: str, *, orphan: bool = False) -> bool:
+    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
         """See `Cluster`."""
-        options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": {"uid": uid}}
-        status, answer = self._call("DELETE", self._path(identity), {}, options)
-        if status in (404, 409):  # gone; or another object has its name by now, which is not ours to delete
-            return False
-        _checked(status, answer, str(identity))
+        preconditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
+        options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": preconditions}
+        answer = self._calls.call(Request("DELETE", self._path(identity), body=options))
+        if answer.status == 404:
+            return answer.sent > 1  # an earlier try has done it, and its answer was lost
+        if answer.status == 409 and not self._is_there(identity, uid):
+            return False  # another object has its name by now, which is not ours to delete
+        _checked(answer, str(identity))
         return True
+
+    def _is_there(self, identity: ObjectRef, uid: str) -> bool:
+        there = self.get(identity)
+        return there is not None and there["metadata"]["uid"] == uid
+
+    def _landed(self, answer: Answer, thing: KubernetesObject) -> dict[str, Any] | None:
+        """The live object when it is what we sent: an earlier try took effect, and its answer was lost."""
+        there = self.get(ref(thing)) if _is_repeated_conflict(answer) else None
+        return there if there is not None and includes(there, _unpinned(thing)) else None
+
+    def _applied(self, thing: KubernetesObject, manager: str) -> dict[str, Any] | None:
+        """The live object when applying once more would change nothing, by the server's own dry run."""
+        there = self.get(ref(thing))
+        if there is None:
+            return None
+        try:
+            predicted = self.apply(_unpinned(thing), dry_run=True, manager=manager)
+        except LightragctlError:
+            return None
+        return there if _without_status(predicted) == _without_status(there) else None
 
     def allowed(self, access: Access) -> bool:
         """See `Cluster`."""
@@ -130,34 +165,40 @@ class ClusterClient:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
-        status, answer = self._call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, review)
-        return bool(_checked(status, answer, str(access))["status"]["allowed"])
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = self._calls.call(Request("POST", path, body=review))
+        return bool(_checked(answer, str(access))["status"]["allowed"])
 
     def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
         """See `Cluster`."""
         flags = {"follow": str(follow).lower(), "previous": str(previous).lower(), "tailLines": str(tail_lines)}
         path = f"/api/v1/namespaces/{namespace}/pods/{quote(pod)}/log"
-        response = self._send("GET", path, flags, timeout_s=_SILENCE_S if follow else CALL_S)
-        if response.status != 200:
-            raise _problem(response.status, _parsed(response.read()), f"Pod/{pod}")
+        try:
+            response = self._calls.open(Request("GET", path, flags), _SILENCE_S if follow else CALL_S)
+            if response.status != 200:
+                refusal = Answer(response.status, {"message": response.data.decode("utf-8", "replace").strip()})
+                raise _problem(refusal, f"Pod/{pod}")
+        except urllib3.exceptions.HTTPError as error:
+            raise self._calls.no_answer(error) from error
         rest = b""
         try:
-            for piece in response.response.stream(65536):
+            for piece in response.stream(65536):
                 *lines, rest = (rest + piece).split(b"\n")
                 yield from (line.decode("utf-8", "replace") for line in lines)
         except urllib3.exceptions.HTTPError as error:
-            raise _no_answer(self._name, error) from error
+            raise self._calls.no_answer(error) from error
         finally:
-            response.response.release_conn()
+            response.release_conn()
         if rest:
             yield rest.decode("utf-8", "replace")
 
     def _discover(self, api_version: str) -> dict[str, Resource]:
         group, _, version = api_version.rpartition("/")
-        status, answer = self._call("GET", f"/apis/{api_version}" if group else f"/api/{version}")
-        if status == 404:
+        path = f"/apis/{api_version}" if group else f"/api/{version}"
+        answer = self._calls.call(Request("GET", path), _DISCOVERY_S if group else CALL_S)
+        if answer.status == 404:
             return {}
-        listed = _checked(status, answer, api_version)["resources"]
+        listed = _checked(answer, api_version)["resources"]
         return {
             one["kind"]: Resource(group, version, one["name"], one["namespaced"])
             for one in listed
@@ -176,29 +217,6 @@ class ClusterClient:
         inside = f"/namespaces/{quote(identity.namespace)}" if resource.namespaced else ""
         return f"{root}{inside}/{resource.plural}" + (f"/{quote(identity.name)}" if identity.name else "")
 
-    def _call(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None
-    ) -> tuple[int, dict[str, Any]]:
-        response = self._send(method, path, query or {}, body)
-        try:
-            return response.status, _parsed(response.read())
-        except urllib3.exceptions.HTTPError as error:
-            raise _no_answer(self._name, error) from error
-
-    def _send(
-        self, method: str, path: str, query: Mapping[str, str], body: Any = None, timeout_s: float = CALL_S
-    ) -> Any:
-        self.requests += 1
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        if method == "PATCH":  # only ever server-side apply; JSON is YAML too
-            headers["Content-Type"], body = "application/apply-patch+yaml", json.dumps(body)
-        try:
-            self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
-            url = f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-            return self._api.call_api(method, url, headers, body, _request_timeout=(CONNECT_S, timeout_s))
-        except urllib3.exceptions.HTTPError as error:
-            raise _no_answer(self._name, error) from error
-
 
 def connect(kubeconfig: Path | None, context: str | None) -> ClusterClient:
     """The cluster of a kubeconfig's context; without a kubeconfig and inside a pod, the pod's own cluster.
@@ -207,53 +225,92 @@ def connect(kubeconfig: Path | None, context: str | None) -> ClusterClient:
         NoClusterError: there is no kubeconfig, it cannot be read or it lacks the context.
     """
     file = str(kubeconfig) if kubeconfig else None
+    configuration = Configuration(proxy="", no_proxy="")  # else it takes the environment's by rules of its own
     try:
         contexts, active = list_kube_config_contexts(file)
         name = context or active["name"]
         if name not in [one["name"] for one in contexts]:
             known = ", ".join(sorted(one["name"] for one in contexts))
             raise NoClusterError(f"the kubeconfig has no context '{name}'", f"it has: {known}")
-        api = new_client_from_config(file, name)
+        load_kube_config(file, name, client_configuration=configuration)
     except ConfigException as error:
         if kubeconfig is None and context is None and (inside := _inside_pod()):
             return inside
         hint = "name one with --kubeconfig FILE or KUBECONFIG; without a cluster: --profile local"
         raise NoClusterError(f"no usable kubeconfig: {error}", hint) from error
-    api.configuration.connection_pool_maxsize = _CONNECTIONS
-    return ClusterClient(ApiClient(api.configuration), name)
+    return _client(configuration, name)
 
 
 def _inside_pod() -> ClusterClient | None:
+    configuration = Configuration(proxy="", no_proxy="")
     try:
-        load_incluster_config()
+        load_incluster_config(client_configuration=configuration)
     except ConfigException:
         return None
-    return ClusterClient(ApiClient(), "in-cluster")
+    return _client(configuration, "in-cluster")
 
 
-def _no_answer(name: str, error: Exception) -> ClusterUnavailableError:
-    cause = str(getattr(error, "reason", None) or error)
-    hint = "is the cluster up, and the context right? kubectl cluster-info"
-    return ClusterUnavailableError(f"the API server of {name} does not answer: {cause}", hint)
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
+def _client(configuration: Configuration, name: str) -> ClusterClient:
+    """The cluster of a configuration whose proxy is the kubeconfig's `proxy-url`, or empty."""
+    configuration.connection_pool_maxsize = _CONNECTIONS
+    configuration.retries = False  # urllib3 repeats at once, three times, and sleeps as long as a server says
+    _set_proxy(configuration, configuration.proxy or proxy_for(configuration.host) or "")
     try:
-        answer = json.loads(body)
-    except ValueError:
-        return {"message": body.decode("utf-8", "replace").strip()}
-    return answer if isinstance(answer, dict) else {"message": str(answer)}
+        return ClusterClient(ApiClient(configuration), name)
+    except ImportError as error:
+        message = f"the kubeconfig's proxy-url {shown(configuration.proxy)} is a SOCKS proxy: {error}"
+        raise NoClusterError(message, "pip install pysocks, or name an HTTP proxy") from error
 
 
-def _checked(status: int, answer: dict[str, Any], subject: str) -> dict[str, Any]:
-    if status < 300:
-        return answer
-    raise _problem(status, answer, subject)
+_NO_HOST = "-"
 
 
-def _problem(status: int, answer: Mapping[str, Any], subject: str) -> LightragctlError:
-    """The API server's refusal in our words; the shape of `answer` is Kubernetes' `Status`."""
-    message = str(answer.get("message", "")) or f"HTTP {status}"
+def _set_proxy(configuration: Configuration, proxy: str) -> None:
+    """Make requests and websockets take this proxy, or none when it is empty.
+
+    The client's websockets look at the environment by themselves unless both settings are made.
+    """
+    parts = urlsplit(proxy)
+    userinfo, _, place = parts.netloc.rpartition("@")
+    configuration.proxy = urlunsplit((parts.scheme, place, "", "", "")) if proxy else configuration.host
+    configuration.no_proxy = _NO_HOST if proxy else "*"
+    if userinfo:
+        configuration.proxy_headers = urllib3.make_headers(proxy_basic_auth=unquote(userinfo))
+
+
+_VOLATILE = ("resourceVersion", "uid", "generation", "managedFields", "creationTimestamp")
+
+
+def _is_repeated_conflict(answer: Answer) -> bool:
+    return answer.status == 409 and answer.sent > 1
+
+
+def _unpinned(thing: KubernetesObject) -> dict[str, Any]:
+    """The object without what it says of the one that it was made from."""
+    return {**thing, "metadata": {key: value for key, value in thing["metadata"].items() if key not in _VOLATILE}}
+
+
+def _without_status(thing: KubernetesObject) -> dict[str, Any]:
+    return {key: value for key, value in _unpinned(thing).items() if key != "status"}
+
+
+def includes(there: object, sent: object) -> bool:
+    """Whether what is there holds everything that was sent; the server may have added to it."""
+    if isinstance(there, Mapping) and isinstance(sent, Mapping):
+        return all(key in there and includes(there[key], value) for key, value in sent.items())
+    return there == sent
+
+
+def _checked(answer: Answer, subject: str) -> dict[str, Any]:
+    if answer.status < 300:
+        return answer.content
+    raise _problem(answer, subject)
+
+
+def _problem(answer: Answer, subject: str) -> LightragctlError:
+    """The API server's refusal in our words; the shape of its content is Kubernetes' `Status`."""
+    status = answer.status
+    message = str(answer.content.get("message", "")) or f"HTTP {status}"
     if "failed to create typed patch object" in message:  # an unknown field in server-side apply: answered with 500
         return _invalid(message, subject)
     match status:
@@ -264,11 +321,13 @@ def _problem(status: int, answer: Mapping[str, Any], subject: str) -> Lightragct
         case 404:
             return LightragctlError(f"{subject}: {message}", "see what is there: lightragctl status")
         case 409:
-            return _conflict(answer, message, subject)
+            return _conflict(answer.content, message, subject)
         case 400 | 422:
             return _invalid(message, subject)
         case 429 | 500 | 502 | 503 | 504:
-            return ClusterUnavailableError(f"the API server answers {status} on {subject}: {message}", "try again")
+            asked = f"; it asks for {answer.retry_after_s:g} s of rest" if answer.retry_after_s else ""
+            told = f"the API server answers {status} on {subject}: {message}{asked}"
+            return ClusterUnavailableError(told, "run the command again a little later")
         case _:
             return LightragctlError(f"{subject}: HTTP {status}: {message}")
 

@@ -1,4 +1,9 @@
-"""A cluster that asks for leave before each write, so that whoever lost a lock changes nothing more."""
+"""A cluster that asks for leave before each write, so that whoever lost a lock changes nothing more.
+
+Between the question and the write a process may stand still for long. So what is written must say which state of the
+object it was made from, read before the question: whoever holds the lock by then has written that object, and the
+server refuses (`deploy.conditional`).
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -50,10 +55,10 @@ class GuardedCluster:
         self.check()
         return self.inner.replace(thing)
 
-    def delete(self, identity: ObjectRef, uid: str, *, orphan: bool = False) -> bool:
+    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
         """See `Cluster`."""
         self.check()
-        return self.inner.delete(identity, uid, orphan=orphan)
+        return self.inner.delete(identity, uid, version=version, orphan=orphan)
 
     def allowed(self, access: Access) -> bool:
         """See `Cluster`."""

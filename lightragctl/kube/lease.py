@@ -3,6 +3,9 @@
 Whether a holder is dead is never told by another machine's clock. On the machine where it ran, its process is asked
 for; elsewhere the Lease must stand unchanged for its whole duration while we look on. The time in the Lease only says
 whether looking on is worth while. Each holder has a higher number, the fence, than the one before.
+
+The Lease orders those who behave; a holder that stood still may have a write on its way when the lock is another's.
+Such a write is refused by what it says of the object that it was decided on: `deploy.conditional`, `deploy.seal`.
 """
 
 import os
@@ -18,20 +21,23 @@ from typing import Any
 from lightragctl.core.errors import LightragctlError, LockedError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.core.result import Event, Notify
+from lightragctl.kube.calls import CALL_S
 from lightragctl.kube.model import ChangedMeanwhileError, Cluster
 
 DURATION_S = 60
 """A laptop on a bad line loses some calls; client-go's 15 s are for processes inside the cluster."""
 RENEW_S = 15.0
-MARGIN_S = 5.0
-"""We stop so long before others may take over: a write that is under way must have landed by then."""
+MARGIN_S = CALL_S + 5.0
+"""We stop so long before others may take over: a write that is under way has been answered or given up by then."""
 _LOOK_S = 2.0
 _TRIES = 5
-_JOIN_S = 30.0
-"""A renewal that is under way ends by then: the client's own deadline is shorter."""
+_JOIN_S = MARGIN_S
+"""A renewal that is under way has been answered or given up by then."""
 _API = "coordination.k8s.io/v1"
 _MACHINE = "lightragctl/machine"
 _COMMAND = "lightragctl/command"
+_ABANDONED = "lightragctl/abandoned"
+"""Annotation of a Lease that its holder did not give back, until a successor has sealed the release."""
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -159,7 +165,18 @@ class ReleaseLock:
         self._lost = ""
         self._trouble = ""
         self._ending = threading.Event()
+        self._renewing = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._is_abandoned = False
+
+    @property
+    def was_abandoned(self) -> bool:
+        """Whether the holder before may live, and not know yet that it lost the lock; so until `sealed` is said."""
+        return self._is_abandoned
+
+    def sealed(self) -> None:
+        """Note that whatever the holder before may still send is refused by now."""
+        self._is_abandoned = False
 
     @property
     def fence(self) -> int:
@@ -192,11 +209,50 @@ class ReleaseLock:
                 self._lease = self._take_once(after)
             except ChangedMeanwhileError:
                 continue
-            self._renewed_s = begin_s
-            self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
-            self._thread.start()
+            self._begin(begin_s)
             return
         raise LockedError(f"several lightragctl want {self._name} at once", "run the command again")
+
+    def hand_over(self, to: str) -> int:
+        """Give the lock to the process that will call `take_over(to)`; the fence that it gets is higher than this one.
+
+        Nothing more may be written under this lock. When nobody comes, the lock ends as one of a dead holder does.
+
+        Args:
+            to: a name that nobody else has.
+
+        Raises:
+            LockedError: the lock is not ours any more.
+        """
+        self.check()
+        self._stop_renewing()
+        self._lost = f"{to} holds it now"
+        try:
+            self._lease = self._cluster.replace(self._wanted(self._lease, to))
+        except ChangedMeanwhileError as error:
+            raise LockedError(f"{self._name} was taken over before it was handed over", _WHO) from error
+        return self.fence
+
+    def take_over(self, expected: str) -> None:
+        """Take the lock that was handed over to the name `expected`.
+
+        Raises:
+            LockedError: it was not, or somebody else has it by now.
+        """
+        begin_s = self._operator.clock_s()
+        there = self._cluster.get(self._identity)
+        if there is None or read_held(there).holder not in (expected, self._operator.holder):
+            raise LockedError(f"{self._name} was not handed over to {expected}", _WHO)
+        try:
+            self._lease = self._cluster.replace(self._wanted(there, self._operator.holder))
+        except ChangedMeanwhileError as error:
+            raise LockedError(f"{self._name} was taken by somebody else", _WHO) from error
+        self._begin(begin_s)
+
+    def _begin(self, renewed_s: float) -> None:
+        self._renewed_s = renewed_s
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
 
     def check(self) -> None:
         """Stop when the lock is no longer ours; to be called before each write, as the Lease is read each time.
@@ -204,15 +260,23 @@ class ReleaseLock:
         Raises:
             LockedError: it was taken over, or could not be renewed.
         """
-        if self._thread is None or self._ending.is_set():
+        if not self._lost and (self._thread is None or self._ending.is_set()):
             return
-        self._read_holder()
+        if not self._lost:
+            self._read_holder()
         if self._lost:
             raise LockedError(f"{self._name} was taken over: {self._lost}; nothing more was changed", _WHO)
-        silent_s = self._operator.clock_s() - self._renewed_s
-        if silent_s > DURATION_S - MARGIN_S:
-            reason = f"the lock could not be renewed for {silent_s:.0f} s: {self._trouble or 'this machine slept'}"
+        if self._silent_s > DURATION_S - MARGIN_S:
+            self.renew()  # nobody has taken it while we were silent: so it may go on
+        if self._silent_s > DURATION_S - MARGIN_S:
+            reason = (
+                f"the lock could not be renewed for {self._silent_s:.0f} s: {self._trouble or 'this machine slept'}"
+            )
             raise LockedError(f"{reason}; nothing more was changed", "run the command again")
+
+    @property
+    def _silent_s(self) -> float:
+        return self._operator.clock_s() - self._renewed_s
 
     def stop(self) -> None:
         """Renew no more and leave the Lease alone: it goes with its namespace."""
@@ -239,7 +303,10 @@ class ReleaseLock:
         there = self._cluster.get(self._identity)
         if there is None:
             return self._cluster.create(self._wanted({"spec": {"leaseTransitions": after}}, self._operator.holder))
+        if read_held(there).holder == self._operator.holder:  # an earlier try took effect, and its answer was lost
+            return self._cluster.replace(self._wanted(there, self._operator.holder))
         verdict = judge(read_held(there), self._operator)
+        self._is_abandoned = verdict is Verdict.OLD or _ABANDONED in (there["metadata"].get("annotations") or {})
         if verdict is Verdict.FRESH:
             raise self._refusal(read_held(there))
         if verdict is Verdict.OLD:
@@ -286,7 +353,11 @@ class ReleaseLock:
             "name": self._identity.name,
             "namespace": self._identity.namespace,
             "labels": {"app.kubernetes.io/managed-by": "lightragctl"},
-            "annotations": {_COMMAND: self._command, _MACHINE: self._operator.machine},
+            "annotations": {
+                _COMMAND: self._command,
+                _MACHINE: self._operator.machine if holder == self._operator.holder else "",
+                **({_ABANDONED: "true"} if self._is_abandoned else {}),
+            },
             **({"resourceVersion": there["metadata"]["resourceVersion"]} if "metadata" in there else {}),
         }
         return {"apiVersion": _API, "kind": "Lease", "metadata": metadata, "spec": spec}
@@ -298,6 +369,10 @@ class ReleaseLock:
 
     def renew(self) -> None:
         """Renew once; what went wrong is told by `check`."""
+        with self._renewing:
+            self._renew()
+
+    def _renew(self) -> None:
         begin_s = self._operator.clock_s()
         try:
             self._lease = self._cluster.replace(self._wanted(self._lease, self._operator.holder))
@@ -344,7 +419,9 @@ def unlock(cluster: Cluster, identity: ObjectRef, operator: Operator, even_if_fr
         hint = f"if you know that it is dead: {_WHO_COMMAND} --yes"
         raise RefusedError(f"{message}, so it is likely at work", hint)
     spec = {key: value for key, value in there["spec"].items() if key != "holderIdentity"}
-    cluster.replace({**there, "spec": {**spec, "leaseTransitions": held.fence + 1}})
+    noted = {**(there["metadata"].get("annotations") or {}), _ABANDONED: "true"}
+    metadata = {**there["metadata"], "annotations": noted}
+    cluster.replace({**there, "metadata": metadata, "spec": {**spec, "leaseTransitions": held.fence + 1}})
     return held
 
 

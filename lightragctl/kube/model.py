@@ -19,6 +19,8 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef
 
 FIELD_MANAGER = "lightragctl"
 """Owner of the fields that a release's templates set."""
+ABSENT = "1"
+"""The resourceVersion of an object that must not be there: no object ever has the first version of the whole store."""
 
 
 class ClusterUnavailableError(UnavailableError):
@@ -119,7 +121,11 @@ class Cluster(Protocol):
     ) -> dict[str, Any]:
         """Server-side apply with strict field validation; the object as the server has, or would have it.
 
+        The object may say in its metadata what it is applied to: `uid` and `resourceVersion` of the live one, or
+        `ABSENT` as version when there must be none. Without that it is applied to whatever is there.
+
         Raises:
+            ChangedMeanwhileError: what is there is not that.
             FieldConflictError: another manager owns a field; `force` takes it over.
             InvalidObjectError: a field is unknown, immutable or does not fit.
         """
@@ -138,10 +144,13 @@ class Cluster(Protocol):
             ChangedMeanwhileError: it has another resourceVersion by now.
         """
 
-    def delete(self, identity: ObjectRef, uid: str, *, orphan: bool = False) -> bool:
-        """Delete the object of this uid; False when it is gone already.
+    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+        """Delete the object of this uid, and of this resourceVersion if one is given; False when it is gone already.
 
         What it made goes too, in the background; with `orphan` it stays, without an owner.
+
+        Raises:
+            ChangedMeanwhileError: it has another resourceVersion by now.
         """
 
     def allowed(self, access: Access) -> bool:

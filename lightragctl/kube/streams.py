@@ -86,24 +86,39 @@ class Tunnel:
     def _serve(self, local: socket.socket) -> None:
         try:
             with local:
-                _join(local, open_port(self._client, *self._pick()))
+                join(local, open_port(self._client, *self._pick()))
         except LightragctlError as error:
             self._failed(error.message)
         finally:
             self._room.release()
 
 
-def _join(local: socket.socket, remote: Any) -> None:
-    """Copies both ways until one side ends."""
+_ANSWER_S = 120.0
+"""How long an answer may take to begin after the client has sent its last."""
+_QUIET_S = 2.0
+"""How long it may pause then: a client that closes after its answer looks the same, and holds one of `STREAMS`."""
+
+
+def join(local: socket.socket, remote: Any) -> None:
+    """Copies both ways until the pod's side ends. A client that only ended its own side gets the rest of its answer.
+
+    The pod is not told of that end: the protocol has no word for it.
+    """
     ends = {local: remote, remote: local}
+    wait_s: float | None = None
+    last = remote
     try:
-        while True:
-            readable, _, _ = select.select(list(ends), [], [])
+        while readable := select.select(list(ends), [], [], wait_s)[0]:
             for side in readable:
-                data = side.recv(_CHUNK)
-                if not data:
+                if data := side.recv(_CHUNK):
+                    ends[side].sendall(data)
+                    last = side
+                elif side is remote:
                     return
-                ends[side].sendall(data)
+                else:
+                    del ends[local]
+            if local not in ends:
+                wait_s = _QUIET_S if last is remote else _ANSWER_S
     except OSError:
         return
     finally:
@@ -120,7 +135,7 @@ def open_port(client: ClusterClient, namespace: str, pod: str, port: int) -> Any
     try:
         stream = ws_client.create_websocket(client.connection.configuration, ws_client.get_websocket_url(url), headers)
     except (OSError, WebSocketException) as error:
-        message = f"no way to port {port} of Pod/{pod}: {error}"
+        message = f"no way to port {port} of Pod/{pod}{client.through}: {error}"
         raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
     return Forward(stream, [port]).socket(port)
 
@@ -161,7 +176,7 @@ def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequenc
             client.connection.configuration, "GET", url, headers=headers, _preload_content=False, binary=True
         )
     except ApiException as error:
-        message = f"cannot run a command in Pod/{pod}: {error.reason}"
+        message = f"cannot run a command in Pod/{pod}{client.through}: {error.reason}"
         raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
     with _raw_terminal() if terminal else contextlib.nullcontext():
         if terminal:

@@ -21,6 +21,7 @@ import aiohttp
 import msgspec
 
 from lightragctl.core.errors import UsageError
+from lightragctl.core.proxies import proxy_for
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
 from lightragctl.core.urls import shown
 from lightragctl.service import http, server
@@ -60,11 +61,12 @@ _MODELS_DEADLINE_S = 5.0
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """An upstream with its key read; `api_key` is empty where it has none."""
+    """An upstream with its key read, empty where it has none, and the proxy that leads to it."""
 
     base_url: str
     name: str
     api_key: str = ""
+    proxy: str | None = None
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -114,7 +116,8 @@ def _endpoint(upstream: Upstream, environ: Mapping[str, str], name: str) -> _End
     if not upstream.url.startswith(("http://", "https://")):
         raise UsageError(f"{name}.url is {shown(upstream.url)!r}", "write it as http://host:port, without /v1")
     key = read_secret(upstream.api_key, environ, f"{name}.api_key") if upstream.api_key else ""
-    return _Endpoint(upstream.url.rstrip("/"), name, key)
+    url = upstream.url.rstrip("/")
+    return _Endpoint(url, name, key, proxy_for(url, environ))
 
 
 class _Kind:
@@ -195,9 +198,11 @@ class _Gateway:
         url = endpoint.base_url + path
         headers = {"Content-Type": JSON, **endpoint.headers, **trace_headers()}
         timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S)
-        with _explained(shown(url), deadline_s):
+        proxy = endpoint.proxy
+        through = f" through the proxy {shown(proxy)}" if proxy else ""
+        with _explained(shown(url) + through, deadline_s):
             return await session.request(
-                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, proxy=proxy
             )
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import aiohttp
 
 from lightragctl.core.errors import LightragctlError, LockedError, UnavailableError
+from lightragctl.core.proxies import direct_variables
 from lightragctl.core.settings import UPSTREAM_STOP_S, ApiSettings, LightragServerSettings
 from lightragctl.service import http, server
 from lightragctl.service.background import Background
@@ -114,7 +115,7 @@ class Launcher:
         )
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", MODULE],
-            env={**passed_on(self._environ), **self._added, TIKTOKEN: vocabulary},
+            env={**passed_on(self._environ), **self._added, **self._direct(), TIKTOKEN: vocabulary},
             cwd=scratch,  # it writes where it runs
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
@@ -122,6 +123,11 @@ class Launcher:
         )
         log.info("upstream's server is process %d, port %d", child.pid, self._settings.lightrag_port)
         return child
+
+    def _direct(self) -> dict[str, str]:
+        """Upstream's gRPC would ask the release's own Milvus through the proxy that is passed on to it."""
+        own = [self._settings.vector_engine_uri, self._settings.gateway_url]
+        return direct_variables(own, {**self._environ, **self._added})
 
     async def _watch(self, child: "subprocess.Popen[bytes]") -> None:
         """End this process when upstream ends by itself."""

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -33,8 +34,10 @@ from lightragctl.vectors.sdk import (
     DataType,
     MilvusClient,
     SdkError,
+    channel_options,
     dimension_of,
     lost_connection,
+    route,
     store_error,
     wrong_dimension,
 )
@@ -241,10 +244,15 @@ class MilvusStore:
             if self._client is None:
                 within_s = min(self._timeout_s, CONNECT_S)
                 try:
-                    client = MilvusClient(self._uri, timeout=within_s, dedicated=True)
+                    client = MilvusClient(
+                        self._uri,
+                        timeout=within_s,
+                        dedicated=True,
+                        grpc_options=channel_options(urlsplit(self._uri).netloc),
+                    )
                     self._sorts_when_told = str(client.get_server_version(timeout=within_s)).startswith("milvus_lite")
                 except SdkError as problem:
-                    raise store_error(problem, shown(self._uri)) from problem
+                    raise store_error(problem, route(self._uri)) from problem
                 self._client = client
             return self._client
 

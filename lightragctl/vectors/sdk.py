@@ -10,10 +10,13 @@ import os
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.proxies import proxy_for
+from lightragctl.core.urls import shown
 from lightragctl.vectors.model import (
     CollectionMissingError,
     InvalidFilterError,
@@ -51,6 +54,19 @@ with _environment(MILVUS_URI="", PYTHON_DOTENV_DISABLED="1"):
     from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+
+def channel_options(address: str) -> dict[str, Any]:
+    """gRPC's options for a channel to Milvus at `host:port`: gRPC by itself sends even loopback through a proxy."""
+    proxy = proxy_for(f"grpc://{address}")
+    return {"grpc.http_proxy": proxy} if proxy else {"grpc.enable_http_proxy": 0}
+
+
+def route(uri: str) -> str:
+    """The address of a Milvus for a message, with the proxy that leads there."""
+    proxy = proxy_for(f"grpc://{urlsplit(uri).netloc}")
+    return f"{shown(uri)} through the proxy {shown(proxy)}" if proxy else shown(uri)
+
 
 SdkError = (MilvusException, grpc.RpcError)
 """All that a call through pymilvus may raise."""

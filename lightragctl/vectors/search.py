@@ -21,6 +21,7 @@ from lightragctl.vectors.sdk import (
     CONNECT_S,
     MilvusServiceStub,
     SdkError,
+    channel_options,
     check_status,
     common_pb2,
     last_write,
@@ -53,7 +54,8 @@ class MilvusSearch:
     def __init__(self, uri: str, timeout_s: float = 5.0) -> None:
         self._address = urlsplit(uri).netloc
         self._timeout_s = timeout_s
-        self._channel = grpc.aio.insecure_channel(self._address, options=list(_CHANNEL.items()))
+        options = {**_CHANNEL, **channel_options(self._address)}
+        self._channel = grpc.aio.insecure_channel(self._address, options=list(options.items()))
         self._stub: Any = MilvusServiceStub(self._channel)
 
     async def search(self, batch: SearchBatch) -> list[list[Hit]]:

@@ -9,6 +9,7 @@ import pytest
 
 from lightragctl.core.errors import LockedError
 from lightragctl.core.objects import ObjectRef, ref
+from lightragctl.deploy.conditional import apply_over, delete_seen, pinned
 from lightragctl.deploy.fields import owners, show
 from lightragctl.kube.client import connect
 from lightragctl.kube.guarded import GuardedCluster
@@ -159,6 +160,22 @@ def test_a_priority_class_keeps_its_value(subject: tuple[Cluster, str]) -> None:
     assert door.delete(ref(made), made["metadata"]["uid"])
 
 
+def test_a_lease_is_handed_over(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    identity = lease_ref("one", namespace)
+    with (
+        ReleaseLock(door, identity, operator(), "upgrade", ignore) as terminal,
+        ReleaseLock(door, identity, operator("job@node", machine="node"), "upgrade", ignore) as job,
+    ):
+        terminal.take()
+        fence = terminal.hand_over("Job/upgrade")
+        with pytest.raises(LockedError):
+            terminal.check()
+        job.take_over("Job/upgrade")
+        job.check()
+        assert job.fence > fence
+
+
 def test_a_lease_goes_from_hand_to_hand(subject: tuple[Cluster, str]) -> None:
     door, namespace = subject
     identity = lease_ref("one", namespace)
@@ -207,6 +224,79 @@ def test_a_write_over_an_older_version_is_refused(subject: tuple[Cluster, str]) 
     with pytest.raises(ChangedMeanwhileError):
         door.replace({**made, "data": {"a": "3"}})
     assert newer["data"] == {"a": "2"}
+
+
+def over(namespace: str, seen: dict[str, Any], **data: str) -> dict[str, Any]:
+    """The object, to be applied to exactly what was seen."""
+    return pinned(config(namespace, **data), seen)
+
+
+def test_an_apply_is_over_one_version(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    first = door.apply(config(namespace, a="1"))
+    second = door.apply(over(namespace, first, a="2"))
+    for options in ({}, {"force": True}, {"dry_run": True}):
+        for data in ("1", "2", "3"):  # what would change nothing is refused like the rest
+            with pytest.raises(ChangedMeanwhileError):
+                door.apply(over(namespace, first, a=data), **options)
+    assert (door.get(ref(first)) or {})["data"] == {"a": "2"}
+    assert (
+        door.apply(over(namespace, second, a="2"))["metadata"]["resourceVersion"]
+        == second["metadata"]["resourceVersion"]
+    )
+
+
+def test_what_must_be_absent_is_made_once(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    made = door.apply(pinned(config(namespace, a="1"), None))
+    assert made["data"] == {"a": "1"}
+    for data in ("1", "2"):
+        with pytest.raises(ChangedMeanwhileError):
+            door.apply(pinned(config(namespace, a=data), None))
+    held = {(one.manager, one.operation) for one in owners(made)}
+    assert held == {(FIELD_MANAGER, "Apply")}
+
+
+def test_what_is_gone_or_made_anew_is_not_applied_to(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    gone = door.apply(config(namespace, a="1"))
+    assert door.delete(ref(gone), gone["metadata"]["uid"])
+    with pytest.raises(ChangedMeanwhileError):
+        door.apply(over(namespace, gone, a="1"))
+    assert door.get(ref(gone)) is None
+    door.apply(config(namespace, a="2"))
+    with pytest.raises(ChangedMeanwhileError):
+        door.apply(over(namespace, gone, a="1"))
+
+
+def test_a_field_of_another_is_told_before_the_version(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    first = door.apply(config(namespace, a="1"))
+    door.apply(config(namespace, a="2"), manager="somebody", force=True)
+    with pytest.raises(FieldConflictError):
+        door.apply(over(namespace, first, a="3"))
+
+
+def test_a_status_that_moves_is_no_other_object(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    made = door.apply(stateful_set(namespace, "OrderedReady"))
+    thing = stateful_set(namespace, "OrderedReady")
+    thing["spec"]["replicas"] = 1
+    assert apply_over(door, thing, made)["spec"]["replicas"] == 1  # its controller may have written meanwhile
+    now = door.get(ref(made))
+    assert now is not None
+    assert delete_seen(door, now)
+
+
+def test_a_deletion_is_of_one_version(subject: tuple[Cluster, str]) -> None:
+    door, namespace = subject
+    first = door.apply(config(namespace, a="1"))
+    second = door.apply(config(namespace, a="2"))
+    uid, old, new = first["metadata"]["uid"], *(one["metadata"]["resourceVersion"] for one in (first, second))
+    with pytest.raises(ChangedMeanwhileError):
+        door.delete(ref(first), uid, version=old)
+    assert door.delete(ref(first), uid, version=new)
+    assert not door.delete(ref(first), uid, version=new)
 
 
 def test_a_deletion_is_of_one_uid(subject: tuple[Cluster, str]) -> None:

@@ -151,6 +151,7 @@ class FakeCluster:
             wanted = leaves(thing)
             self._refuse_conflicts(identity, wanted, manager, force)
             before = self.objects.get(identity)
+            refuse_other(thing, before)
             made = self._merged(identity, wanted, manager)
             refuse_fixed(before, made)
             self._refuse_growth(before, made)
@@ -181,11 +182,13 @@ class FakeCluster:
                 raise ChangedMeanwhileError(f"{ref(thing)} was modified")
             return self._put("replace", thing)
 
-    def delete(self, identity: ObjectRef, uid: str, *, orphan: bool = False) -> bool:
+    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
         with self._lock:
             there = self.objects.get(identity)
             if there is None or there["metadata"]["uid"] != uid:
                 return False
+            if version and there["metadata"]["resourceVersion"] != version:
+                raise ChangedMeanwhileError(f"{identity}: the ResourceVersion in the precondition does not match")
             if identity.kind in self.undeletable:
                 raise LightragctlError(f"{identity}: a webhook refuses it")
             self._write("orphan" if orphan else "delete", identity)
@@ -281,6 +284,19 @@ class FakeCluster:
         if len(self.writes) == self.die_at:
             self.dead = True
             raise DiedError
+
+
+def refuse_other(thing: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+    """Refuse to apply to another object than the metadata say; a version alone does not keep it from being made."""
+    uid, version = (thing["metadata"].get(key, "") for key in ("uid", "resourceVersion"))
+    if before is None:
+        if uid:
+            raise ChangedMeanwhileError(f"{ref(thing)}: uid mismatch: no existing object was found")
+        return
+    if version and version != before["metadata"]["resourceVersion"]:
+        raise ChangedMeanwhileError(f"{ref(thing)}: the object has been modified")
+    if uid and uid != before["metadata"]["uid"]:
+        raise InvalidObjectError(f"{ref(thing)} is refused: metadata.uid: field is immutable")
 
 
 def refuse_fixed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import ObjectRef
 from lightragctl.deploy.facts import read_facts
 from lightragctl.deploy.lint import unread
-from lightragctl.kube.model import ForbiddenError, Resource
+from lightragctl.deploy.up import foresee
+from lightragctl.kube.model import ClusterUnavailableError, ForbiddenError, Resource
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import scope
+from tests.fakes.release import OPTIONS, rollback, scope, target, up
 
 
 class Guarded(FakeCluster):
@@ -43,6 +45,45 @@ def test_what_we_may_not_read_is_unknown_and_said() -> None:
     assert (facts.nodes, facts.namespace) == (None, None)
     (told,) = unread(facts)
     assert "nodes, namespace" in told.message
+
+
+class Degraded(FakeCluster):
+    """A cluster in which the servers behind the metrics groups are down, or closed to us."""
+
+    def __init__(self, error: LightragctlError) -> None:
+        super().__init__()
+        self.error = error
+
+    def resource(self, api_version: str, kind: str) -> Resource | None:
+        if "metrics" in api_version:
+            raise self.error
+        return super().resource(api_version, kind)
+
+
+DOWN = ClusterUnavailableError("the API server answers 503 on metrics.k8s.io/v1beta1: service unavailable")
+
+
+def test_a_group_whose_server_is_down_is_unknown_and_said_with_the_reason() -> None:
+    facts = read_facts(scope(Degraded(DOWN)))
+    assert (facts.metrics, facts.external_metrics) == (None, None)
+    (told,) = unread(facts)
+    assert told.message.startswith("not checked: metrics (the API server answers 503 on metrics.k8s.io/v1beta1")
+    assert "apiservices" in told.hint
+
+
+def test_a_group_that_is_closed_to_us_is_unknown() -> None:
+    facts = read_facts(scope(Degraded(ForbiddenError("metrics.k8s.io is forbidden"))))
+    (told,) = unread(facts)
+    assert "may not read them: metrics, external metrics" in told.message
+
+
+def test_a_release_goes_up_changes_and_rolls_back_while_metrics_are_down() -> None:
+    cluster = Degraded(DOWN)
+    up(cluster)
+    up(cluster, "components.embedder.replicas=2")
+    rollback(cluster, 1)
+    told = foresee(scope(cluster), target(), OPTIONS).warnings
+    assert any("metrics.k8s.io" in warning and "503" in warning for warning in told)
 
 
 def test_what_the_cluster_does_not_serve_is_told_apart() -> None:

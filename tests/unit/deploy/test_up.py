@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError
+from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError, WaitExpired
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Action, Differences, UpOptions
 from lightragctl.deploy.down import kept_words, take_down
@@ -256,6 +256,37 @@ def test_missing_permissions_are_all_named_with_the_rule_that_grants_them() -> N
     assert "patch deployments.apps" in caught.value.message
     assert 'apiGroups: ["apps"], resources: [deployments], verbs: [patch]' in caught.value.hint
     assert cluster.writes == []
+
+
+def test_the_right_to_see_the_namespace_is_named_with_the_others() -> None:
+    cluster = FakeCluster()
+    up(cluster)
+    before = list(cluster.writes)
+    cluster.hidden, cluster.denied = {"Namespace"}, {"get namespaces", "create secrets"}
+    with pytest.raises(ForbiddenError) as caught:
+        up(cluster)
+    assert 'apiGroups: [""], resources: [namespaces], verbs: [get]' in caught.value.hint
+    assert "resources: [secrets], verbs: [create]" in caught.value.hint
+    assert cluster.writes == before
+
+
+class Lingering(FakeCluster):
+    """A cluster that cannot finish the deletion of a namespace."""
+
+    def _remove(self, identity: ObjectRef) -> None:
+        if identity.kind != "Namespace":
+            super()._remove(identity)
+            return
+        message = "unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1: stale GroupVersion"
+        stuck = {"status": "True", "reason": "DiscoveryFailed", "message": message}
+        self.objects[identity]["status"] = {"conditions": [{"status": "False", "reason": "ContentDeleted"}, stuck]}
+
+
+def test_a_purge_that_waits_for_its_namespace_says_what_holds_it() -> None:
+    cluster = Lingering()
+    up(cluster)
+    with pytest.raises(WaitExpired, match=r"deleting Namespace/lightrag: .*metrics\.k8s\.io/v1beta1"):
+        take_down(scope(cluster), True, 0.0, ignore)
 
 
 @pytest.mark.parametrize("verb", ["get", "create", "update"])

@@ -8,10 +8,12 @@ from datetime import timedelta
 import pytest
 
 from lightragctl.core.errors import LockedError, RefusedError
+from lightragctl.kube.calls import CALL_S
 from lightragctl.kube.guarded import GuardedCluster
 from lightragctl.kube.lease import (
     DURATION_S,
     MARGIN_S,
+    RENEW_S,
     Held,
     Operator,
     ReleaseLock,
@@ -23,7 +25,7 @@ from lightragctl.kube.lease import (
     this_process_lives,
     unlock,
 )
-from lightragctl.kube.model import ClusterUnavailableError
+from lightragctl.kube.model import ChangedMeanwhileError, ClusterUnavailableError
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import NOW, ignore, operator
 
@@ -200,8 +202,92 @@ def test_who_could_not_renew_for_long_stops_before_others_may_take_over() -> Non
         clock.now_s = DURATION_S - MARGIN_S
         taken.check()
         clock.now_s += 1
-        with pytest.raises(LockedError, match="could not be renewed for 56 s: the API server does not answer"):
+        with pytest.raises(LockedError, match="could not be renewed for 36 s: the API server does not answer"):
             taken.check()
+
+
+def test_who_slept_long_goes_on_when_nobody_has_taken_the_lock() -> None:
+    cluster, clock = FakeCluster(), Clock()
+    with lock(cluster, clock.of(operator())) as taken:
+        taken.take()
+        clock.now_s = 10 * DURATION_S
+        taken.check()
+
+
+def test_a_call_ends_before_others_may_take_over() -> None:
+    assert CALL_S < MARGIN_S
+    assert RENEW_S + CALL_S <= DURATION_S - MARGIN_S
+
+
+class Lossy(FakeCluster):
+    """A cluster whose first write of a Lease takes effect and is never answered."""
+
+    lost = False
+
+    def _answer(self) -> None:
+        super()._answer()
+        if not self.lost:
+            self.lost = True
+            raise ChangedMeanwhileError("the client sent it again, and it was there")
+
+
+def test_who_took_the_lock_without_hearing_of_it_knows_itself() -> None:
+    cluster = Lossy()
+    with lock(cluster, operator(alive=ALIVE)) as taken:
+        taken.take()
+        assert taken.fence == 1
+        taken.check()
+
+
+def test_a_lock_is_handed_over_with_a_higher_fence() -> None:
+    cluster = FakeCluster()
+    with lock(cluster, operator("ann@laptop", alive=ALIVE)) as terminal, lock(cluster, job()) as taken:
+        terminal.take()
+        assert terminal.hand_over("Job/upgrade-7") == 2
+        with pytest.raises(LockedError, match="Job/upgrade-7 holds it now"):
+            terminal.check()
+        taken.take_over("Job/upgrade-7")
+        taken.check()
+        assert taken.fence == 3
+        with pytest.raises(LockedError, match="was not handed over to Job/upgrade-7"):
+            lock(cluster, operator("eve@desk")).take_over("Job/upgrade-7")
+        terminal.__exit__()
+        assert read_held(cluster.objects[LEASE]).who == "job@node"
+    assert not read_held(cluster.objects[LEASE]).holder
+
+
+def job() -> Operator:
+    return operator("job@node", machine="node", alive=ALIVE)
+
+
+def test_a_lock_that_was_handed_over_and_never_taken_ends_by_itself() -> None:
+    cluster, clock = FakeCluster(), Clock()
+    with lock(cluster, operator("ann@laptop")) as terminal, lock(cluster, elsewhere(clock)) as second:
+        terminal.take()
+        terminal.hand_over("Job/upgrade-7")
+        second.take()
+        assert second.fence == 3
+
+
+@pytest.mark.parametrize("how", ["looked on", "unlocked"])
+def test_a_successor_knows_that_the_lock_was_not_given_back_until_the_release_is_sealed(how: str) -> None:
+    cluster, clock = FakeCluster(), Clock()
+    first = lock(cluster, operator("ann@laptop", alive=ALIVE))
+    first.take()
+    assert not first.was_abandoned
+    if how == "unlocked":
+        unlock(cluster, LEASE, elsewhere(clock), even_if_fresh=True)
+    with lock(cluster, elsewhere(clock)) as second:
+        second.take()
+        assert second.was_abandoned
+    with lock(cluster, elsewhere(clock)) as third:  # the second died before it sealed anything
+        third.take()
+        assert third.was_abandoned
+        third.sealed()
+    with lock(cluster, elsewhere(clock)) as fourth:
+        fourth.take()
+        assert not fourth.was_abandoned
+    first.stop()
 
 
 def test_a_process_is_told_from_one_that_is_gone() -> None:

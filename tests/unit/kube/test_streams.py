@@ -1,12 +1,13 @@
 """A forwarded port whose one side breaks off: the other side is told, and no thread dies with a traceback."""
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 import websocket
 
-from lightragctl.kube.streams import Forward
+from lightragctl.kube.streams import Forward, join
 
 PORT = 8080
 DATA, ERRORS = 0, 1
@@ -70,3 +71,44 @@ def test_a_stream_that_is_cut_ends_the_connection_of_who_waits(server: Server) -
     assert server.far.recv(1, socket.MSG_PEEK)
     server.far.close()
     assert server.local.recv(100) == b""
+
+
+@pytest.fixture
+def joined() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A client and a pod with the tunnel between them."""
+    client, local = socket.socketpair()
+    remote, pod = socket.socketpair()
+    with client, local, remote, pod:
+        client.settimeout(DEADLINE_S)
+        pod.settimeout(DEADLINE_S)
+
+        def copy() -> None:
+            join(local, remote)
+            local.close()
+
+        thread = threading.Thread(target=copy, daemon=True)
+        thread.start()
+        yield client, pod
+        pod.close()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+
+
+def test_a_client_that_has_sent_its_last_gets_the_whole_answer(joined: tuple[socket.socket, socket.socket]) -> None:
+    client, pod = joined
+    client.sendall(b"question")
+    client.shutdown(socket.SHUT_WR)
+    assert pod.recv(100) == b"question"
+    for piece in (b"one ", b"two"):
+        pod.sendall(piece)
+        assert client.recv(100) == piece
+    pod.close()
+    assert client.recv(100) == b""
+
+
+def test_the_end_of_the_pods_side_ends_the_connection(joined: tuple[socket.socket, socket.socket]) -> None:
+    client, pod = joined
+    pod.sendall(b"bye")
+    pod.close()
+    assert client.recv(100) == b"bye"
+    assert client.recv(100) == b""

@@ -164,6 +164,42 @@ def test_an_endpoint_that_is_not_there_is_503_with_retry_after() -> None:
     assert NOWHERE in body["error"]["message"]
 
 
+OUTSIDE = "http://models.example/base"
+
+
+def test_an_endpoint_of_others_is_asked_through_the_environments_proxy() -> None:
+    seen: list[str] = []
+
+    async def proxy(request: web.Request) -> web.Response:
+        seen.append(str(request.url))
+        return web.json_response({"ok": True})
+
+    async def use(url: str) -> tuple[int, dict[str, str], Any]:
+        return await call(create_app(settings(OUTSIDE), {"http_proxy": url}), "POST", "/v1/embeddings")
+
+    status, _, body = through(proxy, use)
+    assert (status, body, seen) == (200, {"ok": True}, [f"{OUTSIDE}/v1/embeddings"])
+
+
+def test_an_endpoint_of_the_release_is_asked_directly() -> None:
+    async def endpoint(_: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def use(url: str) -> tuple[int, dict[str, str], Any]:
+        environ = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy"), NOWHERE)
+        return await call(create_app(settings(url), environ), "POST", "/v1/embeddings")
+
+    assert through(endpoint, use)[0] == 200
+
+
+def test_a_proxy_that_does_not_answer_is_named_without_its_password() -> None:
+    app = create_app(settings(OUTSIDE), {"http_proxy": "http://ann:secret@127.0.0.1:1"})
+    status, _, body = asyncio.run(call(app, "POST", "/v1/embeddings"))
+    assert (status, body["error"]["code"]) == (503, "upstream_unreachable")
+    assert f"{OUTSIDE}/v1/embeddings through the proxy http://***@127.0.0.1:1" in body["error"]["message"]
+    assert "secret" not in body["error"]["message"]
+
+
 def test_a_slow_endpoint_is_504() -> None:
     async def endpoint(_: web.Request) -> web.Response:
         await asyncio.Event().wait()

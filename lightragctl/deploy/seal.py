@@ -1,0 +1,56 @@
+"""Seals a release against a holder of its lock that may live on and not know that it lost it. I/O through the cluster.
+
+Such a holder may have a write on its way that was decided on the objects as they are. Marking each with the new fence
+moves its version, and the API server refuses that write, also where the new holder has nothing to change.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from lightragctl.core.objects import KubernetesObject, ObjectRef
+from lightragctl.deploy.apply import Scope, read_ours
+from lightragctl.deploy.claims import known_components, split_claims
+from lightragctl.deploy.preflight import WORKERS
+from lightragctl.deploy.prepare import owns_namespace
+from lightragctl.deploy.record import Record, record_ref
+from lightragctl.kube.lease import ReleaseLock
+from lightragctl.kube.model import ChangedMeanwhileError, ForbiddenError, InvalidObjectError
+
+FENCE = "lightragctl/fence"
+"""Annotation: the fence of the lock under which the object was sealed last."""
+_MANAGER = "lightragctl-fence"
+
+
+def take(scope: Scope, lock: ReleaseLock, record: Record | None) -> None:
+    """Take the release's lock, and seal the release when the holder before did not give it back.
+
+    Raises:
+        LockedError: somebody else holds it, and may be alive.
+    """
+    lock.take(record.fence if record else 0)
+    if lock.was_abandoned:
+        seal(scope, record, lock.fence)
+        lock.sealed()
+
+
+def seal(scope: Scope, record: Record | None, fence: int) -> None:
+    """Move the version of each of the release's objects, its record, its volume claims and the namespace made for it.
+
+    What we may not write is left alone.
+    """
+    recorded = record.objects if record else ()
+    namespace = [ObjectRef("v1", "Namespace", "", scope.namespace)] if owns_namespace(scope) else []
+    kept = map(scope.cluster.get, [record_ref(scope.release, scope.namespace), *namespace])
+    own, _ = split_claims(scope, known_components(scope, record))
+    ours = [one for one in read_ours(scope, recorded) if one["kind"] != "Namespace"]
+    things = [*ours, *own, *filter(None, kept)]
+
+    def mark(thing: KubernetesObject) -> None:
+        kept = {key: thing["metadata"][key] for key in ("name", "namespace", "uid") if key in thing["metadata"]}
+        metadata = {**kept, "annotations": {FENCE: str(fence)}}
+        with suppress(ForbiddenError, ChangedMeanwhileError, InvalidObjectError):  # gone, or made anew by now
+            head = {key: thing[key] for key in ("apiVersion", "kind")}
+            scope.cluster.apply({**head, "metadata": metadata}, manager=_MANAGER)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(mark, things))

@@ -1,0 +1,191 @@
+"""Calls of an API server: each has a deadline, and is repeated where that is safe. Network I/O through urllib3.
+
+Every call of this package may be repeated: it reads, it applies the same body again, or it carries a condition that a
+second arrival no longer meets. Who meets such a condition sees by `Answer.sent` that an earlier one may have landed.
+"""
+
+import itertools
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError, TimeoutError
+
+from lightragctl.core.urls import shown
+from lightragctl.kube.model import ClusterUnavailableError
+
+CALL_S = 20.0
+"""The longest that a call takes, with all its repetitions; a loaded API server of one small machine took up to 2 s."""
+CONNECT_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+_BUSY = (429, 500, 502, 503, 504)
+_ERRORS = 4
+"""Times that a call which gives 500 is sent: most such answers stay what they are."""
+_TYPED = "failed to create typed patch object"
+"""Of an unknown field in server-side apply, which is answered with 500."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API server answered.
+
+    Attributes:
+        status: of HTTP.
+        content: its JSON; of anything else the text, as `message`.
+        sent: how often the call was sent; above 1 an earlier one may have taken effect.
+        retry_after_s: what the server asked to be left alone for; None where it did not.
+    """
+
+    status: int
+    content: dict[str, Any]
+    sent: int = 1
+    retry_after_s: float | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the same call may go well a little later."""
+        if self.status == 500:
+            return self.sent < _ERRORS and _TYPED not in str(self.content.get("message", ""))
+        return self.status in _BUSY
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent: `path` from the root, `body` as JSON."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+
+def pause_s(sent: int, asked_s: float | None, chance: float) -> float:
+    """How long to wait before the next try: twice as long each time, as much as asked, and never the same for all.
+
+    Args:
+        sent: tries so far.
+        asked_s: what the server asked for.
+        chance: between 0 and 1.
+    """
+    longest_s: float = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (sent - 1))
+    return (asked_s or 0.0) + longest_s * (0.5 + chance / 2)
+
+
+class Caller:
+    """Sends calls on the official client's connections; may be used from several threads.
+
+    Args:
+        api: the official client, which knows address, credentials and proxy.
+        name: of the cluster, for messages.
+        pause: waits for some seconds.
+    """
+
+    def __init__(self, api: Any, name: str, pause: Callable[[float], object] = time.sleep) -> None:
+        self._api, self._name, self._pause = api, name, pause
+        self._is_reachable = False
+        self.requests = 0
+        """Requests sent so far, for measurements."""
+
+    def call(self, request: Request, within_s: float = CALL_S) -> Answer:
+        """The answer, whatever it says; one of a busy server only when that lasts.
+
+        A server that never answered, or did not for a whole call, is not waited for when it takes no connection.
+
+        Raises:
+            ClusterUnavailableError: there is none within `within_s`.
+        """
+        until_s = time.monotonic() + within_s
+        for sent in itertools.count(1):
+            try:
+                answer = self._once(request, until_s, sent)
+            except HTTPError as error:
+                wait_s = pause_s(sent, None, random.random())
+                if not self._may_try_again(error) or time.monotonic() + wait_s >= until_s:
+                    self._is_reachable = False
+                    raise self.no_answer(error) from error
+            else:
+                self._is_reachable = True
+                wait_s = pause_s(sent, answer.retry_after_s, random.random())
+                if not answer.is_busy or time.monotonic() + wait_s >= until_s:
+                    return answer
+            self._pause(wait_s)
+        raise AssertionError("counting does not end")
+
+    def _may_try_again(self, error: HTTPError) -> bool:
+        cause = getattr(error, "original_error", error)
+        if isinstance(error, SSLError) or isinstance(cause, SSLError):
+            return False
+        return self._is_reachable or not isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError)
+
+    def _once(self, request: Request, until_s: float, sent: int) -> Answer:
+        left_s = max(0.01, until_s - time.monotonic())
+        if request.method != "GET":  # the server, too, gives a write up then
+            request = replace(request, query={**request.query, "timeout": f"{max(1, int(left_s))}s"})
+        response = self.open(request, left_s)
+        try:
+            content = _content(response, until_s)
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return Answer(response.status, _parsed(content), sent, _seconds(response.headers.get("Retry-After")))
+
+    def open(self, request: Request, timeout_s: float = CALL_S) -> urllib3.BaseHTTPResponse:
+        """An answer whose body is not read yet; sent once. Raises what urllib3 does."""
+        self.requests += 1
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if request.method == "PATCH":  # only ever server-side apply; JSON is YAML too
+            headers["Content-Type"] = "application/apply-patch+yaml"
+        self._api.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        found: urllib3.BaseHTTPResponse = self._api.rest_client.pool_manager.request(
+            request.method,
+            f"{self._api.configuration.host}{request.path}{query}",
+            body=None if request.body is None else json.dumps(request.body).encode(),
+            headers=headers,
+            timeout=urllib3.Timeout(connect=min(CONNECT_S, timeout_s), total=timeout_s),
+            retries=False,
+            preload_content=False,
+        )
+        return found
+
+    @property
+    def through(self) -> str:
+        """The proxy that leads to the server, in words; empty when there is none."""
+        proxy = getattr(self._api.rest_client.pool_manager, "proxy", None)
+        return f" through the proxy {shown(str(proxy))}" if proxy else ""
+
+    def no_answer(self, error: HTTPError) -> ClusterUnavailableError:
+        """The error that there is no answer, with the proxy that leads to the server."""
+        cause = str(getattr(error, "reason", None) or getattr(error, "original_error", None) or error)
+        message = f"the API server of {self._name} does not answer{self.through}: {cause}"
+        if self.through:
+            return ClusterUnavailableError(message, "correct the proxy, or exempt the server by no_proxy")
+        return ClusterUnavailableError(message, "is the cluster up, and the context right? kubectl cluster-info")
+
+
+def _content(response: urllib3.BaseHTTPResponse, until_s: float) -> bytes:
+    """The body, piece by piece: urllib3's own deadline is for each piece."""
+    pieces = []
+    while piece := response.read1(65536):
+        pieces.append(piece)
+        if time.monotonic() > until_s:
+            raise TimeoutError("the answer did not end in time")
+    return b"".join(pieces)
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text and text.isdecimal() else None
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {"message": body.decode("utf-8", "replace").strip()}
+    return answer if isinstance(answer, dict) else {"message": str(answer)}
