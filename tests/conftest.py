@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,14 +13,24 @@ import pytest
 
 from lightragctl.ingest.client import ApiClient
 from tests.cluster.fixture import cluster, pytest_addoption
+from tests.launcher import can_fork, launcher
 from tests.milvus.fixtures import lite, milvus
+from tests.ports import free_ports
+from tests.sharing import into_groups
 
-__all__ = ["cluster", "lite", "milvus", "pytest_addoption"]
+__all__ = ["cluster", "free_ports", "lite", "milvus", "pytest_addoption"]
 
 COMMAND_S = 240.0
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no process that a test starts hears of Ctrl-C
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tell the workers of `pytest -n` what belongs together."""
+    if hasattr(config, "workerinput"):
+        into_groups(items)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -54,6 +63,8 @@ class Tool:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
+        if can_fork(self.environ):
+            return launcher().run(arguments, self.environ, self.cwd, stdin, COMMAND_S)
         command = [sys.executable, "-m", "lightragctl", *arguments]
         return subprocess.run(
             command, env=self.environ, cwd=self.cwd, text=True, capture_output=True, input=stdin, timeout=COMMAND_S
@@ -71,15 +82,6 @@ class Release:
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command on this release."""
         return self.tool.run(*arguments, "--name", self.name, stdin=stdin)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 COMPONENTS = ("vector-engine", "embedder", "mock-llm", "model-gateway", "lightrag-api")

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,9 @@ import pytest
 from lightragctl.core.errors import UnavailableError
 from lightragctl.vectors.milvus import MilvusStore
 from tests.milvus.server import MilvusServer, running_milvus
+from tests.ports import free_port
+
+__all__ = ["free_port"]
 
 START_S = 30.0
 
@@ -77,13 +79,6 @@ def states_of_threads(pid: int) -> set[str]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             states.add((thread / "stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[0])
     return states
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
