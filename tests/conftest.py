@@ -16,21 +16,22 @@ from tests.cluster.fixture import cluster, pytest_addoption
 from tests.launcher import can_fork, launcher
 from tests.milvus.fixtures import lite, milvus
 from tests.ports import free_ports
-from tests.sharing import into_groups
+from tests.workers import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
-__all__ = ["cluster", "free_ports", "lite", "milvus", "pytest_addoption"]
+__all__ = [
+    "cluster",
+    "free_ports",
+    "lite",
+    "milvus",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_xdist_make_scheduler",
+]
 
 COMMAND_S = 240.0
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no process that a test starts hears of Ctrl-C
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tell the workers of `pytest -n` what belongs together."""
-    if hasattr(config, "workerinput"):
-        into_groups(items)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -114,7 +114,14 @@ def launcher() -> Launcher:
             stdin=subprocess.PIPE,  # pipes, for what Python finds out about its streams when it starts
             stdout=subprocess.PIPE,
         )
+    atexit.register(end, near, process)
     return Launcher(near, process)
+
+
+def end(door: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    """Let the launcher end."""
+    door.close()
+    process.communicate()
 
 
 @dataclass
