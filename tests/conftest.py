@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from lightragctl.ingest.client import ApiClient
@@ -29,6 +30,10 @@ __all__ = [
 ]
 
 COMMAND_S = 240.0
+
+hypothesis.settings.register_profile("suite", deadline=None)  # a time of a busy machine says nothing
+hypothesis.settings.register_profile("drill", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("suite")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no process that a test starts hears of Ctrl-C
