@@ -1,6 +1,6 @@
-"""`.ci/install`, on which `make` stands: an environment is either complete or made again, and who cannot make one is told why.
+"""`.ci/install`, on which `make` stands: an environment is complete or made again; one that cannot be made is explained.
 
-A script takes the place of Python: it makes an environment whose own Python is a script too, and notes what pip is told.
+A script takes the place of Python. It makes an environment whose own Python is a script too and notes what pip is told.
 """
 
 import os
@@ -163,8 +163,9 @@ def test_an_environment_whose_python_is_gone_is_made_again(checkout: Checkout, b
         shutil.rmtree(environment)
         environment.touch()
     else:
+        target = "/nowhere/python3" if broken == "a link to nothing" else "/bin/false"
         (environment / "bin" / "python").unlink()
-        (environment / "bin" / "python").symlink_to("/nowhere/python3" if broken == "a link to nothing" else "/bin/false")
+        (environment / "bin" / "python").symlink_to(target)
     done = checkout.install()
     assert (done.returncode, "does not work, or has no pip" in done.stderr) == (0, True)
     assert checkout.log() == ["venv", "-e .[local]"]
