@@ -28,6 +28,9 @@ define cluster_tests
 	$(ON_CLUSTER) down
 endef
 
+# Tests are compiled with their assertions spelt out: once, not in each worker of each run.
+unexport PYTHONDONTWRITEBYTECODE
+
 INSTALL := PYTHON='$(PYTHON)' .ci/install
 
 .PHONY: up test test-env test-all test-cluster drill lint bench lightrag clean env-up env-test env-lightrag

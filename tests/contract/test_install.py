@@ -1,4 +1,4 @@
-"""`.ci/install`, on which `make` stands: an environment is complete or made again; one that cannot be made is explained.
+"""`.ci/install`, on which `make` stands: an environment is complete, or made again, or it is said why it cannot be.
 
 A script takes the place of Python. It makes an environment whose own Python is a script too and notes what pip is told.
 """
