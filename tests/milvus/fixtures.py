@@ -51,6 +51,22 @@ class LiteServer:
                 store.close()
                 return
 
+    def until_indexed(self, collection: str) -> None:
+        """Waits until the index of the collection is written: a load before that may fail on half of the file."""
+        end = time.monotonic() + START_S
+        while not self._has_index(collection):
+            assert time.monotonic() < end, f"milvus-lite builds no index of {collection}"
+            time.sleep(0.01)
+
+    def _has_index(self, collection: str) -> bool:
+        assert self.process is not None
+        files = list((self.data / "collections" / collection).rglob("*.idx"))
+        opened = set()
+        for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                opened.add(descriptor.readlink())
+        return bool(files) and opened.isdisjoint(files)
+
     def kill(self) -> None:
         """Ends it as a crash does."""
         assert self.process is not None
