@@ -1,7 +1,7 @@
 """Runs the command line in forks of a process that has imported it: imports are most of what a short command costs.
 
 A command still has a process of its own, with its arguments, directory, environment, standard streams and signals.
-What only a starting interpreter reads, such as `PYTHONIOENCODING`, needs an interpreter of its own: see `can_fork`.
+What is read when an interpreter starts, or a package is imported, needs an interpreter of its own: see `can_fork`.
 """
 
 import atexit
@@ -27,13 +27,17 @@ from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 LANG = "C.UTF-8"
-READ_AT_START = ("PYTHON", "LC_", "LD_")
+READ_LATE = {"HOME", "PATH", "LANG"}
 NOT_IMPORTED = ("lightragctl.service", "lightragctl.__main__")
 
 
 def can_fork(environ: Mapping[str, str]) -> bool:
-    """Whether a command with this environment does in a fork what it does in an interpreter of its own."""
-    return environ.get("LANG") == LANG and not any(name.startswith(READ_AT_START) for name in environ)
+    """Whether a command with this environment does in a fork what it does in an interpreter of its own.
+
+    Other variables may be read when Python starts, as `PYTHONIOENCODING` is, or when a package is imported, as the
+    client of Kubernetes reads `KUBECONFIG` and Typer `FORCE_COLOR`.
+    """
+    return environ.get("LANG") == LANG and all(name in READ_LATE or name.startswith("LIGHTRAGCTL_") for name in environ)
 
 
 @dataclass(frozen=True)
