@@ -1,0 +1,274 @@
+"""The text of a web page as Markdown. Pure.
+
+A parser of HTML5 builds the tree as browsers do, with the tags that a page may leave out; what a reader of the page
+does not see is left out and named.
+"""
+
+import copy
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from bs4 import BeautifulSoup
+from bs4.element import Comment, NavigableString, PreformattedString, Tag
+from markdownify import MarkdownConverter
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.ingest.extraction import Extracted, subscript, superscript
+from lightragctl.ingest.formulas import mathml_text
+
+_SCRIPTS = ("script", "style", "link", "meta", "base")
+"""No text of the page, whatever stands in them."""
+
+_UNSEEN = {
+    "nav": "navigation",
+    "noscript": "noscript text",
+    "template": "templates",
+    "noframes": "noframes text",
+    "noembed": "noembed text",
+    "datalist": "hidden text",
+}
+"""Elements that are left out, by the words that name them."""
+
+_BLOCKS = (
+    *("address", "center", "details", "dialog", "fieldset", "figure", "footer", "form", "header", "hgroup", "legend"),
+    *("main", "aside", "menu", "optgroup", "option", "search", "select", "summary", "textarea", "figcaption"),
+)
+"""What stands on lines of its own and is not known as such to the writer of Markdown."""
+_HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))", re.I)
+_BLOCK_STYLE = re.compile(r"(?:^|;)\s*display\s*:\s*(?:block|flex|grid|table|list-item|flow-root)", re.I)
+_SCRIPT_STYLE = re.compile(r"(?:^|;)\s*vertical-align\s*:\s*(super|sub)\b", re.I)
+_UNSHOWN_INPUTS = frozenset({"hidden", "password", "file", "color", "range"})
+_TABLE_PARTS = ("caption", "thead", "tbody", "tfoot", "tr", "td", "th")
+_MOST_DEPTH = 300  # elements within each other; browsers stop at 512, and the stack holds some 450
+_MOST_COLUMNS = 1000  # what browsers take of a colspan
+
+
+@dataclass(frozen=True)
+class _Page:
+    """`left_out` has its words as keys, in the order in which they were met."""
+
+    soup: BeautifulSoup
+    title: str
+    left_out: dict[str, None]
+
+
+class _Writer(MarkdownConverter):  # type: ignore[misc]
+    """Markdown, with the meaning that is in the height of characters."""
+
+    def convert_sup(self, el: Tag, text: str, parent_tags: set[str]) -> str:
+        return superscript(text)
+
+    def convert_sub(self, el: Tag, text: str, parent_tags: set[str]) -> str:
+        return subscript(text)
+
+    def convert_rt(self, el: Tag, text: str, parent_tags: set[str]) -> str:
+        return f"({text.strip()})" if text.strip() else ""
+
+
+def html_to_markdown(html: str) -> Extracted:
+    """The page's title and text as Markdown; images are their description.
+
+    Raises:
+        LightragctlError: it is nested too deeply.
+    """
+    page = _seen(html)
+    _reshape(page.soup)
+    text = _markdown(page.soup)
+    shown = {" ".join(heading.get_text().split()) for heading in page.soup(["h1", "h2"])}
+    if page.title and text.strip() and page.title not in shown:
+        text = f"# {page.title}\n\n{text}"
+    return Extracted(text, tuple(page.left_out))
+
+
+def _seen(html: str) -> _Page:
+    """The page without what a reader does not see, the pages that it carries in frames in their places."""
+    soup = BeautifulSoup(_normal_form(html), "html.parser")
+    title = _title(soup)
+    left_out = dict.fromkeys(_drop_unseen(soup))
+    for frame in soup("iframe"):
+        inner = _seen(str(frame.get("srcdoc", "")))
+        left_out |= inner.left_out
+        frame.name, frame.attrs = "div", {}
+        frame.clear()
+        frame.extend([child.extract() for child in list(inner.soup.body or ())])
+    return _Page(soup, title, left_out)
+
+
+def _markdown(soup: BeautifulSoup) -> str:
+    options: dict[str, Any] = {"heading_style": "ATX", "escape_asterisks": False, "escape_underscores": False}
+    return str(_Writer(**options).convert_soup(soup))
+
+
+def _normal_form(html: str) -> str:
+    """The page with all implied tags, and nothing in it that a parser reads as anything but elements and text."""
+    page = LexborHTMLParser(html)
+    _check_depth(page.root)
+    for node in page.css("xmp, listing, plaintext"):
+        lines = page.create_node("pre")
+        lines.insert_child(node.text() or "")
+        node.replace_with(lines)
+    return page.html or ""
+
+
+def _check_depth(root: LexborNode | None) -> None:
+    """Refuse what would exhaust the stack, or the time: some steps go up from each element to the root."""
+    level = [root] if root else []
+    for _ in range(_MOST_DEPTH):
+        level = [child for node in level for child in node.iter()]
+        if not level:
+            return
+    raise LightragctlError("is HTML nested too deeply to be read")
+
+
+def _title(soup: BeautifulSoup) -> str:
+    """The page's title; it and the head are taken out."""
+    head = soup.head
+    title = head.title.get_text() if head and head.title else ""
+    if head:
+        for noscript in head("noscript"):
+            noscript.decompose()  # what loads styles without scripts
+        head.decompose()
+    return " ".join(title.split())
+
+
+def _drop_unseen(soup: BeautifulSoup) -> Iterator[str]:
+    """Take out what a reader does not see; the names of what held text."""
+    for tag in soup(_SCRIPTS):
+        tag.decompose()
+    for text in soup.find_all(string=lambda text: isinstance(text, PreformattedString)):
+        if isinstance(text, Comment) and re.search(r"\w", text):
+            yield "comments"
+        text.extract()  # and the doctype, processing instructions
+    for tag in soup.find_all(True):
+        if tag.decomposed or not isinstance(tag, Tag):
+            continue
+        name = _UNSEEN.get(tag.name) or ("hidden text" if _is_hidden(tag) else "")
+        if name:
+            if re.search(r"\w", tag.get_text()):
+                yield name
+            tag.decompose()
+
+
+def _is_hidden(tag: Tag) -> bool:
+    if tag.name == "dialog" and not tag.has_attr("open"):
+        return True
+    hidden = tag.has_attr("hidden") and str(tag["hidden"]).lower() != "until-found"
+    return hidden or bool(_HIDDEN_STYLE.search(str(tag.get("style", ""))))
+
+
+def _reshape(soup: BeautifulSoup) -> None:
+    """Turn what the writer of Markdown does not know into what it knows."""
+    for math in soup("math"):
+        math.replace_with(_formula(math))
+    for svg in soup("svg"):
+        svg.replace_with(_lines(soup, [part.get_text(" ", strip=True) for part in svg(["title", "desc", "text"])]))
+    for image in soup(["img", "area"]):
+        image.replace_with(str(image.get("alt") or image.get("title") or ""))
+    for field in soup("input"):
+        field.replace_with(_field(field))
+    for link in soup("a"):
+        link.attrs.pop("title", None)
+        if not str(link.get("href", "")).startswith(("http://", "https://", "mailto:")):
+            link.unwrap()  # an address inside the site leads nowhere from here
+    _reshape_inline(soup)
+    for table in soup("table"):
+        _reshape_table(table)
+    for tag in soup.find_all(_is_block):
+        tag.name = "div"
+
+
+def _reshape_inline(soup: BeautifulSoup) -> None:
+    for tag in soup(["rp"]):
+        tag.decompose()
+    for tag in soup(["wbr"]):
+        tag.unwrap()
+    for short in soup(["abbr", "acronym"]):
+        if short.get("title"):
+            short.append(f" ({short['title']})")
+    for group in soup("optgroup"):
+        group.insert(0, str(group.get("label") or ""))
+    for tag in soup(["button", "label", "output"]):
+        tag.insert_before(" ")
+        tag.insert_after(" ")
+    for tag in soup.find_all(style=_SCRIPT_STYLE):
+        found = _SCRIPT_STYLE.search(str(tag["style"]))
+        tag.name = "sup" if found and found[1].lower() == "super" else "sub"
+
+
+def _is_block(tag: Tag) -> bool:
+    """Whether an element ends the line. One of an unknown name does where no text stands beside it."""
+    if tag.name in _BLOCKS or _BLOCK_STYLE.search(str(tag.get("style", ""))):
+        return tag.name not in ("table", "ul", "ol", "li", "pre", "p", "blockquote")
+    if "-" not in tag.name:
+        return False
+    beside = tag.parent.children if tag.parent else ()
+    return not any(isinstance(one, NavigableString) and one.strip() for one in beside)
+
+
+def _formula(math: Tag) -> str:
+    try:
+        return mathml_text(ElementTree.fromstring(str(math)))
+    except ElementTree.ParseError:
+        return math.get_text(" ", strip=True)
+
+
+def _field(field: Tag) -> str:
+    """What a form field shows."""
+    kind = str(field.get("type", "text")).lower()
+    if kind in ("checkbox", "radio"):
+        return "[x] " if field.has_attr("checked") else "[ ] "
+    if kind == "image":
+        return str(field.get("alt") or "")
+    return "" if kind in _UNSHOWN_INPUTS else f" {field.get('value') or ''} "
+
+
+def _lines(soup: BeautifulSoup, texts: list[str]) -> Tag:
+    block = soup.new_tag("span")
+    for text in filter(None, texts):
+        line = soup.new_tag("div")
+        line.string = text
+        block.append(line)
+    return block
+
+
+def _reshape_table(table: Tag) -> None:
+    """A table that holds another one lays out the page; in the others every row has all the cells it shows."""
+    if table.find("table") or table.get("role") in ("presentation", "none"):
+        for part in [part for part in table(_TABLE_PARTS) if part.find_parent("table") is table]:
+            part.name, part.attrs = "div", {}
+        table.name = "div"
+    elif table.find(rowspan=True):
+        _repeat_spanning_cells(table)
+
+
+def _repeat_spanning_cells(table: Tag) -> None:
+    """Repeat a cell in each row that it reaches into."""
+    reaching: dict[int, tuple[int, Tag]] = {}
+    for row in table("tr"):
+        cells = deque(row.find_all(["td", "th"], recursive=False))
+        column, placed = 0, list[Tag]()
+        while cells or any(at >= column for at in reaching):
+            if not cells:
+                column = min(at for at in reaching if at >= column)
+            if column in reaching:
+                rows, cell = reaching.pop(column)
+                cell = copy.copy(cell)
+            else:
+                cell = cells.popleft()
+                rows = _span(cell, "rowspan")
+            if rows > 1:
+                reaching[column] = (rows - 1, cell)
+            placed.append(cell)
+            column += _span(cell, "colspan")
+        for cell in placed:
+            row.append(cell.extract())
+
+
+def _span(cell: Tag, name: str) -> int:
+    value = str(cell.get(name, "1"))
+    return min(int(value), _MOST_COLUMNS) if value.isdecimal() and int(value) else 1
