@@ -66,6 +66,12 @@ class _Writer(MarkdownConverter):  # type: ignore[misc]
     def convert_sub(self, el: Tag, text: str, parent_tags: set[str]) -> str:
         return subscript(text)
 
+    def convert_td(self, el: Tag, text: str, parent_tags: set[str]) -> str:
+        return str(super().convert_td(el, text.replace("|", r"\|"), parent_tags))
+
+    def convert_th(self, el: Tag, text: str, parent_tags: set[str]) -> str:
+        return str(super().convert_th(el, text.replace("|", r"\|"), parent_tags))
+
     def convert_rt(self, el: Tag, text: str, parent_tags: set[str]) -> str:
         return f"({text.strip()})" if text.strip() else ""
 
@@ -177,7 +183,8 @@ def _reshape(soup: BeautifulSoup) -> None:
             link.unwrap()  # an address inside the site leads nowhere from here
     _reshape_inline(soup)
     for table in soup("table"):
-        _reshape_table(table)
+        if table.parent is not None:
+            _reshape_table(table)
     for tag in soup.find_all(_is_block):
         tag.name = "div"
 
@@ -237,13 +244,29 @@ def _lines(soup: BeautifulSoup, texts: list[str]) -> Tag:
 
 
 def _reshape_table(table: Tag) -> None:
-    """A table that holds another one lays out the page; in the others every row has all the cells it shows."""
-    if table.find("table") or table.get("role") in ("presentation", "none"):
+    """A table that lays out the page gives way to what it holds; one within a cell becomes a line of that cell."""
+    if _lays_out(table):
         for part in [part for part in table(_TABLE_PARTS) if part.find_parent("table") is table]:
             part.name, part.attrs = "div", {}
         table.name = "div"
-    elif table.find(rowspan=True):
+        return
+    for inner in table("table", recursive=True):
+        if not inner.decomposed:
+            rows = [", ".join(cell.get_text(" ", strip=True) for cell in row(["td", "th"])) for row in inner("tr")]
+            inner.replace_with(f" {'; '.join(rows)} ")
+    if table.find(rowspan=True):
         _repeat_spanning_cells(table)
+
+
+def _lays_out(table: Tag) -> bool:
+    """Whether a table is no table of data: it holds others, and little else or only one row or column of them."""
+    inner = [one for one in table("table") if one.find_parent("table") is table]
+    if not inner:
+        return table.get("role") in ("presentation", "none")
+    rows = [row for row in table("tr") if row.find_parent("table") is table]
+    widest = max((len(row.find_all(["td", "th"], recursive=False)) for row in rows), default=0)
+    inside = sum(len(one.get_text()) for one in inner)
+    return len(rows) == 1 or widest == 1 or inside * 2 > len(table.get_text())
 
 
 def _repeat_spanning_cells(table: Tag) -> None:
