@@ -1,12 +1,13 @@
 """The text of a Word document as Markdown. Pure.
 
-The library that reads the document knows neither formulas nor headers nor what a style hides, so its parts are rewritten
-first into what it knows; what has no place in a text is left out and named.
+The library that reads the document knows neither formulas nor headers nor what a style hides, so its parts are first
+rewritten into what it knows; what has no place in a text is left out and named.
 """
 
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
@@ -31,14 +32,28 @@ _NAMED_PARTS = (
 """Parts that are left out where they hold text."""
 _EMBEDDED = re.compile(r"word/embeddings/|word/afchunk", re.I)
 
-_WORD = ("http://schemas.openxmlformats.org/wordprocessingml/2006/main", "http://purl.oclc.org/ooxml/wordprocessingml/main")
+_WORD = (
+    "http://schemas.openxmlformats.org/wordprocessingml/2006/main",
+    "http://purl.oclc.org/ooxml/wordprocessingml/main",
+)
 _VML = "urn:schemas-microsoft-com:vml"
 _RAISED_HALF_POINTS = 4  # less is a correction of the eye
 _OFF = ("0", "false", "off", "none")
 
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
+    *(ExpatError, ElementTree.ParseError, KeyError, ValueError, AttributeError, IndexError),
+    RuntimeError,  # zipfile's word for an encrypted part
+)
+"""What the readers raise at a file that is broken."""
+
 _READ = frozenset(
-    "document body p r t tbl tr tc hyperlink ins moveTo sdt sdtContent smartTag customXml object pict drawing footnotes "
-    "footnote endnotes endnote txbxContent fldChar instrText del moveFrom delText Fallback AlternateContent".split()
+    {
+        *("document", "body", "footnotes", "footnote", "endnotes", "endnote", "txbxContent", "Fallback"),
+        *("p", "r", "t", "tbl", "tr", "tc", "hyperlink", "smartTag", "customXml", "sdt", "sdtContent"),
+        *("ins", "moveTo", "del", "moveFrom", "delText", "fldChar", "instrText", "object", "pict", "drawing"),
+        "AlternateContent",
+    }
 )
 """Elements that hold text and that the library reads, or leaves out for a good reason; others are opened up."""
 
@@ -83,8 +98,7 @@ def docx_to_markdown(data: bytes, most_bytes: int) -> Extracted:
         html = mammoth.convert_to_html(rewritten, convert_image=mammoth.images.img_element(lambda image: {}))
     except RecursionError as error:
         raise LightragctlError("is a Word document nested too deeply to be read") from error
-    except (zipfile.BadZipFile, KeyError, OSError, ExpatError, ElementTree.ParseError, RuntimeError) as error:
-        # RuntimeError: zipfile's word for an encrypted part
+    except _BROKEN as error:
         raise LightragctlError("is not a Word document (.docx) that can be read") from error
     if any("w:sym" in message.message for message in html.messages):
         left_out = [*left_out, "symbols of an unknown font"]
@@ -146,24 +160,18 @@ def _rewrite(parent: Element, rewriting: _Rewriting, paragraph_style: str = "") 
 
 def _rewritten_element(child: Element, rewriting: _Rewriting, paragraph_style: str) -> list[Element]:
     local = _local(child)
-    if local in ("oMath", "oMathPara"):
-        formula = rewriting.text(omml_text(child))
-        return [rewriting.make("r", formula)]
-    if local == "ruby":
-        base, above = (_shown(child.find(rewriting.name(part))) for part in ("rubyBase", "rt"))
-        return [rewriting.text(f"{base}({above})" if above else base)]
     if local in ("del", "moveFrom"):
         if local == "del" and any(_local(one) == "delText" and (one.text or "").strip() for one in child.iter()):
             rewriting.left_out["deleted text"] = None
         return [child]
+    if local in _REPLACED:
+        return _REPLACED[local](child, rewriting)
     if local == "AlternateContent":
         child = _alternative(child)
     if local == "r" and _is_hidden(child, rewriting, paragraph_style):
         if _shown(child).strip():
             rewriting.left_out["hidden text"] = None
         return []
-    if local == "drawing":
-        return _drawing(child, rewriting)
     _rewrite(child, rewriting, paragraph_style)
     if local == "r":
         _mark_script(child, rewriting)
@@ -194,6 +202,19 @@ def _drawing(drawing: Element, rewriting: _Rewriting) -> list[Element]:
         shape.append(box)
         shapes.append(rewriting.make("pict", shape))
     return [*pictures, *shapes]
+
+
+def _formula(formula: Element, rewriting: _Rewriting) -> list[Element]:
+    return [rewriting.make("r", rewriting.text(omml_text(formula)))]
+
+
+def _ruby(ruby: Element, rewriting: _Rewriting) -> list[Element]:
+    """Characters with how they are read behind them."""
+    base, above = (_shown(ruby.find(rewriting.name(part))) for part in ("rubyBase", "rt"))
+    return [rewriting.text(f"{base}({above})" if above else base)]
+
+
+_REPLACED = {"oMath": _formula, "oMathPara": _formula, "ruby": _ruby, "drawing": _drawing}
 
 
 def _is_hidden(run: Element, rewriting: _Rewriting, paragraph_style: str) -> bool:

@@ -57,7 +57,7 @@ class _Page:
     left_out: dict[str, None]
 
 
-class _Writer(MarkdownConverter):  # type: ignore[misc]
+class _Writer(MarkdownConverter):
     """Markdown, with the meaning that is in the height of characters."""
 
     def convert_sup(self, el: Tag, text: str, parent_tags: set[str]) -> str:
@@ -67,10 +67,10 @@ class _Writer(MarkdownConverter):  # type: ignore[misc]
         return subscript(text)
 
     def convert_td(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        return str(super().convert_td(el, text.replace("|", r"\|"), parent_tags))
+        return str(MarkdownConverter.convert_td(self, el, text.replace("|", r"\|"), parent_tags))
 
     def convert_th(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        return str(super().convert_th(el, text.replace("|", r"\|"), parent_tags))
+        return str(MarkdownConverter.convert_th(self, el, text.replace("|", r"\|"), parent_tags))
 
     def convert_rt(self, el: Tag, text: str, parent_tags: set[str]) -> str:
         return f"({text.strip()})" if text.strip() else ""
@@ -169,14 +169,7 @@ def _is_hidden(tag: Tag) -> bool:
 
 def _reshape(soup: BeautifulSoup) -> None:
     """Turn what the writer of Markdown does not know into what it knows."""
-    for math in soup("math"):
-        math.replace_with(_formula(math))
-    for svg in soup("svg"):
-        svg.replace_with(_lines(soup, [part.get_text(" ", strip=True) for part in svg(["title", "desc", "text"])]))
-    for image in soup(["img", "area"]):
-        image.replace_with(str(image.get("alt") or image.get("title") or ""))
-    for field in soup("input"):
-        field.replace_with(_field(field))
+    _reshape_embedded(soup)
     for link in soup("a"):
         link.attrs.pop("title", None)
         if not str(link.get("href", "")).startswith(("http://", "https://", "mailto:")):
@@ -187,6 +180,17 @@ def _reshape(soup: BeautifulSoup) -> None:
             _reshape_table(table)
     for tag in soup.find_all(_is_block):
         tag.name = "div"
+
+
+def _reshape_embedded(soup: BeautifulSoup) -> None:
+    for math in soup("math"):
+        math.replace_with(_formula(math))
+    for svg in soup("svg"):
+        svg.replace_with(_lines(soup, [part.get_text(" ", strip=True) for part in svg(["title", "desc", "text"])]))
+    for image in soup(["img", "area"]):
+        image.replace_with(str(image.get("alt") or image.get("title") or ""))
+    for field in soup("input"):
+        field.replace_with(_field(field))
 
 
 def _reshape_inline(soup: BeautifulSoup) -> None:
