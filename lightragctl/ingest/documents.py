@@ -158,6 +158,8 @@ def read_streams(found: Found, reading: Reading) -> Found:
         except OSError as error:
             failed.append((reading.source or STREAM_SOURCE, f"cannot be read: {error.strerror or error}"))
             continue
+        if any(file.source == reading.source for file in files):
+            raise UsageError(f"--source: {reading.source} is loaded from a file too", "choose another name")
         source = reading.source or f"{STREAM_SOURCE}-{hashlib.sha256(data).hexdigest()[:12]}"
         files.append(DocumentFile(source, len(data), data))
     return replace(found, files=tuple(files), failed=tuple(failed), streams=())

@@ -67,10 +67,10 @@ class _Writer(MarkdownConverter):
         return subscript(text)
 
     def convert_td(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        return str(MarkdownConverter.convert_td(self, el, text.replace("|", r"\|"), parent_tags))
+        return str(MarkdownConverter.convert_td(self, el, text.replace("|", r"\|"), parent_tags))  # type: ignore[attr-defined]
 
     def convert_th(self, el: Tag, text: str, parent_tags: set[str]) -> str:
-        return str(MarkdownConverter.convert_th(self, el, text.replace("|", r"\|"), parent_tags))
+        return str(MarkdownConverter.convert_th(self, el, text.replace("|", r"\|"), parent_tags))  # type: ignore[attr-defined]
 
     def convert_rt(self, el: Tag, text: str, parent_tags: set[str]) -> str:
         return f"({text.strip()})" if text.strip() else ""
