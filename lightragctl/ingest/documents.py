@@ -94,17 +94,15 @@ class Document:
 
 @dataclass(frozen=True)
 class Reading:
-    """How documents are read.
+    """How pipes are read.
 
     Args:
         stdin: where standard input comes from; None when it is closed.
-        source: the name of the one document that comes from a pipe; empty for one made of its content.
-        encoding: of text and pages without a byte-order mark; empty to find out.
+        source: the name of the one document that comes from a pipe; None for one made of its content.
     """
 
     stdin: BinaryIO | None
-    source: str = ""
-    encoding: str = ""
+    source: str | None = None
 
 
 @dataclass
@@ -149,7 +147,7 @@ def read_streams(found: Found, reading: Reading) -> Found:
     Raises:
         UsageError: `source` is given and there is not exactly one pipe, or it is no name.
     """
-    if reading.source:
+    if reading.source is not None:
         _check_source(reading.source, len(found.streams))
     files, failed = list(found.files), list(found.failed)
     for stream in found.streams:
@@ -167,6 +165,8 @@ def read_streams(found: Found, reading: Reading) -> Found:
 
 def read_document(file: DocumentFile, encoding: str = "") -> Document:
     """The text of a document: NFC, `\\n` between lines, no control characters; HTML and Word as Markdown.
+
+    `encoding` is that of text and pages without a byte-order mark; empty to find out.
 
     Raises:
         LightragctlError: it cannot be read, is not text, or has none; the message is the reason, without the name.

@@ -139,12 +139,12 @@ class Accounts:
 class Conditions:
     """What a load takes from the process it runs in, and how long it waits for the service, per document.
 
-    `source` and `encoding` as in `Reading`; `poll_s` is between two looks at what lightrag-server does.
+    `source` as in `Reading`, `encoding` as in `read_document`; `poll_s` is between two looks at what lightrag-server does.
     """
 
     cwd: Path = field(default_factory=Path.cwd)
     stdin: BinaryIO | None = field(default_factory=lambda: sys.stdin.buffer if sys.stdin else None)
-    source: str = ""
+    source: str | None = None
     encoding: str = ""
     clock: Callable[[], float] = time.monotonic
     threads: int = 4  # so that the service can put the chunks of several small documents into one batch

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -28,6 +29,37 @@ from lightragctl.service.shapes import (
     WriteRequest,
 )
 from lightragctl.service.workspaces import Workspaces
+
+PAUSE_S = 10.0
+"""A stream of events is not silent for longer: what a slow model or another writer takes is not the client's affair."""
+
+T = TypeVar("T")
+
+
+class Waits(msgspec.Struct, tag_field="event", tag="waiting"):
+    """Nothing was written for a while; the service is at it."""
+
+    source: str
+
+
+async def with_pauses(events: AsyncGenerator[T, None], pause_s: float) -> AsyncGenerator[T | None, None]:
+    """The events, and None whenever nothing came for `pause_s`."""
+    upcoming = asyncio.ensure_future(anext(events))
+    try:
+        while True:
+            done, _ = await asyncio.wait([upcoming], timeout=pause_s)
+            if not done:
+                yield None
+                continue
+            try:
+                event = upcoming.result()
+            except StopAsyncIteration:
+                return
+            yield event
+            upcoming = asyncio.ensure_future(anext(events))
+    finally:
+        upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)
 
 
 class Changes:
@@ -108,9 +140,9 @@ class Changes:
         try:
             for document in documents:
                 writing = self._documents.write(workspace, document.source, document.text)
-                async with contextlib.aclosing(writing):
-                    async for event in writing:
-                        yield msgspec.json.encode(event) + b"\n"
+                async with contextlib.aclosing(writing), contextlib.aclosing(with_pauses(writing, PAUSE_S)) as events:
+                    async for event in events:
+                        yield msgspec.json.encode(event or Waits(document.source)) + b"\n"
         except LightragctlError as error:
             yield http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n"
             return

@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,12 +18,15 @@ import msgspec
 from lightragctl.core.chunks import CHUNKER_VERSION, Chunk, chunk_text
 from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
+from lightragctl.service.embed_pace import EmbedPace
+from lightragctl.service.models import ModelError, ModelTimeoutError
 from lightragctl.service.workspaces import Embeds, NotOursError, Workspaces
 from lightragctl.vectors.control import control_name, control_row, epoch_row, when_loaded
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, NotLoadedError, Page, Row
 
 EMBED_CHUNKS = 16
-"""Chunks embedded and written at a time: about 2 s of a CPU model, so progress moves and little is lost with a kill."""
+"""Chunks embedded and written at a time: about 2 s of a CPU model, so progress moves and little is lost with a kill.
+Fewer where the model is slower than that, down to one."""
 
 SOURCE_CHARS = 4096
 """As long as a path may be on Linux; Milvus's field would take more."""
@@ -105,6 +109,7 @@ class Documents:
         self._embedding = embedding
         self._cut = cut_name(settings.chunking, settings.embedding)
         self._writers = asyncio.Semaphore(_WRITERS)
+        self._pace = EmbedPace(EMBED_CHUNKS, settings.deadlines.embed_s)
         self._busy: dict[tuple[str, str], asyncio.Lock] = {}
 
     async def write(self, workspace: str, source: str, text: str) -> AsyncGenerator[Progress | Written, None]:
@@ -207,12 +212,27 @@ class Documents:
         known = {} if fresh else await asyncio.to_thread(self._known_texts, physical, record, len(chunks))
         missing = [chunk for chunk in chunks if known.get(chunk.order) != chunk.text]
         done = len(chunks) - len(missing)
-        for start in range(0, len(missing), EMBED_CHUNKS):
-            part = missing[start : start + EMBED_CHUNKS]
-            vectors = await self._embedding.embed_documents([chunk.text for chunk in part])
+        while missing:
+            part, vectors = await self._embed_first(missing)
+            missing = missing[len(part) :]
             await asyncio.to_thread(self._store.upsert, physical, _rows(record, part, vectors))
             done += len(part)
             yield Progress(record.source, done, len(chunks))
+
+    async def _embed_first(self, chunks: Sequence[Chunk]) -> tuple[Sequence[Chunk], FloatArray]:
+        """The first of the chunks with their vectors: as many as the model manages in time."""
+        while True:
+            part = chunks[: self._pace.size]
+            begin_s = time.monotonic()
+            try:
+                vectors = await self._embedding.embed_documents([chunk.text for chunk in part])
+            except ModelError as error:
+                too_slow = isinstance(error, ModelTimeoutError) or error.status == HTTPStatus.GATEWAY_TIMEOUT
+                if not (too_slow and self._pace.timed_out(len(part))):
+                    raise
+            else:
+                self._pace.took(len(part), time.monotonic() - begin_s)
+                return part, vectors
 
     def _known_texts(self, physical: str, record: Record, count: int) -> dict[int, str]:
         """The texts that stand at the document's positions now, from an older version or a write that was cut off."""
