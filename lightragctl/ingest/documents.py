@@ -49,6 +49,7 @@ _FRAGMENT = re.compile(
 )
 """A piece of a page begins and ends with a tag; Markdown that begins with one seldom ends so."""
 _SNIFFED_BYTES = 4096
+_DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
 
 Kind = Literal["text", "page", "pdf", "docx"]
@@ -321,6 +322,9 @@ def _check_source(source: str, streams: int) -> None:
 
 
 def _is_pipe(path: str) -> bool:
+    """Whether it is read as standard input is: a pipe, or what the shell has opened and left without a name."""
+    if path.startswith(_DESCRIPTORS):
+        return True
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except OSError:

@@ -61,8 +61,8 @@ class EncodingError(LightragctlError):
 
     code = "encoding"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, ENCODING_HINT)
+    def __init__(self, message: str, hint: str = ENCODING_HINT) -> None:
+        super().__init__(message, hint)
 
 
 def named_encoding(name: str) -> str:
@@ -133,7 +133,7 @@ def _wide(data: bytes) -> str:
         text = _attempt(data, encoding)
         if text and "\0" not in text and sum(map(str.isascii, text)) * 4 > len(text):
             return text
-    raise EncodingError("is not text: it holds NUL bytes")
+    raise EncodingError("is not text: it holds NUL bytes", "if it is text, name its encoding: --encoding utf-16-le")
 
 
 def _strictly(data: bytes, encoding: str) -> str:

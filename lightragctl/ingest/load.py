@@ -175,7 +175,7 @@ def load(
         notify: called in this thread.
 
     Raises:
-        UnavailableError: the service did nothing for `wait_s`, for three documents in a row or for all that were left.
+        UnavailableError: the service did nothing for `wait_s`, for three documents in a row or for all of them.
         UsageError: a source is given, and there is not exactly one pipe that it could name.
         ApiError: the service takes no document at all: its data are of another model, or the workspace is wrong.
         KeyboardInterrupt: passed on after an `Interrupted` event.
@@ -353,13 +353,17 @@ class _Tally:
     def take_lost(self) -> list[DocumentFile]:
         """The documents that nobody answered for, to be tried again now that the others are done.
 
+        None when not one was taken since the last time: these have failed.
+
         Raises:
-            UnavailableError: not one document was taken since the last time.
+            UnavailableError: not one was taken at all.
         """
         lost, self._lost = self._lost, {}
-        if lost and self.accounts.acknowledged == self._taken_before:
+        taken, self._taken_before = self._taken_before, self.accounts.acknowledged
+        if lost and not self.accounts.acknowledged:
             raise _unavailable(list(lost.values()), self.accounts)
-        self._taken_before = self.accounts.acknowledged
+        if taken == self.accounts.acknowledged:
+            return []
         for failed in lost.values():
             del self.accounts.failed[failed.source]
             self._waiting_bytes[failed.source] = failed.file.size_bytes

@@ -15,7 +15,7 @@ from lightragctl.core.errors import NeedsAttentionError, WaitExpired
 from lightragctl.core.sources import plain_source, upstream_source
 from lightragctl.ingest.client import ApiClient, StoredDocument
 from lightragctl.ingest.lightrag import LightragClient, UpstreamDocument
-from lightragctl.ingest.load import Conditions, LoadEvent, Progress, Summary
+from lightragctl.ingest.load import Conditions, Failure, LoadEvent, Progress, Summary
 from lightragctl.ingest.load_lightrag import LightragTarget, Step, decide, load_into_lightrag
 
 SHA = "a" * 64
@@ -215,7 +215,7 @@ def test_a_document_that_failed_is_named_and_handed_over_by_the_next_run(folder:
     (folder / "b.md").write_text("A bad text.\n")
     servers = Servers()
     summary, _ = load(servers, folder)
-    assert (summary.created, summary.failed) == (1, ((str(folder / "b.md"), "the model said no"),))
+    assert (summary.created, summary.failed) == (1, (Failure(str(folder / "b.md"), "the model said no"),))
     servers.handed_over.clear()
     load(servers, folder)
     assert servers.handed_over == [str(folder / "b.md")]
