@@ -94,8 +94,11 @@ def html_to_markdown(html: str) -> Extracted:
 def _seen(html: str) -> _Page:
     """The page without what a reader does not see, the pages that it carries in frames in their places."""
     soup = BeautifulSoup(_normal_form(html), "html.parser")
-    title = _title(soup)
+    head = soup.head
+    title = " ".join(head.title.get_text().split()) if head and head.title else ""
     left_out = dict.fromkeys(_drop_unseen(soup))
+    if head:
+        head.decompose()
     for frame in soup("iframe"):
         inner = _seen(str(frame.get("srcdoc", "")))
         left_out |= inner.left_out
@@ -129,17 +132,6 @@ def _check_depth(root: LexborNode | None) -> None:
         if not level:
             return
     raise LightragctlError("is HTML nested too deeply to be read")
-
-
-def _title(soup: BeautifulSoup) -> str:
-    """The page's title; it and the head are taken out."""
-    head = soup.head
-    title = head.title.get_text() if head and head.title else ""
-    if head:
-        for noscript in head("noscript"):
-            noscript.decompose()  # what loads styles without scripts
-        head.decompose()
-    return " ".join(title.split())
 
 
 def _drop_unseen(soup: BeautifulSoup) -> Iterator[str]:
