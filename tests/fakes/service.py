@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
 from lightragctl.service.api import Doors, create_app
 from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.models import ChatAnswer, ModelError
+from lightragctl.service.models import ChatAnswer, ModelError, ModelTimeoutError
 from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
 from lightragctl.service.workspaces import USUAL, Pace
 from lightragctl.vectors.model import FloatArray
@@ -33,7 +33,7 @@ CONTROL = "default_lightragctl"
 class FakeEmbedding:
     """An `Embeds`. `texts` are the passages embedded, `questions` the batches of questions, each after `delay_s`.
 
-    It gives `calls_left` answers and then fails; None is no end.
+    It gives `calls_left` answers and then fails; None is no end. More than `manages` passages in a call take too long.
     """
 
     def __init__(self, dimension: int = MODEL.dimension, salt: str = "") -> None:
@@ -41,6 +41,8 @@ class FakeEmbedding:
         self.questions: list[list[str]] = []
         self.delay_s = 0.0
         self.calls_left: int | None = None
+        self.manages = 1000
+        self.sizes: list[int] = []
         self._dimension = dimension
         self._salt = salt
 
@@ -51,6 +53,9 @@ class FakeEmbedding:
         return self._embed(texts)
 
     async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
+        self.sizes.append(len(texts))
+        if len(texts) > self.manages:
+            raise ModelTimeoutError("the model did not answer within 60 s")
         vectors = self._embed(texts)
         self.texts += texts
         return vectors

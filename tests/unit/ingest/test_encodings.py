@@ -18,8 +18,8 @@ PROSE = {
     "cp949": "펌프는 작동합니다. 작동 중에는 냉각 밸브를 열지 마십시오.",
     "cp1251": "Справка по установке системы на ваш компьютер",
     "koi8_r": "Справка по установке системы на ваш компьютер",
-    "cp1252": "Die Pumpe läuft mit 42 bar. Öffnen Sie das Ventil für die Kühlung nicht während des Betriebs. Prüfen Sie "
-    "regelmäßig die Dichtungen und tauschen Sie beschädigte Teile aus. Größere Störungen müssen gemeldet werden.",
+    "cp1252": "Die Pumpe läuft mit 42 bar. Öffnen Sie das Ventil für die Kühlung nicht während des Betriebs. Prüfen "
+    "Sie regelmäßig die Dichtungen und tauschen Sie beschädigte Teile aus. Größere Störungen müssen gemeldet werden.",
     "cp1250": "Pompa pracuje przy ciśnieniu 42 bar. Nie otwierać zaworu chłodzenia podczas pracy. Regularnie sprawdzać "
     "uszczelki i wymieniać uszkodzone części.",
 }
