@@ -81,7 +81,7 @@ def _texts(folder: Path) -> dict[str, str]:
     texts = {}
     for language, (package, pattern) in CHAPTERS.items():
         pages = sorted(fetch_package(package, folder).rglob(pattern))
-        texts[language] = "\n\n".join(html_to_markdown(page.read_text("utf-8")) for page in pages)
+        texts[language] = "\n\n".join(html_to_markdown(page.read_text("utf-8")).text for page in pages)
     texts["code"] = "\n".join(inspect.getsource(module) for module in (inspect, re, ssl, subprocess, tarfile))
     texts["URLs"] = "\n".join(sorted(set(re.findall(r"https?://[^\s)>\"]+", "".join(texts.values())))))
     source = random.Random(1)
