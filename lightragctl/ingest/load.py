@@ -139,7 +139,8 @@ class Accounts:
 class Conditions:
     """What a load takes from the process it runs in, and how long it waits for the service, per document.
 
-    `source` as in `Reading`, `encoding` as in `read_document`; `poll_s` is between two looks at what lightrag-server does.
+    `source` as in `Reading`, `encoding` as in `read_document`; `poll_s` is between two looks at what lightrag-server
+    does.
     """
 
     cwd: Path = field(default_factory=Path.cwd)

@@ -44,6 +44,7 @@ class Servers:
     slow: set[str] = field(default_factory=set)
     most_missing: int = 0
     keeps: bool = False
+    vanishes: Path | None = None
     now_s: float = 0.0
     tracks: Any = field(default_factory=itertools.count)
 
@@ -95,6 +96,8 @@ class Servers:
         return self.now_s
 
     def _insert(self, body: dict[str, Any]) -> httpx.Response:
+        if self.vanishes:
+            self.vanishes.unlink(missing_ok=True)
         if any(plain_source(name) in self.documents for name in body["file_sources"]):
             return httpx.Response(409, json={"detail": "already there"})
         track = f"track_{next(self.tracks)}"
@@ -277,17 +280,11 @@ def test_changed_documents_are_deleted_a_few_at_a_time_just_before_they_are_sent
 
 
 def test_a_file_that_vanishes_after_the_plan_is_one_failed_document_and_stays_as_it_was(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
 ) -> None:
     servers = Servers()
     sources = changed(servers, folder, 3)
-    insert = Servers._insert
-
-    def vanishing(self: Servers, body: dict[str, Any]) -> httpx.Response:
-        Path(sources[1]).unlink(missing_ok=True)
-        return insert(self, body)
-
-    monkeypatch.setattr(Servers, "_insert", vanishing)
+    servers.vanishes = Path(sources[1])
     summary, _ = load(servers, folder)
     assert [one.source for one in summary.failed] == [sources[1]]
     assert "No such file" in summary.failed[0].reason
