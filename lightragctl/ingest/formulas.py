@@ -79,9 +79,14 @@ def _mathml(element: Element) -> str:
     parts = [_mathml(child) for child in element]
     shape = _MATHML.get(_name(element))
     needed = {"msubsup": 3, "munderover": 3, "mtr": 0, "mtable": 0, "mfenced": 0, "msqrt": 0}.get(_name(element), 2)
-    if shape and len(parts) >= needed:
+    between = [(child.tail or "").strip() for child in element]
+    stray = any(between) or (
+        (parts or shape) and (element.text or "").strip()
+    )  # text beside elements, which no formula has
+    if shape and len(parts) >= needed and not stray:
         return shape(parts)
-    return (element.text or "").strip() + "".join(parts)
+    inside = "".join(f"{part} {tail} " if tail else part for part, tail in zip(parts, between, strict=True))
+    return (element.text or "").strip() + (f" {inside}" if stray else inside)
 
 
 def _omml(element: Element) -> str:

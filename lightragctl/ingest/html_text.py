@@ -21,7 +21,7 @@ from lightragctl.core.errors import LightragctlError
 from lightragctl.ingest.extraction import Extracted, subscript, superscript
 from lightragctl.ingest.formulas import mathml_text
 
-_SCRIPTS = ("script", "style", "link", "meta", "base")
+_SCRIPTS = ("script", "style", "link", "meta", "base", "metadata")
 """No text of the page, whatever stands in them."""
 
 _UNSEEN = {
@@ -147,9 +147,14 @@ def _drop_unseen(soup: BeautifulSoup) -> Iterator[str]:
             continue
         name = _UNSEEN.get(tag.name) or ("hidden text" if _is_hidden(tag) else "")
         if name:
-            if re.search(r"\w", tag.get_text()):
+            if re.search(r"\w", _all_text(tag)):
                 yield name
             tag.decompose()
+
+
+def _all_text(tag: Tag) -> str:
+    """All characters below a tag; `get_text` passes over templates and readings."""
+    return " ".join(str(text).strip() for text in tag.find_all(string=True))
 
 
 def _is_hidden(tag: Tag) -> bool:
@@ -178,7 +183,9 @@ def _reshape_embedded(soup: BeautifulSoup) -> None:
     for math in soup("math"):
         math.replace_with(_formula(math))
     for svg in soup("svg"):
-        svg.replace_with(_lines(soup, [part.get_text(" ", strip=True) for part in svg(["title", "desc", "text"])]))
+        svg.name = "span"
+        for part in svg(["title", "desc", "text", "foreignobject"]):
+            part.name = "div"
     for image in soup(["img", "area"]):
         image.replace_with(str(image.get("alt") or image.get("title") or ""))
     for field in soup("input"):
@@ -217,7 +224,7 @@ def _formula(math: Tag) -> str:
     try:
         return mathml_text(ElementTree.fromstring(str(math)))
     except ElementTree.ParseError:
-        return math.get_text(" ", strip=True)
+        return _all_text(math)
 
 
 def _field(field: Tag) -> str:
@@ -230,15 +237,6 @@ def _field(field: Tag) -> str:
     return "" if kind in _UNSHOWN_INPUTS else f" {field.get('value') or ''} "
 
 
-def _lines(soup: BeautifulSoup, texts: list[str]) -> Tag:
-    block = soup.new_tag("span")
-    for text in filter(None, texts):
-        line = soup.new_tag("div")
-        line.string = text
-        block.append(line)
-    return block
-
-
 def _reshape_table(table: Tag) -> None:
     """A table that lays out the page gives way to what it holds; one within a cell becomes a line of that cell."""
     if _lays_out(table):
@@ -248,7 +246,7 @@ def _reshape_table(table: Tag) -> None:
         return
     for inner in table("table", recursive=True):
         if not inner.decomposed:
-            rows = [", ".join(cell.get_text(" ", strip=True) for cell in row(["td", "th"])) for row in inner("tr")]
+            rows = [", ".join(_all_text(cell) for cell in row(["td", "th"])) for row in inner("tr")]
             inner.replace_with(f" {'; '.join(rows)} ")
     if table.find(rowspan=True):
         _repeat_spanning_cells(table)
@@ -261,8 +259,8 @@ def _lays_out(table: Tag) -> bool:
         return table.get("role") in ("presentation", "none")
     rows = [row for row in table("tr") if row.find_parent("table") is table]
     widest = max((len(row.find_all(["td", "th"], recursive=False)) for row in rows), default=0)
-    inside = sum(len(one.get_text()) for one in inner)
-    return len(rows) == 1 or widest == 1 or inside * 2 > len(table.get_text())
+    inside = sum(len(_all_text(one)) for one in inner)
+    return len(rows) == 1 or widest == 1 or inside * 2 > len(_all_text(table))
 
 
 def _repeat_spanning_cells(table: Tag) -> None:

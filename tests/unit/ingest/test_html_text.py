@@ -153,3 +153,14 @@ def test_a_page_nested_too_deeply_is_an_error() -> None:
     with pytest.raises(LightragctlError, match="nested too deeply"):
         html_to_markdown("<div>" * 5_000 + "x")
     assert text_of("<div>" * 290 + "x") == "x"
+
+
+@pytest.mark.parametrize("tag", ["math", "math><msqrt", "math><mtable", "ruby><rt", "x-y", "mtr", "svg><foreignobject"])
+def test_words_in_an_unexpected_place_are_not_lost(tag: str) -> None:
+    extracted = html_to_markdown(f"<p>one <{tag}>two <b>three</b> four")
+    assert all(word in extracted.text for word in ("one", "two", "three", "four"))
+
+
+def test_text_that_is_left_out_is_named_wherever_it_stands_in_there() -> None:
+    assert html_to_markdown("<p>a<nav><template>x</template></nav>").left_out == ("navigation",)
+    assert html_to_markdown("<p>a<nav><ruby><rt>x</ruby></nav>").left_out == ("navigation",)
