@@ -17,6 +17,10 @@ _STATE_STYLE = {"ready": "green", "starting": "yellow", "backing off": "red", "n
 _CAUSE_CHARS = 120
 
 
+_NAMED = 20
+"""Documents that one line names."""
+
+
 def _release(data: Data) -> Iterator[RenderableType]:
     on_cluster = any(part["replicas"] is not None for part in data["components"])
     rows = [
@@ -177,6 +181,21 @@ def _ingest(data: Data) -> Iterator[RenderableType]:
     failed = f", {len(data['failed'])} failed" if data["failed"] else ""
     through = ", through lightrag-server" if data["through"] == "lightrag-server" else ""
     yield Text(f"{counts or 'nothing'}{failed}: {data['chunks']} chunks in {data['seconds']:.1f} s{through}")
+    if data["skipped_kinds"]:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in data["skipped_kinds"].items())
+        yield Text(f"skipped, of no supported kind: {kinds}")
+    yield from _left_out(data["left_out"])
+
+
+def _left_out(documents: Sequence[Data]) -> Iterator[RenderableType]:
+    """What documents hold that is not in the index, by kind, so that what many pages share takes one line."""
+    sources: dict[str, list[str]] = {}
+    for one in documents:
+        for what in one["what"]:
+            sources.setdefault(what, []).append(_shown_source(one["source"]))
+    for what, named in sources.items():
+        more = f" and {len(named) - _NAMED} more (-o json)" if len(named) > _NAMED else ""
+        yield Text(f"left out: {what}: {', '.join(named[:_NAMED])}{more}")
 
 
 def _shown_source(source: str) -> str:

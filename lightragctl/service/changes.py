@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -32,6 +33,37 @@ _PROGRESS_AHEAD = 64
 """Lines that may wait for a client; further progress is left out, what is acknowledged is not."""
 
 Lines = asyncio.Queue[bytes | None]
+
+PAUSE_S = 10.0
+"""A stream of events is not silent for longer: what a slow model or another writer takes is not the client's affair."""
+
+T = TypeVar("T")
+
+
+class Waits(msgspec.Struct, tag_field="event", tag="waiting"):
+    """Nothing was written for a while; the service is at it."""
+
+    source: str
+
+
+async def with_pauses(events: AsyncGenerator[T, None], pause_s: float) -> AsyncGenerator[T | None, None]:
+    """The events, and None whenever nothing came for `pause_s`."""
+    upcoming = asyncio.ensure_future(anext(events))
+    try:
+        while True:
+            done, _ = await asyncio.wait([upcoming], timeout=pause_s)
+            if not done:
+                yield None
+                continue
+            try:
+                event = upcoming.result()
+            except StopAsyncIteration:
+                return
+            yield event
+            upcoming = asyncio.ensure_future(anext(events))
+    finally:
+        upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)
 
 
 class Changes:
@@ -127,10 +159,10 @@ class Changes:
         try:
             for source, text in documents:
                 writing = self._documents.write(workspace, source, text)
-                async with contextlib.aclosing(writing):
-                    async for event in writing:
+                async with contextlib.aclosing(writing), contextlib.aclosing(with_pauses(writing, PAUSE_S)) as events:
+                    async for event in events:
                         if isinstance(event, Written) or lines.qsize() < _PROGRESS_AHEAD:
-                            lines.put_nowait(msgspec.json.encode(event) + b"\n")
+                            lines.put_nowait(msgspec.json.encode(event or Waits(source)) + b"\n")
             lines.put_nowait(b'{"event":"done"}\n')
         except LightragctlError as error:
             lines.put_nowait(http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n")

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated, Literal
 
 import msgspec
@@ -19,15 +20,18 @@ import msgspec
 from lightragctl.core.chunks import CHUNKER_VERSION, Chunk, chunk_text
 from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
-from lightragctl.core.texts import clean_text
+from lightragctl.core.texts import clean_text, has_text
+from lightragctl.service.embed_pace import EmbedPace
 from lightragctl.service.locks import KeyedLocks
+from lightragctl.service.models import ModelError, ModelTimeoutError
 from lightragctl.service.threads import Threads
 from lightragctl.service.workspaces import Embeds, NotOursError, Workspaces
 from lightragctl.vectors.control import control_name, control_row, epoch_row
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, NotLoadedError, Page, Row
 
 EMBED_CHUNKS = 16
-"""Chunks embedded and written at a time: about 2 s of a CPU model, so progress moves and little is lost with a kill."""
+"""Chunks embedded and written at a time: about 2 s of a CPU model, so progress moves and little is lost with a kill.
+Fewer where the model is slower than that, down to one."""
 
 SOURCE_CHARS = 4096
 """As long as a path may be on Linux; Milvus's field would take more."""
@@ -130,6 +134,7 @@ class Documents:
         self._embedding = embedding
         self._cut = cut_name(settings.chunking, settings.embedding)
         self._writers = asyncio.Semaphore(_WRITERS)
+        self._pace = EmbedPace(EMBED_CHUNKS, settings.deadlines.embed_s)
         self._locks: KeyedLocks[tuple[str, str]] = KeyedLocks()
         self._calls, self._flushes = Threads("documents", _CALLS), Threads("flush", _FLUSHES)
         # Cutting is Python all along: more threads would not be faster, and delay every answer.
@@ -149,7 +154,7 @@ class Documents:
         if "\0" in source:
             raise UsageError("a source holds a NUL character", "name it otherwise")
         text = await self._cutters_for(text).run(clean_text, text)
-        if not text.strip():
+        if not has_text(text):
             raise UsageError(f"{source} has no text", "leave it out")
         return text
 
@@ -276,12 +281,27 @@ class Documents:
     ) -> AsyncGenerator[Progress, None]:
         """Embed and upsert the chunks that are not there already with the same text."""
         done = record.chunks - len(missing)
-        for start in range(0, len(missing), EMBED_CHUNKS):
-            part = missing[start : start + EMBED_CHUNKS]
-            vectors = await self._embedding.embed_documents([chunk.text for chunk in part])
+        while missing:
+            part, vectors = await self._embed_first(missing)
+            missing = missing[len(part) :]
             await self._calls.run(self._store.upsert, physical, _rows(record, part, vectors))
             done += len(part)
             yield Progress(record.source, done, record.chunks)
+
+    async def _embed_first(self, chunks: Sequence[Chunk]) -> tuple[Sequence[Chunk], FloatArray]:
+        """The first of the chunks with their vectors: as many as the model manages in time."""
+        while True:
+            part = chunks[: self._pace.size]
+            begin_s = time.monotonic()
+            try:
+                vectors = await self._embedding.embed_documents([chunk.text for chunk in part])
+            except ModelError as error:
+                too_slow = isinstance(error, ModelTimeoutError) or error.status == HTTPStatus.GATEWAY_TIMEOUT
+                if not (too_slow and self._pace.timed_out(len(part))):
+                    raise
+            else:
+                self._pace.took(len(part), time.monotonic() - begin_s)
+                return part, vectors
 
     async def _stored_texts(self, physical: str, document: str) -> dict[str, str]:
         """The chunks of the document that are stored now, by id, whatever version or cut-off write left them."""

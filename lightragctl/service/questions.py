@@ -14,7 +14,7 @@ import msgspec
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.settings import ApiSettings
-from lightragctl.core.texts import clean_text
+from lightragctl.core.texts import clean_text, has_text
 from lightragctl.service import http
 from lightragctl.service.answers import EVENTS, json_bytes, problem_of, problem_response
 from lightragctl.service.batch import BatchRecord, DeadlineError
@@ -277,7 +277,7 @@ class Questions:
         if len(body.query) > limits.query_chars:
             raise _bad(f"query: {len(body.query)} characters, at most {limits.query_chars} can be asked")
         text = body.query.replace("\0", " ").strip()
-        if not clean_text(text).strip():
+        if not has_text(clean_text(text)):
             raise _bad("query: it has no text")
         workspace = body.workspace or self._settings.workspace
         return Asked(workspace, text, top_k, self._checked_filter(body.filter or ""), body.kind, min_score)

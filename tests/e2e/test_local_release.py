@@ -94,7 +94,7 @@ def test_standard_input_is_a_document(shared: tuple[Tool, list[str]]) -> None:
     tool, _ = shared
     assert tool.run("ingest", "-", "--name", "one", stdin="Zebras have stripes.\n").returncode == 0
     answer = json.loads(tool.run("retrieve", "zebras stripes", "--name", "one", "-o", "json").stdout)
-    assert answer["hits"][0]["source"] == "stdin"
+    assert answer["hits"][0]["source"].startswith("stdin-")
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from lightragctl.service.answers import Response, Streaming
 from lightragctl.service.api import Doors, create_app
 from lightragctl.service.hashing import hashed_vectors
 from lightragctl.service.http import Request
-from lightragctl.service.models import ChatAnswer, ModelError
+from lightragctl.service.models import ChatAnswer, ModelError, ModelTimeoutError
 from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
 from lightragctl.service.workspaces import USUAL, Pace
 from lightragctl.vectors.model import FloatArray
@@ -37,7 +37,7 @@ class FakeEmbedding:
     """An `Embeds`. `texts` are the passages embedded, `questions` the batches of questions, each after `delay_s`.
 
     It gives `calls_left` answers and then fails; None is no end. A passage that holds a key of `gates` waits for it.
-    `error` is raised while it is set.
+    More than `manages` passages in a call take too long. `error` is raised while it is set.
     """
 
     def __init__(self, dimension: int = MODEL.dimension, salt: str = "") -> None:
@@ -48,6 +48,8 @@ class FakeEmbedding:
         self.gates: dict[str, asyncio.Event] = {}
         self.error: Exception | None = None
         self.vectors_of: Callable[[Sequence[str]], FloatArray] = self._hashed
+        self.manages = 1000
+        self.sizes: list[int] = []
         self._dimension = dimension
         self._salt = salt
 
@@ -60,6 +62,9 @@ class FakeEmbedding:
     async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
         for gate in [gate for key, gate in self.gates.items() if any(key in text for text in texts)]:
             await gate.wait()
+        self.sizes.append(len(texts))
+        if len(texts) > self.manages:
+            raise ModelTimeoutError("the model did not answer within 60 s")
         vectors = self._embed(texts)
         self.texts += texts
         return vectors

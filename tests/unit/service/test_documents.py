@@ -2,13 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
 
 from lightragctl.core.settings import Chunking
+from lightragctl.service.changes import with_pauses
 from lightragctl.service.documents import EMBED_CHUNKS, document_id
+from lightragctl.service.embed_pace import EmbedPace
 from tests.fakes.service import ALIAS, CONTROL, SETTINGS, Service
 from tests.fakes.store import FakeStore
 
@@ -369,3 +371,69 @@ def test_a_load_whose_client_leaves_ends(service: Service) -> None:
     service.let_pass(0.05)
     assert len(rows(service)) == before < EMBED_CHUNKS * 100
     assert service.stored("a.md", text_of(3))["status"] == "updated"
+
+
+def test_a_model_that_is_too_slow_for_a_batch_gets_smaller_ones(service: Service) -> None:
+    service.stored("first.md", "The model is known by now.")
+    service.embedding.sizes.clear()
+    service.embedding.manages = 3
+    chunks = service.stored("a.md", text_of(EMBED_CHUNKS + 4))["chunks"]
+    assert len(rows(service)) == 1 + chunks
+    assert service.embedding.sizes[:2] == [EMBED_CHUNKS, EMBED_CHUNKS // 4]
+    service.embedding.sizes.clear()
+    service.stored("b.md", text_of(EMBED_CHUNKS, "other"))
+    assert service.embedding.sizes[0] < EMBED_CHUNKS
+
+
+def test_a_model_that_does_not_manage_one_chunk_is_an_error(service: Service) -> None:
+    service.embedding.manages = 0
+    assert service.write("a.md", text_of(EMBED_CHUNKS)).status == 504
+
+
+def test_calls_get_smaller_when_they_are_slow_and_larger_again_when_they_are_quick() -> None:
+    pace = EmbedPace(16, deadline_s=60)
+    for chunks, seconds, size in [(16, 10, 16), (16, 30, 8), (8, 30, 4), (4, 30, 2), (2, 50, 1), (1, 50, 1)]:
+        pace.took(chunks, seconds)
+        assert pace.size == size
+    for size in (2, 4, 8, 16, 16):
+        pace.took(pace.size, 1)
+        assert pace.size == size
+    assert pace.timed_out(16)
+    assert pace.size == 4
+    pace.took(3, 1)  # the last of a document: says nothing of a full call
+    assert pace.size == 4
+    assert not pace.timed_out(1)
+
+
+def test_a_stream_that_waits_says_so() -> None:
+    async def events() -> AsyncGenerator[int, None]:
+        yield 1
+        await asyncio.sleep(0.05)
+        yield 2
+
+    async def heard() -> list[int | None]:
+        return [event async for event in with_pauses(events(), 0.02)]
+
+    got = asyncio.run(heard())
+    assert got[0] == 1
+    assert got[-1] == 2
+    assert None in got[1:-1]
+
+
+def test_a_stream_that_is_left_ends_what_it_waits_for() -> None:
+    ended: list[bool] = []
+
+    async def events() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+
+    async def leave() -> None:
+        stream = with_pauses(events(), 0.01)
+        assert [await anext(stream), await anext(stream)] == [1, None]
+        await stream.aclose()
+
+    asyncio.run(leave())
+    assert ended == [True]
