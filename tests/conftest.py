@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,15 +9,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from lightragctl.ingest.client import ApiClient
 from tests.cluster.fixture import cluster, pytest_addoption
+from tests.launcher import can_fork, launcher
 from tests.milvus.fixtures import lite, milvus
+from tests.ports import free_ports
+from tests.workers import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
-__all__ = ["cluster", "lite", "milvus", "pytest_addoption"]
+__all__ = [
+    "cluster",
+    "free_ports",
+    "lite",
+    "milvus",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_xdist_make_scheduler",
+]
 
 COMMAND_S = 240.0
+
+hypothesis.settings.register_profile("suite", deadline=None)  # a time of a busy machine says nothing
+hypothesis.settings.register_profile("drill", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("suite")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no process that a test starts hears of Ctrl-C
@@ -54,6 +69,8 @@ class Tool:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
+        if can_fork(self.environ):
+            return launcher().run(arguments, self.environ, self.cwd, stdin, COMMAND_S)
         command = [sys.executable, "-m", "lightragctl", *arguments]
         return subprocess.run(
             command, env=self.environ, cwd=self.cwd, text=True, capture_output=True, input=stdin, timeout=COMMAND_S
@@ -71,15 +88,6 @@ class Release:
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command on this release."""
         return self.tool.run(*arguments, "--name", self.name, stdin=stdin)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 COMPONENTS = ("vector-engine", "embedder", "mock-llm", "model-gateway", "lightrag-api")

@@ -6,10 +6,11 @@ from typing import Any
 
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
-from typer.core import TyperGroup
 
 from lightragctl.cli.commands import bench, data, deploy, golden, profiles, release, serve, tool
 from lightragctl.cli.options import parameters, with_session
+from lightragctl.cli.parsing import Command as ParsedCommand
+from lightragctl.cli.parsing import Group
 from lightragctl.core.result import Result
 
 Command = Callable[..., Result]
@@ -29,7 +30,7 @@ _SETTINGS: dict[str, Any] = {
 def build() -> typer.Typer:
     """The whole command line."""
     completion_init()
-    app = typer.Typer(name="lightragctl", epilog=_EXIT_STATUSES, **_SETTINGS)
+    app = typer.Typer(name="lightragctl", cls=Group, epilog=_EXIT_STATUSES, **_SETTINGS)
     app.callback()(_root())
     panels: tuple[tuple[str, tuple[Command, ...]], ...] = (
         (
@@ -53,7 +54,7 @@ def build() -> typer.Typer:
     )
     for panel, functions in panels:
         for function in functions:
-            app.command(_name(function), rich_help_panel=panel)(with_session(function))
+            app.command(_name(function), cls=ParsedCommand, rich_help_panel=panel)(with_session(function))
     groups: dict[str, tuple[str, tuple[Command, ...]]] = {
         "profiles": (
             "Look at profiles; start one of your own.",
@@ -78,7 +79,7 @@ def build() -> typer.Typer:
     return app
 
 
-class _RunsAlone(TyperGroup):
+class _RunsAlone(Group):
     """A group whose word by itself, or followed by options, stands for its command `run`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -88,11 +89,11 @@ class _RunsAlone(TyperGroup):
         return list(super().parse_args(ctx, args))
 
 
-def _group(about: str, members: tuple[Command, ...], kind: type[TyperGroup] = TyperGroup) -> typer.Typer:
+def _group(about: str, members: tuple[Command, ...], kind: type[Group] = Group) -> typer.Typer:
     """Commands under one word."""
     group = typer.Typer(help=about, cls=kind, **_SETTINGS)
     for function in members:
-        group.command(_name(function))(with_session(function))
+        group.command(_name(function), cls=ParsedCommand)(with_session(function))
 
     @group.callback()
     def together() -> None:

@@ -1,32 +1,44 @@
 """Puts the parts together for a command: components into a profile, a plan, a runtime. Imports what is slow to load."""
 
+import functools
 import getpass
 import os
-import re
 import secrets
 import socket
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import yaml
 from pydantic import ValidationError
 
 from lightragctl.core import assets
 from lightragctl.core.catalog import declared
 from lightragctl.core.component import Component, Plan, Values
 from lightragctl.core.errors import LightragctlError, ProfileError, UsageError
-from lightragctl.core.layers import Layer, Origin, find_profile, merge, parse_set, read_layer, read_layers
-from lightragctl.core.profile import DNS_LABEL, LoadedProfile, Runtime, check
+from lightragctl.core.layers import (
+    Layer,
+    Origin,
+    decoded,
+    find_profile,
+    merge,
+    parse_layer,
+    parse_set,
+    read_layer,
+    read_layers,
+)
+from lightragctl.core.profile import LoadedProfile, Runtime, check, is_dns_label
 from lightragctl.core.runtime import ReleaseRuntime
 from lightragctl.core.settings import LAST_PORT, ServiceSettings
 from lightragctl.core.site import filled, unset
 
 if TYPE_CHECKING:
     from lightragctl.deploy.lint import Finding
+    from lightragctl.kube.client import ClusterClient
     from lightragctl.kube.lease import Operator
 
 DEFAULT_PROFILE = "local"
@@ -65,29 +77,40 @@ def draft_profile(
     reference = reference or DEFAULT_PROFILE
     layer = _layer(reference, values, assignments, namespace)
     shown, origins = layer.values, dict(layer.origins)
-    for key, what in unset(layer.values).items():
-        shown = filled(shown, key, f"<{what}>")
+    blanks = {key: f"<{what}>" for key, what in unset(layer.values).items()}
+    for key, blank in blanks.items():
+        shown = filled(shown, key, blank)
         origins[tuple(key.split("."))] = Origin("not set")
-    return _checked(reference, Layer(shown, origins))
+    return _checked(reference, Layer(shown, origins), frozenset(blanks.values()))
 
 
 def _layer(reference: str, values: Sequence[Path], assignments: Sequence[str], namespace: str | None) -> Layer:
     shipped = shipped_profiles()
     layers = read_layers(reference, shipped)
-    layers += [read_layer(path, shipped) for path in values]
+    layers += [_standard_input() if path == _STDIN else read_layer(path, shipped) for path in values]
     layers += [parse_set(assignment) for assignment in assignments]
     if namespace:
         layers.append(Layer({"namespace": namespace}, {("namespace",): Origin("--namespace")}))
     return merge(layers)
 
 
-def _checked(reference: str, layer: Layer) -> LoadedProfile:
+_STDIN = Path("-")
+
+
+@functools.cache
+def _standard_input() -> Layer:
+    """Standard input as a layer, read once however often the profile is put together."""
+    source = "standard input"
+    return parse_layer(decoded(sys.stdin.buffer.read(), source), source)
+
+
+def _checked(reference: str, layer: Layer, blanks: Collection[str] = ()) -> LoadedProfile:
     name = find_profile(reference, shipped_profiles(), Path()).stem
-    return check(name, layer, {component.name: component.values for component in all_components()})
+    return check(name, layer, {component.name: component.values for component in all_components()}, blanks)
 
 
 def make_plan(release: str, loaded: LoadedProfile) -> Plan:
-    """The profile under a release name, with the components that it enables.
+    """The profile under a release name, with the components that it enables and names nothing else in the place of.
 
     Raises:
         ProfileError: a component's values cannot run on the profile's runtime.
@@ -98,6 +121,8 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
         for component in all_components()
         if isinstance(section := sections.get(component.name), Values) and section.enabled and not section.address
     }
+    enabled = Plan(release, loaded.name, loaded.profile, chosen)
+    chosen = {name: one for name, one in chosen.items() if one.replaced is None or not one.replaced(enabled)}
     plan = Plan(release, loaded.name, loaded.profile, chosen)
     _check_ports(plan)
     for component in chosen.values():
@@ -149,14 +174,25 @@ def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRu
     """
     if loaded.profile.runtime is Runtime.KUBERNETES:
         from lightragctl.deploy.runtime import KubernetesRuntime
-        from lightragctl.kube.client import connect
 
-        client = connect(place.kubeconfig, place.context)
-        return KubernetesRuntime(client, loaded.profile.namespace, release, _operator())
+        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, _operator())
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 
     return LocalRuntime(release, ReleaseFiles(data_home(place.environ) / release), place.environ)
+
+
+def _connected(place: Place) -> "ClusterClient":
+    """The cluster; the official client stumbles over a kubeconfig that is no YAML, or is of another shape."""
+    from lightragctl.kube.client import connect
+    from lightragctl.kube.model import NoClusterError
+
+    try:
+        return connect(place.kubeconfig, place.context)
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        hint = "correct the file, or name another one: --kubeconfig FILE or KUBECONFIG"
+        raise NoClusterError(f"the kubeconfig cannot be read: {reason}", hint) from error
 
 
 def _operator() -> "Operator":
@@ -178,7 +214,7 @@ def _operator() -> "Operator":
         pid=os.getpid(),
         run=secrets.token_hex(4),
         machine=machine,
-        now=partial(datetime.now, UTC),
+        now=functools.partial(datetime.now, UTC),
         alive=this_process_lives,
         clock_s=since_boot_s,
         pause=time.sleep,
@@ -193,7 +229,7 @@ def start_profile(name: str, base: str) -> Path:
         ProfileError: there is no such shipped profile.
     """
     path = Path(f"{name.removesuffix('.yaml')}.yaml")
-    if not re.match(DNS_LABEL, path.stem) or path.parent != Path():
+    if not is_dns_label(path.stem) or path.parent != Path():
         raise UsageError(f"'{name}' cannot name a profile: lower-case letters, digits and -, a letter first")
     text = _started(base)
     try:
@@ -201,6 +237,9 @@ def start_profile(name: str, base: str) -> Path:
             file.write(text)
     except FileExistsError as error:
         raise UsageError(f"{path} exists already", "choose another name or remove it") from error
+    except OSError:
+        path.unlink(missing_ok=True)  # half a profile would be taken for a whole one
+        raise
     return path
 
 

@@ -16,6 +16,7 @@ from lightragctl.bench.result import Moment
 from lightragctl.bench.schedule import duration_s
 from lightragctl.cli.benching import LoadEvent
 from lightragctl.core.result import Event
+from lightragctl.core.visible import visible
 
 REMEMBERED = 60
 """Half seconds: so wide a line fits on every terminal."""
@@ -93,7 +94,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def _line(text: str, style: str = "") -> Text:
-    return Text(text, style, no_wrap=True, overflow="ellipsis")
+    return Text(visible(text), style, no_wrap=True, overflow="ellipsis")
 
 
 def _left(moment: Moment, left_s: float) -> str:

@@ -1,10 +1,12 @@
 """Options that every command has, and the session that they make: profile, runtime, clients, output."""
 
+import errno
 import functools
 import inspect
 import os
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, get_type_hints
@@ -13,6 +15,7 @@ import typer
 
 from lightragctl.cli.hints import with_options
 from lightragctl.cli.output import Format, Output
+from lightragctl.cli.streams import ReaderGone
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.result import Result
 
@@ -35,8 +38,9 @@ _RECORDINGS_SILENCE_S = 30.0
 def complete_profile(incomplete: str) -> list[str]:
     """Names of shipped profiles for shell completion."""
     from lightragctl.core import assets
+    from lightragctl.core.layers import shipped_names
 
-    return sorted(path.stem for path in (assets.root() / "profiles").glob(f"{incomplete}*.yaml"))
+    return [name for name in shipped_names(assets.root() / "profiles") if name.startswith(incomplete)]
 
 
 def _global(*names: str, help: str, metavar: str | None = None, autocompletion: Any = None) -> Any:
@@ -159,12 +163,10 @@ class Session:
         Raises:
             UsageError: it is no DNS label.
         """
-        import re
-
-        from lightragctl.core.profile import DNS_LABEL
+        from lightragctl.core.profile import is_dns_label
 
         name = self.options.name or self.loaded.name
-        if not re.match(DNS_LABEL, name):
+        if not is_dns_label(name):
             raise UsageError(
                 f"'{name}' cannot name a release: lower-case letters, digits and -, at most 40, a letter first",
                 "say --name RELEASE",
@@ -283,7 +285,8 @@ def with_session(function: Callable[..., Result]) -> Callable[..., int]:
             result = Result.failure(session.command, error)
             if session.options.verbose:
                 session.out.trace(error)
-        session.out.show(with_options(result, session.options.place, session.options.overrides))
+        with suppress(ReaderGone):  # who has read enough says nothing of how the command went
+            session.out.show(with_options(result, session.options.place, session.options.overrides))
         return int(result.exit_status)
 
     everything = [context, *own, *parameters()]
@@ -300,14 +303,34 @@ def _either(outer: Any, own: Any) -> Any:
 
 
 def _with_extras(function: Callable[..., Result], session: Session, arguments: dict[str, Any]) -> Result:
-    """Run the command; a package that only an extra brings and that is not there is the user's to install."""
+    """Run the command; what the machine lacks is told: a package that only an extra brings, a right, room on a disk."""
     try:
         return function(session, **arguments)
+    except OSError as error:
+        if error.filename is None and error.errno not in _MACHINE:
+            raise
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        raise LightragctlError(f"{where}{error.strerror}", _remedy(error.errno)) from error
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("lightragctl"):
             raise
         hint = "pip install 'lightragctl[local,service,ingest,bench]'"
         raise LightragctlError(f"this command needs the package {error.name}, which is not installed", hint) from error
+
+
+_MACHINE = {
+    errno.ENOSPC: "make room on the disk and run it again",
+    errno.EDQUOT: "make room within the quota and run it again",
+    errno.EROFS: "the file system takes no writes; choose a place on another one",
+    errno.EMFILE: "allow more open files: ulimit -n",
+    errno.ENFILE: "the machine has too many open files",
+    errno.EIO: "the disk fails; see the system's log",
+}
+"""Failures of the machine that name no file, with the way out."""
+
+
+def _remedy(number: int | None) -> str:
+    return _MACHINE.get(number or 0, "check the path, its owner and its permissions")
 
 
 def _path(ctx: typer.Context) -> str:

@@ -1,18 +1,24 @@
-"""The only place that prints: results on standard output, everything else on standard error."""
+"""The only place that prints: results on standard output, everything else on standard error.
 
-import json
+Whatever data say, a terminal does not act upon it: for a person it is escaped (`core.visible`), and JSON and YAML carry
+it as escapes of their own. What our own styling emits stays.
+"""
+
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from lightragctl.cli.streams import carries
 from lightragctl.core.errors import ExitStatus, LightragctlError, UsageError
 from lightragctl.core.result import ErrorInfo, Event, EventType, Notify, Result
+from lightragctl.core.visible import visible, visible_data
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -67,29 +73,39 @@ class Output:
         if result.shown:
             return
         if self.format is not Format.TABLE:
-            print(dump(result.document(), self.format))
+            self.text(dump(result.document(), self.format, sys.stdout) + "\n")
             return
-        from lightragctl.cli.views import VIEWS
-
-        if result.data and result.command in VIEWS:
-            console = self.console()
-            for part in VIEWS[result.command](result.data):
-                console.print(part, soft_wrap=True)
+        self._show_table(result)
         for error in result.errors:
             self.error(error)
+
+    def _show_table(self, result: Result) -> None:
+        from lightragctl.cli.views import VIEWS, manifests
+
+        documents = manifests(result.command, result.data)
+        if documents:
+            from lightragctl.core.serialize import yaml_documents
+
+            text = yaml_documents(documents)
+            whole = carries(sys.stdout, text)
+            self.text((text if whole else yaml_documents(documents, ascii_only=True)) + "\n")
+        elif result.data and result.command in VIEWS:
+            console = self.console()
+            for part in VIEWS[result.command](visible_data(result.data)):
+                console.print(part, soft_wrap=True)
 
     def error(self, error: ErrorInfo) -> None:
         """`error:` and `hint:` lines on standard error."""
         if self.as_events:  # told by `_tell_end` already
             return
         console = self.console(to_stderr=True)
-        console.print(f"error: {error.message}", style="red", soft_wrap=True)
+        console.print(visible(f"error: {error.message}"), style="red", soft_wrap=True)
         if error.hint:
-            console.print(f"hint: {error.hint}", soft_wrap=True)
+            console.print(visible(f"hint: {error.hint}"), soft_wrap=True)
 
     def notify(self, event: Event) -> None:
         """One line of progress."""
-        text = json.dumps(event.document(_now()), ensure_ascii=False) if self.as_events else words(event)
+        text = _json_line(event.document(_now()), sys.stderr) if self.as_events else words(event)
         print(text, file=sys.stderr, flush=True)
 
     def _tell_end(self, result: Result) -> None:
@@ -117,10 +133,12 @@ class Output:
             with _drawn(console, panel) as notify:
                 yield notify
             return
+        from rich.text import Text
+
         with console.status("reading the release") as status:
             self._status = status
             try:
-                yield lambda event: status.update(words(event)) if event.passing else console.print(words(event))
+                yield lambda event: status.update(Text(words(event))) if event.passing else console.print(words(event))
             finally:
                 self._status = None
 
@@ -134,26 +152,27 @@ class Output:
             self.notify(Event(counts(told), differences.release, type=EventType.PLAN, data=told))
             return
         console = self.console(to_stderr=True)
-        for part in VIEWS["diff"](planned("up", differences).data):
+        for part in VIEWS["diff"](visible_data(planned("up", differences).data)):
             console.print(part, soft_wrap=True)
 
     def lines(self, lines: Iterable[tuple[str, str]]) -> None:
         """Lines of components as they come: with the component's name before each, or one JSON document a line."""
         for component, line in lines:
             if self.format is Format.TABLE:
-                print(f"{component:<14} {line}", flush=True)
+                self.text(f"{component:<14} {visible(line)}\n")
             else:
-                print(json.dumps({"component": component, "line": line}, ensure_ascii=False), flush=True)
+                self.text(_json_line({"component": component, "line": line}, sys.stdout) + "\n")
 
     def text(self, text: str) -> None:
-        """A text as it is."""
+        """A text as it is, on standard output, at once."""
         sys.stdout.write(text)
+        sys.stdout.flush()
 
     def ask(self, question: str) -> bool:
         """Ask on the terminal; anything but yes is no."""
         if self._status is not None:
             self._status.stop()
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline().strip().lower()
         if self._status is not None:
             self._status.start()
@@ -163,7 +182,7 @@ class Output:
         """Where an expected error came from, for `--verbose`; not among events."""
         if self.as_events:
             return
-        traceback.print_exception(error, file=sys.stderr)
+        _print_traceback(error)
 
 
 @contextmanager
@@ -205,7 +224,7 @@ def _now() -> str:
 
 def words(event: Event) -> str:
     """The event as a person reads it."""
-    return f"{event.subject}: {event.message}" if event.subject else event.message
+    return visible(f"{event.subject}: {event.message}" if event.subject else event.message)
 
 
 def show_usage_error(error: Any, arguments: Sequence[str]) -> ExitStatus:
@@ -231,17 +250,34 @@ def _wanted_format(arguments: Sequence[str]) -> Format:
     return Format.TABLE
 
 
+def show_error(error: LightragctlError) -> ExitStatus:
+    """Print an expected error that ended a command outside its session, such as a full disk under its output."""
+    Output(Format.TABLE).error(ErrorInfo.of(error))
+    return error.exit_status
+
+
 def show_bug(error: BaseException) -> ExitStatus:
     """Print the traceback of what should not have happened."""
-    traceback.print_exception(error, file=sys.stderr)
+    _print_traceback(error)
     print("error: this is a bug in lightragctl; please report the lines above", file=sys.stderr)
     return ExitStatus.BUG
 
 
-def dump(document: dict[str, Any], format: Format) -> str:
-    """The document as JSON or YAML text."""
-    if format is Format.JSON:
-        return json.dumps(document, ensure_ascii=False, indent=2)
-    import yaml
+def _print_traceback(error: BaseException) -> None:
+    print(visible("".join(traceback.format_exception(error))), file=sys.stderr, end="")
 
-    return str(yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=1000)).rstrip()
+
+def dump(document: dict[str, Any], format: Format, stream: TextIO) -> str:
+    """The document as JSON or YAML text; in ASCII where the stream that it is for lacks a character of it."""
+    from lightragctl.core.serialize import json_text, yaml_text
+
+    made = partial(json_text, document, 2) if format is Format.JSON else partial(yaml_text, document)
+    text = made()
+    return text if carries(stream, text) else made(ascii_only=True)
+
+
+def _json_line(document: Mapping[str, Any], stream: TextIO) -> str:
+    from lightragctl.core.serialize import json_text
+
+    text = json_text(document)
+    return text if carries(stream, text) else json_text(document, ascii_only=True)

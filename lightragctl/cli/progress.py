@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from lightragctl.core.visible import visible
 from lightragctl.ingest.load import Interrupted, LoadEvent
 from lightragctl.ingest.load import Progress as LoadProgress
 from lightragctl.ingest.patience import Waiting
@@ -24,7 +25,7 @@ def showing_progress() -> Iterator[Report]:
         lines = _Lines(time.monotonic())
         yield lambda event: lines.show(event, time.monotonic())
         return
-    columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda event: _move(bar, task, event)
@@ -32,6 +33,10 @@ def showing_progress() -> Iterator[Report]:
 
 def words(event: LoadEvent) -> str:
     """The event as a person reads it."""
+    return visible(_told(event))
+
+
+def _told(event: LoadEvent) -> str:
     match event:
         case LoadProgress():
             left = "" if event.remaining_s is None else f", {event.remaining_s:.0f} s left"

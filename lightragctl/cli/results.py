@@ -176,22 +176,26 @@ def profiles_validate(plan: "Plan", findings: "Sequence[Finding]") -> Result:
 
 
 def ingest(summary: "Summary", through: str) -> Result:
-    """`ingest`: counts, through which component, and one error for each document that failed."""
+    """`ingest`: counts, through which component, one error for each document that failed, and what was left out."""
     data = {
         "through": through,
         "created": summary.created,
         "updated": summary.updated,
         "unchanged": summary.unchanged,
         "skipped": summary.skipped,
-        "failed": [{"source": source, "reason": reason} for source, reason in summary.failed],
+        "skipped_kinds": dict(summary.skipped_kinds),
+        "failed": [failure._asdict() for failure in summary.failed],
+        "left_out": [{"source": source, "what": list(what)} for source, what in summary.left_out],
         "chunks": summary.chunks,
         "seconds": round(summary.seconds, 2),
         "chunks_per_s": round(summary.chunks_per_s, 1),
     }
     if not summary.failed:
         return Result("ingest", data)
-    errors = [ErrorInfo("document", f"{source}: {reason}") for source, reason in summary.failed]
-    errors[-1] = replace(errors[-1], hint="run the same lightragctl ingest again: what is loaded already is skipped")
+    errors = [ErrorInfo("document", f"{one.source}: {one.reason}", one.hint) for one in summary.failed]
+    if not errors[-1].hint:
+        again = "run the same lightragctl ingest again: what is loaded already is skipped"
+        errors[-1] = replace(errors[-1], hint=again)
     stands = summary.created + summary.updated + summary.unchanged
     return Result("ingest", data, Status.PARTIAL if stands else Status.FAILED, errors, ExitStatus.FAILED)
 

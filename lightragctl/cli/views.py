@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -16,6 +15,10 @@ from lightragctl.core.runtime import ForeignField
 
 _STATE_STYLE = {"ready": "green", "starting": "yellow", "backing off": "red", "not ready": "red", "stopped": "dim"}
 _CAUSE_CHARS = 120
+
+
+_NAMED = 20
+"""Documents that one line names."""
 
 
 def _release(data: Data) -> Iterator[RenderableType]:
@@ -163,10 +166,7 @@ def _down(data: Data) -> Iterator[RenderableType]:
 
 
 def _render(data: Data) -> Iterator[RenderableType]:
-    if "files" in data:
-        yield from (Text(path) for path in data["files"])
-    else:
-        yield Text(yaml.safe_dump_all(data["objects"], allow_unicode=True, sort_keys=False, width=1000).rstrip())
+    yield from (Text(path) for path in data["files"])
 
 
 def _profiles_list(data: Data) -> Iterator[RenderableType]:
@@ -175,11 +175,8 @@ def _profiles_list(data: Data) -> Iterator[RenderableType]:
 
 
 def _profiles_show(data: Data) -> Iterator[RenderableType]:
-    if "values" in data:
-        rows = [[one["key"], str(one["value"]), one["origin"]] for one in data["values"]]
-        yield table(["KEY", "VALUE", "FROM"], rows)
-    else:
-        yield Text(yaml.safe_dump(data["profile"], allow_unicode=True, sort_keys=False, width=1000).rstrip())
+    rows = [[one["key"], str(one["value"]), one["origin"]] for one in data["values"]]
+    yield table(["KEY", "VALUE", "FROM"], rows)
 
 
 def _profiles_init(data: Data) -> Iterator[RenderableType]:
@@ -201,12 +198,28 @@ def _ingest(data: Data) -> Iterator[RenderableType]:
     failed = f", {len(data['failed'])} failed" if data["failed"] else ""
     through = ", through lightrag-server" if data["through"] == "lightrag-server" else ""
     yield Text(f"{counts or 'nothing'}{failed}: {data['chunks']} chunks in {data['seconds']:.1f} s{through}")
+    if data["skipped_kinds"]:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in data["skipped_kinds"].items())
+        yield Text(f"skipped, of no supported kind: {kinds}")
+    yield from _left_out(data["left_out"])
+
+
+def _left_out(documents: Sequence[Data]) -> Iterator[RenderableType]:
+    """What documents hold that is not in the index, by kind, so that what many pages share takes one line."""
+    sources: dict[str, list[str]] = {}
+    for one in documents:
+        for what in one["what"]:
+            sources.setdefault(what, []).append(_shown_source(one["source"]))
+    for what, named in sources.items():
+        more = f" and {len(named) - _NAMED} more (-o json)" if len(named) > _NAMED else ""
+        yield Text(f"left out: {what}: {', '.join(named[:_NAMED])}{more}")
 
 
 def _shown_source(source: str) -> str:
     """A path below the working directory as a relative one, as it was typed."""
     here = Path.cwd()
-    return os.path.relpath(source, here) if source.startswith(f"{here}/") else source
+    shown = os.path.relpath(source, here) if source.startswith(f"{here}/") else source
+    return shown.replace("\n", "\\n")
 
 
 def _hits(hits: Sequence[Data]) -> Iterator[RenderableType]:
@@ -239,6 +252,10 @@ def _retrieve(data: Data) -> Iterator[RenderableType]:
 
 def _query(data: Data) -> Iterator[RenderableType]:
     yield Text(data["answer"])
+    if data["truncated"]:
+        yield Text(
+            "the answer is not complete: the model was stopped, at its token limit or by a filter", style="yellow"
+        )
     yield Text("")
     for citation in data["citations"]:
         yield Text(f"[{citation['marker']}] {_shown_source(citation['source'])}", style="cyan")
@@ -258,6 +275,13 @@ def _recordings(data: Data) -> Iterator[RenderableType]:
 
 def _version(data: Data) -> Iterator[RenderableType]:
     yield Text(f"lightragctl {data['version']} (Python {data['python']})")
+
+
+def manifests(command: str, data: Data) -> Sequence[Data]:
+    """What is printed as YAML documents for other tools even where no format is asked for; nothing of other results."""
+    if command == "render":
+        return list(data.get("objects", ()))
+    return [data["profile"]] if command == "profiles show" and "profile" in data else []
 
 
 VIEWS: dict[str, View] = {

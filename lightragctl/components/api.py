@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lightragctl.components.lightrag_server import key_secret
+from lightragctl.core.bounds import Host, Name
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import (
@@ -25,6 +26,7 @@ from lightragctl.core.settings import (
     SecretKey,
     SecretRef,
     Strict,
+    check_slow_calls,
 )
 from lightragctl.core.site import Labels
 
@@ -35,11 +37,12 @@ LIGHTRAG_KEY = "LIGHTRAGCTL_LIGHTRAG_API_KEY"
 """The environment variable of a pod that holds lightrag-server's key."""
 
 
-NodePort = Annotated[int, Field(ge=30000, le=32767)]
-"""The range that an API server gives ports of nodes from, unless it is told another one."""
 _NGINX = "nginx.ingress.kubernetes.io"
 _PROXY_SPARE_S = 5
 """What a proxy waits beyond the service's own deadline, so that the answer is the service's."""
+
+NodePort = Annotated[int, Field(ge=30000, le=32767)]
+"""The range that an API server gives ports of nodes from, unless it is told another one."""
 
 
 class Expose(Strict):
@@ -51,9 +54,9 @@ class Expose(Strict):
 
     type: Literal["ClusterIP", "NodePort", "Ingress"] = "ClusterIP"
     node_port: NodePort | None = None
-    host: str | None = None
-    class_name: str | None = None
-    tls_secret: str | None = None
+    host: Host | None = None
+    class_name: Name | None = None
+    tls_secret: Name | None = None
     annotations: Labels = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -100,6 +103,11 @@ class ApiValues(WorkloadValues):
         wait_s = str(math.ceil(longest_s) + _PROXY_SPARE_S)
         defaults = {"body-size": str(self.limits.body_bytes), "read-timeout": wait_s, "send-timeout": wait_s}
         return {**{f"{_NGINX}/proxy-{name}": value for name, value in defaults.items()}, **self.expose.annotations}
+
+    @model_validator(mode="after")
+    def _slow_calls_are_seen(self) -> "ApiValues":
+        check_slow_calls(self.breaking, self.deadlines)
+        return self
 
 
 def _settings(plan: Plan) -> ApiSettings:

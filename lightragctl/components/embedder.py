@@ -46,4 +46,5 @@ COMPONENT = Component(
     probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=60),
     settings=_settings,
     process=_process,
+    replaced=lambda plan: plan.is_served_elsewhere(plan.profile.models.embedding, "embedder"),
 )

@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
-from lightragctl.core.settings import Amounts, Port, Quantity, Strict
+from lightragctl.core.settings import Amounts, Port, Size, Strict
 
 METRICS_PORT = 2381
 _START_S, _GRACE_S = 120, 30
@@ -15,8 +16,8 @@ _START_S, _GRACE_S = 120, 30
 class EtcdImage(Strict):
     """An image with `etcd` on its path. The default is the one that Milvus's own charts take."""
 
-    repository: str = "milvusdb/etcd"
-    tag: str = "3.5.5-r4"
+    repository: ImageRepository = "milvusdb/etcd"
+    tag: ImageTag = "3.5.5-r4"
 
 
 class EtcdValues(Values, Workload):
@@ -28,8 +29,8 @@ class EtcdValues(Values, Workload):
     port: Port = 2379
     replicas: Annotated[int, Field(ge=1, le=9)] | None = 3
     image: EtcdImage = EtcdImage()
-    storage: Quantity | None = "10Gi"
-    storage_class: str | None = None
+    storage: Size | None = "10Gi"
+    storage_class: Name | None = None
     quota_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
     resources: Resources = Resources(
         requests=Amounts(cpu="250m", memory="512Mi"), limits=Amounts(cpu="1", memory="1Gi")

@@ -1,9 +1,13 @@
 """kafka: one broker, the message queue of a Milvus of several pods where nobody depends on it."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import Field
+
+from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
-from lightragctl.core.settings import Amounts, Port, Quantity, Strict
+from lightragctl.core.settings import Amounts, Port, Size, Strict
 
 _START_S, _GRACE_S = 120, 60
 
@@ -11,8 +15,8 @@ _START_S, _GRACE_S = 120, 60
 class KafkaImage(Strict):
     """An image with Kafka in /opt/kafka."""
 
-    repository: str = "apache/kafka"
-    tag: str = "3.9.1"
+    repository: ImageRepository = "apache/kafka"
+    tag: ImageTag = "3.9.1"
 
 
 class KafkaValues(Values, Workload):
@@ -20,9 +24,9 @@ class KafkaValues(Values, Workload):
 
     port: Port = 9092
     image: KafkaImage = KafkaImage()
-    heap: str = "512m"
-    storage: Quantity | None = "10Gi"
-    storage_class: str | None = None
+    heap: Annotated[str, Field(pattern=r"^[1-9][0-9]*[kKmMgG]?$")] = "512m"
+    storage: Size | None = "10Gi"
+    storage_class: Name | None = None
     resources: Resources = Resources(requests=Amounts(cpu="250m", memory="1Gi"), limits=Amounts(cpu="2", memory="1Gi"))
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from lightragctl.core.bounds import Name, Variable
 from lightragctl.core.component import Autoscale, Component, Part, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
@@ -16,10 +17,9 @@ from lightragctl.core.settings import (
     LightragServerSettings,
     LightragTuning,
     Port,
-    Quantity,
     SecretKey,
     SecretRef,
-    VariableName,
+    Size,
 )
 
 NAME = "lightrag-server"
@@ -42,11 +42,11 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     port: Port = 9621
     ready_port: Port = 9622
     image: Image = Image(repository="lightragctl-lightrag", tag="latest")
-    storage: Quantity = "10Gi"
-    storage_class: str | None = None
+    storage: Size = "10Gi"
+    storage_class: Name | None = None
     stop_grace_s: Annotated[int, Field(ge=30)] | None = None
     api_key: Literal["generated"] = "generated"
-    environment: Mapping[VariableName, str | SecretRef] = {}
+    environment: Mapping[Variable, str | SecretRef] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     resources: Resources = Resources(
         requests=Amounts(cpu="250m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")

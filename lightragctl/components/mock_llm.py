@@ -39,4 +39,5 @@ COMPONENT = Component(
     probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=30),
     settings=_settings,
     process=_process,
+    replaced=lambda plan: plan.is_served_elsewhere(plan.profile.models.chat, "mock-llm"),
 )

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Values, Workload
 from lightragctl.core.errors import ProfileError
-from lightragctl.core.settings import Port, Quantity, SecretKey, Strict
+from lightragctl.core.settings import Port, SecretKey, Size, Strict
 
 _START_S, _GRACE_S = 1800, 60
 """Weights of some ten gigabytes are fetched and put on the GPU before the server answers."""
@@ -19,8 +20,8 @@ _HUB = "https://*"
 class ServerImage(Strict):
     """The server's image; which one fits depends on the GPU and its driver."""
 
-    repository: str
-    tag: str
+    repository: ImageRepository
+    tag: ImageTag
 
 
 class ModelServer(Workload):
@@ -35,8 +36,8 @@ class ModelServer(Workload):
     image: ServerImage
     model: str
     gpus: Annotated[int, Field(ge=0, le=16)] = 1
-    storage: Quantity = "50Gi"
-    storage_class: str | None = None
+    storage: Size = "50Gi"
+    storage_class: Name | None = None
     shared_volume: bool = False
     download: bool = True
     token: SecretKey | None = None

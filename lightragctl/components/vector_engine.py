@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
 from lightragctl.core.profile import Runtime
-from lightragctl.core.settings import Address, Amounts, Port, Quantity, SecretKey, Strict
+from lightragctl.core.settings import Address, Amounts, Port, SecretKey, Size, Strict
 
 METRICS_PORT = 9091
 _ALONE, _HA = "standalone", "standalone-ha"
@@ -32,8 +33,8 @@ _COORDINATORS = ("ROOTCOORD", "QUERYCOORD", "DATACOORD", "INDEXCOORD")
 class MilvusImage(Strict):
     """The server's image."""
 
-    repository: str = "milvusdb/milvus"
-    tag: str = "v2.3.5"
+    repository: ImageRepository = "milvusdb/milvus"
+    tag: ImageTag = "v2.3.5"
 
     @field_validator("tag")
     @classmethod
@@ -46,9 +47,9 @@ class MilvusImage(Strict):
 class StoreKeys(Strict):
     """The Secret that holds the object store's two keys, and under which names."""
 
-    secret: str
-    access_key: str = "access-key"
-    secret_key: str = "secret-key"
+    secret: Name
+    access_key: DataKey = "access-key"
+    secret_key: DataKey = "secret-key"
 
 
 class ObjectStore(Strict):
@@ -70,9 +71,9 @@ class ObjectStore(Strict):
 class QueueKeys(Strict):
     """The Secret with a user's name and password for the message queue, and under which names."""
 
-    secret: str
-    username: str = "username"
-    password: str = "password"
+    secret: Name
+    username: DataKey = "username"
+    password: DataKey = "password"
 
 
 class Queue(Strict):
@@ -142,8 +143,8 @@ class VectorEngineValues(Values, Workload):
     topology: Literal["lite", "standalone", "standalone-ha", "cluster", "external"] = "standalone"
     url: Address | None = None
     image: MilvusImage = MilvusImage()
-    storage: Quantity = "20Gi"
-    storage_class: str | None = None
+    storage: Size = "20Gi"
+    storage_class: Name | None = None
     stop_grace_s: Annotated[int, Field(ge=30)] | None = 120
     resources: Resources = Resources(requests=Amounts(cpu="500m", memory="1Gi"), limits=Amounts(cpu="2", memory="4Gi"))
     etcd: tuple[Address, ...] = ()

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from lightragctl.core.bounds import Name
 from lightragctl.core.errors import ProfileError
-from lightragctl.core.profile import Profile, Runtime
+from lightragctl.core.profile import Profile, Runtime, Served
 from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
 
 _SPARE_S = 15
@@ -35,8 +37,8 @@ class Autoscale(Strict):
     name; the one that wants more pods wins. Fewer than the most of the last `shrink_after_s` seconds are never taken.
     """
 
-    min: int = 2
-    max: int
+    min: Annotated[int, Field(ge=1, le=1000)] = 2
+    max: Annotated[int, Field(ge=1, le=1000)]
     cpu_percent: Annotated[int, Field(ge=1, le=1000)] | None = 70
     requests_per_second: Annotated[int, Field(ge=1)] | None = None
     shrink_after_s: Annotated[int, Field(ge=0, le=3600)] = 300
@@ -68,7 +70,7 @@ class Workload(Strict):
     disruption_budget: DisruptionBudget | None = None
     resources: Resources
     pool: str | None = None
-    priority: str | None = None
+    priority: Name | None = None
     start_timeout_s: Annotated[int, Field(ge=1, le=_LONGEST_S)] | None = None
     stop_grace_s: Annotated[int, Field(ge=0, le=_LONGEST_S)] | None = None
 
@@ -186,11 +188,30 @@ class Plan:
             ProfileError: the profile does not have or not enable the component, and another one needs it.
         """
         if name not in self.components:
-            message = f"profile '{self.profile_name}' does not enable {name}, which another component needs"
-            raise ProfileError(message, f"add it under components, or say components.{name}.enabled: true")
+            raise self._not_run(name)
         values = self.profile.components[name]
         assert isinstance(values, Values)
         return values
+
+    def _not_run(self, name: str) -> ProfileError:
+        section = self.profile.components.get(name)
+        if isinstance(section, Values) and section.enabled:
+            message = f"profile '{self.profile_name}' does not run {name}: it names another server in its place"
+            return ProfileError(message, "leave out the url or server of the model that it would serve")
+        message = f"profile '{self.profile_name}' does not enable {name}, which another component needs"
+        return ProfileError(message, f"add it under components, or say components.{name}.enabled: true")
+
+    def is_served_elsewhere(self, model: Served, ours: str) -> bool:
+        """Whether another server than our component `ours` serves the model, and no model's url leads to `ours`."""
+        models, own = self.profile.models, urlsplit(self.url(ours))
+        urls = [
+            urlsplit(one.url.replace("//localhost", "//127.0.0.1"))
+            for one in (models.embedding, models.chat)
+            if one.url
+        ]
+        names = [url.hostname or "" for url in urls if url.port == own.port]
+        leads_here = any(name == own.hostname or name.startswith(f"{own.hostname}.") for name in names)
+        return bool(model.url or model.server) and not leads_here
 
     def port(self, name: str) -> int:
         """The port that the component listens on."""
@@ -283,6 +304,7 @@ class Component:
         stop_s: how long its process may take to end once it has drained.
         node_credentials: whether it asks the node's metadata service for its cloud credentials; None: it never does.
         open_to_all: whether clients come from any address, such as to a port of every node; None: they never do.
+        replaced: whether the profile names another server in its place, so that it is not run; None: it never does.
     """
 
     name: str
@@ -304,6 +326,7 @@ class Component:
     stop_s: float = OPEN_REQUESTS_S
     node_credentials: Callable[[Plan], bool] | None = None
     open_to_all: Callable[[Plan], bool] | None = None
+    replaced: Callable[[Plan], bool] | None = None
 
 
 def start_order(components: Mapping[str, Component]) -> list[str]:

@@ -2,8 +2,13 @@
 
 Reads the files named to it; no other I/O. Layers, later ones win: what a profile extends, the profile, each `--values`
 file, each `--set`. Maps are merged key by key, anything else is replaced.
+
+YAML is read as YAML 1.2 (`core.scalars`); a number that older readers take for another one is refused.
 """
 
+import codecs
+import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,22 +17,29 @@ from typing import Any
 import yaml
 
 from lightragctl.core.errors import ProfileError
+from lightragctl.core.scalars import Loader, two_readings
+from lightragctl.core.serialize import json_text
 
 KeyPath = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value came from: a file and line, `--set`, or `default`."""
+    """Where a value came from: a file and line, `--set`, or `default`.
+
+    `written` is how a single value without quotes stands there.
+    """
 
     source: str
     line: int | None = None
+    written: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
 
 DEFAULT = Origin("default")
+SET = "--set"
 
 
 @dataclass(frozen=True)
@@ -38,77 +50,150 @@ class Layer:
     origins: dict[KeyPath, Origin] = field(default_factory=dict)
 
 
+def dotted(path: KeyPath) -> str:
+    r"""The path as `--set` takes it: steps joined by dots; a dot inside a step is `\.`."""
+    return ".".join(step.replace("\\", "\\\\").replace(".", "\\.") for step in path)
+
+
+def _steps(key: str) -> KeyPath:
+    """The inverse of `dotted`."""
+    steps, characters = [""], iter(key)
+    for character in characters:
+        if character == ".":
+            steps.append("")
+        else:
+            steps[-1] += next(characters, character) if character == "\\" else character
+    return tuple(steps)
+
+
 def parse_layer(text: str, source: str) -> Layer:
     """YAML text as a layer.
 
     Raises:
-        ProfileError: it is no YAML, no map at the top, or a key stands twice.
+        ProfileError: it is no YAML, no map at the top, a key stands twice, or a number can be read in two ways.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=Loader)
+        if node is None:
+            return Layer()
+        if not isinstance(node, yaml.MappingNode):
+            raise ProfileError(f"{source}: a profile is a map of keys", "see one: lightragctl profiles show")
+        reader = _Reader(source)
+        return Layer(reader.mapping(node, ()), reader.origins)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ProfileError(
-            f"{source}:{line}: not valid YAML: {error.problem}", "mend the line and run again"
-        ) from error
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{source}: not valid YAML: {error}", "mend the file and run again") from error
-    if node is None:
-        return Layer()
-    if not isinstance(node, yaml.MappingNode):
-        raise ProfileError(f"{source}: a profile is a map of keys", "see one: lightragctl profiles show")
-    origins: dict[KeyPath, Origin] = {}
-    try:
-        return Layer(_plain(node, (), source, origins), origins)
+        raise ProfileError(f"{source}:{line}: {_problem(error)}", _remedy(error)) from error
     except (yaml.YAMLError, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise ProfileError(f"{source}: a value cannot be read: {text}", "put it in quotes") from error
+        reason = " ".join(str(error).split())
+        raise ProfileError(f"{source}: not valid YAML: {reason}", "mend the file and run again") from error
     except RecursionError as error:
         raise ProfileError(f"{source}: a value refers to itself", "write it out") from error
 
 
-def _plain(node: yaml.MappingNode, path: KeyPath, source: str, origins: dict[KeyPath, Origin]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    _refuse_twins(node, path, source)
-    yaml.SafeLoader("").flatten_mapping(node)  # `<<`: what is merged in comes first, so the map's own keys win
-    for key_node, value_node in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
-        origins[(*path, key)] = Origin(source, line)
-        if isinstance(value_node, yaml.MappingNode):
-            values[key] = _plain(value_node, (*path, key), source, origins)
-        else:
-            loader = yaml.SafeLoader("")
-            values[key] = loader.construct_object(value_node, deep=True)
-    return values
+_SECOND_DOCUMENT = "but found another document"
 
 
-def _refuse_twins(node: yaml.MappingNode, path: KeyPath, source: str) -> None:
-    seen: set[str] = set()
-    for key_node, _ in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
-        if key in seen:
-            raise ProfileError(f"{source}:{line}: key '{'.'.join((*path, key))}' stands twice", "keep one of them")
-        seen.add(key)
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    if error.problem == _SECOND_DOCUMENT:
+        return "a second document begins here, and a profile is one document"
+    return f"not valid YAML: {error.problem}"
+
+
+def _remedy(error: yaml.MarkedYAMLError) -> str:
+    if error.problem == _SECOND_DOCUMENT:
+        return "remove the `---`, or give the second document as a file of its own: --values FILE"
+    if "'\\t'" in (error.problem or ""):
+        return "indent with spaces: YAML takes no tabs there"
+    return "correct the line and run again; text with special characters needs quotes"
+
+
+class _Reader:
+    """Makes plain values of YAML's nodes and notes where each key of nested maps stands."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self.origins: dict[KeyPath, Origin] = {}
+
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        """The map at a path."""
+        self._check_keys(node, path)
+        Loader("").flatten_mapping(node)  # `<<`: what is merged in comes first, so the map's own keys win
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            inner = (*path, str(key_node.value))
+            self.origins[inner] = self._origin(key_node, _written(value_node))
+            values[inner[-1]] = self.value(value_node, inner)
+        return values
+
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        """The value at a path."""
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*path, str(number))) for number, item in enumerate(node.value)]
+        if (written := _written(node)) and (readings := two_readings(written)):
+            message = f"{self._origin(node)}: {dotted(path)}: {written} is {readings}"
+            raise ProfileError(message, f"write a plain decimal number; for a text, quotes: {quoted(path, written)}")
+        return Loader("").construct_object(node, deep=True)
+
+    def _origin(self, node: yaml.Node, written: str | None = None) -> Origin:
+        return Origin(self._source, None if self._source == SET else node.start_mark.line + 1, written)
+
+    def _check_keys(self, node: yaml.MappingNode, path: KeyPath) -> None:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            where = self._origin(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ProfileError(f"{where}: a key must be a single text", "write KEY: VALUE")
+            if key_node.value in seen:
+                key = dotted((*path, key_node.value))
+                raise ProfileError(f"{where}: key '{key}' stands twice", "keep one of them")
+            seen.add(key_node.value)
+
+
+def _written(node: yaml.Node) -> str | None:
+    """A single value as it stands there, where it stands without quotes."""
+    return str(node.value) if isinstance(node, yaml.ScalarNode) and node.style is None else None
+
+
+def quoted(path: KeyPath, text: str) -> str:
+    """How to write a text that YAML takes for something else, in a file and on the command line."""
+    in_quotes = json_text(text)
+    return f"{path[-1]}: {in_quotes}, or --set {shlex.quote(f'{dotted(path)}={in_quotes}')}"
 
 
 def parse_set(assignment: str) -> Layer:
-    """A `--set key.inner=value` as a layer; the value is read as YAML, so `3`, `true` and `[a, b]` have their types.
+    r"""A `--set key.inner=value` as a layer; the value is read as YAML, so `3`, `true` and `[a, b]` have their types.
+
+    A key with a dot in it is written `example\.com/zone`.
 
     Raises:
-        ProfileError: there is no `=`, no key, or the value is no YAML.
+        ProfileError: there is no `=`, no key, no value, or the value is no YAML.
     """
     key, equals, text = assignment.partition("=")
-    path = tuple(key.strip().split("."))
+    path = _steps(key.strip())
     if not equals or not all(path):
         raise ProfileError(f"--set {assignment}: expected key=value", "example: --set chunking.size_tokens=128")
+    if not text.strip():
+        way = f"""write --set {key}=null for the default or for none, --set '{key}=""' for an empty text"""
+        raise ProfileError(f"--set {assignment}: there is no value after `=`", way)
+    reader = _Reader(SET)
     try:
-        value = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=Loader)
+        lost = "" if node is None else text[node.end_mark.index :].strip()
+        if node is None or lost:
+            message = f"--set {assignment}: a comment begins at #, and what follows it would be lost"
+            raise ProfileError(message, "put the value in quotes: " + quoted(path, text))
+        value = reader.value(node, path)
     except (yaml.YAMLError, ValueError) as error:
-        raise ProfileError(f"--set {assignment}: the value is not valid YAML", "put it in quotes") from error
-    values: dict[str, Any] = {path[-1]: value}
-    for step in reversed(path[:-1]):
-        values = {step: values}
-    return Layer(values, dict.fromkeys(_paths(values), Origin("--set")))
+        message = f"--set {assignment}: the value is not valid YAML"
+        raise ProfileError(message, "put the value in quotes: " + quoted(path, text)) from error
+    except RecursionError as error:
+        raise ProfileError(f"--set {assignment}: a value refers to itself", "write it out") from error
+    for step in reversed(path):
+        value = {step: value}
+    origins = {**dict.fromkeys(_paths(value), Origin(SET)), **reader.origins, path: Origin(SET, None, _written(node))}
+    return Layer(value, origins)
 
 
 def merge(layers: Sequence[Layer]) -> Layer:
@@ -148,10 +233,10 @@ def read_layers(reference: str, shipped: Path) -> list[Layer]:
     seen: list[Path] = []
     path: Path | None = find_profile(reference, shipped, Path())
     while path is not None:
-        if path in seen:
+        if path.resolve() in seen:
             chain = " -> ".join(step.name for step in [*seen, path])
             raise ProfileError(f"profiles extend each other in a circle: {chain}", "remove one `extends`")
-        seen.append(path)
+        seen.append(path.resolve())
         layer = read_layer(path, shipped)
         extends = layer.values.pop("extends", None)
         layer.origins.pop(("extends",), None)
@@ -168,9 +253,24 @@ def read_layer(path: Path, shipped: Path) -> Layer:
     """
     source = f"profiles/{path.name}" if path.parent == shipped else str(path)
     try:
-        return parse_layer(path.read_text(encoding="utf-8"), source)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"cannot read {path}: {error}", "check the path and its permissions") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise ProfileError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+    return parse_layer(decoded(content, source), source)
+
+
+def decoded(content: bytes, source: str) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with a byte-order mark, as PowerShell writes it.
+
+    Raises:
+        ProfileError: it is neither.
+    """
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"cannot read {source}: it is no UTF-8 (byte {error.start + 1}: {error.reason})"
+        raise ProfileError(message, "save it as UTF-8 and run again") from error
 
 
 def find_profile(reference: str, shipped: Path, beside: Path) -> Path:
@@ -181,13 +281,13 @@ def find_profile(reference: str, shipped: Path, beside: Path) -> Path:
     """
     if "/" in reference or reference.endswith((".yaml", ".yml")):
         path = beside / reference
-        if path.is_file():
+        if os.path.isfile(path):
             return path
         raise ProfileError(f"there is no profile file {path}", "start one: lightragctl profiles init NAME")
     path = shipped / f"{reference}.yaml"
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    if (beside / f"{reference}.yaml").is_file():
+    if os.path.isfile(beside / f"{reference}.yaml"):
         raise ProfileError(f"'{reference}' is not a shipped profile", f"for the file here: --profile {reference}.yaml")
     names = ", ".join(shipped_names(shipped))
     raise ProfileError(f"there is no profile '{reference}'", f"shipped: {names}; a file is named by its path")

@@ -1,15 +1,18 @@
 """The profile: what a user wants, typed; and what is wrong with it when it does not fit. Pure."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
 from lightragctl.core.errors import ProfileError
-from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin
+from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
+from lightragctl.core.scalars import kind_of
 from lightragctl.core.settings import (
     Address,
     Amounts,
@@ -22,12 +25,18 @@ from lightragctl.core.settings import (
     Workspace,
 )
 from lightragctl.core.site import Network, Pool, unset
+from lightragctl.core.units import quantity
 
 Sections = Mapping[str, type[BaseModel]]
 """The model of each component's section, by component name."""
 
 DNS_LABEL = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
 """Release names and namespaces: a DNS label, cut at 40 so that `RELEASE-COMPONENT` stays under Kubernetes' 63."""
+
+
+def is_dns_label(text: str) -> bool:
+    """Whether a text can name a release or a namespace."""
+    return re.fullmatch(DNS_LABEL, text) is not None
 
 
 class Runtime(StrEnum):
@@ -48,6 +57,8 @@ class Served(Strict):
     def _one_place(self) -> "Served":
         if self.url and self.server:
             raise ValueError("a model is served at url or by server, not both")
+        if self.url and not self.url.startswith(("http://", "https://", "<")):  # `<`: what a draft has in its place
+            raise ValueError(f"url begins with http:// or https://, and '{self.url}' does not")
         return self
 
 
@@ -71,8 +82,8 @@ class Models(Strict):
 class Image(Strict):
     """The image of our own components on Kubernetes."""
 
-    repository: str = "lightragctl"
-    tag: str = "latest"
+    repository: ImageRepository = "lightragctl"
+    tag: ImageTag = "latest"
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
 
 
@@ -126,6 +137,14 @@ class LimitRange(Strict):
     default_request: Amounts
     default: Amounts
 
+    @model_validator(mode="after")
+    def _requests_fit(self) -> "LimitRange":
+        for name in ("cpu", "memory"):
+            request, limit = getattr(self.default_request, name), getattr(self.default, name)
+            if quantity(request) > quantity(limit):
+                raise ValueError(f"default_request.{name} {request} is above default.{name} {limit}")
+        return self
+
 
 class IgnoreRule(Strict):
     """Fields that others may change: `path` as `status` writes it, with all below; without `name` of every object."""
@@ -173,6 +192,13 @@ class Profile(Strict):
     drift: Drift = Drift()
     components: dict[str, Any]
 
+    @field_validator("priorities")
+    @classmethod
+    def _name_objects(cls, priorities: dict[str, int] | None) -> dict[str, int] | None:
+        for name in priorities or {}:
+            check_name(name)
+        return priorities
+
     @field_validator("components")
     @classmethod
     def _some_component(cls, components: dict[str, Any]) -> dict[str, Any]:
@@ -203,8 +229,14 @@ def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
         yield path, value
 
 
-def check(name: str, layer: Layer, sections: Sections) -> LoadedProfile:
+def check(name: str, layer: Layer, sections: Sections, blanks: Collection[str] = ()) -> LoadedProfile:
     """The merged layer as a typed profile.
+
+    Args:
+        name: of the profile.
+        layer: its values.
+        sections: the models of the components' sections.
+        blanks: texts that stand for values that are not there yet, and need not fit.
 
     Raises:
         ProfileError: a key is unknown or a value does not fit; the message names each with file and line. Or values
@@ -217,13 +249,13 @@ def check(name: str, layer: Layer, sections: Sections) -> LoadedProfile:
     components = values.get("components")
     if isinstance(components, dict):
         values["components"] = {
-            part: _check_section(str(part), section, layer.origins, sections, problems)
+            part: _check_section(str(part), section, _Checks(layer.origins, sections, blanks, problems))
             for part, section in components.items()
         }
     try:
-        profile = Profile.model_validate(values)
+        profile = Profile.model_validate(values, context=blanks)
     except ValidationError as error:
-        problems = [_explain(problem, (), Profile, layer.origins) for problem in error.errors()] + problems
+        problems = [*_explained(error, values, (), Profile, layer.origins), *problems]
     if problems:
         raise ProfileError("\n".join(problems), "see every key: lightragctl profiles show --origin")
     return LoadedProfile(name, profile, layer.origins)
@@ -240,33 +272,103 @@ def _asks_for(name: str, missing: Mapping[str, str], asked: Origin) -> ProfileEr
     )
 
 
-def _check_section(
-    part: str, section: Any, origins: Mapping[KeyPath, Origin], sections: Sections, problems: list[str]
-) -> BaseModel | None:
-    path = ("components", part)
-    if part not in sections:
-        problems.append(_unknown(path, sections, origins))
+@dataclass(frozen=True)
+class _Checks:
+    """What the check of each component's section needs, and where it puts the problems that it finds."""
+
+    origins: Mapping[KeyPath, Origin]
+    sections: Sections
+    blanks: Collection[str]
+    problems: list[str]
+
+
+def _check_section(part: str, section: Any, checks: _Checks) -> BaseModel | None:
+    path, model = ("components", part), checks.sections.get(part)
+    if model is None:
+        checks.problems.append(_unknown(path, checks.sections, checks.origins))
         return None
     try:
-        return sections[part].model_validate({} if section is None else section)
+        return model.model_validate({} if section is None else section, context=checks.blanks)
     except ValidationError as error:
-        problems += [_explain(problem, path, sections[part], origins) for problem in error.errors()]
+        checks.problems.extend(_explained(error, section, path, model, checks.origins))
         return None
 
 
-def _explain(problem: Any, prefix: KeyPath, model: type[BaseModel], origins: Mapping[KeyPath, Origin]) -> str:
-    path = prefix + tuple(str(step) for step in problem["loc"])
+def _explained(
+    error: ValidationError, values: Any, prefix: KeyPath, model: type[BaseModel], origins: Mapping[KeyPath, Origin]
+) -> list[str]:
+    """Each problem in words. Of the ways to read a value of several types that one counts which came furthest."""
+    found = [(_keys(problem["loc"], values), problem) for problem in error.errors()]
+    paths = [path for path, _ in found]
+    return [
+        _explain(problem, path, prefix, model, origins)
+        for path, problem in found
+        if not any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+    ]
+
+
+def _keys(steps: Sequence[int | str], values: Any) -> KeyPath:
+    """The keys among pydantic's steps to a problem, without those that name a type; the last may be missing."""
+    path: list[str] = []
+    for step in steps:
+        is_there = isinstance(values, Mapping) and step in values
+        if is_there or (isinstance(values, list) and isinstance(step, int)):
+            values = values[step]
+            path.append(str(step))
+        elif isinstance(values, Mapping) and str(step).islower() and "[" not in str(step):
+            path.append(str(step))
+            values = None
+    return tuple(path)
+
+
+def _explain(
+    problem: Any, path: KeyPath, prefix: KeyPath, model: type[BaseModel], origins: Mapping[KeyPath, Origin]
+) -> str:
+    path = prefix + path
     if problem["type"] == "extra_forbidden":
         return _unknown(path, _fields_at(model, path[len(prefix) : -1]), origins)
     where = _nearest_origin(path, origins)
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{where}: {'.'.join(path)}: {message}"
+    written = origins[path].written if path in origins else None
+    return f"{where}: {dotted(path)}: {_wrong(problem, path, written)}"
+
+
+_WANTED = {
+    "string_type": "a text is wanted",
+    "int_type": "a whole number is wanted",
+    "int_parsing": "a whole number is wanted",
+    "int_from_float": "a whole number is wanted",
+    "float_type": "a number is wanted",
+    "float_parsing": "a number is wanted",
+    "bool_type": "true or false is wanted",
+    "bool_parsing": "true or false is wanted",
+    "model_type": "a map of keys is wanted",
+    "model_attributes_type": "a map of keys is wanted",
+    "dict_type": "a map of keys is wanted",
+    "tuple_type": "a list is wanted",
+    "missing": "a value is needed",
+}
+"""What a field takes, by pydantic's word for what is wrong with a value."""
+
+
+def _wrong(problem: Any, path: KeyPath, written: str | None) -> str:
+    """What is wrong with a value: what is wanted there, what was read, and how to write what was meant."""
+    value, kind = problem["input"], problem["type"]
+    if kind not in _WANTED:
+        message = str(problem["msg"]).removeprefix("Value error, ")
+        is_told = kind == "value_error" or isinstance(value, Mapping)
+        return message if is_told else f"{message}, and {kind_of(value)} was read"
+    if kind == "missing":
+        return _WANTED[kind]
+    message = f"{_WANTED[kind]}, and {kind_of(value)} was read"
+    if kind == "string_type" and value is not None and not isinstance(value, Mapping | list | tuple):
+        return f"{message}; for the text write {quoted(path, written or str(value))}"
+    return message
 
 
 def _unknown(path: KeyPath, known: Mapping[str, Any], origins: Mapping[KeyPath, Origin]) -> str:
     near = difflib.get_close_matches(path[-1], list(known), n=1, cutoff=0.5)
     advice = f"; did you mean '{near[0]}'?" if near else f"; known here: {', '.join(sorted(known))}"
-    return f"{_nearest_origin(path, origins)}: unknown key '{'.'.join(path)}'{advice}"
+    return f"{_nearest_origin(path, origins)}: unknown key '{dotted(path)}'{advice}"
 
 
 def _nearest_origin(path: KeyPath, origins: Mapping[KeyPath, Origin]) -> Origin:
@@ -277,12 +379,18 @@ def _nearest_origin(path: KeyPath, origins: Mapping[KeyPath, Origin]) -> Origin:
 
 
 def _fields_at(model: type[BaseModel], path: KeyPath) -> Mapping[str, Any]:
-    """The fields of the model that stands at `path` inside `model`."""
+    """The fields of the model that stands at `path` inside `model`; steps that are no field are keys of maps."""
     for step in path:
-        inner = model.model_fields[step].annotation if step in model.model_fields else None
-        options = [inner, *getattr(inner, "__args__", ())]
-        found = next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
-        if found is None:
-            return {}
-        model = found
+        if step in model.model_fields:
+            inner = _model_in(model.model_fields[step].annotation)
+            if inner is None:
+                return {}
+            model = inner
     return model.model_fields
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, also as one of several types or as the values of a map."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)

@@ -1,5 +1,6 @@
 """What every runtime offers, so that commands need not know where a release runs. Pure types."""
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -8,6 +9,20 @@ from typing import Any, Protocol
 from lightragctl.core.component import Plan
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.result import Notify
+
+
+def way_to_a_release(wanted: str, there: Sequence[str], place: str = "") -> str:
+    """What to do when a release is not there.
+
+    Args:
+        wanted: its name.
+        there: the names of those that are.
+        place: other places to look at.
+    """
+    start = f"start it: lightragctl up{place}"
+    if near := difflib.get_close_matches(wanted, there, n=1):
+        return f"did you mean --name {near[0]}? or {start}"
+    return f"{start}; there are: {', '.join(there)}" if there else start
 
 
 class State(StrEnum):

@@ -6,10 +6,14 @@ the service reads it back from its settings file.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from lightragctl.core import bounds
+from lightragctl.core.scalars import kind_of
 
 LAST_PORT = 65535
 Port = Annotated[int, Field(ge=1, le=LAST_PORT)]
@@ -44,12 +48,52 @@ UPSTREAM_STOP_S = 60.0
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses unknown keys."""
+    """A frozen model that refuses unknown keys; null is the default where it is no value of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Null gives the default, a map is laid over a default that is one, and a boolean is no number."""
+        field = cls.model_fields[str(info.field_name)]
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        if value is None and not field.is_required() and not _takes(field.annotation, type(None)):
+            return default
+        if isinstance(value, Mapping) and isinstance(default, BaseModel):
+            return _laid_over(default.model_dump(), value)
+        if isinstance(value, bool) and _takes(field.annotation, int | float) and not _takes(field.annotation, bool):
+            raise ValueError(f"a number is wanted, and {kind_of(value)} was read")
+        return value
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+
+def _laid_over(default: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """The default with what a value says otherwise; maps key by key."""
+    inner = {
+        key: _laid_over(default[key], one)
+        if isinstance(one, Mapping) and isinstance(default.get(key), Mapping)
+        else one
+        for key, one in value.items()
+    }
+    return {**default, **inner}
+
+
+def _takes(annotation: Any, kind: Any) -> bool:
+    """Whether a field of this type takes values of this kind, or one of these kinds."""
+    if annotation is Any:
+        return True
+    inner = get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(_takes(one, kind) for one in inner)
+    return (
+        isinstance(annotation, type)
+        and annotation is not object
+        and any(annotation is one for one in (get_args(kind) or (kind,)))
+    )
+
+
+Quantity = bounds.Amount
+Size = bounds.Size
 
 
 class Amounts(Strict):
@@ -62,8 +106,8 @@ class Amounts(Strict):
 class SecretKey(Strict):
     """A key of a Kubernetes Secret."""
 
-    name: str
-    key: str
+    name: bounds.Name
+    key: bounds.DataKey
 
 
 class SecretRef(Strict):
@@ -72,7 +116,7 @@ class SecretRef(Strict):
     Exactly one of `env` (environment variable), `file` (path) and `secret` (Kubernetes Secret).
     """
 
-    env: str | None = None
+    env: bounds.Variable | None = None
     file: str | None = None
     secret: SecretKey | None = None
 
@@ -97,9 +141,6 @@ def secret_references(settings: object, path: str = "") -> Iterator[tuple[str, S
         inner = enumerate(settings)
     for name, value in inner:
         yield from secret_references(value, f"{path}.{name}" if path else str(name))
-
-
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class EmbeddingModel(Strict):
@@ -172,9 +213,9 @@ class Breaking(Strict):
     """
 
     window_s: Annotated[float, Field(gt=0)] = 10.0
-    calls: Annotated[int, Field(ge=1)] = 10
+    calls: Annotated[int, Field(ge=1)] = 5
     failure_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
-    slow_s: Annotated[float, Field(gt=0)] = 2.0
+    slow_s: Annotated[float, Field(gt=0)] = 1.8
     slow_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
     open_s: Annotated[float, Field(gt=0)] = 2.0
     probes: Annotated[int, Field(ge=1)] = 2
@@ -234,6 +275,15 @@ class Deadlines(Strict):
     write_s: Annotated[float, Field(gt=0)] = 60.0
 
 
+def check_slow_calls(breaking: Breaking, deadlines: Deadlines) -> None:
+    """Raise ValueError where no call could live long enough to count as slow: its request ends first."""
+    if breaking.slow_s >= deadlines.request_s:
+        raise ValueError(
+            f"breaking.slow_s ({breaking.slow_s:g}) must be below deadlines.request_s ({deadlines.request_s:g}), "
+            "or every call is cut off before it counts as slow"
+        )
+
+
 class ServiceSettings(Strict):
     """What every process of ours is told. After SIGTERM it is unready, and takes requests for `drain_s` more."""
 
@@ -275,6 +325,11 @@ class ApiSettings(ServiceSettings):
     recording_folder: str = "recordings"
     logging: Logging = Logging()
     deadlines: Deadlines = Deadlines()
+
+    @model_validator(mode="after")
+    def _slow_calls_are_seen(self) -> "ApiSettings":
+        check_slow_calls(self.breaking, self.deadlines)
+        return self
 
 
 class Upstream(Strict):
@@ -379,4 +434,4 @@ class LightragServerSettings(ServiceSettings):
     chat_model: str = "mock-llm"
     index: Index = Index()
     tuning: LightragTuning = LightragTuning()
-    environment: dict[VariableName, str | SecretRef] = {}
+    environment: dict[bounds.Variable, str | SecretRef] = {}

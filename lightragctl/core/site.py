@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from lightragctl.core.bounds import Label, LabelKey
 from lightragctl.core.settings import Port, Strict
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
@@ -18,6 +19,8 @@ def _without_nulls(labels: Any) -> Any:
 
 
 Labels = Annotated[dict[str, str], BeforeValidator(_without_nulls)]
+Selector = Annotated[dict[LabelKey, Label], BeforeValidator(_without_nulls)]
+"""Labels by which nodes, namespaces or pods are found."""
 
 
 def _range(text: str) -> str:
@@ -34,8 +37,8 @@ AddressRange = Annotated[str, AfterValidator(_range)]
 class Toleration(Strict):
     """A taint of nodes that pods put up with; without `value` any value of the key."""
 
-    key: str
-    value: str | None = None
+    key: LabelKey
+    value: Label | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
     def rendered(self) -> dict[str, str]:
@@ -47,7 +50,7 @@ class Toleration(Strict):
 class Pool(Strict):
     """Nodes of one kind. `autoscaled`: nodes come when pods ask for them, so that there may be none now."""
 
-    node_selector: Annotated[Labels, Field(min_length=1)]
+    node_selector: Annotated[Selector, Field(min_length=1)]
     tolerations: tuple[Toleration, ...] = ()
     autoscaled: bool = False
 
@@ -62,11 +65,11 @@ class Network(Strict):
     """
 
     ingress_addresses: tuple[AddressRange, ...] = ()
-    ingress: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "ingress-nginx"})
-    monitoring: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "monitoring"})
-    clients: Labels | None = None
-    dns: Labels = Field(default_factory=lambda: {NAMESPACE_LABEL: "kube-system"})
-    dns_pods: Labels = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
+    ingress: Selector = Field(default_factory=lambda: {NAMESPACE_LABEL: "ingress-nginx"})
+    monitoring: Selector = Field(default_factory=lambda: {NAMESPACE_LABEL: "monitoring"})
+    clients: Selector | None = None
+    dns: Selector = Field(default_factory=lambda: {NAMESPACE_LABEL: "kube-system"})
+    dns_pods: Selector = Field(default_factory=lambda: {"k8s-app": "kube-dns"})
     dns_port: Port = 53
     dns_addresses: tuple[AddressRange, ...] = ("169.254.20.10/32",)
     addresses: dict[str, tuple[AddressRange, ...]] = Field(default_factory=dict)

@@ -61,6 +61,14 @@ def record_ref(release: str, namespace: str) -> ObjectRef:
     return ObjectRef("v1", "ConfigMap", namespace, f"{release}-lightragctl")
 
 
+def releases_in(config_maps: Iterable[KubernetesObject]) -> list[str]:
+    """The names of the releases whose records are among these ConfigMaps."""
+    found = (
+        (str((one["metadata"].get("labels") or {}).get("app.kubernetes.io/instance", "")), one) for one in config_maps
+    )
+    return sorted(name for name, one in found if one["metadata"]["name"] == record_ref(name, "").name)
+
+
 def to_object(record: Record, namespace: str) -> dict[str, Any]:
     """The record as a ConfigMap."""
     identity = record_ref(record.release, namespace)

@@ -21,6 +21,7 @@ from lightragctl.core.component import Component, Plan, start_order
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, order, ref
 from lightragctl.core.profile import Runtime
+from lightragctl.core.serialize import json_text, yaml_text
 from lightragctl.deploy.names import check_names
 from lightragctl.deploy.network import policies
 from lightragctl.deploy.ownership import as_member
@@ -31,7 +32,7 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
     """Every object of the plan, sorted; the same plan gives the same objects.
 
     Raises:
-        RefusedError: the profile is for another runtime.
+        RefusedError: the profile is for another runtime, or for a namespace of the cluster itself.
         UsageError: the release's name is too long for what Kubernetes makes of it.
         LightragctlError: a template is wrong; names it.
     """
@@ -40,6 +41,7 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
             f"profile '{plan.profile_name}' runs as local processes and has no manifests",
             "take one for Kubernetes: lightragctl render --profile dev",
         )
+    _refuse_system_namespace(plan.profile.namespace)
     environment = _environment(templates)
     objects: list[KubernetesObject] = []
     whole = {
@@ -60,6 +62,15 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
     _refuse_twins(objects)
     check_names(objects, plan.release)
     return sorted(objects, key=order)
+
+
+def _refuse_system_namespace(namespace: str) -> None:
+    """Quotas, limits and policies of a release concern everything in its namespace, and `down --purge` deletes it."""
+    if namespace.startswith("kube-"):
+        message = (
+            f"namespace {namespace} belongs to the cluster itself: a release there would bound the cluster's own pods"
+        )
+        raise RefusedError(message, "choose another one: -n lightrag")
 
 
 @functools.cache
@@ -84,7 +95,7 @@ def _named_by_content(thing: KubernetesObject) -> KubernetesObject:
 
 def _context(plan: Plan, component: Component) -> dict[str, Any]:
     told = component.settings(plan).model_dump(mode="json") if component.settings else None
-    settings = json.dumps(told, indent=1, ensure_ascii=False) if told else ""
+    settings = json_text(told, indent=1) if told else ""
     context: dict[str, Any] = {
         "release": plan.release,
         "namespace": plan.profile.namespace,
@@ -146,9 +157,7 @@ def write_objects(objects: Sequence[KubernetesObject], folder: Path) -> list[Pat
         for number, thing in enumerate(objects, 1):
             identity = ref(thing)
             path = folder / f"{number:02d}-{identity.kind.lower()}-{identity.name}.yaml"
-            path.write_text(
-                yaml.safe_dump(dict(thing), allow_unicode=True, sort_keys=False, width=1000), encoding="utf-8"
-            )
+            path.write_text(f"{yaml_text(dict(thing))}\n", encoding="utf-8")
             paths.append(path)
     except OSError as error:
         raise LightragctlError(f"cannot write to {folder}: {error}", "check the path and its permissions") from error

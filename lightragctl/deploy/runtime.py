@@ -19,6 +19,7 @@ from lightragctl.core.runtime import (
     Unlocked,
     UpOptions,
     UpOutcome,
+    way_to_a_release,
 )
 from lightragctl.deploy.apply import Scope, read_live
 from lightragctl.deploy.attention import read_warnings
@@ -26,10 +27,12 @@ from lightragctl.deploy.down import kept_words, take_down
 from lightragctl.deploy.drift import Zero, zero
 from lightragctl.deploy.history import read_revision
 from lightragctl.deploy.logs import read_logs
+from lightragctl.deploy.ownership import MANAGED_BY
 from lightragctl.deploy.preflight import access_of_unlock, check_rights
 from lightragctl.deploy.prepare import autoscalers, drift_since, read_record
 from lightragctl.deploy.reach import refuse_forbidden, refuse_stream
-from lightragctl.deploy.record import Phase, Record
+from lightragctl.deploy.record import Phase, Record, releases_in
+from lightragctl.deploy.revision import CHUNK_OF, REVISION_OF
 from lightragctl.deploy.rollback import read_history, read_holder, read_one, rollback_target
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.stages import component_of
@@ -271,8 +274,17 @@ class KubernetesRuntime:
         record = read_record(self.scope)
         if record is None:
             message = f"there is no release '{self.release}' in namespace {self.namespace} of {self.client.name}"
-            raise NotRunningError(message, "start it: lightragctl up; or name another place: -n, --context, --name")
+            place = "; or name another place: -n, --context, --name"
+            raise NotRunningError(message, way_to_a_release(self.release, self._releases(), place))
         return record
+
+    def _releases(self) -> list[str]:
+        """The releases of the namespace; none where we may not list their records."""
+        records = f"{MANAGED_BY}=lightragctl,!{REVISION_OF},!{CHUNK_OF}"
+        try:
+            return releases_in(self.client.select("v1", "ConfigMap", self.namespace, records))
+        except ForbiddenError:
+            return []
 
     def _component_names(self, component: str | None) -> list[str]:
         names = list(self._record().components)

@@ -112,7 +112,7 @@ class Retrieval(Answer):
 
 
 class QueryAnswer(Answer):
-    """The answer to `POST /query`. Times in milliseconds, per stage."""
+    """The answer to `POST /query`. Times in milliseconds, per stage; `truncated` when the model was stopped early."""
 
     answer: str
     citations: list[Citation]
@@ -120,6 +120,7 @@ class QueryAnswer(Answer):
     model: str
     timing_ms: dict[str, float] = Field(default_factory=dict)
     forwarded_to: str = ""
+    truncated: bool = False
 
 
 class StoredDocument(Answer):

@@ -1,92 +1,116 @@
 """From what a user names to the text of documents: paths, folders, globs, standard input. Reads files; no network."""
 
-import codecs
+import errno
 import glob
 import hashlib
-import io
 import os
 import re
-import threading
-import unicodedata
-import zipfile
+import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
-from xml.parsers.expat import ExpatError
+from typing import BinaryIO, Literal
 
-import mammoth
-import pypdfium2
-from bs4 import BeautifulSoup
-from bs4.element import CData, PreformattedString
-from bs4.exceptions import ParserRejectedMarkup
-from markdownify import markdownify
+from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.texts import clean_text, has_text
+from lightragctl.ingest.docx_text import docx_to_markdown
+from lightragctl.ingest.encodings import decode, decode_page
+from lightragctl.ingest.extraction import Extracted
+from lightragctl.ingest.html_text import html_to_markdown
+from lightragctl.ingest.pdf_text import pdf_to_text
 
-from lightragctl.core.errors import LightragctlError
-
-HTML_SUFFIXES = frozenset({".html", ".htm"})
+HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 SUFFIXES = frozenset({".md", ".markdown", ".txt", ".rst", ".pdf", ".docx"}) | HTML_SUFFIXES
 STDIN_ARGUMENT = "-"
-STDIN_SOURCE = "stdin"
+STREAM_SOURCE = "stdin"
 MAX_FILE_BYTES = 64 * 1024 * 1024  # four are read at a time; the service takes 32 MiB of text, and HTML shrinks
+MAX_SOURCE_CHARS = 4096  # what lightrag-api takes
 
 MAX_UNPACKED_BYTES = 4 * MAX_FILE_BYTES
 """Of a .docx, which is a zip archive: more is an accident or an attack."""
-_PDF_TURN = threading.Lock()  # the library behind pypdfium2 must not be used by two threads at once
-_DROPPED_TAGS = ("script", "style", "nav", "head", "template", "noscript", "svg")
-_META_CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.I)
-_META_WITHIN_BYTES = 4096  # browsers look at 1024; generators put comments first
-_WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "iso8859-1": "cp1252", "ascii": "cp1252"}  # as browsers read them
-_COMMON_HAN = frozenset(
-    "的一是不了在人有我他这中大来上国和个到说们为子你地出会也时要就可以对生能而得于着下自之年过发后作里用道行所然家"
-    "种事成方多经么去法学如都同现当没动面起看定天分还进好小部其些主样理心本前开但因只从想实日者意无力它与长把机民"
+
+_FOREIGN = (
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "is an encrypted or an old Office file (.doc)",
+        "save it as .docx, without a password",
+    ),
+    (b"{\\rtf", "is rich text (RTF)", "save it as .docx"),
 )
-"""Most frequent characters of written Chinese: 0.42 of the Chinese characters in the Debian FAQ, 0.29 in traditional
-text; at most 0.05 in Japanese, Korean or Russian bytes of older encodings read as GB18030."""
-_LEAST_COMMON_HAN = 0.10
-_REMOVED = {
-    ord(char): None
-    for char in map(chr, [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x200B, 0xFEFF])  # soft hyphen, zero-width space, BOM
-    if char not in "\n\t"
-}
+"""Kinds that nobody can read as text, by their first bytes, whatever their name: reason and hint."""
+_ZIP = b"PK\x03\x04"
+_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title|meta)\b",
+    re.I | re.S,
+)
+_FRAGMENT = re.compile(
+    rb"\s*<(?:div|p|h[1-6]|table|ul|ol|dl|section|article|main|span|a|b|pre|details)\b.*>\s*", re.I | re.S
+)
+"""A piece of a page begins and ends with a tag; Markdown that begins with one seldom ends so."""
+_SNIFFED_BYTES = 4096
+_DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
+
+Kind = Literal["text", "page", "pdf", "docx"]
 
 
 @dataclass(frozen=True)
 class DocumentFile:
-    """A file to load. `source` is its absolute path, or "stdin"."""
+    """What to load. `source` is its absolute path; `data` is what was read of a pipe, None for a file."""
 
     source: str
     size_bytes: int
+    data: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the paths lead to: each file once, in order. `skipped` counts files in folders that are of no known kind."""
+    """What the paths lead to: each file once, in order. A pipe's path is in `streams`, "-" for standard input.
+
+    `skipped` counts files in folders that are of no known kind, by the ends of their names.
+    """
 
     files: tuple[DocumentFile, ...]
-    skipped: int
+    skipped: tuple[tuple[str, int], ...]
     failed: tuple[tuple[str, str], ...]
+    streams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document as it is sent. `sha256` is over the UTF-8 text."""
+    """A document as it is sent. `sha256` is over the UTF-8 text; `left_out` names what of it is not in the text."""
 
     source: str
     text: str
     sha256: str
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How pipes are read.
+
+    Args:
+        stdin: where standard input comes from; None when it is closed.
+        source: the name of the one document that comes from a pipe; None for one made of its content.
+    """
+
+    stdin: BinaryIO | None
+    source: str | None = None
 
 
 @dataclass
 class _Search:
     files: dict[str, DocumentFile] = field(default_factory=dict)
+    streams: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     failed: list[tuple[str, str]] = field(default_factory=list)
-    skipped: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 def find_documents(paths: Sequence[str], cwd: Path) -> Found:
-    """The documents that `paths` name: files, folders with all below them, globs, `-` for standard input.
+    """The documents that `paths` name: files, folders with all below them, globs, pipes, `-` for standard input.
 
     Hidden files and folders are left out unless named. Each real file and folder is taken once, under the first name
     that leads to it, so a link to a folder above ends nowhere. What cannot be taken is in `failed` with its reason.
@@ -94,129 +118,110 @@ def find_documents(paths: Sequence[str], cwd: Path) -> Found:
     search = _Search()
     for path in paths:
         if path == STDIN_ARGUMENT:
-            search.files[STDIN_SOURCE] = DocumentFile(STDIN_SOURCE, 0)
+            search.streams.append(path)
             continue
         full = os.path.normpath(cwd / path)
-        if os.path.lexists(full):
+        missing = _missing(full)
+        if not missing:
             _take(full, search, named=True)
+        elif url := _URL.match(path):
+            search.failed.append((_shown(path), _url_reason(path, url[1].lower())))
         elif glob.has_magic(path):
             _take_matches(path, cwd, search)
         else:
-            search.failed.append((_shown(full), "does not exist"))
-    return Found(tuple(search.files.values()), search.skipped, tuple(search.failed))
+            search.failed.append((_shown(full), missing))
+    streams = tuple(dict.fromkeys(search.streams))
+    return Found(tuple(search.files.values()), tuple(sorted(search.skipped.items())), tuple(search.failed), streams)
 
 
-def read_document(file: DocumentFile, stdin: BinaryIO) -> Document:
+def read_streams(found: Found, reading: Reading) -> Found:
+    """The same with what the pipes hold among the files. Reads them to their ends.
+
+    Without a name of its own a document gets one that is made of its content, so that it replaces no other one.
+
+    Raises:
+        UsageError: `source` is given and there is not exactly one pipe, or it is no name.
+    """
+    if reading.source is not None:
+        _check_source(reading.source, len(found.streams))
+    files, failed = list(found.files), list(found.failed)
+    for stream in found.streams:
+        try:
+            data = _read_stream(stream, reading.stdin)
+        except OSError as error:
+            failed.append((reading.source or STREAM_SOURCE, f"cannot be read: {error.strerror or error}"))
+            continue
+        if any(file.source == reading.source for file in files):
+            raise UsageError(f"--source: {reading.source} is loaded from a file too", "choose another name")
+        source = reading.source or f"{STREAM_SOURCE}-{hashlib.sha256(data).hexdigest()[:12]}"
+        files.append(DocumentFile(source, len(data), data))
+    return replace(found, files=tuple(files), failed=tuple(failed), streams=())
+
+
+def read_document(file: DocumentFile, encoding: str = "") -> Document:
     """The text of a document: NFC, `\\n` between lines, no control characters; HTML and Word as Markdown.
+
+    `encoding` is that of text and pages without a byte-order mark; empty to find out.
 
     Raises:
         LightragctlError: it cannot be read, is not text, or has none; the message is the reason, without the name.
     """
     try:
-        data = stdin.read(MAX_FILE_BYTES + 1) if file.source == STDIN_SOURCE else _read(file.source)
+        data = _read(file.source) if file.data is None else file.data
     except OSError as error:
         raise LightragctlError(f"cannot be read: {error.strerror or error}") from error
     if len(data) > MAX_FILE_BYTES:
         raise LightragctlError(f"is larger than {MAX_FILE_BYTES >> 20} MiB", "split it")
-    match _suffix(file.source):
-        case suffix if suffix in HTML_SUFFIXES:
-            text = html_to_markdown(_decode(data, _declared_encoding(data)))
-        case ".pdf":
-            text = pdf_to_text(data)
-        case ".docx":
-            text = docx_to_markdown(data)
-        case _:
-            text = _decode(data)
-    text = clean_text(text)
-    if not text.strip():
-        raise LightragctlError("has no text")
-    return Document(file.source, text, hashlib.sha256(text.encode()).hexdigest())
+    extracted = _extract(data, document_kind(file, data), encoding)
+    text = clean_text(extracted.text)
+    if not has_text(text):
+        left_out = f"; left out: {', '.join(extracted.left_out)}" if extracted.left_out else ""
+        raise LightragctlError(f"has no text{left_out}")
+    return Document(file.source, text, hashlib.sha256(text.encode()).hexdigest(), extracted.left_out)
 
 
-def clean_text(text: str) -> str:
-    """The text in NFC, with `\\n` for every kind of line and page end, without control characters."""
-    text = re.sub(r"\r\n?|[\v\f\x85\u2028\u2029]", "\n", text).translate(_REMOVED)
-    return unicodedata.normalize("NFC", text)
-
-
-def html_to_markdown(html: str) -> str:
-    """The page's text as Markdown: no scripts, styles, navigation; images are their description.
+def document_kind(file: DocumentFile, data: bytes) -> Kind:
+    """How to read a document: by its first bytes where these leave no doubt, else by its name; a pipe may have none.
 
     Raises:
-        LightragctlError: it cannot be parsed.
+        LightragctlError: it is of a kind that cannot be read.
     """
+    for begin, reason, hint in _FOREIGN:
+        if data.startswith(begin):
+            raise LightragctlError(reason, hint)
+    suffix = _suffix(file.source)
+    if data.startswith(b"%PDF-") or suffix == ".pdf":
+        return "pdf"
+    if data.startswith(_ZIP) or suffix == ".docx":
+        return "docx"
+    unnamed = file.data is not None and suffix not in SUFFIXES
+    if suffix in HTML_SUFFIXES or (unnamed and _is_page(data)):
+        return "page"
+    return "text"
+
+
+def _is_page(data: bytes) -> bool:
     try:
-        # The tag in front keeps BeautifulSoup from guessing (and warning) that XHTML is XML, or short text a file name.
-        soup = BeautifulSoup(f"<html>{html}", "html.parser")
-        _drop_noise(soup)
-        return str(markdownify(str(soup), heading_style="ATX", escape_asterisks=False, escape_underscores=False))
-    except ParserRejectedMarkup as error:
-        raise LightragctlError("is not HTML that can be read") from error
-    except RecursionError as error:
-        raise LightragctlError("is HTML nested too deeply to be read") from error
+        sniffed = decode_page(data[: _SNIFFED_BYTES * 4]).encode() if b"\0" in data[:4] else data
+    except LightragctlError:
+        return False
+    return bool(_PAGE.match(sniffed[:_SNIFFED_BYTES]) or _FRAGMENT.fullmatch(sniffed))
 
 
-def pdf_to_text(data: bytes) -> str:
-    """The text of a PDF's pages, an empty line between two. Pictures of text hold none.
-
-    Raises:
-        LightragctlError: it is no PDF that can be read, or asks for a password.
-    """
-    with _PDF_TURN:
-        try:
-            document = pypdfium2.PdfDocument(data)
-        except pypdfium2.PdfiumError as error:
-            told = "asks for a password" if "password" in str(error).lower() else "is not a PDF that can be read"
-            raise LightragctlError(told) from error
-        try:
-            return "\n\n".join(_page_text(document, number) for number in range(len(document)))
-        finally:
-            document.close()
-
-
-def _page_text(document: pypdfium2.PdfDocument, number: int) -> str:
-    page = document[number]
-    text = page.get_textpage()
-    try:
-        return str(text.get_text_bounded())
-    finally:
-        text.close()
-        page.close()
-
-
-def docx_to_markdown(data: bytes, most_bytes: int = MAX_UNPACKED_BYTES) -> str:
-    """The text of a Word document as Markdown: headings, lists, tables.
-
-    Raises:
-        LightragctlError: it is no such document, or one that unpacks to more than `most_bytes`.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as parts:
-            unpacked_bytes = sum(part.file_size for part in parts.infolist())
-        if unpacked_bytes > most_bytes:
-            raise LightragctlError(f"unpacks to {unpacked_bytes:,} bytes, more than {most_bytes:,}", "split it")
-        html = mammoth.convert_to_html(io.BytesIO(data), convert_image=mammoth.images.img_element(lambda image: {}))
-    except (zipfile.BadZipFile, KeyError, OSError, ExpatError) as error:
-        raise LightragctlError("is not a Word document (.docx) that can be read") from error
-    return html_to_markdown(html.value)
-
-
-def _drop_noise(soup: BeautifulSoup) -> None:
-    for tag in soup(_DROPPED_TAGS):
-        tag.decompose()
-    for text in soup.find_all(string=lambda text: isinstance(text, PreformattedString)):
-        if not isinstance(text, CData):
-            text.extract()  # comments, the doctype, processing instructions
-    for image in soup("img"):
-        image.replace_with(str(image.get("alt") or ""))
-    for link in soup("a"):
-        link.attrs.pop("title", None)
-        if not str(link.get("href", "")).startswith(("http://", "https://", "mailto:")):
-            link.unwrap()  # an address inside the site leads nowhere from here
+def _extract(data: bytes, kind: Kind, encoding: str) -> Extracted:
+    match kind:
+        case "page":
+            return html_to_markdown(decode_page(data, encoding))
+        case "pdf":
+            return pdf_to_text(data)
+        case "docx":
+            return docx_to_markdown(data, MAX_UNPACKED_BYTES)
+        case "text":
+            return Extracted(decode(data, encoding))
 
 
 def _take(path: str, search: _Search, *, named: bool) -> None:
-    """Add a file or a folder. What a user has named must be good; what is found in a folder is skipped otherwise."""
+    """Add a file or a folder. What a user has named must be good; in folders, what is of another kind is skipped."""
     real = os.path.realpath(path)
     if real in search.seen:
         return
@@ -225,14 +230,19 @@ def _take(path: str, search: _Search, *, named: bool) -> None:
         for entry in _entries(path, search):
             _take(entry, search, named=False)
         return
-    reason = _refusal(path, real)
-    if not reason:
-        search.seen.add(real)
-        search.files[path] = DocumentFile(path, _size_bytes(real))
-    elif named:
+    if named and _is_pipe(path):
+        search.streams.append(path)
+        return
+    suffix = _suffix(path)
+    if not named and suffix not in SUFFIXES:
+        search.skipped[_shown(suffix) or "no suffix"] += 1
+        return
+    reason = _refusal(path)
+    if reason:
         search.failed.append((_shown(path), reason))
-    else:
-        search.skipped += 1
+        return
+    search.seen.add(real)
+    search.files[path] = DocumentFile(path, _size_bytes(real))
 
 
 def _take_matches(pattern: str, cwd: Path, search: _Search) -> None:
@@ -252,15 +262,61 @@ def _entries(folder: str, search: _Search) -> Iterator[str]:
     yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
 
 
-def _refusal(path: str, real: str) -> str:
+def _missing(path: str) -> str:
+    """Why there is nothing at a path; empty when there is something."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return ""
+
+
+def _refusal(path: str) -> str:
     """Why a file cannot be a document; empty when it can."""
-    if not os.path.exists(real):
-        return "is a link to nothing"
-    if not os.path.isfile(real):
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        return "is a link to nothing" if gone else f"cannot be read: {error.strerror or error}"
+    if not stat.S_ISREG(mode):
         return "is not a file"
     if _suffix(path) not in SUFFIXES:
         return f"is of no supported kind ({', '.join(sorted(suffix[1:] for suffix in SUFFIXES))})"
     return "" if _shown(path) == path else "has a name that is not UTF-8"
+
+
+def _url_reason(path: str, scheme: str) -> str:
+    if scheme == "file":
+        return "is a URL; name the file itself, without file://"
+    return f"is a URL, and only files are read: curl -sSL URL | lightragctl ingest - --source {_shown(path)}"
+
+
+def _check_source(source: str, streams: int) -> None:
+    if streams != 1:
+        many = "there is none" if not streams else f"there are {streams}"
+        raise UsageError(f"--source names what comes from a pipe, and {many}", "lightragctl ingest - --source NAME")
+    if _shown(source) != source or not source.strip() or len(source) > MAX_SOURCE_CHARS:
+        raise UsageError(f"--source: 1 to {MAX_SOURCE_CHARS} characters in UTF-8 are a name", "choose another one")
+
+
+def _is_pipe(path: str) -> bool:
+    """Whether it is read as standard input is: a pipe, or what the shell has opened and left without a name."""
+    if path.startswith(_DESCRIPTORS):
+        return True
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _read_stream(path: str, stdin: BinaryIO | None) -> bytes:
+    if path != STDIN_ARGUMENT:
+        return _read(path)
+    if stdin is None:
+        raise OSError("standard input is closed")
+    return stdin.read(MAX_FILE_BYTES + 1)
 
 
 def _size_bytes(path: str) -> int:
@@ -282,47 +338,3 @@ def _shown(path: str) -> str:
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read(MAX_FILE_BYTES + 1)
-
-
-def _declared_encoding(data: bytes) -> str:
-    declared = _META_CHARSET.search(data[:_META_WITHIN_BYTES])
-    if not declared:
-        return ""
-    try:
-        name = codecs.lookup(declared[1].decode("ascii")).name
-    except LookupError:
-        return ""
-    # A page that could be read up to here is not UTF-16, whatever it says.
-    return "" if name.startswith(("utf-16", "utf-32")) else _WIDER.get(name, name)
-
-
-def _decode(data: bytes, declared: str = "") -> str:
-    """Text from bytes. UTF-8 before what the page declares: bytes that are UTF-8 by chance do not happen."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _decoded(data, "utf-16")
-    if b"\0" in data:
-        raise LightragctlError("is not text: it holds NUL bytes")
-    for encoding in ([declared] if declared and data.isascii() else []) + ["utf-8-sig"]:
-        try:
-            return data.decode(encoding)
-        except (UnicodeError, LookupError):
-            continue
-    if declared:
-        return _decoded(data, declared)
-    text = _decoded(data, "gb18030")
-    if not _reads_as_chinese(text):
-        raise LightragctlError("is neither UTF-8 nor Chinese text in GB18030", "save it as UTF-8")
-    return text
-
-
-def _decoded(data: bytes, encoding: str) -> str:
-    try:
-        return data.decode(encoding)
-    except (UnicodeError, LookupError) as error:
-        raise LightragctlError(f"is neither UTF-8 nor {encoding} text", "save it as UTF-8") from error
-
-
-def _reads_as_chinese(text: str) -> bool:
-    """False for what only happens to decode: most bytes of other encodings are some character of GB18030."""
-    han = [char for char in text if "\u4e00" <= char <= "\u9fff"]
-    return bool(han) and sum(char in _COMMON_HAN for char in han) / len(han) >= _LEAST_COMMON_HAN

@@ -8,18 +8,28 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from lightragctl.core.errors import LightragctlError, UnavailableError
 from lightragctl.ingest.client import NOT_THERE_HINT, AcceptedDocument, ApiClient, ApiError
-from lightragctl.ingest.documents import Document, DocumentFile, find_documents, read_document
+from lightragctl.ingest.documents import (
+    Document,
+    DocumentFile,
+    Found,
+    Reading,
+    find_documents,
+    read_document,
+    read_streams,
+)
 from lightragctl.ingest.patience import Patience, StoppedError, Waiting
 
 MODEL_MISMATCH_STATUS = 409
 GIVE_UP_AFTER = 3  # documents in a row that nobody took: then it is not the documents
+_SPEED_S = 60.0
 LAST_WORDS_S = 1.0  # after the end of a load, for what the threads have in hand
 
 
@@ -47,36 +57,108 @@ class Interrupted:
 LoadEvent = Progress | Waiting | Interrupted
 
 
+class Failure(NamedTuple):
+    """A document that is not loaded."""
+
+    source: str
+    reason: str
+    hint: str = ""
+
+
 @dataclass(frozen=True)
 class Summary:
     """What a load did, in documents; `chunks` counts those of created and updated documents.
 
-    `skipped` are files in folders that are of no supported kind, `failed` are (source, reason).
+    `skipped` are files in folders that are of no supported kind, in `skipped_kinds` by the ends of their names.
+    `failed` is ordered by source. `left_out` says of a source what it holds that is not in the index.
     """
 
     created: int
     updated: int
     unchanged: int
-    skipped: int
-    failed: tuple[tuple[str, str], ...]
+    failed: tuple[Failure, ...]
     chunks: int
     seconds: float
     chunks_per_s: float
+    skipped_kinds: tuple[tuple[str, int], ...] = ()
+    left_out: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def skipped(self) -> int:
+        """How many files were skipped."""
+        return sum(count for _, count in self.skipped_kinds)
+
+
+@dataclass
+class Accounts:
+    """What a load has done so far, in documents."""
+
+    total: int
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    chunks: int = 0
+    failed: dict[str, Failure] = field(default_factory=dict)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def acknowledged(self) -> int:
+        """Documents that were sent and taken, with something new in them."""
+        return self.created + self.updated
+
+    @property
+    def done(self) -> int:
+        """Documents whose fate is known."""
+        return self.created + self.updated + self.unchanged + len(self.failed)
+
+    def fail(self, source: str, reason: str, hint: str = "") -> None:
+        """Note a document that is not loaded."""
+        self.failed[source] = Failure(source, reason, hint)
+
+    def note_left_out(self, document: Document) -> None:
+        """Note what of a document is not in its text."""
+        if document.left_out:
+            self.left_out[document.source] = document.left_out
+
+    def summary(self, found: Found, seconds: float) -> Summary:
+        """All of it."""
+        return Summary(
+            created=self.created,
+            updated=self.updated,
+            unchanged=self.unchanged,
+            failed=tuple(failure for _, failure in sorted(self.failed.items())),
+            chunks=self.chunks,
+            seconds=seconds,
+            chunks_per_s=self.chunks / seconds if seconds > 0 else 0.0,
+            skipped_kinds=found.skipped,
+            left_out=tuple(sorted(self.left_out.items())),
+        )
 
 
 @dataclass(frozen=True)
 class Conditions:
     """What a load takes from the process it runs in, and how long it waits for the service, per document.
 
-    `poll_s` is between two looks at what lightrag-server does.
+    `source` as in `Reading`, `encoding` as in `read_document`; `poll_s` is between two looks at what lightrag-server
+    does.
     """
 
     cwd: Path = field(default_factory=Path.cwd)
-    stdin: BinaryIO = field(default_factory=lambda: sys.stdin.buffer)
+    stdin: BinaryIO | None = field(default_factory=lambda: sys.stdin.buffer if sys.stdin else None)
+    source: str | None = None
+    encoding: str = ""
     clock: Callable[[], float] = time.monotonic
     threads: int = 4  # so that the service can put the chunks of several small documents into one batch
     wait_s: float = 120.0
     poll_s: float = 1.0
+
+    def find(self, paths: Sequence[str]) -> Found:
+        """What `paths` name; pipes are read to their ends.
+
+        Raises:
+            UsageError: `source` names what comes from a pipe, and there is not exactly one.
+        """
+        return read_streams(find_documents(paths, self.cwd), Reading(self.stdin, self.source))
 
 
 def load(
@@ -94,21 +176,23 @@ def load(
         notify: called in this thread.
 
     Raises:
-        UnavailableError: the service did not answer for `wait_s`, for three documents in a row or for the last one.
+        UnavailableError: the service did nothing for `wait_s`, for three documents in a row or for all of them.
+        UsageError: a source is given, and there is not exactly one pipe that it could name.
         ApiError: the service takes no document at all: its data are of another model, or the workspace is wrong.
         KeyboardInterrupt: passed on after an `Interrupted` event.
     """
     conditions = conditions or Conditions()
     begun_s = conditions.clock()
-    found = find_documents(paths, conditions.cwd)
-    tally = _Tally(found.files, found.failed, conditions.clock)
+    found = conditions.find(paths)
+    tally = _Tally(found, conditions.clock)
     try:
         if found.files:
             _load_files(found.files, _Target(api, workspace, conditions), tally, notify)
     except KeyboardInterrupt:
-        notify(Interrupted(tally.acknowledged_documents, tally.chunks, tally.remaining_documents))
+        accounts = tally.accounts
+        notify(Interrupted(accounts.acknowledged, accounts.chunks, tally.remaining_documents))
         raise
-    return tally.summary(found.skipped, conditions.clock() - begun_s)
+    return tally.accounts.summary(found, conditions.clock() - begun_s)
 
 
 @dataclass(frozen=True)
@@ -124,10 +208,12 @@ def _load_files(
     conditions = target.conditions
     patience = Patience(conditions.wait_s, conditions.clock, threading.Event(), notify)
     stored = patience.call("the list of documents", lambda _: target.api.list_documents(target.workspace))
-    known = {one.source: one.sha256 for one in stored if one.state == "ready" and one.current}
-    _send(files, _Sender(target, known), tally, notify)
+    tally.known = {one.source: one.sha256 for one in stored if one.state == "ready" and one.current}
+    while files:
+        _send(files, _Sender(target, tally.known), tally, notify)
+        files = tally.take_lost()
     # An earlier run may have ended before it came to this, so that nothing new is no reason to leave it out.
-    if stored or tally.acknowledged_documents:
+    if stored or tally.accounts.acknowledged:
         patience.call("the flush", lambda _: target.api.flush(target.workspace))
 
 
@@ -146,15 +232,21 @@ class _Finished:
 
     source: str
     accepted: AcceptedDocument | None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Failed:
     """A document that is not loaded; `lost` when that is because nobody answered."""
 
-    source: str
+    file: DocumentFile
     error: LightragctlError
     lost: bool = False
+
+    @property
+    def source(self) -> str:
+        """Where it comes from."""
+        return self.file.source
 
 
 @dataclass(frozen=True)
@@ -199,54 +291,86 @@ class _Sender:
 
     def _load(self, file: DocumentFile) -> _Finished | _Failed:
         try:
-            document = read_document(file, self._target.conditions.stdin)
+            document = read_document(file, self._target.conditions.encoding)
             if self._known.get(document.source) == document.sha256:
-                return _Finished(file.source, None)
-            accepted = self._patience.call(document.source, lambda alive: self._post(document, alive))
+                return _Finished(file.source, None, document.left_out)
+            reached = _Reached()
+            accepted = self._patience.call(document.source, lambda alive: self._post(document, reached, alive))
         except UnavailableError as error:
-            return _Failed(file.source, error, lost=True)
+            return _Failed(file, error, lost=True)
         except LightragctlError as error:
-            return _Failed(file.source, error)
-        return _Finished(file.source, accepted)
+            return _Failed(file, error)
+        return _Finished(file.source, accepted, document.left_out)
 
-    def _post(self, document: Document, alive: Callable[[], None]) -> AcceptedDocument:
+    def _post(self, document: Document, reached: "_Reached", alive: Callable[[], None]) -> AcceptedDocument:
         def moved(done: int, chunks: int) -> None:
             if self.stop.is_set():
                 raise StoppedError
-            alive()
+            if reached.is_passed_by(done):
+                alive()
             self.messages.put(_Moved(document.source, done, chunks))
 
         workspace = self._target.workspace
         return self._target.api.post_document(document.source, document.text, workspace=workspace, on_progress=moved)
 
 
-class _Tally:
-    """Counts what the messages say, in the one thread that reads them."""
+class _Reached:
+    """The most chunks of a document that were done: only what goes further is progress, not the same once more."""
 
-    def __init__(
-        self, files: Sequence[DocumentFile], failed: Sequence[tuple[str, str]], clock: Callable[[], float]
-    ) -> None:
-        self.counts = {"created": 0, "updated": 0, "unchanged": 0}
-        self.failed = list(failed)
-        self.chunks = 0
-        self.lost: list[LightragctlError] = []
+    def __init__(self) -> None:
+        self._chunks = 0
+
+    def is_passed_by(self, chunks: int) -> bool:
+        """Whether `chunks` are more than ever before; they are remembered."""
+        passed = chunks > self._chunks
+        self._chunks = max(chunks, self._chunks)
+        return passed
+
+
+class _Tally:
+    """Counts what the messages say, in the one thread that reads them. `known` are checksums of before, by source."""
+
+    def __init__(self, found: Found, clock: Callable[[], float]) -> None:
+        self.accounts = Accounts(len(found.files) + len(found.failed))
+        for source, reason in found.failed:
+            self.accounts.fail(source, reason)
+        self.known: Mapping[str, str] = {}
         self._clock = clock
-        self._begun_s = clock()
-        self._total = len(files)
-        self._waiting_bytes = {file.source: file.size_bytes for file in files}
+        self._waiting_bytes = {file.source: file.size_bytes for file in found.files}
         self._left_bytes = sum(self._waiting_bytes.values())
         self._sent_bytes = 0
         self._moved: dict[str, _Moved] = {}  # documents under way: one per thread at most
-
-    @property
-    def acknowledged_documents(self) -> int:
-        """Documents that were sent and acknowledged, with something new in them."""
-        return self.counts["created"] + self.counts["updated"]
+        self._lost: dict[str, _Failed] = {}
+        self._lost_in_a_row = 0
+        self._lost_before: set[str] = set()
+        self._taken_before = 0
+        self._speed = _Speed(clock())
 
     @property
     def remaining_documents(self) -> int:
         """Documents whose fate is open."""
         return len(self._waiting_bytes)
+
+    def take_lost(self) -> list[DocumentFile]:
+        """The documents that nobody answered for, to be tried again now that the others are done.
+
+        None when not one was taken since the last time: these have failed.
+
+        Raises:
+            UnavailableError: not one was taken at all.
+        """
+        lost, self._lost = self._lost, {}
+        taken, self._taken_before = self._taken_before, self.accounts.acknowledged
+        if lost and not self.accounts.acknowledged:
+            raise _unavailable(list(lost.values()), self.accounts)
+        if taken == self.accounts.acknowledged:
+            return []
+        for failed in lost.values():
+            del self.accounts.failed[failed.source]
+            self._waiting_bytes[failed.source] = failed.file.size_bytes
+            self._left_bytes += failed.file.size_bytes
+        self._lost_before |= lost.keys()
+        return [failed.file for failed in lost.values()]
 
     def add(self, message: _Countable) -> None:
         """Count one message.
@@ -257,6 +381,7 @@ class _Tally:
         match message:
             case _Moved():
                 self._moved[message.source] = message
+                self._lost_in_a_row = 0
             case _Finished():
                 self._finish(message)
             case _Failed():
@@ -264,53 +389,48 @@ class _Tally:
 
     def progress(self, source: str) -> Progress:
         """How far it is now."""
-        elapsed_s = self._clock() - self._begun_s
-        done_chunks = self.chunks + sum(moved.done for moved in self._moved.values())
+        done_chunks = self.accounts.chunks + sum(moved.done for moved in self._moved.values())
         under_way = sum(
             self._waiting_bytes[moved.source] * moved.done / max(moved.chunks, 1) for moved in self._moved.values()
         )
-        sent, left = self._sent_bytes + under_way, self._left_bytes - under_way
+        rate, bytes_per_s = self._speed.at(self._clock(), done_chunks, self._sent_bytes + under_way)
         return Progress(
-            done_documents=self._total - self.remaining_documents,
-            total_documents=self._total,
+            done_documents=self.accounts.total - self.remaining_documents,
+            total_documents=self.accounts.total,
             done_chunks=done_chunks,
-            rate_chunks_per_s=done_chunks / elapsed_s if elapsed_s > 0 else 0.0,
-            remaining_s=elapsed_s * left / sent if sent > 0 else None,
+            rate_chunks_per_s=rate,
+            remaining_s=(self._left_bytes - under_way) / bytes_per_s if bytes_per_s > 0 else None,
             source=source,
-        )
-
-    def summary(self, skipped: int, seconds: float) -> Summary:
-        """All counts."""
-        rate = self.chunks / seconds if seconds > 0 else 0.0
-        return Summary(
-            **self.counts,
-            skipped=skipped,
-            failed=tuple(self.failed),
-            chunks=self.chunks,
-            seconds=seconds,
-            chunks_per_s=rate,
         )
 
     def _finish(self, finished: _Finished) -> None:
         size_bytes = self._settle(finished.source)
+        if finished.left_out:
+            self.accounts.left_out[finished.source] = finished.left_out
         accepted = finished.accepted
-        self.counts[accepted.status if accepted else "unchanged"] += 1
-        if accepted:
-            self.lost.clear()
-            self._sent_bytes += size_bytes
-            self.chunks += accepted.chunks if accepted.status != "unchanged" else 0
+        if not accepted or (accepted.status == "unchanged" and finished.source not in self._lost_before):
+            self.accounts.unchanged += 1
+            return
+        # One that was stored although its answer was lost is unchanged to the service, but not to the user.
+        was_there = accepted.status == "updated" or finished.source in self.known
+        self.accounts.updated += was_there
+        self.accounts.created += not was_there
+        self.accounts.chunks += accepted.chunks
+        self._lost_in_a_row = 0
+        self._sent_bytes += size_bytes
 
     def _fail(self, failed: _Failed) -> None:
         if isinstance(failed.error, ApiError) and failed.error.status == MODEL_MISMATCH_STATUS:
             raise failed.error
         self._settle(failed.source)
-        self.failed.append((failed.source, failed.error.message))
+        self.accounts.fail(failed.source, failed.error.message, failed.error.hint)
         if not failed.lost:
-            self.lost.clear()
+            self._lost_in_a_row = 0
             return
-        self.lost.append(failed.error)
-        if len(self.lost) >= GIVE_UP_AFTER or not self.remaining_documents:
-            raise _unavailable(self.lost)
+        self._lost[failed.source] = failed
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row >= GIVE_UP_AFTER:
+            raise _unavailable(list(self._lost.values()), self.accounts)
 
     def _settle(self, source: str) -> int:
         self._moved.pop(source, None)
@@ -319,9 +439,31 @@ class _Tally:
         return size_bytes
 
 
-def _unavailable(lost: Sequence[LightragctlError]) -> UnavailableError:
-    count = "1 document" if len(lost) == 1 else f"{len(lost)} documents in a row"
-    return UnavailableError(f"gave up after {count}: {lost[-1].message}", NOT_THERE_HINT)
+class _Speed:
+    """How fast a load goes, by what was done in the last `_SPEED_S` seconds."""
+
+    def __init__(self, begun_s: float) -> None:
+        self._marks: deque[tuple[float, float, float]] = deque([(begun_s, 0.0, 0.0)])
+
+    def at(self, now_s: float, chunks: float, size_bytes: float) -> tuple[float, float]:
+        """Chunks and bytes per second, when so many of both are done."""
+        while len(self._marks) > 1 and self._marks[1][0] <= now_s - _SPEED_S:
+            self._marks.popleft()
+        then_s, then_chunks, then_bytes = self._marks[0]
+        self._marks.append((now_s, chunks, size_bytes))
+        if now_s <= then_s:
+            return 0.0, 0.0
+        return max(chunks - then_chunks, 0.0) / (now_s - then_s), max(size_bytes - then_bytes, 0.0) / (now_s - then_s)
+
+
+def _unavailable(lost: Sequence[_Failed], accounts: Accounts) -> UnavailableError:
+    count = "1 document" if len(lost) == 1 else f"{len(lost)} documents"
+    stored = f"; {accounts.acknowledged} are stored, and the same command goes on from there"
+    return UnavailableError(
+        f"gave up after {count}, the last of them {lost[-1].source}: {lost[-1].error.message}"
+        + (stored if accounts.acknowledged else ""),
+        NOT_THERE_HINT,
+    )
 
 
 def _send(files: Sequence[DocumentFile], sender: _Sender, tally: _Tally, notify: Callable[[LoadEvent], None]) -> None:

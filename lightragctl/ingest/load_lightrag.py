@@ -5,18 +5,19 @@ before the text is handed over, and as `ready` when it is processed. What an int
 handed over again, but waited for.
 """
 
+import re
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Literal, TypeVar
 
 from lightragctl.core.errors import LightragctlError, NeedsAttentionError, WaitExpired
 from lightragctl.ingest.client import ApiClient, ApiError, HeldDocument, StoredDocument
-from lightragctl.ingest.documents import STDIN_SOURCE, Document, DocumentFile, find_documents, read_document
+from lightragctl.ingest.documents import Document, DocumentFile, read_document
 from lightragctl.ingest.lightrag import DONE, LightragClient, Pipeline, UpstreamDocument
-from lightragctl.ingest.load import Conditions, Interrupted, LoadEvent, Progress, Summary
+from lightragctl.ingest.load import Accounts, Conditions, Interrupted, LoadEvent, Progress, Summary
 from lightragctl.ingest.patience import Patience, Waiting
 
 T = TypeVar("T")
@@ -41,6 +42,13 @@ STALL_S = 900.0
 
 IDLE_ROUNDS = 5
 """Looks at an idle server after which what it should work on is started again, or is lost."""
+
+
+GONE = "; its old version is deleted: run the same command again"
+DUPLICATE = "all of it: the same text is stored under another source"
+
+TOO_SLOW = re.compile(r"time[d ]{0,2}out", re.IGNORECASE)
+"""In the error of a document that failed because a model took too long, which on a busy machine says nothing of it."""
 
 
 class Step(StrEnum):
@@ -72,23 +80,6 @@ class LightragTarget:
     workspace: str
 
 
-@dataclass
-class _Counts:
-    """What has become of the documents so far."""
-
-    total: int
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    chunks: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def done(self) -> int:
-        """Documents whose fate is known."""
-        return self.created + self.updated + self.unchanged + len(self.failed)
-
-
 def load_into_lightrag(
     paths: Sequence[str],
     target: LightragTarget,
@@ -101,42 +92,36 @@ def load_into_lightrag(
 
     Raises:
         UnavailableError: a service did not answer for `wait_s`.
+        UsageError: a source is given, and there is not exactly one pipe that it could name.
         WaitExpired: lightrag-server does not get on.
         KeyboardInterrupt: passed on after an `Interrupted` event.
     """
     conditions = conditions or Conditions()
     begun_s = conditions.clock()
-    found = find_documents(paths, conditions.cwd)
-    counts = _Counts(len(found.files) + len(found.failed), failed=list(found.failed))
+    found = conditions.find(paths)
+    counts = Accounts(len(found.files) + len(found.failed))
+    for source, reason in found.failed:
+        counts.fail(source, reason)
     loading = _Loading(target, conditions, counts, notify)
     try:
         if found.files:
             loading.run(found.files)
     except KeyboardInterrupt:
-        notify(Interrupted(counts.created + counts.updated, counts.chunks, counts.total - counts.done))
+        notify(Interrupted(counts.acknowledged, counts.chunks, counts.total - counts.done))
         raise
-    seconds = conditions.clock() - begun_s
-    return Summary(
-        created=counts.created,
-        updated=counts.updated,
-        unchanged=counts.unchanged,
-        skipped=found.skipped,
-        failed=tuple(counts.failed),
-        chunks=counts.chunks,
-        seconds=seconds,
-        chunks_per_s=counts.chunks / seconds if seconds > 0 else 0.0,
-    )
+    return counts.summary(found, conditions.clock() - begun_s)
 
 
 class _Loading:
     """One load.
 
     `_open` are the documents that lightrag-server has in hand, by source, with the id to follow each by. `_unnoted` are
-    those of which an earlier run has not noted that they are ready.
+    those of which an earlier run has not noted that they are ready. `_second` are those that failed because something
+    took too long: they get a second try, alone.
     """
 
     def __init__(
-        self, target: LightragTarget, conditions: Conditions, counts: _Counts, notify: Callable[[LoadEvent], None]
+        self, target: LightragTarget, conditions: Conditions, counts: Accounts, notify: Callable[[LoadEvent], None]
     ) -> None:
         self._target = target
         self._conditions = conditions
@@ -149,7 +134,7 @@ class _Loading:
         self._sha256: dict[str, str] = {}
         self._replaced: set[str] = set()
         self._unnoted: set[str] = set()
-        self._stdin: Document | None = None
+        self._second: dict[str, UpstreamDocument] = {}
         self._idle = _Idle(conditions.clock)
 
     def run(self, files: Sequence[DocumentFile]) -> None:
@@ -159,15 +144,23 @@ class _Loading:
         self._note_ready([held[one.source] for one in steps[Step.SKIP] if one.source in self._unnoted])
         self._open |= {one.source: held[one.source].track_id or "" for one in steps[Step.FOLLOW]}
         self._wait(at_most=0)
-        replaced = steps[Step.REPLACE]
-        self._replaced |= {one.source for one in replaced if held[one.source].status == DONE}
-        self._delete([held[one.source].id for one in replaced])
-        to_send = [*steps[Step.SEND], *replaced]
-        for start in range(0, len(to_send), BATCH):
+        for batch in _batches(steps[Step.SEND]):
             self._wait(at_most=WINDOW - BATCH)
-            self._send(to_send[start : start + BATCH])
+            self._send(batch, {})
+        self._replaced |= {one.source for one in steps[Step.REPLACE] if held[one.source].status == DONE}
+        for batch in _batches(steps[Step.REPLACE]):
+            self._replace(batch, held)
+        self._wait(at_most=0)
+        of_source = {file.source: file for file in files}
+        for source, document in list(self._second.items()):
+            self._replace([of_source[source]], {source: document})
         self._wait(at_most=0)
         self._call("the flush", lambda: self._target.api.flush(self._target.workspace))
+
+    def _replace(self, files: Sequence[DocumentFile], held: Mapping[str, UpstreamDocument]) -> None:
+        """Send documents that the server has: it deletes only while it processes none."""
+        self._wait(at_most=0)
+        self._send(files, held)
 
     def _plan(
         self, files: Sequence[DocumentFile]
@@ -179,36 +172,39 @@ class _Loading:
         records, held = {one.source: one for one in stored}, {one.source: one for one in there}
         steps: dict[Step, list[DocumentFile]] = {step: [] for step in Step}
         for file in files:
-            try:
-                document = self._read(file)
-            except LightragctlError as error:
-                self._counts.failed.append((file.source, error.message))
+            document = self._read(file)
+            if document is None:
                 continue
             self._sha256[file.source] = document.sha256
             steps[decide(records.get(file.source), held.get(file.source), document.sha256)].append(file)
         self._unnoted = {source for source, record in records.items() if record.state == "writing"}
         return steps, held
 
-    def _read(self, file: DocumentFile) -> Document:
-        """The document; standard input can be read only once."""
-        if file.source != STDIN_SOURCE:
-            return read_document(file, self._conditions.stdin)
-        self._stdin = self._stdin or read_document(file, self._conditions.stdin)
-        return self._stdin
+    def _read(self, file: DocumentFile) -> Document | None:
+        """The document; None for one that has failed."""
+        try:
+            document = read_document(file, self._conditions.encoding)
+        except LightragctlError as error:
+            self._counts.fail(file.source, error.message, error.hint)
+            return None
+        self._counts.note_left_out(document)
+        return document
 
-    def _delete(self, ids: Sequence[str]) -> None:
-        """Delete what is to be replaced, and wait until it is gone: the server takes no text under a source it has."""
-        if not ids:
-            return
-        server = self._target.server
+    def _delete(self, held: Sequence[UpstreamDocument]) -> set[str]:
+        """Delete what is to be replaced, and wait until it is gone: the server takes no text under a source it has.
+
+        What it has kept has failed; the sources of that are returned.
+        """
+        if not held:
+            return set()
+        server, ids = self._target.server, [one.id for one in held]
         self._until(lambda: self._call("the delete", lambda: server.delete(ids)))
         self._until(lambda: "the delete is under way" if self._call("the delete", server.pipeline).busy else "")
-        left = {one.id for one in self._call("the delete", server.documents)} & set(ids)
-        if left:
-            message = (
-                f"lightrag-server has not deleted {len(left)} documents that have changed: {', '.join(sorted(left))}"
-            )
-            raise LightragctlError(message, "see why: lightragctl logs lightrag-server")
+        kept = {one.id for one in self._call("the delete", server.documents)} & set(ids)
+        for one in held:
+            if one.id in kept:
+                self._counts.fail(one.source, "lightrag-server has not deleted its old version", LOGS_HINT)
+        return {one.source for one in held if one.id in kept}
 
     def _until(self, missing: Callable[[], str]) -> None:
         """Wait until `missing` has nothing to say."""
@@ -219,8 +215,13 @@ class _Loading:
             self._notify(Waiting("lightrag-server", reason, self._conditions.poll_s))
             self._pause.wait(self._conditions.poll_s)
 
-    def _send(self, files: Sequence[DocumentFile]) -> None:
-        documents = [self._read(file) for file in files]
+    def _send(self, files: Sequence[DocumentFile], held: Mapping[str, UpstreamDocument]) -> None:
+        """Hand documents over; what the server has of them, `held` by source, goes just before."""
+        read = [document for document in map(self._read, files) if document is not None]
+        kept = self._delete([held[one.source] for one in read if one.source in held])
+        documents = [one for one in read if one.source not in kept]
+        if not documents:
+            return
         self._sha256 |= {one.source: one.sha256 for one in documents}
         self._note([HeldDocument(one.source, one.sha256, 0, "writing") for one in documents])
         pairs = [(one.source, one.text) for one in documents]
@@ -228,7 +229,9 @@ class _Loading:
             track_id = self._call("the documents", lambda: self._target.server.insert(pairs))
         except ApiError as error:
             if error.status != CONFLICT:
-                self._counts.failed += [(one.source, error.message) for one in documents]
+                for one in documents:
+                    gone = GONE if one.source in held else ""
+                    self._counts.fail(one.source, error.message + gone, error.hint)
                 return
             self._follow_taken([one.source for one in documents], error.message)
         else:
@@ -239,7 +242,9 @@ class _Loading:
         """Follow what the server has taken already: its first answer was lost, and this was the second try."""
         there = {one.source: one for one in self._call("the list of documents", self._target.server.documents)}
         self._open |= {source: there[source].track_id or "" for source in sources if source in there}
-        self._counts.failed += [(source, refusal) for source in sources if source not in there]
+        for source in sources:
+            if source not in there:
+                self._counts.fail(source, refusal)
 
     def _wait(self, at_most: int) -> None:
         """Wait until the server has at most so many documents in hand; count those that are settled."""
@@ -276,8 +281,8 @@ class _Loading:
                 raise WaitExpired(message, LOGS_HINT)
             case "idle":
                 known = {one.source for one in tracked}
-                lost = [source for source in self._open if source not in known]
-                self._counts.failed += [(source, LOST) for source in lost]
+                for source in self._open.keys() - known:
+                    self._counts.fail(source, LOST)
                 self._open = {source: track_id for source, track_id in self._open.items() if source in known}
                 if self._open:
                     self._call("the pipeline", self._target.server.resume)
@@ -287,13 +292,22 @@ class _Loading:
             self._open.pop(one.source, None)
             if one.is_duplicate:
                 self._counts.unchanged += 1
+                self._counts.left_out[one.source] = (DUPLICATE,)
             elif one.status != DONE:
-                self._counts.failed.append((one.source, one.error_msg or "lightrag-server does not say why"))
+                self._fail(one)
             else:
                 self._counts.chunks += one.chunks_count or 0
                 self._counts.updated += one.source in self._replaced
                 self._counts.created += one.source not in self._replaced
         self._note_ready([one for one in documents if one.status == DONE])
+
+    def _fail(self, document: UpstreamDocument) -> None:
+        """Count it, or put it by for a second try when it was only too slow."""
+        reason = document.error_msg or "lightrag-server does not say why"
+        if TOO_SLOW.search(reason) and document.source not in self._second:
+            self._second[document.source] = document
+        else:
+            self._counts.fail(document.source, reason)
 
     def _note_ready(self, documents: Sequence[UpstreamDocument]) -> None:
         ready = [
@@ -307,11 +321,16 @@ class _Loading:
             self._call("the records", partial(self._target.api.note_documents, part, self._target.workspace))
 
     def _call(self, what: str, request: Callable[[], T]) -> T:
-        return self._patience.call(what, lambda _: request())
+        def tried(alive: Callable[[], None]) -> T:
+            answer = request()
+            alive()
+            return answer
+
+        return self._patience.call(what, tried)
 
     def _progress(self) -> Progress:
         counts, elapsed_s = self._counts, self._conditions.clock() - self._begun_s
-        moved = counts.created + counts.updated
+        moved = counts.acknowledged
         left = counts.total - counts.done
         return Progress(
             done_documents=counts.done,
@@ -321,6 +340,10 @@ class _Loading:
             remaining_s=elapsed_s * left / moved if moved else None,
             source="",
         )
+
+
+def _batches(files: Sequence[DocumentFile]) -> Iterator[Sequence[DocumentFile]]:
+    return (files[start : start + BATCH] for start in range(0, len(files), BATCH))
 
 
 class _Idle:

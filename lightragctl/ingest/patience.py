@@ -1,8 +1,9 @@
 """Repeating a request while the service is busy, restarting or out of reach. Waits; does no other I/O."""
 
+import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lightragctl.core.errors import LightragctlError, UnavailableError
@@ -28,12 +29,19 @@ class Waiting:
     next_try_s: float
 
 
+class _Life:
+    """When the service last gave a sign of life, to whichever call."""
+
+    last_s = -math.inf
+
+
 @dataclass(frozen=True)
 class Patience:
-    """How long a request is repeated.
+    """How long requests to one service are repeated.
 
     Args:
-        wait_s: the longest time without a sign of life, delays included.
+        wait_s: the longest time without a sign of life, delays included. A sign to one call counts for all: a service
+            that gets on with another request is slow, not broken.
         clock: seconds that only grow.
         stop: ends every wait when it is set.
         notify: told before every delay.
@@ -43,6 +51,7 @@ class Patience:
     clock: Callable[[], float]
     stop: threading.Event
     notify: Callable[[Waiting], None]
+    _life: _Life = field(default_factory=_Life)
 
     def call(self, source: str, request: Callable[[Callable[[], None]], T]) -> T:
         """What `request` returns in the end. It is given a function to call at every sign of life.
@@ -52,34 +61,27 @@ class Patience:
             ApiError: the service says no.
             StoppedError: `stop` was set.
         """
-        silent_s, delay_s = 0.0, FIRST_DELAY_S
+        begun_s, delay_s = self.clock(), FIRST_DELAY_S
         while True:
-            life = _SignsOfLife(self.clock)
+            tried_s = self.clock()
             try:
-                return request(life.sign)
+                return request(self._sign)
             except (UnavailableError, ApiError) as error:
                 if isinstance(error, ApiError) and error.status not in PASSING_STATUSES:
                     raise
+                if self._life.last_s >= tried_s:
+                    delay_s = FIRST_DELAY_S
                 next_try_s = max(delay_s, _asked_s(error))
-                silent_s += life.silent_s() + next_try_s
-                if silent_s > self.wait_s:
+                silent_s = self.clock() - max(begun_s, self._life.last_s)
+                if silent_s + next_try_s > self.wait_s:
                     raise UnavailableError(error.message, error.hint or NOT_THERE_HINT) from error
                 self.notify(Waiting(source, error.message, next_try_s))
             if self.stop.wait(next_try_s):
                 raise StoppedError
             delay_s = min(delay_s * 2, LONGEST_DELAY_S)
 
-
-class _SignsOfLife:
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._last_s = clock()
-
-    def sign(self) -> None:
-        self._last_s = self._clock()
-
-    def silent_s(self) -> float:
-        return self._clock() - self._last_s
+    def _sign(self) -> None:
+        self._life.last_s = self.clock()
 
 
 def _asked_s(error: LightragctlError) -> float:

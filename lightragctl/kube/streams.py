@@ -278,4 +278,4 @@ def _stream_url(
     path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/{verb}"
     client.connection.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
     lowered = {name.lower(): value for name, value in headers.items()}
-    return f"{configuration.host}{path}?{urlencode(query)}", lowered
+    return f"{configuration.host}{path}?{urlencode(query, errors='surrogateescape')}", lowered

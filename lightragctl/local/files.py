@@ -12,6 +12,7 @@ $XDG_DATA_HOME/lightragctl/RELEASE/      (~/.local/share when the variable is no
 import errno
 import fcntl
 import os
+import pwd
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from lightragctl.core.errors import LightragctlError, LockedError
+from lightragctl.core.errors import LightragctlError, LockedError, UsageError
 from lightragctl.core.settings import Strict
 
 
@@ -106,9 +107,29 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def data_home(environ: Mapping[str, str]) -> Path:
-    """The folder that holds every local release of this user."""
-    home = environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or Path.home()) / ".local" / "share"
-    return Path(home) / "lightragctl"
+    """The folder that holds every local release of this user.
+
+    Raises:
+        UsageError: the environment gives no absolute path in UTF-8.
+    """
+    name = "XDG_DATA_HOME" if environ.get("XDG_DATA_HOME") else "HOME"
+    given = environ.get(name) or _home_of_user()
+    if not Path(given).is_absolute():
+        problem = f"{name}={given} is no absolute path" if given else "neither XDG_DATA_HOME nor HOME is set"
+        raise UsageError(f"{problem}, and local releases are kept below it", f"set {name} to an absolute path")
+    try:
+        given.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{name}={given} is not UTF-8", "set XDG_DATA_HOME to a path that is") from error
+    return (Path(given) if name == "XDG_DATA_HOME" else Path(given) / ".local" / "share") / "lightragctl"
+
+
+def _home_of_user() -> str:
+    """The user's home by the machine's list of users; empty where a container's user is a number alone."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
 
 
 @dataclass(frozen=True)

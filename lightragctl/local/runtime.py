@@ -24,6 +24,7 @@ from lightragctl.core.runtime import (
     Unlocked,
     UpOptions,
     UpOutcome,
+    way_to_a_release,
 )
 from lightragctl.local.environment import fingerprint, hand_over, require_secrets, secret_files
 from lightragctl.local.files import HandedOver, Record, ReleaseFiles, Running, Wanted, WantedProcess
@@ -211,7 +212,10 @@ class LocalRuntime:
     def _wanted(self) -> Wanted:
         wanted = self.files.read_wanted()
         if wanted is None:
-            raise NotRunningError(f"there is no release '{self.release}' on this machine", "start it: lightragctl up")
+            there = sorted(path.parent.name for path in self.files.folder.parent.glob("*/wanted.json"))
+            raise NotRunningError(
+                f"there is no release '{self.release}' on this machine", way_to_a_release(self.release, there)
+            )
         return wanted
 
     def _running(self) -> Running | None:

@@ -103,6 +103,8 @@ class _Api:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
                 await retrieval.close()
+                for part in (self.readiness, documents, workspaces):
+                    part.close()
 
 
 def _tell_if_broken(task: "asyncio.Task[None]") -> None:
@@ -169,10 +171,10 @@ async def real_doors(settings: ApiSettings, environ: Mapping[str, str]) -> Async
     deadlines = settings.deadlines
     store = MilvusStore(settings.vector_engine_uri, deadlines.write_s)
     search = MilvusSearch(settings.vector_engine_uri, deadlines.search_s)
-    async with open_session() as session:
-        embedding = EmbeddingClient(session, settings.gateway_url, settings.embedding, deadlines.embed_s)
-        chat = ChatClient(session, settings.gateway_url, settings.chat_model, deadlines.chat_s)
-        graph = _graph(settings, environ, session)
+    async with open_session() as short, open_session() as chats, open_session() as graphs:
+        embedding = EmbeddingClient(short, settings.gateway_url, settings.embedding, deadlines.embed_s)
+        chat = ChatClient(chats, settings.gateway_url, settings.chat_model, deadlines.chat_s)
+        graph = _graph(settings, environ, graphs)
         try:
             yield Doors(store, search, embedding, chat, graph)
         finally:

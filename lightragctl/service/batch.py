@@ -17,6 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
 from lightragctl.core.settings import Batching
+from lightragctl.service.deadline import SERVICE_DEADLINE, is_deadline
 from lightragctl.service.metrics import BatchSeries
 
 T = TypeVar("T")
@@ -91,12 +92,16 @@ class _Waiting(Generic[T, R]):
 
 @dataclass(eq=False, slots=True)
 class _Batch(Generic[T, R]):
-    """A call that is under way. `wanted` counts those that still wait for it."""
+    """A call that is under way.
+
+    `wanted` counts those that still wait for it; `too_late`: one of those who left did so at the service's deadline.
+    """
 
     members: "list[_Waiting[T, R]]"
     began_at: float
     waiting: int
     wanted: int
+    too_late: bool = False
     task: "asyncio.Task[Sequence[R]] | None" = None
 
 
@@ -164,8 +169,8 @@ class Batcher(Generic[T, R]):
         waiting = self._enqueue(item, key, until_s)
         try:
             return await waiting.future
-        except asyncio.CancelledError:
-            self._forget([waiting])
+        except asyncio.CancelledError as error:
+            self._forget([waiting], is_deadline(error))
             raise
 
     async def submit_all(self, items: Sequence[T], key: Hashable = None) -> list[Served[R]]:
@@ -311,8 +316,11 @@ class Batcher(Generic[T, R]):
             else:
                 waiting.future.set_exception(error)
 
-    def _forget(self, gone: Sequence[_Waiting[T, R]]) -> None:
-        """Take abandoned items out of the queue, and end a call that nobody waits for: neither shall cost any more."""
+    def _forget(self, gone: Sequence[_Waiting[T, R]], too_late: bool = False) -> None:
+        """Take abandoned items out of the queue, and end a call that nobody waits for: neither shall cost any more.
+
+        A call that is ended so is told whether the service's own deadline had a part in it (see `deadline`).
+        """
         left = False
         for waiting in gone:
             waiting.future.cancel()
@@ -325,8 +333,9 @@ class Batcher(Generic[T, R]):
                 left = True
                 continue
             batch.wanted -= 1
+            batch.too_late |= too_late
             if batch.wanted == 0 and batch.task is not None:
-                batch.task.cancel()
+                batch.task.cancel(SERVICE_DEADLINE if batch.too_late else None)
         if left:
             self._queue = deque(waiting for waiting in self._queue if not waiting.future.done())
             if self._series:

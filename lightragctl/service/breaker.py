@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import Breaking
@@ -48,6 +49,13 @@ class Outcome:
     retry_after_s: float = 0.0
 
 
+class Admission(NamedTuple):
+    """A call that may be made. `round` counts the openings before it; a `probe` decides whether the breaker closes."""
+
+    round: int
+    probe: bool
+
+
 @dataclass(slots=True)
 class _Slice:
     """Calls that ended within one part of the window."""
@@ -75,6 +83,7 @@ class CircuitBreaker:
         self._why = ""
         self._until_s = 0.0
         self._open_s = settings.open_s
+        self._round = 0
         self._probes = 0
         self._passed = 0
 
@@ -95,26 +104,26 @@ class CircuitBreaker:
         """Until it lets probes pass; 0 when it does."""
         return max(0.0, self._until_s - self._clock()) if self._why else 0.0
 
-    def admit(self) -> bool:
-        """Ask to make a call, whose outcome must then be told; True when it is a probe.
+    def admit(self) -> Admission:
+        """Ask to make a call, whose outcome must then be told.
 
         Raises:
             BreakerOpenError: it must not be made.
         """
         match self.state:
             case BreakerState.CLOSED:
-                return False
+                return Admission(self._round, False)
             case BreakerState.HALF_OPEN if self._probes < self._settings.probes:
                 self._probes += 1
-                return True
+                return Admission(self._round, True)
         raise BreakerOpenError(self._backend, self._why, max(1.0, self.retry_after_s))
 
-    def record(self, outcome: Outcome, probe: bool) -> None:
-        """Tell how an admitted call ended."""
-        if probe:
-            self._record_probe(outcome)
+    def record(self, outcome: Outcome, admission: Admission) -> None:
+        """Tell how an admitted call ended; one that was admitted before the breaker opened says nothing any more."""
+        if admission.round != self._round:
             return
-        if self._why:  # admitted before it opened
+        if admission.probe:
+            self._record_probe(outcome)
             return
         self._count(outcome)
         if outcome.failed and outcome.retry_after_s:
@@ -122,9 +131,9 @@ class CircuitBreaker:
         elif why := self._trouble():
             self._open(why, self._open_s)
 
-    def abandon(self, probe: bool) -> None:
+    def abandon(self, admission: Admission) -> None:
         """Tell that nobody waited for an admitted call any more, so that it says nothing of the backend."""
-        if probe and self._why:
+        if admission.probe and admission.round == self._round:
             self._probes -= 1
 
     def _record_probe(self, outcome: Outcome) -> None:
@@ -141,6 +150,7 @@ class CircuitBreaker:
 
     def _open(self, why: str, seconds: float) -> None:
         self._why, self._until_s = why, self._clock() + seconds
+        self._round += 1
         self._probes = self._passed = 0
 
     def _count(self, outcome: Outcome) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -21,13 +22,48 @@ from lightragctl.service.shapes import (
     ListAnswer,
     ListedDocument,
     ListQuery,
-    NewDocument,
     RecordsAnswer,
     RecordsRequest,
     WriteAnswer,
     WriteRequest,
 )
 from lightragctl.service.workspaces import Workspaces
+
+_PROGRESS_AHEAD = 64
+"""Lines that may wait for a client; further progress is left out, what is acknowledged is not."""
+
+Lines = asyncio.Queue[bytes | None]
+
+PAUSE_S = 10.0
+"""A stream of events is not silent for longer: what a slow model or another writer takes is not the client's affair."""
+
+T = TypeVar("T")
+
+
+class Waits(msgspec.Struct, tag_field="event", tag="waiting"):
+    """Nothing was written for a while; the service is at it."""
+
+    source: str
+
+
+async def with_pauses(events: AsyncGenerator[T, None], pause_s: float) -> AsyncGenerator[T | None, None]:
+    """The events, and None whenever nothing came for `pause_s`."""
+    upcoming = asyncio.ensure_future(anext(events))
+    try:
+        while True:
+            done, _ = await asyncio.wait([upcoming], timeout=pause_s)
+            if not done:
+                yield None
+                continue
+            try:
+                event = upcoming.result()
+            except StopAsyncIteration:
+                return
+            yield event
+            upcoming = asyncio.ensure_future(anext(events))
+    finally:
+        upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)
 
 
 class Changes:
@@ -53,14 +89,15 @@ class Changes:
                 f"documents: {len(asked.documents)} of them, at most {self._settings.limits.documents} at a time"
             )
         workspace = asked.workspace or self._settings.workspace
+        texts = [(one.source, await self._documents.cleaned(one.source, one.text)) for one in asked.documents]
         await self._workspaces.writable(workspace)  # what is wrong with the workspace is told by the status
         if "ndjson" in request.header("accept"):
-            return http.Streaming(self._write_lines(workspace, asked.documents))
+            return http.Streaming(self._write_lines(workspace, texts))
         begin = time.perf_counter()
         written = [
             event
-            for document in asked.documents
-            async for event in self._documents.write(workspace, document.source, document.text)
+            for source, text in texts
+            async for event in self._documents.write(workspace, source, text)
             if isinstance(event, Written)
         ]
         return http.json_response(
@@ -103,18 +140,34 @@ class Changes:
             await asyncio.sleep(min(self._spread_s, self._settings.cache.staleness_s))
         return http.json_response(FlushAnswer(workspace, rows))
 
-    async def _write_lines(self, workspace: str, documents: Sequence[NewDocument]) -> AsyncGenerator[bytes, None]:
-        """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands."""
+    async def _write_lines(self, workspace: str, documents: Sequence[tuple[str, str]]) -> AsyncGenerator[bytes, None]:
+        """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands.
+
+        The writing never waits for the client to read: it holds what other writers need.
+        """
+        lines: Lines = asyncio.Queue()
+        writing = asyncio.create_task(self._write_all(workspace, documents, lines))
         try:
-            for document in documents:
-                writing = self._documents.write(workspace, document.source, document.text)
-                async with contextlib.aclosing(writing):
-                    async for event in writing:
-                        yield msgspec.json.encode(event) + b"\n"
+            while (line := await lines.get()) is not None:
+                yield line
+            await writing  # what broke it breaks the answer
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    async def _write_all(self, workspace: str, documents: Sequence[tuple[str, str]], lines: Lines) -> None:
+        try:
+            for source, text in documents:
+                writing = self._documents.write(workspace, source, text)
+                async with contextlib.aclosing(writing), contextlib.aclosing(with_pauses(writing, PAUSE_S)) as events:
+                    async for event in events:
+                        if isinstance(event, Written) or lines.qsize() < _PROGRESS_AHEAD:
+                            lines.put_nowait(msgspec.json.encode(event or Waits(source)) + b"\n")
+            lines.put_nowait(b'{"event":"done"}\n')
         except LightragctlError as error:
-            yield http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n"
-            return
-        yield b'{"event":"done"}\n'
+            lines.put_nowait(http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n")
+        finally:
+            lines.put_nowait(None)
 
     def _listed(self, record: Record) -> ListedDocument:
         return ListedDocument(

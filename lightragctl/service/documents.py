@@ -8,28 +8,48 @@ writes the same rows, and what an older, longer version left behind is known by 
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Literal
 
 import msgspec
 
 from lightragctl.core.chunks import CHUNKER_VERSION, Chunk, chunk_text
 from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
+from lightragctl.core.texts import clean_text, has_text
+from lightragctl.service.embed_pace import EmbedPace
+from lightragctl.service.locks import KeyedLocks
+from lightragctl.service.models import ModelError, ModelTimeoutError
+from lightragctl.service.threads import Threads
 from lightragctl.service.workspaces import Embeds, NotOursError, Workspaces
-from lightragctl.vectors.control import control_name, control_row, epoch_row, when_loaded
+from lightragctl.vectors.control import control_name, control_row, epoch_row
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, NotLoadedError, Page, Row
 
 EMBED_CHUNKS = 16
-"""Chunks embedded and written at a time: about 2 s of a CPU model, so progress moves and little is lost with a kill."""
+"""Chunks embedded and written at a time: about 2 s of a CPU model, so progress moves and little is lost with a kill.
+Fewer where the model is slower than that, down to one."""
 
 SOURCE_CHARS = 4096
 """As long as a path may be on Linux; Milvus's field would take more."""
 
-_GET_IDS = 500
+_PAGE_ROWS = 500
 _WRITERS = 4
 """Documents written at a time by one process: enough for the embedder to batch, and memory stays bounded."""
+
+_CALLS = 8
+"""Calls to the store at a time: one for each writer, and some for those who list and delete."""
+LONG_CHARS = 1_000_000
+"""A longer document is cut in a thread of its own, so that it keeps no other waiting; it takes seconds."""
+_FLUSHES = 2
+"""Flushes at a time; each may take minutes."""
+
+_WRITER_VERSION = 2
+"""Raise it when what was stored before cannot be trusted: it is then compared with its text when it is loaded again.
+Before 2, two writers of one document could leave a mixture of both that was noted as ready."""
 
 _FIRST, _LAST = "doc:", "doc;"
 
@@ -41,7 +61,8 @@ class Record(msgspec.Struct, frozen=True):
     """What is known of a document. `reach` is how many chunk positions may hold rows, of this version or an older one.
 
     `reach` never shrinks: the collection of another model may still hold the longer version, and may be used again.
-    `cut` names the chunker, its settings and the model; a record with another one is cut and embedded again.
+    `cut` names the chunker, its settings and the model; a record with another one is cut and embedded again. `writer`
+    tells one write from another, so that a replica sees when another one wrote the same document meanwhile.
     """
 
     id: str
@@ -52,6 +73,13 @@ class Record(msgspec.Struct, frozen=True):
     cut: str
     state: Literal["writing", "ready"]
     updated_at: int
+    writer: str = ""
+
+
+class OverlapError(UnavailableError):
+    """Two replicas wrote one document at the same time: it is not whole, and must be sent again."""
+
+    code = "overlap"
 
 
 class Held(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,7 +120,7 @@ def chunk_id(document: str, order: int) -> str:
 
 def cut_name(chunking: Chunking, model: EmbeddingModel) -> str:
     """Names how documents are cut, and for which model, whose collection is its own: one workspace may have several."""
-    return f"{CHUNKER_VERSION}:{chunking.size_tokens}:{chunking.overlap_tokens}:{model.suffix}"
+    return f"{_WRITER_VERSION}.{CHUNKER_VERSION}:{chunking.size_tokens}:{chunking.overlap_tokens}:{model.suffix}"
 
 
 class Documents:
@@ -102,43 +130,83 @@ class Documents:
         self._settings = settings
         self._workspaces = workspaces
         self._store = workspaces.store
+        self._loads = workspaces.loads
         self._embedding = embedding
         self._cut = cut_name(settings.chunking, settings.embedding)
         self._writers = asyncio.Semaphore(_WRITERS)
-        self._busy: dict[tuple[str, str], asyncio.Lock] = {}
+        self._pace = EmbedPace(EMBED_CHUNKS, settings.deadlines.embed_s)
+        self._locks: KeyedLocks[tuple[str, str]] = KeyedLocks()
+        self._calls, self._flushes = Threads("documents", _CALLS), Threads("flush", _FLUSHES)
+        # Cutting is Python all along: more threads would not be faster, and delay every answer.
+        self._cutters, self._long_cutters = Threads("cut", 1), Threads("cut-long", 1)
+
+    def close(self) -> None:
+        """Start no further call to the store."""
+        for threads in (self._calls, self._flushes, self._cutters, self._long_cutters):
+            threads.close()
+
+    async def cleaned(self, source: str, text: str) -> str:
+        """The text as `write` takes it, cleaned as `lightragctl ingest` cleans what it reads.
+
+        Raises:
+            UsageError: it has no text, or its source cannot be stored.
+        """
+        if "\0" in source:
+            raise UsageError("a source holds a NUL character", "name it otherwise")
+        text = await self._cutters_for(text).run(clean_text, text)
+        if not has_text(text):
+            raise UsageError(f"{source} has no text", "leave it out")
+        return text
 
     async def write(self, workspace: str, source: str, text: str) -> AsyncGenerator[Progress | Written, None]:
-        """Store a document in place of what stood under its source; progress, and Written at the end.
+        """Store a document, as `cleaned` gives it, in place of what stood under its source.
+
+        Progress, and Written at the end.
 
         Raises:
             UsageError: it has no text.
+            OverlapError: another replica wrote or deleted it meanwhile.
         """
         document = document_id(source)
-        async with self._writers, self._alone(workspace, document):
+        async with self._locks.hold((workspace, document)), self._writers:
             physical = await self._workspaces.writable(workspace)
-            before = await asyncio.to_thread(self._record, workspace, document)
+            before = await self._record(workspace, document)
             sha256 = hashlib.sha256(text.encode()).hexdigest()
-            if before and (before.state, before.sha256, before.cut) == ("ready", sha256, self._cut):
-                yield Written(document, source, "unchanged", before.chunks)
-                return
-            chunks = await asyncio.to_thread(chunk_text, text, self._settings.chunking)
+            chunks = await self._cutters_for(text).run(chunk_text, text, self._settings.chunking)
             if not chunks:
                 raise UsageError(f"{source} has no text", "leave it out")
+            stored = await self._stored_texts(physical, document) if before else {}
+            missing = [one for one in chunks if stored.pop(chunk_id(document, one.order), None) != one.text]
+            if before and (before.state, before.sha256) == ("ready", sha256) and not (missing or stored):
+                if before.cut != self._cut:
+                    await self._save(workspace, [msgspec.structs.replace(before, cut=self._cut)])
+                yield Written(document, source, "unchanged", before.chunks)
+                return
             reach = max(len(chunks), before.reach if before else 0)
-            record = Record(document, source, sha256, len(chunks), reach, self._cut, "writing", int(time.time()))
-            await asyncio.to_thread(self._save, workspace, [record])
-            async for progress in self._write_chunks(physical, record, chunks, fresh=before is None):
+            now_s = int(time.time())
+            record = Record(
+                document, source, sha256, len(chunks), reach, self._cut, "writing", now_s, writer=uuid.uuid4().hex
+            )
+            await self._save(workspace, [record])
+            async for progress in self._write_chunks(physical, record, missing):
                 yield progress
-            stale = [chunk_id(document, order) for order in range(len(chunks), reach)]
-            if stale:
-                await asyncio.to_thread(self._store.delete, physical, stale)
+            if stored:
+                await self._calls.run(self._store.delete, physical, list(stored))
+            await self._check_alone(workspace, record)
             done = msgspec.structs.replace(record, state="ready", updated_at=int(time.time()))
-            await asyncio.to_thread(self._save, workspace, [done])
+            await self._save(workspace, [done])
         yield Written(document, source, "updated" if before else "created", len(chunks))
 
     async def page(self, workspace: str, after: str, limit: int) -> list[Record]:
         """One page of records, sorted by id, with ids above `after`; a workspace that is not there has none."""
-        return await asyncio.to_thread(self._list, workspace, after, limit)
+        control, page = control_name(workspace), Page(after=_FIRST + after, before=_LAST, limit=limit)
+        try:
+            rows = await self._loads.when_loaded(
+                self._calls, control, partial(self._store.scan, control, ["value"], page)
+            )
+        except CollectionMissingError:
+            return []
+        return [msgspec.json.decode(str(row["value"]), type=Record) for row in rows]
 
     def is_current(self, record: Record) -> bool:
         """Whether the document was cut as documents are cut now."""
@@ -161,7 +229,7 @@ class Documents:
             Record(document_id(one.source), one.source, one.sha256, one.chunks, 0, UPSTREAM_CUT, one.state, now_s)
             for one in held
         ]
-        await asyncio.to_thread(self._save, workspace, records)
+        await self._save(workspace, records)
 
     async def delete(self, workspace: str, document: str) -> Record | None:
         """Delete a document and its chunks; None when there is none of that id.
@@ -169,14 +237,14 @@ class Documents:
         Raises:
             NotOursError: lightrag-server holds it.
         """
-        async with self._alone(workspace, document):
-            record = await asyncio.to_thread(self._record, workspace, document)
+        async with self._locks.hold((workspace, document)):
+            record = await self._record(workspace, document)
             if record is None:
                 return None
             if record.cut == UPSTREAM_CUT:
                 hint = "delete it there: DELETE /documents/delete_document; lightragctl port-forward lightrag-server"
                 raise NotOursError(f"{record.source} is held by lightrag-server, which alone may delete it", hint)
-            await asyncio.to_thread(self._delete, workspace, record)
+            await self._calls.run(self._delete, workspace, record)
             return record
 
     async def flush(self, workspace: str) -> int:
@@ -188,87 +256,95 @@ class Documents:
         physical = await self._workspaces.readable(workspace)
         if physical is None:
             return 0
-        return await asyncio.to_thread(self._flush, workspace, physical)
+        count = partial(self._store.row_count, physical)
+        if not self._workspaces.is_ours(workspace, physical):
+            try:
+                return await self._calls.run(count)
+            except NotLoadedError as error:
+                raise UnavailableError(error.message, "lightrag-server loads its collections: is it up?") from error
+        for collection in (physical, control_name(workspace)):
+            await self._flushes.run(self._store.flush, collection)
+        return await self._loads.when_loaded(self._calls, physical, count)
 
-    @asynccontextmanager
-    async def _alone(self, workspace: str, document: str) -> AsyncIterator[None]:
-        """Two writers of one document in this process follow each other."""
-        key = (workspace, document)
-        lock = self._busy.setdefault(key, asyncio.Lock())
-        async with lock:
-            yield
-        if not lock.locked():
-            self._busy.pop(key, None)
+    async def _check_alone(self, workspace: str, record: Record) -> None:
+        """Whether the record is still that of this write; if not, what is stored may be of both, and is noted so."""
+        present = await self._record(workspace, record.id)
+        if present is None or present.writer != record.writer:
+            await self._save(workspace, [record])
+            raise OverlapError(f"another replica wrote or deleted {record.source} at the same time", "send it again")
+
+    def _cutters_for(self, text: str) -> Threads:
+        return self._long_cutters if len(text) > LONG_CHARS else self._cutters
 
     async def _write_chunks(
-        self, physical: str, record: Record, chunks: Sequence[Chunk], fresh: bool
+        self, physical: str, record: Record, missing: Sequence[Chunk]
     ) -> AsyncGenerator[Progress, None]:
-        """Embed and upsert what is not there already with the same text."""
-        known = {} if fresh else await asyncio.to_thread(self._known_texts, physical, record, len(chunks))
-        missing = [chunk for chunk in chunks if known.get(chunk.order) != chunk.text]
-        done = len(chunks) - len(missing)
-        for start in range(0, len(missing), EMBED_CHUNKS):
-            part = missing[start : start + EMBED_CHUNKS]
-            vectors = await self._embedding.embed_documents([chunk.text for chunk in part])
-            await asyncio.to_thread(self._store.upsert, physical, _rows(record, part, vectors))
+        """Embed and upsert the chunks that are not there already with the same text."""
+        done = record.chunks - len(missing)
+        while missing:
+            part, vectors = await self._embed_first(missing)
+            missing = missing[len(part) :]
+            await self._calls.run(self._store.upsert, physical, _rows(record, part, vectors))
             done += len(part)
-            yield Progress(record.source, done, len(chunks))
+            yield Progress(record.source, done, record.chunks)
 
-    def _known_texts(self, physical: str, record: Record, count: int) -> dict[int, str]:
-        """The texts that stand at the document's positions now, from an older version or a write that was cut off."""
-        texts: dict[int, str] = {}
-        for start in range(0, count, _GET_IDS):
-            orders = {chunk_id(record.id, order): order for order in range(start, min(start + _GET_IDS, count))}
-            rows = self._get(physical, list(orders), "content")
-            texts |= {orders[key]: str(row["content"]) for key, row in rows.items()}
-        return texts
+    async def _embed_first(self, chunks: Sequence[Chunk]) -> tuple[Sequence[Chunk], FloatArray]:
+        """The first of the chunks with their vectors: as many as the model manages in time."""
+        while True:
+            part = chunks[: self._pace.size]
+            begin_s = time.monotonic()
+            try:
+                vectors = await self._embedding.embed_documents([chunk.text for chunk in part])
+            except ModelError as error:
+                too_slow = isinstance(error, ModelTimeoutError) or error.status == HTTPStatus.GATEWAY_TIMEOUT
+                if not (too_slow and self._pace.timed_out(len(part))):
+                    raise
+            else:
+                self._pace.took(len(part), time.monotonic() - begin_s)
+                return part, vectors
 
-    def _get(self, collection: str, ids: Sequence[str], field: str) -> dict[str, dict[str, Any]]:
-        return when_loaded(self._store, collection, lambda: self._store.get(collection, ids, [field]))
+    async def _stored_texts(self, physical: str, document: str) -> dict[str, str]:
+        """The chunks of the document that are stored now, by id, whatever version or cut-off write left them."""
+        texts: dict[str, str] = {}
+        page = Page(after=f"{document}-chunk-", before=f"{document}-chunk.", limit=_PAGE_ROWS)
+        while True:
+            rows = await self._loads.when_loaded(
+                self._calls, physical, partial(self._store.scan, physical, ["content"], page)
+            )
+            texts |= {str(row["id"]): str(row["content"]) for row in rows}
+            if len(rows) < page.limit:
+                return texts
+            page = replace(page, after=str(rows[-1]["id"]))
 
-    def _record(self, workspace: str, document: str) -> Record | None:
-        key = _FIRST + document
+    async def _record(self, workspace: str, document: str) -> Record | None:
+        control, key = control_name(workspace), _FIRST + document
+        read = partial(self._store.get, control, [key], ["value"])
         try:
-            row = self._get(control_name(workspace), [key], "value").get(key)
+            row = (await self._loads.when_loaded(self._calls, control, read)).get(key)
         except CollectionMissingError:
             return None
         return msgspec.json.decode(str(row["value"]), type=Record) if row else None
 
-    def _save(self, workspace: str, records: Sequence[Record]) -> None:
+    async def _save(self, workspace: str, records: Sequence[Record]) -> None:
+        await self._calls.run(self._put, workspace, records)
+
+    def _put(self, workspace: str, records: Sequence[Record]) -> None:
         now_ns = time.time_ns()
         rows = [control_row(_FIRST + record.id, record, now_ns // 1_000_000_000) for record in records]
         self._store.upsert(control_name(workspace), [*rows, epoch_row(now_ns)])
         self._workspaces.note_write(workspace)
 
-    def _list(self, workspace: str, after: str, limit: int) -> list[Record]:
-        control, page = control_name(workspace), Page(after=_FIRST + after, before=_LAST, limit=limit)
-        try:
-            rows = when_loaded(self._store, control, lambda: self._store.scan(control, ["value"], page))
-        except CollectionMissingError:
-            return []
-        return [msgspec.json.decode(str(row["value"]), type=Record) for row in rows]
-
     def _delete(self, workspace: str, record: Record) -> None:
         """Delete from the collections of every model, or the text would come back with the model that it had."""
-        self._save(workspace, [msgspec.structs.replace(record, state="writing")])
+        self._put(workspace, [msgspec.structs.replace(record, state="writing", writer=uuid.uuid4().hex)])
         ids = [chunk_id(record.id, order) for order in range(record.reach)]
         for physical in self._workspaces.ours(workspace):
-            for start in range(0, len(ids), _GET_IDS):
-                self._store.delete(physical, ids[start : start + _GET_IDS])
+            for start in range(0, len(ids), _PAGE_ROWS):
+                self._store.delete(physical, ids[start : start + _PAGE_ROWS])
         control = control_name(workspace)
         self._store.delete(control, [_FIRST + record.id])
         self._store.upsert(control, [epoch_row(time.time_ns())])
         self._workspaces.note_write(workspace)
-
-    def _flush(self, workspace: str, physical: str) -> int:
-        if self._workspaces.is_ours(workspace, physical):
-            self._store.flush(physical)
-            self._store.flush(control_name(workspace))
-            return when_loaded(self._store, physical, lambda: self._store.row_count(physical))
-        try:
-            return self._store.row_count(physical)
-        except NotLoadedError as error:
-            raise UnavailableError(error.message, "lightrag-server loads its collections: is it up?") from error
 
 
 def _rows(record: Record, chunks: Sequence[Chunk], vectors: FloatArray) -> list[Row]:

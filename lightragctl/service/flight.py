@@ -33,14 +33,17 @@ class _Flight(Generic[V]):
 class SingleFlight(Generic[K, V]):
     """Lets callers with an equal key share one piece of work; used from one event loop.
 
-    The first caller does it; when that one goes away, the next of those who wait begins anew.
+    The first caller does it; when that one goes away, or fails for a reason of its own, the next of those who wait
+    begins anew.
 
     Args:
         joined: called for each caller that found the work under way.
+        personal: errors that concern only the caller who did the work, such as its deadline.
     """
 
-    def __init__(self, joined: Callable[[], None]) -> None:
+    def __init__(self, joined: Callable[[], None], personal: tuple[type[Exception], ...] = ()) -> None:
         self._joined = joined
+        self._personal = personal
         self._flights: dict[K, _Flight[V]] = {}
 
     def __contains__(self, key: K) -> bool:
@@ -66,7 +69,7 @@ class SingleFlight(Generic[K, V]):
             raise
         except Exception as error:
             self._flights.pop(key)
-            flight.fail(error)
+            flight.fail(_Abandoned() if isinstance(error, self._personal) else error)
             raise
         self._flights.pop(key)
         flight.succeed(value)

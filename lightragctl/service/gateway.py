@@ -1,14 +1,20 @@
 """model-gateway: the one door to models. Passes OpenAI-shaped calls on to the configured endpoints. Network I/O.
 
-Bodies and status codes pass through in both directions, so that the caller sees what the model's server said. The keys
-of the endpoints live here and nowhere else.
+Bodies and status codes pass through in both directions, so that the caller sees what the model's server said. An error
+that it tells with status 200 gets a status of its own. The keys of the endpoints live here and nowhere else: what an
+endpoint says when it refuses may quote them, so it is redacted.
+
+Embeddings and chats have connections of their own, and calls over their number are refused at once: slow ones of one
+kind never keep those of the other waiting.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -19,8 +25,11 @@ from lightragctl.core.proxies import proxy_for
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
 from lightragctl.core.urls import shown
 from lightragctl.service import http, server
-from lightragctl.service.answers import EVENTS, JSON, Headers
-from lightragctl.service.models import open_session
+from lightragctl.service.answers import EVENTS, JSON, Headers, problem_response
+from lightragctl.service.bound import Bound
+from lightragctl.service.models import CONNECT_S, CONNECTIONS, open_session
+from lightragctl.service.reading import refusal_in
+from lightragctl.service.redaction import redacted
 from lightragctl.service.trace import trace_headers
 from lightragctl.service.wire import (
     CHAT_PATH,
@@ -42,17 +51,30 @@ _PASSED_BACK = ("retry-after", "retry-after-ms", "x-request-id")
 _RETRY_AFTER: Headers = (("retry-after", "2"),)
 """What a caller is told to wait when an endpoint cannot be reached: about the time a container needs to come back."""
 
+_ERROR_BODY_BYTES = 65_536
+_ERROR_BODY_S = 5.0
+"""How much of an error is passed on, and how long it may take to come once its head is there."""
+
 _MODELS_DEADLINE_S = 5.0
 """For listing models, which costs an endpoint nothing."""
 
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """An upstream with its key read, and the proxy that leads to it."""
+    """An upstream with its key read, empty where it has none, and the proxy that leads to it."""
 
     base_url: str
-    headers: Mapping[str, str]
-    proxy: str | None
+    name: str
+    api_key: str = ""
+    proxy: str | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+    def redacted(self, text: bytes) -> bytes:
+        """What the endpoint says of itself, without the key that it was sent and what looks like one."""
+        return redacted(text, self.api_key)
 
 
 def secret_value(secret: SecretRef, environ: Mapping[str, str], what: str) -> str:
@@ -93,35 +115,45 @@ def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str
 def _endpoint(upstream: Upstream, environ: Mapping[str, str], name: str) -> _Endpoint:
     if not upstream.url.startswith(("http://", "https://")):
         raise UsageError(f"{name}.url is {shown(upstream.url)!r}", "write it as http://host:port, without /v1")
-    headers = {}
-    if upstream.api_key is not None:
-        headers["Authorization"] = f"Bearer {read_secret(upstream.api_key, environ, f'{name}.api_key')}"
+    key = read_secret(upstream.api_key, environ, f"{name}.api_key") if upstream.api_key else ""
     url = upstream.url.rstrip("/")
-    return _Endpoint(url, headers, proxy_for(url, environ))
+    return _Endpoint(url, name, key, proxy_for(url, environ))
+
+
+class _Kind:
+    """One kind of call: where it goes, through whose connections, and how many may be under way."""
+
+    def __init__(self, endpoint: _Endpoint, path: str, what: str) -> None:
+        self.endpoint = endpoint
+        self.path = path
+        self.bound = Bound(what, CONNECTIONS)
 
 
 class _Gateway:
     def __init__(self, settings: GatewaySettings, environ: Mapping[str, str]) -> None:
-        self._embedding = _endpoint(settings.embedding, environ, "embedding")
-        self._chat = _endpoint(settings.chat, environ, "chat")
+        self._embedding = _Kind(_endpoint(settings.embedding, environ, "embedding"), EMBEDDINGS_PATH, "embedding calls")
+        self._chat = _Kind(_endpoint(settings.chat, environ, "chat"), CHAT_PATH, "chats")
         self._timeout_s = settings.timeout_s
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None, None]:
-        async with open_session() as session:
-            self._session = session
+        async with AsyncExitStack() as stack:
+            for path in (EMBEDDINGS_PATH, CHAT_PATH, MODELS_PATH):
+                self._sessions[path] = await stack.enter_async_context(open_session())
             yield
 
     async def embeddings(self, request: http.Request) -> http.Response | http.Streaming:
-        return await self._pass_on(request, self._embedding, EMBEDDINGS_PATH)
+        return await self._pass_on(request, self._embedding)
 
     async def chat(self, request: http.Request) -> http.Response | http.Streaming:
-        return await self._pass_on(request, self._chat, CHAT_PATH)
+        return await self._pass_on(request, self._chat)
 
     async def models(self, _: http.Request) -> http.Response:
         """The models of both endpoints; one that does not answer is left out, so 200 even when none does."""
-        endpoints = [self._embedding] if self._embedding == self._chat else [self._embedding, self._chat]
+        embedding, chat = self._embedding.endpoint, self._chat.endpoint
+        is_one = (embedding.base_url, embedding.api_key) == (chat.base_url, chat.api_key)
+        endpoints = [embedding] if is_one else [embedding, chat]
         lists = await asyncio.gather(*(self._list(endpoint) for endpoint in endpoints))
         cards = {card.id: card for cards in reversed(lists) for card in cards}
         return http.json_response(ModelList(list(cards.values())))
@@ -136,38 +168,87 @@ class _Gateway:
             log.warning("models are not listed: %s gave %s", shown(endpoint.base_url), error)
         return []
 
-    async def _pass_on(self, request: http.Request, endpoint: _Endpoint, path: str) -> http.Response | http.Streaming:
+    async def _pass_on(self, request: http.Request, kind: _Kind) -> http.Response | http.Streaming:
         """The endpoint's answer; one that comes in pieces is passed on piece by piece."""
-        request.check_json()
-        answer = await self._open("POST", endpoint, path, request.body, self._timeout_s)
-        passed = [(name, answer.headers[name]) for name in _PASSED_BACK if name in answer.headers]
-        kind = answer.headers.get("Content-Type", JSON)
-        if kind.startswith(EVENTS):
-            return http.Streaming(_pieces(answer), kind, passed)
-        async with answer:
+        async with AsyncExitStack() as held:
+            held.enter_context(kind.bound.place())
+            opened = await self._open("POST", kind.endpoint, kind.path, request.json_body(), self._timeout_s)
+            answer = await held.enter_async_context(opened)
+            passed = [(name, answer.headers[name]) for name in _PASSED_BACK if name in answer.headers]
+            content_type = answer.headers.get("Content-Type", JSON)
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                return _told(kind.endpoint, answer.status, await _start_of(answer), content_type, passed)
             with _explained(shown(str(answer.url)), self._timeout_s):
-                return http.Response(await answer.read(), answer.status, kind, passed)
+                if answer.status != HTTPStatus.OK or not content_type.startswith(EVENTS):
+                    return _told(kind.endpoint, answer.status, await answer.read(), content_type, passed)
+                first = await answer.content.readany()
+            event = first.partition(b"\n")[0].removeprefix(b"data:")
+            if refusal_in(event):
+                return _told(kind.endpoint, answer.status, event, JSON, passed)
+            pieces = _pieces(first, answer, kind.endpoint, held.pop_all())
+            return http.Streaming(_begun(await anext(pieces), pieces), content_type, passed)
 
     async def _open(
         self, method: str, endpoint: _Endpoint, path: str, body: bytes, deadline_s: float
     ) -> aiohttp.ClientResponse:
         """An answer whose head has come; to be closed by the caller. The deadline is for all of it."""
-        if self._session is None:
+        session = self._sessions.get(path)
+        if session is None:
             raise RuntimeError("the app's lifespan was not entered")
         url = endpoint.base_url + path
         headers = {"Content-Type": JSON, **endpoint.headers, **trace_headers()}
-        timeout = aiohttp.ClientTimeout(total=deadline_s)
+        timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S)
         proxy = endpoint.proxy
         through = f" through the proxy {shown(proxy)}" if proxy else ""
         with _explained(shown(url) + through, deadline_s):
-            return await self._session.request(
+            return await session.request(
                 method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, proxy=proxy
             )
 
 
-async def _pieces(answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-    async with answer:
+def _told(endpoint: _Endpoint, status: int, body: bytes, content_type: str, headers: Headers) -> http.Response:
+    """A whole answer as the caller gets it."""
+    url = shown(endpoint.base_url)
+    if status < HTTPStatus.OK:
+        raise http.Problem(HTTPStatus.BAD_GATEWAY, "Bad Gateway", f"{url} answered {status}")
+    refusal = refusal_in(body, status)
+    if refusal is None:
+        return http.Response(body, status, content_type, headers)
+    if refusal.text:
+        return http.Response(endpoint.redacted(body), refusal.status, content_type, headers)
+    detail = f"the {endpoint.name} endpoint {url} refuses the key that model-gateway sends"
+    problem = http.Problem(refusal.status, "Refused", detail, "check the key of the endpoint", "upstream_key", headers)
+    log.warning("%s (%d)", detail, refusal.status)
+    return problem_response(problem, "openai")
+
+
+async def _start_of(answer: aiohttp.ClientResponse) -> bytes:
+    """The first of what an error says: it may be a stream that does not end."""
+    text = b""
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_ERROR_BODY_S):
+            async for piece in answer.content.iter_any():
+                text += piece
+                if len(text) >= _ERROR_BODY_BYTES:
+                    break
+    return text[:_ERROR_BODY_BYTES]
+
+
+async def _pieces(
+    first: bytes, answer: aiohttp.ClientResponse, endpoint: _Endpoint, held: AsyncExitStack
+) -> AsyncGenerator[bytes, None]:
+    """What an endpoint streams; `held`, its connection and its place, is given back at the end."""
+    async with held:
+        yield first
         async for piece in answer.content.iter_any():
+            yield endpoint.redacted(piece) if b'"error"' in piece else piece
+
+
+async def _begun(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """A generator that was begun, so that it is closed even if nobody asks for more, together with what it gave."""
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
             yield piece
 
 
@@ -176,6 +257,11 @@ def _explained(url: str, deadline_s: float) -> Iterator[None]:
     """Tell the caller what is wrong with the endpoint."""
     try:
         yield
+    except aiohttp.ConnectionTimeoutError as error:
+        detail = f"no connection to {url} within {CONNECT_S:g} s"
+        raise http.Problem(
+            504, "Gateway Timeout", detail, "is it running?", "upstream_unreachable", _RETRY_AFTER
+        ) from error
     except TimeoutError as error:
         detail = f"{url} did not answer within {deadline_s:g} s"
         raise http.Problem(504, "Gateway Timeout", detail, code="upstream_timeout") from error

@@ -13,6 +13,7 @@ import msgspec
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
 from lightragctl.core.sources import plain_source
 from lightragctl.service.answers import JSON, json_bytes
+from lightragctl.service.models import CONNECT_S
 from lightragctl.service.shapes import ApiHit, Citation, GraphEntity, GraphRelation, QueryAnswer, RetrieveAnswer
 from lightragctl.service.trace import trace_headers
 
@@ -55,7 +56,7 @@ class GraphClient:
             UnavailableError: it cannot be reached, failed, or took longer than the deadline.
             GraphError: it refuses the question.
         """
-        timeout = aiohttp.ClientTimeout(total=self._deadline_s)
+        timeout = aiohttp.ClientTimeout(total=self._deadline_s, sock_connect=CONNECT_S)
         headers = {**self._headers, **trace_headers()}
         try:
             async with self._session.post(

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from lightragctl.core.errors import UnavailableError, WaitExpired
 from lightragctl.core.settings import Breaking
-from lightragctl.service.breaker import BreakerOpenError, BreakerState, CircuitBreaker, Outcome, RetryBudget
+from lightragctl.service.breaker import Admission, BreakerOpenError, BreakerState, CircuitBreaker, Outcome, RetryBudget
+from lightragctl.service.deadline import is_deadline
 from lightragctl.service.metrics import BackendSeries
 
 T = TypeVar("T")
@@ -18,8 +19,9 @@ _STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN:
 class Guard:
     """One backend's breaker and retry budget.
 
-    A call has failed when it raises UnavailableError, or when nobody waited any more after `slow_s`. Other errors are
-    answers. A failure that came quickly, and without the wish for a pause, is tried once more within the budget.
+    A call has failed when it raises UnavailableError, when the service's own deadline ended it, whatever its age, as it
+    may have waited for its turn, or when nobody waited any more after `slow_s`. Other errors are answers. A failure
+    that came quickly, and without the wish for a pause, is tried once more within the budget.
 
     Args:
         backend: its name, for messages.
@@ -50,46 +52,45 @@ class Guard:
         """
         self._budget.earn()
         begin = self._clock()
-        probe = self._admit()
+        admission = self._admit()
         try:
-            return await self._watched(work, probe)
+            return await self._watched(work, admission)
         except UnavailableError as error:
-            if probe or not self._may_repeat(error, self._clock() - begin):
+            if admission.probe or not self._may_repeat(error, self._clock() - begin):
                 raise
         self._series.retried()
         return await self._watched(work, self._admit())
 
-    def _admit(self) -> bool:
-        """Whether the call is a probe of a backend that failed."""
+    def _admit(self) -> Admission:
         try:
             return self.breaker.admit()
         except BreakerOpenError:
             self._series.spared()
             raise
 
-    async def _watched(self, work: Callable[[], Awaitable[T]], probe: bool) -> T:
+    async def _watched(self, work: Callable[[], Awaitable[T]], admission: Admission) -> T:
         begin = self._clock()
         try:
             result = await work()
         except UnavailableError as error:
             asked_s = float(getattr(error, "retry_after_s", None) or 0.0)
-            self._record(Outcome(self._clock() - begin, True, asked_s), probe)
+            self._record(Outcome(self._clock() - begin, True, asked_s), admission)
             raise
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             seconds = self._clock() - begin
-            if seconds >= self._settings.slow_s:
-                self._record(Outcome(seconds, True), probe)
+            if is_deadline(error) or seconds >= self._settings.slow_s:
+                self._record(Outcome(seconds, True), admission)
             else:
-                self.breaker.abandon(probe)
+                self.breaker.abandon(admission)
             raise
         except Exception:
-            self._record(Outcome(self._clock() - begin, False), probe)
+            self._record(Outcome(self._clock() - begin, False), admission)
             raise
-        self._record(Outcome(self._clock() - begin, False), probe)
+        self._record(Outcome(self._clock() - begin, False), admission)
         return result
 
-    def _record(self, outcome: Outcome, probe: bool) -> None:
-        self.breaker.record(outcome, probe)
+    def _record(self, outcome: Outcome, admission: Admission) -> None:
+        self.breaker.record(outcome, admission)
         self._series.called(outcome.failed, _STATES[self.breaker.state])
 
     def _may_repeat(self, error: UnavailableError, seconds: float) -> bool:

@@ -6,6 +6,7 @@ answers `/healthz` (the process is alive), `/readyz`, `/metrics` and `/openapi.j
 """
 
 import asyncio
+import codecs
 import contextlib
 import logging
 import random
@@ -69,6 +70,9 @@ MAX_QUERY_FIELDS = 64
 STANDARD_PATHS = ("/healthz", "/readyz", "/metrics", "/openapi.json")
 """What every app answers, to everybody."""
 
+USELESS_BODY_BYTES = 4096
+"""The greatest body of a request whose route reads none."""
+
 CLIENT_GONE = 499
 """Code in the metrics of a request whose client went away; nobody sees it as an answer."""
 
@@ -88,9 +92,10 @@ class Request:
         chunks: the client understands an answer in chunks, which HTTP/1.0 does not.
         route: what answers it; None when there is nothing there.
         began_s: when its headers were read, on `time.perf_counter`.
+        share: what its body takes of the memory for bodies, given back when nothing refers to it any more.
     """
 
-    __slots__ = ("_query", "began_s", "body", "chunks", "headers", "keep_alive", "method", "path", "route")
+    __slots__ = ("_query", "began_s", "body", "chunks", "headers", "keep_alive", "method", "path", "route", "share")
 
     def __init__(self, method: str, target: bytes, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
         self.method = method
@@ -100,6 +105,7 @@ class Request:
         self.keep_alive = self.chunks = True
         self.route: Route | None = None
         self.began_s = time.perf_counter()
+        self.share: object = None
 
     def header(self, name: str) -> str:
         """A header by its lower-case name; empty when absent."""
@@ -115,13 +121,20 @@ class Request:
         if self.header("content-encoding").lower() not in ("", "identity"):
             raise Problem(415, "Unsupported Media Type", "a compressed body is not supported")
 
+    def json_body(self) -> bytes:
+        """The body as UTF-8 without a byte-order mark (RFC 8259, 8.1); 400 for UTF-16, 415 for another content type."""
+        self.check_json()
+        if self.body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise Problem(400, "Bad Request", "the body is UTF-16", "send JSON as UTF-8", "invalid-json")
+        return self.body.removeprefix(codecs.BOM_UTF8)
+
     def json(self, type_: type[S]) -> S:
         """The body as `type_` (a msgspec Struct); 415 for another content type, 400 for what does not fit."""
-        self.check_json()
-        if not self.body.strip():
+        body = self.json_body()
+        if not body.strip():
             raise Problem(400, "Bad Request", "the body is empty", "send a JSON object")
         try:
-            decoded: S = _decoder(type_).decode(self.body)
+            decoded: S = _decoder(type_).decode(body)
         except msgspec.ValidationError as error:
             raise Problem(400, "Bad Request", _field_error(error), code="invalid-value") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -235,13 +248,19 @@ class App:
         except Problem as problem:
             return problem
         declared = request.headers.get(b"content-length", b"")
-        return self.too_large() if declared.isdigit() and int(declared) > self.options.body_bytes else None
+        if request.route is None and (declared or b"transfer-encoding" in request.headers):
+            return self._no_route(request)  # whoever needs no key could have a body kept here otherwise
+        return self.too_large(request) if declared.isdigit() and int(declared) > self.body_bytes(request) else None
 
-    def too_large(self) -> Problem:
+    def body_bytes(self, request: Request) -> int:
+        """The greatest body of this request: the app's limit where a body is of use."""
+        takes_body = request.route is not None and request.route.body is not None
+        return self.options.body_bytes if takes_body else min(self.options.body_bytes, USELESS_BODY_BYTES)
+
+    def too_large(self, request: Request) -> Problem:
         """What a request with too large a body is told."""
-        return Problem(
-            413, "Content Too Large", f"the body is larger than {self.options.body_bytes} bytes", code="too-large"
-        )
+        detail = f"the body is larger than {self.body_bytes(request)} bytes"
+        return Problem(413, "Content Too Large", detail, code="too-large")
 
     def answer(self, request: Request) -> Handled:
         """The answer of the request's handler, or what it failed with; does not raise."""

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from lightragctl.core.errors import LightragctlError, LockedError, UnavailableEr
 from lightragctl.core.proxies import direct_variables
 from lightragctl.core.settings import UPSTREAM_STOP_S, ApiSettings, LightragServerSettings
 from lightragctl.service import http, server
+from lightragctl.service.background import Background
 from lightragctl.service.gateway import read_secret, secret_value
 from lightragctl.service.models import EmbeddingClient, open_session
 from lightragctl.service.upstream import Health, check_collections, environment, passed_on, verdict
@@ -137,10 +139,12 @@ class Launcher:
         """Ask a question now and then, without end."""
         host = "127.0.0.1" if self._settings.host == "0.0.0.0" else self._settings.host
         url = f"http://{host}:{self._settings.lightrag_port}/query/data"
+        background = Background()
         async with open_session({"X-API-Key": self._key} if self._key else None) as session:
             while True:
                 before = self.health.reason
-                await ask(session, url, self.health)
+                if trouble := await background.attempt("asking upstream", partial(ask, session, url, self.health)):
+                    self.health.note(trouble)
                 if self.health.reason != before:
                     log.info("ready" if not self.health.reason else f"not ready: {self.health.reason}")
                 await asyncio.sleep(_ASK_AGAIN_S if self.health.uncertain else _ASK_EVERY_S)
@@ -181,7 +185,11 @@ async def check_workspace(settings: LightragServerSettings) -> None:
         )
         async with open_session() as session:
             embedding = EmbeddingClient(session, settings.gateway_url, settings.embedding, _STORE_S)
-            await Workspaces(told, store, embedding).adopt(settings.workspace)
+            workspaces = Workspaces(told, store, embedding)
+            try:
+                await workspaces.adopt(settings.workspace)
+            finally:
+                workspaces.close()
     finally:
         await asyncio.to_thread(store.close)
 

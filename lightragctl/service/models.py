@@ -13,29 +13,20 @@ import numpy as np
 from lightragctl.core.errors import UnavailableError, UsageError, WaitExpired
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.service.answers import JSON, json_bytes
+from lightragctl.service.reading import GivenAnswer, GivenVectors, Refusal, refusal_in
 from lightragctl.service.trace import trace_headers
-from lightragctl.service.wire import (
-    CHAT_PATH,
-    EMBEDDINGS_PATH,
-    STREAM_END,
-    ChatChunk,
-    ChatCompletion,
-    EmbeddingsAnswer,
-    ErrorAnswer,
-    prompt,
-    vector_of,
-)
+from lightragctl.service.wire import CHAT_PATH, EMBEDDINGS_PATH, STREAM_END, ChatChunk, prompt, vector_of
 from lightragctl.vectors.model import FloatArray
 
 __all__ = ["ChatAnswer", "ChatClient", "EmbeddingClient", "ModelError", "ModelInputError", "open_session", "prompt"]
 
-A = TypeVar("A", EmbeddingsAnswer, ChatCompletion)
+A = TypeVar("A", GivenVectors, GivenAnswer)
 
-_CONNECTIONS = 256
-"""Open connections of one session; more calls than this at a time wait for one."""
+CONNECTIONS = 256
+"""Open connections of one session. Each kind of call has a session of its own, and no more calls than connections."""
 
-_QUOTED_CHARS = 300
-"""How much of an endpoint's error text goes into ours."""
+CONNECT_S = 10.0
+"""How long a connection may take to come about, whatever the time that is given to the call itself."""
 
 _INPUT_STATUSES = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
@@ -77,15 +68,19 @@ class ModelInputError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """What a chat model wrote, and which model says it wrote it."""
+    """What a chat model wrote, and which model says it wrote it; `truncated` when it was stopped before its end."""
 
     text: str
     model: str
+    truncated: bool = False
 
 
 def open_session(headers: Mapping[str, str] | None = None) -> aiohttp.ClientSession:
-    """A session for these clients, to be closed by the caller; to be made inside the running loop."""
-    connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+    """A session for these clients, to be closed by the caller; to be made inside the running loop.
+
+    Calls of different kinds, such as short and long ones, must not share a session: they would wait for each other.
+    """
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=headers)
 
 
@@ -112,23 +107,26 @@ class EmbeddingClient:
         if not texts:
             return np.empty((0, self._model.dimension), dtype=np.float32)
         body = {"model": self._model.name, "input": list(texts), "encoding_format": "base64"}
-        answer = await self._caller.post(body, EmbeddingsAnswer)
+        answer = await self._caller.post(body, GivenVectors)
         return self._checked(answer, len(texts))
 
-    def _checked(self, answer: EmbeddingsAnswer, count: int) -> FloatArray:
-        items = sorted(answer.data, key=lambda item: item.index)
-        if [item.index for item in items] != list(range(count)):
-            raise self._wrong(f"{len(items)} vectors for {count} texts")
+    def _checked(self, answer: GivenVectors, count: int) -> FloatArray:
+        if len(answer.data) != count:
+            raise self._wrong(f"{len(answer.data)} vectors for {count} texts")
+        try:
+            given = answer.in_order()
+        except ValueError as error:
+            raise self._wrong(f"{error} for {count} texts") from error
         vectors = np.empty((count, self._model.dimension), dtype=np.float32)
-        for item in items:
+        for at, encoded in enumerate(given):
             try:
-                vector = vector_of(item.embedding)
+                vector = vector_of(encoded)
             except ValueError as error:
                 raise self._wrong(f"a vector that cannot be read ({error})") from error
             if vector.shape != (self._model.dimension,):
                 got = vector.shape[0]
                 raise self._wrong(f"vectors of {got} dimensions where {self._model.dimension} are expected")
-            vectors[item.index] = vector
+            vectors[at] = vector
         if not np.isfinite(vectors).all():
             raise self._wrong("a vector with NaN or infinite values")
         if not vectors.any(axis=1).all():
@@ -149,24 +147,37 @@ class ChatClient:
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
         """The model's answer to the messages (see `prompt`). Raises ModelInputError or ModelError."""
-        answer = await self._caller.post({"model": self._model, "messages": list(messages)}, ChatCompletion)
-        text = answer.choices[0].message.content if answer.choices else None
-        if not text:
-            raise ModelError(f"the chat model {self._model} at {self._caller.url} gave an empty answer")
-        return ChatAnswer(text, answer.model or self._model)
+        answer = await self._caller.post({"model": self._model, "messages": list(messages)}, GivenAnswer)
+        if not answer.text:
+            raise self._empty(answer.is_truncated)
+        return ChatAnswer(answer.text, str(answer.model or self._model), answer.is_truncated)
 
     async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
-        """The model's answer in pieces, as it writes them. Raises as `complete` does, before the first or later."""
+        """The model's answer in pieces, as it writes them. Raises as `complete` does, before the first or later.
+
+        A server that does not stream gives all of it as one piece.
+        """
         body = {"model": self._model, "messages": list(messages), "stream": True}
-        async for line in self._caller.lines(body):
-            data = line.removeprefix(b"data:").strip()
+        role: str | None = "assistant"
+        wrote, reason = False, None
+        async for data in self._caller.events(body):
             if data == STREAM_END:
-                return
-            try:
-                yield msgspec.json.decode(data, type=ChatChunk)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ModelError(f"the chat model {self._model} broke off: {_error_text(data)}") from error
-        raise ModelError(f"the chat model {self._model} at {self._caller.url} broke off in the middle of its answer")
+                reason = reason or "stop"
+                break
+            piece = self._caller.read(data, GivenAnswer)
+            wrote, reason = wrote or bool(piece.text), piece.finish_reason or reason
+            yield piece.chunk(role)
+            role = None
+        if reason is None:
+            raise ModelError(
+                f"the chat model {self._model} at {self._caller.url} broke off in the middle of its answer"
+            )
+        if not wrote:
+            raise self._empty(reason == "length")
+
+    def _empty(self, truncated: bool) -> ModelError:
+        hint = "its token limit was reached before the first word: raise it at the endpoint" if truncated else ""
+        return ModelError(f"the chat model {self._model} at {self._caller.url} gave an empty answer", hint)
 
 
 class _Caller:
@@ -176,29 +187,38 @@ class _Caller:
         self.url = url
         self._session = session
         self._deadline_s = deadline_s
-        self._timeout = aiohttp.ClientTimeout(total=deadline_s)
+        self._timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S)
 
     async def post(self, body: object, type_: type[A]) -> A:
         with self._explained():
             async with self._open(body) as response:
                 raw = await response.read()
         if response.status != HTTPStatus.OK:
-            raise self._refusal(response, raw)
+            raise self._refused(response, raw)
+        return self.read(raw, type_)
+
+    def read(self, raw: bytes, type_: type[A]) -> A:
+        """The answer, or what it tells instead."""
+        if refusal := refusal_in(raw):
+            raise self._error(refusal)
         try:
             return msgspec.json.decode(raw, type=type_)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             message = f"{self.url} gave an answer that is not in OpenAI's shape: {error}"
-            raise ModelError(message, "check the endpoint's URL", response.status) from error
+            raise ModelError(message, "check the endpoint's URL", HTTPStatus.OK) from error
 
-    async def lines(self, body: object) -> AsyncGenerator[bytes, None]:
-        """The lines of server-sent events that hold data, as they come."""
+    async def events(self, body: object) -> AsyncGenerator[bytes, None]:
+        """The data of server-sent events as they come; of a server that does not stream, its whole answer."""
         with self._explained():
             async with self._open(body) as response:
                 if response.status != HTTPStatus.OK:
-                    raise self._refusal(response, await response.read())
+                    raise self._refused(response, await response.read())
+                if response.content_type == JSON:
+                    yield await response.read()
+                    return
                 async for line in response.content:
                     if line.startswith(b"data:"):
-                        yield line
+                        yield line.removeprefix(b"data:").strip()
 
     def _open(self, body: object) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         headers = {"Content-Type": JSON, **trace_headers()}
@@ -208,28 +228,26 @@ class _Caller:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except aiohttp.ConnectionTimeoutError as error:
+            message = f"no connection to {self.url} within {CONNECT_S:g} s"
+            raise ModelTimeoutError(message, "is model-gateway running?") from error
         except TimeoutError as error:
             message = f"{self.url} did not answer within {self._deadline_s:g} s"
             raise ModelTimeoutError(message, "is the model overloaded, or still loading?") from error
         except (aiohttp.ClientError, ValueError) as error:  # ValueError: a line longer than aiohttp reads
             raise ModelError(f"cannot reach {self.url}: {error}", "is model-gateway running?") from error
 
-    def _refusal(self, response: aiohttp.ClientResponse, raw: bytes) -> ModelError | ModelInputError:
-        message = f"{self.url} answered {response.status}: {_error_text(raw)}"
-        if response.status in _INPUT_STATUSES:
+    def _refused(self, response: aiohttp.ClientResponse, raw: bytes) -> ModelError | ModelInputError:
+        refusal = refusal_in(raw, response.status) or Refusal(response.status, "")
+        retry_after = response.headers.get("Retry-After", "")
+        return self._error(refusal, int(retry_after) if retry_after.isdecimal() else None)
+
+    def _error(self, refusal: Refusal, retry_after_s: int | None = None) -> ModelError | ModelInputError:
+        message = f"{self.url} answered {refusal.status}" + (f": {refusal.text}" if refusal.text else "")
+        if refusal.status in _INPUT_STATUSES:
             return ModelInputError(message)
         try:
-            hint = _HINTS.get(HTTPStatus(response.status), "")
+            hint = _HINTS.get(HTTPStatus(refusal.status), "")
         except ValueError:
             hint = ""
-        retry_after = response.headers.get("Retry-After", "")
-        return ModelError(message, hint, response.status, int(retry_after) if retry_after.isdecimal() else None)
-
-
-def _error_text(raw: bytes) -> str:
-    """The message of an error in OpenAI's shape, else the start of what came."""
-    try:
-        text = msgspec.json.decode(raw, type=ErrorAnswer).error.message
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        text = raw.decode("utf-8", "replace")
-    return " ".join(text.split())[:_QUOTED_CHARS]
+        return ModelError(message, hint, refusal.status, retry_after_s)

@@ -14,13 +14,16 @@ import msgspec
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.settings import ApiSettings
+from lightragctl.core.texts import clean_text, has_text
 from lightragctl.service import http
 from lightragctl.service.answers import EVENTS, json_bytes, problem_of, problem_response
 from lightragctl.service.batch import BatchRecord, DeadlineError
-from lightragctl.service.deadline import Deadline
-from lightragctl.service.graph import Graphs, graph_body, query_answer, retrieve_answer
+from lightragctl.service.bound import Bound
+from lightragctl.service.deadline import SERVICE_DEADLINE, Deadline
+from lightragctl.service.graph import UPSTREAM, Graphs, graph_body, query_answer, retrieve_answer
 from lightragctl.service.metrics import Metrics
-from lightragctl.service.models import ChatAnswer
+from lightragctl.service.models import CONNECTIONS, ChatAnswer, ModelError
+from lightragctl.service.reading import CUT_OFF
 from lightragctl.service.recording import Recorded, Recorder
 from lightragctl.service.retrieval import Asked, Found, Retrieval
 from lightragctl.service.shapes import (
@@ -38,6 +41,7 @@ from lightragctl.service.shapes import (
 )
 from lightragctl.service.wire import STREAM_END, ChatChunk, event, prompt
 from lightragctl.service.workspaces import WorkspaceMissingError
+from lightragctl.vectors.filters import check_filter
 from lightragctl.vectors.model import InvalidFilterError
 
 _MARKER = re.compile(r"\[(\d{1,4})\]")
@@ -67,6 +71,29 @@ class Chats(Protocol):
         """The model's answer in pieces."""
 
 
+class BoundedChats:
+    """A `Chats` with a bound on the answers that are written at a time: those over it are refused at once.
+
+    A chat may take minutes. Without a bound those who wait for one would pile up.
+    """
+
+    def __init__(self, chats: Chats, bound: Bound) -> None:
+        self._chats = chats
+        self.bound = bound
+
+    async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
+        """The model's answer."""
+        with self.bound.place():
+            return await self._chats.complete(messages)
+
+    async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
+        """The model's answer in pieces; the place is held until the last, or until it is closed."""
+        with self.bound.place():
+            async with contextlib.aclosing(self._chats.stream(messages)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+
 class Answering(NamedTuple):
     """Who answers what is not a search: the chat model, and lightrag-server where the release has one."""
 
@@ -80,7 +107,9 @@ class Questions:
     def __init__(self, settings: ApiSettings, retrieval: Retrieval, models: Answering, metrics: Metrics) -> None:
         self._settings = settings
         self._retrieval = retrieval
-        self._chat, self._graph = models
+        chat, self._graph = models
+        self._chat = BoundedChats(chat, Bound("answers", CONNECTIONS))
+        self._asking_graph = Bound(f"questions to {UPSTREAM}", CONNECTIONS)
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         recording = settings.recording
@@ -108,6 +137,7 @@ class Questions:
         if body.mode not in OURS:
             return await self._query_graph(body, begin)
         asked = self._checked(body)
+        self._chat.bound.admit()
         self._retrieval.admit(asked)
         _, found = await self._find(request, asked)
         self._record(request, asked, lambda: found, begin)
@@ -115,18 +145,24 @@ class Questions:
         messages = prompt(body.query, [{"source": hit.source, "text": hit.text} for hit in found.hits])
         if body.stream:
             pieces = self._chat.stream(messages)
-            first = await anext(pieces)  # what is wrong from the start is told by the status
+            first = await anext(pieces, None)  # what is wrong from the start is told by the status
+            if first is None:
+                raise ModelError(f"the chat model {self._settings.chat_model} gave an empty answer")
             return http.Streaming(_events(first, pieces, found), EVENTS, (("cache-control", "no-store"),))
         chat_begin = time.perf_counter()
         answer = await self._chat.complete(messages)
         timing_ms |= {"chat": _since_ms(chat_begin), "total": _since_ms(begin)}
         self._metrics.stage("chat", timing_ms["chat"] / 1000)
         cited = citations(answer.text, found.hits)
-        return http.json_response(QueryAnswer(asked.workspace, answer.text, cited, found.hits, answer.model, timing_ms))
+        told = QueryAnswer(
+            asked.workspace, answer.text, cited, found.hits, answer.model, timing_ms, truncated=answer.truncated
+        )
+        return http.json_response(told)
 
     async def _retrieve_from_graph(self, body: RetrieveRequest, begin: float) -> http.Response:
         graph, workspace = self._graph_for(body)
-        told = await graph.ask("/query/data", graph_body(body.query, body.mode, body.top_k, body.chunk_top_k))
+        with self._asking_graph.place():
+            told = await graph.ask("/query/data", graph_body(body.query, body.mode, body.top_k, body.chunk_top_k))
         return http.json_response(retrieve_answer(workspace, told, {"total": _since_ms(begin)}))
 
     async def _query_graph(self, body: QueryRequest, begin: float) -> http.Response:
@@ -134,7 +170,8 @@ class Questions:
         if body.stream:
             raise _bad(f"stream: answers in mode {body.mode} come whole")
         asked = graph_body(body.query, body.mode, body.top_k, body.chunk_top_k)
-        told = await graph.ask("/query", asked | {"include_references": True, "include_chunk_content": True})
+        with self._asking_graph.place():
+            told = await graph.ask("/query", asked | {"include_references": True, "include_chunk_content": True})
         return http.json_response(query_answer(workspace, told, self._settings.chat_model, {"total": _since_ms(begin)}))
 
     def _graph_for(self, body: RetrieveRequest) -> tuple[Graphs, str]:
@@ -183,13 +220,15 @@ class Questions:
         """The passages, within the time that the client gives."""
         within_s = self._within_s(request)
         until_s = self._loop.time() + within_s
+        # A client that gives less time than usual is like one that leaves: that says nothing of what is behind us.
+        reason = SERVICE_DEADLINE if within_s >= self._settings.deadlines.request_s else None
         try:
-            with Deadline(self._loop, until_s):
+            with Deadline(self._loop, until_s, reason):
                 return await self._retrieval.find(asked, until_s)
         except WorkspaceMissingError as error:
             raise http.Problem(404, "Not Found", error.message, error.hint, error.code) from error
         except InvalidFilterError as error:
-            raise http.Problem(400, "Bad Request", f"filter: {error.message}", error.hint, error.code) from error
+            raise _unfit(error) from error
         except TimeoutError as error:
             self._metrics.deadline_missed.labels("answer").inc()
             hint = f"ask with a longer {TIMEOUT_HEADER}, or see what is slow: GET /debug/batches"
@@ -237,13 +276,21 @@ class Questions:
             raise _bad(f"top_k: {top_k}, at most {limits.top_k} can be asked for")
         if len(body.query) > limits.query_chars:
             raise _bad(f"query: {len(body.query)} characters, at most {limits.query_chars} can be asked")
-        if body.filter and len(body.filter) > limits.filter_chars:
-            raise _bad(f"filter: {len(body.filter)} characters, at most {limits.filter_chars} are read")
         text = body.query.replace("\0", " ").strip()
-        if not text:
+        if not has_text(clean_text(text)):
             raise _bad("query: it has no text")
         workspace = body.workspace or self._settings.workspace
-        return Asked(workspace, text, top_k, body.filter or "", body.kind, min_score)
+        return Asked(workspace, text, top_k, self._checked_filter(body.filter or ""), body.kind, min_score)
+
+    def _checked_filter(self, text: str) -> str:
+        most = self._settings.limits.filter_chars
+        if len(text) > most:
+            raise _bad(f"filter: {len(text)} characters, at most {most} are read")
+        try:
+            check_filter(text)
+        except InvalidFilterError as error:
+            raise _unfit(error) from error
+        return text
 
 
 def citations(answer: str, hits: Sequence[ApiHit]) -> list[Citation]:
@@ -267,6 +314,8 @@ async def _events(first: ChatChunk, rest: AsyncGenerator[ChatChunk, None], found
                 text += "".join(choice.delta.content or "" for choice in chunk.choices)
                 if any(choice.finish_reason for choice in chunk.choices):
                     extra["citations"] = citations(text, found.hits)
+                if any(choice.finish_reason in CUT_OFF for choice in chunk.choices):
+                    extra["truncated"] = True
                 yield event(json_bytes({**msgspec.to_builtins(chunk), **({"lightragctl": extra} if extra else {})}))
                 extra = {}
                 chunk = await anext(rest, None)
@@ -296,6 +345,10 @@ def batch_state(record: BatchRecord, now_s: float, in_flight: int) -> BatchState
 
 def _since_ms(begin: float) -> float:
     return round((time.perf_counter() - begin) * 1000, 3)
+
+
+def _unfit(error: InvalidFilterError) -> http.Problem:
+    return http.Problem(400, "Bad Request", f"filter: {error.message}", error.hint, error.code)
 
 
 def _bad(detail: str) -> http.Problem:

@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lightragctl.core.errors import LightragctlError, UnavailableError
+from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import ApiSettings
+from lightragctl.service.background import Background
+from lightragctl.service.threads import Threads
 from lightragctl.service.workspaces import Workspaces
-from lightragctl.vectors.control import when_loaded
 from lightragctl.vectors.model import Page, SearchBatch, index_spec
 from lightragctl.vectors.store import SearchStore, VectorStore
 
@@ -26,25 +28,21 @@ class Readiness:
         self._workspaces = workspaces
         self._store = store
         self._search = search
+        self._threads = Threads("readiness", 1)
         self.reason = "starting"
+
+    def close(self) -> None:
+        """Start no further call to the store."""
+        self._threads.close()
 
     async def come(self) -> None:
         """Try until the service's own workspace can truly be searched, or is seen to be empty."""
-        while True:
-            try:
-                await self._prove_search()
-            except LightragctlError as error:
-                self._say_not_ready(error.message)
-                await asyncio.sleep(_RETRY_S)
-            else:
-                self.reason = ""
-                log.info("ready: workspace %s", self._settings.workspace)
-                return
-
-    def _say_not_ready(self, reason: str) -> None:
-        if reason != self.reason:
-            log.warning("not ready: %s", reason)
-        self.reason = reason
+        background = Background()
+        while trouble := await background.attempt("readiness", self._prove_search):
+            self.reason = trouble
+            await asyncio.sleep(_RETRY_S)
+        self.reason = ""
+        log.info("ready: workspace %s", self._settings.workspace)
 
     async def _prove_search(self) -> None:
         """The model answers; and one stored vector, searched for, is found."""
@@ -53,7 +51,7 @@ class Readiness:
         if (await self._workspaces.look(workspace)).physical is None:
             return  # nothing of this model's yet; what there is of another's is told to those who ask for it
         collection = await self._workspaces.readable(workspace)
-        rows = await asyncio.to_thread(self._first_row, workspace, collection) if collection else []
+        rows = await self._first_row(workspace, collection) if collection else []
         if not rows or not collection:
             return
         vector = np.asarray(rows[0]["vector"], dtype=np.float32)
@@ -64,10 +62,8 @@ class Readiness:
             return
         raise UnavailableError(f"collection {collection} does not find its own row {rows[0]['id']} yet")
 
-    def _first_row(self, workspace: str, collection: str) -> list[dict[str, Any]]:
-        store = self._store
-
-        def read() -> list[dict[str, Any]]:
-            return store.scan(collection, ["vector"], Page(limit=1))
-
-        return when_loaded(store, collection, read) if self._workspaces.is_ours(workspace, collection) else read()
+    async def _first_row(self, workspace: str, collection: str) -> list[dict[str, Any]]:
+        read = partial(self._store.scan, collection, ["vector"], Page(limit=1))
+        if not self._workspaces.is_ours(workspace, collection):
+            return await self._threads.run(read)
+        return await self._workspaces.loads.when_loaded(self._threads, collection, read)

@@ -1,10 +1,9 @@
 """The read path of lightrag-api: from a question to passages, through two batched stages, with caches on the way.
 
 Identical questions under way are answered once. Answers are kept for at most `cache.staleness_s`, and only as long as
-the workspace is as it was; vectors of questions are kept as long as there is room.
+the workspace is as it was; vectors of questions are kept for `VECTOR_AGE_S`, and only as long as the model is the same.
 """
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import ApiSettings
 from lightragctl.core.sources import plain_source
-from lightragctl.service.batch import Batcher, BatchRecord
+from lightragctl.service.batch import Batcher, BatchRecord, DeadlineError, QueueFullError
 from lightragctl.service.cache import ByteCache
 from lightragctl.service.flight import SingleFlight
 from lightragctl.service.guard import Guard
@@ -40,6 +39,10 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "entities": ("content", "file_path", "entity_name"),
     "relationships": ("content", "file_path", "src_id", "tgt_id"),
 }
+VECTOR_AGE_S = 300.0
+"""How long the vector of a question is kept. A model that was another one for less than the time between two probes is
+not noticed: so long at most its vectors are used."""
+
 _TOP_K_STEPS = (5, 10, 20, 50, 100)
 """Searches that differ in top_k share a call when they fall under the same step; each is cut to what it asked for."""
 
@@ -117,10 +120,13 @@ class Retrieval:
         self._answers: ByteCache[tuple[Asked, Version], bytes] = ByteCache(
             cache.result_bytes, cache.staleness_s, time.monotonic
         )
-        self._vectors: ByteCache[str, FloatArray] = ByteCache(cache.embedding_bytes, 0.0, time.monotonic)
+        self._vectors: ByteCache[tuple[int, str], FloatArray] = ByteCache(
+            cache.embedding_bytes, VECTOR_AGE_S, time.monotonic
+        )
+        self._vectors_of = workspaces.model_generation
         self._answer_series, self._vector_series = CacheSeries(metrics, "result"), CacheSeries(metrics, "embedding")
         self._asking: SingleFlight[tuple[Asked, Version | None], tuple[bytes, Found]] = SingleFlight(
-            metrics.joined.labels("retrieve").inc
+            metrics.joined.labels("retrieve").inc, (DeadlineError, QueueFullError)
         )
 
     async def close(self) -> None:
@@ -169,7 +175,7 @@ class Retrieval:
         """
         if (asked, self._workspaces.version(asked.workspace, asked.kind)) in self._asking:
             return
-        if asked.text in self._vectors:
+        if self._vector_key(asked.text) in self._vectors:
             self._search.admit(1)
         else:
             self._embed.admit(1)
@@ -184,6 +190,10 @@ class Retrieval:
         vector, embed_queue_s = await self._vector(asked.text, until_s)
         embedded = time.monotonic()
         hits, search_queue_s, collection = await self._searched(asked, collection, vector, until_s)
+        if not hits:
+            await self._workspaces.confirmed(asked.workspace)
+            if (moved := await self._workspaces.readable(asked.workspace, asked.kind)) not in (collection, None):
+                hits, search_queue_s, collection = await self._searched(asked, moved, vector, until_s)
         ended = time.monotonic()
         stages_s = {"queue": embed_queue_s + search_queue_s, "embed": embedded - begin, "search": ended - embedded}
         found = Found(collection, _chosen(hits, asked), stages_s)
@@ -196,14 +206,24 @@ class Retrieval:
 
     async def _vector(self, text: str, until_s: float) -> tuple[FloatArray, float]:
         """The vector of a question, and how long it waited for its batch."""
-        kept = self._vectors.get(text)
+        key = self._vector_key(text)
+        kept = self._vectors.get(key)
         self._vector_series.looked(kept is not None)
         if kept is not None:
             return kept, 0.0
         vector, queue_s = await self._embed.submit(text, until_s=until_s)
-        self._vectors.put(text, vector, vector.nbytes + 2 * len(text))
-        self._vector_series.size(self._vectors.size_bytes)
+        if key == self._vector_key(text):
+            self._vectors.put(key, vector, vector.nbytes + 2 * len(text))
+            self._vector_series.size(self._vectors.size_bytes)
         return vector, queue_s
+
+    def _vector_key(self, text: str) -> tuple[int, str]:
+        """Vectors of another generation of the model are never found again, and make room at once."""
+        generation = self._workspaces.model_generation
+        if generation != self._vectors_of:
+            self._vectors_of = generation
+            self._vectors.clear()
+        return generation, text
 
     async def _searched(
         self, asked: Asked, collection: str, vector: FloatArray, until_s: float
@@ -222,7 +242,7 @@ class Retrieval:
         except NotLoadedError as error:
             if not self._workspaces.is_ours(asked.workspace, collection):
                 raise UnavailableError(error.message, "lightrag-server loads its collections: is it up?") from error
-            await asyncio.to_thread(self._workspaces.store.load, collection)
+            await self._workspaces.loads.ensure(collection)
             served = await self._search.submit(search, search.key, until_s)
         return served.value, served.queue_s, search.collection
 

@@ -3,30 +3,32 @@
 Written for the read path: ASGI between a parser and a handler took as much of the processor as the handler itself
 (docs/performance.md). A handler that has its answer at once gives it without a task, and an answer is one write.
 
-What a stranger can hold is bounded: the headers, the body, what one connection may send ahead, and the time that a
-request may take to arrive.
+What a stranger can hold is bounded: what one connection may send ahead, the answers that it does not read, the time
+that a request may take to arrive and an answer to be read, and the number of connections.
 """
 
 import asyncio
 import contextlib
 import email.utils
 import gc
+import heapq
 import logging
+import resource
 import signal
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable
 from http import HTTPStatus
 from typing import cast
 
-import httptools
 import uvloop
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import OPEN_REQUESTS_S, ServiceSettings
 from lightragctl.service.answers import Headers, Problem, Response, Streaming
 from lightragctl.service.http import CLIENT_GONE, App, Request
+from lightragctl.service.reader import BODIES, BodyMemory, RequestReader
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +38,20 @@ KEEP_ALIVE_S = 75.0
 RECEIVE_S = 60.0
 """How long a request may take to arrive."""
 
-HEAD_BYTES = 65_536
-"""Of a request's target and headers together."""
+SEND_S = 30.0
+"""How long a client may read nothing of an answer that waits for it."""
+
+HALF_CLOSED_S = 15.0
+"""How long a stream to a client that sends no more may be silent: it cannot be told from one that is gone."""
+
+CONNECTIONS = 2048
+"""At a time. Beyond it those that were idle longest are closed; when all are at work, the new one gets 503."""
+
+_PROBE_S = 0.3
+"""Between two looks whether a client that sends no more still waits for an answer."""
+
+_SLICE_BYTES = 4096
+"""Parsed at a time, so that few requests wait in memory, however many a client sends ahead."""
 
 _LINGER_S = 1.0
 """A client that is refused while it still sends gets this time to read why; a reset would take the answer away."""
@@ -49,179 +63,199 @@ _GC_OBJECTS = 20_000
 """New objects between two looks for garbage in cycles. Python's 700 are made by two requests: a ninth of the work."""
 
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_BODILESS = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
+"""Answers that have neither a body nor a length."""
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-Take = Callable[[Request, Response | None], None]
-
-
-class _Reader:
-    """Makes requests of bytes; those that may not be answered come with what they are told, and are the last.
-
-    Args:
-        app: says what is refused on the headers alone.
-        take: gets each request, once its body is whole.
-        go_on: tells the client to send the body.
-    """
-
-    def __init__(self, app: App, take: Take, go_on: Callable[[], None]) -> None:
-        self._app = app
-        self._take = take
-        self._go_on = go_on
-        self._parser = httptools.HttpRequestParser(self)
-        self._begin()
-        self.receiving = False
-        self.refused = False
-
-    def _begin(self) -> None:
-        self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = self._body_bytes = 0
-        self._parts: list[bytes] = []
-        self._request: Request | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Parse what came; nothing more once something was refused."""
-        if self.refused:
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.refused = True  # it is answered as if it had not asked; what follows is of another protocol
-        except httptools.HttpParserError as error:
-            self.refuse(Problem(400, "Bad Request", f"this is not HTTP: {error}"))
-
-    def refuse(self, problem: Problem) -> None:
-        """Hand over what there is of the request with what it is told."""
-        if self.refused:
-            return
-        self.refused, self.receiving = True, False
-        request = self._request or Request("", b"/", {})
-        self._take(request, self._app.told(request, problem))
-
-    # httptools calls these.
-
-    def on_message_begin(self) -> None:
-        self.receiving = True
-        self._begin()
-
-    def on_url(self, part: bytes) -> None:
-        self._target += part
-        self._head_bytes += len(part)
-
-    def on_header(self, name: bytes, value: bytes | None) -> None:
-        value = value or b""
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes <= HEAD_BYTES:
-            self._headers.setdefault(name.lower(), value)  # of those that come twice the first counts
-
-    def on_headers_complete(self) -> None:
-        if self.refused:
-            return
-        request = self._request = Request(self._parser.get_method().decode("ascii"), self._target, self._headers)
-        if self._head_bytes > HEAD_BYTES:
-            detail = f"target and headers take more than {HEAD_BYTES} bytes"
-            self.refuse(Problem(431, "Request Header Fields Too Large", detail))
-        elif (problem := self._app.refusal(request)) is not None:
-            self.refuse(problem)
-        elif b"expect" in self._headers:
-            self._go_on()
-
-    def on_body(self, part: bytes) -> None:
-        self._parts.append(part)
-        self._body_bytes += len(part)
-        if self._body_bytes > self._app.options.body_bytes:
-            self.refuse(self._app.too_large())
-
-    def on_message_complete(self) -> None:
-        self.receiving = False
-        request = self._request
-        if self.refused or request is None:
-            return
-        request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        parser = self._parser
-        request.keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
-        request.chunks = parser.get_http_version() != "1.0"
-        self._take(request, None)
 
 
 class _Connection(asyncio.Protocol):
-    """One client, whose requests are answered in their order."""
+    """One client, whose requests are answered in their order, while it reads its answers.
+
+    `half_closed`: it sends no more, and may still read.
+    """
 
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._app = server.app
         self._loop = server.loop
-        self._reader = _Reader(server.app, self._take, self._go_on)
+        self._reader = RequestReader(server.app, self._take, server.bodies)
         self._transport: asyncio.Transport | None = None
+        self._unread: bytes | memoryview = b""
         self._waiting: deque[tuple[Request, Response | None]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._ends_with_client = self._last = False
+        self._turn: asyncio.Handle | None = None
+        self._probing: asyncio.TimerHandle | None = None
+        self._ends_with_client = self._last = self.half_closed = self._sending = self._interim = self._paused = False
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._heard_s = self._began_s = self._loop.time()
+        self._heard_s = self._began_s = self._wrote_s = self._moved_s = self._loop.time()
+        self._unsent_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        has_room = self._server.make_room()
         self._server.connections.add(self)
+        if not has_room:
+            detail = "every connection that this service takes is in use"
+            after = (("retry-after", "1"),)
+            self._reader.refuse(Problem(503, "Service Unavailable", detail, code="connections", headers=after))
+            self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`. What is worthless without the client ends."""
         self._transport = None
         self._server.connections.discard(self)
-        self._waiting.clear()
+        self._drop_rest()
+        self._reader.close()
         self._flowing.set()
         if self._task is not None and self._ends_with_client:
-            self._task.cancel()
+            self._loop.call_soon(self._task.cancel)  # not before it began, or nothing would await the handler
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         self._heard_s = self._loop.time()
-        if not self._reader.receiving:
-            self._began_s = self._heard_s
-        self._reader.feed(data)
+        self._unread = bytes(self._unread) + data if self._unread else data
+        if self._turn is None:
+            self._advance()
+
+    def eof_received(self) -> bool:
+        """See `asyncio.Protocol`. A client that sends no more may still wait for its answers."""
+        self.half_closed = True
+        self._wrote_s = self._loop.time()
+        self._probe_later()
+        return self.busy
 
     def pause_writing(self) -> None:
-        """See `asyncio.Protocol`. Who does not read its answers is not asked for more requests."""
+        """See `asyncio.Protocol`. Who does not read its answers gets no more, and is not asked for more requests."""
         self._flowing.clear()
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._pause_reading()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self._flowing.set()
-        self._read_on()
+        if self._turn is None:
+            self._advance()
 
     @property
     def task(self) -> asyncio.Task[None] | None:
         """What answers a request just now."""
         return self._task
 
+    @property
+    def receiving(self) -> bool:
+        """A request has begun to arrive."""
+        return self._reader.receiving
+
+    @property
+    def is_clients_turn(self) -> bool:
+        """Nothing goes on before the client reads or sends."""
+        return not self._flowing.is_set() or not self.busy
+
+    @property
+    def held_bytes(self) -> int:
+        """What it holds of requests that are not parsed and of answers that are not sent."""
+        unsent_bytes = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return len(self._unread) + unsent_bytes
+
+    @property
+    def busy(self) -> bool:
+        """A whole request is being answered, or will be; or one may be in what was not parsed yet."""
+        return self._task is not None or bool(self._waiting or self._unread)
+
+    @property
+    def heard_s(self) -> float:
+        """When the client last sent something, or its last answer ended."""
+        return self._heard_s
+
     def sweep(self, now_s: float) -> None:
-        """End it when nothing came for long; a request that never ends is told so."""
-        if self._task is not None or self._transport is None:
+        """End it when the client neither sends nor reads for long; a request that never ends is answered so."""
+        if self._transport is None:
             return
-        if self._reader.receiving and now_s - self._began_s > RECEIVE_S:
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if unsent_bytes != self._unsent_bytes:
+            self._unsent_bytes, self._moved_s = unsent_bytes, now_s
+        if unsent_bytes and now_s - self._moved_s > SEND_S:
+            self.abort()
+        elif self.busy:
+            self._end_if_gone(now_s)
+        elif self._reader.receiving and now_s - self._began_s > RECEIVE_S:
             problem = f"the request did not arrive within {RECEIVE_S:g} s"
             self._reader.refuse(Problem(408, "Request Timeout", problem))
+            self._advance()
         elif now_s - self._heard_s > KEEP_ALIVE_S:
-            self._transport.close()
+            self._close()
 
     def end(self) -> None:
         """Close it, unless a request is being answered."""
-        if self._transport is not None and self._task is None:
-            self._transport.close()
+        if not self.busy:
+            self._close()
 
-    def _go_on(self) -> None:
-        if self._transport is not None and self._task is None:
-            self._transport.write(_CONTINUE)
+    def abort(self) -> None:
+        """Close it at once, whatever was not sent yet."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _take(self, request: Request, refusal: Response | None) -> None:
-        if self._task is None:
-            self._answer(request, refusal)
-        elif self._transport is not None:
-            self._waiting.append((request, refusal))
+        self._began_s = self._heard_s
+        self._waiting.append((request, refusal))
+
+    def _advance(self) -> None:
+        """Parse as far as to the next request and begin its answer; the rest in further turns of the event loop."""
+        self._turn = None
+        try:
+            self._begin_next()
+        except Exception:
+            log.exception("a connection broke off")
+            self.abort()
+        if self._waiting or self._unread:
+            self._pause_reading()
+            if self._task is None and self._flowing.is_set():
+                self._turn = self._loop.call_soon(self._advance)
+        elif self._flowing.is_set():
+            self._read_on()
+
+    def _begin_next(self) -> None:
+        if self._task is not None or not self._flowing.is_set():
+            return
+        reader = self._reader
+        while self._unread and not self._waiting:
+            if not reader.receiving:
+                self._began_s = self._heard_s
+            data, self._unread = self._unread, b""
+            if len(data) > _SLICE_BYTES:
+                whole = memoryview(data)
+                data, self._unread = whole[:_SLICE_BYTES], whole[_SLICE_BYTES:]
+            reader.feed(data)
+        if self._waiting:
+            self._answer(*self._waiting.popleft())
+
+    def _read_on(self) -> None:
+        """What came is parsed, and answered but for what a task is at."""
+        if self._task is None and self._reader.awaits_continue:
+            self._reader.awaits_continue = False
+            self._write(_CONTINUE)
+        if self.half_closed:
+            self.end()
+        elif self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
+
+    def _close(self) -> None:
+        """Close it once what was answered is sent; what else came is dropped."""
+        self._drop_rest()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _drop_rest(self) -> None:
+        self._waiting.clear()
+        self._unread = b""
 
     def _answer(self, request: Request, refusal: Response | None) -> None:
         if refusal is not None:
@@ -235,7 +269,9 @@ class _Connection(asyncio.Protocol):
             self._close_if_last()
         else:
             self._ends_with_client = request.route is not None and request.route.abandon
+            self._interim = request.chunks
             self._task = self._loop.create_task(self._await(request, answer))
+            self._probe_later()
 
     async def _await(self, request: Request, coming: Awaitable[Response | Streaming]) -> None:
         try:
@@ -248,19 +284,14 @@ class _Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             self._app.note(request, CLIENT_GONE)
             raise
+        except Exception:
+            log.exception("the answer to %s %s could not be sent", request.method, request.path)
+            self.abort()  # else the client would wait for it
         finally:
             self._task = None
-        self._answer_next()
-
-    def _answer_next(self) -> None:
-        while self._waiting and self._task is None:
-            self._answer(*self._waiting.popleft())
-        self._read_on()
-
-    def _read_on(self) -> None:
-        transport = self._transport
-        if transport is not None and not self._waiting and self._flowing.is_set() and not transport.is_reading():
-            transport.resume_reading()
+            self._sending = False
+        self._heard_s = self._loop.time()
+        self._advance()
 
     def _send(self, request: Request, answer: Response) -> None:
         """The whole answer in one write."""
@@ -268,66 +299,97 @@ class _Connection(asyncio.Protocol):
         if transport is not None:
             last = self._last = self._app.draining or not request.keep_alive
             head = _head(answer.status, answer.content_type, answer.headers, self._server.date, last)
-            shown = b"" if request.method == "HEAD" else body
-            transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), shown))
+            if answer.status in _BODILESS:
+                transport.write(head + b"\r\n")
+            else:
+                shown = b"" if request.method == "HEAD" else body
+                transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), shown))
         self._app.note(request, answer.status if transport is not None else CLIENT_GONE)
 
     async def _stream(self, request: Request, answer: Streaming) -> None:
         """Send until the generator ends or the client goes away, whichever comes first; the generator is closed."""
-        self._ends_with_client = True
+        self._ends_with_client = self._sending = True
         last = self._last = self._app.draining or not (request.chunks and request.keep_alive)
         head = _head(HTTPStatus.OK, answer.content_type, answer.headers, self._server.date, last)
         self._write(head + (b"transfer-encoding: chunked\r\n\r\n" if request.chunks else b"\r\n"))
         async with contextlib.aclosing(answer.pieces):
             if request.method != "HEAD":
                 await self._pump(answer.pieces, request.chunks)
-        self._app.note(request, HTTPStatus.OK)
+        self._app.note(request, HTTPStatus.OK if self._transport is not None else CLIENT_GONE)
 
     async def _pump(self, pieces: AsyncGenerator[bytes, None], chunks: bool) -> None:
         try:
             async for piece in pieces:
+                if self._transport is None:
+                    return
                 if piece:
                     self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunks else piece)
                     await self._flowing.wait()
         except Exception:
             log.exception("a stream broke off")
-            if self._transport is not None:
-                self._transport.abort()  # so that the client sees that it is not whole
+            self.abort()  # so that the client sees that it is not whole
         else:
             self._write(b"0\r\n\r\n" if chunks else b"")
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+            self._wrote_s = self._loop.time()
+
+    def _probe_later(self) -> None:
+        if self.half_closed and self._probing is None:
+            self._probing = self._loop.call_later(_PROBE_S, self._probe)
+
+    def _probe(self) -> None:
+        """Find out whether a client that sends no more still waits: if not, its network stack refuses what comes.
+
+        An interim response may come at any time (RFC 9110, 15.2); HTTP/1.0 knows none.
+        """
+        self._probing = None
+        if self._task is not None and self._ends_with_client and self._interim and not self._sending:
+            self._write(_CONTINUE)
+            self._probe_later()
+
+    def _end_if_gone(self, now_s: float) -> None:
+        """A client that sends no more, and to which nothing could be written for long, is taken to be gone."""
+        if self.half_closed and self._ends_with_client and now_s - self._wrote_s > HALF_CLOSED_S:
+            self.abort()
 
     def _close_if_last(self) -> None:
         """Close the connection if the answer said so."""
-        if self._transport is not None and self._last:
-            self._transport.close()
+        if self._last:
+            self._close()
 
     def _leave(self) -> None:
         """End after a refusal, when the client had time to read it."""
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
-        self._loop.call_later(_LINGER_S, self.end)
+        self._loop.call_later(_LINGER_S, self._close)
 
 
 def _head(status: int, content_type: str, headers: Headers, date: bytes, last: bool) -> bytes:
     """All of the head but how long the body is."""
-    head = b"%bdate: %b\r\ncontent-type: %b\r\n" % (_STATUS[status], date, content_type.encode("latin-1"))
+    status_line = _STATUS.get(status) or b"HTTP/1.1 %d Unassigned\r\n" % status
+    head = b"%bdate: %b\r\ncontent-type: %b\r\n" % (status_line, date, _field(content_type))
     for name, value in headers:
-        line = f"{name}: {value}".replace("\r", " ").replace("\n", " ")  # what an endpoint sent may be in it
-        head += line.encode("latin-1", "replace") + b"\r\n"
+        head += _field(f"{name}: {value}") + b"\r\n"
     return head + b"connection: close\r\n" if last else head
 
 
-class Server:
-    """The connections of one app; made inside the running event loop."""
+def _field(text: str) -> bytes:
+    """What stands in a line of the head; something that an endpoint sent may be in it."""
+    return text.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
 
-    def __init__(self, app: App) -> None:
+
+class Server:
+    """The connections of one app, at most `most`; made inside the running event loop."""
+
+    def __init__(self, app: App, most: int = CONNECTIONS) -> None:
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.connections: set[_Connection] = set()
+        self.most = most
+        self.bodies = BodyMemory(BODIES * app.options.body_bytes)
         self.date = b""
         self._tell_date()
 
@@ -338,7 +400,22 @@ class Server:
             self._tell_date()
             now_s = self.loop.time()
             for connection in list(self.connections):
-                connection.sweep(now_s)
+                try:
+                    connection.sweep(now_s)
+                except Exception:
+                    log.exception("a connection could not be looked after")
+                    connection.abort()  # and the others are looked after all the same
+
+    def make_room(self) -> bool:
+        """Whether one more connection may be had; those that were idle longest are closed for it."""
+        if len(self.connections) < self.most:
+            return True
+        idle = [connection for connection in self.connections if not connection.busy]
+        share = max(1, self.most // 16)  # at once, so that a flood of connections does not look for each
+        for connection in heapq.nsmallest(share, idle, key=lambda one: one.heard_s):
+            self.connections.discard(connection)
+            connection.abort()
+        return bool(idle)
 
     async def finish(self, within_s: float) -> None:
         """Let what is under way end, for so long."""
@@ -353,25 +430,31 @@ class Server:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         for connection in list(self.connections):
-            connection.end()
+            connection.abort()
 
     def _tell_date(self) -> None:
         self.date = email.utils.formatdate(time.time(), usegmt=True).encode("ascii")
 
 
+def most_connections() -> int:
+    """CONNECTIONS, or half of the files that this process may open, so that it can still open others."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if files == resource.RLIM_INFINITY else min(CONNECTIONS, max(1, files // 2))
+
+
 @contextlib.asynccontextmanager
-async def serving(app: App, listener: socket.socket, grace_s: float = OPEN_REQUESTS_S) -> AsyncGenerator[None, None]:
+async def serving(app: App, listener: socket.socket, grace_s: float = OPEN_REQUESTS_S) -> AsyncGenerator[Server, None]:
     """Serve in the background; in the end no more connections are taken and open requests may go on for `grace_s`.
 
     Raises what made the app's start fail.
     """
     loop = asyncio.get_running_loop()
     async with app.options.lifespan():
-        server = Server(app)
+        server = Server(app, most_connections())
         listening = await loop.create_server(lambda: _Connection(server), sock=listener, backlog=_BACKLOG)
         background = [loop.create_task(server.sweep()), loop.create_task(app.watch_lag())]
         try:
-            yield
+            yield server
         finally:
             listening.close()
             await server.finish(grace_s)

@@ -102,7 +102,8 @@ class Citation(msgspec.Struct):
 class QueryAnswer(msgspec.Struct, omit_defaults=True):
     """An answer with the passages that it cites, and all that it was made from.
 
-    `forwarded_to` names who gave the answer, where it was passed on: then there are no hits.
+    `forwarded_to` names who gave the answer, where it was passed on: then there are no hits. `truncated`: the model was
+    stopped before its end, at its token limit or by a filter.
     """
 
     workspace: str
@@ -112,6 +113,7 @@ class QueryAnswer(msgspec.Struct, omit_defaults=True):
     model: str
     timing_ms: dict[str, float]
     forwarded_to: str = ""
+    truncated: bool = False
 
 
 class NewDocument(msgspec.Struct, forbid_unknown_fields=True):

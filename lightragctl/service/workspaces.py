@@ -11,13 +11,19 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
-from lightragctl.core.errors import RefusedError, UnavailableError
+from lightragctl.core.errors import RefusedError
 from lightragctl.core.settings import ApiSettings
+from lightragctl.service.background import Background
+from lightragctl.service.flight import SingleFlight
+from lightragctl.service.loads import Loads
+from lightragctl.service.locks import KeyedLocks
+from lightragctl.service.threads import Threads
 from lightragctl.vectors.control import (
     EPOCH,
     KINDS,
@@ -30,7 +36,6 @@ from lightragctl.vectors.control import (
     is_ours,
     model_key,
     settings_difference,
-    when_loaded,
 )
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, chunks_spec, control_spec
 from lightragctl.vectors.store import VectorStore
@@ -47,7 +52,8 @@ SAME_MODEL_COSINE = 0.98
 16-bit serving of the same weights moves a vector by less than 0.001."""
 
 _GENERATION = re.compile(r"_g\d+$")
-_PROBE_S = 30.0
+_LOOKS, _WATCHERS = 4, 4
+"""Calls to the store at a time: for those who ask for a workspace, and for following the known ones."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,14 @@ class Pace:
         lease_s: an epoch that was not confirmed for so long vouches for nothing. Whoever has changed something waits so
             long until no replica gives out what it kept from before.
         lag_s: rows that another process wrote may come into sight so much later than its epoch; 0.5 s on Milvus 2.3.5.
+        probe_s: between two looks at the model.
     """
 
     watch_s: float = 1.0
     look_s: float = 5.0
     lease_s: float = 2.0
     lag_s: float = 1.0
+    probe_s: float = 30.0
 
 
 USUAL = Pace()
@@ -143,19 +151,25 @@ class _Trust:
 
 
 class Version(NamedTuple):
-    """Equal versions of a workspace give equal answers, as far as our own writers tell."""
+    """Equal versions of a workspace give equal answers, as far as our own writers tell. `model` is its generation."""
 
     collection: str
     epoch: str
     own_writes: int
+    model: int
 
 
 class Workspaces:
-    """The workspaces that were asked for, kept up to date by `watch`."""
+    """The workspaces that were asked for, kept up to date by `watch`.
+
+    `model_generation` counts how often the embedding model was seen to give other vectors than before.
+    """
 
     def __init__(self, settings: ApiSettings, store: VectorStore, embedding: Embeds, pace: Pace = USUAL) -> None:
         self._pace = pace
         self.store = store
+        self.loads = Loads(store)
+        self.model_generation = 0
         self._settings = settings
         self._embedding = embedding
         self._seen: dict[str, Seen] = {}
@@ -164,43 +178,95 @@ class Workspaces:
         self._agreed: dict[str, tuple[Seen, float]] = {}
         self._probe: FloatArray | None = None
         self._probed_at = 0.0
-        self._creating = asyncio.Lock()
+        self._locks: KeyedLocks[str] = KeyedLocks()
+        self._confirming: SingleFlight[str, Seen] = SingleFlight(lambda: None)
+        self._looks, self._watchers = Threads("look", _LOOKS), Threads("watch", _WATCHERS)
+        self._background = Background()
+        self._following: dict[str, asyncio.Task[None]] = {}
+
+    def close(self) -> None:
+        """Start no further call to the store."""
+        for task in list(self._following.values()):
+            task.cancel()
+        self.loads.close()
+        self._looks.close()
+        self._watchers.close()
 
     async def watch(self) -> None:
-        """Follow the epochs and the model without end."""
-        while True:
-            await asyncio.sleep(self._pace.watch_s)
-            try:
-                for name, seen in list(self._seen.items()):
-                    begin = time.monotonic()
-                    is_due = seen.is_partial and begin - self._looked_s.get(name, begin) > self._pace.look_s
-                    if is_due or await asyncio.to_thread(self._read_epoch, name) != seen.epoch:
-                        await self.look(name)
-                    elif trust := self._trust.get(name):
-                        trust.confirmed_s = begin
-                if time.monotonic() - self._probed_at > _PROBE_S:
-                    await self._take_probe()
-            except UnavailableError as error:
-                log.warning("cannot look after the workspaces: %s", error)
+        """Follow the epochs and the model without end; what fails is logged and done again, and stops nothing else."""
+        await asyncio.gather(
+            self._background.forever("following the workspaces", self._follow_all, self._pace.watch_s),
+            self._background.forever("probing the embedding model", self._follow_model, self._pace.watch_s),
+        )
+
+    async def _follow_all(self) -> None:
+        """Each by itself: one that hangs delays no other."""
+        for name, seen in self._seen.items():
+            if name not in self._following:
+                self._following[name] = asyncio.create_task(self._follow_one(name, seen))
+
+    async def _follow_one(self, name: str, seen: Seen) -> None:
+        try:
+            await self._background.attempt(f"workspace '{name}'", partial(self._follow, name, seen))
+        finally:
+            del self._following[name]
+
+    async def _follow(self, name: str, seen: Seen) -> None:
+        begin = time.monotonic()
+        is_due = seen.is_partial and begin - self._looked_s.get(name, begin) > self._pace.look_s
+        read = partial(self._read_epoch, name)
+        if is_due or await self.loads.when_loaded(self._watchers, control_name(name), read) != seen.epoch:
+            await self._look(name, self._watchers)
+        elif trust := self._trust.get(name):
+            trust.confirmed_s = begin
+
+    async def _follow_model(self) -> None:
+        if time.monotonic() - self._probed_at > self._pace.probe_s:
+            await self._take_probe()
 
     async def look(self, name: str) -> Seen:
-        """Read what there is of the workspace now."""
+        """Read what there is of the workspace now.
+
+        Raises:
+            UnavailableError: the store does not answer, or is loading the control collection.
+        """
+        return await self._look(name, self._looks)
+
+    async def _look(self, name: str, threads: Threads) -> Seen:
         begin = self._looked_s[name] = time.monotonic()
-        seen = await asyncio.to_thread(self._read, name)
-        trust = self._trust.setdefault(name, _Trust(begin, begin))
-        if (before := self._seen.get(name)) and before.epoch != seen.epoch:
+        seen = await self.loads.when_loaded(threads, control_name(name), partial(self._read, name))
+        before, trust = self._seen.get(name), self._trust.setdefault(name, _Trust(begin, begin))
+        if before and trust.confirmed_s > begin:
+            return before  # a look that began later has ended earlier
+        if before and before.epoch != seen.epoch:
             trust.changed_s = time.monotonic()
         trust.confirmed_s = begin
         self._seen[name] = seen
         return seen
 
+    def is_confirmed(self, name: str) -> bool:
+        """Whether the workspace was lately seen to be as it is known."""
+        trust = self._trust.get(name)
+        return trust is not None and time.monotonic() - trust.confirmed_s <= self._pace.lease_s
+
+    async def confirmed(self, name: str) -> Seen:
+        """The workspace as it surely is: looked at again unless it was confirmed lately.
+
+        Raises:
+            UnavailableError: it cannot be looked at.
+        """
+        seen = self._seen.get(name)
+        if seen is not None and self.is_confirmed(name):
+            return seen
+        return await self._confirming.run(name, partial(self.look, name))
+
     def version(self, name: str, kind: str) -> Version | None:
         """What answers about the workspace depend on; None when it is not known, or not surely known any more."""
         seen, trust = self._seen.get(name), self._trust.get(name)
-        if seen is None or trust is None or time.monotonic() - trust.confirmed_s > self._pace.lease_s:
+        if seen is None or trust is None or not self.is_confirmed(name):
             return None
         collection = seen.collection(kind)
-        return Version(collection, seen.epoch, trust.own_writes) if collection else None
+        return Version(collection, seen.epoch, trust.own_writes, self.model_generation) if collection else None
 
     def settled(self, name: str, since_s: float) -> bool:
         """Whether what was read since then (monotonic) holds everything that came with the present epoch."""
@@ -218,8 +284,11 @@ class Workspaces:
         Raises:
             WorkspaceMissingError: another workspace is asked for, and nothing was ever loaded into it.
             ModelMismatchError: what was loaded came from another model.
+            UnavailableError: it is not known, or was last seen empty, and cannot be looked at now.
         """
-        seen = self._seen.get(name) or await self.look(name)
+        seen = self._seen.get(name)
+        if seen is None or seen.collection(kind) is None:
+            seen = await self.confirmed(name)
         if seen.physical is None:
             if seen.others:
                 raise self._other_model(name, seen)
@@ -229,6 +298,7 @@ class Workspaces:
                 self._seen.pop(name, None)  # whoever asks for any name shall not make us watch them all
                 self._trust.pop(name, None)
                 self._looked_s.pop(name, None)
+                self._background.forget(f"workspace '{name}'")
                 hint = f"load documents into it: lightragctl ingest PATH --workspace {name}"
                 raise WorkspaceMissingError(f"there is no workspace '{name}'", hint)
             return None
@@ -243,17 +313,24 @@ class Workspaces:
             ModelMismatchError: what is in it came from another model.
         """
         alias = chunks_alias(name, self._settings.embedding)
-        async with self._creating:
-            seen = self._seen.get(name) or await self.look(name)
-            if seen.physical is None:
-                identity = self._identity(await self._take_probe())
-                await asyncio.to_thread(self._create, name, alias, identity)
-                seen = await self.look(name)
+        seen = self._seen.get(name)
+        if seen is None or seen.physical is None:
+            seen = await self._made(name, alias)
         if seen.physical is None or not self.is_ours(name, seen.physical):
             message = f"collection {alias} was made by lightrag-server, which alone may write to it"
             raise NotOursError(message, "load documents through lightrag-server, or use another workspace")
         await self._check_identity(name, seen)
         return seen.physical
+
+    async def _made(self, name: str, alias: str) -> Seen:
+        """The workspace with its collections, which the first of those who need them makes."""
+        async with self._locks.hold(name):
+            seen = await self.look(name)
+            if seen.physical is None:
+                identity = self._identity(await self._take_probe())
+                await self.loads.threads.run(self._create, name, alias, identity)
+                seen = await self.look(name)
+            return seen
 
     async def adopt(self, name: str) -> None:
         """Note the model of a workspace that lightrag-server writes to, where nobody has noted it yet.
@@ -261,12 +338,12 @@ class Workspaces:
         Raises:
             ModelMismatchError: what is in it came from another model.
         """
-        async with self._creating:
+        async with self._locks.hold(name):
             seen = await self.look(name)
             if seen.identity is not None:
                 return await self._check_identity(name, seen)
             identity = self._identity(await self._take_probe())
-            await asyncio.to_thread(self._note_model, name, identity)
+            await self.loads.threads.run(self._note_model, name, identity)
             await self.look(name)
 
     def is_ours(self, name: str, physical: str) -> bool:
@@ -303,9 +380,12 @@ class Workspaces:
         )
 
     async def _take_probe(self) -> FloatArray:
-        vectors = await self._embedding.embed_documents([PROBE_TEXT])
-        self._probe, self._probed_at = vectors[0], time.monotonic()
-        return self._probe
+        probe: FloatArray = (await self._embedding.embed_documents([PROBE_TEXT]))[0]
+        if self._probe is not None and (cosine := _cosine(self._probe, probe)) < SAME_MODEL_COSINE:
+            self.model_generation += 1
+            log.warning("the embedding model gives other vectors than before (cosine %.3f on a fixed text)", cosine)
+        self._probe, self._probed_at = probe, time.monotonic()
+        return probe
 
     def _identity(self, probe: FloatArray) -> ModelIdentity:
         model = self._settings.embedding
@@ -326,9 +406,8 @@ class Workspaces:
         return Seen(control.get(EPOCH, ""), self.store.resolve(alias), identity, self._others(name, alias), there)
 
     def _read_control(self, name: str, keys: Sequence[str]) -> dict[str, str]:
-        control = control_name(name)
         try:
-            rows = when_loaded(self.store, control, lambda: self.store.get(control, keys, ["value"]))
+            rows = self.store.get(control_name(name), keys, ["value"])
         except CollectionMissingError:
             return {}
         return {key: str(row["value"]) for key, row in rows.items()}
@@ -365,7 +444,11 @@ def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray
     if difference := settings_difference(stored, present):
         return difference
     known = np.frombuffer(base64.b64decode(stored.probe), dtype="<f4")
-    cosine = float(known @ probe / (np.linalg.norm(known) * np.linalg.norm(probe)))
+    cosine = _cosine(known, probe)
     if cosine < SAME_MODEL_COSINE:
         return f"the model called {present.name!r} gives other vectors (cosine {cosine:.3f} on a fixed text)"
     return ""
+
+
+def _cosine(one: FloatArray, other: FloatArray) -> float:
+    return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))

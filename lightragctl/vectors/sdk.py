@@ -85,7 +85,10 @@ _UNAVAILABLE = re.compile(
     r"|not ready|wait_for|is state abnormal|deadline exceeded",
     re.IGNORECASE,
 )
-_BAD_FILTER = re.compile(r"parse expression|not a boolean expression|create query plan|maximum recursion depth")
+_BAD_FILTER = re.compile(
+    r"parse expression|not a boolean expression|create query plan|maximum recursion depth|too large to convert"
+    r"|unsupported (?:expr|left|right)|PlanProto"  # what 2.3 parses and cannot compute
+)
 _BAD_ROW = re.compile(r"max.length|not a number|data type is inconsistent|missed an field|divide the dim|num_rows")
 _LITE_ILLEGAL_ARGUMENT = 6
 _ILLEGAL_PARAMETER = 1100

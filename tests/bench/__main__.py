@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.bench import deploy, load, read_path, series, startup
+from tests.bench import deploy, load, read_path, series, startup, unread
 
 BENCHES = {
     "startup": startup.main,
@@ -10,6 +10,7 @@ BENCHES = {
     "read-path": read_path.main,
     "load": load.main,
     "series": series.main,
+    "unread": unread.main,
 }
 
 

@@ -113,7 +113,7 @@ class Lab:
             embedding=self.model,
             index=Index(ef=64),
             deadlines=Deadlines(request_s=10),
-            breaking=Breaking(slow_s=10),
+            breaking=Breaking(slow_s=9),
             **parts,
         )
 

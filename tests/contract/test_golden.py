@@ -170,6 +170,7 @@ def test_a_missed_neighbour_is_found_out(subject: Subject) -> None:
     """
     index = Index(type="IVF_FLAT", nlist=16, nprobe=1)
     made = workspace(subject, given := vectors(6000), index)
+    subject.until_indexed(made.physical)
     subject.release(made.physical)  # loaded again, Milvus searches by the index at once and not some seconds later
     made.build(replace(PLAN, rows=50))
     report = made.check(Wanted(5, Floors(recall=0.95)))

@@ -225,9 +225,10 @@ def test_a_search_keeps_to_its_filter(subject: Subject) -> None:
     assert sorted(hit.id for hit in hits) == ["r1", "r3", "r5", "r7", "r9"]
 
 
-@pytest.mark.parametrize("text", ["bad ===", "content == 3 and", "(", "(" * 2000])
+@pytest.mark.parametrize("text", ["bad ===", "content == 3 and", "(", "deep"])
 def test_a_filter_that_is_not_understood_is_named(subject: Subject, text: str) -> None:
     name = filled(subject, [row("a", vectors(1)[0])])
+    text = "(" * subject.deep if text == "deep" else text
     with pytest.raises(InvalidFilterError, match="not understood"):
         subject.search(batch(name, vectors(1), filter_text=text))
     with pytest.raises(InvalidFilterError, match="not understood"):

@@ -37,11 +37,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command, in an environment of its own."""
+    """The command, in an environment of its own; pip compiles nothing there, which is half of its time."""
     folder = tmp_path_factory.mktemp("env")
-    run(sys.executable, "-m", "venv", str(folder), cwd=folder, timeout_s=120)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run(*pip, "-c", str(ROOT / "constraints.txt"), str(wheel), cwd=folder, timeout_s=INSTALL_S)
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder), cwd=folder, timeout_s=120)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder), "install", "--quiet", "--no-compile"]
+    run(
+        *pip,
+        "--disable-pip-version-check",
+        "-c",
+        str(ROOT / "constraints.txt"),
+        str(wheel),
+        cwd=folder,
+        timeout_s=INSTALL_S,
+    )
     return folder / "bin" / "lightragctl"
 
 

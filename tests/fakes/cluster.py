@@ -130,13 +130,15 @@ class FakeCluster:
 
     def select(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         self._served(ObjectRef(api_version, kind, namespace, ""))
-        wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
+        wanted = dict(pair.split("=") for pair in selector.split(",") if "=" in pair)
+        without = {word[1:] for word in selector.split(",") if word.startswith("!")}
         with self._lock:
             return [
                 self._seen(thing)
                 for identity, thing in sorted(self.objects.items())
                 if (identity.api_version, identity.kind, identity.namespace) == (api_version, kind, namespace)
                 and wanted.items() <= thing["metadata"].get("labels", {}).items()
+                and not without & set(thing["metadata"].get("labels", {}))
             ]
 
     def apply(

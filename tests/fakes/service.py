@@ -3,21 +3,24 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
+from lightragctl.service.answers import Response, Streaming
 from lightragctl.service.api import Doors, create_app
 from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.models import ChatAnswer, ModelError
+from lightragctl.service.http import Request
+from lightragctl.service.models import ChatAnswer, ModelError, ModelTimeoutError
 from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
 from lightragctl.service.workspaces import USUAL, Pace
 from lightragctl.vectors.model import FloatArray
 from tests.fakes.http import Answer, call
 from tests.fakes.store import FakeSearch, FakeStore
 
+T = TypeVar("T")
 MODEL = EmbeddingModel(name="words", dimension=64)
 SETTINGS = ApiSettings(
     port=1,
@@ -33,7 +36,8 @@ CONTROL = "default_lightragctl"
 class FakeEmbedding:
     """An `Embeds`. `texts` are the passages embedded, `questions` the batches of questions, each after `delay_s`.
 
-    It gives `calls_left` answers and then fails; None is no end.
+    It gives `calls_left` answers and then fails; None is no end. A passage that holds a key of `gates` waits for it.
+    More than `manages` passages in a call take too long. `error` is raised while it is set.
     """
 
     def __init__(self, dimension: int = MODEL.dimension, salt: str = "") -> None:
@@ -41,6 +45,11 @@ class FakeEmbedding:
         self.questions: list[list[str]] = []
         self.delay_s = 0.0
         self.calls_left: int | None = None
+        self.gates: dict[str, asyncio.Event] = {}
+        self.error: Exception | None = None
+        self.vectors_of: Callable[[Sequence[str]], FloatArray] = self._hashed
+        self.manages = 1000
+        self.sizes: list[int] = []
         self._dimension = dimension
         self._salt = salt
 
@@ -51,39 +60,58 @@ class FakeEmbedding:
         return self._embed(texts)
 
     async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
+        for gate in [gate for key, gate in self.gates.items() if any(key in text for text in texts)]:
+            await gate.wait()
+        self.sizes.append(len(texts))
+        if len(texts) > self.manages:
+            raise ModelTimeoutError("the model did not answer within 60 s")
         vectors = self._embed(texts)
         self.texts += texts
         return vectors
 
     def _embed(self, texts: Sequence[str]) -> FloatArray:
+        if self.error is not None:
+            raise self.error
         if self.calls_left is not None:
             if self.calls_left == 0:
                 raise ModelError("the model is gone")
             self.calls_left -= 1
+        return self.vectors_of(texts)
+
+    def _hashed(self, texts: Sequence[str]) -> FloatArray:
         salted = [" ".join(self._salt + word for word in text.split()) for text in texts]
         return hashed_vectors(salted, self._dimension)
 
 
 class FakeChat:
-    """A `Chats` that always writes the same."""
+    """A `Chats` that always writes the same; with a `gate`, once that is open."""
 
     def __init__(self, text: str = "As [1] says.") -> None:
         self.text = text
         self.breaks_after: int | None = None
+        self.gate: asyncio.Event | None = None
+        self.truncated = False
+        self.is_silent = False
         self.messages: Sequence[Mapping[str, str]] = ()
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
         self.messages = messages
-        return ChatAnswer(self.text, "fake-chat")
+        if self.gate is not None:
+            await self.gate.wait()
+        return ChatAnswer(self.text, "fake-chat", self.truncated)
 
     async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
-        """The text word by word; `breaks_after` words it fails."""
+        """The text word by word; `breaks_after` words it fails; nothing when it `is_silent`."""
+        if self.is_silent:
+            return
         words = re.findall(r"\S+\s*", self.text)
         for number, word in enumerate(words):
+            if number == 1 and self.gate is not None:
+                await self.gate.wait()
             if number == self.breaks_after:
                 raise ModelError("the model is gone")
             yield ChatChunk([ChunkChoice(Delta(content=word))], "fake-chat")
-        yield ChatChunk([ChunkChoice(Delta(), finish_reason="stop")], "fake-chat")
+        yield ChatChunk([ChunkChoice(Delta(), finish_reason="length" if self.truncated else "stop")], "fake-chat")
 
 
 class FakeGraph:
@@ -149,11 +177,51 @@ class Service:
         """POST /documents of one document."""
         return self.post("/documents", {"documents": [{"source": source, "text": text}], **more})
 
+    def begin_load(self, source: str, text: str) -> AsyncGenerator[bytes, None]:
+        """POST /documents of one document as a stream, of which only the first line is read; the rest."""
+        body = json.dumps({"documents": [{"source": source, "text": text}]}).encode()
+        request = Request("POST", b"/documents", {b"accept": b"application/x-ndjson"}, body)
+        assert self._app.refusal(request) is None
+
+        async def begin() -> AsyncGenerator[bytes, None]:
+            coming = self._app.answer(request)
+            assert not isinstance(coming, Response)
+            answer = await coming
+            assert isinstance(answer, Streaming)
+            await anext(answer.pieces)
+            return answer.pieces
+
+        return self._runner.run(begin())
+
+    def rest_of(self, pieces: AsyncGenerator[bytes, None]) -> list[Any]:
+        """What a stream still says."""
+
+        async def read() -> list[Any]:
+            return [json.loads(piece) async for piece in pieces]
+
+        return self._runner.run(read())
+
+    def leave(self, pieces: AsyncGenerator[bytes, None]) -> None:
+        """The client of a stream goes away."""
+        self._runner.run(pieces.aclose())
+
     def stored(self, source: str, text: str, **more: Any) -> Any:
         """What became of one document that the service takes."""
         answer = self.write(source, text, **more)
         assert answer.status == 200, answer.body
         return answer.json()["documents"][0]
+
+    def run(self, coming: Coroutine[Any, Any, T]) -> T:
+        """What it gives, on the event loop of the service."""
+        return self._runner.run(coming)
+
+    async def calling(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """One request, within `run`."""
+        return await self.sending(method, path, b"" if body is None else json.dumps(body).encode(), **headers)
+
+    async def sending(self, method: str, path: str, body: bytes, **headers: str) -> Answer:
+        """One request with these bytes, within `run`."""
+        return await call(self._app, method, path, body, headers)
 
     def together(self, *bodies: Any, **headers: str) -> list[Answer]:
         """POST /retrieve of all of them at the same time."""

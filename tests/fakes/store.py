@@ -1,6 +1,7 @@
 """A vector store in memory that keeps the promises of `vectors.store`: exact cosine search, filters `field == value`.
 
-What a test may do to it: `down = True` (nothing answers) and `release(name)` (loaded no more).
+What a test may do to it: `down = True` (nothing answers), `error = E` (each read of rows raises it) and `release(name)`
+(loaded no more).
 """
 
 import json
@@ -53,6 +54,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.down = False
+        self.error: Exception | None = None
         self.closed = False
         self.collections: dict[str, FakeCollection] = {}
         self.aliases: dict[str, str] = {}
@@ -106,6 +108,8 @@ class FakeStore:
             rows.pop(key, None)
 
     def get(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
+        if self.error is not None:
+            raise self.error
         rows = self.readable(name).rows
         return {key: pick(rows[key], ("id", *fields)) for key in ids if key in rows}
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,9 @@ import pytest
 from lightragctl.core.errors import UnavailableError
 from lightragctl.vectors.milvus import MilvusStore
 from tests.milvus.server import MilvusServer, running_milvus
+from tests.ports import free_port
+
+__all__ = ["free_port"]
 
 START_S = 30.0
 
@@ -49,6 +51,22 @@ class LiteServer:
                 store.close()
                 return
 
+    def until_indexed(self, collection: str) -> None:
+        """Waits until the index of the collection is written: a load before that may fail on half of the file."""
+        end = time.monotonic() + START_S
+        while not self._has_index(collection):
+            assert time.monotonic() < end, f"milvus-lite builds no index of {collection}"
+            time.sleep(0.01)
+
+    def _has_index(self, collection: str) -> bool:
+        assert self.process is not None
+        files = list((self.data / "collections" / collection).rglob("*.idx"))
+        opened = set()
+        for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                opened.add(descriptor.readlink())
+        return bool(files) and opened.isdisjoint(files)
+
     def kill(self) -> None:
         """Ends it as a crash does."""
         assert self.process is not None
@@ -77,13 +95,6 @@ def states_of_threads(pid: int) -> set[str]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             states.add((thread / "stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[0])
     return states
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

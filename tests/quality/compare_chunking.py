@@ -21,7 +21,7 @@ import numpy as np
 
 from lightragctl.core.chunks import chunk_text
 from lightragctl.core.settings import Chunking
-from lightragctl.ingest.documents import html_to_markdown
+from lightragctl.ingest.html_text import html_to_markdown
 from tests.quality.known_item import Section, evaluate, fetch_faq, fetch_package, questions_of, read_faq
 
 CHAPTERS = {
@@ -81,7 +81,7 @@ def _texts(folder: Path) -> dict[str, str]:
     texts = {}
     for language, (package, pattern) in CHAPTERS.items():
         pages = sorted(fetch_package(package, folder).rglob(pattern))
-        texts[language] = "\n\n".join(html_to_markdown(page.read_text("utf-8")) for page in pages)
+        texts[language] = "\n\n".join(html_to_markdown(page.read_text("utf-8")).text for page in pages)
     texts["code"] = "\n".join(inspect.getsource(module) for module in (inspect, re, ssl, subprocess, tarfile))
     texts["URLs"] = "\n".join(sorted(set(re.findall(r"https?://[^\s)>\"]+", "".join(texts.values())))))
     source = random.Random(1)

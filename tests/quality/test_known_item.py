@@ -59,6 +59,7 @@ def test_a_section_is_parsed_without_its_heading_and_without_the_sections_inside
     assert inner == Section("en", "in", "What is inside?", "Inner.")
 
 
+@pytest.mark.slow  # its documents come from a package mirror, which a newcomer's run does without
 def test_there_are_enough_questions_and_no_answer_repeats_its_question(sections: list[Section]) -> None:
     questions = questions_of(sections)
     bodies = {section.name: section.body for section in sections}

@@ -32,30 +32,49 @@ def ingest(
     session: Session,
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files, folders, globs, or - for standard input.", show_default=False),
+        typer.Argument(
+            metavar="PATH...", help="Files, folders, globs, pipes, or - for standard input.", show_default=False
+        ),
     ],
     workspace: Workspace = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="NAME", help="What a document from a pipe is called.", show_default=False),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            help="Of text and html without a byte-order mark. (default: UTF-8, or what can be told for sure)",
+            show_default=False,
+        ),
+    ] = None,
 ) -> Result:
     """Load documents: md, txt, rst, html, pdf, docx. What has not changed is skipped; interrupted, run it again.
 
-    They go through lightrag-server where the release has one, else through lightrag-api.
+    They go through lightrag-server where the release has one, else through lightrag-api. What a document holds that
+    is no text, or that its reader does not see, is left out and named.
 
     \b
     Examples:
       lightragctl ingest docs/
       lightragctl ingest 'manual/*.html' README.md
-      cat notes.txt | lightragctl ingest -
+      cat notes.txt | lightragctl ingest - --source notes
+      lightragctl ingest alt/ --encoding gb18030
     """
     from lightragctl.cli import results
     from lightragctl.cli.progress import showing_progress
-    from lightragctl.ingest.load import load
+    from lightragctl.ingest.encodings import named_encoding
+    from lightragctl.ingest.load import Conditions, load
     from lightragctl.ingest.load_lightrag import load_into_lightrag
 
+    conditions = Conditions(source=source, encoding="" if encoding is None else named_encoding(encoding))
     target = session.lightrag(workspace)
     with showing_progress() as notify:
         if target is not None:
-            return results.ingest(load_into_lightrag(paths, target, notify), "lightrag-server")
-        return results.ingest(load(paths, session.api, workspace, notify), "lightrag-api")
+            return results.ingest(load_into_lightrag(paths, target, notify, conditions), "lightrag-server")
+        return results.ingest(load(paths, session.api, workspace, notify, conditions), "lightrag-api")
 
 
 def retrieve(

@@ -256,7 +256,9 @@ def down(
         session.confirm(f"Delete release '{session.release}' and all its data?")
     with told_on_interrupt(session, _DOWN_GOES_ON), session.out.live() as notify:
         stopped = session.runtime.down(purge, timeout, notify, allow_data_loss)
-    return results.down(session.release, stopped, purge, "" if purge else session.runtime.data)
+    if not stopped:
+        session.runtime.components()  # refuses a release that is not there
+    return results.down(session.release, stopped, purge and stopped, "" if stopped and purge else session.runtime.data)
 
 
 def render(

@@ -102,4 +102,7 @@ def unlock(session: Session) -> Result:
     """
     from lightragctl.cli import results
 
-    return results.unlock(session.release, session.runtime.unlock(session.options.yes))
+    unlocked = session.runtime.unlock(session.options.yes)
+    if not unlocked.holder:
+        session.runtime.components()  # refuses a release that is not there
+    return results.unlock(session.release, unlocked)

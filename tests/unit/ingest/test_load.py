@@ -13,9 +13,19 @@ from typing import Any
 import httpx
 import pytest
 
-from lightragctl.core.errors import UnavailableError
+from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.ingest.client import ApiClient, ApiError
-from lightragctl.ingest.load import Conditions, Interrupted, LoadEvent, Progress, Summary, load
+from lightragctl.ingest.load import (
+    Conditions,
+    Failure,
+    Interrupted,
+    LoadEvent,
+    Progress,
+    Summary,
+    _Reached,
+    _Speed,
+    load,
+)
 from lightragctl.ingest.patience import Waiting
 
 Answer = Callable[[httpx.Request], httpx.Response | None]
@@ -149,7 +159,8 @@ def test_without_any_document_the_service_is_not_asked(service: Service, tmp_pat
 
     service.disturb = disturb
     summary = run(service, tmp_path, ".", "none.md")
-    assert (summary.skipped, summary.failed) == (1, ((f"{tmp_path}/none.md", "does not exist"),))
+    assert (summary.skipped, summary.failed) == (1, (Failure(f"{tmp_path}/none.md", "does not exist"),))
+    assert summary.skipped_kinds == ((".png", 1),)
 
 
 def test_a_bad_file_does_not_stop_the_rest(service: Service, folder: Path) -> None:
@@ -157,17 +168,17 @@ def test_a_bad_file_does_not_stop_the_rest(service: Service, folder: Path) -> No
     (folder / "empty.md").touch()
     summary = run(service, folder)
     assert counts(summary) == (8, 0, 0, 2)
-    assert dict(summary.failed) == {
-        f"{folder}/bad.md": "is not text: it holds NUL bytes",
-        f"{folder}/empty.md": "has no text",
-    }
+    assert [(one.source, one.reason) for one in summary.failed] == [
+        (f"{folder}/bad.md", "is not text: it holds NUL bytes"),
+        (f"{folder}/empty.md", "has no text"),
+    ]
 
 
 def test_a_refused_document_does_not_stop_the_rest(service: Service, folder: Path) -> None:
     service.disturb = lambda request: problem(413, "too large") if posted_source(request).endswith("/4.md") else None
     summary = run(service, folder)
     assert counts(summary) == (7, 0, 0, 1)
-    assert summary.failed == ((f"{folder}/4.md", "too large"),)
+    assert summary.failed == (Failure(f"{folder}/4.md", "too large", "hint of too large"),)
 
 
 def test_a_busy_service_is_tried_again(service: Service, folder: Path) -> None:
@@ -224,14 +235,16 @@ def test_a_service_that_stays_away_ends_the_load_after_three_documents(service: 
         return None
 
     service.disturb = disturb
-    with pytest.raises(UnavailableError, match=r"gave up after 3 documents in a row: .*refused") as caught:
+    with pytest.raises(
+        UnavailableError, match=r"gave up after 3 documents, the last of them .*md: .*refused"
+    ) as caught:
         run(service, folder, wait_s=0.1)
     assert "lightragctl status" in caught.value.hint
 
 
 def test_a_service_that_goes_away_for_the_last_document_ends_the_load(service: Service, folder: Path) -> None:
     service.disturb = lambda request: problem(503, "no models") if posted_source(request) else None
-    with pytest.raises(UnavailableError, match="gave up after 1 document: no models"):
+    with pytest.raises(UnavailableError, match=r"gave up after 1 document, the last of them .*/1.md: no models"):
         run(service, folder, "1.md", wait_s=0.1)
 
 
@@ -306,7 +319,100 @@ def test_an_interrupt_does_not_wait_for_a_request_that_hangs(service: Service, f
 def test_standard_input_is_loaded(service: Service, tmp_path: Path) -> None:
     summary = run(service, tmp_path, "-", stdin=io.BytesIO("从管道来的文本".encode()))
     assert counts(summary) == (1, 0, 0, 0)
-    assert service.texts == {"stdin": "从管道来的文本"}
+    assert list(service.texts.values()) == ["从管道来的文本"]
+
+
+def test_what_comes_from_a_pipe_replaces_only_what_has_its_name(service: Service, tmp_path: Path) -> None:
+    for text in (b"a", b"b", b"a"):
+        run(service, tmp_path, "-", stdin=io.BytesIO(text))
+    assert sorted(service.texts.values()) == ["a", "b"]
+    for text in (b"old", b"new"):
+        summary = run(service, tmp_path, "-", stdin=io.BytesIO(text), source="notes")
+    assert summary.updated == 1
+    assert service.texts["notes"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("paths", "source"), [(("0.md",), "x"), (("-",), ""), (("-",), "a\udcff"), (("-",), "x" * 5000)]
+)
+def test_a_name_for_no_pipe_or_no_name_is_a_usage_error(
+    service: Service, folder: Path, paths: tuple[str, ...], source: str
+) -> None:
+    with pytest.raises(UsageError, match="--source"):
+        run(service, folder, *paths, stdin=io.BytesIO(b"a"), source=source)
+    assert service.posted == []
+
+
+def test_a_pipe_may_not_have_the_name_of_a_file_of_the_same_load(service: Service, folder: Path) -> None:
+    with pytest.raises(UsageError, match="is loaded from a file too"):
+        run(service, folder, "0.md", "-", stdin=io.BytesIO(b"a"), source=f"{folder}/0.md")
+
+
+def test_closed_standard_input_is_one_failed_document(service: Service, folder: Path) -> None:
+    summary = run(service, folder, "-", "0.md", stdin=None)
+    assert counts(summary) == (1, 0, 0, 1)
+    assert summary.failed == (Failure("stdin", "cannot be read: standard input is closed"),)
+
+
+def test_what_is_not_in_the_text_is_named_also_when_nothing_has_changed(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<nav>menu</nav><p>text<p hidden>secret")
+    for _ in range(2):
+        summary = run(service, tmp_path)
+        assert summary.left_out == ((f"{tmp_path}/a.html", ("navigation", "hidden text")),)
+    assert summary.unchanged == 1
+
+
+def test_the_encoding_that_is_named_is_used(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("张伟 李娜".encode("gb18030"))
+    failed = run(service, tmp_path).failed
+    assert "--encoding" in failed[0].hint
+    assert counts(run(service, tmp_path, encoding="gb18030")) == (1, 0, 0, 0)
+
+
+def test_a_document_that_was_lost_is_tried_again_when_the_others_are_done(service: Service, folder: Path) -> None:
+    tries: Counter[str] = Counter()
+
+    def disturb(request: httpx.Request) -> httpx.Response | None:
+        source = posted_source(request)
+        tries[source] += 1
+        return problem(504, "too slow") if source.endswith("/2.md") and tries[source] == 1 else None
+
+    service.disturb = disturb
+    assert counts(run(service, folder, wait_s=0.1, threads=1)) == (8, 0, 0, 0)
+
+
+def test_a_document_that_was_stored_although_its_answer_was_lost_is_no_failure(service: Service, folder: Path) -> None:
+    def disturb(request: httpx.Request) -> httpx.Response | None:
+        if posted_source(request).endswith("/2.md") and f"{folder}/2.md" not in service.texts:
+            service._store(request)
+            return problem(504, "too slow")
+        return None
+
+    service.disturb = disturb
+    summary = run(service, folder, wait_s=0.1, threads=1)
+    assert counts(summary) == (8, 0, 0, 0)
+    assert summary.chunks == 16
+
+
+def test_what_failed_is_in_one_order_whatever_ended_first(service: Service, folder: Path) -> None:
+    for name in ("z", "0a", "5a"):
+        (folder / f"{name}.md").touch()
+    failed = [one.source for one in run(service, folder).failed]
+    assert failed == sorted(failed)
+    assert len(failed) == 3
+
+
+def test_a_repeated_count_of_chunks_is_no_sign_of_life() -> None:
+    reached = _Reached()
+    assert [reached.is_passed_by(chunks) for chunks in (16, 32, 16, 32, 33)] == [True, True, False, False, True]
+
+
+def test_the_rate_is_that_of_the_last_minute() -> None:
+    speed = _Speed(0.0)
+    assert speed.at(10.0, 100, 1000) == (10.0, 100.0)
+    for now_s in range(20, 200, 10):
+        last = speed.at(float(now_s), 100 + now_s / 10, 1000 + now_s)
+    assert last == (pytest.approx(0.1), pytest.approx(1.0))
 
 
 def test_progress_counts_up_to_the_end_with_rate_and_time_left(service: Service, folder: Path) -> None:

@@ -15,8 +15,8 @@ from lightragctl.core.errors import NeedsAttentionError, WaitExpired
 from lightragctl.core.sources import plain_source, upstream_source
 from lightragctl.ingest.client import ApiClient, StoredDocument
 from lightragctl.ingest.lightrag import LightragClient, UpstreamDocument
-from lightragctl.ingest.load import Conditions, LoadEvent, Progress, Summary
-from lightragctl.ingest.load_lightrag import LightragTarget, Step, decide, load_into_lightrag
+from lightragctl.ingest.load import Conditions, Failure, LoadEvent, Progress, Summary
+from lightragctl.ingest.load_lightrag import BATCH, LOGS_HINT, LightragTarget, Step, decide, load_into_lightrag
 
 SHA = "a" * 64
 
@@ -41,6 +41,10 @@ class Servers:
     forgets: bool = False
     loses_answers: int = 0
     flushes: int = 0
+    slow: set[str] = field(default_factory=set)
+    most_missing: int = 0
+    keeps: bool = False
+    vanishes: Path | None = None
     now_s: float = 0.0
     tracks: Any = field(default_factory=itertools.count)
 
@@ -64,7 +68,9 @@ class Servers:
                 fence = {"recovery_required": self.fenced, "recovery_message": "mend it"}
                 return httpx.Response(200, json={"busy": busy, "latest_message": "at work", **fence})
             case "DELETE", "/documents/delete_document":
-                gone = set(body["doc_ids"])
+                assert not any(one["status"] == "processing" for one in self.documents.values())
+                gone = set() if self.keeps else set(body["doc_ids"])
+                self.most_missing = max(self.most_missing, len(gone))
                 self.documents = {key: one for key, one in self.documents.items() if one["id"] not in gone}
                 return httpx.Response(200, json={"status": "deletion_started"})
             case "POST", "/documents/reprocess_failed":
@@ -90,6 +96,8 @@ class Servers:
         return self.now_s
 
     def _insert(self, body: dict[str, Any]) -> httpx.Response:
+        if self.vanishes:
+            self.vanishes.unlink(missing_ok=True)
         if any(plain_source(name) in self.documents for name in body["file_sources"]):
             return httpx.Response(409, json={"detail": "already there"})
         track = f"track_{next(self.tracks)}"
@@ -120,6 +128,9 @@ class Servers:
                 one["left"] -= 1
                 if one["left"] < 0:
                     one |= {"status": "processed", "chunks_count": 2}
+                    if plain_source(one["file_path"]) in self.slow:
+                        self.slow.remove(plain_source(one["file_path"]))
+                        one |= {"status": "failed", "error_msg": "Worker execution timeout after 60s"}
                     if "bad" in one["text"]:
                         one |= {"status": "failed", "error_msg": "the model said no"}
         return httpx.Response(200, json={"documents": found})
@@ -215,7 +226,7 @@ def test_a_document_that_failed_is_named_and_handed_over_by_the_next_run(folder:
     (folder / "b.md").write_text("A bad text.\n")
     servers = Servers()
     summary, _ = load(servers, folder)
-    assert (summary.created, summary.failed) == (1, ((str(folder / "b.md"), "the model said no"),))
+    assert (summary.created, summary.failed) == (1, (Failure(str(folder / "b.md"), "the model said no"),))
     servers.handed_over.clear()
     load(servers, folder)
     assert servers.handed_over == [str(folder / "b.md")]
@@ -249,3 +260,61 @@ def test_more_documents_than_a_batch_are_all_loaded(tmp_path: Path) -> None:
     servers = Servers(rounds=2)
     assert load(servers, tmp_path)[0].created == 50
     assert sorted(servers.handed_over) == sorted(set(servers.handed_over))
+
+
+def changed(servers: Servers, folder: Path, count: int) -> list[str]:
+    """So many documents that lightrag-server has in another version."""
+    paths = [folder / f"{number:02}.md" for number in range(count)]
+    for path in paths:
+        path.write_text(f"New text of {path.name}.\n")
+        servers.hold(str(path), f"Old text of {path.name}.\n")
+    return [str(path) for path in paths]
+
+
+def test_changed_documents_are_deleted_a_few_at_a_time_just_before_they_are_sent(folder: Path) -> None:
+    servers = Servers()
+    changed(servers, folder, 40)
+    summary, _ = load(servers, folder)
+    assert (summary.created, summary.updated, summary.failed) == (2, 40, ())
+    assert servers.most_missing == BATCH
+
+
+def test_a_file_that_vanishes_after_the_plan_is_one_failed_document_and_stays_as_it_was(
+    folder: Path,
+) -> None:
+    servers = Servers()
+    sources = changed(servers, folder, 3)
+    servers.vanishes = Path(sources[1])
+    summary, _ = load(servers, folder)
+    assert [one.source for one in summary.failed] == [sources[1]]
+    assert "No such file" in summary.failed[0].reason
+    assert (summary.created, summary.updated) == (2, 2)
+    assert servers.documents[sources[1]]["text"].startswith("Old text")
+
+
+def test_an_old_version_that_cannot_be_deleted_fails_that_document_alone(folder: Path) -> None:
+    servers = Servers(keeps=True)
+    (source,) = changed(servers, folder, 1)
+    summary, _ = load(servers, folder)
+    assert summary.failed == (Failure(source, "lightrag-server has not deleted its old version", LOGS_HINT),)
+    assert summary.created == 2
+
+
+def test_a_document_that_was_too_slow_gets_a_second_try_alone(folder: Path) -> None:
+    servers = Servers(slow={str(folder / "a.md")})
+    summary, _ = load(servers, folder)
+    assert (summary.created, summary.failed) == (2, ())
+    assert servers.handed_over.count(str(folder / "a.md")) == 2
+
+
+def test_a_document_that_is_too_slow_twice_has_failed(folder: Path) -> None:
+    servers = Servers(slow=_Always({str(folder / "a.md")}))
+    summary, _ = load(servers, folder)
+    assert [(one.source, one.reason) for one in summary.failed] == [
+        (str(folder / "a.md"), "Worker execution timeout after 60s")
+    ]
+
+
+class _Always(set[str]):
+    def remove(self, element: str) -> None:
+        """Nothing is ever taken out."""

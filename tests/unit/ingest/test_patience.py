@@ -100,6 +100,41 @@ def test_time_with_signs_of_life_is_not_waiting() -> None:
     assert patience(clock).call("a.md", request) == "done"
 
 
+def test_a_service_that_gets_on_between_failures_is_never_given_up() -> None:
+    clock = Clock()
+    calls = 0
+
+    def request(alive: Callable[[], None]) -> str:
+        nonlocal calls
+        calls += 1
+        clock.now_s += 25
+        alive()
+        clock.now_s += 25
+        if calls < 40:
+            raise UnavailableError("restarted")
+        return "done"
+
+    assert patience(clock).call("a.md", request) == "done"
+    assert set(clock.waits_s) == {0.5}
+
+
+def test_a_sign_to_one_request_counts_for_the_others() -> None:
+    clock = Clock()
+    shared = patience(clock, wait_s=60)
+    calls = 0
+
+    def starved(alive: Callable[[], None]) -> str:
+        nonlocal calls
+        calls += 1
+        clock.now_s += 50
+        shared.call("other.md", lambda sign: sign())
+        if calls < 5:
+            raise UnavailableError("said nothing")
+        return "done"
+
+    assert shared.call("a.md", starved) == "done"
+
+
 def test_a_long_silence_before_the_failure_counts() -> None:
     clock = Clock()
 

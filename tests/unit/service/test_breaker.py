@@ -59,7 +59,7 @@ def test_after_a_pause_a_few_probes_pass_and_close_it(subject: Subject) -> None:
     subject.now_s += 2
     assert breaker.state is BreakerState.HALF_OPEN
     probes = [breaker.admit(), breaker.admit()]
-    assert probes == [True, True]
+    assert [one.probe for one in probes] == [True, True]
     with pytest.raises(BreakerOpenError):
         breaker.admit()
     for probe in probes:
@@ -86,7 +86,7 @@ def test_a_probe_that_nobody_waited_for_lets_another_pass(subject: Subject) -> N
     subject.now_s += 2
     probes = [breaker.admit(), breaker.admit()]
     breaker.abandon(probes[0])
-    assert breaker.admit()
+    assert breaker.admit().probe
 
 
 def test_what_the_backend_asks_for_goes_before_our_own_times(subject: Subject) -> None:
@@ -111,3 +111,21 @@ def test_one_call_in_ten_may_be_repeated_for_long() -> None:
         granted += budget.spend()
     assert 100 <= granted <= 111
     assert not RetryBudget(0.0).spend()
+
+
+def test_probes_from_before_it_opened_again_decide_nothing(subject: Subject) -> None:
+    breaker = subject.opened().breaker
+    subject.now_s += 2
+    breaker.abandon(breaker.admit())
+    late, failed = breaker.admit(), breaker.admit()
+    breaker.record(BAD, failed)
+    subject.now_s += breaker.retry_after_s
+    breaker.record(GOOD, late)
+    breaker.abandon(late)
+    probes = [breaker.admit(), breaker.admit()]
+    with pytest.raises(BreakerOpenError):
+        breaker.admit()
+    breaker.record(GOOD, probes[0])
+    assert breaker.state is BreakerState.HALF_OPEN
+    breaker.record(GOOD, probes[1])
+    assert breaker.state is BreakerState.CLOSED

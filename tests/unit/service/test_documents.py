@@ -1,13 +1,16 @@
 """Documents through lightrag-api in this process: what is stored, what is left behind, what a cut-off write leaves."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
 
 from lightragctl.core.settings import Chunking
+from lightragctl.service.changes import with_pauses
 from lightragctl.service.documents import EMBED_CHUNKS, document_id
+from lightragctl.service.embed_pace import EmbedPace
 from tests.fakes.service import ALIAS, CONTROL, SETTINGS, Service
 from tests.fakes.store import FakeStore
 
@@ -221,3 +224,216 @@ def test_records_of_others_are_refused_in_a_workspace_of_ours() -> None:
 def test_a_record_with_a_malformed_checksum_is_400() -> None:
     with Service(FakeStore()) as service:
         assert service.put("/documents/records", {"documents": [HELD | {"sha256": "x"}]}).status == 400
+
+
+def contents(service: Service) -> str:
+    return " ".join(str(row["content"]) for row in rows(service).values())
+
+
+def test_three_writers_of_one_document_follow_each_other(service: Service) -> None:
+    texts = {word: text_of(4 * EMBED_CHUNKS, word) for word in ("alpha", "beta", "gamma")}
+
+    def write(word: str) -> Any:
+        return service.calling("POST", "/documents", {"documents": [{"source": "a.md", "text": texts[word]}]})
+
+    async def overlapping() -> None:
+        first, second = asyncio.create_task(write("alpha")), asyncio.create_task(write("beta"))
+        await first
+        await asyncio.gather(second, write("gamma"))
+
+    service.run(overlapping())
+    assert {word for word in texts if word in contents(service)} == {"gamma"}
+    assert len(rows(service)) == listed(service)[0]["chunks"]
+
+
+def test_loading_the_same_text_again_mends_what_is_stored(service: Service) -> None:
+    """A mixture, a chunk that is missing and one that is left over, all noted as ready."""
+    text = text_of(6)
+    service.stored("other.md", "Something else.")
+    chunks = service.stored("a.md", text)["chunks"]
+    stored, document = rows(service), document_id("a.md")
+    right = contents(service)
+    stored[f"{document}-chunk-001"]["content"] = "of another version"
+    stored[f"{document}-chunk-099"] = {**stored[f"{document}-chunk-000"], "id": f"{document}-chunk-099"}
+    del stored[f"{document}-chunk-002"]
+    assert service.stored("a.md", text)["status"] == "updated"
+    assert len(rows(service)) == 1 + chunks
+    assert sorted(contents(service).split()) == sorted(right.split())
+    embedded = len(service.embedding.texts)
+    assert service.stored("a.md", text)["status"] == "unchanged"
+    assert len(service.embedding.texts) == embedded
+
+
+def test_what_an_earlier_version_wrote_is_compared_once_and_not_embedded_again(service: Service) -> None:
+    service.stored("a.md", "The cat sleeps.")
+    row = service.store.readable(CONTROL).rows[f"doc:{document_id('a.md')}"]
+    row["value"] = json.dumps({**json.loads(row["value"]), "cut": "1:16:0:words_64d"})
+    assert not listed(service)[0]["current"], "so that a client that looks at the list sends it"
+    embedded = len(service.embedding.texts)
+    assert service.stored("a.md", "The cat sleeps.")["status"] == "unchanged"
+    assert listed(service)[0]["current"]
+    assert len(service.embedding.texts) == embedded
+
+
+def test_writers_that_wait_for_one_document_leave_the_others_alone(service: Service) -> None:
+    """The places for writers are for those who write, not for those who wait for a document."""
+    release = asyncio.Event()
+
+    async def test() -> int:
+        service.embedding.gates["slow"] = release
+        slow = [
+            asyncio.create_task(
+                service.calling("POST", "/documents", {"documents": [{"source": "s.md", "text": f"slow {number}"}]})
+            )
+            for number in range(10)
+        ]
+        await asyncio.sleep(0.02)
+        other = await service.calling("POST", "/documents", {"documents": [{"source": "o.md", "text": "quick"}]})
+        release.set()
+        await asyncio.gather(*slow)
+        return other.status
+
+    assert service.run(test()) == 200
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\0", " \n\t", "\ufeff\u00ad", "\x07\x1b"])
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+def test_a_document_without_text_is_refused_and_nothing_is_written(service: Service, text: str, accept: str) -> None:
+    body = {"documents": [{"source": "good.md", "text": "The cat sleeps."}, {"source": "bad.md", "text": text}]}
+    answer = service.post("/documents", body, accept=accept)
+    assert (answer.status, answer.json()["detail"]) == (400, "bad.md has no text")
+    assert listed(service) == []
+
+
+def test_a_text_is_stored_as_ingest_would_store_it(service: Service) -> None:
+    service.stored("a.md", "cafe\u0301\0\r\nsleeps\u200b\x1b[2J\u2028here")
+    assert contents(service) == "caf\u00e9\nsleeps[2J\nhere"
+    assert service.stored("a.md", "caf\u00e9\nsleeps[2J\nhere")["status"] == "unchanged"
+
+
+def test_a_source_with_nul_is_refused(service: Service) -> None:
+    assert service.write("a\0.md", "The cat sleeps.").status == 400
+
+
+def test_two_replicas_that_write_one_document_leave_no_mixture_that_looks_whole(service: Service) -> None:
+    """Who finds another record in place of its own says 503; whoever sends again has the document whole."""
+    texts = {word: text_of(3 * EMBED_CHUNKS, word) for word in ("alpha", "beta")}
+    service.stored("a.md", "Something else.")
+    with Service(service.store) as other:
+        gate = asyncio.Event()
+        service.embedding.gates["alpha40 "] = gate
+
+        async def begin() -> "asyncio.Task[Any]":
+            body = {"documents": [{"source": "a.md", "text": texts["alpha"]}]}
+            writing = asyncio.create_task(service.calling("POST", "/documents", body))
+            while not any("alpha" in text for text in service.embedding.texts):
+                await asyncio.sleep(0.001)
+            return writing
+
+        writing = service.run(begin())
+        assert other.write("a.md", texts["beta"]).status == 200
+        gate.set()
+
+        async def end() -> Any:
+            return await writing
+
+        answer = service.run(end())
+        assert (answer.status, answer.json()["type"]) == (503, "urn:lightragctl:overlap")
+        assert listed(service)[0]["state"] == "writing"
+        assert service.stored("a.md", texts["alpha"])["status"] == "updated"
+    assert ("alpha" in contents(service), "beta" in contents(service)) == (True, False)
+    assert (listed(service)[0]["state"], len(rows(service))) == ("ready", listed(service)[0]["chunks"])
+
+
+def test_clients_that_read_nothing_of_their_loads_hold_up_nobody(service: Service) -> None:
+    unread = [service.begin_load(f"{number}.md", text_of(200)) for number in range(5)]
+    assert service.stored("other.md", "The cat sleeps.")["status"] == "created"
+    assert service.stored("0.md", text_of(200))["status"] in ("unchanged", "updated"), "the same document too"
+    for pieces in unread:
+        events = service.rest_of(pieces)
+        assert [event["event"] for event in events if event["event"] != "progress"] == ["document", "done"]
+
+
+def test_progress_that_is_not_read_is_left_out_and_what_is_acknowledged_is_not(service: Service) -> None:
+    pieces = service.begin_load("a.md", text_of(EMBED_CHUNKS * 100))
+    service.let_pass(0.5)
+    while len(rows(service)) < EMBED_CHUNKS * 100:
+        service.let_pass(0.1)
+    service.let_pass(0.1)
+    events = service.rest_of(pieces)
+    assert len(events) < 80
+    assert [event["event"] for event in events[-2:]] == ["document", "done"]
+
+
+def test_a_load_whose_client_leaves_ends(service: Service) -> None:
+    service.leave(service.begin_load("a.md", text_of(EMBED_CHUNKS * 100)))
+    before = len(rows(service))
+    service.let_pass(0.05)
+    assert len(rows(service)) == before < EMBED_CHUNKS * 100
+    assert service.stored("a.md", text_of(3))["status"] == "updated"
+
+
+def test_a_model_that_is_too_slow_for_a_batch_gets_smaller_ones(service: Service) -> None:
+    service.stored("first.md", "The model is known by now.")
+    service.embedding.sizes.clear()
+    service.embedding.manages = 3
+    chunks = service.stored("a.md", text_of(EMBED_CHUNKS + 4))["chunks"]
+    assert len(rows(service)) == 1 + chunks
+    assert service.embedding.sizes[:2] == [EMBED_CHUNKS, EMBED_CHUNKS // 4]
+    service.embedding.sizes.clear()
+    service.stored("b.md", text_of(EMBED_CHUNKS, "other"))
+    assert service.embedding.sizes[0] < EMBED_CHUNKS
+
+
+def test_a_model_that_does_not_manage_one_chunk_is_an_error(service: Service) -> None:
+    service.embedding.manages = 0
+    assert service.write("a.md", text_of(EMBED_CHUNKS)).status == 504
+
+
+def test_calls_get_smaller_when_they_are_slow_and_larger_again_when_they_are_quick() -> None:
+    pace = EmbedPace(16, deadline_s=60)
+    for chunks, seconds, size in [(16, 10, 16), (16, 30, 8), (8, 30, 4), (4, 30, 2), (2, 50, 1), (1, 50, 1)]:
+        pace.took(chunks, seconds)
+        assert pace.size == size
+    for size in (2, 4, 8, 16, 16):
+        pace.took(pace.size, 1)
+        assert pace.size == size
+    assert pace.timed_out(16)
+    assert pace.size == 4
+    pace.took(3, 1)  # the last of a document: says nothing of a full call
+    assert pace.size == 4
+    assert not pace.timed_out(1)
+
+
+def test_a_stream_that_waits_says_so() -> None:
+    async def events() -> AsyncGenerator[int, None]:
+        yield 1
+        await asyncio.sleep(0.05)
+        yield 2
+
+    async def heard() -> list[int | None]:
+        return [event async for event in with_pauses(events(), 0.02)]
+
+    got = asyncio.run(heard())
+    assert got[0] == 1
+    assert got[-1] == 2
+    assert None in got[1:-1]
+
+
+def test_a_stream_that_is_left_ends_what_it_waits_for() -> None:
+    ended: list[bool] = []
+
+    async def events() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+
+    async def leave() -> None:
+        stream = with_pauses(events(), 0.01)
+        assert [await anext(stream), await anext(stream)] == [1, None]
+        await stream.aclose()
+
+    asyncio.run(leave())
+    assert ended == [True]

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.core.settings import Batching, EmbedderSettings, EmbeddingModel
 from lightragctl.service import http
-from lightragctl.service.embedder import MAX_TEXT_BYTES, check_cpu, cpus, create_app, slices
+from lightragctl.service.embedder import MAX_TEXT_BYTES, check_cpu, cpus, create_app, quota_of, slices
 from lightragctl.service.wire import vector_of
 from lightragctl.vectors.model import FloatArray
 from tests.fakes.http import call
@@ -137,6 +138,23 @@ def test_other_cpus_are_not_refused(machine: str, cpuinfo: str) -> None:
 )
 def test_threads_follow_the_cpu_limit_of_the_container(quota: str, expected: int) -> None:
     assert cpus(quota, 8) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({}, 8),
+    ],
+    ids=["version 2", "version 1", "version 1 without a quota", "none"],
+)
+def test_both_versions_of_cgroups_are_understood(tmp_path: Path, files: dict[str, str], expected: int) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert cpus(quota_of(tmp_path), 8) == expected
 
 
 def test_slices_hold_every_text_once_and_in_order() -> None:

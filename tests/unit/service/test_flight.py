@@ -121,3 +121,31 @@ def test_when_all_have_left_the_work_is_ended() -> None:
         assert await flights.ask("same") == 2
 
     on_flights(test)
+
+
+class Impatient(Exception):
+    """Concerns nobody but the one who did the work."""
+
+
+def test_what_concerns_only_the_one_who_did_it_is_not_told_to_the_others() -> None:
+    async def inside() -> None:
+        flights: SingleFlight[str, str] = SingleFlight(lambda: None, (Impatient,))
+        done: list[str] = []
+
+        def ask(name: str, patient: bool) -> "asyncio.Task[str]":
+            async def work() -> str:
+                done.append(name)
+                await turns()
+                if not patient:
+                    raise Impatient
+                return name
+
+            return asyncio.create_task(flights.run("same", work))
+
+        leader, *followers = ask("leader", False), ask("b", True), ask("c", True), ask("d", False)
+        with pytest.raises(Impatient):
+            await leader
+        assert await asyncio.gather(*followers) == ["b", "b", "b"]
+        assert done == ["leader", "b"]
+
+    run(inside)

@@ -74,9 +74,29 @@ def test_a_bad_body_is_400_and_says_what_is_wrong(body: bytes, says: str) -> Non
 
 
 def test_deeply_nested_json_is_400() -> None:
-    app = http.App((http.Route("POST", "/items", echo),), http.AppOptions("test", body_bytes=1_000_000))
+    app = http.App((http.Route("POST", "/items", echo, body=Item),), http.AppOptions("test", body_bytes=1_000_000))
     answer = ask(app, "POST", "/items", b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b', "name": "a"}')
     assert answer.status in (201, 400)
+
+
+@pytest.mark.parametrize(("encoding", "status"), [("utf-8-sig", 201), ("utf-16", 400)])
+def test_a_byte_order_mark_is_no_part_of_the_json(encoding: str, status: int) -> None:
+    assert ask(app_of(), "POST", "/items", '{"name": "苹果"}'.encode(encoding)).status == status
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/nothing", 404), ("PUT", "/items", 405)])
+def test_a_body_that_nothing_reads_is_not_received(method: str, path: str, status: int) -> None:
+    request = http.Request(method, path.encode(), {b"content-length": b"60"})
+    problem = app_of().refusal(request)
+    assert problem is not None
+    assert problem.status == status
+
+
+def test_a_body_of_a_request_that_takes_none_is_small() -> None:
+    app = http.App((), http.AppOptions("test", body_bytes=1_000_000))
+    problem = app.refusal(http.Request("GET", b"/healthz", {b"content-length": b"%d" % (http.USELESS_BODY_BYTES + 1)}))
+    assert problem is not None
+    assert problem.status == 413
 
 
 def test_a_declared_body_over_the_limit_is_413_without_being_read() -> None:

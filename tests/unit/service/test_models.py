@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.service.models import (
+    ChatAnswer,
     ChatClient,
     EmbeddingClient,
     ModelError,
@@ -20,6 +22,7 @@ from lightragctl.service.models import (
     open_session,
     prompt,
 )
+from lightragctl.service.wire import ChatChunk
 from lightragctl.vectors.model import FloatArray
 
 T = TypeVar("T")
@@ -111,12 +114,12 @@ def test_no_texts_cost_no_call() -> None:
         (given(encoded(float("inf"), 1)), "infinite"),
         (given(encoded(0, 0)), "zeros"),
         (given("!!!"), "cannot be read"),
-        (lambda _: web.json_response({"data": [{"index": 5, "embedding": [1, 2]}]}), "1 vectors for 1 texts"),
+        (lambda _: web.json_response({"data": [{"index": 5, "embedding": [1, 2]}]}), "indexes [5] for 1 texts"),
         (lambda _: web.Response(text="<html>"), "not in OpenAI's shape"),
     ],
 )
 def test_a_wrong_answer_is_refused_and_named(answer: Callable[[Any], web.Response], says: str) -> None:
-    with pytest.raises(ModelError, match=says):
+    with pytest.raises(ModelError, match=re.escape(says)):
         embed(Endpoint(answer), ["a"])
 
 
@@ -137,8 +140,9 @@ def test_a_refused_input_is_an_input_error(status: int) -> None:
 )
 def test_other_refusals_keep_status_and_time_to_wait(status: int, retry_after: int | None, hint: str) -> None:
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    with pytest.raises(ModelError, match="because") as error:
+    with pytest.raises(ModelError, match="answered 401$" if status == 401 else "because") as error:
         embed(refusing(status, **headers), ["a"])
+    assert ("because" in error.value.message) == (status != 401), "the text may quote the key"
     assert (error.value.status, error.value.retry_after_s) == (status, retry_after)
     assert hint in error.value.hint
 
@@ -181,3 +185,136 @@ def test_an_empty_chat_answer_is_an_error(choices: list[object]) -> None:
     endpoint = Endpoint(lambda _: web.json_response({"choices": choices}))
     with pytest.raises(ModelError, match="empty answer"):
         endpoint.run(lambda session, url: ChatClient(session, url, "m", 5).complete([]))
+
+
+def chat_of(answer: object) -> Endpoint:
+    return Endpoint(lambda _: web.json_response(answer))
+
+
+def asked_of(endpoint: Endpoint) -> ChatAnswer:
+    return endpoint.run(lambda session, url: ChatClient(session, url, "m", 5).complete([]))
+
+
+def streamed_of(endpoint: Endpoint) -> list[ChatChunk]:
+    async def use(session: Any, url: str) -> list[ChatChunk]:
+        return [piece async for piece in ChatClient(session, url, "m", 5).stream([])]
+
+    return endpoint.run(use)
+
+
+def events_of(*data: object) -> Endpoint:
+    lines = "".join(f"data: {one if isinstance(one, str) else json.dumps(one)}\n\n" for one in data)
+    return Endpoint(lambda _: web.Response(text=": ping\n\n" + lines, content_type="text/event-stream"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": [{"embedding": [1, 2]}, {"embedding": [3, 4]}], "model": None, "usage": None, "object": None},
+        {"data": [{"embedding": encoded(1, 2), "index": None}, {"embedding": [3.0, 4], "index": None}], "error": None},
+        {"data": [{"embedding": [3, 4], "index": 1, "object": 7}, {"embedding": [1, 2], "index": 0}], "usage": "none"},
+    ],
+)
+def test_vectors_that_are_told_in_another_way_are_taken(answer: object) -> None:
+    assert embed(chat_of(answer), ["a", "b"]).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("indexes", [(0, 0), (1, 2), (0, None)])
+def test_vectors_whose_order_is_not_sure_are_refused(indexes: tuple[int | None, int | None]) -> None:
+    data = [{"embedding": [1, 2], "index": index} for index in indexes]
+    with pytest.raises(ModelError, match="with the indexes"):
+        embed(chat_of({"data": data}), ["a", "b"])
+
+
+MESSAGES = [
+    {"role": "assistant", "content": "yes"},
+    {"content": "yes", "tool_calls": None},
+    {"content": [{"type": "text", "text": "y"}, {"type": "text", "text": "es"}]},
+    {"content": None, "refusal": "yes"},
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_a_chat_answer_that_is_told_in_another_way_is_taken(message: dict[str, Any]) -> None:
+    answer = {"choices": [{"message": message, "finish_reason": None}], "model": None, "id": 7, "usage": {"x": None}}
+    assert asked_of(chat_of(answer)) == ChatAnswer("yes", "m")
+
+
+@pytest.mark.parametrize(("reason", "truncated"), [("stop", False), (None, False), ("length", True)])
+def test_an_answer_that_was_cut_off_says_so(reason: str | None, truncated: bool) -> None:
+    answer = {"choices": [{"message": {"content": "yes"}, "finish_reason": reason}]}
+    assert asked_of(chat_of(answer)).truncated is truncated
+
+
+ERRORS = [
+    ({"error": {"message": "the model is asleep", "code": "x"}}, 502),
+    ({"error": {"message": "the model is asleep", "code": 503}}, 503),
+    ({"error": {"message": "the model is asleep", "type": "rate_limit_error"}}, 429),
+    ({"error": "the model is asleep"}, 502),
+    ({"object": "error", "message": "the model is asleep", "code": 500}, 500),
+]
+
+
+@pytest.mark.parametrize(("answer", "status"), ERRORS)
+def test_an_error_inside_a_200_is_told_with_its_cause(answer: object, status: int) -> None:
+    asks: list[Callable[[], object]] = [
+        lambda: embed(chat_of(answer), ["a"]),
+        lambda: asked_of(chat_of(answer)),
+        lambda: streamed_of(chat_of(answer)),
+        lambda: streamed_of(events_of(answer)),
+    ]
+    for ask in asks:
+        with pytest.raises(ModelError, match=f"answered {status}: the model is asleep") as error:
+            ask()
+        assert error.value.status == status
+
+
+def test_a_bad_input_inside_a_200_is_a_bad_input() -> None:
+    with pytest.raises(ModelInputError, match="too long"):
+        embed(chat_of({"error": {"message": "too long", "type": "invalid_request_error"}}), ["a"])
+
+
+SECRET = "Incorrect API key provided: sk-abc***xyz"
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 500])
+def test_what_is_said_of_a_key_is_not_passed_on(status: int) -> None:
+    body = {"error": {"message": SECRET, "code": "invalid_api_key"}}
+    with pytest.raises(ModelError) as error:
+        embed(Endpoint(lambda _: web.json_response(body, status=status)), ["a"])
+    assert "sk-" not in f"{error.value.message} {error.value.hint}"
+
+
+def piece(text: str | None, reason: str | None = None, **more: object) -> dict[str, object]:
+    return {"choices": [{"delta": {"content": text}, "finish_reason": reason}], **more}
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        events_of(piece("y"), piece("es"), piece(None, "stop"), "[DONE]"),
+        events_of(piece("y", model=None, id=None, created=None), piece("es"), {"choices": [], "usage": {}}, "[DONE]"),
+        events_of(piece("y"), piece("es", "stop"), {"choices": None, "usage": None}),
+        chat_of({"choices": [{"message": {"content": "yes"}}]}),
+    ],
+    ids=["OpenAI's", "nulls and usage", "no DONE", "not streamed"],
+)
+def test_a_streamed_answer_that_is_told_in_another_way_is_taken(endpoint: Endpoint) -> None:
+    pieces = streamed_of(endpoint)
+    assert "".join(choice.delta.content or "" for one in pieces for choice in one.choices) == "yes"
+    assert next(one.choices[0].delta.role for one in pieces if one.choices) == "assistant"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        (events_of("[DONE]"), "empty answer"),
+        (events_of(piece(None, "stop"), "[DONE]"), "empty answer"),
+        (events_of(piece("y")), "broke off"),
+        (events_of(), "broke off"),
+        (events_of(piece("y"), "{"), "not in OpenAI's shape"),
+    ],
+)
+def test_a_streamed_answer_that_is_none_is_an_error(endpoint: Endpoint, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        streamed_of(endpoint)

@@ -1,8 +1,11 @@
 """The read path of lightrag-api: what is shared, kept, refused as too late, spared, and streamed."""
 
+import asyncio
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from lightragctl.service.hashing import hashed_vectors
 from lightragctl.service.workspaces import Pace
 from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.model import chunks_spec
-from tests.fakes.service import CONTROL, MODEL, SETTINGS, Service
+from tests.fakes.service import CONTROL, MODEL, SETTINGS, FakeEmbedding, Service
 from tests.fakes.store import FakeStore
 
 LONG_S = 300.0
@@ -33,7 +36,7 @@ def settle(service: Service) -> None:
 @pytest.fixture
 def patient() -> Iterator[Service]:
     """A service that keeps answers for long."""
-    with service_with(cache=Caching(staleness_s=LONG_S)) as service:
+    with service_with(cache=Caching(staleness_s=LONG_S), deadlines=Deadlines(request_s=LONG_S)) as service:
         service.stored("cat.md", "The cat sleeps on the warm roof.")
         service.retrieve("cat")
         settle(service)
@@ -86,12 +89,17 @@ def test_a_change_by_another_replica_ends_what_was_kept(patient: Service) -> Non
     assert sources(patient.retrieve("the dog"))[0] == "dog.md"
 
 
-def test_nothing_is_kept_while_rows_of_a_change_may_still_come_into_sight(patient: Service) -> None:
-    patient.store.upsert(CONTROL, [epoch_row(time.time_ns())])
-    patient.let_pass(0.11)
-    assert [patient.retrieve("cat", top_k=7).json()["cached"] for _ in range(2)] == [False, False]
-    settle(patient)
-    assert [patient.retrieve("cat", top_k=7).json()["cached"] for _ in range(2)] == [False, True]
+def test_nothing_is_kept_while_rows_of_a_change_may_still_come_into_sight() -> None:
+    settings = SETTINGS.model_copy(update={"cache": Caching(staleness_s=LONG_S)})
+    with Service(FakeStore(), settings, pace=replace(QUICK, lag_s=0.6)) as service:
+        service.stored("cat.md", "The cat sleeps on the warm roof.")
+        service.retrieve("cat")
+        service.let_pass(0.75)
+        service.store.upsert(CONTROL, [epoch_row(time.time_ns())])
+        service.let_pass(0.11)
+        assert [service.retrieve("cat", top_k=7).json()["cached"] for _ in range(2)] == [False, False]
+        service.let_pass(0.75)
+        assert [service.retrieve("cat", top_k=7).json()["cached"] for _ in range(2)] == [False, True]
 
 
 def test_when_the_store_cannot_be_asked_what_was_kept_is_not_trusted_for_long(patient: Service) -> None:
@@ -266,9 +274,96 @@ def test_a_model_that_is_down_from_the_start_is_told_by_the_status(patient: Serv
     assert patient.post("/query", {"query": "where is the cat", "stream": True}).status == 503
 
 
+def test_a_model_that_streams_nothing_is_told_by_the_status(patient: Service) -> None:
+    patient.chat.is_silent = True
+    answer = patient.post("/query", {"query": "where is the cat", "stream": True})
+    assert (answer.status, answer.json()["type"]) == (503, "urn:lightragctl:model-unavailable")
+    assert "empty answer" in answer.json()["detail"]
+
+
 def test_every_setting_of_the_read_path_is_one_of_the_profile() -> None:
     from lightragctl.components.api import ApiValues
 
     elsewhere = {"host", "port", "api_keys_file", "shared", "workspace", "vector_engine_uri", "gateway_url"}
     elsewhere |= {"lightrag", "embedding", "chat_model", "chunking", "index", "recording_folder"}
     assert set(ApiSettings.model_fields) - elsewhere <= set(ApiValues.model_fields)
+
+
+def test_the_deadline_of_one_is_not_that_of_those_who_ask_the_same() -> None:
+    with service_with(deadlines=Deadlines(request_s=5)) as service:
+        service.stored("cat.md", "The cat sleeps.")
+        service.embedding.delay_s = 0.2
+        service.retrieve("to measure how long a call takes")
+
+        async def ask(seconds: str) -> Any:
+            return await service.calling("POST", "/retrieve", {"query": "cat"}, **{"x-request-timeout": seconds})
+
+        async def together() -> list[Any]:
+            return await asyncio.gather(ask("0.05"), ask("4"), ask("4"), ask("0.05"), ask("4"))
+
+        assert [answer.status for answer in service.run(together())] == [504, 200, 200, 504, 200]
+
+
+def test_vectors_of_another_model_are_not_used_after_it_is_gone() -> None:
+    probing = dataclasses.replace(QUICK, probe_s=0.02)
+    with Service(FakeStore(), SETTINGS, pace=probing) as service:
+        for animal in ("cat", "dog"):
+            service.stored(f"{animal}.md", f"{animal} {animal}")
+        wrong = FakeEmbedding(salt="z")
+        right, service.embedding.vectors_of = service.embedding.vectors_of, wrong.vectors_of
+        assert service.retrieve("dog").status == 200, "before the next probe it cannot be known"
+        service.let_pass(0.25)
+        assert service.retrieve("dog").status == 409
+        service.embedding.vectors_of = right
+        service.let_pass(0.25)
+        hit = service.retrieve("dog").json()["hits"][0]
+        assert (hit["source"], round(hit["score"], 3)) == ("dog.md", 1.0)
+
+
+def test_a_model_that_hangs_is_not_waited_for_by_everybody_for_long() -> None:
+    parts = {"deadlines": Deadlines(request_s=0.05), "breaking": Breaking(slow_s=0.04, open_s=60)}
+    with service_with(**parts) as service:
+        service.stored("cat.md", "The cat sleeps.")
+        service.embedding.delay_s = 60
+        statuses = [service.retrieve(f"question {number}").status for number in range(20)]
+        assert statuses == [504] * 5 + [503] * 15
+        report = service.get("/debug/batches").json()["breakers"]["embedding"]
+        assert (report["state"], report["why"]) == ("open", "5 of its last 5 calls failed")
+
+
+def test_clients_with_little_time_do_not_make_a_backend_look_broken() -> None:
+    with service_with() as service:
+        service.stored("cat.md", "The cat sleeps.")
+        service.embedding.delay_s = 0.05
+        hasty = service.together(*[{"query": f"q {number}"} for number in range(20)], **{"x-request-timeout": "0.01"})
+        assert {answer.status for answer in hasty} == {504}
+        assert service.get("/debug/batches").json()["breakers"]["embedding"]["state"] == "closed"
+        assert service.retrieve("cat").status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query": "cat", "filter": "chunk_order_index < 99999999999999999999"}',
+        b'{"query": "cat", "filter": "chunk_order_index / 0 == 1"}',
+        b'{"query": "cat", "filter": "created_at == NaN"}',
+        b'{"query": "cat", "filter": "' + b"(" * 2000 + b'"}',
+        b'{"query": "cat", "filter": "' + b"x" * 3000 + b'"}',
+        b'{"query": "cat", "filter": "bad ==="}',
+        b'{"query": "cat", "filter": 5}',
+        b'{"query": "cat", "top_k": 99999999999999999999999}',
+        b'{"query": "cat", "top_k": 1e300}',
+        b'{"query": "cat", "top_k": -1}',
+        b'{"query": "cat", "top_k": NaN}',
+        b'{"query": "cat", "min_score": NaN}',
+        b'{"query": "cat", "min_score": 1e999}',
+        b'{"query": "cat", "min_score": "high"}',
+        b'{"query": "' + b"x" * 9000 + b'"}',
+        b'{"query": "cat", "filter": ' + b"[" * 100_000,
+        b'{"query": "\\ud800"}',
+    ],
+    ids=lambda body: body[:60].decode(),
+)
+@pytest.mark.parametrize("path", ["/retrieve", "/query"])
+def test_values_out_of_range_are_400_whatever_they_are(patient: Service, path: str, body: bytes) -> None:
+    assert patient.run(patient.sending("POST", path, body)).status == 400

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -17,61 +17,10 @@ import pytest
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import ServiceSettings
-from lightragctl.service import http, server
-from tests.fakes.http import exchange, on_uvloop, served
+from lightragctl.service import http, reader, server
+from tests.fakes.http import on_uvloop, served
+from tests.fakes.served import GET, LAST, app_of, said, with_served
 from tests.milvus.fixtures import free_port
-
-LIMIT = 64
-GET = b"GET /at-once HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def at_once(_: http.Request) -> http.Response:
-    return http.json_response({"at": "once"})
-
-
-async def echo(request: http.Request) -> http.Response:
-    await asyncio.sleep(0)
-    return http.Response(request.body, headers=(("x-path", request.path),))
-
-
-async def pieces() -> AsyncGenerator[bytes, None]:
-    yield b"one\n"
-    await asyncio.sleep(0)
-    yield b""
-    yield b"two\n"
-
-
-async def stream(_: http.Request) -> http.Streaming:
-    return http.Streaming(pieces())
-
-
-def app_of(*routes: http.Route, **options: Any) -> http.App:
-    given = (
-        http.Route("GET", "/at-once", at_once),
-        http.Route("POST", "/echo", echo),
-        http.Route("GET", "/stream", stream),
-    )
-    return http.App((*given, *routes), http.AppOptions("test", body_bytes=LIMIT, **options))
-
-
-def with_served(app: http.App, act: Callable[[int], Awaitable[None]]) -> None:
-    """Let `act` loose on the port of a served app."""
-
-    async def test() -> None:
-        async with served(app) as port:
-            await asyncio.wait_for(act(port), 10)
-
-    on_uvloop(test())
-
-
-def said(app: http.App, *parts: bytes, wait_s: float = 0.0) -> bytes:
-    """What the app says to these bytes."""
-
-    async def test() -> bytes:
-        async with served(app) as port:
-            return await asyncio.wait_for(exchange(port, *parts, wait_s=wait_s), 10)
-
-    return on_uvloop(test())
 
 
 def post(body: bytes, *more: bytes) -> bytes:
@@ -160,8 +109,8 @@ def test_a_stream_that_breaks_off_is_seen_to_be_incomplete(caplog: pytest.LogCap
     [
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 65\r\n\r\n", 413),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n41\r\n" + b"a" * 65, 413),
-        (b"GET /at-once HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * server.HEAD_BYTES + b"\r\n\r\n", 431),
-        (b"GET /" + b"a" * server.HEAD_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (b"GET /at-once HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * reader.HEAD_BYTES + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * reader.HEAD_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
         (b"this is not http\r\n\r\n", 400),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
@@ -219,125 +168,37 @@ def test_a_header_cannot_be_smuggled_into_an_answer() -> None:
     assert b"\r\nset-cookie" not in answer
 
 
-async def left(port: int, path: bytes, reached: asyncio.Event) -> None:
-    """Ask, wait until the handler is at work, and go away."""
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
-    await reached.wait()
-    writer.close()
-
-
-def test_abandoned_work_is_cancelled_and_counted_as_499() -> None:
-    reached, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def slow(_: http.Request) -> http.Response:
-        reached.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-        return http.json_response({})
-
-    app = app_of(http.Route("GET", "/slow", slow, abandon=True))
-
-    async def act(port: int) -> None:
-        await left(port, b"/slow", reached)
-        await cancelled.wait()
-
-    with_served(app, act)
-    assert 'lightragctl_http_requests_total{code="499",route="GET /slow"} 1.0' in app.metrics.text().decode()
-
-
-def test_work_that_is_worth_something_without_the_client_goes_on() -> None:
-    reached, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def write(_: http.Request) -> http.Response:
-        reached.set()
-        await go_on.wait()
-        done.set()
-        return http.json_response({})
-
-    async def act(port: int) -> None:
-        await left(port, b"/write", reached)
-        await asyncio.sleep(0.05)
-        go_on.set()
-        await done.wait()
-
-    with_served(app_of(http.Route("GET", "/write", write)), act)
-
-
-def test_a_stream_is_closed_when_the_client_goes_away() -> None:
-    reached, closed = asyncio.Event(), asyncio.Event()
-
-    async def endless() -> AsyncGenerator[bytes, None]:
-        try:
-            yield b"one\n"
-            reached.set()
-            await asyncio.Event().wait()
-        finally:
-            closed.set()
-
-    async def handler(_: http.Request) -> http.Streaming:
-        return http.Streaming(endless())
-
-    async def act(port: int) -> None:
-        await left(port, b"/stream2", reached)
-        await closed.wait()
-
-    with_served(app_of(http.Route("GET", "/stream2", handler)), act)
-
-
-def test_a_client_that_reads_slowly_holds_the_stream_back() -> None:
-    made = 0
-
-    async def plenty() -> AsyncGenerator[bytes, None]:
-        nonlocal made
-        while True:
-            made += 1
-            yield b"x" * 100_000
-
-    async def handler(_: http.Request) -> http.Streaming:
-        return http.Streaming(plenty())
-
-    async def act(port: int) -> None:
-        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
-        writer.write(b"GET /plenty HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.sleep(0.5)
-        assert made < 200  # what the sockets' buffers hold
-        writer.close()
-
-    with_served(app_of(http.Route("GET", "/plenty", handler)), act)
-
-
-def test_a_client_that_does_not_read_its_answers_is_not_asked_for_more() -> None:
-    answered = 0
-
-    def large(_: http.Request) -> http.Response:
-        nonlocal answered
-        answered += 1
-        return http.Response(b"x" * 100_000)
-
-    async def act(port: int) -> None:
-        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
-        asked = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
-        for _ in range(300):
-            writer.write(asked)
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.2)
-        assert answered < 250  # what the sockets' buffers hold; the rest was not even read
-        writer.close()
-
-    with_served(app_of(http.Route("GET", "/large", large)), act)
+OFFERS = [
+    b"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+    b"Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n",
+    b"Connection: upgrade\r\nUpgrade: TLS/1.2, HTTP/2.0\r\n",
+]
 
 
 @pytest.mark.parametrize("path", [b"/at-once", b"/stream"])
-def test_a_wish_for_another_protocol_is_passed_over(path: bytes) -> None:
-    upgrade = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" % path
-    begin = time.monotonic()
-    answer = said(app_of(), upgrade)
+@pytest.mark.parametrize("offer", OFFERS)
+def test_an_offer_of_another_protocol_is_ignored(path: bytes, offer: bytes) -> None:
+    answer = said(app_of(), b"GET %b HTTP/1.1\r\nHost: x\r\n%b\r\n" % (path, offer) + LAST)
     assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert b"connection: close" in answer
-    assert time.monotonic() - begin < 0.25, "the server closed it"
+    assert answer.endswith(b'{"at":"once"}'), "the connection goes on"
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize(
+    "framed",
+    [
+        b"Content-Length: 5\r\n\r\nabcde",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+        b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nabcde",
+    ],
+)
+def test_the_body_of_a_request_that_offers_another_protocol_is_read(offer: bytes, framed: bytes) -> None:
+    sent = b"POST /echo HTTP/1.1\r\nHost: x\r\n" + offer + framed
+    for cut in (len(sent), 10, sent.index(b"\r\n\r\n") + 2, len(sent) - 2):
+        answer = said(app_of(), sent[:cut], sent[cut:] + LAST, wait_s=0.01)
+        assert b"\r\n\r\nabcde" in answer
+        assert answer.endswith(b'{"at":"once"}')
 
 
 def test_an_open_request_may_end_when_the_server_stops_and_is_cut_off_after_the_grace() -> None:

@@ -1,14 +1,21 @@
 """Workspaces through lightrag-api in this process: whose collection it is, of which model, and which generation."""
 
+import asyncio
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+from lightragctl.core.errors import WaitExpired
 from lightragctl.core.settings import ApiSettings
-from lightragctl.vectors.model import chunks_spec
+from lightragctl.service.models import ModelInputError
+from lightragctl.service.workspaces import Pace, Workspaces
+from lightragctl.vectors.control import epoch_row
+from lightragctl.vectors.model import StoreError, StoreUnavailableError, chunks_spec
 from tests.fakes.service import ALIAS, CONTROL, MODEL, SETTINGS, FakeEmbedding, Service
 from tests.fakes.store import FakeStore
 
@@ -216,3 +223,105 @@ def test_a_deleted_document_does_not_come_back_with_the_model_before() -> None:
         assert service.remove("/documents", source="a.md").status == 200
     with Service(store) as service:
         assert service.retrieve("cat").json()["hits"] == []
+
+
+ERRORS = [
+    StoreError("the vector store refused (code 65535)"),
+    ModelInputError("the budget is spent"),
+    WaitExpired("not in time"),
+    msgspec.DecodeError("not JSON"),
+    ValueError("odd"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_no_error_of_the_model_or_the_store_ends_the_watch(error: Exception) -> None:
+    """A replica that saw a workspace empty finds what another one loaded, whatever happened in between."""
+    pace = Pace(watch_s=0.01, look_s=0.02, lease_s=0.5, lag_s=0.0, probe_s=0.0)
+    with Service(FakeStore(), pace=pace) as service:
+        assert service.retrieve("cat").json()["hits"] == []
+        service.embedding.error = service.store.error = error
+        service.let_pass(0.05)
+        service.embedding.error = service.store.error = None
+        with Service(service.store) as other:
+            other.stored("cat.md", "The cat sleeps.")
+        until(service, lambda: bool(service.retrieve("cat").json()["hits"]))
+
+
+def test_an_error_in_one_workspace_does_not_keep_the_watch_from_the_others() -> None:
+    pace = Pace(watch_s=0.01, look_s=60.0, lease_s=60.0, lag_s=0.0)
+    with Service(FakeStore(), pace=pace) as service:
+        for name in ("bad", "default"):
+            service.stored("a.md", "The dog barks.", workspace=name)
+            service.retrieve("dog", workspace=name)
+        service.store.collections["bad_lightragctl"].rows["epoch"] = {}
+        with Service(service.store) as other:
+            other.stored("cat.md", "The cat sleeps.")
+        until(service, lambda: service.retrieve("cat").json()["hits"][0]["source"] == "cat.md")
+
+
+def test_a_workspace_that_hangs_does_not_keep_the_watch_from_the_others() -> None:
+    store, go = FakeStore(), threading.Event()
+    workspaces = Workspaces(SETTINGS, store, FakeEmbedding(), Pace(watch_s=0.01, look_s=60.0))
+    get = store.get
+
+    def hang(name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
+        if name.startswith("bad"):
+            assert go.wait(20)
+        return get(name, ids, fields)
+
+    async def test() -> None:
+        for name in ("bad", "default"):
+            await workspaces.writable(name)
+        store.get = hang  # type: ignore[method-assign]
+        watching = asyncio.create_task(workspaces.watch())
+        for number in range(3):
+            store.upsert(CONTROL, [epoch_row(number)])
+            wanted = store.readable(CONTROL).rows["epoch"]["value"]
+            while (version := workspaces.version("default", "chunks")) is None or version.epoch != wanted:
+                await asyncio.sleep(0.005)
+        watching.cancel()
+        go.set()
+        workspaces.close()
+
+    asyncio.run(asyncio.wait_for(test(), 10))
+
+
+@pytest.mark.parametrize("seen", ["empty", "with documents that do not match"])
+def test_an_empty_answer_is_not_given_while_the_workspace_cannot_be_confirmed(seen: str) -> None:
+    pace = Pace(watch_s=0.01, look_s=60.0, lease_s=0.1, lag_s=0.0)
+    with Service(FakeStore(), pace=pace) as service:
+        if seen != "empty":
+            service.stored("a.md", "The dog barks.")
+        asked = {"filter": 'file_path == "b.md"'}
+        assert service.retrieve("cat", **asked).json()["hits"] == []
+        service.store.error = StoreUnavailableError("the vector store does not answer")
+        service.let_pass(0.15)
+        answer = service.retrieve("cat", **asked)
+        assert (answer.status, "hits" in answer.json()) == (503, False)
+
+
+def test_a_look_that_began_earlier_does_not_replace_what_a_later_one_saw() -> None:
+    store = FakeStore()
+    workspaces = Workspaces(SETTINGS, store, FakeEmbedding())
+    slow, held = store.resolve, threading.Event()
+
+    def resolve(name: str) -> str | None:
+        seen = slow(name)
+        if threading.current_thread().name.startswith("watch"):
+            assert held.wait(5)
+        return seen
+
+    store.resolve = resolve  # type: ignore[method-assign]
+
+    async def test() -> str | None:
+        earlier = asyncio.create_task(workspaces._look("default", workspaces._watchers))
+        await asyncio.sleep(0.02)
+        made = await workspaces.writable("default")
+        held.set()
+        await earlier
+        assert await workspaces.readable("default") == made
+        workspaces.close()
+        return made
+
+    assert asyncio.run(test()) == f"{ALIAS}_g1"

@@ -1,0 +1,68 @@
+"""Plain values as JSON and YAML text that every reader takes for the same values. Pure.
+
+Both texts are harmless on a terminal: what `core.visible` would escape is written as an escape of the format, so that a
+reader gets the character itself.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from lightragctl.core.visible import ACTING
+
+_MISREAD = re.compile(
+    r"y|n|yes|no|on|off|true|false|null|~|=|<<"
+    r"|[-+]?\.(?:inf|nan)"
+    r"|[-+]?0[xob][0-9a-f_]*"
+    r"|[-+]?[0-9_.:]*[0-9][0-9_.:]*(?:e[-+]?[0-9_]*)?"
+    r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*",
+    re.IGNORECASE,
+)
+"""Texts that some reader takes for a boolean, null, a number, a time or a merge: those of YAML 1.1, of YAML 1.2, and
+go-yaml, by which kubectl reads."""
+
+
+def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
+    """The value as JSON."""
+    return ACTING.sub(_json_escape, json.dumps(value, ensure_ascii=ascii_only, indent=indent))
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1] if ord(found[0]) != 0x7F else "\\u007f"
+
+
+def yaml_text(value: Any, sort_keys: bool = False, ascii_only: bool = False) -> str:
+    """The value as a YAML document, without a newline at its end."""
+    return yaml_documents([value], sort_keys, ascii_only)
+
+
+def yaml_documents(values: Sequence[Any], sort_keys: bool = False, ascii_only: bool = False) -> str:
+    """The values as YAML documents, without a newline at the end."""
+    text = yaml.dump_all(values, Dumper=_Dumper, allow_unicode=not ascii_only, sort_keys=sort_keys, width=1000)
+    return ACTING.sub(_yaml_escape, str(text)).rstrip()
+
+
+def _yaml_escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what somebody would misread, and takes what JSON takes: enumerations, tuples, values that stand twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = '"' if ACTING.search(text) else "'" if _MISREAD.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style=style)
+
+
+_Dumper.add_multi_representer(str, _represent_text)
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_multi_representer(int, lambda dumper, value: dumper.represent_int(int(value)))
+_Dumper.add_multi_representer(float, lambda dumper, value: dumper.represent_float(float(value)))

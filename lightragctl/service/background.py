@@ -1,0 +1,49 @@
+"""Work in the background that an error does not end: it is logged, and done again after a pause. No I/O of its own."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from lightragctl.core.errors import LightragctlError
+
+log = logging.getLogger(__name__)
+
+
+class Background:
+    """Runs steps by name. An error is logged once for as long as it stays the same, and so is its end."""
+
+    def __init__(self) -> None:
+        self._troubles: dict[str, str] = {}
+
+    async def attempt(self, name: str, step: Callable[[], Awaitable[object]]) -> str:
+        """Run `step` once. What went wrong in one sentence; empty when nothing did."""
+        try:
+            await step()
+        except LightragctlError as error:
+            if self._is_news(name, error.message):
+                log.warning("%s: %s", name, error.message)
+            return error.message
+        except Exception as error:
+            trouble = f"{type(error).__name__}: {error}"
+            if self._is_news(name, trouble):
+                log.exception("%s failed", name)
+            return trouble
+        if self._is_news(name, ""):
+            log.warning("%s: works again", name)
+        return ""
+
+    async def forever(self, name: str, step: Callable[[], Awaitable[object]], pause_s: float) -> None:
+        """Run `step` again and again, each time after a pause, until cancelled."""
+        while True:
+            await asyncio.sleep(pause_s)
+            await self.attempt(name, step)
+
+    def forget(self, name: str) -> None:
+        """`name` is not run any more."""
+        self._troubles.pop(name, None)
+
+    def _is_news(self, name: str, trouble: str) -> bool:
+        before = self._troubles.pop(name, "")
+        if trouble:
+            self._troubles[name] = trouble
+        return trouble != before
