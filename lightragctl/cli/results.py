@@ -193,9 +193,6 @@ def ingest(summary: "Summary", through: str) -> Result:
     if not summary.failed:
         return Result("ingest", data)
     errors = [ErrorInfo("document", f"{one.source}: {one.reason}", one.hint) for one in summary.failed]
-    if not errors[-1].hint:
-        again = "run the same lightragctl ingest again: what is loaded already is skipped"
-        errors[-1] = replace(errors[-1], hint=again)
     stands = summary.created + summary.updated + summary.unchanged
     return Result("ingest", data, Status.PARTIAL if stands else Status.FAILED, errors, ExitStatus.FAILED)
 

@@ -65,16 +65,21 @@ def ingest(
     """
     from lightragctl.cli import results
     from lightragctl.cli.progress import showing_progress
+    from lightragctl.core.errors import UnavailableError
     from lightragctl.ingest.encodings import named_encoding
     from lightragctl.ingest.load import Conditions, load
     from lightragctl.ingest.load_lightrag import load_into_lightrag
 
     conditions = Conditions(source=source, encoding="" if encoding is None else named_encoding(encoding))
     target = session.lightrag(workspace)
-    with showing_progress() as notify:
-        if target is not None:
-            return results.ingest(load_into_lightrag(paths, target, notify, conditions), "lightrag-server")
-        return results.ingest(load(paths, session.api, workspace, notify, conditions), "lightrag-api")
+    try:
+        with showing_progress() as notify:
+            if target is not None:
+                return results.ingest(load_into_lightrag(paths, target, notify, conditions), "lightrag-server")
+            return results.ingest(load(paths, session.api, workspace, notify, conditions), "lightrag-api")
+    except UnavailableError as error:
+        again = "run the same command again: what is loaded already is skipped"
+        raise UnavailableError(error.message, f"{error.hint}; then {again}" if error.hint else again) from error
 
 
 def retrieve(
