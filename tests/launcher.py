@@ -58,19 +58,19 @@ class Launcher:
             asked.seek(0)
             near, far = socket.socketpair()
             held.enter_context(near)
-            near.settimeout(timeout_s)
             with far, fed(stdin) as entry:
                 socket.send_fds(self.door, [b"!"], [asked.fileno(), entry, out.fileno(), err.fileno(), far.fileno()])
-            status = ended(near)
+            status = ended(near, timeout_s)
             if status is None:
                 raise subprocess.TimeoutExpired(words, timeout_s, text_of(out), text_of(err))
             return subprocess.CompletedProcess(words, status, text_of(out), text_of(err))
 
 
-def ended(replies: socket.socket) -> int | None:
-    """The exit status of the command, or None when it was killed because its time was over."""
+def ended(replies: socket.socket, timeout_s: float) -> int | None:
+    """The exit status of the command, or None when it was killed because its time was over, which begins with it."""
     with replies.makefile() as lines:
         pid = int(lines.readline())
+        replies.settimeout(timeout_s)
         try:
             return int(lines.readline())
         except TimeoutError:
@@ -154,7 +154,8 @@ class Forking:
         if pid := os.fork():
             for descriptor in (asked, entry, out, err):
                 os.close(descriptor)
-            os.write(replies, f"{pid}\n".encode())
+            with contextlib.suppress(BrokenPipeError):  # who asked has gone
+                os.write(replies, f"{pid}\n".encode())
             self.selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, replies))
             return None
         self.door.close()

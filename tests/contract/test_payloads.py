@@ -8,7 +8,6 @@ import ast
 import collections.abc
 import importlib
 import inspect
-import io
 import json
 import types
 import typing
@@ -25,18 +24,18 @@ import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel
-from rich.console import Console
 
 from lightragctl.bench.report.kinds import Document
 from lightragctl.cli import results
 from lightragctl.cli.loading import load_profile, make_plan
-from lightragctl.cli.output import Format, dump
+from lightragctl.cli.output import Format, Output
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.plain import plain
 from lightragctl.core.profile import LoadedProfile
 from lightragctl.core.result import Event, Result
+from lightragctl.core.serialize import json_text, yaml_text
 from lightragctl.quality.golden import GoldenFigure, Verdict
 from lightragctl.quality.stats import Interval
 from tests.fakes.saved_run import RUN
@@ -155,17 +154,17 @@ def refused(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_every_result_is_the_same_in_json_and_yaml_and_has_a_table(name: str) -> None:
+def test_every_result_is_the_same_in_json_and_yaml_and_has_a_table(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     shown = 0
     for result in built(BUILDERS[name]):
         document = result.document()
-        as_json = json.loads(dump(document, Format.JSON), parse_constant=refused)
-        assert yaml.safe_load(dump(document, Format.YAML)) == as_json
+        as_json = json.loads(json_text(document), parse_constant=refused)
+        assert yaml.safe_load(yaml_text(document)) == as_json
         if result.data:
-            console = Console(file=io.StringIO(), width=200)
-            for part in VIEWS[result.command](result.data):
-                console.print(part)
-                shown += 1
+            Output(Format.TABLE, no_color=True).show(result)
+            shown += bool(capsys.readouterr().out)
     assert shown or name == "diff_failed"
 
 
@@ -208,6 +207,6 @@ class Struct(msgspec.Struct):
 def test_whatever_a_payload_holds_is_plain_in_it(value: Any, wanted: Any) -> None:
     document = Result("version", {"it": value}).document()
     assert document["it"] == plain(wanted) == wanted
-    assert json.loads(dump(document, Format.JSON), parse_constant=refused)["it"] == wanted
-    assert yaml.safe_load(dump(document, Format.YAML))["it"] == wanted
+    assert json.loads(json_text(document), parse_constant=refused)["it"] == wanted
+    assert yaml.safe_load(yaml_text(document))["it"] == wanted
     assert json.loads(json.dumps(Event("x", data={"it": value}).document("t"), allow_nan=False))["data"]["it"] == wanted

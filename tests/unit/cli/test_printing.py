@@ -55,6 +55,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
         "citations": [{"marker": 1, "source": HOSTILE}],
         "forwarded_to": HOSTILE,
         "model": HOSTILE,
+        "truncated": False,
         "timing_ms": {},
     },
     "status": {
