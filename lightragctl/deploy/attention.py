@@ -5,14 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Revision
-from lightragctl.deploy.apply import GENERATE, Scope
+from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.claims import at_risk, known_components, split_claims
 from lightragctl.deploy.content import outdated, pods_of, references
 from lightragctl.deploy.danger import find_lacking
 from lightragctl.deploy.preflight import WORKERS
 from lightragctl.deploy.record import Phase, Record
 from lightragctl.deploy.view import View
+from lightragctl.kube.labels import GENERATE
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.objects import annotations_of
 
 
 def read_warnings(scope: Scope, record: Record, last: Revision | None, view: View) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ def missing_content(
     found = [_told_missing(identity, names) for identity, names in sorted(readers.items())]
     for secret in applied:
         live = there.get(ref(secret))
-        keys = str((secret["metadata"].get("annotations") or {}).get(GENERATE, "")).replace(" ", "").split(",")
+        keys = str(annotations_of(secret).get(GENERATE, "")).replace(" ", "").split(",")
         lost = [key for key in keys if key and live is not None and key not in (live.get("data") or {})]
         if lost:
             found.append(f"{ref(secret)} has lost {', '.join(lost)}; make it again: lightragctl up")

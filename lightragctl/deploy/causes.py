@@ -11,6 +11,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
+from lightragctl.kube.labels import POD_REVISION, REPLICA_SET_REVISION, SELECTED_NODE
+from lightragctl.kube.objects import (
+    annotations_of,
+    condition,
+    container_statuses,
+    has_condition,
+    is_current,
+    is_ready,
+    is_terminating,
+    labels_of,
+    name_of,
+    owner_of,
+    spec_of,
+    status_of,
+)
 
 AT_ONCE_S, NEVER_S = 0.0, math.inf
 PULL_S = 10.0
@@ -98,7 +113,7 @@ def find_causes(evidence: Evidence) -> list[Cause]:
 
     Nothing as long as the controller has not seen the newest change: what the cluster shows is then of the last one.
     """
-    if _is_unseen(evidence.workload or {}):
+    if not is_current(evidence.workload or {}):
         return []
     evidence = _newest(evidence)
     found: dict[tuple[str, str], Cause] = {}
@@ -112,14 +127,8 @@ def _time(event: KubernetesObject) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp") or "")
 
 
-def _is_unseen(workload: KubernetesObject) -> bool:
-    generation = (workload.get("metadata") or {}).get("generation") or 0
-    return bool(((workload.get("status") or {}).get("observedGeneration") or 0) < generation)
-
-
 def _revision(replica_set: KubernetesObject) -> int:
-    noted = (replica_set.get("metadata") or {}).get("annotations") or {}
-    number = str(noted.get("deployment.kubernetes.io/revision", ""))
+    number = str(annotations_of(replica_set).get(REPLICA_SET_REVISION, ""))
     return int(number) if number.isdecimal() else 0
 
 
@@ -128,14 +137,9 @@ def _newest(evidence: Evidence) -> Evidence:
     newest = max(evidence.replica_sets, key=_revision, default=None)
     if newest is None:
         return evidence
-    name = (newest.get("metadata") or {}).get("name")
-    pods = [pod for pod in evidence.pods if _owner(pod) in (None, name)]
+    name = name_of(newest)
+    pods = [pod for pod in evidence.pods if (owner_of(pod, "ReplicaSet") or {}).get("name") in (None, name)]
     return replace(evidence, replica_sets=[newest], pods=pods)
-
-
-def _owner(pod: KubernetesObject) -> object:
-    owners = (pod.get("metadata") or {}).get("ownerReferences") or ()
-    return next((one.get("name") for one in owners if one.get("kind") == "ReplicaSet"), None)
 
 
 def _is_about(involved: Mapping[str, Any], kind: object, metadata: Mapping[str, Any]) -> bool:
@@ -145,7 +149,7 @@ def _is_about(involved: Mapping[str, Any], kind: object, metadata: Mapping[str, 
 
 
 def _subject(thing: KubernetesObject) -> str:
-    return f"{thing.get('kind')}/{(thing.get('metadata') or {}).get('name')}"
+    return f"{thing.get('kind')}/{name_of(thing)}"
 
 
 # What makes pods: refused by a quota, a limit range or a policy
@@ -161,11 +165,10 @@ def _of_makers(evidence: Evidence) -> Iterator[Cause]:
 
 def _refused(evidence: Evidence, maker: KubernetesObject) -> str:
     """What it was told when it tried to make a pod that still lacks; empty when none lacks."""
-    status = maker.get("status") or {}
-    for one in status.get("conditions") or ():
-        if one.get("type") == "ReplicaFailure" and one.get("status") == "True":
-            return str(one.get("message", ""))
-    wanted = int((maker.get("spec") or {}).get("replicas") or 0)
+    status = status_of(maker)
+    if has_condition(status, "ReplicaFailure"):
+        return str(condition(status, "ReplicaFailure").get("message", ""))
+    wanted = int(spec_of(maker).get("replicas") or 0)
     there = status.get("replicas")
     if int(len(evidence.pods) if there is None else there) >= wanted:
         return ""
@@ -197,9 +200,9 @@ def _refusal(subject: str, message: str) -> Cause:
 
 def _of_claims(evidence: Evidence) -> Iterator[Cause]:
     for claim in evidence.claims:
-        if (claim.get("status") or {}).get("phase") == "Bound":
+        if status_of(claim).get("phase") == "Bound":
             continue
-        spec = claim.get("spec") or {}
+        spec = spec_of(claim)
         failed = evidence.events_of(claim, "ProvisioningFailed", "FailedBinding")
         if failed:
             hint = f"set components.{evidence.component}.storage_class to one of: kubectl get storageclass"
@@ -220,8 +223,8 @@ def _of_claims(evidence: Evidence) -> Iterator[Cause]:
 
 def _of_pods(evidence: Evidence) -> Iterator[Cause]:
     for pod in evidence.pods:
-        status = pod.get("status") or {}
-        if (pod.get("metadata") or {}).get("deletionTimestamp"):
+        status = status_of(pod)
+        if is_terminating(pod):
             yield from _ending(evidence, pod)
             continue
         if special := _replaced(evidence, pod) or _stuck(evidence, pod) or _lost(evidence, pod):
@@ -229,14 +232,14 @@ def _of_pods(evidence: Evidence) -> Iterator[Cause]:
             continue
         for look in (_placing, _mounting):
             yield from look(evidence, pod)
-        for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        for container in (*(status.get("initContainerStatuses") or ()), *container_statuses(pod)):
             yield from _container(evidence, pod, container)
 
 
 def _ending(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
     """A pod that must be gone before another one may be made in its place."""
     workload = evidence.workload or {}
-    recreated = ((workload.get("spec") or {}).get("strategy") or {}).get("type") == "Recreate"
+    recreated = (spec_of(workload).get("strategy") or {}).get("type") == "Recreate"
     if workload.get("kind") != "StatefulSet" and not recreated:
         return
     metadata = pod["metadata"]
@@ -251,47 +254,38 @@ def _ending(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
 
 def _replaced(evidence: Evidence, pod: KubernetesObject) -> Cause | None:
     """A pod that the cluster ended for good. It stays to be seen; another takes its place."""
-    status = pod.get("status") or {}
+    status = status_of(pod)
     if status.get("phase") != "Failed":
         return None
     why = status.get("message") or status.get("reason") or "no reason given"
-    hint = f"see what the nodes lack: kubectl -n {evidence.namespace} describe pod {_name(pod)}"
+    hint = f"see what the nodes lack: kubectl -n {evidence.namespace} describe pod {name_of(pod)}"
     return Cause("evicted", _subject(pod), f"the cluster ended it: {why}", hint, NEVER_S)
 
 
 def _stuck(evidence: Evidence, pod: KubernetesObject) -> Cause | None:
     """A StatefulSet waits for each pod to be ready, even for one whose template is the mistake (kubernetes#67250)."""
     workload = evidence.workload or {}
-    spec, wanted = workload.get("spec") or {}, (workload.get("status") or {}).get("updateRevision")
+    spec, wanted = spec_of(workload), status_of(workload).get("updateRevision")
     is_patient = spec.get("podManagementPolicy") != "Parallel"
-    at = ((pod.get("metadata") or {}).get("labels") or {}).get("controller-revision-hash")
-    if not (wanted and at and is_patient) or at == wanted or _condition(pod, "Ready").get("status") == "True":
+    at = labels_of(pod).get(POD_REVISION)
+    if not (wanted and at and is_patient) or at == wanted or is_ready(pod):
         return None
     message = "it is of the last revision and not ready, and its StatefulSet waits for it before it replaces it"
-    hint = f"kubectl -n {evidence.namespace} delete pod {_name(pod)}"
+    hint = f"kubectl -n {evidence.namespace} delete pod {name_of(pod)}"
     return Cause("old-revision", _subject(pod), message, hint, STUCK_S)
 
 
 def _lost(evidence: Evidence, pod: KubernetesObject) -> Cause | None:
     """The node controller marks the pods of a node that is silent, and leaves their containers as last seen."""
-    status = pod.get("status") or {}
-    containers = status.get("containerStatuses") or ()
-    is_marked = _condition(pod, "Ready").get("status") == "False" and all(one.get("ready") for one in containers)
+    status = status_of(pod)
+    containers = container_statuses(pod)
+    is_marked = has_condition(status, "Ready", "False") and all(one.get("ready") for one in containers)
     is_silent = bool(containers) and is_marked and bool(evidence.events_of(pod, "NodeNotReady"))
     if not (is_silent or status.get("reason") == "NodeLost" or status.get("phase") == "Unknown"):
         return None
-    node = (pod.get("spec") or {}).get("nodeName", "?")
+    node = spec_of(pod).get("nodeName", "?")
     hint = "see the nodes: kubectl get nodes; its pods move after a while"
     return Cause("node-lost", _subject(pod), f"node {node} does not answer", hint, NEVER_S)
-
-
-def _name(thing: KubernetesObject) -> str:
-    return str((thing.get("metadata") or {}).get("name", ""))
-
-
-def _condition(pod: KubernetesObject, name: str) -> Mapping[str, Any]:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return next((one for one in conditions if one.get("type") == name), {})
 
 
 _TAIL = re.compile(r"(?<=\.)( no new claims to deallocate,)?( preemption: .*| not found)?$", re.DOTALL)
@@ -299,7 +293,7 @@ _TAIL = re.compile(r"(?<=\.)( no new claims to deallocate,)?( preemption: .*| no
 
 
 def _placing(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition(status_of(pod), "PodScheduled")
     if scheduled.get("status") != "False" or scheduled.get("reason") != "Unschedulable":
         return
     text = _TAIL.sub("", str(scheduled.get("message", ""))).strip()
@@ -311,7 +305,7 @@ def _placing(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
         yield Cause("volume-unbound", _subject(pod), f"no node can take it: {text}", hint, VOLUME_S)
         return
     if _comes_by_itself(evidence, pod):
-        why = f"see why none comes: kubectl -n {evidence.namespace} describe pod {_name(pod)}"
+        why = f"see why none comes: kubectl -n {evidence.namespace} describe pod {name_of(pod)}"
         hint = f"a node takes minutes: wait longer with --timeout SECONDS, or {why}"
         yield Cause("unschedulable", _subject(pod), f"no node can take it yet: {text}", hint, NEVER_S)
         return
@@ -336,13 +330,12 @@ def _bound_elsewhere(evidence: Evidence, pod: KubernetesObject, text: str) -> It
 
 
 def _selected_node(claim: KubernetesObject) -> str:
-    noted = (claim.get("metadata") or {}).get("annotations") or {}
-    return str(noted.get("volume.kubernetes.io/selected-node") or "")
+    return str(annotations_of(claim).get(SELECTED_NODE) or "")
 
 
 def _comes_by_itself(evidence: Evidence, pod: KubernetesObject) -> bool:
     """Whether a node for the pod is being made, or will be: by the profile's word or by an autoscaler's own."""
-    labels = (pod.get("spec") or {}).get("nodeSelector")
+    labels = spec_of(pod).get("nodeSelector")
     return labels in evidence.growing or bool(evidence.events_of(pod, *_SCALE_UP))
 
 
@@ -352,11 +345,11 @@ _PASSING = re.compile(r"failed to sync (configmap|secret) cache")
 
 def _mounting(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
     """What the containers wait for before they are made; an earlier failure says nothing once one has gone on."""
-    waiting = [(one.get("state") or {}).get("waiting") or {} for one in _statuses(pod)]
+    waiting = [(one.get("state") or {}).get("waiting") or {} for one in container_statuses(pod)]
     if any(one.get("reason") not in ("ContainerCreating", "PodInitializing") for one in waiting):
         return
     if pulling := evidence.events_of(pod, "Pulling")[: 0 if evidence.events_of(pod, "Pulled", "Failed") else 1]:
-        hint = f"a large image takes minutes: kubectl -n {evidence.namespace} describe pod {_name(pod)}"
+        hint = f"a large image takes minutes: kubectl -n {evidence.namespace} describe pod {name_of(pod)}"
         yield Cause("pulling", _subject(pod), f"its image is being pulled: {pulling[0]}", hint, NEVER_S)
         return
     mounts = evidence.events_of(pod, "FailedMount", "FailedAttachVolume")
@@ -367,13 +360,9 @@ def _mounting(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
         )
         yield Cause(code, _subject(pod), text, hint, PULL_S if missing else VOLUME_S)
     for text in evidence.events_of(pod, "FailedCreatePodSandBox")[:1]:
-        node = (pod.get("spec") or {}).get("nodeName", "?")
+        node = spec_of(pod).get("nodeName", "?")
         hint = f"see that the network plug-in of node {node} runs: kubectl get pods -A -o wide"
         yield Cause("pod-network", _subject(pod), text.rsplit("desc = ", 1)[-1], hint, SANDBOX_S)
-
-
-def _statuses(pod: KubernetesObject) -> list[Mapping[str, Any]]:
-    return list((pod.get("status") or {}).get("containerStatuses") or ())
 
 
 _MISSING_HINT = "make what is missing, or change the reference in the profile; see it: lightragctl render"
@@ -444,7 +433,7 @@ def _crash(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, An
         said = _probe_said(evidence, pod, str(ended.get("startedAt") or ""))
         message = f"it is killed because its {killer} probe fails, {restarts} restarts" + (f": {said}" if said else "")
         return Cause("probe-kill", _subject(pod), message, hint, grace_s)
-    lines = evidence.last_lines.get(_name(pod)) or ([ended["message"]] if ended.get("message") else ())
+    lines = evidence.last_lines.get(name_of(pod)) or ([ended["message"]] if ended.get("message") else ())
     said = "".join(f"\n        {line}" for line in lines)
     why = f"{ended.get('reason', 'ended')}, exit code {ended.get('exitCode', '?')}, {restarts} restarts"
     first = f"; {telling_line(lines)}" if lines else ""
@@ -476,7 +465,7 @@ def _probing(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, 
         yield replace(_crash(evidence, pod, container, ""), grace_s=NEVER_S)
     elif running is not None and (said := _probe_said(evidence, pod, str(running.get("startedAt") or ""))):
         hint = f"see what it waits for: lightragctl logs {evidence.component}"
-        lines = evidence.last_lines.get(_name(pod)) or ()
+        lines = evidence.last_lines.get(name_of(pod)) or ()
         telling = telling_line(lines)
         where = "the last line of its log" if lines and telling == lines[-1].strip() else "its log says"
         last = f"; {where}: {telling}" if lines else ""

@@ -12,18 +12,18 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.history import read_revisions
-from lightragctl.deploy.ownership import MANAGED_BY
 from lightragctl.deploy.record import Record
-from lightragctl.deploy.stages import WORKLOADS, component_of
 from lightragctl.deploy.volumes import Endangered, endangered
+from lightragctl.kube.labels import MANAGED_BY, MANAGER, component_of
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.objects import WORKLOAD_KINDS, labels_of, spec_of
 
 
 def known_components(scope: Scope, record: Record | None) -> frozenset[str]:
     """The components that the release has or had, by its record, its revisions and what runs."""
     recorded = record.components if record else ()
     earlier = [name for revision in read_revisions(scope) for name in revision.requires]
-    running = [component_of(thing) for kind in WORKLOADS for thing in scope.select("apps/v1", kind)]
+    running = [component_of(thing) for kind in WORKLOAD_KINDS for thing in scope.select("apps/v1", kind)]
     return frozenset((*recorded, *earlier, *running))
 
 
@@ -36,9 +36,9 @@ def split_claims(scope: Scope, components: Collection[str]) -> tuple[list[dict[s
 
 def is_own(claim: KubernetesObject, release: str, components: Collection[str]) -> bool:
     """Whether a claim with the release's label is the release's own."""
-    manager = (claim["metadata"].get("labels") or {}).get(MANAGED_BY)
+    manager = labels_of(claim).get(MANAGED_BY)
     if manager is not None:
-        return bool(manager == "lightragctl")
+        return bool(manager == MANAGER)
     component = component_of(claim)
     made = rf"[a-z]+-{re.escape(release)}-{re.escape(component)}(-[a-z-]+)?-\d+"
     return component in components and re.fullmatch(made, claim["metadata"]["name"]) is not None
@@ -47,7 +47,7 @@ def is_own(claim: KubernetesObject, release: str, components: Collection[str]) -
 def at_risk(scope: Scope, claims: Iterable[KubernetesObject]) -> tuple[Endangered, ...]:
     """The claims whose data will not last; of volumes only what may be read, as they are the whole cluster's."""
     claims = list(claims)
-    names = {str((claim.get("spec") or {}).get("volumeName") or "") for claim in claims} - {""}
+    names = {str(spec_of(claim).get("volumeName") or "") for claim in claims} - {""}
     volumes: dict[str, KubernetesObject | None] = {}
     with suppress(ForbiddenError):
         for name in sorted(names):

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.deploy.fields import owners
+from lightragctl.kube.labels import CONTENT
+from lightragctl.kube.managed_fields import owners
+from lightragctl.kube.objects import annotations_of, container_statuses, is_terminating, labels_of, spec_of
 
-CONTENT = "lightragctl/content"
-"""Annotation of a pod template: the digest of the content, and after a dot how often pods were rolled for it."""
 _DIGEST_CHARS = 16
 _DATA = ("data", "binaryData")
 
@@ -88,7 +88,7 @@ def _began(pod: KubernetesObject) -> str:
     A pod's making is by the API server's clock, as the times of writing are, the start of a container by its node's.
     """
     made = str(pod["metadata"].get("creationTimestamp") or "")
-    states = [(one.get("state") or {}) for one in (pod.get("status") or {}).get("containerStatuses") or ()]
+    states = [(one.get("state") or {}) for one in container_statuses(pod)]
     starts = [str((state.get("running") or {}).get("startedAt") or "") for state in states]
     return max(made, min(starts, default=made)) if made else ""
 
@@ -99,7 +99,7 @@ def outdated(pods: Iterable[KubernetesObject], content: Iterable[KubernetesObjec
     return [
         (str(pod["metadata"]["name"]), identity)
         for pod in pods
-        if (began := _began(pod)) and "deletionTimestamp" not in pod["metadata"]
+        if (began := _began(pod)) and not is_terminating(pod)
         for identity, time in written
         if began < time
     ]
@@ -108,7 +108,7 @@ def outdated(pods: Iterable[KubernetesObject], content: Iterable[KubernetesObjec
 def pods_of(workload: KubernetesObject, pods: Iterable[KubernetesObject]) -> list[KubernetesObject]:
     """The pods that the workload selects."""
     labels = workload["spec"]["selector"]["matchLabels"].items()
-    return [pod for pod in pods if labels <= (pod["metadata"].get("labels") or {}).items()]
+    return [pod for pod in pods if labels <= labels_of(pod).items()]
 
 
 def with_content(
@@ -150,8 +150,7 @@ def _taken_back(wanted: set[ObjectRef], content: Content, pods: Sequence[Kuberne
 
 
 def _noted(live: KubernetesObject | None) -> str:
-    metadata = ((live or {}).get("spec") or {}).get("template", {}).get("metadata") or {}
-    return str((metadata.get("annotations") or {}).get(CONTENT, ""))
+    return str(annotations_of(spec_of(live or {}).get("template", {})).get(CONTENT, ""))
 
 
 def _with_note(workload: KubernetesObject, note: str) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from lightragctl.deploy.changeset import Change
 from lightragctl.deploy.claims import at_risk, known_components, split_claims
 from lightragctl.deploy.history import read_revision, read_revisions
 from lightragctl.deploy.record import Record
-from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.versions import judge_versions
 from lightragctl.deploy.volumes import SAVE_HINT, SWITCH, Endangered, expected_claims, losses
+from lightragctl.kube.labels import component_of
 
 _GONE_HINT = (
     "bring the volume back; or begin anew, so that nothing believes in documents that are gone: lightragctl down "

@@ -15,14 +15,14 @@ from lightragctl.deploy.history import drop_all_revisions, read_revision, write_
 from lightragctl.deploy.preflight import access_of_down, access_of_purge, check_rights
 from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
 from lightragctl.deploy.record import Phase, Record, record_ref
-from lightragctl.deploy.revision import CHUNK_OF, REVISION_OF
 from lightragctl.deploy.rollout import done_to, locked, write_record
 from lightragctl.deploy.seal import take
-from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.volumes import SAVE_HINT
 from lightragctl.deploy.wait import Patience, wait_until
+from lightragctl.kube.labels import CHUNK_OF, REVISION_OF, component_of
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.objects import labels_of, status_of
 
 KEPT_KINDS = ("Secret", "PersistentVolumeClaim", "Namespace")
 """Data, keys that clients hold, and what may hold other people's objects: only a purge touches them."""
@@ -215,7 +215,7 @@ _REASONS = ("DiscoveryFailed", "GroupVersionParsingFailed", "ContentDeletionFail
 
 
 def _held_up(namespace: KubernetesObject) -> str:
-    conditions = (namespace.get("status") or {}).get("conditions") or ()
+    conditions = status_of(namespace).get("conditions") or ()
     held = {one.get("reason"): one.get("message", "") for one in conditions if one.get("status") == "True"}
     return next((f": {held[reason]}" for reason in _REASONS if reason in held), "")
 
@@ -257,5 +257,5 @@ def _is_bookkeeping(thing: KubernetesObject, scope: Scope) -> bool:
 
 
 def _is_revision(config_map: KubernetesObject, release: str) -> bool:
-    labels = config_map["metadata"].get("labels") or {}
+    labels = labels_of(config_map)
     return release in (labels.get(REVISION_OF), labels.get(CHUNK_OF))

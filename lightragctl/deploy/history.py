@@ -7,14 +7,13 @@ from lightragctl.core.objects import KubernetesObject, ref
 from lightragctl.core.runtime import Revision
 from lightragctl.deploy.apply import Scope, delete_objects
 from lightragctl.deploy.revision import (
-    CHUNK_OF,
-    REVISION_OF,
     chunk_count,
     from_config_maps,
     revision_ref,
     to_config_maps,
     to_drop,
 )
+from lightragctl.kube.labels import CHUNK_OF, REVISION_OF
 
 
 def read_revisions(scope: Scope) -> list[Revision]:

@@ -14,8 +14,7 @@ from lightragctl.core.catalog import declared
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject
-
-WORKLOADS = ("Deployment", "StatefulSet")
+from lightragctl.kube.objects import WORKLOAD_KINDS
 
 
 class Severity(StrEnum):
@@ -75,7 +74,7 @@ class Rendered:
 
     def pods(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The pod of each workload, `Kind/name` and its spec."""
-        for thing in self.of_kind(*WORKLOADS):
+        for thing in self.of_kind(*WORKLOAD_KINDS):
             yield f"{thing['kind']}/{thing['metadata']['name']}", thing["spec"]["template"]["spec"]
 
     def containers(self) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -1,9 +1,10 @@
 """How long the names of objects may be, with what Kubernetes adds to them. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from lightragctl.core.errors import UsageError
 from lightragctl.core.objects import KubernetesObject, ref
+from lightragctl.kube.objects import labels_of, spec_of
 
 _LABEL = 63
 """Most characters of a label's value and of a DNS label."""
@@ -47,7 +48,5 @@ def _too_long(thing: KubernetesObject) -> Iterator[tuple[int, str]]:
 
 
 def _labels(thing: KubernetesObject) -> Iterator[tuple[str, str]]:
-    template = (thing.get("spec") or {}).get("template") or {}
-    for metadata in (thing["metadata"], template.get("metadata") or {}):
-        labels: Mapping[str, object] = metadata.get("labels") or {}
-        yield from ((key, str(value)) for key, value in labels.items())
+    for labeled in (thing, spec_of(thing).get("template") or {}):
+        yield from ((key, str(value)) for key, value in labels_of(labeled).items())

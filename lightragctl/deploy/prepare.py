@@ -20,10 +20,11 @@ from lightragctl.deploy.planning import plan
 from lightragctl.deploy.preflight import access_to_delete, check_kinds, check_quota, check_rights, needed_access
 from lightragctl.deploy.quota import demand, number, usage
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
-from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.target import Target, ignore_rules
 from lightragctl.deploy.volumes import expected_claims
+from lightragctl.kube.labels import RELEASE, component_of
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
+from lightragctl.kube.objects import annotations_of, status_of
 
 _AUTOSCALER = ("autoscaling/v2", "HorizontalPodAutoscaler")
 
@@ -216,7 +217,7 @@ def drift_since(
 def owns_namespace(scope: Scope) -> bool:
     """Whether the namespace was made for this release; one that was there before stays as it is."""
     there = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace))
-    return bool(there) and (there or {})["metadata"].get("annotations", {}).get("lightragctl/release") == scope.release
+    return bool(there) and annotations_of(there or {}).get(RELEASE) == scope.release
 
 
 def _strangers(
@@ -243,7 +244,7 @@ def _check_room(scope: Scope, objects: Sequence[KubernetesObject], live: Sequenc
     """Refuse what quotas would not let run; without `live` the namespace is new, or nothing of the release is there."""
     ours = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ResourceQuota"}
     there = scope.cluster.select("v1", "ResourceQuota", scope.namespace)
-    used = {one["metadata"]["name"]: (one.get("status") or {}).get("used") for one in there}
+    used = {one["metadata"]["name"]: status_of(one).get("used") for one in there}
     quotas = [{**one, "status": {"used": used.get(name)}} for name, one in ours.items()]
     quotas += [one for one in there if one["metadata"]["name"] not in ours]
     if not quotas:

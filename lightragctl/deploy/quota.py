@@ -7,6 +7,7 @@ from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.units import quantity, words
+from lightragctl.kube.objects import WORKLOAD_KINDS, spec_of, status_of
 
 _PLAIN = {
     "cpu": "requests.cpu",
@@ -46,7 +47,7 @@ def demand(objects: Iterable[KubernetesObject]) -> Counter[str]:
         if one["kind"] == "HorizontalPodAutoscaler"
     }
     for thing in objects:
-        if thing["kind"] not in ("Deployment", "StatefulSet"):
+        if thing["kind"] not in WORKLOAD_KINDS:
             continue
         scaled = least.get((thing["kind"], thing["metadata"]["name"]), 1)
         replicas = int(thing["spec"].get("replicas", scaled))
@@ -67,7 +68,7 @@ def number(objects: Iterable[KubernetesObject]) -> Counter[str]:
     total: Counter[str] = Counter()
     for thing in objects:
         total.update(_COUNTED.get(str(thing["kind"]), ()))
-        spec = thing.get("spec") or {}
+        spec = spec_of(thing)
         if thing["kind"] == "Service" and spec.get("type") in ("NodePort", "LoadBalancer"):
             total["services.nodeports"] += len(spec.get("ports") or ())
             total["services.loadbalancers"] += spec["type"] == "LoadBalancer"
@@ -80,7 +81,7 @@ def usage(pods: Iterable[KubernetesObject], claims: Iterable[KubernetesObject]) 
     for claim in claims:
         total += _of_claim(claim)
     for pod in pods:
-        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        if status_of(pod).get("phase") in ("Succeeded", "Failed"):
             continue
         total["pods"] += 1
         for name, amount in _pod(pod["spec"]):
@@ -115,9 +116,9 @@ def shortfalls(quotas: Sequence[KubernetesObject], wanted: Mapping[str, Any], pr
     """
     found = []
     for one in quotas:
-        if (one.get("spec") or {}).get("scopes") or (one.get("spec") or {}).get("scopeSelector"):
+        if spec_of(one).get("scopes") or spec_of(one).get("scopeSelector"):
             continue  # it counts some pods only, and the cluster alone knows which
-        status = one.get("status") or {}
+        status = status_of(one)
         hard = status.get("hard") or one.get("spec", {}).get("hard") or {}
         for name, limit in hard.items():
             resource = _PLAIN.get(name, name)

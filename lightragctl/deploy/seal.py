@@ -13,11 +13,10 @@ from lightragctl.deploy.claims import known_components, split_claims
 from lightragctl.deploy.preflight import WORKERS
 from lightragctl.deploy.prepare import owns_namespace
 from lightragctl.deploy.record import Record, record_ref
+from lightragctl.kube.labels import FENCE
 from lightragctl.kube.lease import ReleaseLock
 from lightragctl.kube.model import ChangedMeanwhileError, ForbiddenError, InvalidObjectError
 
-FENCE = "lightragctl/fence"
-"""Annotation: the fence of the lock under which the object was sealed last."""
 _MANAGER = "lightragctl-fence"
 
 

@@ -7,9 +7,18 @@ it has completed (kstatus says so when it has started), and a ResourceQuota when
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
+from lightragctl.kube.objects import (
+    Part,
+    condition,
+    has_condition,
+    is_current,
+    is_terminating,
+    observed_generation,
+    spec_of,
+    status_of,
+)
 
 
 class Progress(StrEnum):
@@ -32,21 +41,18 @@ class ResourceStatus:
 
 
 CURRENT = ResourceStatus(Progress.CURRENT)
-Part = Mapping[str, Any]
 
 
 def assess(thing: KubernetesObject | None) -> ResourceStatus:
     """How far the object is; None stands for one that is not there."""
     if thing is None:
         return ResourceStatus(Progress.NOT_FOUND, "not there")
-    metadata, status = thing["metadata"], thing.get("status") or {}
-    if metadata.get("deletionTimestamp"):
+    if is_terminating(thing):
         return ResourceStatus(Progress.TERMINATING, "being deleted")
-    seen = status.get("observedGeneration")
-    if seen is not None and seen < metadata.get("generation", 0):
+    if observed_generation(thing) is not None and not is_current(thing):
         return _waiting("the change has not been seen by its controller yet")
     rule = _RULES.get(thing["kind"], _by_conditions)
-    return rule(thing.get("spec") or {}, status)
+    return rule(spec_of(thing), status_of(thing))
 
 
 def _waiting(message: str) -> ResourceStatus:
@@ -57,21 +63,13 @@ def _failed(message: str) -> ResourceStatus:
     return ResourceStatus(Progress.FAILED, message)
 
 
-def _condition(status: Part, name: str) -> Part:
-    return next((one for one in status.get("conditions") or () if one.get("type") == name), {})
-
-
-def _is(status: Part, name: str, value: str = "True") -> bool:
-    return _condition(status, name).get("status") == value
-
-
 def _behind(wanted: int, counts: tuple[tuple[str, int], ...]) -> str:
     """The first count that is not as wanted, in words; empty when all are."""
     return next((f"{count} of {wanted} pods {word}" for word, count in counts if count < wanted), "")
 
 
 def _deployment(spec: Part, status: Part) -> ResourceStatus:
-    progressing = _condition(status, "Progressing")
+    progressing = condition(status, "Progressing")
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         return _failed(str(progressing.get("message", "its progress deadline is over")))
     wanted, count = int(spec.get("replicas", 1)), status.get
@@ -120,16 +118,20 @@ def _daemon_set(spec: Part, status: Part) -> ResourceStatus:
 def _pod(spec: Part, status: Part) -> ResourceStatus:
     if status.get("phase") == "Failed":
         return _failed(str(status.get("message") or status.get("reason") or "failed"))
-    if status.get("phase") == "Succeeded" or _is(status, "Ready"):
+    if status.get("phase") == "Succeeded" or has_condition(status, "Ready"):
         return CURRENT
-    return _waiting(str(_condition(status, "Ready").get("message") or status.get("phase") or "not started"))
+    return _waiting(str(condition(status, "Ready").get("message") or status.get("phase") or "not started"))
 
 
 def _job(spec: Part, status: Part) -> ResourceStatus:
-    if _is(status, "Failed"):
-        return _failed(str(_condition(status, "Failed").get("message", "failed")))
+    if has_condition(status, "Failed"):
+        return _failed(str(condition(status, "Failed").get("message", "failed")))
     wanted = int(spec.get("completions", 1) or 1)
-    return CURRENT if _is(status, "Complete") else _waiting(f"{status.get('succeeded', 0)} of {wanted} completed")
+    return (
+        CURRENT
+        if has_condition(status, "Complete")
+        else _waiting(f"{status.get('succeeded', 0)} of {wanted} completed")
+    )
 
 
 def _claim(spec: Part, status: Part) -> ResourceStatus:
@@ -149,17 +151,17 @@ def _quota(spec: Part, status: Part) -> ResourceStatus:
 
 
 def _definition(spec: Part, status: Part) -> ResourceStatus:
-    if _is(status, "NamesAccepted", "False"):
-        return _failed(str(_condition(status, "NamesAccepted").get("message", "its names are taken")))
-    return CURRENT if _is(status, "Established") else _waiting("not served yet")
+    if has_condition(status, "NamesAccepted", "False"):
+        return _failed(str(condition(status, "NamesAccepted").get("message", "its names are taken")))
+    return CURRENT if has_condition(status, "Established") else _waiting("not served yet")
 
 
 def _by_conditions(spec: Part, status: Part) -> ResourceStatus:
     """The conventions that many controllers keep: Stalled, Reconciling, Ready; without any of them it is current."""
-    if _is(status, "Stalled"):
-        return _failed(str(_condition(status, "Stalled").get("message", "stalled")))
+    if has_condition(status, "Stalled"):
+        return _failed(str(condition(status, "Stalled").get("message", "stalled")))
     for name, good in (("Reconciling", "False"), ("Ready", "True")):
-        one = _condition(status, name)
+        one = condition(status, name)
         if one and one.get("status") != good:
             return _waiting(str(one.get("message") or one.get("reason") or f"{name} is {one.get('status')}"))
     return CURRENT

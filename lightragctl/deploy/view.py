@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject
@@ -10,8 +9,9 @@ from lightragctl.core.runtime import ComponentStatus, State
 from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.causes import Cause, Evidence, find_causes
 from lightragctl.deploy.drift import Zero
-from lightragctl.deploy.stages import COMPONENT_LABEL, WORKLOADS, component_of
 from lightragctl.deploy.status import Progress, ResourceStatus, assess
+from lightragctl.kube.labels import component_of, pod_selector
+from lightragctl.kube.objects import WORKLOAD_KINDS, container_statuses, labels_of, status_of
 
 _LAST_LINES = 8
 
@@ -26,7 +26,7 @@ class View:
 
     def pods_of(self, component: str) -> list[KubernetesObject]:
         """The component's pods."""
-        return [pod for pod in self.pods if pod["metadata"]["labels"].get(COMPONENT_LABEL) == component]
+        return [pod for pod in self.pods if component_of(pod) == component]
 
     def workloads_of(self, component: str) -> Sequence[KubernetesObject]:
         """The component's workloads: one for each of its parts."""
@@ -36,7 +36,7 @@ class View:
 def read_view(scope: Scope, growing: Sequence[Mapping[str, str]] = ()) -> View:
     """The release as the cluster shows it now, where nodes of the labels `growing` come by themselves."""
     workloads: dict[str, list[KubernetesObject]] = {}
-    for thing in (thing for kind in WORKLOADS for thing in scope.select("apps/v1", kind)):
+    for thing in (thing for kind in WORKLOAD_KINDS for thing in scope.select("apps/v1", kind)):
         workloads.setdefault(component_of(thing), []).append(thing)
     return View(workloads, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods), growing)
 
@@ -45,7 +45,7 @@ def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
     """Why the component is not ready, the most telling first; reads events, claims and the logs of what crashed."""
     select = scope.cluster.select
     pods = view.pods_of(component)
-    labels = f"{scope.pods},{COMPONENT_LABEL}={component}"
+    labels = pod_selector(scope.release, component)
     whole = Evidence(
         component=component,
         namespace=scope.namespace,
@@ -67,13 +67,9 @@ def _of_workload(whole: Evidence, workload: KubernetesObject) -> Evidence:
     labels = workload["spec"]["selector"]["matchLabels"].items()
 
     def chosen(things: Sequence[KubernetesObject]) -> list[KubernetesObject]:
-        return [thing for thing in things if labels <= thing["metadata"].get("labels", {}).items()]
+        return [thing for thing in things if labels <= labels_of(thing).items()]
 
     return replace(whole, workload=workload, replica_sets=chosen(whole.replica_sets), pods=chosen(whole.pods))
-
-
-def _containers(pod: KubernetesObject) -> list[Mapping[str, Any]]:
-    return list((pod.get("status") or {}).get("containerStatuses") or [])
 
 
 def _has_failed(pod: KubernetesObject) -> bool:
@@ -81,14 +77,14 @@ def _has_failed(pod: KubernetesObject) -> bool:
     return any(
         "terminated" in {**one.get("state", {}), **one.get("lastState", {})}
         or ("running" in one.get("state", {}) and not one.get("ready"))
-        for one in _containers(pod)
+        for one in container_statuses(pod)
     )
 
 
 def _last_lines(scope: Scope, pod: KubernetesObject) -> list[str]:
     """The end of the failed container's log; empty when the kubelet has none any more."""
-    has_crashed = any("terminated" in one.get("lastState", {}) for one in _containers(pod))
-    ended_now = not has_crashed or any("terminated" in one.get("state", {}) for one in _containers(pod))
+    has_crashed = any("terminated" in one.get("lastState", {}) for one in container_statuses(pod))
+    ended_now = not has_crashed or any("terminated" in one.get("state", {}) for one in container_statuses(pod))
     name = pod["metadata"]["name"]
     try:
         return list(
@@ -120,13 +116,13 @@ _BEHIND = (
 
 def restarts(view: View, component: str) -> int:
     """How often its containers were restarted."""
-    return sum(int(one.get("restartCount", 0)) for pod in view.pods_of(component) for one in _containers(pod))
+    return sum(int(one.get("restartCount", 0)) for pod in view.pods_of(component) for one in container_statuses(pod))
 
 
 def replicas(view: View, component: str) -> str:
     """`ready/wanted`."""
     workloads = view.workloads_of(component)
-    ready = sum((thing.get("status") or {}).get("readyReplicas", 0) for thing in workloads)
+    ready = sum(status_of(thing).get("readyReplicas", 0) for thing in workloads)
     return f"{ready}/{sum(thing['spec'].get('replicas', 1) for thing in workloads)}"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Action
 from lightragctl.deploy.changeset import Change
-from lightragctl.deploy.stages import WORKLOADS
+from lightragctl.kube.objects import WORKLOAD_KINDS, spec_of, status_of
 
 SWITCH = "--allow-data-loss"
 SAVE_HINT = (
@@ -51,10 +51,10 @@ def endangered(
 
 
 def _danger(claim: KubernetesObject, volumes: Mapping[str, KubernetesObject | None]) -> str:
-    status = claim.get("status") or {}
-    name = (claim.get("spec") or {}).get("volumeName") or ""
+    status = status_of(claim)
+    name = spec_of(claim).get("volumeName") or ""
     if since := claim["metadata"].get("deletionTimestamp"):
-        policy = ((volumes.get(name) or {}).get("spec") or {}).get("persistentVolumeReclaimPolicy")
+        policy = spec_of(volumes.get(name) or {}).get("persistentVolumeReclaimPolicy")
         kept = f"; its volume {name} stays (Retain), but nothing will use it" if policy == "Retain" else ""
         return f"it is being deleted since {since}: it and its data go when the pod that uses it ends{kept}"
     if status.get("phase") == "Lost":
@@ -66,7 +66,7 @@ def _danger(claim: KubernetesObject, volumes: Mapping[str, KubernetesObject | No
         return f"its volume {name} is gone, and the data with it"
     if since := volume["metadata"].get("deletionTimestamp"):
         return f"its volume {name} is being deleted since {since}: the data go with the claim"
-    phase = (volume.get("status") or {}).get("phase")
+    phase = status_of(volume).get("phase")
     return f"its volume {name} is {phase}" if phase in ("Failed", "Released") else ""
 
 
@@ -102,7 +102,7 @@ def claim_names(pod_spec: Mapping[str, Any]) -> set[str]:
 
 def ends_pods(change: Change) -> bool:
     """Whether the change of a workload ends pods of it: another template, fewer replicas, its deletion."""
-    if change.identity.kind not in WORKLOADS or change.before is None or change.action is Action.UNCHANGED:
+    if change.identity.kind not in WORKLOAD_KINDS or change.before is None or change.action is Action.UNCHANGED:
         return False
     if change.after is None:
         return True

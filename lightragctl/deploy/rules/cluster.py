@@ -8,18 +8,16 @@ from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.units import quantity, words
 from lightragctl.deploy.lint import ClusterRule, Found, Rendered, Rule, Severity, Subject
 from lightragctl.deploy.quota import demand
-from lightragctl.deploy.stages import INSTANCE_LABEL
-
-_ZONE = "topology.kubernetes.io/zone"
-_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+from lightragctl.kube.labels import DEFAULT_STORAGE_CLASS, INSTANCE, POD_SECURITY, RELEASE, ZONE
+from lightragctl.kube.objects import annotations_of, labels_of, spec_of, status_of
 
 
 def _fits(node: KubernetesObject, pod: Mapping[str, Any]) -> bool:
     """Whether the node is one that the pod takes, room aside."""
     wanted = pod.get("nodeSelector") or {}
-    if not wanted.items() <= (node["metadata"].get("labels") or {}).items():
+    if not wanted.items() <= labels_of(node).items():
         return False
-    taints = [one for one in (node.get("spec") or {}).get("taints") or () if one.get("effect") != "PreferNoSchedule"]
+    taints = [one for one in spec_of(node).get("taints") or () if one.get("effect") != "PreferNoSchedule"]
     return all(any(_tolerates(one, taint) for one in pod.get("tolerations") or ()) for taint in taints)
 
 
@@ -89,7 +87,7 @@ def _crowded(subject: Rendered) -> Iterator[Found]:
 
 
 def _allocatable(node: KubernetesObject) -> Mapping[str, Any]:
-    return (node.get("status") or {}).get("allocatable") or {}
+    return status_of(node).get("allocatable") or {}
 
 
 def _none(subject: Rendered) -> Iterator[Found]:
@@ -101,10 +99,10 @@ def _zones(subject: Subject) -> Iterator[Found]:
     nodes, wanted = subject.facts.nodes, subject.plan.profile.zones
     if not nodes or wanted == 1:
         return
-    there = sorted({zone for node in nodes if (zone := (node["metadata"].get("labels") or {}).get(_ZONE))})
+    there = sorted({zone for node in nodes if (zone := labels_of(node).get(ZONE))})
     if len(there) < wanted:
         message = f"the profile is spread over {wanted} zones, and the nodes are in {len(there)}: {', '.join(there)}"
-        yield "zones", message, f"say zones: {max(len(there), 1)}, or label the nodes with {_ZONE}"
+        yield "zones", message, f"say zones: {max(len(there), 1)}, or label the nodes with {ZONE}"
 
 
 def _storage(subject: Rendered) -> Iterator[Found]:
@@ -125,7 +123,7 @@ def _default_storage(subject: Rendered) -> Iterator[Found]:
     classes = subject.facts.storage_classes
     if classes is None or not _has_room(subject):
         return
-    if any((one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true" for one in classes):
+    if any(annotations_of(one).get(DEFAULT_STORAGE_CLASS) == "true" for one in classes):
         return
     names = " or ".join(sorted(one["metadata"]["name"] for one in classes)) or "NAME"
     nameless = sorted({where for where, claim, _ in _claims(subject) if not claim["spec"].get("storageClassName")})
@@ -234,13 +232,11 @@ def _unrestricted(subject: Subject) -> Iterator[Found]:
     wanted, there = subject.plan.profile.pod_security, subject.facts.namespace
     if not wanted or not there:
         return
-    metadata = there["metadata"]
-    label = "pod-security.kubernetes.io/enforce"
-    ours = (metadata.get("annotations") or {}).get("lightragctl/release") == subject.plan.release
-    if not ours and (metadata.get("labels") or {}).get(label) != wanted:
-        name = metadata["name"]
+    ours = annotations_of(there).get(RELEASE) == subject.plan.release
+    if not ours and labels_of(there).get(POD_SECURITY) != wanted:
+        name = there["metadata"]["name"]
         message = f"it was there before and stays as it is: it does not enforce {wanted}"
-        yield f"Namespace/{name}", message, f"kubectl label namespace {name} {label}={wanted}"
+        yield f"Namespace/{name}", message, f"kubectl label namespace {name} {POD_SECURITY}={wanted}"
 
 
 def _others(subject: Subject) -> Iterator[Found]:
@@ -249,7 +245,7 @@ def _others(subject: Subject) -> Iterator[Found]:
     others = [
         pod["metadata"]["name"]
         for pod in subject.facts.pods or ()
-        if (pod["metadata"].get("labels") or {}).get(INSTANCE_LABEL) != subject.plan.release
+        if labels_of(pod).get(INSTANCE) != subject.plan.release
     ]
     if others:
         message = f"it has pods of others, which the default policy cuts off: {', '.join(others[:5])}"

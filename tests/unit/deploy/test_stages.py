@@ -3,7 +3,8 @@
 from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.deploy.render import render_plan
-from lightragctl.deploy.stages import WORKLOADS, stages
+from lightragctl.deploy.stages import stages
+from lightragctl.kube.objects import WORKLOAD_KINDS as WORKLOADS
 
 
 def test_the_namespace_comes_first_and_each_workload_after_what_it_requires() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lightragctl.deploy.fields import MISSING, Path, find, owners, show, with_value, without
+from lightragctl.kube.managed_fields import MISSING, Path, find, owners, show, with_value, without
 
 API = ("f:spec", "f:template", "f:spec", "f:containers", 'k:{"name":"api"}', "f:image")
 THING: dict[str, Any] = {
