@@ -37,7 +37,7 @@ from lightragctl.core.settings import LAST_PORT, ServiceSettings
 from lightragctl.core.site import filled, unset
 
 if TYPE_CHECKING:
-    from lightragctl.deploy.lint import Finding
+    from lightragctl.core.findings import Finding
     from lightragctl.kube.client import ClusterClient
     from lightragctl.kube.lease import Operator
 

@@ -21,9 +21,9 @@ from lightragctl.core.urls import shown
 if TYPE_CHECKING:
     from lightragctl.bench.report.kinds import Document
     from lightragctl.core.component import Plan
+    from lightragctl.core.findings import Finding
     from lightragctl.core.objects import KubernetesObject
     from lightragctl.core.profile import LoadedProfile
-    from lightragctl.deploy.lint import Finding
     from lightragctl.ingest.client import QueryAnswer, Retrieval
     from lightragctl.ingest.load import Summary
     from lightragctl.ingest.recordings import AllRecordings

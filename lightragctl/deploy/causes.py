@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lightragctl.core.findings import Finding, Severity
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.kube.labels import POD_REVISION, REPLICA_SET_REVISION, SELECTED_NODE
 from lightragctl.kube.objects import (
@@ -90,21 +91,10 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Cause:
-    """Why something does not become ready.
+class Cause(Finding):
+    """Why something does not become ready; `grace_s`: how long it must last before waiting any longer is pointless."""
 
-    Attributes:
-        code: a stable word.
-        subject: the object, `Kind/name`.
-        message: the cause; its first line says it, more may follow.
-        hint: what to do next.
-        grace_s: how long it must last before waiting any longer is pointless.
-    """
-
-    code: str
-    subject: str
-    message: str
-    hint: str
+    severity: Severity = field(default=Severity.ERROR, kw_only=True)
     grace_s: float
 
 

@@ -5,23 +5,16 @@ fact of the cluster that could not be read finds nothing, and `unread` says so. 
 judged by what its objects need of the cluster alone, which may have changed since.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from typing import Any
 
 from lightragctl.core.catalog import declared
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import RefusedError
+from lightragctl.core.findings import Check, Finding, Severity, Skipped
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.kube.objects import WORKLOAD_KINDS
-
-
-class Severity(StrEnum):
-    """An error refuses the plan; a warning is only said."""
-
-    ERROR = "error"
-    WARNING = "warning"
 
 
 @dataclass(frozen=True)
@@ -97,70 +90,32 @@ def subject_of(plan: Plan, objects: Sequence[KubernetesObject], facts: ClusterFa
     return Subject(objects, plan.profile.namespace, growing, facts, plan=plan)
 
 
-Found = tuple[str, str, str]
-"""Where, what is wrong there, and what to do."""
+class Rule(Check[Subject]):
+    """A rule about a plan and its objects."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A thing that must not be.
-
-    Attributes:
-        code: a stable word.
-        title: what must hold, in one line.
-        severity: what a finding means.
-        judge: finds where it does not hold.
-    """
-
-    code: str
-    title: str
-    severity: Severity
-    judge: Callable[[Subject], Iterator[Found]]
-
-
-@dataclass(frozen=True)
-class ClusterRule(Rule):
+class ClusterRule(Check[Rendered]):
     """A rule that asks only whether the cluster has what objects need to run: it holds for earlier revisions too."""
 
-    judge: Callable[[Rendered], Iterator[Found]]
 
-
-@dataclass(frozen=True)
-class Finding:
-    """Where a rule does not hold; `hint` is the way out."""
-
-    code: str
-    severity: Severity
-    subject: str
-    message: str
-    hint: str
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.message}"
-
-
-def rules() -> tuple[Rule, ...]:
+def rules() -> tuple[Rule | ClusterRule, ...]:
     """Every rule, by module and in the modules' order."""
     return tuple(rule for group in declared("lightragctl.deploy.rules", "RULES", tuple) for rule in group)
 
 
 def lint(subject: Rendered) -> list[Finding]:
     """What the rules find, errors first; without a plan only what the cluster lacks."""
-    found = [
-        Finding(rule.code, rule.severity, where, message, hint)
-        for rule in rules()
-        for where, message, hint in _judged(rule, subject)
-    ]
+    found = [one for rule in rules() for one in _judged(rule, subject)]
     return sorted(found, key=lambda one: one.severity)
 
 
-def _judged(rule: Rule, subject: Rendered) -> Iterator[Found]:
+def _judged(rule: Rule | ClusterRule, subject: Rendered) -> Iterable[Finding]:
     if isinstance(rule, ClusterRule):
-        return rule.judge(subject)
-    return rule.judge(subject) if isinstance(subject, Subject) else iter(())
+        return rule.findings(subject)
+    return rule.findings(subject) if isinstance(subject, Subject) else ()
 
 
-def unread(facts: ClusterFacts) -> list[Finding]:
+def unread(facts: ClusterFacts) -> list[Skipped]:
     """What could not be read of the cluster, so that rules about it were not judged."""
     missing = [one.name for one in fields(facts) if getattr(facts, one.name) is None]
     closed = [name.replace("_", " ") for name in missing if name not in facts.reasons]
@@ -169,7 +124,7 @@ def unread(facts: ClusterFacts) -> list[Finding]:
         (closed, f"not checked, because we may not read them: {', '.join(closed)}", "ask for the right to list them"),
         (down, f"not checked: {', '.join(down)}", "see which part of the API is down: kubectl get apiservices"),
     ]
-    return [Finding("not-checked", Severity.WARNING, "cluster", text, hint) for some, text, hint in told if some]
+    return [Skipped("cluster", text, hint) for some, text, hint in told if some]
 
 
 def refuse(findings: Sequence[Finding], what: str) -> None:

@@ -113,7 +113,7 @@ def _look(scope: Scope, view: View, name: str, watched: Watched, now_s: float) -
         return
     watched.look_at_s = now_s + CAUSES_EVERY_S
     if cause := hopeless(watched, read_causes(scope, view, name), now_s):
-        raise NotReadyError(f"{name} does not become ready: {cause.subject}: {cause.message}", cause.hint)
+        raise NotReadyError(f"{name} does not become ready: {cause}", cause.hint)
 
 
 def _expired(waiting: Mapping[str, Watched], waited_s: float) -> WaitExpired:
@@ -121,7 +121,7 @@ def _expired(waiting: Mapping[str, Watched], waited_s: float) -> WaitExpired:
     hint = "see: lightragctl status; wait longer with --timeout SECONDS"
     for name, watched in waiting.items():
         cause = watched.causes[0] if watched.causes else None
-        lines.append(f"    {name}: {f'{cause.subject}: {cause.message}' if cause else watched.missing}")
+        lines.append(f"    {name}: {cause or watched.missing}")
         hint = cause.hint if cause else hint
     return WaitExpired(f"not ready after {waited_s:.0f} s:\n" + "\n".join(lines), hint)
 

