@@ -151,7 +151,7 @@ def judge_plan(plan: Plan) -> "list[Finding]":
     """What is unsafe in the plan, as far as that can be told without a cluster."""
     if plan.profile.runtime is not Runtime.KUBERNETES:
         return []
-    from lightragctl.deploy.lint import lint, subject_of
+    from lightragctl.checks.lint import lint, subject_of
     from lightragctl.deploy.render import render_plan
 
     return lint(subject_of(plan, render_plan(plan, assets.root() / "templates")))

@@ -4,7 +4,7 @@ import base64
 import secrets
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -13,42 +13,18 @@ from lightragctl.deploy.changeset import Change, change, deletion
 from lightragctl.deploy.conditional import apply_over, delete_seen
 from lightragctl.deploy.drift import contested, is_left_behind, is_put_out
 from lightragctl.deploy.ownership import is_still_ours
-from lightragctl.deploy.preflight import WORKERS
 from lightragctl.deploy.replacement import plan_replacement
 from lightragctl.kube import labels
-from lightragctl.kube.lease import Operator
+from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.model import FIELD_MANAGER, Cluster, FieldConflictError, ImmutableFieldError
 from lightragctl.kube.objects import WORKLOAD_KINDS, annotations_of
+from lightragctl.kube.scope import Scope
 
 GENERATED_MANAGER = "lightragctl-generated"
 """Owner of generated values: the templates' manager never holds them, so applying a template never takes them away."""
 _KEY_BYTES = 32
 SCALED_MANAGER = "lightragctl-scaled"
 """Owner of `spec.replicas` once a profile leaves it to an autoscaler: without an owner it would fall to 1 at once."""
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Which release, and where, and who changes it."""
-
-    cluster: Cluster
-    namespace: str
-    release: str
-    operator: Operator
-
-    @property
-    def selector(self) -> str:
-        """The labels of the release's objects."""
-        return labels.object_selector(self.release)
-
-    @property
-    def pods(self) -> str:
-        """The labels of the release's pods."""
-        return labels.pod_selector(self.release)
-
-    def select(self, api_version: str, kind: str) -> list[dict[str, Any]]:
-        """The release's objects of a kind."""
-        return self.cluster.select(api_version, kind, self.namespace, self.selector)
 
 
 def read_live(scope: Scope, objects: Iterable[KubernetesObject]) -> dict[ObjectRef, dict[str, Any]]:

@@ -5,7 +5,6 @@ compared with one that the server writes in another way, and nothing is told twi
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -15,6 +14,7 @@ from lightragctl.deploy.changeset import HIDDEN
 from lightragctl.kube.managed_fields import MISSING, Owner, Path, find, owners, show, with_value, without
 from lightragctl.kube.model import FIELD_MANAGER
 from lightragctl.kube.objects import annotations_of, owner_of, spec_of
+from lightragctl.observe.kstatus import Zero
 
 _REPLICAS = "spec.replicas"
 _CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kubelet", "keda-operator")
@@ -186,22 +186,6 @@ def _sleeps(live: KubernetesObject) -> bool:
     """Whether an autoscaler or a schedule has scaled the workload to zero, and will wake it."""
     noted = annotations_of(live)
     return _ASLEEP in noted or any(holder in (*_CONTROLLERS, *_SCHEDULES) for holder in _scalers(live))
-
-
-@dataclass(frozen=True)
-class Zero:
-    """A workload that has no pods because somebody scaled it so.
-
-    Attributes:
-        by: who; empty when the cluster does not tell.
-        is_meant: whether an autoscaler, a schedule or the profile wants it so.
-    """
-
-    by: str
-    is_meant: bool
-
-    def __str__(self) -> str:
-        return f"scaled to 0 by {self.by or 'kubectl scale or the like'}"
 
 
 def zero(

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.deploy.apply import Scope, generate, plan_changes
+from lightragctl.deploy.apply import generate, plan_changes
 from lightragctl.deploy.changeset import Change
-from lightragctl.deploy.content import Content, references, with_content
+from lightragctl.deploy.content import Content, with_content
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import WORKLOAD_KINDS
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.content import references
 
 
 @dataclass(frozen=True)

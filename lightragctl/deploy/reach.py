@@ -1,11 +1,11 @@
 """Whether a pod can be reached by a stream: the right to it, and a node that answers. Reads only."""
 
+from lightragctl.checks.preflight import rules
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
-from lightragctl.deploy.apply import Scope
-from lightragctl.deploy.preflight import rules
 from lightragctl.kube.model import Access, ForbiddenError
 from lightragctl.kube.objects import condition, spec_of, status_of
+from lightragctl.kube.scope import Scope
 
 _VERBS = ("get", "create")
 """A stream over a websocket is a GET; newer API servers ask for the right to create it too."""

@@ -14,7 +14,7 @@ from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentio
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, EventType, Notify
 from lightragctl.core.runtime import Approve, Outcome, Revision, UpOptions
-from lightragctl.deploy.apply import Scope, apply_objects
+from lightragctl.deploy.apply import apply_objects
 from lightragctl.deploy.changeset import Change, ChangeSet
 from lightragctl.deploy.conditional import apply_over, delete_seen
 from lightragctl.deploy.danger import refuse_loss
@@ -41,12 +41,13 @@ from lightragctl.deploy.seal import take
 from lightragctl.deploy.stages import stages
 from lightragctl.deploy.stuck import free_stuck
 from lightragctl.deploy.target import Target
-from lightragctl.deploy.wait import Patience, wait_components, wait_until
 from lightragctl.kube.guarded import GuardedCluster
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import ChangedMeanwhileError
 from lightragctl.kube.objects import WORKLOAD_KINDS, status_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.wait import Patience, wait_components, wait_until
 
 
 @dataclass(frozen=True)

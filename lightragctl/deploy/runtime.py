@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from lightragctl.checks.preflight import access_of_unlock, check_rights
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError, NotRunningError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -21,28 +22,28 @@ from lightragctl.core.runtime import (
     UpOutcome,
     way_to_a_release,
 )
-from lightragctl.deploy.apply import Scope, read_live
+from lightragctl.deploy.apply import read_live
 from lightragctl.deploy.attention import read_warnings
 from lightragctl.deploy.down import kept_words, take_down
-from lightragctl.deploy.drift import Zero, zero
+from lightragctl.deploy.drift import zero
 from lightragctl.deploy.history import read_revision
-from lightragctl.deploy.logs import read_logs
-from lightragctl.deploy.preflight import access_of_unlock, check_rights
 from lightragctl.deploy.prepare import autoscalers, drift_since, read_record
 from lightragctl.deploy.reach import refuse_forbidden, refuse_stream
 from lightragctl.deploy.record import Phase, Record, releases_in
 from lightragctl.deploy.rollback import read_history, read_holder, read_one, rollback_target
 from lightragctl.deploy.rollout import roll_out
-from lightragctl.deploy.status import Progress
 from lightragctl.deploy.target import growing_nodes, ignore_rules
 from lightragctl.deploy.up import bring_up, foresee, wanted
-from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view
 from lightragctl.kube.client import ClusterClient
 from lightragctl.kube.labels import component_of, record_selector
 from lightragctl.kube.lease import Operator, Verdict, judge, lease_ref, unlock
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import is_ready, is_terminating, status_of
+from lightragctl.kube.scope import Scope
 from lightragctl.kube.streams import PickPod, Tunnel, run_in_pod
+from lightragctl.observe.kstatus import Progress, Zero
+from lightragctl.observe.logs import read_logs
+from lightragctl.observe.snapshot import View, component_status, progress, read_causes, read_view
 
 
 @dataclass(frozen=True)

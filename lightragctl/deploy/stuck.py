@@ -6,35 +6,13 @@ Its controller waits for the pod to become ready before it replaces it, which su
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.result import Event
-from lightragctl.deploy.apply import Scope
-from lightragctl.deploy.volumes import claim_names
-from lightragctl.deploy.wait import Patience, wait_until
-from lightragctl.kube.labels import POD_REVISION
-from lightragctl.kube.objects import is_current, is_ready, is_terminating, labels_of, owners_of, spec_of, status_of
-
-
-def stuck_pods(workload: KubernetesObject, pods: Sequence[KubernetesObject]) -> list[KubernetesObject]:
-    """Pods of the StatefulSet that are not ready and of a revision that it does not want. Pure.
-
-    Which revision a pod is of stands in its label: the ordinal does not tell (kubernetes#119684). Under a partition
-    pods of the present revision are wanted too.
-    """
-    status = status_of(workload)
-    wanted = {status.get("updateRevision")}
-    rolling = (workload["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
-    if rolling.get("partition"):
-        wanted.add(status.get("currentRevision"))
-    uid = workload["metadata"].get("uid")
-    return [
-        pod
-        for pod in pods
-        if any(owner.get("uid") == uid for owner in owners_of(pod))
-        and labels_of(pod).get(POD_REVISION) not in wanted
-        and not is_ready(pod)
-        and not is_terminating(pod)
-    ]
+from lightragctl.kube.objects import is_current, spec_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.stuck_pods import stuck_pods
+from lightragctl.observe.volumes import claim_names
+from lightragctl.observe.wait import Patience, wait_until
 
 
 def free_stuck(scope: Scope, workloads: Sequence[ObjectRef], patience: Patience, spared: Collection[str] = ()) -> None:

@@ -11,7 +11,6 @@ from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core.component import Plan
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import Differences, Revision, UpOptions
-from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.revision import revision_ref
 from lightragctl.deploy.rollback import read_history, rollback_target
 from lightragctl.deploy.rollout import roll_out
@@ -19,6 +18,7 @@ from lightragctl.deploy.target import Target
 from lightragctl.deploy.up import wanted
 from lightragctl.kube.labels import CONTENT
 from lightragctl.kube.lease import Operator
+from lightragctl.kube.scope import Scope
 from tests.fakes.cluster import FakeCluster
 
 OPTIONS = UpOptions(timeout_s=5.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightragctl.deploy.causes import Cause, Evidence, find_causes, telling_line
+from lightragctl.observe.causes import Cause, Evidence, find_causes, telling_line
 
 POD = "dev-embedder-5b9c-xk2lp"
 

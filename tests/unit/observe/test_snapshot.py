@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.deploy.status import Progress
-from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view, replicas
+from lightragctl.observe.kstatus import Progress
+from lightragctl.observe.snapshot import View, component_status, progress, read_causes, read_view, replicas
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import scope, target
 

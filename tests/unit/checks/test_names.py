@@ -2,10 +2,10 @@
 
 import pytest
 
+from lightragctl.checks.names import check_names
 from lightragctl.cli.loading import all_components, load_profile, make_plan
 from lightragctl.core.errors import ProfileError, UsageError
 from lightragctl.core.profile import LoadedProfile
-from lightragctl.deploy.names import check_names
 from lightragctl.deploy.up import wanted
 from tests.fakes.release import plan
 

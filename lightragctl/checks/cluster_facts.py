@@ -1,15 +1,15 @@
-"""Reads what the rules of `deploy.lint` want to know of a cluster; what cannot be read is unknown, with the reason."""
+"""Reads what the rules of `checks.lint` want to know of a cluster; what cannot be read is unknown, with the reason."""
 
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from lightragctl.checks.lint import ClusterFacts
 from lightragctl.core.objects import ObjectRef
-from lightragctl.deploy.apply import Scope
-from lightragctl.deploy.lint import ClusterFacts
-from lightragctl.deploy.preflight import WORKERS
+from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.model import ClusterUnavailableError, ForbiddenError
+from lightragctl.kube.scope import Scope
 
 T = TypeVar("T")
 Kind = tuple[str, str]

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from lightragctl.checks.lint import Rule, Subject
 from lightragctl.core.component import Part
 from lightragctl.core.findings import Severity, Violation
-from lightragctl.deploy.lint import Rule, Subject
 
 
 def _key(part: Part) -> str:

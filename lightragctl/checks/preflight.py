@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from lightragctl.checks.quota import shortfalls
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
-from lightragctl.deploy.quota import shortfalls
+from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.model import Access, Cluster, ForbiddenError, KindNotServedError
 
-WORKERS = 16
-"""Calls in flight: an API server on two cores answers no faster with more."""
 _WATCHED = (
     ("", "pods"),
     ("", "events"),

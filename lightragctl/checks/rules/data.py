@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from lightragctl.checks.lint import Rule, Subject
 from lightragctl.core.findings import Severity, Violation
-from lightragctl.deploy.lint import Rule, Subject
 
 
 def _engine(subject: Subject) -> Any:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from lightragctl.checks.claims import is_own
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.result import Event
 from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.claims import is_own
 from lightragctl.deploy.down import take_down
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import ignore, scope, up

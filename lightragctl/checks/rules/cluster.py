@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from lightragctl.checks.lint import ClusterRule, Rendered, Rule, Subject
+from lightragctl.checks.quota import demand
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.units import quantity, words
-from lightragctl.deploy.lint import ClusterRule, Rendered, Rule, Subject
-from lightragctl.deploy.quota import demand
 from lightragctl.kube.labels import DEFAULT_STORAGE_CLASS, INSTANCE, POD_SECURITY, RELEASE, ZONE
 from lightragctl.kube.objects import annotations_of, labels_of, spec_of, status_of
 

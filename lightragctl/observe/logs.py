@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.deploy.apply import Scope
+from lightragctl.kube.scope import Scope
 
 Line = tuple[str, str]
 

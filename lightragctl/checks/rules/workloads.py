@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lightragctl.checks.lint import Rule, Subject
 from lightragctl.core.component import Part, WorkloadValues
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.units import quantity
-from lightragctl.deploy.lint import Rule, Subject
 
 _KNOWN_START_S = {"vector-engine": 180, "etcd": 60, "kafka": 60, "model-server": 600}
 """Milvus with data took up to 129 s; a model's weights take minutes to fetch and to load."""

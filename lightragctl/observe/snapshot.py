@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.runtime import ComponentStatus, State
-from lightragctl.deploy.apply import Scope
-from lightragctl.deploy.causes import Cause, Evidence, find_causes
-from lightragctl.deploy.drift import Zero
-from lightragctl.deploy.status import Progress, ResourceStatus, assess
 from lightragctl.kube.labels import component_of, pod_selector
 from lightragctl.kube.objects import WORKLOAD_KINDS, container_statuses, labels_of, status_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.causes import Cause, Evidence, find_causes
+from lightragctl.observe.kstatus import Progress, ResourceStatus, Zero, assess
 
 _LAST_LINES = 8
 

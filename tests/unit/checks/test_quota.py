@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lightragctl.deploy.quota import demand, number, shortfalls, usage
+from lightragctl.checks.quota import demand, number, shortfalls, usage
 
 
 def workload(kind: str = "Deployment", replicas: int = 2, storage: str = "") -> dict[str, Any]:

@@ -40,6 +40,22 @@ class ResourceStatus:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Zero:
+    """A workload that has no pods because somebody scaled it so.
+
+    Attributes:
+        by: who; empty when the cluster does not tell.
+        is_meant: whether an autoscaler, a schedule or the profile wants it so.
+    """
+
+    by: str
+    is_meant: bool
+
+    def __str__(self) -> str:
+        return f"scaled to 0 by {self.by or 'kubectl scale or the like'}"
+
+
 CURRENT = ResourceStatus(Progress.CURRENT)
 
 

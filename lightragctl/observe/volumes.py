@@ -1,4 +1,4 @@
-"""Which of a release's volumes are about to be lost, are gone, or would be lost by a change. Pure.
+"""Which of a release's volumes are about to be lost or are gone, and which pods use them. Pure.
 
 A claim that is deleted while a pod uses it stays, Terminating, until that pod ends; its data go with it then, and
 nothing can take the deletion back.
@@ -10,15 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.runtime import Action
-from lightragctl.deploy.changeset import Change
-from lightragctl.kube.objects import WORKLOAD_KINDS, spec_of, status_of
-
-SWITCH = "--allow-data-loss"
-SAVE_HINT = (
-    'save the data first: kubectl patch pv VOLUME -p \'{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}\' keeps '
-    f"the volume; to go on without them: {SWITCH}"
-)
+from lightragctl.kube.objects import spec_of, status_of
 
 
 @dataclass(frozen=True)
@@ -98,25 +90,3 @@ def claim_names(pod_spec: Mapping[str, Any]) -> set[str]:
     """The claims that a pod names as its volumes."""
     named = ((one.get("persistentVolumeClaim") or {}).get("claimName") for one in pod_spec.get("volumes") or ())
     return {name for name in named if name}
-
-
-def ends_pods(change: Change) -> bool:
-    """Whether the change of a workload ends pods of it: another template, fewer replicas, its deletion."""
-    if change.identity.kind not in WORKLOAD_KINDS or change.before is None or change.action is Action.UNCHANGED:
-        return False
-    if change.after is None:
-        return True
-    before, after = change.before["spec"], change.after["spec"]
-    return bool(before["template"] != after["template"] or before.get("replicas", 1) > after.get("replicas", 1))
-
-
-def losses(changes: Iterable[Change], at_risk: Iterable[Endangered]) -> list[str]:
-    """Data that the changes would lose, one sentence each."""
-    at_risk = list(at_risk)
-    return [
-        f"{change.identity} ends a pod that uses {one}"
-        for change in changes
-        if ends_pods(change)
-        for one in at_risk
-        if uses(change.before or {}, one.claim)
-    ]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from lightragctl.core.errors import LightragctlError, WaitExpired
 from lightragctl.core.result import Event, EventType, Notify
-from lightragctl.deploy.apply import Scope
-from lightragctl.deploy.causes import Cause
-from lightragctl.deploy.status import Progress
-from lightragctl.deploy.view import View, first_line, progress, read_causes, read_view
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.causes import Cause
+from lightragctl.observe.kstatus import Progress
+from lightragctl.observe.snapshot import View, first_line, progress, read_causes, read_view
 
 POLL_S = 0.5
 CAUSES_EVERY_S = 2.0

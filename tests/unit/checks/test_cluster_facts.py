@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from lightragctl.checks.cluster_facts import read_facts
+from lightragctl.checks.lint import unread
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import ObjectRef
-from lightragctl.deploy.facts import read_facts
-from lightragctl.deploy.lint import unread
 from lightragctl.deploy.up import foresee
 from lightragctl.kube.model import ClusterUnavailableError, ForbiddenError, Resource
 from tests.fakes.cluster import FakeCluster

@@ -1,6 +1,6 @@
 """What is unsafe in a plan, before anything is written: rules over the profile, its objects and the cluster. Pure.
 
-A rule is an entry of `RULES` in a module of `lightragctl.deploy.rules`. It yields what it finds; a rule that needs a
+A rule is an entry of `RULES` in a module of `lightragctl.checks.rules`. It yields what it finds; a rule that needs a
 fact of the cluster that could not be read finds nothing, and `unread` says so. An earlier revision has no plan: it is
 judged by what its objects need of the cluster alone, which may have changed since.
 """
@@ -100,7 +100,7 @@ class ClusterRule(Check[Rendered]):
 
 def rules() -> tuple[Rule | ClusterRule, ...]:
     """Every rule, by module and in the modules' order."""
-    return tuple(rule for group in declared("lightragctl.deploy.rules", "RULES", tuple) for rule in group)
+    return tuple(rule for group in declared("lightragctl.checks.rules", "RULES", tuple) for rule in group)
 
 
 def lint(subject: Rendered) -> list[Finding]:

@@ -7,12 +7,7 @@ from typing import Any
 
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
-from lightragctl.core import assets
-from lightragctl.core.component import Plan
-from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
-from lightragctl.core.findings import Finding, Severity
-from lightragctl.deploy.lint import (
+from lightragctl.checks.lint import (
     ClusterFacts,
     ClusterRule,
     Rendered,
@@ -22,7 +17,12 @@ from lightragctl.deploy.lint import (
     subject_of,
     unread,
 )
-from lightragctl.deploy.preflight import check_kinds
+from lightragctl.checks.preflight import check_kinds
+from lightragctl.cli.loading import load_profile, make_plan
+from lightragctl.core import assets
+from lightragctl.core.component import Plan
+from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
+from lightragctl.core.findings import Finding, Severity
 from lightragctl.deploy.render import render_plan
 from lightragctl.kube.model import KindNotServedError
 from tests.fakes.cluster import FakeCluster

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lightragctl.deploy.stuck import stuck_pods
+from lightragctl.observe.stuck_pods import stuck_pods
 
 
 def stateful(partition: int = 0) -> dict[str, Any]:

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from lightragctl.checks.lint import Rule, Subject
 from lightragctl.core.component import Plan, Values
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.profile import EmbeddingEndpoint, LoadedProfile
 from lightragctl.core.settings import secret_references
-from lightragctl.deploy.lint import Rule, Subject
 
 _SECRETS = re.compile(
     r"://[^/\s@:]*:[^/\s@]+@"  # a password in an address

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lightragctl.deploy.status import Progress, assess
+from lightragctl.observe.kstatus import Progress, assess
 
 
 def thing(kind: str, spec: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **metadata: Any) -> Any:

@@ -2,8 +2,8 @@
 
 import math
 
-from lightragctl.deploy.causes import Cause
-from lightragctl.deploy.wait import Watched, hopeless
+from lightragctl.observe.causes import Cause
+from lightragctl.observe.wait import Watched, hopeless
 
 
 def cause(code: str = "image-pull", grace_s: float = 10.0) -> Cause:

@@ -10,21 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef
-from lightragctl.deploy.apply import Scope
-from lightragctl.deploy.history import read_revisions
-from lightragctl.deploy.record import Record
-from lightragctl.deploy.volumes import Endangered, endangered
 from lightragctl.kube.labels import MANAGED_BY, MANAGER, component_of
 from lightragctl.kube.model import ForbiddenError
-from lightragctl.kube.objects import WORKLOAD_KINDS, labels_of, spec_of
-
-
-def known_components(scope: Scope, record: Record | None) -> frozenset[str]:
-    """The components that the release has or had, by its record, its revisions and what runs."""
-    recorded = record.components if record else ()
-    earlier = [name for revision in read_revisions(scope) for name in revision.requires]
-    running = [component_of(thing) for kind in WORKLOAD_KINDS for thing in scope.select("apps/v1", kind)]
-    return frozenset((*recorded, *earlier, *running))
+from lightragctl.kube.objects import labels_of, spec_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.volumes import Endangered, endangered
 
 
 def split_claims(scope: Scope, components: Collection[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
