@@ -11,6 +11,7 @@ from lightragctl.deploy.history import known_components
 from lightragctl.deploy.record import Phase, Record
 from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.objects import deletion_time
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.content import missing_content, old_content, references
 from lightragctl.observe.snapshot import View
@@ -46,7 +47,7 @@ def _ending_namespace(scope: Scope) -> list[str]:
         there = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) or {}
     except ForbiddenError:
         return []
-    since = (there.get("metadata") or {}).get("deletionTimestamp")
+    since = deletion_time(there)
     return [f"Namespace/{scope.namespace} is being deleted since {since}, and all data in it"] if since else []
 
 

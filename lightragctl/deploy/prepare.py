@@ -23,7 +23,7 @@ from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to
 from lightragctl.deploy.target import Target, ignore_rules
 from lightragctl.kube.labels import RELEASE, component_of
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
-from lightragctl.kube.objects import annotations_of, status_of
+from lightragctl.kube.objects import annotations_of, deletion_time, status_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.volumes import expected_claims
 
@@ -126,7 +126,7 @@ def _namespace_is_new(scope: Scope) -> bool:
         there = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace))
     except ForbiddenError:
         return False
-    if there and (since := there["metadata"].get("deletionTimestamp")):
+    if there and (since := deletion_time(there)):
         message = f"namespace {scope.namespace} is being deleted since {since}: nothing new can be made in it"
         raise RefusedError(message, f"wait until it is gone, or see what holds it: {_namespace_hint(scope)}")
     return there is None

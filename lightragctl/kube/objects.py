@@ -55,9 +55,14 @@ def is_ready(thing: KubernetesObject) -> bool:
     return has_condition(status_of(thing), "Ready")
 
 
+def deletion_time(thing: KubernetesObject) -> str:
+    """`metadata.deletionTimestamp`: when deletion was requested, plus a pod's grace period; empty when it was not."""
+    return str(_metadata(thing).get("deletionTimestamp") or "")
+
+
 def is_terminating(thing: KubernetesObject) -> bool:
     """Whether the object is being deleted."""
-    return bool(_metadata(thing).get("deletionTimestamp"))
+    return deletion_time(thing) != ""
 
 
 def observed_generation(thing: KubernetesObject) -> int | None:

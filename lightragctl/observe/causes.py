@@ -17,6 +17,7 @@ from lightragctl.kube.objects import (
     annotations_of,
     condition,
     container_statuses,
+    deletion_time,
     has_condition,
     is_current,
     is_ready,
@@ -232,13 +233,12 @@ def _ending(evidence: Evidence, pod: KubernetesObject) -> Iterator[Cause]:
     recreated = (spec_of(workload).get("strategy") or {}).get("type") == "Recreate"
     if workload.get("kind") != "StatefulSet" and not recreated:
         return
-    metadata = pod["metadata"]
-    grace_s, killed = metadata.get("deletionGracePeriodSeconds"), metadata["deletionTimestamp"]
+    grace_s, killed = pod["metadata"].get("deletionGracePeriodSeconds"), deletion_time(pod)
     message = f"it is ending, and is killed at {killed} at the latest, after {grace_s} s; then the next one starts"
     hint = f"its log says what it does: lightragctl logs {evidence.component}"
     if lost := _lost(evidence, pod):
         message = f"it ends only when {lost.message.removesuffix(' does not answer')} answers again, or is deleted"
-        hint = f"bring the node back; when it never will: kubectl delete node {(pod.get('spec') or {}).get('nodeName')}"
+        hint = f"bring the node back; when it never will: kubectl delete node {spec_of(pod).get('nodeName')}"
     yield Cause("stopping", _subject(pod), message, hint, NEVER_S)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.kube.objects import spec_of, status_of
+from lightragctl.kube.objects import deletion_time, spec_of, status_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def endangered(
 def _danger(claim: KubernetesObject, volumes: Mapping[str, KubernetesObject | None]) -> str:
     status = status_of(claim)
     name = spec_of(claim).get("volumeName") or ""
-    if since := claim["metadata"].get("deletionTimestamp"):
+    if since := deletion_time(claim):
         policy = spec_of(volumes.get(name) or {}).get("persistentVolumeReclaimPolicy")
         kept = f"; its volume {name} stays (Retain), but nothing will use it" if policy == "Retain" else ""
         return f"it is being deleted since {since}: it and its data go when the pod that uses it ends{kept}"
@@ -56,7 +56,7 @@ def _danger(claim: KubernetesObject, volumes: Mapping[str, KubernetesObject | No
     volume = volumes[name]
     if volume is None:
         return f"its volume {name} is gone, and the data with it"
-    if since := volume["metadata"].get("deletionTimestamp"):
+    if since := deletion_time(volume):
         return f"its volume {name} is being deleted since {since}: the data go with the claim"
     phase = status_of(volume).get("phase")
     return f"its volume {name} is {phase}" if phase in ("Failed", "Released") else ""
