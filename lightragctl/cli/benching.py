@@ -17,13 +17,13 @@ from lightragctl.bench.questions import Asked
 from lightragctl.bench.result import LoadReport, Moment, Quality
 from lightragctl.bench.run import run
 from lightragctl.bench.schedule import Shape
-from lightragctl.bench.stages import Look, Looks, inside
 from lightragctl.bench.targets import Target, kind_named
 from lightragctl.bench.thresholds import QUALITY, Threshold
 from lightragctl.cli import goldening
 from lightragctl.cli.load_options import API_KEY, LoadOptions
-from lightragctl.cli.looking import Lookout, Replicas
 from lightragctl.cli.options import GlobalOptions, Session
+from lightragctl.client.metrics import Lookout, Replicas
+from lightragctl.client.stages import Look, Looks, inside
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Event, Notify

@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lightragctl.cli.loading import service_settings
+from lightragctl.client.api import ApiError
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.settings import ApiSettings
-from lightragctl.ingest.client import ApiError
 from lightragctl.quality.golden_store import Doors, Embed, Place
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.embedding import QuestionEmbedder
@@ -17,7 +17,7 @@ from lightragctl.vectors.model import index_spec
 
 if TYPE_CHECKING:
     from lightragctl.cli.options import Session
-    from lightragctl.ingest.client import RecordedQuestion
+    from lightragctl.client.api import RecordedQuestion
 
 _CALL_S = 30.0
 """The deadline of one call to Milvus; a page of many long vectors takes seconds through a tunnel."""

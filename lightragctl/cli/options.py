@@ -20,12 +20,12 @@ from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.result import Result
 
 if TYPE_CHECKING:
+    from lightragctl.client.api import ApiClient
+    from lightragctl.client.recordings import AllRecordings
     from lightragctl.core.component import Plan
     from lightragctl.core.profile import LoadedProfile
     from lightragctl.core.runtime import Differences, ReleaseRuntime
-    from lightragctl.ingest.client import ApiClient
     from lightragctl.ingest.load_lightrag import LightragTarget
-    from lightragctl.ingest.recordings import AllRecordings
 
 P = ParamSpec("P")
 _PANEL = "Global options"
@@ -195,7 +195,7 @@ class Session:
         Raises:
             NotRunningError: the release is not up.
         """
-        from lightragctl.ingest.client import ApiClient
+        from lightragctl.client.api import ApiClient
 
         endpoint = self.runtime.endpoint("lightrag-api")
         return ApiClient(endpoint, timeout_s=_API_SILENCE_S, api_key=self.runtime.api_key())
@@ -207,8 +207,8 @@ class Session:
             NotRunningError: the release is not up.
             LightragctlError: no replica answers, or none records.
         """
-        from lightragctl.ingest.client import ApiClient
-        from lightragctl.ingest.recordings import read_all
+        from lightragctl.client.api import ApiClient
+        from lightragctl.client.recordings import read_all
 
         key = self.runtime.api_key()
         replicas = self.runtime.endpoints("lightrag-api")
@@ -223,7 +223,7 @@ class Session:
         Raises:
             NotRunningError: the release is not up, or its lightrag-server is not ready.
         """
-        from lightragctl.ingest.lightrag import LightragClient
+        from lightragctl.client.lightrag import LightragClient
         from lightragctl.ingest.load_lightrag import LightragTarget
 
         name = "lightrag-server"

@@ -13,12 +13,12 @@ from enum import StrEnum
 from functools import partial
 from typing import Literal, TypeVar
 
+from lightragctl.client.api import ApiClient, ApiError, HeldDocument, StoredDocument
+from lightragctl.client.lightrag import DONE, LightragClient, Pipeline, UpstreamDocument
+from lightragctl.client.retry import Patience, Waiting
 from lightragctl.core.errors import LightragctlError, NeedsAttentionError, WaitExpired
-from lightragctl.ingest.client import ApiClient, ApiError, HeldDocument, StoredDocument
 from lightragctl.ingest.documents import Document, DocumentFile, read_document
-from lightragctl.ingest.lightrag import DONE, LightragClient, Pipeline, UpstreamDocument
 from lightragctl.ingest.load import Accounts, Conditions, Interrupted, LoadEvent, Progress, Summary
-from lightragctl.ingest.patience import Patience, Waiting
 
 T = TypeVar("T")
 

@@ -105,7 +105,7 @@ def prove_search(session: Session, outcome: "UpOutcome", timeout_s: float, notif
     import threading
     import time
 
-    from lightragctl.ingest.patience import Patience, Waiting
+    from lightragctl.client.retry import Patience, Waiting
 
     def tell(waiting: Waiting) -> None:
         notify(Event(waiting.reason, "waiting", passing=True))
@@ -134,8 +134,8 @@ def _refuse_empty_store(session: Session, notify: Notify) -> None:
     """
     import time
 
+    from lightragctl.client.lightrag import DONE
     from lightragctl.core.errors import NeedsAttentionError, NotRunningError
-    from lightragctl.ingest.lightrag import DONE
 
     try:
         target = session.lightrag(None)

@@ -10,8 +10,8 @@ from lightragctl.cli.goldening import plain
 from lightragctl.cli.load_options import API_KEY, LoadOptions, ShapeOptions
 from lightragctl.cli.options import GlobalOptions, Session
 from lightragctl.cli.shapes import shape, steady
+from lightragctl.client.api import RecordedQuestion
 from lightragctl.core.errors import UsageError
-from lightragctl.ingest.client import RecordedQuestion
 
 
 @pytest.mark.parametrize(

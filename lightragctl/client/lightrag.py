@@ -6,9 +6,9 @@ from typing import Any, Self
 import httpx
 from pydantic import ValidationError
 
+from lightragctl.client.api import CONNECT_TIMEOUT_S, Answer, AnswerT, ApiError, explained
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.sources import plain_source, upstream_source
-from lightragctl.ingest.client import CONNECT_TIMEOUT_S, Answer, AnswerT, ApiError, explained
 
 _PAGE = 200
 """The most that upstream gives in one page."""
