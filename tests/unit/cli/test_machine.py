@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from lightragctl.cli.loading import Place, load_profile, open_runtime
 from lightragctl.cli.options import Session, complete_profile, with_session
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.result import Result
+from lightragctl.release.open import Place, open_runtime
+from lightragctl.release.profiles import load_profile
 
 
 def status_of(error: BaseException) -> int:

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from lightragctl.bench.schedule import Closed, Constant, Poisson, Ramp, Replay, Shape
-from lightragctl.cli.benching import check_sides, given_key, sides
-from lightragctl.cli.goldening import plain
-from lightragctl.cli.load_options import API_KEY, LoadOptions, ShapeOptions
+from lightragctl.cli.load_options import LoadOptions, ShapeOptions, check_sides
 from lightragctl.cli.options import GlobalOptions, Session
 from lightragctl.cli.shapes import shape, steady
 from lightragctl.client.api import RecordedQuestion
 from lightragctl.core.errors import UsageError
+from lightragctl.release.golden import plain
+from lightragctl.release.load_spec import API_KEY
+from lightragctl.release.load_test import given_key, sides
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,8 @@ def test_only_questions_that_can_be_asked_again_alike_are_taken_of_the_recorded(
 
 @pytest.mark.parametrize("side", ["HTTP://me:s3cret@127.0.0.1:1", "ftp://me:s3cret@h", "http:// me:s3cret@h"])
 def test_an_address_of_a_side_is_never_taken_for_a_profile(side: str) -> None:
-    (source, _) = sides(Session("bench compare", GlobalOptions()), LoadOptions(), (side, "local"), lambda _: None)
+    (source, _) = sides(
+        Session("bench compare", GlobalOptions()).release, LoadOptions(), (side, "local"), lambda _: None
+    )
     assert source.load.url == side
     assert "s3cret" not in source.target().shown

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
@@ -26,6 +25,7 @@ from lightragctl.deploy.lint import (
 from lightragctl.deploy.preflight import check_kinds
 from lightragctl.deploy.render import render_plan
 from lightragctl.kube.model import KindNotServedError
+from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.cluster import FakeCluster
 
 SITE = Path(__file__).resolve().parents[2] / "contract" / "site.yaml"

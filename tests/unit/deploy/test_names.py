@@ -2,11 +2,11 @@
 
 import pytest
 
-from lightragctl.cli.loading import all_components, load_profile, make_plan
 from lightragctl.core.errors import ProfileError, UsageError
 from lightragctl.core.profile import LoadedProfile
 from lightragctl.deploy.names import check_names
 from lightragctl.deploy.up import wanted
+from lightragctl.release.profiles import all_components, load_profile, make_plan
 from tests.fakes.release import plan
 
 

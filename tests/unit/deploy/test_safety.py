@@ -2,12 +2,12 @@
 
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
 from lightragctl.deploy.lint import lint, subject_of
 from lightragctl.deploy.render import render_plan
 from lightragctl.deploy.rules.safety import holds_secret, secret_options
+from lightragctl.release.profiles import load_profile, make_plan
 
 SERVER = "components.lightrag-server.environment"
 
