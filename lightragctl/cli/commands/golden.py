@@ -41,19 +41,15 @@ def build(
     """
     import time
 
-    from lightragctl import __version__
     from lightragctl.bench.questions import read
     from lightragctl.cli import results
-    from lightragctl.quality import golden, golden_store
-    from lightragctl.release import golden as release_golden
+    from lightragctl.release import golden
 
     given = read(questions).texts if questions else []
-    place = release_golden.place(session.release, workspace)
-    with session.out.live() as notify, release_golden.store(session.release) as store:
-        asked = release_golden.recorded(session.release, place.workspace, notify) if recorded else []
-        wanted = golden.questions(asked, given, recorded)
-        plan = golden_store.BuildPlan(sample, wanted, k, seed, int(time.time()), __version__)
-        built = golden_store.build(store, place, plan, release_golden.embed(session.release), notify)
+    place = golden.place(session.release, workspace)
+    options = golden.BuildOptions(sample, recorded, given, k, seed)
+    with session.out.live() as notify:
+        built = golden.build(session.release, place, options, int(time.time()), notify)
     return results.golden_build(place.workspace, built)
 
 
@@ -66,13 +62,10 @@ def show(session: Session, workspace: Workspace = None) -> Result:
       lightragctl golden show -w manuals -o json
     """
     from lightragctl.cli import results
-    from lightragctl.quality import golden_store
-    from lightragctl.release import golden as release_golden
+    from lightragctl.release import golden
 
-    place = release_golden.place(session.release, workspace)
-    with release_golden.store(session.release) as store:
-        found = golden_store.load(store, place)
-        versions = golden_store.versions(store, place)
+    place = golden.place(session.release, workspace)
+    found, versions = golden.known(session.release, place)
     return results.golden_show(place.workspace, found, versions)
 
 
@@ -103,11 +96,9 @@ def check(
     from lightragctl.cli import results
     from lightragctl.quality.golden import Floors
     from lightragctl.quality.golden_store import Wanted
-    from lightragctl.quality.golden_store import check as checked
-    from lightragctl.release import golden as release_golden
+    from lightragctl.release import golden
 
-    place = release_golden.place(session.release, workspace)
-    with session.out.live() as notify, release_golden.store(session.release) as store:
-        doors = release_golden.doors(session.release, place.workspace)
-        report = checked(store, place, doors, Wanted(k, Floors(min_recall, min_overlap)), notify)
+    place = golden.place(session.release, workspace)
+    with session.out.live() as notify:
+        report = golden.check(session.release, place, Wanted(k, Floors(min_recall, min_overlap)), notify)
     return results.golden_check(place.workspace, report)
