@@ -11,11 +11,11 @@ from lightragctl.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lightragctl.client.api import ApiClient
+    from lightragctl.client.lightrag import LightragTarget
     from lightragctl.client.recordings import AllRecordings
     from lightragctl.core.component import Plan
     from lightragctl.core.profile import LoadedProfile
     from lightragctl.core.runtime import ReleaseRuntime
-    from lightragctl.ingest.load_lightrag import LightragTarget
 
 _API_SILENCE_S = 120.0
 """The longest silence of lightrag-api to wait out: a chat model may take its whole deadline before the first byte."""
@@ -164,8 +164,7 @@ class Release:
         Raises:
             NotRunningError: the release is not up, or its lightrag-server is not ready.
         """
-        from lightragctl.client.lightrag import LightragClient
-        from lightragctl.ingest.load_lightrag import LightragTarget
+        from lightragctl.client.lightrag import LightragClient, LightragTarget
 
         name = "lightrag-server"
         if name not in self.runtime.components():

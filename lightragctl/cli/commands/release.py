@@ -27,7 +27,8 @@ def complete_revision(ctx: typer.Context, incomplete: str) -> list[tuple[str, st
     outer = ctx.find_root().params
     given: dict[str, Any] = {name: ctx.params.get(name) or outer.get(name) for name in OPTION_NAMES}
     try:
-        revisions = Session("completion", GlobalOptions(**given)).release.runtime.history()
+        with Session("completion", GlobalOptions(**given)).release as release:
+            revisions = release.runtime.history()
     except LightragctlError:
         return []
     known = [(str(one.number), f"{one.outcome}: {one.description}") for one in revisions]

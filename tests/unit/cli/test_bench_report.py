@@ -19,7 +19,7 @@ from lightragctl.cli.load_options import LoadOptions
 from lightragctl.cli.options import GlobalOptions, Session
 from lightragctl.cli.reporting import Files, kept
 from lightragctl.core.errors import UsageError
-from lightragctl.release.load_test import Source, sides
+from lightragctl.release.load_test import Source
 from tests.conftest import Tool
 from tests.fakes.load_server import LoadServer, Manner
 from tests.fakes.saved_run import REPORT, RUN, unbelievable
@@ -227,15 +227,3 @@ def test_a_signal_while_the_quality_is_measured_leaves_the_figures() -> None:
     assert judged.quality.notes == ["the quality was not measured: interrupted"]
     result = kept(Measured(judged), "bench run", Files())
     assert (result.exit_status, [error.code for error in result.errors]) == (4, ["interrupted"])
-
-
-def test_both_sides_of_a_comparison_are_asked_the_same_questions(tool: Tool) -> None:
-    release = Session("bench compare", GlobalOptions()).release
-    (tool.cwd / "asked.txt").write_text("one\ntwo\n")
-    load = LoadOptions(questions=tool.cwd / "asked.txt", distinct=5)
-    url, profile = sides(release, load, ("http://a", "local"), lambda _: None)
-    assert url.lead is profile, "the questions are those of the release"
-    assert url.asked is profile.asked
-    first, second = sides(release, load, ("http://a", "http://b"), lambda _: None)
-    assert second.asked is first.asked
-    assert len(first.asked.questions) == 5
