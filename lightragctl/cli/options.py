@@ -18,10 +18,10 @@ from lightragctl.cli.output import Format, Output
 from lightragctl.cli.streams import ReaderGone
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.result import Result
-from lightragctl.release.release import Release, ReleaseOptions
 
 if TYPE_CHECKING:
     from lightragctl.core.runtime import Differences
+    from lightragctl.release.release import ReleaseOptions
 
 P = ParamSpec("P")
 _PANEL = "Global options"
@@ -95,8 +95,10 @@ class GlobalOptions:
         return [word for name, value in given.items() if value for word in (name, shlex.quote(str(value)))]
 
     @property
-    def release(self) -> ReleaseOptions:
+    def release(self) -> "ReleaseOptions":
         """Those that say which release, and where, for whoever opens it."""
+        from lightragctl.release.release import ReleaseOptions
+
         return ReleaseOptions(
             self.profile, self.name, self.values or (), self.set or (), self.namespace, self.kubeconfig, self.context
         )
@@ -126,6 +128,8 @@ class Session:
     """What a command works with: its options, its output, and the release, whose parts are opened when first used."""
 
     def __init__(self, command: str, options: GlobalOptions) -> None:
+        from lightragctl.release.release import Release
+
         self.command = command
         self.options = options
         self.environ = dict(os.environ)
