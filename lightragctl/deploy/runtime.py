@@ -168,6 +168,12 @@ class KubernetesRuntime:
             return False
         return True
 
+    def close(self) -> None:
+        """Close the tunnels to its pods; their addresses lead nowhere then."""
+        for tunnel in self._tunnels.values():
+            tunnel.close()
+        self._tunnels.clear()
+
     def endpoint(self, component: str) -> str:
         """A port of loopback that leads to a ready pod of the component, as long as this process lives.
 

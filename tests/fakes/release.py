@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core.component import Plan
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import Differences, Revision, UpOptions
@@ -19,6 +18,7 @@ from lightragctl.deploy.up import wanted
 from lightragctl.kube.labels import CONTENT
 from lightragctl.kube.lease import Operator
 from lightragctl.kube.scope import Scope
+from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.cluster import FakeCluster
 
 OPTIONS = UpOptions(timeout_s=5.0)

@@ -18,13 +18,13 @@ from lightragctl.checks.lint import (
     unread,
 )
 from lightragctl.checks.preflight import check_kinds
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
 from lightragctl.core.findings import Finding, Severity
 from lightragctl.deploy.render import render_plan
 from lightragctl.kube.model import KindNotServedError
+from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.cluster import FakeCluster
 
 SITE = Path(__file__).resolve().parents[2] / "contract" / "site.yaml"

@@ -4,10 +4,10 @@ import pytest
 
 from lightragctl.checks.lint import lint, subject_of
 from lightragctl.checks.rules.safety import holds_secret, secret_options
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
 from lightragctl.deploy.render import render_plan
+from lightragctl.release.profiles import load_profile, make_plan
 
 SERVER = "components.lightrag-server.environment"
 

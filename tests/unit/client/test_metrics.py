@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import httpx
 
-from lightragctl.bench.stages import Look
-from lightragctl.cli.looking import Lookout
+from lightragctl.client.metrics import Lookout
+from lightragctl.client.stages import Look
 from lightragctl.core.errors import NotRunningError
 
 TEXT = 'process_start_time_seconds 1.5e+09\nlightragctl_stage_seconds_count{stage="search"} 3.0\n'

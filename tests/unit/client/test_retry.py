@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from lightragctl.client.api import ApiError
+from lightragctl.client.retry import Patience, StoppedError, Waiting
 from lightragctl.core.errors import UnavailableError
-from lightragctl.ingest.client import ApiError
-from lightragctl.ingest.patience import Patience, StoppedError, Waiting
 
 
 class Clock:

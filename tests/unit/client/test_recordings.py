@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from lightragctl.client.api import ApiError, RecordedQuestion
+from lightragctl.client.recordings import ReadRecordings, read_all
 from lightragctl.core.errors import UnavailableError
-from lightragctl.ingest.client import ApiError, RecordedQuestion
-from lightragctl.ingest.recordings import ReadRecordings, read_all
 
 
 def asked(at: float) -> RecordedQuestion:

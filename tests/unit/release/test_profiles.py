@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
+from lightragctl.release.profiles import load_profile, make_plan
 
 ELSEWHERE = "https://models.example/api"
 

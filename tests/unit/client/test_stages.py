@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lightragctl.bench.stages import Inside, Look, inside, parse
+from lightragctl.client.stages import Inside, Look, inside, parse
 from lightragctl.service.metrics import BatchSeries, CacheSeries, Metrics
 
 

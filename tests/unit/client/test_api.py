@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from lightragctl.client.api import ApiClient, ApiError
 from lightragctl.core.errors import LightragctlError, UnavailableError
-from lightragctl.ingest.client import ApiClient, ApiError
 
 HIT = {"id": "doc-1-chunk-000", "score": 0.9, "text": "t", "source": "/a.md", "chunk_order": 0}
 

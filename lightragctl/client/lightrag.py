@@ -1,14 +1,15 @@
 """The tool's door to upstream's lightrag-server: its documents, and what its pipeline does. Does network I/O."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 from pydantic import ValidationError
 
+from lightragctl.client.api import CONNECT_TIMEOUT_S, Answer, AnswerT, ApiClient, ApiError, explained
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.sources import plain_source, upstream_source
-from lightragctl.ingest.client import CONNECT_TIMEOUT_S, Answer, AnswerT, ApiError, explained
 
 _PAGE = 200
 """The most that upstream gives in one page."""
@@ -168,6 +169,15 @@ class LightragClient:
             place = ".".join(str(part) for part in first["loc"]) or "the answer"
             message = f"lightrag-server's {path} gave an answer that is not understood: {place}: {first['msg']}"
             raise LightragctlError(message, "is it of a version that lightragctl knows? see its logs") from error
+
+
+@dataclass(frozen=True)
+class LightragTarget:
+    """Where the documents go: the server that processes them, and the service that reads and keeps their records."""
+
+    server: LightragClient
+    api: ApiClient
+    workspace: str
 
 
 def _refusal(response: httpx.Response) -> ApiError:

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from lightragctl.bench import stages
-from lightragctl.bench.stages import Look, Looks
+from lightragctl.client import stages
+from lightragctl.client.stages import Look, Looks
 from lightragctl.core.errors import LightragctlError
 
 _METRICS_S = 5.0

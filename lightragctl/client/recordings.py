@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+from lightragctl.client.api import RecordedQuestion
 from lightragctl.core.errors import LightragctlError
-from lightragctl.ingest.client import RecordedQuestion
 
 ReadRecordings = Callable[[int], Sequence[RecordedQuestion]]
 """The newest questions of one replica, at most so many."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lightragctl.client.api import NOT_THERE_HINT, ApiError
 from lightragctl.core.errors import LightragctlError, UnavailableError
-from lightragctl.ingest.client import NOT_THERE_HINT, ApiError
 
 PASSING_STATUSES = frozenset({429, 502, 503, 504})  # the service, or what stands behind it, is busy or not up yet
 FIRST_DELAY_S = 0.5

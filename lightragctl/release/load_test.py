@@ -1,4 +1,4 @@
-"""What the bench commands are made of beside the load itself: questions, targets, quality, server's metrics."""
+"""A load test of a release, all but the load itself: questions, target, quality of answers, the server's metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,19 +17,19 @@ from lightragctl.bench.questions import Asked
 from lightragctl.bench.result import LoadReport, Moment, Quality
 from lightragctl.bench.run import run
 from lightragctl.bench.schedule import Shape
-from lightragctl.bench.stages import Look, Looks, inside
 from lightragctl.bench.targets import Target, kind_named
 from lightragctl.bench.thresholds import QUALITY, Threshold
-from lightragctl.cli import goldening
-from lightragctl.cli.load_options import API_KEY, LoadOptions
-from lightragctl.cli.looking import Lookout, Replicas
-from lightragctl.cli.options import GlobalOptions, Session
+from lightragctl.client.metrics import Lookout, Replicas
+from lightragctl.client.stages import Look, Looks, inside
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.urls import shown
 from lightragctl.kube.streams import STREAMS
 from lightragctl.quality.exact import Neighbours, exact_neighbours
+from lightragctl.release.golden import plain
+from lightragctl.release.load_spec import API_KEY, LoadSpec, is_url
+from lightragctl.release.release import Release
 
 if TYPE_CHECKING:
     from lightragctl.vectors.milvus import MilvusStore
@@ -54,10 +54,10 @@ class LoadEvent(Event):
 
 @dataclass(frozen=True)
 class Source:
-    """Where questions come from and answers are judged by: a session's release, read when it is first needed."""
+    """Where questions come from and answers are judged by: a release, read when it is first needed."""
 
-    session: Session
-    load: LoadOptions
+    release: Release
+    load: LoadSpec
     notify: Notify
     lead: "Source | None" = None
     """Another source, whose questions are asked here too."""
@@ -89,14 +89,14 @@ class Source:
         """The release's Milvus."""
         from lightragctl.vectors.milvus import MilvusStore
 
-        return MilvusStore(self.session.runtime.endpoint("vector-engine"))
+        return self.release.closing(MilvusStore(self.release.runtime.endpoint("vector-engine")))
 
     @property
     def collection(self) -> str:
         """The chunks of the profile's workspace."""
         from lightragctl.vectors.control import chunks_alias
 
-        profile = self.session.loaded.profile
+        profile = self.release.loaded.profile
         return chunks_alias(profile.workspace, profile.models.embedding)
 
     def vectors(self, texts: list[str]) -> Any:
@@ -104,7 +104,7 @@ class Source:
         from lightragctl.vectors.embedding import QuestionEmbedder
 
         embed = QuestionEmbedder(
-            self.session.runtime.endpoint("model-gateway"), self.session.loaded.profile.models.embedding
+            self.release.runtime.endpoint("model-gateway"), self.release.loaded.profile.models.embedding
         )
         return embed(texts, lambda done: self.notify(Event(f"embedding questions: {done}/{len(texts)}", passing=True)))
 
@@ -116,13 +116,13 @@ class Source:
         """
         load = self.load
         if load.kind == "milvus":
-            return Target(load.url or self.session.runtime.endpoint("vector-engine"), "milvus")
+            return Target(load.url or self.release.runtime.endpoint("vector-engine"), "milvus")
         if load.url is not None:
-            return Target(load.url, load.kind, _fields(load), given_key(load.api_key_file, self.session.environ))
+            return Target(load.url, load.kind, _fields(load), given_key(load.api_key_file, self.release.environ))
         component = _COMPONENTS.get(load.kind)
         if component is None:
             raise UsageError(f"--target {load.kind} needs an address", "say --url http://HOST:PORT")
-        runtime = self.session.runtime
+        runtime = self.release.runtime
         return Target(runtime.spread(component), load.kind, _fields(load), runtime.api_key(component))
 
     def replicas(self) -> Mapping[str, str]:
@@ -135,7 +135,7 @@ class Source:
             return {}
         if self.load.url is not None:
             return {shown(self.load.url): self.load.url}
-        return self.session.runtime.endpoints("lightrag-api")
+        return self.release.runtime.endpoints("lightrag-api")
 
     def plan(self, shape: Shape, connections: int) -> LoadPlan:
         """The load that the options ask for."""
@@ -230,7 +230,7 @@ class Source:
         from lightragctl.vectors.blocks import vector_blocks
 
         if self._known.keys().isdisjoint(found) and (places := quality.sampled(found)):
-            profile = self.session.loaded.profile
+            profile = self.release.loaded.profile
             vectors = self.vectors([self.asked.questions[at].text for at in places])
             self.notify(Event("comparing with exact search", passing=True))
             blocks = vector_blocks(self.store, self.collection, profile.models.embedding.dimension)
@@ -245,29 +245,9 @@ def _empty(found: FoundHits) -> list[str]:
     return [f"{count} of {len(found)} answers held no passage"] if count else []
 
 
-def check_sides(load: LoadOptions, sides: Sequence[str], options: GlobalOptions) -> None:
-    """Look for options that a comparison has no use for.
-
-    Raises:
-        UsageError: there is one.
-    """
-    unused = {"--url": load.url, "--qrels": load.qrels, "--recall and --no-recall": load.recall}
-    for name, value in unused.items():
-        if value is not None:
-            raise UsageError(f"a comparison has no use for {name}", "it compares times of A and B alone")
-    profiles = [side for side in sides if not _is_url(side)]
-    if options.name is not None and profiles:
-        message = f"--name names one release, and '{profiles[0]}' is compared under its profile's name"
-        raise UsageError(message, "leave --name out; give the address of a release under another name: see status")
-    if options.profile is not None and len(profiles) == len(sides):
-        raise UsageError("both sides name their profiles, so that --profile is of no use", "leave it out")
-    if load.api_key_file is not None and not any(map(_is_url, sides)):
-        raise UsageError("--api-key-file is for a URL, and both sides are profiles", "leave it out")
-
-
-def connections(session: Session, url: str | None) -> int:
+def connections(release: Release, url: str | None) -> int:
     """How many requests of an open loop may be under way; the next wait, and are charged for it."""
-    is_tunnelled = url is None and session.loaded.profile.runtime is Runtime.KUBERNETES
+    is_tunnelled = url is None and release.loaded.profile.runtime is Runtime.KUBERNETES
     return STREAMS if is_tunnelled else 512
 
 
@@ -296,7 +276,7 @@ def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[Moment],
     return lambda moment: notify(LoadEvent(_words(moment), passing=True, moment=moment, plan=plan))
 
 
-def sides(session: Session, load: LoadOptions, names: Sequence[str], notify: Notify) -> list[Source]:
+def sides(release: Release, load: LoadSpec, names: Sequence[str], notify: Notify) -> list[Source]:
     """Both sides of a comparison, which are asked the same questions: those of the first that is a profile's release.
 
     Raises:
@@ -304,22 +284,12 @@ def sides(session: Session, load: LoadOptions, names: Sequence[str], notify: Not
     """
     sources: list[Source] = []
     for text in names:
-        side, url = service(session, text)
-        key_file = load.api_key_file if url is not None else None
-        sources.append(Source(side, replace(load, url=url, api_key_file=key_file), notify))
+        if is_url(text):
+            sources.append(Source(release, replace(load, url=text), notify))
+        else:
+            sources.append(Source(release.of_profile(text), replace(load, url=None, api_key_file=None), notify))
     lead = next((one for one in sources if one.load.url is None), sources[0])
     return [one if one is lead else replace(one, lead=lead) for one in sources]
-
-
-def service(session: Session, text: str) -> tuple[Session, str | None]:
-    """The session and the URL that stand for one side of a comparison: a URL, or a profile whose release is up."""
-    if _is_url(text):
-        return session, text
-    return Session(session.command, replace(session.options, profile=text, name=None)), None
-
-
-def _is_url(text: str) -> bool:
-    return "://" in text
 
 
 def given_key(file: Path | None, environ: Mapping[str, str]) -> str | None:
@@ -336,12 +306,10 @@ def given_key(file: Path | None, environ: Mapping[str, str]) -> str | None:
 
 
 def _test_data(_: Source) -> Asked:
-
     return questions.test_data()
 
 
 def _topics(_: Source) -> Asked:
-
     return questions.topics()
 
 
@@ -353,11 +321,10 @@ def _of_collection(source: Source) -> Asked:
 
 
 def _of_recordings(source: Source) -> Asked:
-
-    found = source.session.recordings(_RECORDED_MOST)
+    found = source.release.recordings(_RECORDED_MOST)
     for one in found.missing:
         source.notify(Event(f"of the recorded questions {one}"))
-    fitting = goldening.plain(found.questions, source.session.loaded.profile.workspace)
+    fitting = plain(found.questions, source.release.loaded.profile.workspace)
     return questions.of_recordings([questions.Recorded(one.at, one.query) for one in fitting])
 
 
@@ -374,11 +341,11 @@ def _searches(source: Source) -> Any:
     from lightragctl.bench.milvus import search_requests
     from lightragctl.vectors.model import index_spec
 
-    index = index_spec(source.session.loaded.profile.index)
+    index = index_spec(source.release.loaded.profile.index)
     return search_requests(source.collection, source.vectors(source.asked.texts), source.load.k, index)
 
 
-def _fields(load: LoadOptions) -> dict[str, Any]:
+def _fields(load: LoadSpec) -> dict[str, Any]:
     """What stands in every body beside the question."""
     match load.kind:
         case "embeddings" | "chat":
