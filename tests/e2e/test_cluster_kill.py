@@ -1,5 +1,6 @@
 """kill -9 of the tool while it brings a release up: the next run finishes, and nothing is left over."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -17,10 +18,10 @@ MOMENTS = (
     "created Namespace",
     "created Service",
     "created StatefulSet",
-    "waiting:",
+    "waiting",
     "created Deployment/NAME-lightrag-api",
 )
-"""Lines of progress; the tool is killed as soon as it has said one."""
+"""Events, by action and object or by type; the tool is killed as soon as it has told one."""
 UP_S = 240.0
 """Longer than `up` of this small release takes, as long as any command of these stories may."""
 LATE = ("was changed by somebody else", "another lightragctl is changing release")
@@ -34,14 +35,14 @@ def release(cluster: ReadyCluster, tmp_path: Path) -> Iterator[ClusterRelease]:
 
 
 def kill_when_it_says(release: ClusterRelease, text: str) -> bool:
-    """Run `up` and kill it at the line; False when it ended without saying so."""
+    """Run `up` and kill it at the event; False when it ended without telling it."""
     kind, _, name = text.partition(" ")
 
     def is_it(line: str) -> bool:
-        subject, _, message = line.partition(": ")
-        return (kind in message and name in subject) if name else line.startswith(text)
+        event = json.loads(line)
+        return (event["message"] == kind and event["subject"].startswith(name)) if name else event["type"] == kind
 
-    with release.at_work("up", "--yes", within_s=UP_S) as process:
+    with release.at_work("up", "--yes", "--events", "jsonl", within_s=UP_S) as process:
         return has_said(process, is_it)
 
 

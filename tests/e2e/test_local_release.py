@@ -117,7 +117,8 @@ def test_bench_tells_what_the_release_holds(shared: tuple[Tool, list[str]]) -> N
     shown = tool.run("bench", "run", "--name", "one", *topics)
     assert "100 requests: ok 100" in shown.stdout
     assert "inside lightrag-api, on average" in shown.stdout
-    assert (shown.returncode, "not kept: p50<0.001ms" in shown.stderr) == (3, True)
+    believed = "do not believe" not in shown.stderr  # beside other tests the generator may be late
+    assert (shown.returncode, "not kept: p50<0.001ms" in shown.stderr) == (3 if believed else 4, True)
 
 
 @pytest.mark.slow
