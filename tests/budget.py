@@ -13,7 +13,15 @@ BUDGET_S = 180
 CAPABILITIES = (
     ("profiles", "unit.core"),
     ("local runtime", "unit.local", "e2e.test_local_release", "e2e.test_kill"),
-    ("releases on Kubernetes", "unit.deploy", "unit.kube", "e2e.test_cluster_", "contract.test_cluster_door"),
+    (
+        "releases on Kubernetes",
+        "unit.deploy",
+        "unit.checks",
+        "unit.observe",
+        "unit.kube",
+        "e2e.test_cluster_",
+        "contract.test_cluster_door",
+    ),
     ("services", "unit.service", "e2e.test_bad_days"),
     ("vector store", "unit.vectors", "contract.test_store"),
     ("loading and finding", "unit.ingest", "quality.test_known_item"),

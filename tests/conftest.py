@@ -12,7 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from lightragctl.ingest.client import ApiClient
+from lightragctl.client.api import ApiClient
 from tests.cluster.fixture import cluster, pytest_addoption
 from tests.launcher import can_fork, launcher
 from tests.milvus.fixtures import lite, milvus

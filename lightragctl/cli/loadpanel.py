@@ -14,9 +14,9 @@ from lightragctl.bench.messages import Phase
 from lightragctl.bench.plan import LoadPlan
 from lightragctl.bench.result import Moment
 from lightragctl.bench.schedule import duration_s
-from lightragctl.cli.benching import LoadEvent
 from lightragctl.core.result import Event
 from lightragctl.core.visible import visible
+from lightragctl.release.load_test import LoadEvent
 
 REMEMBERED = 60
 """Half seconds: so wide a line fits on every terminal."""

@@ -20,19 +20,11 @@ from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.result import Result
 
 if TYPE_CHECKING:
-    from lightragctl.core.component import Plan
-    from lightragctl.core.profile import LoadedProfile
-    from lightragctl.core.runtime import Differences, ReleaseRuntime
-    from lightragctl.ingest.client import ApiClient
-    from lightragctl.ingest.load_lightrag import LightragTarget
-    from lightragctl.ingest.recordings import AllRecordings
+    from lightragctl.core.runtime import Differences
+    from lightragctl.release.release import ReleaseOptions
 
 P = ParamSpec("P")
 _PANEL = "Global options"
-_API_SILENCE_S = 120.0
-"""The longest silence of lightrag-api to wait out: a chat model may take its whole deadline before the first byte."""
-_RECORDINGS_SILENCE_S = 30.0
-"""A replica reads two files of some megabytes before the first byte; the others wait behind one that hangs."""
 
 
 def complete_profile(incomplete: str) -> list[str]:
@@ -103,6 +95,15 @@ class GlobalOptions:
         return [word for name, value in given.items() if value for word in (name, shlex.quote(str(value)))]
 
     @property
+    def release(self) -> "ReleaseOptions":
+        """Those that say which release, and where, for whoever opens it."""
+        from lightragctl.release.release import ReleaseOptions
+
+        return ReleaseOptions(
+            self.profile, self.name, self.values or (), self.set or (), self.namespace, self.kubeconfig, self.context
+        )
+
+    @property
     def overrides(self) -> list[str]:
         """Those that override the profile, as words for a shell."""
         files = [word for path in self.values or () for word in ("--values", shlex.quote(str(path)))]
@@ -124,114 +125,16 @@ def parameters(group: type = GlobalOptions) -> list[inspect.Parameter]:
 
 
 class Session:
-    """What a command works with: made once from the global options; loads what it needs when it is first asked."""
+    """What a command works with: its options, its output, and the release, whose parts are opened when first used."""
 
     def __init__(self, command: str, options: GlobalOptions) -> None:
+        from lightragctl.release.release import Release
+
         self.command = command
         self.options = options
         self.environ = dict(os.environ)
+        self.release = Release(options.release, self.environ)
         self.out = Output(options.output or Format.TABLE, no_color=options.no_color)
-
-    @functools.cached_property
-    def loaded(self) -> "LoadedProfile":
-        """The checked profile with its overrides.
-
-        Raises:
-            ProfileError: the profile or an override is wrong.
-        """
-        from lightragctl.cli.loading import load_profile
-
-        given = self.options
-        return load_profile(given.profile, given.values or (), given.set or (), given.namespace)
-
-    @functools.cached_property
-    def draft(self) -> "LoadedProfile":
-        """The profile for a look at it: what it leaves to its user may be missing.
-
-        Raises:
-            ProfileError: the profile or an override is wrong.
-        """
-        from lightragctl.cli.loading import draft_profile
-
-        given = self.options
-        return draft_profile(given.profile, given.values or (), given.set or (), given.namespace)
-
-    @property
-    def release(self) -> str:
-        """The release's name.
-
-        Raises:
-            UsageError: it is no DNS label.
-        """
-        from lightragctl.core.profile import is_dns_label
-
-        name = self.options.name or self.loaded.name
-        if not is_dns_label(name):
-            raise UsageError(
-                f"'{name}' cannot name a release: lower-case letters, digits and -, at most 40, a letter first",
-                "say --name RELEASE",
-            )
-        return name
-
-    @functools.cached_property
-    def plan(self) -> "Plan":
-        """The profile under the release's name, with its components."""
-        from lightragctl.cli.loading import make_plan
-
-        return make_plan(self.release, self.loaded)
-
-    @functools.cached_property
-    def runtime(self) -> "ReleaseRuntime":
-        """Where the release runs."""
-        from lightragctl.cli.loading import Place, open_runtime
-
-        place = Place(self.environ, self.options.kubeconfig, self.options.context)
-        return open_runtime(self.release, self.loaded, place)
-
-    @functools.cached_property
-    def api(self) -> "ApiClient":
-        """A client of the release's lightrag-api.
-
-        Raises:
-            NotRunningError: the release is not up.
-        """
-        from lightragctl.ingest.client import ApiClient
-
-        endpoint = self.runtime.endpoint("lightrag-api")
-        return ApiClient(endpoint, timeout_s=_API_SILENCE_S, api_key=self.runtime.api_key())
-
-    def recordings(self, limit: int) -> "AllRecordings":
-        """The questions that the replicas of lightrag-api have recorded.
-
-        Raises:
-            NotRunningError: the release is not up.
-            LightragctlError: no replica answers, or none records.
-        """
-        from lightragctl.ingest.client import ApiClient
-        from lightragctl.ingest.recordings import read_all
-
-        key = self.runtime.api_key()
-        replicas = self.runtime.endpoints("lightrag-api")
-        return read_all(
-            {name: ApiClient(url, _RECORDINGS_SILENCE_S, api_key=key).recordings for name, url in replicas.items()},
-            limit,
-        )
-
-    def lightrag(self, workspace: str | None) -> "LightragTarget | None":
-        """What loads documents of this workspace (None: the release's own) through lightrag-server; None: it does not.
-
-        Raises:
-            NotRunningError: the release is not up, or its lightrag-server is not ready.
-        """
-        from lightragctl.ingest.lightrag import LightragClient
-        from lightragctl.ingest.load_lightrag import LightragTarget
-
-        name = "lightrag-server"
-        if name not in self.runtime.components():
-            return None
-        server = LightragClient(self.runtime.endpoint(name), _API_SILENCE_S, self.runtime.api_key(name))
-        served = server.workspace()
-        return LightragTarget(server, self.api, served) if workspace in (None, served) else None
 
     def approve(self, differences: "Differences") -> None:
         """Show what is about to change; on a terminal ask, elsewhere `--yes` is needed only where something is deleted.
@@ -280,7 +183,8 @@ def with_session(function: Callable[..., Result]) -> Callable[..., int]:
         for name, group in groups.items():
             arguments[name] = group(**{field.name: arguments.pop(field.name) for field in fields(group)})
         try:
-            result = _with_extras(function, session, arguments)
+            with session.release:
+                result = _with_extras(function, session, arguments)
         except LightragctlError as error:
             result = Result.failure(session.command, error)
             if session.options.verbose:

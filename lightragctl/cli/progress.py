@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from lightragctl.client.retry import Waiting
 from lightragctl.core.visible import visible
 from lightragctl.ingest.load import Interrupted, LoadEvent
 from lightragctl.ingest.load import Progress as LoadProgress
-from lightragctl.ingest.patience import Waiting
 
 _LINE_S = 5.0
 Report = Callable[[LoadEvent], None]

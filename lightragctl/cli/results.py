@@ -20,13 +20,13 @@ from lightragctl.core.urls import shown
 
 if TYPE_CHECKING:
     from lightragctl.bench.report.kinds import Document
+    from lightragctl.client.api import QueryAnswer, Retrieval
+    from lightragctl.client.recordings import AllRecordings
     from lightragctl.core.component import Plan
+    from lightragctl.core.findings import Finding
     from lightragctl.core.objects import KubernetesObject
     from lightragctl.core.profile import LoadedProfile
-    from lightragctl.deploy.lint import Finding
-    from lightragctl.ingest.client import QueryAnswer, Retrieval
     from lightragctl.ingest.load import Summary
-    from lightragctl.ingest.recordings import AllRecordings
     from lightragctl.quality.golden import GoldenSet, Head, Report
     from lightragctl.quality.golden_store import Built
 

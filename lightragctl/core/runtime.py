@@ -337,8 +337,11 @@ class ReleaseRuntime(Protocol):
             NotRunningError: there is no such release here.
         """
 
+    def close(self) -> None:
+        """Close what this process holds open to reach the release."""
+
     def endpoint(self, component: str) -> str:
-        """An address at which this process reaches the component, for as long as it lives.
+        """An address at which this process reaches the component, until `close`.
 
         Raises:
             NotRunningError: the release is not up.

@@ -1,1 +1,1 @@
-"""From a profile to Kubernetes objects."""
+"""A release on a cluster: planned, applied by stages, recorded, rolled back, taken down."""

@@ -4,7 +4,7 @@ import base64
 import secrets
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -13,43 +13,18 @@ from lightragctl.deploy.changeset import Change, change, deletion
 from lightragctl.deploy.conditional import apply_over, delete_seen
 from lightragctl.deploy.drift import contested, is_left_behind, is_put_out
 from lightragctl.deploy.ownership import is_still_ours
-from lightragctl.deploy.preflight import WORKERS
 from lightragctl.deploy.replacement import plan_replacement
-from lightragctl.deploy.stages import INSTANCE_LABEL, WORKLOADS
-from lightragctl.kube.lease import Operator
+from lightragctl.kube import labels
+from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.model import FIELD_MANAGER, Cluster, FieldConflictError, ImmutableFieldError
+from lightragctl.kube.objects import WORKLOAD_KINDS, annotations_of
+from lightragctl.kube.scope import Scope
 
-GENERATE = "lightragctl/generate"
-"""Annotation of a Secret: the keys, separated by commas, that get a random value once and keep it."""
 GENERATED_MANAGER = "lightragctl-generated"
 """Owner of generated values: the templates' manager never holds them, so applying a template never takes them away."""
 _KEY_BYTES = 32
 SCALED_MANAGER = "lightragctl-scaled"
 """Owner of `spec.replicas` once a profile leaves it to an autoscaler: without an owner it would fall to 1 at once."""
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Which release, and where, and who changes it."""
-
-    cluster: Cluster
-    namespace: str
-    release: str
-    operator: Operator
-
-    @property
-    def selector(self) -> str:
-        """The labels of the release's objects."""
-        return f"{INSTANCE_LABEL}={self.release},app.kubernetes.io/managed-by=lightragctl"
-
-    @property
-    def pods(self) -> str:
-        """The labels of the release's pods."""
-        return f"{INSTANCE_LABEL}={self.release}"
-
-    def select(self, api_version: str, kind: str) -> list[dict[str, Any]]:
-        """The release's objects of a kind."""
-        return self.cluster.select(api_version, kind, self.namespace, self.selector)
 
 
 def read_live(scope: Scope, objects: Iterable[KubernetesObject]) -> dict[ObjectRef, dict[str, Any]]:
@@ -193,7 +168,7 @@ def apply_objects(
 
 def left_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | None:
     """How many pods a workload has that we have set so far and no longer say; None when that is not so."""
-    if wanted["kind"] not in WORKLOADS or "replicas" in wanted["spec"]:
+    if wanted["kind"] not in WORKLOAD_KINDS or "replicas" in wanted["spec"]:
         return None
     owned = [
         one
@@ -216,7 +191,7 @@ def _leave_replicas(
 
 def generate(secret: KubernetesObject) -> dict[str, str]:
     """Random values, as a Secret holds them, for each key that the Secret asks for and has no value of."""
-    wanted = secret["metadata"].get("annotations", {}).get(GENERATE, "") if secret["kind"] == "Secret" else ""
+    wanted = annotations_of(secret).get(labels.GENERATE, "") if secret["kind"] == "Secret" else ""
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     missing = [name for name in names if not (secret.get("data") or {}).get(name)]
     return {name: base64.b64encode(secrets.token_urlsafe(_KEY_BYTES).encode()).decode() for name in missing}
@@ -235,7 +210,7 @@ def fill_generated(cluster: Cluster, secret: dict[str, Any], values: Mapping[str
     made = {name: values.get(name, value) for name, value in generate(secret).items()}
     if not made:
         return secret
-    names = {*made, *secret["metadata"]["annotations"][GENERATE].replace(" ", "").split(",")}
+    names = {*made, *secret["metadata"]["annotations"][labels.GENERATE].replace(" ", "").split(",")}
     present = {name: value for name, value in (secret.get("data") or {}).items() if name in names}
     metadata = {key: secret["metadata"][key] for key in ("name", "namespace")}
     filled = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {**present, **made}}

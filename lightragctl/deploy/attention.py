@@ -1,18 +1,20 @@
 """What threatens a release or its data although its pods may run: read from the cluster for `status`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from lightragctl.checks.claims import at_risk, split_claims
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Revision
-from lightragctl.deploy.apply import GENERATE, Scope
-from lightragctl.deploy.claims import at_risk, known_components, split_claims
-from lightragctl.deploy.content import outdated, pods_of, references
 from lightragctl.deploy.danger import find_lacking
-from lightragctl.deploy.preflight import WORKERS
+from lightragctl.deploy.history import known_components
 from lightragctl.deploy.record import Phase, Record
-from lightragctl.deploy.view import View
+from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.objects import deletion_time
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.content import missing_content, old_content, references
+from lightragctl.observe.snapshot import View
 
 
 def read_warnings(scope: Scope, record: Record, last: Revision | None, view: View) -> tuple[str, ...]:
@@ -45,7 +47,7 @@ def _ending_namespace(scope: Scope) -> list[str]:
         there = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) or {}
     except ForbiddenError:
         return []
-    since = (there.get("metadata") or {}).get("deletionTimestamp")
+    since = deletion_time(there)
     return [f"Namespace/{scope.namespace} is being deleted since {since}, and all data in it"] if since else []
 
 
@@ -60,44 +62,3 @@ def _read(scope: Scope, wanted: Iterable[ObjectRef]) -> dict[ObjectRef, Kubernet
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return dict(filter(None, pool.map(read, sorted(wanted))))
-
-
-def missing_content(
-    workloads: Sequence[KubernetesObject],
-    applied: Sequence[KubernetesObject],
-    there: Mapping[ObjectRef, KubernetesObject | None],
-) -> list[str]:
-    """Secrets and ConfigMaps that are gone, or have lost a generated key. Pure."""
-    readers: dict[ObjectRef, list[str]] = {one: [] for one, thing in there.items() if thing is None}
-    for workload in workloads:
-        for identity in references(workload) & readers.keys():
-            readers[identity].append(str(ref(workload)))
-    found = [_told_missing(identity, names) for identity, names in sorted(readers.items())]
-    for secret in applied:
-        live = there.get(ref(secret))
-        keys = str((secret["metadata"].get("annotations") or {}).get(GENERATE, "")).replace(" ", "").split(",")
-        lost = [key for key in keys if key and live is not None and key not in (live.get("data") or {})]
-        if lost:
-            found.append(f"{ref(secret)} has lost {', '.join(lost)}; make it again: lightragctl up")
-    return found
-
-
-def _told_missing(identity: ObjectRef, readers: Sequence[str]) -> str:
-    by = f", and is read by {', '.join(sorted(readers))}" if readers else ""
-    return f"{identity} is gone{by}: pods that start again will lack it; make it again: lightragctl up"
-
-
-def old_content(
-    workloads: Sequence[KubernetesObject],
-    pods: Sequence[KubernetesObject],
-    there: Mapping[ObjectRef, KubernetesObject | None],
-) -> list[str]:
-    """Pods that were started before what they read was last written. Pure."""
-    found = []
-    for workload in workloads:
-        content = [thing for one in sorted(references(workload)) if (thing := there.get(one)) is not None]
-        found += [
-            f"Pod/{name} was started before {identity} was last written; start it again: lightragctl up"
-            for name, identity in outdated(pods_of(workload, pods), content)
-        ]
-    return found

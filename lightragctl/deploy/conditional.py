@@ -8,7 +8,7 @@ since, status above all, the write is decided anew on what is there now, a few t
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.deploy.fields import Owner, find, owners
+from lightragctl.kube.managed_fields import Owner, find, owners
 from lightragctl.kube.model import ABSENT, FIELD_MANAGER, ChangedMeanwhileError, Cluster
 
 _TRIES = 10

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lightragctl.checks.claims import at_risk, split_claims
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Outcome, Revision
-from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.changeset import Change
-from lightragctl.deploy.claims import at_risk, known_components, split_claims
-from lightragctl.deploy.history import read_revision, read_revisions
+from lightragctl.deploy.history import known_components, read_revision, read_revisions
+from lightragctl.deploy.losses import SAVE_HINT, SWITCH, losses
 from lightragctl.deploy.record import Record
-from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.versions import judge_versions
-from lightragctl.deploy.volumes import SAVE_HINT, SWITCH, Endangered, expected_claims, losses
+from lightragctl.kube.labels import component_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.volumes import Endangered, expected_claims
 
 _GONE_HINT = (
     "bring the volume back; or begin anew, so that nothing believes in documents that are gone: lightragctl down "

@@ -5,24 +5,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from lightragctl.checks.claims import at_risk, split_claims
+from lightragctl.checks.preflight import access_of_down, access_of_purge, check_rights
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, Notify
-from lightragctl.deploy.apply import Scope, delete_objects, read_ours
-from lightragctl.deploy.claims import at_risk, known_components, split_claims
+from lightragctl.deploy.apply import delete_objects, read_ours
 from lightragctl.deploy.danger import find_lacking
-from lightragctl.deploy.history import drop_all_revisions, read_revision, write_outcome
-from lightragctl.deploy.preflight import access_of_down, access_of_purge, check_rights
+from lightragctl.deploy.history import drop_all_revisions, known_components, read_revision, write_outcome
+from lightragctl.deploy.losses import SAVE_HINT
 from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
 from lightragctl.deploy.record import Phase, Record, record_ref
-from lightragctl.deploy.revision import CHUNK_OF, REVISION_OF
 from lightragctl.deploy.rollout import done_to, locked, write_record
 from lightragctl.deploy.seal import take
-from lightragctl.deploy.stages import component_of
-from lightragctl.deploy.volumes import SAVE_HINT
-from lightragctl.deploy.wait import Patience, wait_until
+from lightragctl.kube.labels import CHUNK_OF, REVISION_OF, component_of
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.objects import labels_of, status_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.wait import Patience, wait_until
 
 KEPT_KINDS = ("Secret", "PersistentVolumeClaim", "Namespace")
 """Data, keys that clients hold, and what may hold other people's objects: only a purge touches them."""
@@ -215,7 +216,7 @@ _REASONS = ("DiscoveryFailed", "GroupVersionParsingFailed", "ContentDeletionFail
 
 
 def _held_up(namespace: KubernetesObject) -> str:
-    conditions = (namespace.get("status") or {}).get("conditions") or ()
+    conditions = status_of(namespace).get("conditions") or ()
     held = {one.get("reason"): one.get("message", "") for one in conditions if one.get("status") == "True"}
     return next((f": {held[reason]}" for reason in _REASONS if reason in held), "")
 
@@ -257,5 +258,5 @@ def _is_bookkeeping(thing: KubernetesObject, scope: Scope) -> bool:
 
 
 def _is_revision(config_map: KubernetesObject, release: str) -> bool:
-    labels = config_map["metadata"].get("labels") or {}
+    labels = labels_of(config_map)
     return release in (labels.get(REVISION_OF), labels.get(CHUNK_OF))

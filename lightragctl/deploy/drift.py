@@ -5,15 +5,16 @@ compared with one that the server writes in another way, and nothing is told twi
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.profile import IgnoreRule
 from lightragctl.core.runtime import ForeignField
 from lightragctl.deploy.changeset import HIDDEN
-from lightragctl.deploy.fields import MISSING, Owner, Path, find, owners, show, with_value, without
+from lightragctl.kube.managed_fields import MISSING, Owner, Path, find, owners, show, with_value, without
 from lightragctl.kube.model import FIELD_MANAGER
+from lightragctl.kube.objects import annotations_of, owner_of, spec_of
+from lightragctl.observe.kstatus import Zero
 
 _REPLICAS = "spec.replicas"
 _CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kubelet", "keda-operator")
@@ -176,31 +177,15 @@ def is_put_out(wanted: KubernetesObject, live: KubernetesObject, path: str) -> b
 
     Another number by hand may be meant to last; a component without pods leaves the release broken.
     """
-    if path != _REPLICAS or (live.get("spec") or {}).get("replicas") != 0 or not (wanted["spec"].get("replicas") or 0):
+    if path != _REPLICAS or spec_of(live).get("replicas") != 0 or not (wanted["spec"].get("replicas") or 0):
         return False
     return not _sleeps(live)
 
 
 def _sleeps(live: KubernetesObject) -> bool:
     """Whether an autoscaler or a schedule has scaled the workload to zero, and will wake it."""
-    noted = (live.get("metadata") or {}).get("annotations") or {}
+    noted = annotations_of(live)
     return _ASLEEP in noted or any(holder in (*_CONTROLLERS, *_SCHEDULES) for holder in _scalers(live))
-
-
-@dataclass(frozen=True)
-class Zero:
-    """A workload that has no pods because somebody scaled it so.
-
-    Attributes:
-        by: who; empty when the cluster does not tell.
-        is_meant: whether an autoscaler, a schedule or the profile wants it so.
-    """
-
-    by: str
-    is_meant: bool
-
-    def __str__(self) -> str:
-        return f"scaled to 0 by {self.by or 'kubectl scale or the like'}"
 
 
 def zero(
@@ -227,18 +212,15 @@ def zero(
 
 def _is_asleep(live: KubernetesObject, autoscalers: Iterable[KubernetesObject]) -> bool:
     """Whether the workload has no pods, and whoever took them gives them back."""
-    return (live.get("spec") or {}).get("replicas") == 0 and (_sleeps(live) or _waker(live, autoscalers) != "")
+    return spec_of(live).get("replicas") == 0 and (_sleeps(live) or _waker(live, autoscalers) != "")
 
 
 def _waker(live: KubernetesObject, autoscalers: Iterable[KubernetesObject]) -> str:
     """The autoscaler that may scale the workload to zero and wakes it; a plain one leaves alone what has no pods."""
     for one in autoscalers:
-        owner = next(
-            (by for by in (one.get("metadata") or {}).get("ownerReferences") or () if by.get("kind") == "ScaledObject"),
-            None,
-        )
-        if _scales(one, live) and (owner or one["spec"].get("minReplicas") == 0):
-            return f"ScaledObject/{owner['name']}" if owner else str(ref(one))
+        by = owner_of(one, "ScaledObject")
+        if _scales(one, live) and (by or one["spec"].get("minReplicas") == 0):
+            return f"ScaledObject/{by['name']}" if by else str(ref(one))
     return ""
 
 

@@ -5,16 +5,18 @@ from collections.abc import Iterable
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ref
 from lightragctl.core.runtime import Revision
-from lightragctl.deploy.apply import Scope, delete_objects
+from lightragctl.deploy.apply import delete_objects
+from lightragctl.deploy.record import Record
 from lightragctl.deploy.revision import (
-    CHUNK_OF,
-    REVISION_OF,
     chunk_count,
     from_config_maps,
     revision_ref,
     to_config_maps,
     to_drop,
 )
+from lightragctl.kube.labels import CHUNK_OF, REVISION_OF, component_of
+from lightragctl.kube.objects import WORKLOAD_KINDS
+from lightragctl.kube.scope import Scope
 
 
 def read_revisions(scope: Scope) -> list[Revision]:
@@ -88,3 +90,11 @@ def _delete(scope: Scope, numbers: Iterable[int]) -> None:
         index = scope.cluster.get(revision_ref(scope.release, scope.namespace, number))
         if index is not None:
             delete_objects(scope, [index, *_chunks(scope, number, index)])
+
+
+def known_components(scope: Scope, record: Record | None) -> frozenset[str]:
+    """The components that the release has or had, by its record, its revisions and what runs."""
+    recorded = record.components if record else ()
+    earlier = [name for revision in read_revisions(scope) for name in revision.requires]
+    running = [component_of(thing) for kind in WORKLOAD_KINDS for thing in scope.select("apps/v1", kind)]
+    return frozenset((*recorded, *earlier, *running))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from lightragctl.core.component import Component, Plan
 from lightragctl.core.site import NAMESPACE_LABEL, Labels, Network
-from lightragctl.deploy.stages import COMPONENT_LABEL, INSTANCE_LABEL
+from lightragctl.kube.labels import COMPONENT, INSTANCE
 
 Rule = Mapping[str, Any]
 _ANYWHERE: tuple[Rule, ...] = (
@@ -55,7 +55,7 @@ def policies(plan: Plan) -> list[Policy]:
 
 
 def _pods(plan: Plan, component: str = "") -> Rule:
-    labels = {INSTANCE_LABEL: plan.release, **({COMPONENT_LABEL: component} if component else {})}
+    labels = {INSTANCE: plan.release, **({COMPONENT: component} if component else {})}
     return {"matchLabels": labels}
 
 

@@ -12,16 +12,10 @@ from typing import Any
 import lightragctl
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.deploy.fields import owners
-from lightragctl.deploy.stages import INSTANCE_LABEL
+from lightragctl.kube import labels as keys
+from lightragctl.kube.managed_fields import owners
 from lightragctl.kube.model import FIELD_MANAGER
-
-MANAGED_BY = "app.kubernetes.io/managed-by"
-PART_OF = "applyset.kubernetes.io/part-of"
-_ID = "applyset.kubernetes.io/id"
-_TOOLING = "applyset.kubernetes.io/tooling"
-_KINDS = "applyset.kubernetes.io/contains-group-kinds"
-_HELM = "meta.helm.sh/release-name"
+from lightragctl.kube.objects import annotations_of, controller_of, labels_of
 
 
 def applyset_id(parent: ObjectRef) -> str:
@@ -34,13 +28,16 @@ def applyset_id(parent: ObjectRef) -> str:
 
 def parent_labels(parent: ObjectRef) -> dict[str, str]:
     """Labels of the parent."""
-    return {_ID: applyset_id(parent)}
+    return {keys.APPLYSET_ID: applyset_id(parent)}
 
 
 def parent_annotations(members: Iterable[ObjectRef]) -> dict[str, str]:
     """Annotations of the parent."""
     kinds = {one.kind + (f".{one.api_version.rpartition('/')[0]}" if "/" in one.api_version else "") for one in members}
-    return {_TOOLING: f"lightragctl/v{lightragctl.__version__}", _KINDS: ",".join(sorted(kinds))}
+    return {
+        keys.APPLYSET_TOOLING: f"lightragctl/v{lightragctl.__version__}",
+        keys.APPLYSET_KINDS: ",".join(sorted(kinds)),
+    }
 
 
 def as_member(thing: KubernetesObject, parent: ObjectRef) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def as_member(thing: KubernetesObject, parent: ObjectRef) -> dict[str, Any]:
     metadata = thing["metadata"]
     if not metadata.get("namespace"):
         return dict(thing)
-    labels = {**(metadata.get("labels") or {}), PART_OF: applyset_id(parent)}
+    labels = {**labels_of(thing), keys.APPLYSET_PART_OF: applyset_id(parent)}
     return {**thing, "metadata": {**metadata, "labels": labels}}
 
 
@@ -59,10 +56,10 @@ def was_applied(live: KubernetesObject) -> bool:
 
 def is_still_ours(live: KubernetesObject, release: str) -> bool:
     """Whether an object of a name that we would give is the release's: another may have that name by now."""
-    labels = live["metadata"].get("labels") or {}
-    if labels.get(MANAGED_BY, "lightragctl") != "lightragctl":
+    labels = labels_of(live)
+    if labels.get(keys.MANAGED_BY, keys.MANAGER) != keys.MANAGER:
         return False
-    return labels[INSTANCE_LABEL] == release if INSTANCE_LABEL in labels else was_applied(live)
+    return labels[keys.INSTANCE] == release if keys.INSTANCE in labels else was_applied(live)
 
 
 def refuse_strangers(strangers: Iterable[KubernetesObject], release: str, parent: ObjectRef, adopt: bool) -> None:
@@ -94,17 +91,16 @@ def _listed(lines: Iterable[str]) -> str:
 
 def _whose(live: KubernetesObject, release: str, set_id: str) -> str:
     """The other tool or release that looks after the object, in words; empty when there is none."""
-    metadata = live["metadata"]
-    labels, noted = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    instance, manager = labels.get(INSTANCE_LABEL, ""), labels.get(MANAGED_BY, "")
-    if _HELM in noted or manager == "Helm":
-        return f"belongs to helm release '{noted.get(_HELM, instance)}'"
-    if manager == "lightragctl" and instance != release:
+    labels, noted = labels_of(live), annotations_of(live)
+    instance, manager = labels.get(keys.INSTANCE, ""), labels.get(keys.MANAGED_BY, "")
+    if keys.HELM_RELEASE in noted or manager == "Helm":
+        return f"belongs to helm release '{noted.get(keys.HELM_RELEASE, instance)}'"
+    if manager == keys.MANAGER and instance != release:
         return f"belongs to release '{instance}'"
-    if labels.get(PART_OF, set_id) != set_id:
-        return f"belongs to another ApplySet, {labels[PART_OF]}"
-    controller = next((one for one in metadata.get("ownerReferences") or () if one.get("controller")), None)
-    return f"belongs to {controller['kind']}/{controller['name']}" if controller else ""
+    if labels.get(keys.APPLYSET_PART_OF, set_id) != set_id:
+        return f"belongs to another ApplySet, {labels[keys.APPLYSET_PART_OF]}"
+    by = controller_of(live)
+    return f"belongs to {by['kind']}/{by['name']}" if by else ""
 
 
 def _makers(live: KubernetesObject) -> str:

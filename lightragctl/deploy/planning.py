@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.deploy.apply import Scope, generate, plan_changes
+from lightragctl.deploy.apply import generate, plan_changes
 from lightragctl.deploy.changeset import Change
-from lightragctl.deploy.content import Content, references, with_content
-from lightragctl.deploy.stages import WORKLOADS
+from lightragctl.deploy.content import Content, with_content
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.objects import WORKLOAD_KINDS
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.content import references
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ def plan(
     Raises:
         LightragctlError: an object would be refused, or cannot become what is wanted.
     """
-    settings = [thing for thing in wanted if thing["kind"] not in WORKLOADS]
-    workloads = [thing for thing in wanted if thing["kind"] in WORKLOADS]
+    settings = [thing for thing in wanted if thing["kind"] not in WORKLOAD_KINDS]
+    workloads = [thing for thing in wanted if thing["kind"] in WORKLOAD_KINDS]
     first = plan_changes(scope, settings, live, namespace_is_new=namespace_is_new)
     after = {one.identity: one.after for one in first if one.after is not None}
     generated = {identity: values for identity, thing in after.items() if (values := generate(thing))}

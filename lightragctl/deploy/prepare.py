@@ -4,26 +4,28 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lightragctl.checks.claims import split_claims
+from lightragctl.checks.cluster_facts import read_facts
+from lightragctl.checks.lint import Rendered, lint, refuse, subject_of, unread
+from lightragctl.checks.preflight import access_to_delete, check_kinds, check_quota, check_rights, needed_access
+from lightragctl.checks.quota import demand, number, usage
 from lightragctl.core.errors import LockedError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Differences, ForeignField, Revision, UpOptions
-from lightragctl.deploy.apply import Scope, plan_deletions, read_live, read_unlabelled
+from lightragctl.deploy.apply import plan_deletions, read_live, read_unlabelled
 from lightragctl.deploy.changeset import Change, ChangeSet, difference
-from lightragctl.deploy.claims import known_components, split_claims
 from lightragctl.deploy.danger import Danger, find_danger
 from lightragctl.deploy.drift import drift, yielding
-from lightragctl.deploy.facts import read_facts
-from lightragctl.deploy.history import read_revision
-from lightragctl.deploy.lint import Rendered, lint, refuse, subject_of, unread
+from lightragctl.deploy.history import known_components, read_revision
 from lightragctl.deploy.ownership import is_still_ours, refuse_strangers
 from lightragctl.deploy.planning import plan
-from lightragctl.deploy.preflight import access_to_delete, check_kinds, check_quota, check_rights, needed_access
-from lightragctl.deploy.quota import demand, number, usage
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
-from lightragctl.deploy.stages import component_of
 from lightragctl.deploy.target import Target, ignore_rules
-from lightragctl.deploy.volumes import expected_claims
+from lightragctl.kube.labels import RELEASE, component_of
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
+from lightragctl.kube.objects import annotations_of, deletion_time, status_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.volumes import expected_claims
 
 _AUTOSCALER = ("autoscaling/v2", "HorizontalPodAutoscaler")
 
@@ -102,7 +104,7 @@ def check(scope: Scope, target: Target) -> Ground:
     """Check that the cluster knows what we want, lets us do it, and has what it needs.
 
     Raises:
-        RefusedError: a rule of `deploy.lint` says that the target is not safe on this cluster.
+        RefusedError: a rule of `checks.lint` says that the target is not safe on this cluster.
         LightragctlError: something is missing.
     """
     check_kinds(scope.cluster, target.objects)
@@ -124,7 +126,7 @@ def _namespace_is_new(scope: Scope) -> bool:
         there = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace))
     except ForbiddenError:
         return False
-    if there and (since := there["metadata"].get("deletionTimestamp")):
+    if there and (since := deletion_time(there)):
         message = f"namespace {scope.namespace} is being deleted since {since}: nothing new can be made in it"
         raise RefusedError(message, f"wait until it is gone, or see what holds it: {_namespace_hint(scope)}")
     return there is None
@@ -216,7 +218,7 @@ def drift_since(
 def owns_namespace(scope: Scope) -> bool:
     """Whether the namespace was made for this release; one that was there before stays as it is."""
     there = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace))
-    return bool(there) and (there or {})["metadata"].get("annotations", {}).get("lightragctl/release") == scope.release
+    return bool(there) and annotations_of(there or {}).get(RELEASE) == scope.release
 
 
 def _strangers(
@@ -243,7 +245,7 @@ def _check_room(scope: Scope, objects: Sequence[KubernetesObject], live: Sequenc
     """Refuse what quotas would not let run; without `live` the namespace is new, or nothing of the release is there."""
     ours = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ResourceQuota"}
     there = scope.cluster.select("v1", "ResourceQuota", scope.namespace)
-    used = {one["metadata"]["name"]: (one.get("status") or {}).get("used") for one in there}
+    used = {one["metadata"]["name"]: status_of(one).get("used") for one in there}
     quotas = [{**one, "status": {"used": used.get(name)}} for name, one in ours.items()]
     quotas += [one for one in there if one["metadata"]["name"] not in ours]
     if not quotas:

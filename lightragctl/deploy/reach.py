@@ -1,10 +1,11 @@
 """Whether a pod can be reached by a stream: the right to it, and a node that answers. Reads only."""
 
+from lightragctl.checks.preflight import rules
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
-from lightragctl.deploy.apply import Scope
-from lightragctl.deploy.preflight import rules
 from lightragctl.kube.model import Access, ForbiddenError
+from lightragctl.kube.objects import condition, spec_of, status_of
+from lightragctl.kube.scope import Scope
 
 _VERBS = ("get", "create")
 """A stream over a websocket is a GET; newer API servers ask for the right to create it too."""
@@ -43,15 +44,14 @@ def refuse_forbidden(scope: Scope, subresource: str) -> None:
 
 def node_problem(scope: Scope, pod: KubernetesObject) -> str:
     """Why the pod's node does not answer, in words; empty when it does, or when we may not look."""
-    name = str((pod.get("spec") or {}).get("nodeName") or "")
+    name = str(spec_of(pod).get("nodeName") or "")
     try:
         node = scope.cluster.get(ObjectRef("v1", "Node", "", name)) if name else {}
     except ForbiddenError:
         return ""
     if node is None:
         return f"its node {name} is gone"
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    ready: dict[str, str] = next((one for one in conditions if one.get("type") == "Ready"), {})
+    ready = condition(status_of(node), "Ready")
     if ready.get("status", "True") == "True":
         return ""
     since = f" since {ready['lastTransitionTime']}" if ready.get("lastTransitionTime") else ""

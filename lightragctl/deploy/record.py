@@ -13,6 +13,8 @@ from typing import Any
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.deploy.ownership import parent_annotations, parent_labels
+from lightragctl.kube.labels import INSTANCE, MANAGED_BY, MANAGER
+from lightragctl.kube.objects import labels_of
 
 SCHEMA = 2
 """2 has `revision` and `fence`; of 1 they are 0."""
@@ -63,16 +65,14 @@ def record_ref(release: str, namespace: str) -> ObjectRef:
 
 def releases_in(config_maps: Iterable[KubernetesObject]) -> list[str]:
     """The names of the releases whose records are among these ConfigMaps."""
-    found = (
-        (str((one["metadata"].get("labels") or {}).get("app.kubernetes.io/instance", "")), one) for one in config_maps
-    )
+    found = ((str(labels_of(one).get(INSTANCE, "")), one) for one in config_maps)
     return sorted(name for name, one in found if one["metadata"]["name"] == record_ref(name, "").name)
 
 
 def to_object(record: Record, namespace: str) -> dict[str, Any]:
     """The record as a ConfigMap."""
     identity = record_ref(record.release, namespace)
-    labels = {"app.kubernetes.io/instance": record.release, "app.kubernetes.io/managed-by": "lightragctl"}
+    labels = {INSTANCE: record.release, MANAGED_BY: MANAGER}
     metadata: dict[str, Any] = {
         "name": identity.name,
         "namespace": namespace,

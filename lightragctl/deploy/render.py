@@ -17,12 +17,12 @@ from typing import Any
 import jinja2
 import yaml
 
+from lightragctl.checks.names import check_names
 from lightragctl.core.component import Component, Plan, start_order
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, order, ref
 from lightragctl.core.profile import Runtime
 from lightragctl.core.serialize import json_text, yaml_text
-from lightragctl.deploy.names import check_names
 from lightragctl.deploy.network import policies
 from lightragctl.deploy.ownership import as_member
 from lightragctl.deploy.record import record_ref

@@ -13,15 +13,13 @@ from typing import Any
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Outcome, Revision
+from lightragctl.kube.labels import CHUNK_OF, MANAGED_BY, MANAGER, REVISION_OF
 
 SCHEMA = 1
 CHUNK_BYTES = 600 * 1024
 """Of compressed objects in one ConfigMap: as base64 800 KiB, so that it stays under 900 KiB; the server takes 1 MiB."""
 KEEP = 10
 """As many as helm keeps."""
-REVISION_OF = "lightragctl/revision-of"
-"""Label of the indexes; their chunks have `CHUNK_OF`. Neither has the labels of the release's own objects."""
-CHUNK_OF = "lightragctl/chunk-of"
 _INDEX, _OBJECTS = "revision.json", "objects.json.gz"
 _IN_SECRET = "lightragctl/in-secret:"
 
@@ -70,7 +68,7 @@ def _config_map(
     metadata = {
         "name": identity.name,
         "namespace": identity.namespace,
-        "labels": {"app.kubernetes.io/managed-by": "lightragctl", **labels},
+        "labels": {MANAGED_BY: MANAGER, **labels},
     }
     binary = {"binaryData": {_OBJECTS: base64.b64encode(packed).decode()}} if packed else {}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data), **binary}

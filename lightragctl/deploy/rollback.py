@@ -5,7 +5,6 @@ from dataclasses import replace
 from lightragctl.core.errors import NotRunningError
 from lightragctl.core.objects import ref
 from lightragctl.core.runtime import Revision
-from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.history import read_revision, read_revisions
 from lightragctl.deploy.prepare import read_record
 from lightragctl.deploy.replacement import keeping_volumes
@@ -13,6 +12,7 @@ from lightragctl.deploy.revision import judged, to_roll_back_to, with_secrets
 from lightragctl.deploy.target import Target, target_of_revision
 from lightragctl.kube.lease import Held, Verdict, judge, lease_ref, read_held
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.scope import Scope
 
 _KEPT = ("Secret", "StatefulSet", "PersistentVolumeClaim")
 """Kinds that hold what no rollback brings back: values, and volumes that have grown."""

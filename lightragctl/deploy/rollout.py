@@ -14,7 +14,7 @@ from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentio
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, EventType, Notify
 from lightragctl.core.runtime import Approve, Outcome, Revision, UpOptions
-from lightragctl.deploy.apply import Scope, apply_objects
+from lightragctl.deploy.apply import apply_objects
 from lightragctl.deploy.changeset import Change, ChangeSet
 from lightragctl.deploy.conditional import apply_over, delete_seen
 from lightragctl.deploy.danger import refuse_loss
@@ -38,13 +38,16 @@ from lightragctl.deploy.record import Phase, Record, to_object
 from lightragctl.deploy.replacement import Replacement
 from lightragctl.deploy.revision import redacted
 from lightragctl.deploy.seal import take
-from lightragctl.deploy.stages import WORKLOADS, component_of, stages
+from lightragctl.deploy.stages import stages
 from lightragctl.deploy.stuck import free_stuck
 from lightragctl.deploy.target import Target
-from lightragctl.deploy.wait import Patience, wait_components, wait_until
 from lightragctl.kube.guarded import GuardedCluster
+from lightragctl.kube.labels import component_of
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import ChangedMeanwhileError
+from lightragctl.kube.objects import WORKLOAD_KINDS, status_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.wait import Patience, wait_components, wait_until
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def _settle(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[Kub
     scope, patience = run.scope, run.patience
     quotas = [ref(thing) for thing in applied if thing["kind"] == "ResourceQuota"]
     wait_until(partial(_uncounted, scope, quotas), patience)
-    workloads = [thing for thing in objects if thing["kind"] in WORKLOADS]
+    workloads = [thing for thing in objects if thing["kind"] in WORKLOAD_KINDS]
     spared = () if run.options.allow_data_loss else [one.claim.name for one in run.intent.danger.endangered]
     free_stuck(scope, [ref(thing) for thing in workloads if thing["kind"] == "StatefulSet"], patience, spared)
     if workloads and run.options.wait:
@@ -233,7 +236,7 @@ def _uncounted(scope: Scope, quotas: Sequence[ObjectRef]) -> str:
     """A new quota that the cluster has not counted yet refuses every pod; what to say of it, or nothing."""
     for identity in quotas:
         there = scope.cluster.get(identity)
-        if there is not None and not (there.get("status") or {}).get("hard"):
+        if there is not None and not status_of(there).get("hard"):
             return f"counting what {identity} allows"
     return ""
 

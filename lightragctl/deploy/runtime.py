@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from lightragctl.checks.preflight import access_of_unlock, check_rights
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError, NotRunningError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -21,29 +22,28 @@ from lightragctl.core.runtime import (
     UpOutcome,
     way_to_a_release,
 )
-from lightragctl.deploy.apply import Scope, read_live
+from lightragctl.deploy.apply import read_live
 from lightragctl.deploy.attention import read_warnings
 from lightragctl.deploy.down import kept_words, take_down
-from lightragctl.deploy.drift import Zero, zero
+from lightragctl.deploy.drift import zero
 from lightragctl.deploy.history import read_revision
-from lightragctl.deploy.logs import read_logs
-from lightragctl.deploy.ownership import MANAGED_BY
-from lightragctl.deploy.preflight import access_of_unlock, check_rights
 from lightragctl.deploy.prepare import autoscalers, drift_since, read_record
 from lightragctl.deploy.reach import refuse_forbidden, refuse_stream
 from lightragctl.deploy.record import Phase, Record, releases_in
-from lightragctl.deploy.revision import CHUNK_OF, REVISION_OF
 from lightragctl.deploy.rollback import read_history, read_holder, read_one, rollback_target
 from lightragctl.deploy.rollout import roll_out
-from lightragctl.deploy.stages import component_of
-from lightragctl.deploy.status import Progress
 from lightragctl.deploy.target import growing_nodes, ignore_rules
 from lightragctl.deploy.up import bring_up, foresee, wanted
-from lightragctl.deploy.view import View, component_status, progress, read_causes, read_view
 from lightragctl.kube.client import ClusterClient
+from lightragctl.kube.labels import component_of, record_selector
 from lightragctl.kube.lease import Operator, Verdict, judge, lease_ref, unlock
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.objects import is_ready, is_terminating, status_of
+from lightragctl.kube.scope import Scope
 from lightragctl.kube.streams import PickPod, Tunnel, run_in_pod
+from lightragctl.observe.kstatus import Progress, Zero
+from lightragctl.observe.logs import read_logs
+from lightragctl.observe.snapshot import View, component_status, progress, read_causes, read_view
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,12 @@ class KubernetesRuntime:
             return False
         return True
 
+    def close(self) -> None:
+        """Close the tunnels to its pods; their addresses lead nowhere then."""
+        for tunnel in self._tunnels.values():
+            tunnel.close()
+        self._tunnels.clear()
+
     def endpoint(self, component: str) -> str:
         """A port of loopback that leads to a ready pod of the component, as long as this process lives.
 
@@ -250,8 +256,8 @@ class KubernetesRuntime:
         """
         self._component_names(component)
         pods = self._reached(component)
-        running = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
-        chosen = next(iter([pod for pod in running if _is_ready(pod)] or running), None)
+        running = [pod for pod in pods if status_of(pod).get("phase") == "Running"]
+        chosen = next(iter([pod for pod in running if _takes_requests(pod)] or running), None)
         if chosen is None:
             raise NotRunningError(f"{component} has no running pod", "see: lightragctl status")
         refuse_stream(self.scope, "exec", chosen)
@@ -280,9 +286,8 @@ class KubernetesRuntime:
 
     def _releases(self) -> list[str]:
         """The releases of the namespace; none where we may not list their records."""
-        records = f"{MANAGED_BY}=lightragctl,!{REVISION_OF},!{CHUNK_OF}"
         try:
-            return releases_in(self.client.select("v1", "ConfigMap", self.namespace, records))
+            return releases_in(self.client.select("v1", "ConfigMap", self.namespace, record_selector()))
         except ForbiddenError:
             return []
 
@@ -304,7 +309,7 @@ class KubernetesRuntime:
 
     def _ready_pods(self, component: str) -> list[KubernetesObject]:
         self._component_names(component)
-        pods = [pod for pod in self._reached(component) if _is_ready(pod)]
+        pods = [pod for pod in self._reached(component) if _takes_requests(pod)]
         if not pods:
             raise NotRunningError(f"{component} has no ready pod", "see why: lightragctl status")
         return pods
@@ -327,18 +332,14 @@ def way_to(pods: Sequence[KubernetesObject], turn: int = 0) -> tuple[str, str, i
     return pod["metadata"]["namespace"], pod["metadata"]["name"], int(port)
 
 
-def _is_ready(pod: KubernetesObject) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
+def _takes_requests(pod: KubernetesObject) -> bool:
+    return is_ready(pod) and not is_terminating(pod)
 
 
 def _address(service: KubernetesObject, view: View) -> str:
     """Where the service is reached: from outside by a node's port, else by its name inside the cluster."""
     port = service["spec"]["ports"][0]
-    hosts = [
-        pod["status"]["hostIP"] for pod in view.pods_of(component_of(service)) if "hostIP" in (pod.get("status") or {})
-    ]
+    hosts = [pod["status"]["hostIP"] for pod in view.pods_of(component_of(service)) if "hostIP" in status_of(pod)]
     if service["spec"]["type"] == "NodePort" and hosts:
         return f"http://{hosts[0]}:{port['nodePort']}"
     return f"{service['metadata']['name']}.{service['metadata']['namespace']}:{port['port']}"

@@ -7,17 +7,18 @@ moves its version, and the API server refuses that write, also where the new hol
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from lightragctl.checks.claims import split_claims
 from lightragctl.core.objects import KubernetesObject, ObjectRef
-from lightragctl.deploy.apply import Scope, read_ours
-from lightragctl.deploy.claims import known_components, split_claims
-from lightragctl.deploy.preflight import WORKERS
+from lightragctl.deploy.apply import read_ours
+from lightragctl.deploy.history import known_components
 from lightragctl.deploy.prepare import owns_namespace
 from lightragctl.deploy.record import Record, record_ref
+from lightragctl.kube.calls import WORKERS
+from lightragctl.kube.labels import FENCE
 from lightragctl.kube.lease import ReleaseLock
 from lightragctl.kube.model import ChangedMeanwhileError, ForbiddenError, InvalidObjectError
+from lightragctl.kube.scope import Scope
 
-FENCE = "lightragctl/fence"
-"""Annotation: the fence of the lock under which the object was sealed last."""
 _MANAGER = "lightragctl-fence"
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from lightragctl.core.objects import KubernetesObject, order
+from lightragctl.kube.labels import component_of
+from lightragctl.kube.objects import WORKLOAD_KINDS
 
-COMPONENT_LABEL = "app.kubernetes.io/component"
-INSTANCE_LABEL = "app.kubernetes.io/instance"
-WORKLOADS = ("Deployment", "StatefulSet")
 _FIRST, _SETTINGS, _WORKLOADS, _LAST = 0, 1, 2, 3
 _LAST_KINDS = {"Ingress", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
 """What looks at pods comes when there are some."""
@@ -20,11 +19,6 @@ class Stage:
 
     name: str
     objects: tuple[KubernetesObject, ...]
-
-
-def component_of(thing: KubernetesObject) -> str:
-    """The component that the object belongs to; empty for what belongs to the release as a whole."""
-    return str(thing.get("metadata", {}).get("labels", {}).get(COMPONENT_LABEL, ""))
 
 
 def stages(objects: Sequence[KubernetesObject], requires: Mapping[str, Sequence[str]]) -> list[Stage]:
@@ -40,7 +34,7 @@ def stages(objects: Sequence[KubernetesObject], requires: Mapping[str, Sequence[
         kind = thing["kind"]
         if kind == "Namespace":
             return _FIRST, 0
-        if kind in WORKLOADS:
+        if kind in WORKLOAD_KINDS:
             return _WORKLOADS, levels.get(component_of(thing), 0)
         return (_LAST, 0) if kind in _LAST_KINDS else (_SETTINGS, 0)
 

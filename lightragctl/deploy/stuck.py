@@ -6,40 +6,13 @@ Its controller waits for the pod to become ready before it replaces it, which su
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.result import Event
-from lightragctl.deploy.apply import Scope
-from lightragctl.deploy.volumes import claim_names
-from lightragctl.deploy.wait import Patience, wait_until
-
-_REVISION = "controller-revision-hash"
-
-
-def stuck_pods(workload: KubernetesObject, pods: Sequence[KubernetesObject]) -> list[KubernetesObject]:
-    """Pods of the StatefulSet that are not ready and of a revision that it does not want. Pure.
-
-    Which revision a pod is of stands in its label: the ordinal does not tell (kubernetes#119684). Under a partition
-    pods of the present revision are wanted too.
-    """
-    status = workload.get("status") or {}
-    wanted = {status.get("updateRevision")}
-    rolling = (workload["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
-    if rolling.get("partition"):
-        wanted.add(status.get("currentRevision"))
-    uid = workload["metadata"].get("uid")
-    return [
-        pod
-        for pod in pods
-        if any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or ())
-        and (pod["metadata"].get("labels") or {}).get(_REVISION) not in wanted
-        and not _is_ready(pod)
-        and "deletionTimestamp" not in pod["metadata"]
-    ]
-
-
-def _is_ready(pod: KubernetesObject) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+from lightragctl.kube.objects import is_current, spec_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.stuck_pods import stuck_pods
+from lightragctl.observe.volumes import claim_names
+from lightragctl.observe.wait import Patience, wait_until
 
 
 def free_stuck(scope: Scope, workloads: Sequence[ObjectRef], patience: Patience, spared: Collection[str] = ()) -> None:
@@ -57,7 +30,7 @@ def free_stuck(scope: Scope, workloads: Sequence[ObjectRef], patience: Patience,
         if there is None or (there["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
             continue
         for pod in stuck_pods(there, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)):
-            if claim_names(pod.get("spec") or {}) & set(spared):
+            if claim_names(spec_of(pod)) & set(spared):
                 continue
             if scope.cluster.delete(ref(pod), pod["metadata"]["uid"]):
                 patience.notify(Event("deleted: it was stuck on a revision that is not wanted any more", str(ref(pod))))
@@ -65,8 +38,6 @@ def free_stuck(scope: Scope, workloads: Sequence[ObjectRef], patience: Patience,
 
 def _unseen(scope: Scope, identity: ObjectRef) -> str:
     there = scope.cluster.get(identity)
-    if there is None:
+    if there is None or is_current(there):
         return ""
-    seen = (there.get("status") or {}).get("observedGeneration") or 0
-    newest = there["metadata"].get("generation", 0)
-    return f"{identity}: the change has not been seen by its controller yet" if seen < newest else ""
+    return f"{identity}: the change has not been seen by its controller yet"

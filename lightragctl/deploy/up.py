@@ -4,10 +4,10 @@ from lightragctl.core import assets
 from lightragctl.core.component import Plan
 from lightragctl.core.result import Notify
 from lightragctl.core.runtime import Approve, Differences, UpOptions
-from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.prepare import check, differences, prepare
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.target import Target, target_of_plan
+from lightragctl.kube.scope import Scope
 
 
 def wanted(plan: Plan) -> Target:

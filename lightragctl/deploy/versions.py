@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.deploy.changeset import Change
-from lightragctl.deploy.stages import WORKLOADS
+from lightragctl.kube.labels import component_of
+from lightragctl.kube.objects import WORKLOAD_KINDS
 
 _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+.].*)?")
 _STATEFUL = ("vector-engine", "etcd", "kafka", "lightrag-server")
@@ -39,7 +40,7 @@ def judge_versions(changes: Iterable[Change]) -> tuple[list[str], list[str]]:
 
 def _moves(change: Change) -> Iterator[tuple[str, Version, Version]]:
     """Containers that run another version of the same image: in words, before and after."""
-    if change.identity.kind not in WORKLOADS or change.before is None or change.after is None:
+    if change.identity.kind not in WORKLOAD_KINDS or change.before is None or change.after is None:
         return
     after = dict(_images(change.after))
     for name, image in _images(change.before):
@@ -55,5 +56,4 @@ def _images(workload: KubernetesObject) -> Iterator[tuple[str, str]]:
 
 
 def _holds_data(workload: KubernetesObject) -> bool:
-    labels = workload["metadata"].get("labels") or {}
-    return labels.get("app.kubernetes.io/component") in _STATEFUL
+    return component_of(workload) in _STATEFUL

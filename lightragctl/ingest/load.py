@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from lightragctl.client.api import NOT_THERE_HINT, AcceptedDocument, ApiClient, ApiError
+from lightragctl.client.retry import Patience, StoppedError, Waiting
 from lightragctl.core.errors import LightragctlError, UnavailableError
-from lightragctl.ingest.client import NOT_THERE_HINT, AcceptedDocument, ApiClient, ApiError
 from lightragctl.ingest.documents import (
     Document,
     DocumentFile,
@@ -25,7 +26,6 @@ from lightragctl.ingest.documents import (
     read_document,
     read_streams,
 )
-from lightragctl.ingest.patience import Patience, StoppedError, Waiting
 
 MODEL_MISMATCH_STATUS = 409
 GIVE_UP_AFTER = 3  # documents in a row that nobody took: then it is not the documents

@@ -8,17 +8,16 @@ handed over again, but waited for.
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Literal, TypeVar
 
+from lightragctl.client.api import ApiError, HeldDocument, StoredDocument
+from lightragctl.client.lightrag import DONE, LightragTarget, Pipeline, UpstreamDocument
+from lightragctl.client.retry import Patience, Waiting
 from lightragctl.core.errors import LightragctlError, NeedsAttentionError, WaitExpired
-from lightragctl.ingest.client import ApiClient, ApiError, HeldDocument, StoredDocument
 from lightragctl.ingest.documents import Document, DocumentFile, read_document
-from lightragctl.ingest.lightrag import DONE, LightragClient, Pipeline, UpstreamDocument
 from lightragctl.ingest.load import Accounts, Conditions, Interrupted, LoadEvent, Progress, Summary
-from lightragctl.ingest.patience import Patience, Waiting
 
 T = TypeVar("T")
 
@@ -69,15 +68,6 @@ def decide(record: StoredDocument | None, held: UpstreamDocument | None, sha256:
     if held.status == DONE:
         return Step.SKIP
     return Step.REPLACE if held.is_settled else Step.FOLLOW
-
-
-@dataclass(frozen=True)
-class LightragTarget:
-    """Where the documents go: the server that processes them, and the service that reads and keeps their records."""
-
-    server: LightragClient
-    api: ApiClient
-    workspace: str
 
 
 def load_into_lightrag(

@@ -23,6 +23,8 @@ from lightragctl.kube.unanswered import explain
 CALL_S = 20.0
 """The longest that a call takes, with all its repetitions; a loaded API server of one small machine took up to 2 s."""
 CONNECT_S = 5.0
+WORKERS = 16
+"""Calls in flight: an API server on two cores answers no faster with more."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _BUSY = (429, 500, 502, 503, 504)
 _ERRORS = 4

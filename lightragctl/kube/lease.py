@@ -22,7 +22,9 @@ from lightragctl.core.errors import LightragctlError, LockedError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.core.result import Event, Notify
 from lightragctl.kube.calls import CALL_S
+from lightragctl.kube.labels import ABANDONED, COMMAND, MACHINE, MANAGED_BY, MANAGER
 from lightragctl.kube.model import ChangedMeanwhileError, Cluster
+from lightragctl.kube.objects import annotations_of, spec_of
 
 DURATION_S = 60
 """A laptop on a bad line loses some calls; client-go's 15 s are for processes inside the cluster."""
@@ -34,10 +36,6 @@ _TRIES = 5
 _JOIN_S = MARGIN_S
 """A renewal that is under way has been answered or given up by then."""
 _API = "coordination.k8s.io/v1"
-_MACHINE = "lightragctl/machine"
-_COMMAND = "lightragctl/command"
-_ABANDONED = "lightragctl/abandoned"
-"""Annotation of a Lease that its holder did not give back, until a successor has sealed the release."""
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -123,11 +121,11 @@ def lease_ref(release: str, namespace: str) -> ObjectRef:
 
 def read_held(thing: KubernetesObject) -> Held:
     """What the Lease says; what it lacks is empty, or long ago."""
-    spec, noted = thing.get("spec") or {}, thing["metadata"].get("annotations") or {}
+    spec, noted = spec_of(thing), annotations_of(thing)
     return Held(
         holder=str(spec.get("holderIdentity") or ""),
-        command=str(noted.get(_COMMAND, "")),
-        machine=str(noted.get(_MACHINE, "")),
+        command=str(noted.get(COMMAND, "")),
+        machine=str(noted.get(MACHINE, "")),
         acquired=_time(spec.get("acquireTime")),
         renewed=_time(spec.get("renewTime")),
         fence=int(spec.get("leaseTransitions") or 0),
@@ -306,7 +304,7 @@ class ReleaseLock:
         if read_held(there).holder == self._operator.holder:  # an earlier try took effect, and its answer was lost
             return self._cluster.replace(self._wanted(there, self._operator.holder))
         verdict = judge(read_held(there), self._operator)
-        self._is_abandoned = verdict is Verdict.OLD or _ABANDONED in (there["metadata"].get("annotations") or {})
+        self._is_abandoned = verdict is Verdict.OLD or ABANDONED in annotations_of(there)
         if verdict is Verdict.FRESH:
             raise self._refusal(read_held(there))
         if verdict is Verdict.OLD:
@@ -352,11 +350,11 @@ class ReleaseLock:
         metadata = {
             "name": self._identity.name,
             "namespace": self._identity.namespace,
-            "labels": {"app.kubernetes.io/managed-by": "lightragctl"},
+            "labels": {MANAGED_BY: MANAGER},
             "annotations": {
-                _COMMAND: self._command,
-                _MACHINE: self._operator.machine if holder == self._operator.holder else "",
-                **({_ABANDONED: "true"} if self._is_abandoned else {}),
+                COMMAND: self._command,
+                MACHINE: self._operator.machine if holder == self._operator.holder else "",
+                **({ABANDONED: "true"} if self._is_abandoned else {}),
             },
             **({"resourceVersion": there["metadata"]["resourceVersion"]} if "metadata" in there else {}),
         }
@@ -419,7 +417,7 @@ def unlock(cluster: Cluster, identity: ObjectRef, operator: Operator, even_if_fr
         hint = f"if you know that it is dead: {_WHO_COMMAND} --yes"
         raise RefusedError(f"{message}, so it is likely at work", hint)
     spec = {key: value for key, value in there["spec"].items() if key != "holderIdentity"}
-    noted = {**(there["metadata"].get("annotations") or {}), _ABANDONED: "true"}
+    noted = {**annotations_of(there), ABANDONED: "true"}
     metadata = {**there["metadata"], "annotations": noted}
     cluster.replace({**there, "metadata": metadata, "spec": {**spec, "leaseTransitions": held.fence + 1}})
     return held

@@ -141,6 +141,9 @@ class LocalRuntime:
             message=self._message(running),
         )
 
+    def close(self) -> None:
+        """Nothing: its processes are reached directly."""
+
     def endpoint(self, component: str) -> str:
         """The component's address on loopback.
 

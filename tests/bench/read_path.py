@@ -27,6 +27,7 @@ from lightragctl.bench.plan import LoadPlan, WarmUp
 from lightragctl.bench.run import run as run_load
 from lightragctl.bench.schedule import Constant
 from lightragctl.bench.targets import Target
+from lightragctl.client.api import ApiClient
 from lightragctl.core.settings import (
     ApiSettings,
     Batching,
@@ -39,7 +40,6 @@ from lightragctl.core.settings import (
     Logging,
     Recording,
 )
-from lightragctl.ingest.client import ApiClient
 from lightragctl.vectors.milvus import MilvusStore
 from tests.bench.peers.vectors import passages
 from tests.conftest import free_ports

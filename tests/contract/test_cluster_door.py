@@ -10,10 +10,10 @@ import pytest
 from lightragctl.core.errors import LockedError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.deploy.conditional import apply_over, delete_seen, pinned
-from lightragctl.deploy.fields import owners, show
 from lightragctl.kube.client import connect
 from lightragctl.kube.guarded import GuardedCluster
 from lightragctl.kube.lease import ReleaseLock, lease_ref
+from lightragctl.kube.managed_fields import owners, show
 from lightragctl.kube.model import (
     FIELD_MANAGER,
     Access,

@@ -27,7 +27,6 @@ from pydantic import BaseModel
 
 from lightragctl.bench.report.kinds import Document
 from lightragctl.cli import results
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.cli.output import Format, Output
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.component import Plan
@@ -38,6 +37,7 @@ from lightragctl.core.result import Event, Result
 from lightragctl.core.serialize import json_text, yaml_text
 from lightragctl.quality.golden import GoldenFigure, Verdict
 from lightragctl.quality.stats import Interval
+from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.saved_run import RUN
 from tests.fakes.saved_series import COMPARED, SEARCH
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lightragctl.cli.loading import Place, load_profile, open_runtime
 from lightragctl.core.runtime import ReleaseRuntime
+from lightragctl.release.open import Place, open_runtime
+from lightragctl.release.profiles import load_profile
 from tests.cluster.fixture import ReadyCluster
 from tests.e2e.cluster_stories import QUICK_STOP, ClusterRelease, release_on
 from tests.e2e.lightrag_stories import CORPUS, LEAST_AGREEMENT, Miss, compare, questions, report

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lightragctl.cli.loading import Place, load_profile, open_runtime
+from lightragctl.release.open import Place, open_runtime
+from lightragctl.release.profiles import load_profile
 from lightragctl.vectors.milvus import MilvusStore
 from tests.cluster.fixture import ReadyCluster
 from tests.e2e.cluster_stories import READ_PATH, ClusterRelease, release_on

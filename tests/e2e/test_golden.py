@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lightragctl.bench import corpus
-from lightragctl.ingest.client import ApiClient
+from lightragctl.client.api import ApiClient
 from tests.conftest import Release, Tool, port_settings
 
 DOCUMENTS = Path(corpus.__file__).parent / "data" / "documents"

@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import pytest
 
+from lightragctl.client.api import ApiClient
 from lightragctl.core.errors import LightragctlError
-from lightragctl.ingest.client import ApiClient
 from lightragctl.vectors.milvus import MilvusStore
 from lightragctl.vectors.model import PAGE_ROWS, Page
 from tests.conftest import COMPONENTS, Release, Tool, port_settings

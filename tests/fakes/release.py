@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core.component import Plan
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import Differences, Revision, UpOptions
-from lightragctl.deploy.apply import Scope
-from lightragctl.deploy.content import CONTENT
 from lightragctl.deploy.revision import revision_ref
 from lightragctl.deploy.rollback import read_history, rollback_target
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.target import Target
 from lightragctl.deploy.up import wanted
+from lightragctl.kube.labels import CONTENT
 from lightragctl.kube.lease import Operator
+from lightragctl.kube.scope import Scope
+from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.cluster import FakeCluster
 
 OPTIONS = UpOptions(timeout_s=5.0)

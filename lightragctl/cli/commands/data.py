@@ -71,12 +71,12 @@ def ingest(
     from lightragctl.ingest.load_lightrag import load_into_lightrag
 
     conditions = Conditions(source=source, encoding="" if encoding is None else named_encoding(encoding))
-    target = session.lightrag(workspace)
+    target = session.release.lightrag(workspace)
     try:
         with showing_progress() as notify:
             if target is not None:
                 return results.ingest(load_into_lightrag(paths, target, notify, conditions), "lightrag-server")
-            return results.ingest(load(paths, session.api, workspace, notify, conditions), "lightrag-api")
+            return results.ingest(load(paths, session.release.api, workspace, notify, conditions), "lightrag-api")
     except UnavailableError as error:
         again = "run the same command again: what is loaded already is skipped"
         raise UnavailableError(error.message, f"{error.hint}; then {again}" if error.hint else again) from error
@@ -102,7 +102,7 @@ def retrieve(
     """
     from lightragctl.cli import results
 
-    answer = session.api.retrieve(text, top_k, workspace=workspace, filter=filter, kind=kind, mode=mode)
+    answer = session.release.api.retrieve(text, top_k, workspace=workspace, filter=filter, kind=kind, mode=mode)
     return results.retrieve(answer)
 
 
@@ -122,7 +122,7 @@ def query(
     """
     from lightragctl.cli import results
 
-    return results.query(session.api.query(text, top_k, workspace=workspace, filter=filter, mode=mode))
+    return results.query(session.release.api.query(text, top_k, workspace=workspace, filter=filter, mode=mode))
 
 
 def recordings(
@@ -138,4 +138,4 @@ def recordings(
     """
     from lightragctl.cli import results
 
-    return results.recordings(session.recordings(limit))
+    return results.recordings(session.release.recordings(limit))

@@ -4,19 +4,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Event, Notify, Result
 
-if TYPE_CHECKING:
-    from lightragctl.core.runtime import UpOutcome
-
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.", min=1)]
-_PROOF = "is anybody there?"
-"""What `up` asks to prove that a search is answered; nobody's question, so that it is not recorded."""
 
 ComponentName = Annotated[str, typer.Argument(metavar="COMPONENT", help="The component.", show_default=False)]
 ForceConflicts = Annotated[
@@ -64,12 +59,15 @@ def up(
     from lightragctl.core.runtime import UpOptions
 
     session.out.as_events = events is not None
+    release = session.release
     options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data, allow_data_loss)
     if dry_run:
-        return results.planned("up", session.runtime.diff(session.plan, options))
+        return results.planned("up", release.runtime.diff(release.plan, options))
+    from lightragctl.release.probe import prove_search
+
     with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
-        outcome = session.runtime.up(session.plan, options, session.approve, after_plan(session, notify))
-        search_ms = prove_search(session, outcome, timeout, notify) if wait else None
+        outcome = release.runtime.up(release.plan, options, session.approve, after_plan(session, notify))
+        search_ms = prove_search(release, outcome, timeout, notify) if wait else None
     return results.up("up", outcome, search_ms)
 
 
@@ -100,58 +98,6 @@ def after_plan(session: Session, notify: Notify) -> Notify:
     return notify if session.out.as_events else tell
 
 
-def prove_search(session: Session, outcome: "UpOutcome", timeout_s: float, notify: Notify) -> float | None:
-    """Search once, as a client would; milliseconds, or None when the release has no lightrag-api."""
-    import threading
-    import time
-
-    from lightragctl.ingest.patience import Patience, Waiting
-
-    def tell(waiting: Waiting) -> None:
-        notify(Event(waiting.reason, "waiting", passing=True))
-
-    if "lightrag-api" not in [part.name for part in outcome.status.components]:
-        return None
-    notify(Event("asking lightrag-api", "searching", passing=True))
-    begin = time.monotonic()
-    patience = Patience(timeout_s, time.monotonic, threading.Event(), tell)
-    found = patience.call("a search", lambda sign: session.api.retrieve(_PROOF, top_k=1, recorded=False))
-    took_ms = round((time.monotonic() - begin) * 1000, 1)
-    if not found.hits:
-        _refuse_empty_store(session, notify)
-    return took_ms
-
-
-_LOADING_S = 60.0
-"""How long a Milvus that was started again may answer without what it is still loading; up to 20 s were measured."""
-
-
-def _refuse_empty_store(session: Session, notify: Notify) -> None:
-    """Stop where lightrag-server knows documents and no passage is found: Milvus has lost them.
-
-    Raises:
-        NeedsAttentionError: so it is.
-    """
-    import time
-
-    from lightragctl.core.errors import NeedsAttentionError, NotRunningError
-    from lightragctl.ingest.lightrag import DONE
-
-    try:
-        target = session.lightrag(None)
-    except NotRunningError:  # it is not ready at this moment, as `status` says
-        return
-    known = [one for one in target.server.documents() if one.status == DONE] if target else []
-    until_s = time.monotonic() + _LOADING_S
-    while known and not session.api.retrieve(_PROOF, top_k=1, recorded=False).hits:
-        if time.monotonic() > until_s:
-            message = f"it runs, but Milvus is empty, and lightrag-server knows {len(known)} documents: they are lost"
-            hint = "load them into a new release: lightragctl down --purge, then up and ingest"
-            raise NeedsAttentionError(message, hint)
-        notify(Event(f"Milvus finds none of {len(known)} documents yet", "waiting", passing=True))
-        time.sleep(1.0)
-
-
 def diff(session: Session) -> Result:
     """Show what `up` would change; exit status 0: nothing, 1: something, 2 or more: an error.
 
@@ -164,8 +110,9 @@ def diff(session: Session) -> Result:
     from lightragctl.core.errors import LightragctlError
     from lightragctl.core.runtime import UpOptions
 
+    release = session.release
     try:
-        return results.diff(session.runtime.diff(session.plan, UpOptions(timeout_s=0)))
+        return results.diff(release.runtime.diff(release.plan, UpOptions(timeout_s=0)))
     except LightragctlError as error:
         return results.diff_failed(error)
 
@@ -180,7 +127,7 @@ def status(session: Session) -> Result:
     """
     from lightragctl.cli import results
 
-    return results.status(session.runtime.status())
+    return results.status(session.release.runtime.status())
 
 
 def logs(
@@ -196,7 +143,7 @@ def logs(
       lightragctl logs
       lightragctl logs -f lightrag-api
     """
-    session.out.lines(session.runtime.logs(component, follow, tail))
+    session.out.lines(session.release.runtime.logs(component, follow, tail))
     return Result.quiet(session.command)
 
 
@@ -214,7 +161,7 @@ def exec_(
       lightragctl exec vector-engine --profile dev -- ls /var/lib/milvus
       lightragctl exec lightrag-api --profile dev -- bash
     """
-    return Result.ended(session.command, session.runtime.exec(component, command))
+    return Result.ended(session.command, session.release.runtime.exec(component, command))
 
 
 def port_forward(
@@ -231,7 +178,7 @@ def port_forward(
       lightragctl port-forward lightrag-api 8080 --profile dev
       lightragctl port-forward vector-engine --profile dev
     """
-    session.runtime.forward(component, port, session.out.notify)
+    session.release.runtime.forward(component, port, session.out.notify)
     return Result.quiet(session.command)
 
 
@@ -252,13 +199,14 @@ def down(
     from lightragctl.cli import results
 
     session.out.as_events = events is not None
+    release = session.release
     if purge:
-        session.confirm(f"Delete release '{session.release}' and all its data?")
+        session.confirm(f"Delete release '{release.name}' and all its data?")
     with told_on_interrupt(session, _DOWN_GOES_ON), session.out.live() as notify:
-        stopped = session.runtime.down(purge, timeout, notify, allow_data_loss)
+        stopped = release.runtime.down(purge, timeout, notify, allow_data_loss)
     if not stopped:
-        session.runtime.components()  # refuses a release that is not there
-    return results.down(session.release, stopped, purge and stopped, "" if stopped and purge else session.runtime.data)
+        release.runtime.components()  # refuses a release that is not there
+    return results.down(release.name, stopped, purge and stopped, "" if stopped and purge else release.runtime.data)
 
 
 def render(
@@ -279,6 +227,6 @@ def render(
     from lightragctl.core import assets
     from lightragctl.deploy.render import render_plan, write_objects
 
-    objects = render_plan(session.plan, assets.root() / "templates")
+    objects = render_plan(session.release.plan, assets.root() / "templates")
     written = write_objects(objects, output_dir) if output_dir else None
     return results.render(objects, written)

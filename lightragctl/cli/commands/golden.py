@@ -41,18 +41,15 @@ def build(
     """
     import time
 
-    from lightragctl import __version__
     from lightragctl.bench.questions import read
-    from lightragctl.cli import goldening, results
-    from lightragctl.quality import golden, golden_store
+    from lightragctl.cli import results
+    from lightragctl.release import golden
 
     given = read(questions).texts if questions else []
-    place = goldening.place(session, workspace)
-    with session.out.live() as notify, goldening.store(session) as store:
-        asked = goldening.recorded(session, place.workspace, notify) if recorded else []
-        wanted = golden.questions(asked, given, recorded)
-        plan = golden_store.BuildPlan(sample, wanted, k, seed, int(time.time()), __version__)
-        built = golden_store.build(store, place, plan, goldening.embed(session), notify)
+    place = golden.place(session.release, workspace)
+    options = golden.BuildOptions(sample, recorded, given, k, seed)
+    with session.out.live() as notify:
+        built = golden.build(session.release, place, options, int(time.time()), notify)
     return results.golden_build(place.workspace, built)
 
 
@@ -64,13 +61,11 @@ def show(session: Session, workspace: Workspace = None) -> Result:
       lightragctl golden show
       lightragctl golden show -w manuals -o json
     """
-    from lightragctl.cli import goldening, results
-    from lightragctl.quality import golden_store
+    from lightragctl.cli import results
+    from lightragctl.release import golden
 
-    place = goldening.place(session, workspace)
-    with goldening.store(session) as store:
-        found = golden_store.load(store, place)
-        versions = golden_store.versions(store, place)
+    place = golden.place(session.release, workspace)
+    found, versions = golden.known(session.release, place)
     return results.golden_show(place.workspace, found, versions)
 
 
@@ -98,13 +93,12 @@ def check(
       lightragctl golden check
       lightragctl golden check -k 5 --min-recall 0.95 --min-overlap 0.9
     """
-    from lightragctl.cli import goldening, results
+    from lightragctl.cli import results
     from lightragctl.quality.golden import Floors
     from lightragctl.quality.golden_store import Wanted
-    from lightragctl.quality.golden_store import check as checked
+    from lightragctl.release import golden
 
-    place = goldening.place(session, workspace)
-    with session.out.live() as notify, goldening.store(session) as store:
-        doors = goldening.doors(session, place.workspace)
-        report = checked(store, place, doors, Wanted(k, Floors(min_recall, min_overlap)), notify)
+    place = golden.place(session.release, workspace)
+    with session.out.live() as notify:
+        report = golden.check(session.release, place, Wanted(k, Floors(min_recall, min_overlap)), notify)
     return results.golden_check(place.workspace, report)

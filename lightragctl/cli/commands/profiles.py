@@ -11,8 +11,8 @@ from lightragctl.core.result import Result
 def list_(session: Session) -> Result:
     """List the shipped profiles."""
     from lightragctl.cli import results
-    from lightragctl.cli.loading import shipped_profiles
     from lightragctl.core.layers import merge, read_layers, shipped_names
+    from lightragctl.release.profiles import shipped_profiles
 
     shipped = shipped_profiles()
     return results.profiles_list({name: merge(read_layers(name, shipped)).values for name in shipped_names(shipped)})
@@ -31,7 +31,7 @@ def show(
     """
     from lightragctl.cli import results
 
-    return results.profiles_show(session.draft, origin)
+    return results.profiles_show(session.release.draft, origin)
 
 
 def init(
@@ -56,7 +56,7 @@ def init(
       lightragctl profiles show --profile mine.yaml
     """
     from lightragctl.cli import results
-    from lightragctl.cli.loading import start_profile
+    from lightragctl.release.profiles import start_profile
 
     return results.profiles_init(start_profile(new_profile, base), base)
 
@@ -71,6 +71,6 @@ def validate(session: Session) -> Result:
       lightragctl profiles validate --profile mine.yaml
     """
     from lightragctl.cli import results
-    from lightragctl.cli.loading import judge_plan
+    from lightragctl.release.profiles import judge_plan
 
-    return results.profiles_validate(session.plan, judge_plan(session.plan))
+    return results.profiles_validate(session.release.plan, judge_plan(session.release.plan))

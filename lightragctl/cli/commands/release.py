@@ -15,7 +15,6 @@ from lightragctl.cli.commands.deploy import (
     Timeout,
     Wait,
     after_plan,
-    prove_search,
     told_on_interrupt,
 )
 from lightragctl.cli.options import OPTION_NAMES, GlobalOptions, Session
@@ -28,7 +27,8 @@ def complete_revision(ctx: typer.Context, incomplete: str) -> list[tuple[str, st
     outer = ctx.find_root().params
     given: dict[str, Any] = {name: ctx.params.get(name) or outer.get(name) for name in OPTION_NAMES}
     try:
-        revisions = Session("completion", GlobalOptions(**given)).runtime.history()
+        with Session("completion", GlobalOptions(**given)).release as release:
+            revisions = release.runtime.history()
     except LightragctlError:
         return []
     known = [(str(one.number), f"{one.outcome}: {one.description}") for one in revisions]
@@ -68,10 +68,12 @@ def rollback(
     session.out.as_events = events is not None
     options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data, allow_data_loss)
     if dry_run:
-        return results.planned("rollback", session.runtime.rollback_diff(revision, options))
+        return results.planned("rollback", session.release.runtime.rollback_diff(revision, options))
+    from lightragctl.release.probe import prove_search
+
     with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
-        outcome = session.runtime.rollback(revision, options, session.approve, after_plan(session, notify))
-        search_ms = prove_search(session, outcome, timeout, notify) if wait else None
+        outcome = session.release.runtime.rollback(revision, options, session.approve, after_plan(session, notify))
+        search_ms = prove_search(session.release, outcome, timeout, notify) if wait else None
     return results.up("rollback", outcome, search_ms)
 
 
@@ -86,8 +88,8 @@ def history(session: Session, revision: Number = None) -> Result:
     from lightragctl.cli import results
 
     if revision is not None:
-        return results.one_revision(session.release, session.runtime.revision(revision))
-    return results.history(session.release, session.runtime.history())
+        return results.one_revision(session.release.name, session.release.runtime.revision(revision))
+    return results.history(session.release.name, session.release.runtime.history())
 
 
 def unlock(session: Session) -> Result:
@@ -102,7 +104,7 @@ def unlock(session: Session) -> Result:
     """
     from lightragctl.cli import results
 
-    unlocked = session.runtime.unlock(session.options.yes)
+    unlocked = session.release.runtime.unlock(session.options.yes)
     if not unlocked.holder:
-        session.runtime.components()  # refuses a release that is not there
-    return results.unlock(session.release, unlocked)
+        session.release.runtime.components()  # refuses a release that is not there
+    return results.unlock(session.release.name, unlocked)

@@ -21,31 +21,31 @@ def api(session: Session, settings: SettingsFile = None) -> Result:
     Examples:
       lightragctl serve api --set components.lightrag-api.port=9080
     """
-    from lightragctl.cli.loading import service_settings
     from lightragctl.core.settings import ApiSettings
+    from lightragctl.release.profiles import service_settings
     from lightragctl.service.api import serve
 
-    serve(service_settings(settings, ApiSettings, lambda: session.plan, "lightrag-api"), session.environ)
+    serve(service_settings(settings, ApiSettings, lambda: session.release.plan, "lightrag-api"), session.environ)
     return Result.quiet(session.command)
 
 
 def gateway(session: Session, settings: SettingsFile = None) -> Result:
     """Run model-gateway: OpenAI-compatible proxy in front of the models."""
-    from lightragctl.cli.loading import service_settings
     from lightragctl.core.settings import GatewaySettings
+    from lightragctl.release.profiles import service_settings
     from lightragctl.service.gateway import serve
 
-    serve(service_settings(settings, GatewaySettings, lambda: session.plan, "model-gateway"), session.environ)
+    serve(service_settings(settings, GatewaySettings, lambda: session.release.plan, "model-gateway"), session.environ)
     return Result.quiet(session.command)
 
 
 def embedder(session: Session, settings: SettingsFile = None) -> Result:
     """Run the embedder: a multilingual model behind /v1/embeddings."""
-    from lightragctl.cli.loading import service_settings
     from lightragctl.core.settings import EmbedderSettings
+    from lightragctl.release.profiles import service_settings
     from lightragctl.service.embedder import serve
 
-    serve(service_settings(settings, EmbedderSettings, lambda: session.plan, "embedder"), session.environ)
+    serve(service_settings(settings, EmbedderSettings, lambda: session.release.plan, "embedder"), session.environ)
     return Result.quiet(session.command)
 
 
@@ -56,19 +56,22 @@ def mock_llm(session: Session, settings: SettingsFile = None) -> Result:
     Examples:
       lightragctl serve mock-llm --set components.mock-llm.latency_ms=200
     """
-    from lightragctl.cli.loading import service_settings
     from lightragctl.core.settings import MockLlmSettings
+    from lightragctl.release.profiles import service_settings
     from lightragctl.service.mock_llm import serve
 
-    serve(service_settings(settings, MockLlmSettings, lambda: session.plan, "mock-llm"), session.environ)
+    serve(service_settings(settings, MockLlmSettings, lambda: session.release.plan, "mock-llm"), session.environ)
     return Result.quiet(session.command)
 
 
 def lightrag_server(session: Session, settings: SettingsFile = None) -> Result:
     """Run upstream LightRAG, once it is safe to start, and tell whether it answers queries."""
-    from lightragctl.cli.loading import service_settings
     from lightragctl.core.settings import LightragServerSettings
+    from lightragctl.release.profiles import service_settings
     from lightragctl.service.lightrag_server import serve
 
-    serve(service_settings(settings, LightragServerSettings, lambda: session.plan, "lightrag-server"), session.environ)
+    serve(
+        service_settings(settings, LightragServerSettings, lambda: session.release.plan, "lightrag-server"),
+        session.environ,
+    )
     return Result.quiet(session.command)

@@ -15,11 +15,11 @@ from lightragctl.bench.measured import Measured
 from lightragctl.bench.questions import Asked
 from lightragctl.bench.report.saved import decoded, encoded
 from lightragctl.bench.saturate import Saturation
-from lightragctl.cli.benching import Source, sides
 from lightragctl.cli.load_options import LoadOptions
 from lightragctl.cli.options import GlobalOptions, Session
 from lightragctl.cli.reporting import Files, kept
 from lightragctl.core.errors import UsageError
+from lightragctl.release.load_test import Source
 from tests.conftest import Tool
 from tests.fakes.load_server import LoadServer, Manner
 from tests.fakes.saved_run import REPORT, RUN, unbelievable
@@ -219,7 +219,7 @@ class Interrupted:
 
 def test_a_signal_while_the_quality_is_measured_leaves_the_figures() -> None:
     load = LoadOptions(kind="retrieve", url="http://x")
-    source = Source(Session("bench run", GlobalOptions()), load, lambda _: None, cast(Source, Interrupted()))
+    source = Source(Session("bench run", GlobalOptions()).release, load, lambda _: None, cast(Source, Interrupted()))
     report = msgspec.structs.replace(REPORT, kind="retrieve", bodies={0: b'{"hits":[]}'}, quality=None)
     judged = source.judged(report)
     assert (judged.latency, judged.interrupted) == (REPORT.latency, True)
@@ -227,15 +227,3 @@ def test_a_signal_while_the_quality_is_measured_leaves_the_figures() -> None:
     assert judged.quality.notes == ["the quality was not measured: interrupted"]
     result = kept(Measured(judged), "bench run", Files())
     assert (result.exit_status, [error.code for error in result.errors]) == (4, ["interrupted"])
-
-
-def test_both_sides_of_a_comparison_are_asked_the_same_questions(tool: Tool) -> None:
-    session = Session("bench compare", GlobalOptions())
-    (tool.cwd / "asked.txt").write_text("one\ntwo\n")
-    load = LoadOptions(questions=tool.cwd / "asked.txt", distinct=5)
-    url, profile = sides(session, load, ("http://a", "local"), lambda _: None)
-    assert url.lead is profile, "the questions are those of the release"
-    assert url.asked is profile.asked
-    first, second = sides(session, load, ("http://a", "http://b"), lambda _: None)
-    assert second.asked is first.asked
-    assert len(first.asked.questions) == 5

@@ -12,9 +12,9 @@ from lightragctl.bench.plan import LoadPlan, WarmUp
 from lightragctl.bench.result import Moment
 from lightragctl.bench.schedule import Closed
 from lightragctl.bench.targets import Target
-from lightragctl.cli.benching import LoadEvent
 from lightragctl.cli.loadpanel import REMEMBERED, LoadPanel, sparkline
 from lightragctl.core.result import Event
+from lightragctl.release.load_test import LoadEvent
 
 PLAN = LoadPlan(Target("http://127.0.0.1:8080"), ["a"], Closed(20.0), warm_up=WarmUp(10.0))
 

@@ -1,15 +1,12 @@
-"""What the machine does not give, a command says in a line: rights, room, files of another shape."""
+"""What the machine does not give, a command says in a line: rights, room."""
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 import typer
 
-from lightragctl.cli.loading import Place, load_profile, open_runtime
 from lightragctl.cli.options import Session, complete_profile, with_session
-from lightragctl.core.errors import LightragctlError
 from lightragctl.core.result import Result
 
 
@@ -41,14 +38,6 @@ def test_a_failure_of_the_machine_is_no_bug(error: OSError, told: str, capsys: p
 def test_a_connection_that_nobody_explained_is_a_bug() -> None:
     with pytest.raises(ConnectionError):
         status_of(ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)))
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [", b"- 1\n", b"clusters: 3\n", b"", b"contexts: []\n", b"3"])
-def test_a_kubeconfig_that_cannot_be_read_is_told(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "config").write_bytes(content)
-    with pytest.raises(LightragctlError, match="kubeconfig") as caught:
-        open_runtime("rel", load_profile("dev"), Place({}, tmp_path / "config", None))
-    assert "--kubeconfig" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from lightragctl.cli.loadpanel import LoadPanel
 from lightragctl.cli.output import Format, Output, words
 from lightragctl.cli.progress import words as words_of_load
 from lightragctl.cli.views import VIEWS
+from lightragctl.client.retry import Waiting
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.result import ErrorInfo, Event, Result
 from lightragctl.core.visible import ACTING
-from lightragctl.ingest.patience import Waiting
 
 HOSTILE = (
     "知识 😀 [red]x[/nosuch] [link=http://evil.example]y "

@@ -1,8 +1,8 @@
 """The result of `recordings`."""
 
 from lightragctl.cli import results
+from lightragctl.client.recordings import AllRecordings
 from lightragctl.core.errors import ExitStatus
-from lightragctl.ingest.recordings import AllRecordings
 
 
 def test_missing_replicas_are_a_warning_and_hide_nothing() -> None:

@@ -1,17 +1,14 @@
-"""Options of the bench commands: what shape they make, which mean nothing together, and whose key is sent."""
+"""Options of the bench commands: what shape they make, and which mean nothing together."""
 
 from pathlib import Path
 
 import pytest
 
 from lightragctl.bench.schedule import Closed, Constant, Poisson, Ramp, Replay, Shape
-from lightragctl.cli.benching import check_sides, given_key, sides
-from lightragctl.cli.goldening import plain
-from lightragctl.cli.load_options import API_KEY, LoadOptions, ShapeOptions
-from lightragctl.cli.options import GlobalOptions, Session
+from lightragctl.cli.load_options import LoadOptions, ShapeOptions, check_sides
+from lightragctl.cli.options import GlobalOptions
 from lightragctl.cli.shapes import shape, steady
 from lightragctl.core.errors import UsageError
-from lightragctl.ingest.client import RecordedQuestion
 
 
 @pytest.mark.parametrize(
@@ -65,21 +62,6 @@ FILE = Path("key")
 @pytest.mark.parametrize(
     ("load", "told"),
     [
-        (LoadOptions(questions=FILE, scenario="topics"), "--questions"),
-        (LoadOptions(model="m"), "takes no --model"),
-        (LoadOptions(api_key_file=FILE), "--api-key-file is for another service"),
-        (LoadOptions(kind="milvus", url="http://m", api_key_file=FILE), "--api-key-file is for another service"),
-    ],
-)
-def test_options_of_what_is_asked_that_mean_nothing_are_refused(load: LoadOptions, told: str) -> None:
-    with pytest.raises(UsageError, match=told) as caught:
-        load.check()
-    assert caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("load", "told"),
-    [
         (LoadOptions(url="http://x"), "no use for --url"),
         (LoadOptions(qrels=FILE, questions=FILE), "no use for --qrels"),
         (LoadOptions(recall=True), "no use for --recall"),
@@ -109,41 +91,3 @@ def test_a_comparison_refuses_a_release_that_it_would_not_ask(
 def test_the_release_whose_questions_two_addresses_are_asked_can_be_named() -> None:
     check_sides(LoadOptions(scenario="recordings"), ("http://a", "http://b"), GlobalOptions(name="x", profile="dev"))
     check_sides(LoadOptions(api_key_file=FILE), ("local", "https://x"), GlobalOptions(profile="dev"))
-
-
-def test_the_key_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    file.write_text("k-1\n")
-    assert given_key(file, {API_KEY: "k-2"}) == "k-1"
-    assert given_key(None, {API_KEY: "k-2"}) == "k-2"
-    assert given_key(None, {}) is None
-    file.write_text("\n")
-    with pytest.raises(UsageError, match="holds no API key"):
-        given_key(file, {})
-    with pytest.raises(UsageError, match="cannot read the API key"):
-        given_key(tmp_path / "nope", {})
-
-
-def test_only_questions_that_can_be_asked_again_alike_are_taken_of_the_recorded() -> None:
-    def asked(query: str, workspace: str = "mine", kind: str = "chunks", filter: str = "") -> RecordedQuestion:
-        return RecordedQuestion(
-            at=1.0,
-            workspace=workspace,
-            query=query,
-            top_k=5,
-            kind=kind,
-            filter=filter,
-            collection="c",
-            ids=[],
-            took_ms=1.0,
-        )
-
-    found = [asked("a"), asked("b", "other"), asked("c", kind="entities"), asked("d", filter='source == "x"')]
-    assert [one.query for one in plain(found, "mine")] == ["a"]
-
-
-@pytest.mark.parametrize("side", ["HTTP://me:s3cret@127.0.0.1:1", "ftp://me:s3cret@h", "http:// me:s3cret@h"])
-def test_an_address_of_a_side_is_never_taken_for_a_profile(side: str) -> None:
-    (source, _) = sides(Session("bench compare", GlobalOptions()), LoadOptions(), (side, "local"), lambda _: None)
-    assert source.load.url == side
-    assert "s3cret" not in source.target().shown

@@ -2,9 +2,9 @@
 
 import pytest
 
-from lightragctl.cli.loading import draft_profile, load_profile
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.profile import Profile
+from lightragctl.release.profiles import draft_profile, load_profile
 
 POOL = "pools={p: {node_selector: {SELECTOR}, tolerations: [{key: gpu, value: VALUE}]}}"
 API = "components.lightrag-api"

@@ -6,8 +6,10 @@ import pytest
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.content import CONTENT, Content, digest, outdated, references, with_content
+from lightragctl.deploy.content import Content, digest, with_content
 from lightragctl.deploy.runtime import KubernetesRuntime
+from lightragctl.kube.labels import CONTENT
+from lightragctl.observe.content import outdated, references
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import KEYS, NAMESPACE, operator, up
 

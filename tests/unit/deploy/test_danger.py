@@ -12,8 +12,8 @@ from lightragctl.deploy.prepare import read_record
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.deploy.up import foresee, wanted
 from lightragctl.deploy.versions import judge_versions, version
-from lightragctl.deploy.volumes import endangered
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.observe.volumes import endangered
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import NAMESPACE, OPTIONS, ignore, operator, plan, rollback, scope, up
 

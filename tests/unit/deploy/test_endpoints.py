@@ -1,6 +1,8 @@
 """Which pods of a release on Kubernetes a command reaches: each ready one, by its name, and all of them in turn."""
 
+import socket
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -70,3 +72,11 @@ def test_connections_take_the_pods_in_turn() -> None:
     pods = [pod("a"), pod("b")]
     assert [way_to(pods, turn)[1] for turn in range(4)] == ["a", "b", "a", "b"]
     assert way_to(pods) == (NAMESPACE, "a", 8080)
+
+
+def test_a_closed_runtime_listens_no_more(cluster: FakeCluster) -> None:
+    seen = runtime(cluster, pod("a"))
+    address = urlsplit(seen.endpoint("lightrag-api"))
+    seen.close()
+    with pytest.raises(ConnectionRefusedError), socket.create_connection((address.hostname, address.port), timeout=5):
+        pass

@@ -5,13 +5,13 @@ import json
 import pytest
 import yaml
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.scalars import Loader
 from lightragctl.core.serialize import yaml_documents
 from lightragctl.deploy.render import render_plan
+from lightragctl.release.profiles import load_profile, make_plan
 
 SELECTOR = {"disk": "y", "arch": "1e3", "example.com/Zone": "no", "n": "0o7", "e": "", "d": "2024-01-01", "f": "1_000"}
 ODD = "a\x85b\u2028c\u2029d\x7f\u009b\u202e\ufeff 知识 😀 \\ \" ' # : - {}"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.site import Network
 from lightragctl.deploy.network import Policy, outside, policies
+from lightragctl.release.profiles import load_profile, make_plan
 
 SITE = Path(__file__).resolve().parents[2] / "contract" / "site.yaml"
 ANYWHERE = [

@@ -11,8 +11,9 @@ import yaml
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ref
 from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.ownership import PART_OF, applyset_id, as_member, parent_annotations, refuse_strangers
+from lightragctl.deploy.ownership import applyset_id, as_member, parent_annotations, refuse_strangers
 from lightragctl.deploy.record import record_ref
+from lightragctl.kube.labels import APPLYSET_PART_OF as PART_OF
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import target, up
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.deploy.render import render_plan
+from lightragctl.release.profiles import load_profile, make_plan
 
 SITE = Path(__file__).resolve().parents[2] / "contract" / "site.yaml"
 NGINX = "nginx.ingress.kubernetes.io"

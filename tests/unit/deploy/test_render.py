@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
-from lightragctl.cli.loading import load_profile, make_plan
+from lightragctl.checks.quota import demand
 from lightragctl.core import assets
 from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
 from lightragctl.core.objects import KubernetesObject, order, ref
 from lightragctl.core.units import quantity
-from lightragctl.deploy.quota import demand
 from lightragctl.deploy.render import render_plan, write_objects
+from lightragctl.release.profiles import load_profile, make_plan
 
 TEMPLATES = assets.root() / "templates"
 SERVICES = ["embedder", "lightrag-api", "lightrag-server", "mock-llm", "model-gateway", "vector-engine"]

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.objects import KubernetesObject, ref
 from lightragctl.deploy.render import render_plan
+from lightragctl.release.profiles import load_profile, make_plan
 
 SITE = Path(__file__).resolve().parents[2] / "contract" / "site.yaml"
 ENGINE = "components.vector-engine"

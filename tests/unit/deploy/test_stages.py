@@ -1,9 +1,10 @@
 """The order in which objects are applied."""
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core import assets
 from lightragctl.deploy.render import render_plan
-from lightragctl.deploy.stages import WORKLOADS, stages
+from lightragctl.deploy.stages import stages
+from lightragctl.kube.objects import WORKLOAD_KINDS as WORKLOADS
+from lightragctl.release.profiles import load_profile, make_plan
 
 
 def test_the_namespace_comes_first_and_each_workload_after_what_it_requires() -> None:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ref
-from lightragctl.deploy.apply import Scope
 from lightragctl.deploy.down import take_down
 from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.kube.model import ForbiddenError
+from lightragctl.kube.scope import Scope
+from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import DEPLOYMENT, OPTIONS, agree, ignore, plan, scope, up
 

@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from lightragctl.client.api import ApiClient, ApiError
+from lightragctl.client.retry import Waiting
 from lightragctl.core.errors import UnavailableError, UsageError
-from lightragctl.ingest.client import ApiClient, ApiError
 from lightragctl.ingest.load import (
     Conditions,
     Failure,
@@ -26,7 +27,6 @@ from lightragctl.ingest.load import (
     _Speed,
     load,
 )
-from lightragctl.ingest.patience import Waiting
 
 Answer = Callable[[httpx.Request], httpx.Response | None]
 

@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from lightragctl.client.api import ApiClient, StoredDocument
+from lightragctl.client.lightrag import LightragClient, LightragTarget, UpstreamDocument
 from lightragctl.core.errors import NeedsAttentionError, WaitExpired
 from lightragctl.core.sources import plain_source, upstream_source
-from lightragctl.ingest.client import ApiClient, StoredDocument
-from lightragctl.ingest.lightrag import LightragClient, UpstreamDocument
 from lightragctl.ingest.load import Conditions, Failure, LoadEvent, Progress, Summary
-from lightragctl.ingest.load_lightrag import BATCH, LOGS_HINT, LightragTarget, Step, decide, load_into_lightrag
+from lightragctl.ingest.load_lightrag import BATCH, LOGS_HINT, Step, decide, load_into_lightrag
 
 SHA = "a" * 64
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from lightragctl.cli.loading import load_profile, make_plan
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import RefusedError
 from lightragctl.local.environment import (
@@ -17,6 +16,7 @@ from lightragctl.local.environment import (
 )
 from lightragctl.local.files import HandedOver
 from lightragctl.local.runtime import LocalRuntime, ReleaseFiles
+from lightragctl.release.profiles import load_profile, make_plan
 
 EMPTY = HandedOver(salt="s")
 

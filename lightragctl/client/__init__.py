@@ -1,0 +1,1 @@
+"""What talks HTTP to a running release: lightrag-api, lightrag-server, the metrics of replicas."""

@@ -1,0 +1,196 @@
+"""The tool's door to upstream's lightrag-server: its documents, and what its pipeline does. Does network I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+from pydantic import ValidationError
+
+from lightragctl.client.api import CONNECT_TIMEOUT_S, Answer, AnswerT, ApiClient, ApiError, explained
+from lightragctl.core.errors import LightragctlError
+from lightragctl.core.sources import plain_source, upstream_source
+
+_PAGE = 200
+"""The most that upstream gives in one page."""
+
+DONE, FAILED = "processed", "failed"
+"""A document's last states; all others are on the way there."""
+
+
+class UpstreamDocument(Answer):
+    """A document as lightrag-server knows it. `error_msg` says why it failed."""
+
+    id: str
+    status: str
+    file_path: str
+    chunks_count: int | None = None
+    error_msg: str | None = None
+    track_id: str | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def source(self) -> str:
+        """The source that it was given under."""
+        return plain_source(self.file_path)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its state is a last one."""
+        return self.status in (DONE, FAILED)
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether its text is there already, under another source."""
+        return bool((self.metadata or {}).get("is_duplicate"))
+
+
+class Pipeline(Answer):
+    """What the pipeline does now."""
+
+    busy: bool = False
+    latest_message: str = ""
+    recovery_required: bool = False
+    recovery_message: str | None = None
+
+
+class _Pagination(Answer):
+    has_next: bool
+
+
+class _Page(Answer):
+    documents: list[UpstreamDocument]
+    pagination: _Pagination
+
+
+class _Inserted(Answer):
+    track_id: str
+
+
+class _Tracked(Answer):
+    documents: list[UpstreamDocument]
+
+
+class _Deletion(Answer):
+    status: str
+    message: str = ""
+
+
+class _Configuration(Answer):
+    workspace: str | None = None
+
+
+class _Health(Answer):
+    core_version: str = ""
+    configuration: _Configuration = _Configuration()
+
+
+class _Any(Answer):
+    pass
+
+
+class LightragClient:
+    """Requests to one lightrag-server.
+
+    Every method raises `UnavailableError` when nothing answers and `ApiError` when the server says no.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        timeout_s: float,
+        api_key: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._timeout_s = timeout_s
+        timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        headers = {"X-API-Key": api_key} if api_key else {}
+        self._http = httpx.Client(
+            base_url=self.base_url, timeout=timeout, transport=transport, trust_env=False, headers=headers
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._http.close()
+
+    def workspace(self) -> str:
+        """The one workspace that the server serves."""
+        return self._call(_Health, "GET", "/health").configuration.workspace or ""
+
+    def documents(self) -> list[UpstreamDocument]:
+        """All documents; all pages are read."""
+        documents: list[UpstreamDocument] = []
+        page = 1
+        while True:
+            asked = {"page": page, "page_size": _PAGE, "sort_field": "id", "sort_direction": "asc"}
+            got = self._call(_Page, "POST", "/documents/paginated", json=asked)
+            documents += got.documents
+            if not got.pagination.has_next:
+                return documents
+            page += 1
+
+    def insert(self, documents: Sequence[tuple[str, str]]) -> str:
+        """Hand over (source, text) pairs to be processed in the background; the id to follow them by."""
+        body = {
+            "texts": [text for _, text in documents],
+            "file_sources": [upstream_source(source) for source, _ in documents],
+        }
+        return self._call(_Inserted, "POST", "/documents/texts", json=body).track_id
+
+    def tracked(self, track_id: str) -> list[UpstreamDocument]:
+        """The documents that were handed over together; those that are not registered yet are missing."""
+        return self._call(_Tracked, "GET", f"/documents/track_status/{track_id}").documents
+
+    def pipeline(self) -> Pipeline:
+        """What the server works on."""
+        return self._call(Pipeline, "GET", "/documents/pipeline_status")
+
+    def delete(self, ids: Sequence[str]) -> str:
+        """Begin to delete documents; empty when it began, else why it cannot begin now."""
+        done = self._call(_Deletion, "DELETE", "/documents/delete_document", json={"doc_ids": list(ids)})
+        return "" if done.status == "deletion_started" else done.message or done.status
+
+    def resume(self) -> None:
+        """Have what is pending or failed processed again; after a restart nothing goes on by itself."""
+        self._call(_Any, "POST", "/documents/reprocess_failed")
+
+    def _call(self, answer: type[AnswerT], method: str, path: str, **request: Any) -> AnswerT:
+        with explained(self.base_url, self._timeout_s):
+            response = self._http.request(method, path, **request)
+        if response.is_error:
+            raise _refusal(response)
+        try:
+            return answer.model_validate_json(response.content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the answer"
+            message = f"lightrag-server's {path} gave an answer that is not understood: {place}: {first['msg']}"
+            raise LightragctlError(message, "is it of a version that lightragctl knows? see its logs") from error
+
+
+@dataclass(frozen=True)
+class LightragTarget:
+    """Where the documents go: the server that processes them, and the service that reads and keeps their records."""
+
+    server: LightragClient
+    api: ApiClient
+    workspace: str
+
+
+def _refusal(response: httpx.Response) -> ApiError:
+    try:
+        document = response.json()
+    except ValueError:
+        document = None
+    detail = document.get("detail") if isinstance(document, dict) else None
+    text = detail if isinstance(detail, str) else response.text.strip()[:200] or response.reason_phrase
+    retry_after = response.headers.get("Retry-After", "")
+    return ApiError(
+        f"lightrag-server answered with {response.status_code}: {text}",
+        "see: lightragctl logs lightrag-server",
+        status=response.status_code,
+        retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
+    )

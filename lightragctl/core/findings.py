@@ -1,0 +1,90 @@
+"""What checks find, in one vocabulary for everything that judges a profile, a cluster or a release. Pure.
+
+    Check      a condition that must hold; its `judge` yields a `Violation` wherever it does not
+    Finding    a violation with the check's code and severity; who adds to it derives from it, as `observe.causes.Cause`
+    Skipped    a finding that says what was not checked, and why
+
+A field is here when something reads it. A category, an anchor in the docs and evidence belong in `Finding`, the facts
+that a check needs in `Check`: they come with the first command that groups, links, shows or asks for them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+Judged = TypeVar("Judged", contravariant=True)
+
+
+class Severity(StrEnum):
+    """An error stands in the way; a warning does not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Where a condition does not hold.
+
+    Attributes:
+        subject: the object, `Kind/name`, or the key of the profile.
+        message: what is wrong there.
+        hint: the next command or setting.
+    """
+
+    subject: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes:
+        code: a stable word.
+        severity: what it means for whoever goes on.
+        subject: the object, `Kind/name`, or the key of the profile.
+        message: what is wrong there; the first line says it, more may follow.
+        hint: the next command or setting.
+    """
+
+    code: str
+    severity: Severity = field(kw_only=True)
+    subject: str
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Skipped(Finding):
+    """What could not be checked; the message says why."""
+
+    code: str = field(default="not-checked", init=False)
+    severity: Severity = field(default=Severity.WARNING, init=False)
+
+
+@dataclass(frozen=True)
+class Check(Generic[Judged]):
+    """A condition that must hold.
+
+    Attributes:
+        code: a stable word.
+        title: the condition, in one line.
+        severity: what a finding means.
+        judge: finds where the condition does not hold.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    judge: Callable[[Judged], Iterable[Violation]]
+
+    def findings(self, judged: Judged) -> Iterator[Finding]:
+        """Where the condition does not hold."""
+        for one in self.judge(judged):
+            yield Finding(self.code, one.subject, one.message, one.hint, severity=self.severity)

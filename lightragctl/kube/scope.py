@@ -1,0 +1,32 @@
+"""Which release, in which namespace of which cluster, is read or changed, and by whom."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lightragctl.kube import labels
+from lightragctl.kube.lease import Operator
+from lightragctl.kube.model import Cluster
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which release, and where, and who changes it."""
+
+    cluster: Cluster
+    namespace: str
+    release: str
+    operator: Operator
+
+    @property
+    def selector(self) -> str:
+        """The labels of the release's objects."""
+        return labels.object_selector(self.release)
+
+    @property
+    def pods(self) -> str:
+        """The labels of the release's pods."""
+        return labels.pod_selector(self.release)
+
+    def select(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+        """The release's objects of a kind."""
+        return self.cluster.select(api_version, kind, self.namespace, self.selector)

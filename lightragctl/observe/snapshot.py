@@ -1,0 +1,151 @@
+"""What the cluster shows of a release: read at once, judged by pure functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lightragctl.core.errors import LightragctlError
+from lightragctl.core.objects import KubernetesObject
+from lightragctl.core.runtime import ComponentStatus, State
+from lightragctl.kube.labels import component_of, pod_selector
+from lightragctl.kube.objects import WORKLOAD_KINDS, container_statuses, labels_of, status_of
+from lightragctl.kube.scope import Scope
+from lightragctl.observe.causes import Cause, Evidence, find_causes
+from lightragctl.observe.kstatus import Progress, ResourceStatus, Zero, assess
+
+_LAST_LINES = 8
+
+
+@dataclass(frozen=True)
+class View:
+    """The release's workloads by component, and its pods; `growing` as in `causes.Evidence`."""
+
+    workloads: Mapping[str, Sequence[KubernetesObject]]
+    pods: Sequence[KubernetesObject]
+    growing: Sequence[Mapping[str, str]] = ()
+
+    def pods_of(self, component: str) -> list[KubernetesObject]:
+        """The component's pods."""
+        return [pod for pod in self.pods if component_of(pod) == component]
+
+    def workloads_of(self, component: str) -> Sequence[KubernetesObject]:
+        """The component's workloads: one for each of its parts."""
+        return self.workloads.get(component, ())
+
+
+def read_view(scope: Scope, growing: Sequence[Mapping[str, str]] = ()) -> View:
+    """The release as the cluster shows it now, where nodes of the labels `growing` come by themselves."""
+    workloads: dict[str, list[KubernetesObject]] = {}
+    for thing in (thing for kind in WORKLOAD_KINDS for thing in scope.select("apps/v1", kind)):
+        workloads.setdefault(component_of(thing), []).append(thing)
+    return View(workloads, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods), growing)
+
+
+def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
+    """Why the component is not ready, the most telling first; reads events, claims and the logs of what crashed."""
+    select = scope.cluster.select
+    pods = view.pods_of(component)
+    labels = pod_selector(scope.release, component)
+    whole = Evidence(
+        component=component,
+        namespace=scope.namespace,
+        workload=None,
+        replica_sets=select("apps/v1", "ReplicaSet", scope.namespace, labels),
+        pods=pods,
+        claims=select("v1", "PersistentVolumeClaim", scope.namespace, labels),
+        events=select("v1", "Event", scope.namespace),
+        last_lines={pod["metadata"]["name"]: _last_lines(scope, pod) for pod in pods if _has_failed(pod)},
+        growing=view.growing,
+    )
+    unready = [one for one in view.workloads_of(component) if assess(one).progress is not Progress.CURRENT]
+    found = {(cause.subject, cause.code): cause for one in unready for cause in find_causes(_of_workload(whole, one))}
+    return sorted(found.values(), key=lambda cause: cause.grace_s) if unready else find_causes(whole)
+
+
+def _of_workload(whole: Evidence, workload: KubernetesObject) -> Evidence:
+    """What concerns one of a component's workloads."""
+    labels = workload["spec"]["selector"]["matchLabels"].items()
+
+    def chosen(things: Sequence[KubernetesObject]) -> list[KubernetesObject]:
+        return [thing for thing in things if labels <= labels_of(thing).items()]
+
+    return replace(whole, workload=workload, replica_sets=chosen(whole.replica_sets), pods=chosen(whole.pods))
+
+
+def _has_failed(pod: KubernetesObject) -> bool:
+    """Whether a container has crashed, or runs and is not ready."""
+    return any(
+        "terminated" in {**one.get("state", {}), **one.get("lastState", {})}
+        or ("running" in one.get("state", {}) and not one.get("ready"))
+        for one in container_statuses(pod)
+    )
+
+
+def _last_lines(scope: Scope, pod: KubernetesObject) -> list[str]:
+    """The end of the failed container's log; empty when the kubelet has none any more."""
+    has_crashed = any("terminated" in one.get("lastState", {}) for one in container_statuses(pod))
+    ended_now = not has_crashed or any("terminated" in one.get("state", {}) for one in container_statuses(pod))
+    name = pod["metadata"]["name"]
+    try:
+        return list(
+            scope.cluster.log(scope.namespace, name, tail_lines=_LAST_LINES, follow=False, previous=not ended_now)
+        )
+    except LightragctlError:
+        return []
+
+
+def progress(view: View, component: str) -> ResourceStatus:
+    """How far the component's workloads are: as far as the one that is furthest behind."""
+    workloads = view.workloads_of(component)
+    if len(workloads) < 2:
+        return assess(workloads[0] if workloads else None)
+    seen = [(thing["metadata"]["name"], assess(thing)) for thing in workloads]
+    name, last = max(seen, key=lambda one: _BEHIND.index(one[1].progress))
+    return ResourceStatus(last.progress, f"{name}: {last.message}" if last.message else "")
+
+
+_BEHIND = (
+    Progress.CURRENT,
+    Progress.IN_PROGRESS,
+    Progress.UNKNOWN,
+    Progress.TERMINATING,
+    Progress.NOT_FOUND,
+    Progress.FAILED,
+)
+
+
+def restarts(view: View, component: str) -> int:
+    """How often its containers were restarted."""
+    return sum(int(one.get("restartCount", 0)) for pod in view.pods_of(component) for one in container_statuses(pod))
+
+
+def replicas(view: View, component: str) -> str:
+    """`ready/wanted`."""
+    workloads = view.workloads_of(component)
+    ready = sum(status_of(thing).get("readyReplicas", 0) for thing in workloads)
+    return f"{ready}/{sum(thing['spec'].get('replicas', 1) for thing in workloads)}"
+
+
+def component_status(
+    view: View, component: str, endpoint: str, cause: Cause | None, asleep: Zero | None = None
+) -> ComponentStatus:
+    """One line of `status`; `asleep` says who left the component without pods."""
+    seen = progress(view, component)
+    match seen.progress:
+        case Progress.CURRENT | Progress.IN_PROGRESS if asleep:
+            state, message = State.READY if asleep.is_meant else State.NOT_READY, str(asleep)
+        case Progress.CURRENT:
+            state, message = State.READY, ""
+        case Progress.NOT_FOUND:
+            state, message = State.STOPPED, "not there"
+        case Progress.TERMINATING:
+            state, message = State.STOPPED, "being deleted"
+        case _:
+            state = State.NOT_READY if cause or seen.progress is Progress.FAILED else State.STARTING
+            message = first_line(cause.message) if cause else seen.message
+    shown = replicas(view, component)
+    return ComponentStatus(component, state, endpoint, restarts(view, component), message=message, replicas=shown)
+
+
+def first_line(text: str) -> str:
+    """The text up to its first line break."""
+    return text.strip().splitlines()[0] if text.strip() else ""

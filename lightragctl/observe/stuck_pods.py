@@ -1,0 +1,32 @@
+"""Finds pods of a StatefulSet that are stuck on a revision that is not wanted any more. Pure.
+
+Their controller waits for such a pod to become ready before it replaces it, which it never does (kubernetes#67250).
+"""
+
+from collections.abc import Sequence
+
+from lightragctl.core.objects import KubernetesObject
+from lightragctl.kube.labels import POD_REVISION
+from lightragctl.kube.objects import is_ready, is_terminating, labels_of, owners_of, status_of
+
+
+def stuck_pods(workload: KubernetesObject, pods: Sequence[KubernetesObject]) -> list[KubernetesObject]:
+    """Pods of the StatefulSet that are not ready and of a revision that it does not want.
+
+    Which revision a pod is of stands in its label: the ordinal does not tell (kubernetes#119684). Under a partition
+    pods of the present revision are wanted too.
+    """
+    status = status_of(workload)
+    wanted = {status.get("updateRevision")}
+    rolling = (workload["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
+    if rolling.get("partition"):
+        wanted.add(status.get("currentRevision"))
+    uid = workload["metadata"].get("uid")
+    return [
+        pod
+        for pod in pods
+        if any(owner.get("uid") == uid for owner in owners_of(pod))
+        and labels_of(pod).get(POD_REVISION) not in wanted
+        and not is_ready(pod)
+        and not is_terminating(pod)
+    ]

@@ -1,0 +1,92 @@
+"""Which of a release's volumes are about to be lost or are gone, and which pods use them. Pure.
+
+A claim that is deleted while a pod uses it stays, Terminating, until that pod ends; its data go with it then, and
+nothing can take the deletion back.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.kube.objects import deletion_time, spec_of, status_of
+
+
+@dataclass(frozen=True)
+class Endangered:
+    """A claim whose data will not outlive the pod that uses it.
+
+    Attributes:
+        claim: the claim.
+        reason: why, in words.
+    """
+
+    claim: ObjectRef
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.claim}: {self.reason}"
+
+
+def endangered(
+    claims: Iterable[KubernetesObject], volumes: Mapping[str, KubernetesObject | None]
+) -> tuple[Endangered, ...]:
+    """The claims whose data will not last.
+
+    Args:
+        claims: of the release.
+        volumes: their volumes by name; None is one that is gone, and one that could not be read is left out.
+    """
+    found = [(ref(claim), _danger(claim, volumes)) for claim in claims]
+    return tuple(Endangered(identity, reason) for identity, reason in found if reason)
+
+
+def _danger(claim: KubernetesObject, volumes: Mapping[str, KubernetesObject | None]) -> str:
+    status = status_of(claim)
+    name = spec_of(claim).get("volumeName") or ""
+    if since := deletion_time(claim):
+        policy = spec_of(volumes.get(name) or {}).get("persistentVolumeReclaimPolicy")
+        kept = f"; its volume {name} stays (Retain), but nothing will use it" if policy == "Retain" else ""
+        return f"it is being deleted since {since}: it and its data go when the pod that uses it ends{kept}"
+    if status.get("phase") == "Lost":
+        return f"its volume {name} is lost, and the data with it"
+    if not name or name not in volumes or status.get("phase") != "Bound":
+        return ""
+    volume = volumes[name]
+    if volume is None:
+        return f"its volume {name} is gone, and the data with it"
+    if since := deletion_time(volume):
+        return f"its volume {name} is being deleted since {since}: the data go with the claim"
+    phase = status_of(volume).get("phase")
+    return f"its volume {name} is {phase}" if phase in ("Failed", "Released") else ""
+
+
+def expected_claims(stateful_set: KubernetesObject) -> Iterator[ObjectRef]:
+    """The claims that the StatefulSet makes for its pods."""
+    metadata = stateful_set["metadata"]
+    for claim in _templates(stateful_set):
+        for number in range(int(stateful_set["spec"].get("replicas", 1))):
+            name = f"{claim['metadata']['name']}-{metadata['name']}-{number}"
+            yield ObjectRef("v1", "PersistentVolumeClaim", str(metadata.get("namespace", "")), name)
+
+
+def _templates(thing: KubernetesObject) -> Sequence[Mapping[str, Any]]:
+    return thing["spec"].get("volumeClaimTemplates") or () if thing["kind"] == "StatefulSet" else ()
+
+
+def uses(thing: KubernetesObject, claim: ObjectRef) -> bool:
+    """Whether pods of the workload mount the claim."""
+    name = str(thing["metadata"]["name"])
+    if any(
+        re.fullmatch(rf"{re.escape(one['metadata']['name'])}-{re.escape(name)}-\d+", claim.name)
+        for one in _templates(thing)
+    ):
+        return True
+    return claim.name in claim_names(thing["spec"]["template"]["spec"])
+
+
+def claim_names(pod_spec: Mapping[str, Any]) -> set[str]:
+    """The claims that a pod names as its volumes."""
+    named = ((one.get("persistentVolumeClaim") or {}).get("claimName") for one in pod_spec.get("volumes") or ())
+    return {name for name in named if name}

@@ -1,0 +1,362 @@
+"""A load test of a release, all but the load itself: questions, target, quality of answers, the server's metrics."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lightragctl.bench import quality, questions
+from lightragctl.bench.measured import Beside, Measured
+from lightragctl.bench.plan import LoadPlan
+from lightragctl.bench.quality import FoundHits
+from lightragctl.bench.questions import Asked
+from lightragctl.bench.result import LoadReport, Moment, Quality
+from lightragctl.bench.run import run
+from lightragctl.bench.schedule import Shape
+from lightragctl.bench.targets import Target, kind_named
+from lightragctl.bench.thresholds import QUALITY, Threshold
+from lightragctl.client.metrics import Lookout, Replicas
+from lightragctl.client.stages import Look, Looks, inside
+from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.profile import Runtime
+from lightragctl.core.result import Event, Notify
+from lightragctl.core.urls import shown
+from lightragctl.kube.streams import STREAMS
+from lightragctl.quality.exact import Neighbours, exact_neighbours
+from lightragctl.release.golden import plain
+from lightragctl.release.load_spec import API_KEY, LoadSpec, is_url
+from lightragctl.release.release import Release
+
+if TYPE_CHECKING:
+    from lightragctl.vectors.milvus import MilvusStore
+
+_OURS = ("retrieve", "query")
+_COMPONENTS = {"retrieve": "lightrag-api", "query": "lightrag-api", "lightrag": "lightrag-server"}
+"""Which component of the release is asked."""
+_RECORDED_MOST = 100_000
+_SAMPLE_ROWS = 1000
+"""Passages that `--scenario collection` asks for: more than the cache of questions answers, and one page of a scan."""
+RECALL_ROWS = 100_000
+"""A collection of more is compared with only when that is asked for: reading it takes minutes."""
+
+
+@dataclass(frozen=True)
+class LoadEvent(Event):
+    """How a load stands: a line that every observer can show, and the figures behind it; `plan` where it is known."""
+
+    moment: Moment | None = None
+    plan: LoadPlan | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where questions come from and answers are judged by: a release, read when it is first needed."""
+
+    release: Release
+    load: LoadSpec
+    notify: Notify
+    lead: "Source | None" = None
+    """Another source, whose questions are asked here too."""
+    _known: dict[int, Neighbours] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError when options mean nothing together."""
+        self.load.check()
+
+    @cached_property
+    def asked(self) -> Asked:
+        """The questions.
+
+        Raises:
+            UsageError: a file cannot be read, or there are none.
+        """
+        if self.lead is not None:
+            return self.lead.asked
+        if self.load.questions is not None:
+            found = questions.read(self.load.questions, self.load.qrels)
+        elif self.load.qrels is not None:
+            raise UsageError("--qrels judges questions of your own", "say --questions FILE too")
+        else:
+            found = _SCENARIOS[self.load.scenario or "test-data"](self)
+        return questions.distinct(found, self.load.distinct) if self.load.distinct else found
+
+    @cached_property
+    def store(self) -> "MilvusStore":
+        """The release's Milvus."""
+        from lightragctl.vectors.milvus import MilvusStore
+
+        return self.release.closing(MilvusStore(self.release.runtime.endpoint("vector-engine")))
+
+    @property
+    def collection(self) -> str:
+        """The chunks of the profile's workspace."""
+        from lightragctl.vectors.control import chunks_alias
+
+        profile = self.release.loaded.profile
+        return chunks_alias(profile.workspace, profile.models.embedding)
+
+    def vectors(self, texts: list[str]) -> Any:
+        """Vectors of questions, `(n, dimension) float32`, by the release's own model."""
+        from lightragctl.vectors.embedding import QuestionEmbedder
+
+        embed = QuestionEmbedder(
+            self.release.runtime.endpoint("model-gateway"), self.release.loaded.profile.models.embedding
+        )
+        return embed(texts, lambda done: self.notify(Event(f"embedding questions: {done}/{len(texts)}", passing=True)))
+
+    def target(self) -> Target:
+        """What is asked; the release's own service, with its key, unless a URL is given.
+
+        Raises:
+            UsageError: the target has no address.
+        """
+        load = self.load
+        if load.kind == "milvus":
+            return Target(load.url or self.release.runtime.endpoint("vector-engine"), "milvus")
+        if load.url is not None:
+            return Target(load.url, load.kind, _fields(load), given_key(load.api_key_file, self.release.environ))
+        component = _COMPONENTS.get(load.kind)
+        if component is None:
+            raise UsageError(f"--target {load.kind} needs an address", "say --url http://HOST:PORT")
+        runtime = self.release.runtime
+        return Target(runtime.spread(component), load.kind, _fields(load), runtime.api_key(component))
+
+    def replicas(self) -> Mapping[str, str]:
+        """Who says where the time went: the replicas of lightrag-api, or whoever answers at the URL; none of others.
+
+        Raises:
+            NotRunningError: no replica is ready.
+        """
+        if self.load.kind not in _OURS:
+            return {}
+        if self.load.url is not None:
+            return {shown(self.load.url): self.load.url}
+        return self.release.runtime.endpoints("lightrag-api")
+
+    def plan(self, shape: Shape, connections: int) -> LoadPlan:
+        """The load that the options ask for."""
+        load, asked = self.load, self.asked
+        requests = _searches(self) if load.kind == "milvus" else ()
+        return LoadPlan(
+            self.target(),
+            asked.texts,
+            shape,
+            connections,
+            load.workers,
+            timeout_s=load.timeout,
+            spin=load.spin,
+            requests=requests,
+            distinct=bool(load.distinct),
+        )
+
+    def check_quality(self, wanted: Sequence[Threshold]) -> None:
+        """Look before the load whether the quality that thresholds ask for can be measured.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        figures = {one.figure for one in wanted if one.figure in QUALITY}
+        if figures and not kind_named(self.load.kind).finds:
+            raise UsageError(
+                f"answers of --target {self.load.kind} hold no passages to judge", "ask for --target query"
+            )
+        if "recall" in figures and (why_not := self._no_recall()):
+            raise UsageError(f"recall cannot be measured: {why_not}", "leave it out of the thresholds")
+        if figures - {"recall"} and not self.asked.qrels:
+            message = f"{', '.join(sorted(figures - {'recall'}))} cannot be measured: nobody has judged the questions"
+            raise UsageError(message, "give --questions FILE --qrels FILE, or take --scenario test-data")
+
+    def judged_for(self, report: LoadReport, wanted: Sequence[Threshold]) -> LoadReport:
+        """The report with the quality that thresholds ask for.
+
+        Raises:
+            LightragctlError: there are good answers, and yet it could not be measured.
+        """
+        figures = [one.figure for one in wanted if one.figure in QUALITY]
+        if not figures or not report.good.count:
+            return report
+        judged = self._judged(report)
+        notes = judged.quality.notes if judged.quality is not None else ()
+        if notes and any(getattr(judged.quality, name.replace("-", "_")) is None for name in figures):
+            raise LightragctlError("; ".join(notes))
+        return judged
+
+    def judged(self, report: LoadReport) -> LoadReport:
+        """The report with how good its answers were; what cannot be measured is noted: the load has been measured.
+
+        Ctrl-C ends it with what there is: the report is then one that the user interrupted.
+        """
+        try:
+            return self._judged(report)
+        except KeyboardInterrupt:
+            noted = Quality(self.load.k, notes=["the quality was not measured: interrupted"])
+            return msgspec.structs.replace(report, quality=noted, interrupted=True)
+
+    def _judged(self, report: LoadReport) -> LoadReport:
+        found = quality.answers(report)
+        if not kind_named(report.kind).finds:
+            return report
+        figures: dict[str, Any] = dict(quality.relevance(found, self.asked.questions, self.asked.qrels, self.load.k))
+        notes = _empty(found)
+        if figures and not figures["mrr"].mean:
+            figures = {}
+            notes.append("no document that was judged came in any answer: are the documents of the questions loaded?")
+        try:
+            if why_not := self._no_recall():
+                notes.append(f"recall was not measured: {why_not}")
+            else:
+                figures["recall"] = quality.recall_figure(found, self._nearest(found), self.load.k)
+        except LightragctlError as error:
+            notes.append(f"recall was not measured: {error}")
+        return msgspec.structs.replace(report, quality=Quality(self.load.k, notes=notes, **figures))
+
+    def _no_recall(self) -> str:
+        """Why recall is not measured; empty when it is."""
+        if self.load.recall is False:
+            return "--no-recall"
+        if self.load.url is not None:
+            return "of another service than the release's own the passages are not known"
+        rows = self.store.row_count(self.collection)
+        if rows > RECALL_ROWS and not self.load.recall:
+            return f"the collection has {rows} rows; say --recall to compare with them all"
+        return "" if rows else "the collection is empty"
+
+    def _nearest(self, found: FoundHits) -> Mapping[int, Neighbours]:
+        """Exact neighbours of a sample of the questions, by place: one look at the rows while these are asked."""
+        from lightragctl.vectors.blocks import vector_blocks
+
+        if self._known.keys().isdisjoint(found) and (places := quality.sampled(found)):
+            profile = self.release.loaded.profile
+            vectors = self.vectors([self.asked.questions[at].text for at in places])
+            self.notify(Event("comparing with exact search", passing=True))
+            blocks = vector_blocks(self.store, self.collection, profile.models.embedding.dimension)
+            exact = exact_neighbours(vectors, blocks, self.load.k, profile.index.metric)
+            self._known.update(zip(places, exact, strict=True))
+        return self._known
+
+
+def _empty(found: FoundHits) -> list[str]:
+    """That answers held no passage, which a service may call an answer."""
+    count = sum(not given for given in found.values())
+    return [f"{count} of {len(found)} answers held no passage"] if count else []
+
+
+def connections(release: Release, url: str | None) -> int:
+    """How many requests of an open loop may be under way; the next wait, and are charged for it."""
+    is_tunnelled = url is None and release.loaded.profile.runtime is Runtime.KUBERNETES
+    return STREAMS if is_tunnelled else 512
+
+
+def measured(plan: LoadPlan, replicas: Replicas, notify: Notify) -> Measured:
+    """Put the load on; Ctrl-C ends it early with what there is."""
+    notify(Event(f"{plan.target.kind} at {plan.target.shown}: connecting", passing=True))
+    lookout, before = Lookout(replicas), dict[str, Look | str]()
+    report = run(plan, progress(notify, plan), at_border=lambda: before.update(lookout.look()))
+    after: Looks
+    try:
+        after = lookout.look()
+    except KeyboardInterrupt:
+        after = dict.fromkeys(before, "it was interrupted")
+        report = msgspec.structs.replace(report, interrupted=True)
+    told = inside(before, after)
+    return Measured(report, Beside(**asdict(told), ended_at=ended_at()))
+
+
+def ended_at() -> str:
+    """The present instant, as a saved document tells when it was made."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[Moment], None]:
+    """Shows each half second."""
+    return lambda moment: notify(LoadEvent(_words(moment), passing=True, moment=moment, plan=plan))
+
+
+def sides(release: Release, load: LoadSpec, names: Sequence[str], notify: Notify) -> list[Source]:
+    """Both sides of a comparison, which are asked the same questions: those of the first that is a profile's release.
+
+    Raises:
+        UsageError: options mean nothing together.
+    """
+    sources: list[Source] = []
+    for text in names:
+        if is_url(text):
+            sources.append(Source(release, replace(load, url=text), notify))
+        else:
+            sources.append(Source(release.of_profile(text), replace(load, url=None, api_key_file=None), notify))
+    lead = next((one for one in sources if one.load.url is None), sources[0])
+    return [one if one is lead else replace(one, lead=lead) for one in sources]
+
+
+def given_key(file: Path | None, environ: Mapping[str, str]) -> str | None:
+    """The API key for another service; None when none was given."""
+    if file is None:
+        return environ.get(API_KEY) or None
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the API key from {file}: {error}", "give a file that holds it alone") from error
+    if not key:
+        raise UsageError(f"{file} holds no API key", "give a file that holds it alone")
+    return key
+
+
+def _test_data(_: Source) -> Asked:
+    return questions.test_data()
+
+
+def _topics(_: Source) -> Asked:
+    return questions.topics()
+
+
+def _of_collection(source: Source) -> Asked:
+    from lightragctl.vectors.model import Page
+
+    rows = source.store.scan(source.collection, ["content"], Page(limit=_SAMPLE_ROWS))
+    return questions.of_rows({row["id"]: row["content"] for row in rows})
+
+
+def _of_recordings(source: Source) -> Asked:
+    found = source.release.recordings(_RECORDED_MOST)
+    for one in found.missing:
+        source.notify(Event(f"of the recorded questions {one}"))
+    fitting = plain(found.questions, source.release.loaded.profile.workspace)
+    return questions.of_recordings([questions.Recorded(one.at, one.query) for one in fitting])
+
+
+_SCENARIOS: Mapping[str, Callable[[Source], Asked]] = {
+    "test-data": _test_data,
+    "topics": _topics,
+    "collection": _of_collection,
+    "recordings": _of_recordings,
+}
+
+
+def _searches(source: Source) -> Any:
+    """Milvus's own messages for the questions."""
+    from lightragctl.bench.milvus import search_requests
+    from lightragctl.vectors.model import index_spec
+
+    index = index_spec(source.release.loaded.profile.index)
+    return search_requests(source.collection, source.vectors(source.asked.texts), source.load.k, index)
+
+
+def _fields(load: LoadSpec) -> dict[str, Any]:
+    """What stands in every body beside the question."""
+    match load.kind:
+        case "embeddings" | "chat":
+            return {"model": load.model} if load.model else {}
+        case "lightrag":
+            return {"mode": "naive", "chunk_top_k": load.k}
+        case _:
+            return {"top_k": load.k}
+
+
+def _words(moment: Moment) -> str:
+    rate = f"{moment.answered_per_s:.0f}/s, p50 {moment.p50_ms:.1f} ms, p99 {moment.p99_ms:.1f} ms"
+    bad = moment.answered - moment.ok
+    return f"{moment.phase}: {moment.elapsed_s:.0f} s, {rate}, {moment.under_way} under way, {bad} failed"

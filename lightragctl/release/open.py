@@ -1,0 +1,86 @@
+"""Where a release runs, opened: the processes of this machine, or a cluster. Imports only what that place needs."""
+
+import functools
+import getpass
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from lightragctl.core.profile import LoadedProfile, Runtime
+from lightragctl.core.runtime import ReleaseRuntime
+
+if TYPE_CHECKING:
+    from lightragctl.kube.client import ClusterClient
+    from lightragctl.kube.lease import Operator
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the command line and the environment say of where a release runs."""
+
+    environ: Mapping[str, str]
+    kubeconfig: Path | None
+    context: str | None
+
+
+def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRuntime:
+    """The runtime of the profile.
+
+    Raises:
+        NoClusterError: it needs a cluster, and none can be found.
+    """
+    if loaded.profile.runtime is Runtime.KUBERNETES:
+        from lightragctl.deploy.runtime import KubernetesRuntime
+
+        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, _operator())
+    from lightragctl.local.files import ReleaseFiles, data_home
+    from lightragctl.local.runtime import LocalRuntime
+
+    return LocalRuntime(release, ReleaseFiles(data_home(place.environ) / release), place.environ)
+
+
+def _connected(place: Place) -> "ClusterClient":
+    """The cluster; the official client stumbles over a kubeconfig that is no YAML, or is of another shape."""
+    from lightragctl.kube.client import connect
+    from lightragctl.kube.model import NoClusterError
+
+    try:
+        return connect(place.kubeconfig, place.context)
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        hint = "correct the file, or name another one: --kubeconfig FILE or KUBECONFIG"
+        raise NoClusterError(f"the kubeconfig cannot be read: {reason}", hint) from error
+
+
+def _operator() -> "Operator":
+    """Who runs this process. Its machine is known by its last start and its table of processes, where it tells them."""
+    from lightragctl.kube.lease import Operator, since_boot_s, this_process_lives
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        user = str(os.getuid())
+    try:
+        start = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        machine = f"{start}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        machine = ""
+    who = f"{user}@{socket.gethostname()}"
+    return Operator(
+        who=who,
+        pid=os.getpid(),
+        run=secrets.token_hex(4),
+        machine=machine,
+        now=functools.partial(datetime.now, UTC),
+        alive=this_process_lives,
+        clock_s=since_boot_s,
+        pause=time.sleep,
+    )

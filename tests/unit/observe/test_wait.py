@@ -1,0 +1,35 @@
+"""When waiting is pointless."""
+
+import math
+
+from lightragctl.observe.causes import Cause
+from lightragctl.observe.wait import Watched, hopeless
+
+
+def cause(code: str = "image-pull", grace_s: float = 10.0) -> Cause:
+    return Cause(code, "Pod/a", "cannot pull", "check the image", grace_s)
+
+
+def test_a_cause_must_last_its_grace() -> None:
+    watched = Watched(0.0)
+    assert hopeless(watched, [cause()], 100.0) is None
+    assert hopeless(watched, [cause()], 109.9) is None
+    assert hopeless(watched, [cause()], 110.0) == cause()
+
+
+def test_a_cause_that_went_away_starts_anew() -> None:
+    watched = Watched(0.0)
+    hopeless(watched, [cause()], 100.0)
+    hopeless(watched, [], 105.0)
+    assert hopeless(watched, [cause()], 111.0) is None
+
+
+def test_a_cause_without_grace_ends_the_wait_at_once() -> None:
+    assert hopeless(Watched(0.0), [cause(grace_s=0.0)], 5.0) is not None
+
+
+def test_a_cause_that_only_explains_never_ends_the_wait() -> None:
+    watched = Watched(0.0)
+    hopeless(watched, [cause(grace_s=math.inf)], 0.0)
+    assert hopeless(watched, [cause(grace_s=math.inf)], 1e6) is None
+    assert watched.reason == "cannot pull"
