@@ -113,6 +113,46 @@ def test_only_the_command_line_prints_and_only_an_entry_exits() -> None:
     assert not found
 
 
+IO_MODULES = {
+    *("asyncio", "concurrent", "fcntl", "glob", "multiprocessing", "select", "shutil", "signal", "socket", "ssl"),
+    *("sqlite3", "subprocess", "tempfile", "threading", "urllib3", "aiohttp", "grpc", "httptools", "httpx", "kubernetes"),
+    *("psutil", "pymilvus", "requests", "uvloop", "websocket", "random", "secrets", "time", "uuid"),
+}
+"""What opens something, waits, or is another answer tomorrow."""
+IO_CALLS = re.compile(
+    r"^(open|print|input|os\.(environ|getenv|open|read|write|stat|listdir)\b.*"
+    r"|.*\.(read_text|write_text|read_bytes|write_bytes|mkdir|unlink|exists|iterdir|rglob))$"
+)
+
+
+def impurities(source: str) -> list[str]:
+    """What a module that calls itself pure may not do, by its imports and its calls."""
+    tree = ast.parse(source)
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    found = {name for name in imported if name.split(".")[0] in IO_MODULES}
+    return sorted(found | {name for name in called if IO_CALLS.match(name)})
+
+
+def test_what_calls_itself_pure_is_pure() -> None:
+    """The word stands at the end of a module's docstring; `Pure, but ...` names the exception."""
+    pure = {}
+    for path in SOURCES:
+        source = path.read_text(encoding="utf-8")
+        if re.search(r"\bPure\.", ast.get_docstring(ast.parse(source)) or ""):
+            pure[named(path)] = impurities(source)
+    assert len(pure) > 70
+    assert {name: found for name, found in pure.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    "source", ["import httpx", "from asyncio import Queue", "import kubernetes.client", "open('x')", "p.read_text()"]
+)
+def test_an_impurity_is_found(source: str) -> None:
+    assert impurities(source)
+
+
 def test_every_module_says_what_lives_there() -> None:
     assert not [named(path) for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
 
