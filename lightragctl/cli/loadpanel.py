@@ -16,7 +16,7 @@ from lightragctl.bench.result import Moment
 from lightragctl.bench.schedule import duration_s
 from lightragctl.core.result import Event
 from lightragctl.core.visible import visible
-from lightragctl.release.load_test import LoadEvent
+from lightragctl.release.benchmark import LoadEvent
 
 REMEMBERED = 60
 """Half seconds: so wide a line fits on every terminal."""

@@ -115,7 +115,18 @@ def test_only_the_command_line_prints_and_only_an_entry_exits() -> None:
 
 IO_MODULES = {
     *("asyncio", "concurrent", "fcntl", "glob", "multiprocessing", "select", "shutil", "signal", "socket", "ssl"),
-    *("sqlite3", "subprocess", "tempfile", "threading", "urllib3", "aiohttp", "grpc", "httptools", "httpx", "kubernetes"),
+    *(
+        "sqlite3",
+        "subprocess",
+        "tempfile",
+        "threading",
+        "urllib3",
+        "aiohttp",
+        "grpc",
+        "httptools",
+        "httpx",
+        "kubernetes",
+    ),
     *("psutil", "pymilvus", "requests", "uvloop", "websocket", "random", "secrets", "time", "uuid"),
 }
 """What opens something, waits, or is another answer tomorrow."""

@@ -61,19 +61,19 @@ def run(
     from lightragctl.bench.schedule import Closed
     from lightragctl.cli import reporting, shapes
     from lightragctl.cli.loadpanel import LoadPanel
-    from lightragctl.release import load_test
+    from lightragctl.release import benchmark
 
     wanted, files = limits.parse(thresholds), reporting.Files(save, html, junit)
     name = f"bench run of {load.kind}"
     files.check()
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
-        source = load_test.Source(session.release, load, notify)
+        source = benchmark.Source(session.release, load, notify)
         shape = shapes.shape(when, load.is_topics, lambda: source.asked.instants_s)
         source.check_quality(wanted)
         is_closed = isinstance(shape, Closed)
-        most = (when.concurrency or _CONCURRENCY) if is_closed else load_test.connections(session.release, load.url)
+        most = (when.concurrency or _CONCURRENCY) if is_closed else benchmark.connections(session.release, load.url)
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
-        measured = load_test.measured(plan, source.replicas, notify)
+        measured = benchmark.measured(plan, source.replicas, notify)
         reporting.kept(measured, name, files)  # whatever comes while its quality is looked at
         measured = msgspec.structs.replace(measured, report=source.judged(measured.report)).against(wanted)
     return reporting.kept(measured, name, files)
@@ -112,7 +112,7 @@ def saturate(
     from lightragctl.cli import reporting
     from lightragctl.cli.loadpanel import LoadPanel
     from lightragctl.core.errors import UsageError
-    from lightragctl.release import load_test
+    from lightragctl.release import benchmark
 
     wanted = limits.parse(slo)
     if not wanted:
@@ -120,12 +120,12 @@ def saturate(
     files = reporting.Files(save, html, junit)
     files.check()
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
-        source = load_test.Source(session.release, load, notify)
+        source = benchmark.Source(session.release, load, notify)
         source.check_quality(wanted)
-        plan = source.plan(_closed(step), load_test.connections(session.release, load.url))
+        plan = source.plan(_closed(step), benchmark.connections(session.release, load.url))
         search = Search(wanted, step, first, lambda report: source.judged_for(report, wanted))
         found = find_saturation(plan, search, _watch(notify))
-    found = msgspec.structs.replace(found, ended_at=load_test.ended_at())
+    found = msgspec.structs.replace(found, ended_at=benchmark.ended_at())
     return reporting.kept(found, f"bench saturate of {load.kind}", files)
 
 
@@ -161,7 +161,7 @@ def compare(
     from lightragctl.bench.series import compare_two
     from lightragctl.cli import reporting, shapes
     from lightragctl.cli.loadpanel import LoadPanel
-    from lightragctl.release import load_test
+    from lightragctl.release import benchmark
 
     files = reporting.Files(save, html, junit)
     files.check()
@@ -169,11 +169,11 @@ def compare(
     shape = shapes.steady(rate, concurrency, seconds)
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
         plans = []
-        for source in load_test.sides(session.release, load, (a, b), notify):
-            most = load_test.connections(source.release, source.load.url) if rate else concurrency or _CONCURRENCY
+        for source in benchmark.sides(session.release, load, (a, b), notify):
+            most = benchmark.connections(source.release, source.load.url) if rate else concurrency or _CONCURRENCY
             plans.append(source.plan(shape, most))
         found = compare_two(plans[0], plans[1], rounds, margin, _watch(notify))
-    found = msgspec.structs.replace(found, ended_at=load_test.ended_at())
+    found = msgspec.structs.replace(found, ended_at=benchmark.ended_at())
     return reporting.kept(found, f"bench compare of {load.kind}", files)
 
 
@@ -201,7 +201,7 @@ def report(
 
 def _watch(notify: Notify) -> "Watch":
     from lightragctl.bench.series import Watch
-    from lightragctl.release.load_test import progress
+    from lightragctl.release.benchmark import progress
 
     return Watch(progress(notify), lambda words: notify(Event(words)))
 

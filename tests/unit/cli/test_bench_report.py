@@ -19,7 +19,7 @@ from lightragctl.cli.load_options import LoadOptions
 from lightragctl.cli.options import GlobalOptions, Session
 from lightragctl.cli.reporting import Files, kept
 from lightragctl.core.errors import UsageError
-from lightragctl.release.load_test import Source
+from lightragctl.release.benchmark import Source
 from tests.conftest import Tool
 from tests.fakes.load_server import LoadServer, Manner
 from tests.fakes.saved_run import REPORT, RUN, unbelievable

@@ -14,7 +14,7 @@ from lightragctl.bench.schedule import Closed
 from lightragctl.bench.targets import Target
 from lightragctl.cli.loadpanel import REMEMBERED, LoadPanel, sparkline
 from lightragctl.core.result import Event
-from lightragctl.release.load_test import LoadEvent
+from lightragctl.release.benchmark import LoadEvent
 
 PLAN = LoadPlan(Target("http://127.0.0.1:8080"), ["a"], Closed(20.0), warm_up=WarmUp(10.0))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lightragctl.core.errors import UsageError
+from lightragctl.release.benchmark import given_key, sides
 from lightragctl.release.load_spec import API_KEY, LoadSpec
-from lightragctl.release.load_test import given_key, sides
 from lightragctl.release.release import Release, ReleaseOptions
 
 FILE = Path("key")
