@@ -69,6 +69,6 @@ def test_who_wants_no_colour_gets_none(tool: Tool, environ: dict[str, str]) -> N
 @pytest.mark.slow
 def test_without_a_terminal_there_are_plain_lines(tool: Tool) -> None:
     with LoadServer(STEADY) as server:
-        done = tool.run(*load(server.url, "--duration", "3"))
+        done = tool.run(*load(server.url, "--duration", "8"))  # a line every five seconds
     assert "\x1b" not in done.stderr
     assert re.search(r"^measure: \d+ s, \d+/s, p50 ", done.stderr, re.MULTILINE)
