@@ -111,8 +111,7 @@ class ApiValues(WorkloadValues):
 
 
 def _settings(plan: Plan) -> ApiSettings:
-    values = plan.values("lightrag-api")
-    assert isinstance(values, ApiValues)
+    values = plan.values_of("lightrag-api", ApiValues)
     profile = plan.profile
     return ApiSettings(
         host=plan.listen_host(),
@@ -157,9 +156,8 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
 
 
 def _unfit(plan: Plan) -> tuple[str, str] | None:
-    values = plan.values("lightrag-api")
-    assert isinstance(values, ApiValues)
-    if plan.profile.runtime is Runtime.LOCAL and values.api_key != "none":
+    api_key = plan.values_of("lightrag-api", ApiValues).api_key
+    if plan.profile.runtime is Runtime.LOCAL and api_key != "none":
         return "api_key is for Kubernetes: on this machine only loopback is served", "leave it out"
     return None
 
@@ -170,9 +168,7 @@ def _outside(plan: Plan) -> list[str]:
 
 
 def _is_on_every_node(plan: Plan) -> bool:
-    values = plan.values("lightrag-api")
-    assert isinstance(values, ApiValues)
-    return values.expose.type == "NodePort"
+    return plan.values_of("lightrag-api", ApiValues).expose.type == "NodePort"
 
 
 COMPONENT = Component(

@@ -38,16 +38,14 @@ class EtcdValues(Values, Workload):
 
 
 def _unfit(plan: Plan) -> tuple[str, str] | None:
-    values = plan.values("etcd")
-    assert isinstance(values, EtcdValues)
+    values = plan.values_of("etcd", EtcdValues)
     if values.autoscale:
         return "members of etcd are added by hand, one at a time", "leave autoscale out and say replicas: 3"
     return None
 
 
 def _parts(plan: Plan) -> Sequence[Part]:
-    values = plan.values("etcd")
-    assert isinstance(values, EtcdValues)
+    values = plan.values_of("etcd", EtcdValues)
     grace_s = _GRACE_S if values.stop_grace_s is None else values.stop_grace_s
     start_s = values.start_timeout_s or _START_S
     return [

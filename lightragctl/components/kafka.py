@@ -31,8 +31,7 @@ class KafkaValues(Values, Workload):
 
 
 def _unfit(plan: Plan) -> tuple[str, str] | None:
-    values = plan.values("kafka")
-    assert isinstance(values, KafkaValues)
+    values = plan.values_of("kafka", KafkaValues)
     if values.least > 1 or values.autoscale:
         way = "run Kafka as a cluster elsewhere and name it: components.vector-engine.queue.address"
         return "our kafka is one broker, and several are not a cluster", way
@@ -40,8 +39,7 @@ def _unfit(plan: Plan) -> tuple[str, str] | None:
 
 
 def _parts(plan: Plan) -> Sequence[Part]:
-    values = plan.values("kafka")
-    assert isinstance(values, KafkaValues)
+    values = plan.values_of("kafka", KafkaValues)
     grace_s = _GRACE_S if values.stop_grace_s is None else values.stop_grace_s
     return [
         Part(

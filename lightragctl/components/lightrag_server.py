@@ -76,9 +76,7 @@ def key_secret(release: str) -> SecretKey:
 
 
 def _values(plan: Plan) -> LightragServerValues:
-    values = plan.values(NAME)
-    assert isinstance(values, LightragServerValues)
-    return values
+    return plan.values_of(NAME, LightragServerValues)
 
 
 def _ready_port(plan: Plan) -> int:

@@ -69,9 +69,7 @@ class ModelServerValues(Values):
 
 def servers(plan: Plan) -> dict[str, ModelServer]:
     """The servers of the plan by name."""
-    values = plan.values("model-server")
-    assert isinstance(values, ModelServerValues)
-    return values.servers
+    return plan.values_of("model-server", ModelServerValues).servers
 
 
 def server_url(plan: Plan, name: str) -> str:

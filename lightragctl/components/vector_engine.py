@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from lightragctl.components.etcd import EtcdValues
 from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
 from lightragctl.core.profile import Runtime
@@ -185,9 +186,7 @@ class VectorEngineValues(Values, Workload):
 
 
 def _values(plan: Plan) -> VectorEngineValues:
-    values = plan.values("vector-engine")
-    assert isinstance(values, VectorEngineValues)
-    return values
+    return plan.values_of("vector-engine", VectorEngineValues)
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
@@ -280,10 +279,9 @@ def _queue_environment(queue: Queue, address: str) -> Mapping[str, str]:
 
 
 def _etcd_members(plan: Plan) -> tuple[str, ...]:
-    values = plan.values("etcd")
-    least = values.least if isinstance(values, Workload) else 1
+    values = plan.values_of("etcd", EtcdValues)
     service = f"{plan.release}-etcd"
-    return tuple(f"{service}-{number}.{service}-members:{values.port}" for number in range(least))
+    return tuple(f"{service}-{number}.{service}-members:{values.port}" for number in range(values.least))
 
 
 def _queue_address(plan: Plan) -> str:

@@ -7,7 +7,7 @@ that its process is started with, and its process form. Its Kubernetes form is i
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -101,6 +101,9 @@ class Values(Strict):
         return None
 
 
+ValuesT = TypeVar("ValuesT", bound=Values)
+
+
 class WorkloadValues(Values, Workload):
     """Values of a component that is a stateless Deployment on Kubernetes.
 
@@ -182,7 +185,15 @@ class Plan:
     components: Mapping[str, "Component"]
 
     def values(self, name: str) -> Values:
-        """The component's values from the profile.
+        """The component's values from the profile, for those who need no more than every component has.
+
+        Raises:
+            ProfileError: see `values_of`.
+        """
+        return self.values_of(name, Values)
+
+    def values_of(self, name: str, model: type[ValuesT]) -> ValuesT:
+        """The component's values from the profile, as the model that the component declares.
 
         Raises:
             ProfileError: the profile does not have or not enable the component, and another one needs it.
@@ -190,7 +201,7 @@ class Plan:
         if name not in self.components:
             raise self._not_run(name)
         values = self.profile.components[name]
-        assert isinstance(values, Values)
+        assert isinstance(values, model)
         return values
 
     def _not_run(self, name: str) -> ProfileError:

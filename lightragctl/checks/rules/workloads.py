@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightragctl.checks.lint import Rule, Subject
+from lightragctl.components.vector_engine import ObjectStore, VectorEngineValues
 from lightragctl.core.component import Part, WorkloadValues
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.units import quantity
@@ -87,10 +88,10 @@ def _store(subject: Subject) -> Iterator[Violation]:
         yield Violation(f"{key}.endpoint", message, "say HOST:PORT, and tls: true or false")
 
 
-def _object_store(subject: Subject) -> Any:
+def _object_store(subject: Subject) -> ObjectStore | None:
     if "vector-engine" not in subject.plan.components:
         return None
-    values: Any = subject.plan.values("vector-engine")
+    values = subject.plan.values_of("vector-engine", VectorEngineValues)
     return values.object_store if values.is_shared else None
 
 
