@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from lightragctl.components.lightrag_server import key_secret
 from lightragctl.core.bounds import Host, Name
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import (
     Amounts,
@@ -155,10 +156,11 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec("lightragctl", ("serve", "api"), _settings(plan), stop_grace_s=15.0)
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
+def _unfit(plan: Plan) -> Violation | None:
     api_key = plan.values_of("lightrag-api", ApiValues).api_key
     if plan.profile.runtime is Runtime.LOCAL and api_key != "none":
-        return "api_key is for Kubernetes: on this machine only loopback is served", "leave it out"
+        message = "api_key is for Kubernetes: on this machine only loopback is served"
+        return Violation("components.lightrag-api.api_key", message, "leave it out")
     return None
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
+from lightragctl.core.findings import Violation
 from lightragctl.core.settings import Amounts, Port, Size, Strict
 
 METRICS_PORT = 2381
@@ -37,10 +38,11 @@ class EtcdValues(Values, Workload):
     )
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
+def _unfit(plan: Plan) -> Violation | None:
     values = plan.values_of("etcd", EtcdValues)
     if values.autoscale:
-        return "members of etcd are added by hand, one at a time", "leave autoscale out and say replicas: 3"
+        message = "members of etcd are added by hand, one at a time"
+        return Violation("components.etcd.autoscale", message, "leave autoscale out and say replicas: 3")
     return None
 
 

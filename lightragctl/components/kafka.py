@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
+from lightragctl.core.findings import Violation
 from lightragctl.core.settings import Amounts, Port, Size, Strict
 
 _START_S, _GRACE_S = 120, 60
@@ -30,11 +31,11 @@ class KafkaValues(Values, Workload):
     resources: Resources = Resources(requests=Amounts(cpu="250m", memory="1Gi"), limits=Amounts(cpu="2", memory="1Gi"))
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
+def _unfit(plan: Plan) -> Violation | None:
     values = plan.values_of("kafka", KafkaValues)
     if values.least > 1 or values.autoscale:
         way = "run Kafka as a cluster elsewhere and name it: components.vector-engine.queue.address"
-        return "our kafka is one broker, and several are not a cluster", way
+        return Violation("components.kafka.replicas", "our kafka is one broker, and several are not a cluster", way)
     return None
 
 

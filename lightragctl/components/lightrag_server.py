@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from lightragctl.core.bounds import Name, Variable
 from lightragctl.core.component import Autoscale, Component, Part, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
     OPEN_REQUESTS_S,
@@ -124,11 +125,16 @@ def _parts(plan: Plan) -> Sequence[Part]:
     return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=grace_s)]
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
+def _unfit(plan: Plan) -> Violation | None:
     if _values(plan).autoscale:
-        return "it is the one writer of its workspace", "leave autoscale out; lightrag-api scales"
+        return Violation(
+            f"components.{NAME}.autoscale",
+            "it is the one writer of its workspace",
+            "leave autoscale out; lightrag-api scales",
+        )
     if plan.profile.runtime is Runtime.KUBERNETES and plan.profile.index.type == "FLAT":
-        return "upstream LightRAG knows no index of type FLAT", "say --set index.type=HNSW, or AUTOINDEX"
+        message = "upstream LightRAG knows no index of type FLAT"
+        return Violation("index.type", message, "say --set index.type=HNSW, or AUTOINDEX")
     return None
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from lightragctl.components.etcd import EtcdValues
 from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
+from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import Address, Amounts, Port, SecretKey, Size, Strict
 
@@ -206,12 +207,12 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec(module="milvus_lite.cmdline", arguments=("server", *where, "--max-workers", "1"))
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
-    topology = _values(plan).topology
+def _unfit(plan: Plan) -> Violation | None:
+    key, topology = "components.vector-engine.topology", _values(plan).topology
     if plan.profile.runtime is Runtime.KUBERNETES and topology == "lite":
-        return "lite runs only on one machine", "say --set components.vector-engine.topology=standalone"
+        return Violation(key, "lite runs only on one machine", f"say --set {key}=standalone")
     if plan.profile.runtime is Runtime.LOCAL and topology != "lite":
-        return f"{topology} runs only on Kubernetes", "say --set components.vector-engine.topology=lite"
+        return Violation(key, f"{topology} runs only on Kubernetes", f"say --set {key}=lite")
     return None
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from lightragctl.core.bounds import Name
 from lightragctl.core.errors import ProfileError
+from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Profile, Runtime, Served
 from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
 
@@ -303,7 +304,7 @@ class Component:
         probes: how to tell that it works.
         settings: what its process is told; None when it is not a process of ours.
         process: its form on this machine, given the plan and a folder for its data; None when it has none.
-        unfit: why the plan's values cannot run on its runtime, and what to do; None when they can.
+        unfit: which of the plan's values cannot run on its runtime, and what to do; None when all can.
         secrets: environment variables of its pod that come from Kubernetes Secrets; None when there are none.
         parts: its parts on Kubernetes, when it is not one Deployment.
         environment: further environment variables of its pods; None when there are none.
@@ -325,7 +326,7 @@ class Component:
     probes: Probes
     settings: Callable[[Plan], ServiceSettings] | None
     process: Callable[[Plan, Path], ProcessSpec] | None
-    unfit: Callable[[Plan], tuple[str, str] | None] | None = None
+    unfit: Callable[[Plan], Violation | None] | None = None
     secrets: Callable[[Plan], Mapping[str, SecretKey]] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None
     environment: Callable[[Plan], Mapping[str, str]] | None = None

@@ -117,8 +117,8 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
     plan = Plan(release, loaded.name, loaded.profile, chosen)
     _check_ports(plan)
     for component in chosen.values():
-        if component.unfit and (reason := component.unfit(plan)):
-            raise ProfileError(f"profile '{loaded.name}': {component.name}: {reason[0]}", reason[1])
+        if component.unfit and (found := component.unfit(plan)):
+            raise ProfileError(f"profile '{loaded.name}': {component.name}: {found.message}", found.hint)
         if component.settings:
             component.settings(plan)  # refuses a plan that lacks what the component needs
         if component.environment:
