@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lightragctl.components.lightrag_server import key_secret
+from lightragctl.components import lightrag_server
 from lightragctl.core.bounds import Host, Name
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.findings import Violation
@@ -149,7 +149,11 @@ def _lightrag(plan: Plan) -> LightragEndpoint | None:
 
 
 def _secrets(plan: Plan) -> dict[str, SecretKey]:
-    return {LIGHTRAG_KEY: key_secret(plan.release)} if "lightrag-server" in plan.components else {}
+    return {LIGHTRAG_KEY: lightrag_server.generated_key(plan.release)} if "lightrag-server" in plan.components else {}
+
+
+def _generated_key(release: str) -> SecretKey:
+    return SecretKey(name=f"{release}-lightrag-api-keys", key="api-keys")
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
@@ -183,6 +187,7 @@ COMPONENT = Component(
     process=_process,
     unfit=_unfit,
     secrets=_secrets,
+    generated_key=_generated_key,
     calls=("lightrag-server",),
     outside=_outside,
     open_to_all=_is_on_every_node,

@@ -71,7 +71,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
         return autoscale
 
 
-def key_secret(release: str) -> SecretKey:
+def generated_key(release: str) -> SecretKey:
     """The Secret that holds the key that the server asks for; `up` makes it once."""
     return SecretKey(name=f"{release}-{NAME}-keys", key="api-keys")
 
@@ -141,7 +141,7 @@ def _unfit(plan: Plan) -> Violation | None:
 def _secrets(plan: Plan) -> dict[str, SecretKey]:
     environment = _values(plan).environment.items()
     ours = {name: value.secret for name, value in environment if isinstance(value, SecretRef) and value.secret}
-    return {KEY: key_secret(plan.release), **ours}
+    return {KEY: generated_key(plan.release), **ours}
 
 
 COMPONENT = Component(
@@ -154,6 +154,7 @@ COMPONENT = Component(
     process=_process,
     unfit=_unfit,
     secrets=_secrets,
+    generated_key=generated_key,
     parts=_parts,
     metrics_ports=lambda plan: (),  # upstream tells none
     stop_s=OPEN_REQUESTS_S + UPSTREAM_STOP_S,

@@ -306,6 +306,8 @@ class Component:
         process: its form on this machine, given the plan and a folder for its data; None when it has none.
         unfit: which of the plan's values cannot run on its runtime, and what to do; None when all can.
         secrets: environment variables of its pod that come from Kubernetes Secrets; None when there are none.
+        generated_key: of a release, the Secret with the key that `up` makes once where the values say `api_key:
+            generated`; None: it asks its clients for none.
         parts: its parts on Kubernetes, when it is not one Deployment.
         environment: further environment variables of its pods; None when there are none.
         calls: components that it reaches beside those it requires: it can start without them.
@@ -328,6 +330,7 @@ class Component:
     process: Callable[[Plan, Path], ProcessSpec] | None
     unfit: Callable[[Plan], Violation | None] | None = None
     secrets: Callable[[Plan], Mapping[str, SecretKey]] | None = None
+    generated_key: Callable[[str], SecretKey] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None
     environment: Callable[[Plan], Mapping[str, str]] | None = None
     calls: tuple[str, ...] = ()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from lightragctl.components import all_components
 from lightragctl.core import assets
-from lightragctl.core.catalog import declared
-from lightragctl.core.component import Component, Plan, Values
+from lightragctl.core.component import Plan, Values
 from lightragctl.core.errors import LightragctlError, ProfileError, UsageError
 from lightragctl.core.layers import (
     Layer,
@@ -38,11 +38,6 @@ DEFAULT_PROFILE = "local"
 def shipped_profiles() -> Path:
     """The folder of the shipped profiles."""
     return assets.root() / "profiles"
-
-
-def all_components() -> tuple[Component, ...]:
-    """Every component that lightragctl knows."""
-    return declared("lightragctl.components", "COMPONENT", Component)
 
 
 def load_profile(
