@@ -190,5 +190,7 @@ COMPONENT = Component(
     generated_key=_generated_key,
     calls=("lightrag-server",),
     outside=_outside,
+    entry=True,
+    redundant=True,
     open_to_all=_is_on_every_node,
 )

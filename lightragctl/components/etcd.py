@@ -11,7 +11,8 @@ from lightragctl.core.findings import Violation
 from lightragctl.core.settings import Amounts, Port, Size, Strict
 
 METRICS_PORT = 2381
-_START_S, _GRACE_S = 120, 30
+_START_S, _MIN_START_S, _GRACE_S = 120, 60, 30
+"""How long a start may take by default, and the least that a profile may allow; how long a stop may take."""
 
 
 class EtcdImage(Strict):
@@ -60,11 +61,12 @@ COMPONENT = Component(
     summary="etcd: what Milvus knows of its collections",
     requires=(),
     values=EtcdValues,
-    probes=Probes(ready=None, live=None, start_timeout_s=_START_S),
+    probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),
     settings=None,
     process=None,
     unfit=_unfit,
     parts=_parts,
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,
+    quorum=True,
 )

@@ -74,4 +74,5 @@ COMPONENT = Component(
     process=_process,
     secrets=_secrets,
     outside=_outside,
+    redundant=True,
 )

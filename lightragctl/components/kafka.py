@@ -10,7 +10,8 @@ from lightragctl.core.component import Component, Part, Plan, Probes, Resources,
 from lightragctl.core.findings import Violation
 from lightragctl.core.settings import Amounts, Port, Size, Strict
 
-_START_S, _GRACE_S = 120, 60
+_START_S, _MIN_START_S, _GRACE_S = 120, 60, 60
+"""How long a start may take by default, and the least that a profile may allow; how long a stop may take."""
 
 
 class KafkaImage(Strict):
@@ -54,7 +55,7 @@ COMPONENT = Component(
     summary="one Kafka broker: Milvus's message queue for trying out",
     requires=(),
     values=KafkaValues,
-    probes=Probes(ready=None, live=None, start_timeout_s=_START_S),
+    probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),
     settings=None,
     process=None,
     unfit=_unfit,

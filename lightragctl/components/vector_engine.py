@@ -238,6 +238,7 @@ def _part(values: Workload, role: str, command: tuple[str, ...], kind: str, grac
         command=command,
         start_timeout_s=values.start_timeout_s or START_S,
         stop_grace_s=grace_s if values.stop_grace_s is None else values.stop_grace_s,
+        section=f"roles.{role}" if role in _COMMANDS else "",
     )
 
 

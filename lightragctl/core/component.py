@@ -127,6 +127,7 @@ class Part:
         command: what its container runs, where that depends on the role.
         start_timeout_s: how long a pod may take to start.
         stop_grace_s: how long a pod may take to stop.
+        section: where in the component's section of a profile its values stand, such as `roles.proxy`; empty: there.
     """
 
     component: str
@@ -137,6 +138,12 @@ class Part:
     command: tuple[str, ...] = ()
     start_timeout_s: int = 60
     stop_grace_s: int = 40
+    section: str = ""
+
+    @property
+    def key(self) -> str:
+        """The key of its values in a profile."""
+        return f"components.{self.component}" + (f".{self.section}" if self.section else "")
 
     @property
     def suffix(self) -> str:
@@ -151,12 +158,21 @@ class Probes:
     `ready_port` gives another port for `ready`, where a process of ours answers for somebody else's.
 
     `live` must not depend on anything behind the component, or one slow part restarts them all.
+
+    `start_timeout_s` is the default of how long a pod may take to start, and `min_start_s` the least that a profile may
+    set in its place; None: no less than the default.
     """
 
     ready: str | None
     live: str | None
     start_timeout_s: int
     ready_port: Callable[["Plan"], int] | None = None
+    min_start_s: int | None = None
+
+    @property
+    def least_start_s(self) -> int:
+        """Less than this is too short for a start."""
+        return self.min_start_s or self.start_timeout_s
 
 
 @dataclass(frozen=True)
@@ -315,6 +331,9 @@ class Component:
         ports: on which it is reached; None: on its own port.
         metrics_ports: on which it tells its metrics; None: on `ports`.
         peers: whether its pods reach each other.
+        entry: whether clients outside the release reach it.
+        redundant: whether in production it has two pods or more, as nobody is answered while it has none.
+        quorum: whether its pods vote, so that the majority of them must be there.
         stop_s: how long its process may take to end once it has drained.
         node_credentials: whether it asks the node's metadata service for its cloud credentials; None: it never does.
         open_to_all: whether clients come from any address, such as to a port of every node; None: they never do.
@@ -338,6 +357,9 @@ class Component:
     ports: Callable[[Plan], Sequence[int]] | None = None
     metrics_ports: Callable[[Plan], Sequence[int]] | None = None
     peers: bool = False
+    entry: bool = False
+    redundant: bool = False
+    quorum: bool = False
     stop_s: float = OPEN_REQUESTS_S
     node_credentials: Callable[[Plan], bool] | None = None
     open_to_all: Callable[[Plan], bool] | None = None

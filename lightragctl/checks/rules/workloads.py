@@ -9,9 +9,6 @@ from lightragctl.core.component import Part, WorkloadValues
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.units import quantity
 
-_KNOWN_START_S = {"vector-engine": 180, "etcd": 60, "kafka": 60, "model-server": 600}
-"""Milvus with data took up to 129 s; a model's weights take minutes to fetch and to load."""
-
 
 def _image(subject: Subject) -> Iterator[Violation]:
     for where, container in subject.containers() if subject.plan.profile.production else ():
@@ -42,7 +39,7 @@ def _memory(subject: Subject) -> Iterator[Violation]:
 
 def _start(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
-        needs_s = _KNOWN_START_S.get(part.component) or subject.plan.components[part.component].probes.start_timeout_s
+        needs_s = subject.plan.components[part.component].probes.least_start_s
         if part.start_timeout_s < needs_s:
             message = (
                 f"killed {part.start_timeout_s} s after its start, and it may take {needs_s} s: it would never be up"
