@@ -69,4 +69,5 @@ COMPONENT = Component(
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,
     quorum=True,
+    stateful=True,
 )

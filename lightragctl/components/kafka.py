@@ -61,4 +61,5 @@ COMPONENT = Component(
     unfit=_unfit,
     parts=_parts,
     metrics_ports=lambda plan: (),
+    stateful=True,
 )

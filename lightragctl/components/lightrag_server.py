@@ -158,4 +158,5 @@ COMPONENT = Component(
     parts=_parts,
     metrics_ports=lambda plan: (),  # upstream tells none
     stop_s=OPEN_REQUESTS_S + UPSTREAM_STOP_S,
+    stateful=True,
 )

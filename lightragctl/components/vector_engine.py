@@ -344,4 +344,5 @@ COMPONENT = Component(
     node_credentials=_uses_iam,
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,
+    stateful=True,
 )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightragctl.checks.claims import at_risk, split_claims
+from lightragctl.checks.versions import judge_versions
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Outcome, Revision
@@ -11,7 +12,6 @@ from lightragctl.deploy.changeset import Change
 from lightragctl.deploy.history import known_components, read_revision, read_revisions
 from lightragctl.deploy.losses import SAVE_HINT, SWITCH, losses
 from lightragctl.deploy.record import Record
-from lightragctl.deploy.versions import judge_versions
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.volumes import Endangered, expected_claims
