@@ -69,5 +69,6 @@ COMPONENT = Component(
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,
     quorum=True,
+    store=True,
     stateful=True,
 )

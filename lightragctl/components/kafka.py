@@ -61,5 +61,6 @@ COMPONENT = Component(
     unfit=_unfit,
     parts=_parts,
     metrics_ports=lambda plan: (),
+    store=True,
     stateful=True,
 )

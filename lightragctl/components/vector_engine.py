@@ -344,5 +344,6 @@ COMPONENT = Component(
     node_credentials=_uses_iam,
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,
+    store=True,
     stateful=True,
 )

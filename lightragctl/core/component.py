@@ -333,6 +333,7 @@ class Component:
         peers: whether its pods reach each other.
         entry: whether clients outside the release reach it.
         redundant: whether in production it has two pods or more, as nobody is answered while it has none.
+        store: whether it holds what others believe to be stored, so that they are wrong once its data are gone.
         stateful: whether it writes data in a format of its version, wherever these lie.
         quorum: whether its pods vote, so that the majority of them must be there.
         stop_s: how long its process may take to end once it has drained.
@@ -361,6 +362,7 @@ class Component:
     entry: bool = False
     redundant: bool = False
     quorum: bool = False
+    store: bool = False
     stateful: bool = False
     stop_s: float = OPEN_REQUESTS_S
     node_credentials: Callable[[Plan], bool] | None = None
