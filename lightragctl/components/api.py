@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lightragctl.components.lightrag_server import key_secret
+from lightragctl.components import lightrag_server
 from lightragctl.core.bounds import Host, Name
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import (
     Amounts,
@@ -111,8 +112,7 @@ class ApiValues(WorkloadValues):
 
 
 def _settings(plan: Plan) -> ApiSettings:
-    values = plan.values("lightrag-api")
-    assert isinstance(values, ApiValues)
+    values = plan.values_of("lightrag-api", ApiValues)
     profile = plan.profile
     return ApiSettings(
         host=plan.listen_host(),
@@ -149,18 +149,22 @@ def _lightrag(plan: Plan) -> LightragEndpoint | None:
 
 
 def _secrets(plan: Plan) -> dict[str, SecretKey]:
-    return {LIGHTRAG_KEY: key_secret(plan.release)} if "lightrag-server" in plan.components else {}
+    return {LIGHTRAG_KEY: lightrag_server.generated_key(plan.release)} if "lightrag-server" in plan.components else {}
+
+
+def _generated_key(release: str) -> SecretKey:
+    return SecretKey(name=f"{release}-lightrag-api-keys", key="api-keys")
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec("lightragctl", ("serve", "api"), _settings(plan), stop_grace_s=15.0)
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
-    values = plan.values("lightrag-api")
-    assert isinstance(values, ApiValues)
-    if plan.profile.runtime is Runtime.LOCAL and values.api_key != "none":
-        return "api_key is for Kubernetes: on this machine only loopback is served", "leave it out"
+def _unfit(plan: Plan) -> Violation | None:
+    api_key = plan.values_of("lightrag-api", ApiValues).api_key
+    if plan.profile.runtime is Runtime.LOCAL and api_key != "none":
+        message = "api_key is for Kubernetes: on this machine only loopback is served"
+        return Violation("components.lightrag-api.api_key", message, "leave it out")
     return None
 
 
@@ -170,9 +174,7 @@ def _outside(plan: Plan) -> list[str]:
 
 
 def _is_on_every_node(plan: Plan) -> bool:
-    values = plan.values("lightrag-api")
-    assert isinstance(values, ApiValues)
-    return values.expose.type == "NodePort"
+    return plan.values_of("lightrag-api", ApiValues).expose.type == "NodePort"
 
 
 COMPONENT = Component(
@@ -185,7 +187,10 @@ COMPONENT = Component(
     process=_process,
     unfit=_unfit,
     secrets=_secrets,
+    generated_key=_generated_key,
     calls=("lightrag-server",),
     outside=_outside,
+    entry=True,
+    redundant=True,
     open_to_all=_is_on_every_node,
 )

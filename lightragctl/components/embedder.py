@@ -21,8 +21,7 @@ class EmbedderValues(WorkloadValues):
 
 
 def _settings(plan: Plan) -> EmbedderSettings:
-    values = plan.values("embedder")
-    assert isinstance(values, EmbedderValues)
+    values = plan.values_of("embedder", EmbedderValues)
     endpoint = plan.profile.models.embedding
     return EmbedderSettings(
         host=plan.listen_host(),

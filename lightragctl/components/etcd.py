@@ -7,10 +7,12 @@ from pydantic import Field
 
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
+from lightragctl.core.findings import Violation
 from lightragctl.core.settings import Amounts, Port, Size, Strict
 
 METRICS_PORT = 2381
-_START_S, _GRACE_S = 120, 30
+_START_S, _MIN_START_S, _GRACE_S = 120, 60, 30
+"""How long a start may take by default, and the least that a profile may allow; how long a stop may take."""
 
 
 class EtcdImage(Strict):
@@ -37,17 +39,16 @@ class EtcdValues(Values, Workload):
     )
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
-    values = plan.values("etcd")
-    assert isinstance(values, EtcdValues)
+def _unfit(plan: Plan) -> Violation | None:
+    values = plan.values_of("etcd", EtcdValues)
     if values.autoscale:
-        return "members of etcd are added by hand, one at a time", "leave autoscale out and say replicas: 3"
+        message = "members of etcd are added by hand, one at a time"
+        return Violation("components.etcd.autoscale", message, "leave autoscale out and say replicas: 3")
     return None
 
 
 def _parts(plan: Plan) -> Sequence[Part]:
-    values = plan.values("etcd")
-    assert isinstance(values, EtcdValues)
+    values = plan.values_of("etcd", EtcdValues)
     grace_s = _GRACE_S if values.stop_grace_s is None else values.stop_grace_s
     start_s = values.start_timeout_s or _START_S
     return [
@@ -60,11 +61,14 @@ COMPONENT = Component(
     summary="etcd: what Milvus knows of its collections",
     requires=(),
     values=EtcdValues,
-    probes=Probes(ready=None, live=None, start_timeout_s=_START_S),
+    probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),
     settings=None,
     process=None,
     unfit=_unfit,
     parts=_parts,
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,
+    quorum=True,
+    store=True,
+    stateful=True,
 )

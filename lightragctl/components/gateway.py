@@ -25,8 +25,7 @@ class GatewayValues(WorkloadValues):
 
 
 def _settings(plan: Plan) -> GatewaySettings:
-    values = plan.values("model-gateway")
-    assert isinstance(values, GatewayValues)
+    values = plan.values_of("model-gateway", GatewayValues)
     models = plan.profile.models
     return GatewaySettings(
         host=plan.listen_host(),
@@ -75,4 +74,5 @@ COMPONENT = Component(
     process=_process,
     secrets=_secrets,
     outside=_outside,
+    redundant=True,
 )

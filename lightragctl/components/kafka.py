@@ -7,9 +7,11 @@ from pydantic import Field
 
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
+from lightragctl.core.findings import Violation
 from lightragctl.core.settings import Amounts, Port, Size, Strict
 
-_START_S, _GRACE_S = 120, 60
+_START_S, _MIN_START_S, _GRACE_S = 120, 60, 60
+"""How long a start may take by default, and the least that a profile may allow; how long a stop may take."""
 
 
 class KafkaImage(Strict):
@@ -30,18 +32,16 @@ class KafkaValues(Values, Workload):
     resources: Resources = Resources(requests=Amounts(cpu="250m", memory="1Gi"), limits=Amounts(cpu="2", memory="1Gi"))
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
-    values = plan.values("kafka")
-    assert isinstance(values, KafkaValues)
+def _unfit(plan: Plan) -> Violation | None:
+    values = plan.values_of("kafka", KafkaValues)
     if values.least > 1 or values.autoscale:
         way = "run Kafka as a cluster elsewhere and name it: components.vector-engine.queue.address"
-        return "our kafka is one broker, and several are not a cluster", way
+        return Violation("components.kafka.replicas", "our kafka is one broker, and several are not a cluster", way)
     return None
 
 
 def _parts(plan: Plan) -> Sequence[Part]:
-    values = plan.values("kafka")
-    assert isinstance(values, KafkaValues)
+    values = plan.values_of("kafka", KafkaValues)
     grace_s = _GRACE_S if values.stop_grace_s is None else values.stop_grace_s
     return [
         Part(
@@ -55,10 +55,12 @@ COMPONENT = Component(
     summary="one Kafka broker: Milvus's message queue for trying out",
     requires=(),
     values=KafkaValues,
-    probes=Probes(ready=None, live=None, start_timeout_s=_START_S),
+    probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),
     settings=None,
     process=None,
     unfit=_unfit,
     parts=_parts,
     metrics_ports=lambda plan: (),
+    store=True,
+    stateful=True,
 )

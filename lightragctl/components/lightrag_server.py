@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from lightragctl.core.bounds import Name, Variable
 from lightragctl.core.component import Autoscale, Component, Part, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
     OPEN_REQUESTS_S,
@@ -70,15 +71,13 @@ class LightragServerValues(WorkloadValues, LightragTuning):
         return autoscale
 
 
-def key_secret(release: str) -> SecretKey:
+def generated_key(release: str) -> SecretKey:
     """The Secret that holds the key that the server asks for; `up` makes it once."""
     return SecretKey(name=f"{release}-{NAME}-keys", key="api-keys")
 
 
 def _values(plan: Plan) -> LightragServerValues:
-    values = plan.values(NAME)
-    assert isinstance(values, LightragServerValues)
-    return values
+    return plan.values_of(NAME, LightragServerValues)
 
 
 def _ready_port(plan: Plan) -> int:
@@ -126,18 +125,23 @@ def _parts(plan: Plan) -> Sequence[Part]:
     return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=grace_s)]
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
+def _unfit(plan: Plan) -> Violation | None:
     if _values(plan).autoscale:
-        return "it is the one writer of its workspace", "leave autoscale out; lightrag-api scales"
+        return Violation(
+            f"components.{NAME}.autoscale",
+            "it is the one writer of its workspace",
+            "leave autoscale out; lightrag-api scales",
+        )
     if plan.profile.runtime is Runtime.KUBERNETES and plan.profile.index.type == "FLAT":
-        return "upstream LightRAG knows no index of type FLAT", "say --set index.type=HNSW, or AUTOINDEX"
+        message = "upstream LightRAG knows no index of type FLAT"
+        return Violation("index.type", message, "say --set index.type=HNSW, or AUTOINDEX")
     return None
 
 
 def _secrets(plan: Plan) -> dict[str, SecretKey]:
     environment = _values(plan).environment.items()
     ours = {name: value.secret for name, value in environment if isinstance(value, SecretRef) and value.secret}
-    return {KEY: key_secret(plan.release), **ours}
+    return {KEY: generated_key(plan.release), **ours}
 
 
 COMPONENT = Component(
@@ -150,7 +154,9 @@ COMPONENT = Component(
     process=_process,
     unfit=_unfit,
     secrets=_secrets,
+    generated_key=generated_key,
     parts=_parts,
     metrics_ports=lambda plan: (),  # upstream tells none
     stop_s=OPEN_REQUESTS_S + UPSTREAM_STOP_S,
+    stateful=True,
 )

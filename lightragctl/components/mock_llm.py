@@ -16,8 +16,7 @@ class MockLlmValues(WorkloadValues, Faults):
 
 
 def _settings(plan: Plan) -> MockLlmSettings:
-    values = plan.values("mock-llm")
-    assert isinstance(values, MockLlmValues)
+    values = plan.values_of("mock-llm", MockLlmValues)
     return MockLlmSettings(
         host=plan.listen_host(),
         port=plan.port("mock-llm"),

@@ -10,8 +10,11 @@ from lightragctl.core.component import Component, Part, Plan, Probes, Values, Wo
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.settings import Port, SecretKey, Size, Strict
 
-_START_S, _GRACE_S = 1800, 60
-"""Weights of some ten gigabytes are fetched and put on the GPU before the server answers."""
+_START_S, _MIN_START_S, _GRACE_S = 1800, 600, 60
+"""How long a start may take by default, and the least that a profile may allow; how long a stop may take.
+
+Weights of some ten gigabytes are fetched and put on the GPU before the server answers, which takes minutes.
+"""
 _PORTS = {"vllm": 8000, "tei": 8080, "ollama": 11434}
 _HUB = "https://*"
 """Where weights come from."""
@@ -69,9 +72,7 @@ class ModelServerValues(Values):
 
 def servers(plan: Plan) -> dict[str, ModelServer]:
     """The servers of the plan by name."""
-    values = plan.values("model-server")
-    assert isinstance(values, ModelServerValues)
-    return values.servers
+    return plan.values_of("model-server", ModelServerValues).servers
 
 
 def server_url(plan: Plan, name: str) -> str:
@@ -95,6 +96,7 @@ def _parts(plan: Plan) -> Sequence[Part]:
             server,
             start_timeout_s=server.start_timeout_s or _START_S,
             stop_grace_s=_GRACE_S if server.stop_grace_s is None else server.stop_grace_s,
+            section=f"servers.{name}",
         )
         for name, server in servers(plan).items()
     ]
@@ -109,7 +111,7 @@ COMPONENT = Component(
     summary="models on the cluster's own nodes, OpenAI's API",
     requires=(),
     values=ModelServerValues,
-    probes=Probes(ready="/health", live=None, start_timeout_s=_START_S),
+    probes=Probes(ready="/health", live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),
     settings=None,
     process=None,
     parts=_parts,

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from lightragctl.components.etcd import EtcdValues
 from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
+from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import Address, Amounts, Port, SecretKey, Size, Strict
 
@@ -185,9 +187,7 @@ class VectorEngineValues(Values, Workload):
 
 
 def _values(plan: Plan) -> VectorEngineValues:
-    values = plan.values("vector-engine")
-    assert isinstance(values, VectorEngineValues)
-    return values
+    return plan.values_of("vector-engine", VectorEngineValues)
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
@@ -207,12 +207,12 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec(module="milvus_lite.cmdline", arguments=("server", *where, "--max-workers", "1"))
 
 
-def _unfit(plan: Plan) -> tuple[str, str] | None:
-    topology = _values(plan).topology
+def _unfit(plan: Plan) -> Violation | None:
+    key, topology = "components.vector-engine.topology", _values(plan).topology
     if plan.profile.runtime is Runtime.KUBERNETES and topology == "lite":
-        return "lite runs only on one machine", "say --set components.vector-engine.topology=standalone"
+        return Violation(key, "lite runs only on one machine", f"say --set {key}=standalone")
     if plan.profile.runtime is Runtime.LOCAL and topology != "lite":
-        return f"{topology} runs only on Kubernetes", "say --set components.vector-engine.topology=lite"
+        return Violation(key, f"{topology} runs only on Kubernetes", f"say --set {key}=lite")
     return None
 
 
@@ -238,6 +238,7 @@ def _part(values: Workload, role: str, command: tuple[str, ...], kind: str, grac
         command=command,
         start_timeout_s=values.start_timeout_s or START_S,
         stop_grace_s=grace_s if values.stop_grace_s is None else values.stop_grace_s,
+        section=f"roles.{role}" if role in _COMMANDS else "",
     )
 
 
@@ -280,10 +281,9 @@ def _queue_environment(queue: Queue, address: str) -> Mapping[str, str]:
 
 
 def _etcd_members(plan: Plan) -> tuple[str, ...]:
-    values = plan.values("etcd")
-    least = values.least if isinstance(values, Workload) else 1
+    values = plan.values_of("etcd", EtcdValues)
     service = f"{plan.release}-etcd"
-    return tuple(f"{service}-{number}.{service}-members:{values.port}" for number in range(least))
+    return tuple(f"{service}-{number}.{service}-members:{values.port}" for number in range(values.least))
 
 
 def _queue_address(plan: Plan) -> str:
@@ -344,4 +344,6 @@ COMPONENT = Component(
     node_credentials=_uses_iam,
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,
+    store=True,
+    stateful=True,
 )

@@ -7,13 +7,14 @@ that its process is started with, and its process form. Its Kubernetes form is i
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from lightragctl.core.bounds import Name
 from lightragctl.core.errors import ProfileError
+from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Profile, Runtime, Served
 from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
 
@@ -101,6 +102,9 @@ class Values(Strict):
         return None
 
 
+ValuesT = TypeVar("ValuesT", bound=Values)
+
+
 class WorkloadValues(Values, Workload):
     """Values of a component that is a stateless Deployment on Kubernetes.
 
@@ -123,6 +127,7 @@ class Part:
         command: what its container runs, where that depends on the role.
         start_timeout_s: how long a pod may take to start.
         stop_grace_s: how long a pod may take to stop.
+        section: where in the component's section of a profile its values stand, such as `roles.proxy`; empty: there.
     """
 
     component: str
@@ -133,6 +138,12 @@ class Part:
     command: tuple[str, ...] = ()
     start_timeout_s: int = 60
     stop_grace_s: int = 40
+    section: str = ""
+
+    @property
+    def key(self) -> str:
+        """The key of its values in a profile."""
+        return f"components.{self.component}" + (f".{self.section}" if self.section else "")
 
     @property
     def suffix(self) -> str:
@@ -147,12 +158,21 @@ class Probes:
     `ready_port` gives another port for `ready`, where a process of ours answers for somebody else's.
 
     `live` must not depend on anything behind the component, or one slow part restarts them all.
+
+    `start_timeout_s` is the default of how long a pod may take to start, and `min_start_s` the least that a profile may
+    set in its place; None: no less than the default.
     """
 
     ready: str | None
     live: str | None
     start_timeout_s: int
     ready_port: Callable[["Plan"], int] | None = None
+    min_start_s: int | None = None
+
+    @property
+    def least_start_s(self) -> int:
+        """Less than this is too short for a start."""
+        return self.min_start_s or self.start_timeout_s
 
 
 @dataclass(frozen=True)
@@ -182,7 +202,15 @@ class Plan:
     components: Mapping[str, "Component"]
 
     def values(self, name: str) -> Values:
-        """The component's values from the profile.
+        """The component's values from the profile, for those who need no more than every component has.
+
+        Raises:
+            ProfileError: see `values_of`.
+        """
+        return self.values_of(name, Values)
+
+    def values_of(self, name: str, model: type[ValuesT]) -> ValuesT:
+        """The component's values from the profile, as the model that the component declares.
 
         Raises:
             ProfileError: the profile does not have or not enable the component, and another one needs it.
@@ -190,7 +218,7 @@ class Plan:
         if name not in self.components:
             raise self._not_run(name)
         values = self.profile.components[name]
-        assert isinstance(values, Values)
+        assert isinstance(values, model)
         return values
 
     def _not_run(self, name: str) -> ProfileError:
@@ -292,8 +320,10 @@ class Component:
         probes: how to tell that it works.
         settings: what its process is told; None when it is not a process of ours.
         process: its form on this machine, given the plan and a folder for its data; None when it has none.
-        unfit: why the plan's values cannot run on its runtime, and what to do; None when they can.
+        unfit: which of the plan's values cannot run on its runtime, and what to do; None when all can.
         secrets: environment variables of its pod that come from Kubernetes Secrets; None when there are none.
+        generated_key: of a release, the Secret with the key that `up` makes once where the values say `api_key:
+            generated`; None: it asks its clients for none.
         parts: its parts on Kubernetes, when it is not one Deployment.
         environment: further environment variables of its pods; None when there are none.
         calls: components that it reaches beside those it requires: it can start without them.
@@ -301,6 +331,11 @@ class Component:
         ports: on which it is reached; None: on its own port.
         metrics_ports: on which it tells its metrics; None: on `ports`.
         peers: whether its pods reach each other.
+        entry: whether clients outside the release reach it.
+        redundant: whether in production it has two pods or more, as nobody is answered while it has none.
+        store: whether it holds what others believe to be stored, so that they are wrong once its data are gone.
+        stateful: whether it writes data in a format of its version, wherever these lie.
+        quorum: whether its pods vote, so that the majority of them must be there.
         stop_s: how long its process may take to end once it has drained.
         node_credentials: whether it asks the node's metadata service for its cloud credentials; None: it never does.
         open_to_all: whether clients come from any address, such as to a port of every node; None: they never do.
@@ -314,8 +349,9 @@ class Component:
     probes: Probes
     settings: Callable[[Plan], ServiceSettings] | None
     process: Callable[[Plan, Path], ProcessSpec] | None
-    unfit: Callable[[Plan], tuple[str, str] | None] | None = None
+    unfit: Callable[[Plan], Violation | None] | None = None
     secrets: Callable[[Plan], Mapping[str, SecretKey]] | None = None
+    generated_key: Callable[[str], SecretKey] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None
     environment: Callable[[Plan], Mapping[str, str]] | None = None
     calls: tuple[str, ...] = ()
@@ -323,6 +359,11 @@ class Component:
     ports: Callable[[Plan], Sequence[int]] | None = None
     metrics_ports: Callable[[Plan], Sequence[int]] | None = None
     peers: bool = False
+    entry: bool = False
+    redundant: bool = False
+    quorum: bool = False
+    store: bool = False
+    stateful: bool = False
     stop_s: float = OPEN_REQUESTS_S
     node_credentials: Callable[[Plan], bool] | None = None
     open_to_all: Callable[[Plan], bool] | None = None

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightragctl.checks.claims import at_risk, split_claims
+from lightragctl.checks.versions import judge_versions
+from lightragctl.components import all_components
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Outcome, Revision
@@ -11,7 +13,6 @@ from lightragctl.deploy.changeset import Change
 from lightragctl.deploy.history import known_components, read_revision, read_revisions
 from lightragctl.deploy.losses import SAVE_HINT, SWITCH, losses
 from lightragctl.deploy.record import Record
-from lightragctl.deploy.versions import judge_versions
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.volumes import Endangered, expected_claims
@@ -20,8 +21,6 @@ _GONE_HINT = (
     "bring the volume back; or begin anew, so that nothing believes in documents that are gone: lightragctl down "
     f"--purge, then up and ingest; or go on with an empty store: {SWITCH}"
 )
-_STORES = ("vector-engine", "etcd", "kafka")
-"""Components that hold what others believe to be stored."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,8 @@ def find_lacking(scope: Scope) -> Lacking:
         return Lacking()
     there = {ref(claim) for claim in scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)}
     gone = tuple(claim for claim in wanted if claim not in there)
-    return Lacking(gone, len(gone) < len(wanted) and any(wanted[claim] in _STORES for claim in gone))
+    stores = {one.name for one in all_components() if one.store}
+    return Lacking(gone, len(gone) < len(wanted) and any(wanted[claim] in stores for claim in gone))
 
 
 def _last_applied(scope: Scope) -> Revision | None:

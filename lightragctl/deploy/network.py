@@ -99,7 +99,7 @@ def _ingress(plan: Plan, component: Component, network: Network) -> Iterator[Rul
         yield {"from": [{"podSelector": _pods(plan, name)} for name in callers], **_tcp(ports)}
     if component.peers:
         yield {"from": [{"podSelector": _pods(plan, component.name)}]}
-    if component.name == "lightrag-api":
+    if component.entry:
         inside = [network.ingress, *([network.clients] if network.clients else [])]
         clients = [*(_namespaces(labels) for labels in inside), *_blocks(network.ingress_addresses)]
         # No `from` is any source. A block of all addresses is not: some plug-ins do not count nodes and pods to it.

@@ -3,8 +3,9 @@
 Each component's folder in `templates/` holds one file per object, `templates/release/` those of the release as a whole;
 `_macros.j2` beside the folders holds what they share. A template of the release sees `release`, `namespace` and
 `profile`; one of a component `component`, `values`, `port`, `probes`, `settings` (the JSON that a process of ours is
-started with), `environment`, `secrets` (environment variables that come from Secrets) and `parts` too, and all of these
-together as `context`, for macros. `release/` sees the parts of all components, and the network policies.
+started with), `environment`, `secrets` (environment variables that come from Secrets), `generated_key` (the Secret of
+the key that `up` makes) and `parts` too, and all of these together as `context`, for macros. `release/` sees the parts
+of all components, and the network policies.
 """
 
 import functools
@@ -107,6 +108,7 @@ def _context(plan: Plan, component: Component) -> dict[str, Any]:
         "settings": settings,
         "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
         "secrets": component.secrets(plan) if component.secrets else {},
+        "generated_key": component.generated_key(plan.release) if component.generated_key else None,
         "environment": component.environment(plan) if component.environment else {},
         "plan": plan,
         "parts": [part for part in plan.parts() if part.component == component.name],

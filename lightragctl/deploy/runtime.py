@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from lightragctl.checks.preflight import access_of_unlock, check_rights
+from lightragctl.components import all_components
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError, NotRunningError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -22,6 +23,7 @@ from lightragctl.core.runtime import (
     UpOutcome,
     way_to_a_release,
 )
+from lightragctl.core.settings import SecretKey
 from lightragctl.deploy.apply import read_live
 from lightragctl.deploy.attention import read_warnings
 from lightragctl.deploy.down import kept_words, take_down
@@ -224,15 +226,15 @@ class KubernetesRuntime:
             LightragctlError: the Secret has no key, or we may not read it.
         """
         values = self._record().profile["components"].get(component, {})
-        found = _key_source(f"{self.release}-{component}", values.get("api_key"))
+        found = _key_source(self.release, component, values.get("api_key"))
         if found is None:
             return None
-        secret = self.client.get(ObjectRef("v1", "Secret", self.namespace, found[0]))
-        encoded = ((secret or {}).get("data") or {}).get(found[1], "")
+        secret = self.client.get(ObjectRef("v1", "Secret", self.namespace, found.name))
+        encoded = ((secret or {}).get("data") or {}).get(found.key, "")
         keys = base64.b64decode(encoded).decode().split()
         if not keys:
             raise LightragctlError(
-                f"Secret/{found[0]} holds no {found[1]}", "bring the release up again: lightragctl up"
+                f"Secret/{found.name} holds no {found.key}", "bring the release up again: lightragctl up"
             )
         return keys[0]
 
@@ -350,8 +352,9 @@ def _ingress_address(ingress: KubernetesObject) -> str:
     return f"{scheme}://{ingress['spec']['rules'][0].get('host', '')}"
 
 
-def _key_source(owner: str, wanted: object) -> tuple[str, str] | None:
-    """The Secret's name and the key in it, from the component's `api_key`; None when there is no key."""
+def _key_source(release: str, component: str, wanted: object) -> SecretKey | None:
+    """The Secret and the key in it, from the component's `api_key`; None when there is no key."""
     if isinstance(wanted, Mapping) and isinstance(wanted.get("secret"), Mapping):
-        return str(wanted["secret"]["name"]), str(wanted["secret"]["key"])
-    return (f"{owner}-keys", "api-keys") if wanted == "generated" else None
+        return SecretKey(name=str(wanted["secret"]["name"]), key=str(wanted["secret"]["key"]))
+    generated = next((one.generated_key for one in all_components() if one.name == component), None)
+    return generated(release) if generated and wanted == "generated" else None

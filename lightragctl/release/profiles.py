@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from lightragctl.components import all_components
 from lightragctl.core import assets
-from lightragctl.core.catalog import declared
-from lightragctl.core.component import Component, Plan, Values
+from lightragctl.core.component import Plan, Values
 from lightragctl.core.errors import LightragctlError, ProfileError, UsageError
 from lightragctl.core.layers import (
     Layer,
@@ -38,11 +38,6 @@ DEFAULT_PROFILE = "local"
 def shipped_profiles() -> Path:
     """The folder of the shipped profiles."""
     return assets.root() / "profiles"
-
-
-def all_components() -> tuple[Component, ...]:
-    """Every component that lightragctl knows."""
-    return declared("lightragctl.components", "COMPONENT", Component)
 
 
 def load_profile(
@@ -117,8 +112,8 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
     plan = Plan(release, loaded.name, loaded.profile, chosen)
     _check_ports(plan)
     for component in chosen.values():
-        if component.unfit and (reason := component.unfit(plan)):
-            raise ProfileError(f"profile '{loaded.name}': {component.name}: {reason[0]}", reason[1])
+        if component.unfit and (found := component.unfit(plan)):
+            raise ProfileError(f"profile '{loaded.name}': {component.name}: {found.message}", found.hint)
         if component.settings:
             component.settings(plan)  # refuses a plan that lacks what the component needs
         if component.environment:

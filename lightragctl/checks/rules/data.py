@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from lightragctl.checks.lint import Rule, Subject
+from lightragctl.components.vector_engine import VectorEngineValues
 from lightragctl.core.findings import Severity, Violation
 
 
-def _engine(subject: Subject) -> Any:
+def _engine(subject: Subject) -> VectorEngineValues | None:
     """The values of vector-engine, whoever runs it; None when the profile has none."""
-    return subject.plan.profile.components.get("vector-engine")
+    section = subject.plan.profile.components.get("vector-engine")
+    return section if isinstance(section, VectorEngineValues) else None
 
 
 def _members(subject: Subject) -> int:

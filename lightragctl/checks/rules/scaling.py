@@ -3,23 +3,14 @@
 from collections.abc import Iterator
 
 from lightragctl.checks.lint import Rule, Subject
-from lightragctl.core.component import Part
 from lightragctl.core.findings import Severity, Violation
-
-
-def _key(part: Part) -> str:
-    """The part's section in a profile."""
-    section = f"components.{part.component}"
-    if part.component == "vector-engine" and part.role not in ("", "standalone"):
-        return f"{section}.roles.{part.role}"
-    return f"{section}.servers.{part.role}" if part.component == "model-server" else section
 
 
 def _range(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
         scale = part.values.autoscale
         if scale and (scale.min > scale.max or scale.min < 1):
-            where = f"{_key(part)}.autoscale"
+            where = f"{part.key}.autoscale"
             yield Violation(where, f"min {scale.min} and max {scale.max} are no range", "say 1 <= min <= max")
 
 
@@ -27,14 +18,14 @@ def _fixed(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
         if part.values.autoscale and part.values.replicas is not None:
             message = f"replicas: {part.values.replicas} and autoscale would take the number from each other"
-            yield Violation(_key(part), message, "say replicas: null and autoscale.min, or autoscale: null")
+            yield Violation(part.key, message, "say replicas: null and autoscale.min, or autoscale: null")
 
 
 def _blind(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
         scale = part.values.autoscale
         if scale and scale.cpu_percent is None and scale.requests_per_second is None:
-            yield Violation(f"{_key(part)}.autoscale", "it says by nothing", "say cpu_percent: 70")
+            yield Violation(f"{part.key}.autoscale", "it says by nothing", "say cpu_percent: 70")
 
 
 def _budget(subject: Subject) -> Iterator[Violation]:
@@ -46,22 +37,24 @@ def _budget(subject: Subject) -> Iterator[Violation]:
         if blocks:
             message = f"with {least} pods it lets none of them go: no node could ever be emptied"
             way = "say max_unavailable: 1, or leave it out; one pod has no budget"
-            yield Violation(f"{_key(part)}.disruption_budget", message, way)
+            yield Violation(f"{part.key}.disruption_budget", message, way)
 
 
 def _odd(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
-        if part.component == "etcd" and part.values.least % 2 == 0:
+        if subject.plan.components[part.component].quorum and part.values.least % 2 == 0:
             members = part.values.least
             message = f"{members} members outlive the loss of no more than {members - 1} do, and fail more often"
-            yield Violation("components.etcd.replicas", message, f"say replicas: {members + 1}")
+            yield Violation(f"{part.key}.replicas", message, f"say replicas: {members + 1}")
 
 
 def _quorum(subject: Subject) -> Iterator[Violation]:
     zones = subject.plan.profile.zones
+    if not subject.plan.profile.production or zones >= 3:
+        return
     for part in subject.plan.parts():
-        if part.component == "etcd" and subject.plan.profile.production and zones < 3:
-            message = f"in {zones} zones, one of them has the majority of etcd: its loss stops everything"
+        if subject.plan.components[part.component].quorum:
+            message = f"in {zones} zones, one of them has the majority of {part.component}: its loss stops everything"
             yield Violation("zones", message, "say zones: 3 where the cluster has them")
 
 
@@ -69,9 +62,9 @@ def _single(subject: Subject) -> Iterator[Violation]:
     if not subject.plan.profile.production:
         return
     for part in subject.plan.parts():
-        if part.component in ("lightrag-api", "model-gateway") and part.values.least < 2:
+        if subject.plan.components[part.component].redundant and part.values.least < 2:
             message = "one pod: while it moves to another node nobody is answered"
-            yield Violation(_key(part), message, "say replicas: 2, or autoscale: {min: 2, max: 6}")
+            yield Violation(part.key, message, "say replicas: 2, or autoscale: {min: 2, max: 6}")
 
 
 def _alone(subject: Subject) -> Iterator[Violation]:

@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightragctl.checks.lint import Rule, Subject
+from lightragctl.components.vector_engine import ObjectStore, VectorEngineValues
 from lightragctl.core.component import Part, WorkloadValues
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.units import quantity
-
-_KNOWN_START_S = {"vector-engine": 180, "etcd": 60, "kafka": 60, "model-server": 600}
-"""Milvus with data took up to 129 s; a model's weights take minutes to fetch and to load."""
 
 
 def _image(subject: Subject) -> Iterator[Violation]:
@@ -41,7 +39,7 @@ def _memory(subject: Subject) -> Iterator[Violation]:
 
 def _start(subject: Subject) -> Iterator[Violation]:
     for part in subject.plan.parts():
-        needs_s = _KNOWN_START_S.get(part.component) or subject.plan.components[part.component].probes.start_timeout_s
+        needs_s = subject.plan.components[part.component].probes.least_start_s
         if part.start_timeout_s < needs_s:
             message = (
                 f"killed {part.start_timeout_s} s after its start, and it may take {needs_s} s: it would never be up"
@@ -87,10 +85,10 @@ def _store(subject: Subject) -> Iterator[Violation]:
         yield Violation(f"{key}.endpoint", message, "say HOST:PORT, and tls: true or false")
 
 
-def _object_store(subject: Subject) -> Any:
+def _object_store(subject: Subject) -> ObjectStore | None:
     if "vector-engine" not in subject.plan.components:
         return None
-    values: Any = subject.plan.values("vector-engine")
+    values = subject.plan.values_of("vector-engine", VectorEngineValues)
     return values.object_store if values.is_shared else None
 
 

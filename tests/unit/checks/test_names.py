@@ -3,10 +3,11 @@
 import pytest
 
 from lightragctl.checks.names import check_names
+from lightragctl.components import all_components
 from lightragctl.core.errors import ProfileError, UsageError
 from lightragctl.core.profile import LoadedProfile
 from lightragctl.deploy.up import wanted
-from lightragctl.release.profiles import all_components, load_profile, make_plan
+from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.release import plan
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from lightragctl.checks.versions import judge_versions, version
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import UpOptions
@@ -11,7 +12,6 @@ from lightragctl.deploy.down import kept_words, take_down
 from lightragctl.deploy.prepare import read_record
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.deploy.up import foresee, wanted
-from lightragctl.deploy.versions import judge_versions, version
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.observe.volumes import endangered
 from tests.fakes.cluster import FakeCluster

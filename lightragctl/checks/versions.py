@@ -2,17 +2,32 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
-from lightragctl.core.objects import KubernetesObject
-from lightragctl.deploy.changeset import Change
+from lightragctl.components import all_components
+from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import WORKLOAD_KINDS
 
 _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+.].*)?")
-_STATEFUL = ("vector-engine", "etcd", "kafka", "lightrag-server")
-"""Components that write data in a format of their version, wherever these lie."""
 
 Version = tuple[int, int, int]
+
+
+class Changed(Protocol):
+    """What happens to one object: as it is, and as it will be; None where it is not there."""
+
+    @property
+    def identity(self) -> ObjectRef:
+        """The object."""
+
+    @property
+    def before(self) -> KubernetesObject | None:
+        """As it is."""
+
+    @property
+    def after(self) -> KubernetesObject | None:
+        """As it will be."""
 
 
 def version(image: str) -> tuple[str, Version] | None:
@@ -22,7 +37,7 @@ def version(image: str) -> tuple[str, Version] | None:
     return (name, (int(found[1]), int(found[2]), int(found[3] or 0))) if found and name else None
 
 
-def judge_versions(changes: Iterable[Change]) -> tuple[list[str], list[str]]:
+def judge_versions(changes: Iterable[Changed]) -> tuple[list[str], list[str]]:
     """What the changes of versions deserve: warnings, and what may leave data that cannot be read."""
     warnings: list[str] = []
     refusals: list[str] = []
@@ -38,7 +53,7 @@ def judge_versions(changes: Iterable[Change]) -> tuple[list[str], list[str]]:
     return warnings, refusals
 
 
-def _moves(change: Change) -> Iterator[tuple[str, Version, Version]]:
+def _moves(change: Changed) -> Iterator[tuple[str, Version, Version]]:
     """Containers that run another version of the same image: in words, before and after."""
     if change.identity.kind not in WORKLOAD_KINDS or change.before is None or change.after is None:
         return
@@ -56,4 +71,4 @@ def _images(workload: KubernetesObject) -> Iterator[tuple[str, str]]:
 
 
 def _holds_data(workload: KubernetesObject) -> bool:
-    return component_of(workload) in _STATEFUL
+    return component_of(workload) in {one.name for one in all_components() if one.stateful}
