@@ -69,7 +69,7 @@ def test_a_diff_that_cannot_be_made_never_ends_with_one(release: ClusterRelease)
     ("question", "source"),
     [
         ("what happens to my data when I stop the release?", "local.md"),
-        ("端口被别的程序占用了怎么办", "local.zh-CN.md"),
+        ("端口被别的程序占用了怎么办", "troubleshooting.zh-CN.md"),
     ],
     ids=["English", "Chinese"],
 )
