@@ -48,7 +48,7 @@ from lightragctl.observe.snapshot import View, component_status, progress, read_
 
 @dataclass(frozen=True)
 class KubernetesRuntime:
-    """A release on a cluster; implements `core.runtime.ReleaseRuntime`."""
+    """A release on a cluster; implements `core.runtime.ReleaseRuntime` and `Revisions`."""
 
     client: ClusterClient
     namespace: str
