@@ -9,7 +9,7 @@ from lightragctl.core.errors import ProfileError, RefusedError, UsageError
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.release.release import Release, ReleaseOptions
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import operator
+from tests.fakes.release import lock_holder
 
 
 class Resource:
@@ -85,5 +85,5 @@ def test_a_release_of_local_processes_has_no_revisions(command: str, hint: str) 
 
 def test_a_release_on_kubernetes_has_revisions() -> None:
     with Release(ReleaseOptions(), {}) as release:
-        release.runtime = KubernetesRuntime(cast(Any, FakeCluster()), "lightrag", "dev", operator())
+        release.runtime = KubernetesRuntime(cast(Any, FakeCluster()), "lightrag", "dev", lock_holder())
         assert release.revisions("history") is release.runtime
