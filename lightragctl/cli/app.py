@@ -7,10 +7,17 @@ from typing import Any
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
-from lightragctl.cli.commands import bench, data, deploy, golden, profiles, release, serve, tool
+from lightragctl.cli.bench import commands as bench
+from lightragctl.cli.data import commands as data
+from lightragctl.cli.deploy import commands as deploy
+from lightragctl.cli.deploy import revisions
+from lightragctl.cli.golden import commands as golden
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.cli.parsing import Command as ParsedCommand
 from lightragctl.cli.parsing import Group
+from lightragctl.cli.profiles import commands as profiles
+from lightragctl.cli.serve import commands as serve
+from lightragctl.cli.tool import commands as tool
 from lightragctl.core.result import Result
 
 Command = Callable[..., Result]
@@ -43,9 +50,9 @@ def build() -> typer.Typer:
                 deploy.exec_,
                 deploy.port_forward,
                 deploy.down,
-                release.history,
-                release.rollback,
-                release.unlock,
+                revisions.history,
+                revisions.rollback,
+                revisions.unlock,
                 deploy.render,
             ),
         ),

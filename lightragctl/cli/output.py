@@ -144,8 +144,9 @@ class Output:
 
     def differences(self, differences: "Differences") -> None:
         """What is about to change, on standard error."""
-        from lightragctl.cli.results import planned
-        from lightragctl.cli.views import VIEWS, counts
+        from lightragctl.cli.deploy.payloads import planned
+        from lightragctl.cli.deploy.views import counts
+        from lightragctl.cli.views import VIEWS
 
         if self.as_events:
             told = planned("up", differences).data

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lightragctl.core.component import Plan
 from lightragctl.core.objects import KubernetesObject
@@ -277,8 +277,8 @@ Approve = Callable[[Differences], None]
 """Shows what is about to change and may ask; raises to stop."""
 
 
-class ReleaseRuntime(Protocol):
-    """A place where a release runs."""
+class Lifecycle(Protocol):
+    """Bringing a release up, looking at it, taking it down."""
 
     @property
     def data(self) -> str:
@@ -289,39 +289,6 @@ class ReleaseRuntime(Protocol):
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """Make the release what the plan says; harmless when it is already."""
-
-    def history(self) -> Sequence[Revision]:
-        """What was made of the release, newest first.
-
-        Raises:
-            NotRunningError: there is no such release here.
-            RefusedError: this runtime keeps no history.
-        """
-
-    def revision(self, number: int) -> Revision:
-        """One of them, with its objects.
-
-        Raises:
-            NotRunningError: there is none of this number.
-            RefusedError: this runtime keeps no history.
-        """
-
-    def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
-        """What `rollback` would do; changes nothing."""
-
-    def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
-        """Make the release what it was in a revision; None: in the last that was applied before the present one.
-
-        Raises:
-            RefusedError: this runtime keeps no history.
-        """
-
-    def unlock(self, even_if_fresh: bool) -> Unlocked:
-        """Take the lock of the release away from whoever holds it.
-
-        Raises:
-            RefusedError: it was renewed just now, and `even_if_fresh` is not set; or this runtime has no such lock.
-        """
 
     def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
         """Stop the release; with `purge` its data are deleted too. False when there was nothing to stop.
@@ -337,8 +304,16 @@ class ReleaseRuntime(Protocol):
             NotRunningError: there is no such release here.
         """
 
-    def close(self) -> None:
-        """Close what this process holds open to reach the release."""
+
+class Access(Protocol):
+    """Reaching the components of a release that is up."""
+
+    def components(self) -> tuple[str, ...]:
+        """The names of the release's components.
+
+        Raises:
+            NotRunningError: there is no such release here.
+        """
 
     def endpoint(self, component: str) -> str:
         """An address at which this process reaches the component, until `close`.
@@ -361,13 +336,6 @@ class ReleaseRuntime(Protocol):
             NotRunningError: the release is not up.
         """
 
-    def components(self) -> tuple[str, ...]:
-        """The names of the release's components.
-
-        Raises:
-            NotRunningError: there is no such release here.
-        """
-
     def api_key(self, component: str = "lightrag-api") -> str | None:
         """A key that the component takes; None when it asks for none."""
 
@@ -379,3 +347,42 @@ class ReleaseRuntime(Protocol):
 
     def forward(self, component: str, port: int, notify: Notify) -> None:
         """Lead a port of this machine (0: any) to the component until interrupted."""
+
+    def close(self) -> None:
+        """Close what this process holds open to reach the release."""
+
+
+class ReleaseRuntime(Lifecycle, Access, Protocol):
+    """A place where a release runs: what every one of them offers."""
+
+
+@runtime_checkable
+class Revisions(Protocol):
+    """The recorded revisions of a release and its lock: what only a runtime that keeps them offers."""
+
+    def history(self) -> Sequence[Revision]:
+        """What was made of the release, newest first.
+
+        Raises:
+            NotRunningError: there is no such release here.
+        """
+
+    def revision(self, number: int) -> Revision:
+        """One of them, with its objects.
+
+        Raises:
+            NotRunningError: there is none of this number.
+        """
+
+    def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
+        """What `rollback` would do; changes nothing."""
+
+    def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
+        """Make the release what it was in a revision; None: in the last that was applied before the present one."""
+
+    def unlock(self, even_if_fresh: bool) -> Unlocked:
+        """Take the lock of the release away from whoever holds it.
+
+        Raises:
+            RefusedError: it was renewed just now, and `even_if_fresh` is not set.
+        """

@@ -126,8 +126,8 @@ def _note_stopped(scope: Scope, record: Record, fence: int) -> bool:
         return False
     revision = read_revision(scope, record.revision) if record.revision else None
     if revision is not None:
-        now = scope.operator.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        write_outcome(scope, replace(revision, stopped_at=now, stopped_by=scope.operator.who))
+        now = scope.holder.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        write_outcome(scope, replace(revision, stopped_at=now, stopped_by=scope.holder.who))
     kept = tuple(one for one in record.objects if one.kind in KEPT_KINDS)
     write_record(scope, replace(record, phase=Phase.STOPPED, objects=kept, fence=fence))
     return True

@@ -29,7 +29,7 @@ def read_history(scope: Scope) -> list[Revision]:
         message = f"release '{scope.release}' has no revisions in namespace {scope.namespace} of {scope.cluster.name}"
         raise NotRunningError(message, "the first one is made by: lightragctl up")
     record, held = read_record(scope), read_holder(scope)
-    verdict = judge(held, scope.operator) if held else Verdict.FREE
+    verdict = judge(held, scope.holder) if held else Verdict.FREE
     is_held = verdict not in (Verdict.FREE, Verdict.DEAD)
     return judged(revisions, record.revision if record and is_held else None)
 

@@ -64,7 +64,7 @@ class Run:
 
 def locked(scope: Scope, command: str, notify: Notify) -> tuple[ReleaseLock, Scope]:
     """The release's lock, not taken yet, and a scope that writes only while nobody else has it."""
-    lock = ReleaseLock(scope.cluster, lease_ref(scope.release, scope.namespace), scope.operator, command, notify)
+    lock = ReleaseLock(scope.cluster, lease_ref(scope.release, scope.namespace), scope.holder, command, notify)
     return lock, replace(scope, cluster=GuardedCluster(scope.cluster, lock.check))
 
 
@@ -133,12 +133,12 @@ def _begin_revision(run: Run) -> Revision:
     """Write the revision that this run makes; one of the same objects that did not come to its end goes on."""
     last = max((one.number for one in read_revisions(run.scope)), default=0)
     newest = read_revision(run.scope, last) if last else None
-    record, operator = run.intent.record, run.scope.operator
+    record, holder = run.intent.record, run.scope.holder
     number = max(last, record.revision if record else 0) + 1
     revision = Revision(
         number=number,
-        who=operator.who,
-        at=operator.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        who=holder.who,
+        at=holder.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         version=lightragctl.__version__,
         profile_name=run.target.profile_name,
         values=run.target.profile,

@@ -38,7 +38,7 @@ from lightragctl.deploy.target import growing_nodes, ignore_rules
 from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.kube.client import ClusterClient
 from lightragctl.kube.labels import component_of, record_selector
-from lightragctl.kube.lease import Operator, Verdict, judge, lease_ref, unlock
+from lightragctl.kube.lease import LockHolder, Verdict, judge, lease_ref, unlock
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import is_ready, is_terminating, status_of
 from lightragctl.kube.scope import Scope
@@ -50,18 +50,18 @@ from lightragctl.observe.snapshot import View, component_status, progress, read_
 
 @dataclass(frozen=True)
 class KubernetesRuntime:
-    """A release on a cluster; implements `core.runtime.ReleaseRuntime`."""
+    """A release on a cluster; implements `core.runtime.ReleaseRuntime` and `Revisions`."""
 
     client: ClusterClient
     namespace: str
     release: str
-    operator: Operator
+    holder: LockHolder
     _tunnels: dict[str, Tunnel] = field(default_factory=dict, compare=False)
 
     @property
     def scope(self) -> Scope:
         """Which release, and where."""
-        return Scope(self.client, self.namespace, self.release, self.operator)
+        return Scope(self.client, self.namespace, self.release, self.holder)
 
     @property
     def data(self) -> str:
@@ -97,10 +97,10 @@ class KubernetesRuntime:
     def unlock(self, even_if_fresh: bool) -> Unlocked:
         """See `kube.lease.unlock`."""
         check_rights(self.client, self.namespace, access_of_unlock(self.namespace))
-        held = unlock(self.client, lease_ref(self.release, self.namespace), self.operator, even_if_fresh)
+        held = unlock(self.client, lease_ref(self.release, self.namespace), self.holder, even_if_fresh)
         if held is None:
             return Unlocked()
-        age_s = (self.operator.now() - held.renewed).total_seconds()
+        age_s = (self.holder.now() - held.renewed).total_seconds()
         return Unlocked(held.who, held.command, held.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"), round(age_s, 1))
 
     def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
@@ -304,7 +304,7 @@ class KubernetesRuntime:
             return "stopped; start it: lightragctl up"
         if record.phase is Phase.APPLYING:
             held = read_holder(self.scope)
-            if held and judge(held, self.operator) not in (Verdict.FREE, Verdict.DEAD):
+            if held and judge(held, self.holder) not in (Verdict.FREE, Verdict.DEAD):
                 return f"{held} has been changing it since {held.acquired.strftime('%Y-%m-%d %H:%M:%S')} UTC"
             return "the last change did not come to its end: lightragctl history; go on: lightragctl up"
         return ""

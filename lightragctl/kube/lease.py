@@ -40,8 +40,8 @@ _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 @dataclass(frozen=True)
-class Operator:
-    """Who changes a release, and the clocks of this machine.
+class LockHolder:
+    """Who changes a release and takes its lock for that, and the clocks of this machine.
 
     Attributes:
         who: `user@host`.
@@ -64,8 +64,8 @@ class Operator:
     pause: Callable[[float], object]
 
     @property
-    def holder(self) -> str:
-        """The operator as a Lease names it."""
+    def identity(self) -> str:
+        """What a Lease names it by, as `holderIdentity`."""
         return f"{self.who}/{self.pid}/{self.run}"
 
 
@@ -104,13 +104,13 @@ class Verdict(StrEnum):
     OLD = "old"
 
 
-def judge(held: Held, operator: Operator) -> Verdict:
+def judge(held: Held, by: LockHolder) -> Verdict:
     """Whether the Lease is free; old means that only looking on can tell."""
     if not held.holder:
         return Verdict.FREE
-    if held.machine and held.machine == operator.machine and not operator.alive(held.pid):
+    if held.machine and held.machine == by.machine and not by.alive(held.pid):
         return Verdict.DEAD
-    fresh = held.renewed + timedelta(seconds=DURATION_S) > operator.now()
+    fresh = held.renewed + timedelta(seconds=DURATION_S) > by.now()
     return Verdict.FRESH if fresh else Verdict.OLD
 
 
@@ -150,13 +150,13 @@ class ReleaseLock:
     Args:
         cluster: where the release is.
         identity: of the Lease.
-        operator: who takes it.
+        holder: who takes it.
         command: what for, in a word: `up`.
         notify: told while an abandoned lock is looked at.
     """
 
-    def __init__(self, cluster: Cluster, identity: ObjectRef, operator: Operator, command: str, notify: Notify) -> None:
-        self._cluster, self._identity, self._operator = cluster, identity, operator
+    def __init__(self, cluster: Cluster, identity: ObjectRef, holder: LockHolder, command: str, notify: Notify) -> None:
+        self._cluster, self._identity, self._holder = cluster, identity, holder
         self._command, self._notify = command, notify
         self._lease: dict[str, Any] = {}
         self._renewed_s = 0.0
@@ -188,7 +188,7 @@ class ReleaseLock:
         """Give the lock back. When that fails it ends by itself, so it is no reason to fail."""
         if self._stop_renewing() and not self._lost:
             with suppress(LightragctlError):
-                self._cluster.replace(self._wanted(self._lease, holder=""))
+                self._cluster.replace(self._wanted(self._lease, holder_identity=""))
 
     def take(self, after: int = 0) -> None:
         """Take the lock; nothing when it is ours already.
@@ -203,7 +203,7 @@ class ReleaseLock:
             return
         for _ in range(_TRIES):
             try:
-                begin_s = self._operator.clock_s()
+                begin_s = self._holder.clock_s()
                 self._lease = self._take_once(after)
             except ChangedMeanwhileError:
                 continue
@@ -237,12 +237,12 @@ class ReleaseLock:
         Raises:
             LockedError: it was not, or somebody else has it by now.
         """
-        begin_s = self._operator.clock_s()
+        begin_s = self._holder.clock_s()
         there = self._cluster.get(self._identity)
-        if there is None or read_held(there).holder not in (expected, self._operator.holder):
+        if there is None or read_held(there).holder not in (expected, self._holder.identity):
             raise LockedError(f"{self._name} was not handed over to {expected}", _WHO)
         try:
-            self._lease = self._cluster.replace(self._wanted(there, self._operator.holder))
+            self._lease = self._cluster.replace(self._wanted(there, self._holder.identity))
         except ChangedMeanwhileError as error:
             raise LockedError(f"{self._name} was taken by somebody else", _WHO) from error
         self._begin(begin_s)
@@ -274,7 +274,7 @@ class ReleaseLock:
 
     @property
     def _silent_s(self) -> float:
-        return self._operator.clock_s() - self._renewed_s
+        return self._holder.clock_s() - self._renewed_s
 
     def stop(self) -> None:
         """Renew no more and leave the Lease alone: it goes with its namespace."""
@@ -300,16 +300,16 @@ class ReleaseLock:
     def _take_once(self, after: int) -> dict[str, Any]:
         there = self._cluster.get(self._identity)
         if there is None:
-            return self._cluster.create(self._wanted({"spec": {"leaseTransitions": after}}, self._operator.holder))
-        if read_held(there).holder == self._operator.holder:  # an earlier try took effect, and its answer was lost
-            return self._cluster.replace(self._wanted(there, self._operator.holder))
-        verdict = judge(read_held(there), self._operator)
+            return self._cluster.create(self._wanted({"spec": {"leaseTransitions": after}}, self._holder.identity))
+        if read_held(there).holder == self._holder.identity:  # an earlier try took effect, and its answer was lost
+            return self._cluster.replace(self._wanted(there, self._holder.identity))
+        verdict = judge(read_held(there), self._holder)
         self._is_abandoned = verdict is Verdict.OLD or ABANDONED in annotations_of(there)
         if verdict is Verdict.FRESH:
             raise self._refusal(read_held(there))
         if verdict is Verdict.OLD:
             self._look_on(there)
-        return self._cluster.replace(self._wanted(there, self._operator.holder))
+        return self._cluster.replace(self._wanted(there, self._holder.identity))
 
     def _look_on(self, there: KubernetesObject) -> None:
         """Until the Lease has stood unchanged for its duration.
@@ -317,12 +317,12 @@ class ReleaseLock:
         Raises:
             LockedError: it changed.
         """
-        begin_s = self._operator.clock_s()
+        begin_s = self._holder.clock_s()
         held = read_held(there)
-        while (waited_s := self._operator.clock_s() - begin_s) < DURATION_S:
+        while (waited_s := self._holder.clock_s() - begin_s) < DURATION_S:
             left = f"looks abandoned by {held.who}; it is ours in {DURATION_S - waited_s:.0f} s unless it is renewed"
             self._notify(Event(left, self._name, passing=True))
-            self._operator.pause(_LOOK_S)
+            self._holder.pause(_LOOK_S)
             now = self._cluster.get(self._identity)
             if now is None or now["metadata"]["resourceVersion"] != there["metadata"]["resourceVersion"]:
                 if now is not None and read_held(now).holder:
@@ -330,18 +330,18 @@ class ReleaseLock:
                 raise ChangedMeanwhileError("the lock was given back")
 
     def _refusal(self, held: Held) -> LockedError:
-        age_s = (self._operator.now() - held.renewed).total_seconds()
+        age_s = (self._holder.now() - held.renewed).total_seconds()
         since = held.acquired.strftime("%Y-%m-%d %H:%M:%S")
         message = f"{held} has held {self._name} since {since} UTC and renewed it {max(0.0, age_s):.0f} s ago"
         return LockedError(message, f"wait until it is done, or if it is dead: {_WHO_COMMAND}")
 
-    def _wanted(self, there: Mapping[str, Any], holder: str) -> dict[str, Any]:
-        """The Lease as this holder writes it; an empty holder gives it back."""
+    def _wanted(self, there: Mapping[str, Any], holder_identity: str) -> dict[str, Any]:
+        """The Lease as this holder writes it; an empty identity gives it back."""
         before = there.get("spec") or {}
-        new = holder and before.get("holderIdentity") != holder
-        now = self._operator.now().strftime(_TIME)
+        new = holder_identity and before.get("holderIdentity") != holder_identity
+        now = self._holder.now().strftime(_TIME)
         spec = {
-            **({"holderIdentity": holder} if holder else {}),
+            **({"holderIdentity": holder_identity} if holder_identity else {}),
             "leaseDurationSeconds": DURATION_S,
             "acquireTime": now if new else before.get("acquireTime", now),
             "renewTime": now,
@@ -353,7 +353,7 @@ class ReleaseLock:
             "labels": {MANAGED_BY: MANAGER},
             "annotations": {
                 COMMAND: self._command,
-                MACHINE: self._operator.machine if holder == self._operator.holder else "",
+                MACHINE: self._holder.machine if holder_identity == self._holder.identity else "",
                 **({ABANDONED: "true"} if self._is_abandoned else {}),
             },
             **({"resourceVersion": there["metadata"]["resourceVersion"]} if "metadata" in there else {}),
@@ -371,9 +371,9 @@ class ReleaseLock:
             self._renew()
 
     def _renew(self) -> None:
-        begin_s = self._operator.clock_s()
+        begin_s = self._holder.clock_s()
         try:
-            self._lease = self._cluster.replace(self._wanted(self._lease, self._operator.holder))
+            self._lease = self._cluster.replace(self._wanted(self._lease, self._holder.identity))
             self._renewed_s, self._trouble = begin_s, ""
         except ChangedMeanwhileError:
             there = self._read_holder()
@@ -390,7 +390,7 @@ class ReleaseLock:
             self._trouble = error.message
             return None
         held = read_held(there) if there else None
-        if there is not None and held is not None and held.holder == self._operator.holder:
+        if there is not None and held is not None and held.holder == self._holder.identity:
             return there
         self._lost = f"{held.who if held and held.holder else 'nobody'} holds it now"
         return None
@@ -400,7 +400,7 @@ _WHO_COMMAND = "lightragctl unlock"
 _WHO = f"see who holds it: {_WHO_COMMAND}"
 
 
-def unlock(cluster: Cluster, identity: ObjectRef, operator: Operator, even_if_fresh: bool) -> Held | None:
+def unlock(cluster: Cluster, identity: ObjectRef, by: LockHolder, even_if_fresh: bool) -> Held | None:
     """Take the lock away from its holder, who stops before its next write; what was held, None when nobody did.
 
     Raises:
@@ -411,8 +411,8 @@ def unlock(cluster: Cluster, identity: ObjectRef, operator: Operator, even_if_fr
     held = read_held(there) if there else None
     if there is None or held is None or not held.holder:
         return None
-    if judge(held, operator) is Verdict.FRESH and not even_if_fresh:
-        age_s = (operator.now() - held.renewed).total_seconds()
+    if judge(held, by) is Verdict.FRESH and not even_if_fresh:
+        age_s = (by.now() - held.renewed).total_seconds()
         message = f"{held} renewed the lock {age_s:.0f} s ago"
         hint = f"if you know that it is dead: {_WHO_COMMAND} --yes"
         raise RefusedError(f"{message}, so it is likely at work", hint)

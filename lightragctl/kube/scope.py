@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightragctl.kube import labels
-from lightragctl.kube.lease import Operator
+from lightragctl.kube.lease import LockHolder
 from lightragctl.kube.model import Cluster
 
 
@@ -15,7 +15,7 @@ class Scope:
     cluster: Cluster
     namespace: str
     release: str
-    operator: Operator
+    holder: LockHolder
 
     @property
     def selector(self) -> str:

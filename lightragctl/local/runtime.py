@@ -19,9 +19,7 @@ from lightragctl.core.runtime import (
     Difference,
     Differences,
     ReleaseStatus,
-    Revision,
     State,
-    Unlocked,
     UpOptions,
     UpOutcome,
     way_to_a_release,
@@ -103,26 +101,6 @@ class LocalRuntime:
         if purge and not any(self.files.folder.parent.iterdir()):
             self.files.folder.parent.rmdir()
         return stopped or purge
-
-    def history(self) -> Sequence[Revision]:
-        """Refused: processes are started from the profile, and no revision is kept."""
-        raise _needs_cluster("history")
-
-    def revision(self, number: int) -> Revision:
-        """Refused, as `history`."""
-        raise _needs_cluster("history")
-
-    def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
-        """Refused, as `history`."""
-        raise _needs_cluster("rollback")
-
-    def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
-        """Refused, as `history`."""
-        raise _needs_cluster("rollback")
-
-    def unlock(self, even_if_fresh: bool) -> Unlocked:
-        """Refused: the lock of a local release is of a process and ends with it."""
-        raise _needs_cluster("unlock")
 
     def status(self) -> ReleaseStatus:
         """The release as it is.
@@ -362,13 +340,6 @@ def reasons(waiting: Iterable[WantedProcess], running: Running | None) -> str:
     """What each process lacks, as `status` says it."""
     told = [(one.name, _component_status(one, running).message) for one in waiting]
     return "; ".join(f"{name}: {message}" if message else name for name, message in told)
-
-
-def _needs_cluster(command: str) -> RefusedError:
-    hint = f"on Kubernetes: lightragctl {command} --profile dev; here: lightragctl up with the profile as it was"
-    if command == "unlock":
-        hint = "the lock of a local release ends with the process that holds it"
-    return RefusedError(f"{command} is of releases on Kubernetes; this one runs as local processes", hint)
 
 
 def _settings_of_processes(plan: Plan) -> dict[str, object]:

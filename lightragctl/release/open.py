@@ -19,7 +19,7 @@ from lightragctl.core.runtime import ReleaseRuntime
 
 if TYPE_CHECKING:
     from lightragctl.kube.client import ClusterClient
-    from lightragctl.kube.lease import Operator
+    from lightragctl.kube.lease import LockHolder
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRu
     if loaded.profile.runtime is Runtime.KUBERNETES:
         from lightragctl.deploy.runtime import KubernetesRuntime
 
-        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, _operator())
+        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, _lock_holder())
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 
@@ -60,9 +60,9 @@ def _connected(place: Place) -> "ClusterClient":
         raise NoClusterError(f"the kubeconfig cannot be read: {reason}", hint) from error
 
 
-def _operator() -> "Operator":
+def _lock_holder() -> "LockHolder":
     """Who runs this process. Its machine is known by its last start and its table of processes, where it tells them."""
-    from lightragctl.kube.lease import Operator, since_boot_s, this_process_lives
+    from lightragctl.kube.lease import LockHolder, since_boot_s, this_process_lives
 
     try:
         user = getpass.getuser()
@@ -74,7 +74,7 @@ def _operator() -> "Operator":
     except OSError:
         machine = ""
     who = f"{user}@{socket.gethostname()}"
-    return Operator(
+    return LockHolder(
         who=who,
         pid=os.getpid(),
         run=secrets.token_hex(4),

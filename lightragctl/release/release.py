@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from lightragctl.core.errors import UsageError
+from lightragctl.core.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
     from lightragctl.client.api import ApiClient
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lightragctl.client.recordings import AllRecordings
     from lightragctl.core.component import Plan
     from lightragctl.core.profile import LoadedProfile
-    from lightragctl.core.runtime import ReleaseRuntime
+    from lightragctl.core.runtime import ReleaseRuntime, Revisions
 
 _API_SILENCE_S = 120.0
 """The longest silence of lightrag-api to wait out: a chat model may take its whole deadline before the first byte."""
@@ -127,6 +127,21 @@ class Release:
         place = Place(self.environ, self.options.kubeconfig, self.options.context)
         return self.closing(open_runtime(self.name, self.loaded, place))
 
+    def revisions(self, command: str) -> "Revisions":
+        """The release's revisions and its lock.
+
+        Args:
+            command: the name of the command that needs them, for the refusal.
+
+        Raises:
+            RefusedError: the release runs where none are kept.
+        """
+        from lightragctl.core.runtime import Revisions
+
+        if not isinstance(self.runtime, Revisions):
+            raise _needs_cluster(command)
+        return self.runtime
+
     @functools.cached_property
     def api(self) -> "ApiClient":
         """A client of the release's lightrag-api.
@@ -181,3 +196,10 @@ class Release:
     def closing(self, resource: CloseableT) -> CloseableT:
         """The resource, which is closed with the release."""
         return self._opened.enter_context(closing(resource))
+
+
+def _needs_cluster(command: str) -> RefusedError:
+    hint = f"on Kubernetes: lightragctl {command} --profile dev; here: lightragctl up with the profile as it was"
+    if command == "unlock":
+        hint = "the lock of a local release ends with the process that holds it"
+    return RefusedError(f"{command} is of releases on Kubernetes; this one runs as local processes", hint)

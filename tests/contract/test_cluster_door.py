@@ -25,7 +25,7 @@ from lightragctl.kube.model import (
     KindNotServedError,
 )
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import ignore, operator
+from tests.fakes.release import ignore, lock_holder
 
 NAME = "door"
 
@@ -164,8 +164,8 @@ def test_a_lease_is_handed_over(subject: tuple[Cluster, str]) -> None:
     door, namespace = subject
     identity = lease_ref("one", namespace)
     with (
-        ReleaseLock(door, identity, operator(), "upgrade", ignore) as terminal,
-        ReleaseLock(door, identity, operator("job@node", machine="node"), "upgrade", ignore) as job,
+        ReleaseLock(door, identity, lock_holder(), "upgrade", ignore) as terminal,
+        ReleaseLock(door, identity, lock_holder("job@node", machine="node"), "upgrade", ignore) as job,
     ):
         terminal.take()
         fence = terminal.hand_over("Job/upgrade")
@@ -180,14 +180,14 @@ def test_a_lease_goes_from_hand_to_hand(subject: tuple[Cluster, str]) -> None:
     door, namespace = subject
     identity = lease_ref("one", namespace)
     for fence in (1, 2):
-        with ReleaseLock(door, identity, operator(), "up", ignore) as lock:
+        with ReleaseLock(door, identity, lock_holder(), "up", ignore) as lock:
             lock.take()
             lock.renew()
             lock.check()
             assert lock.fence == fence
             with pytest.raises(LockedError):
-                ReleaseLock(door, identity, operator(alive=lambda pid: True), "up", ignore).take()
-    with ReleaseLock(door, identity, operator(), "down", ignore) as lock:
+                ReleaseLock(door, identity, lock_holder(alive=lambda pid: True), "up", ignore).take()
+    with ReleaseLock(door, identity, lock_holder(), "down", ignore) as lock:
         lock.take()
         lock.forget()
     assert door.get(identity) is None

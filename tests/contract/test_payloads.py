@@ -1,6 +1,6 @@
 """Every payload in every format: results are made of their types' own annotations, so that a new one is covered too.
 
-Whatever a function of `cli.results` takes is made up: each field has a value, each enum its members in turn, each
+Whatever a function of `cli.*.payloads` takes is made up: each field has a value, each enum its members in turn, each
 number and text something that JSON or YAML finds hard.
 """
 
@@ -26,8 +26,13 @@ import yaml
 from pydantic import BaseModel
 
 from lightragctl.bench.report.kinds import Document
-from lightragctl.cli import results
+from lightragctl.cli.bench import payloads as bench
+from lightragctl.cli.data import payloads as data
+from lightragctl.cli.deploy import payloads as deploy
+from lightragctl.cli.golden import payloads as golden
 from lightragctl.cli.output import Format, Output
+from lightragctl.cli.profiles import payloads as profiles
+from lightragctl.cli.tool import payloads as tool
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError
@@ -139,8 +144,9 @@ def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
 
 BUILDERS = {
     name: one
-    for name, one in inspect.getmembers(results, inspect.isfunction)
-    if one.__module__ == results.__name__ and not name.startswith("_")
+    for payloads in (deploy, profiles, data, bench, golden, tool)
+    for name, one in inspect.getmembers(payloads, inspect.isfunction)
+    if one.__module__ == payloads.__name__ and not name.startswith("_")
 }
 
 

@@ -16,7 +16,7 @@ from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.target import Target
 from lightragctl.deploy.up import wanted
 from lightragctl.kube.labels import CONTENT
-from lightragctl.kube.lease import Operator
+from lightragctl.kube.lease import LockHolder
 from lightragctl.kube.scope import Scope
 from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.cluster import FakeCluster
@@ -31,25 +31,25 @@ LEASE = ObjectRef("coordination.k8s.io/v1", "Lease", NAMESPACE, "dev-lightragctl
 _pids = itertools.count(100)
 
 
-def operator(
+def lock_holder(
     who: str = "ann@laptop",
     *,
     machine: str = "m",
     now: datetime = NOW,
     alive: Callable[[int], bool] = lambda pid: False,
-) -> Operator:
+) -> LockHolder:
     """Somebody who runs the tool; by default whoever ran it before on the same machine is dead."""
     pid = next(_pids)
     clock = itertools.count(0.0, 0.001)
-    return Operator(who, pid, f"run{pid}", machine, lambda: now, alive, lambda: next(clock), lambda seconds: None)
+    return LockHolder(who, pid, f"run{pid}", machine, lambda: now, alive, lambda: next(clock), lambda seconds: None)
 
 
 def plan(*assignments: str, release: str = "dev") -> Plan:
     return make_plan(release, load_profile("dev", (), assignments))
 
 
-def scope(cluster: FakeCluster, release: str = "dev", by: Operator | None = None) -> Scope:
-    return Scope(cluster, NAMESPACE, release, by or operator())
+def scope(cluster: FakeCluster, release: str = "dev", by: LockHolder | None = None) -> Scope:
+    return Scope(cluster, NAMESPACE, release, by or lock_holder())
 
 
 def agree(differences: Differences) -> None:

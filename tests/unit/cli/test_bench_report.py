@@ -15,9 +15,9 @@ from lightragctl.bench.measured import Measured
 from lightragctl.bench.questions import Asked
 from lightragctl.bench.report.saved import decoded, encoded
 from lightragctl.bench.saturate import Saturation
-from lightragctl.cli.load_options import LoadOptions
+from lightragctl.cli.bench.options import LoadOptions
+from lightragctl.cli.bench.reporting import Files, kept
 from lightragctl.cli.options import GlobalOptions, Session
-from lightragctl.cli.reporting import Files, kept
 from lightragctl.core.errors import UsageError
 from lightragctl.release.benchmark import Source
 from tests.conftest import Tool

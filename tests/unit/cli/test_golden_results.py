@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lightragctl.cli import results
+from lightragctl.cli.golden import payloads
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality.golden import GoldenFigure, Head, Holding, Judged, Report, Verdict
@@ -42,7 +42,7 @@ STALE = ("there are 99 rows and were 100",)
     ],
 )
 def test_the_exit_status_is_of_the_gravest(report: Report, status: int, codes: list[str]) -> None:
-    result = results.golden_check("w", report)
+    result = payloads.golden_check("w", report)
     assert (result.exit_status, [error.code for error in result.errors]) == (status, codes)
     assert all(
         "lightragctl golden build -w w" in error.hint for error in result.errors if error.code in ("stale", "too-few")
@@ -51,6 +51,6 @@ def test_the_exit_status_is_of_the_gravest(report: Report, status: int, codes: l
 
 def test_the_worst_queries_are_shown_with_what_each_lost() -> None:
     lost = Judged(7, "file", "what is\nlost", 0.9, 0.4, 1.0, ("doc-1",))
-    result = results.golden_check("w", replace(GOOD, worst=(lost,)))
+    result = payloads.golden_check("w", replace(GOOD, worst=(lost,)))
     assert result.data["worst"][0]["missed"] == ("doc-1",)
     assert len(list(VIEWS["golden check"](result.data))) == 5

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from lightragctl.cli import results
+from lightragctl.cli.data import payloads
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.errors import ExitStatus
 from lightragctl.core.result import Result
@@ -13,7 +13,7 @@ from lightragctl.ingest.load import Failure, Summary
 
 def ended(**said: object) -> Result:
     plain = {"created": 2, "updated": 0, "unchanged": 0, "failed": (), "chunks": 4, "seconds": 1.0, "chunks_per_s": 4.0}
-    return results.ingest(Summary(**plain | said), "lightrag-api")  # type: ignore[arg-type]
+    return payloads.ingest(Summary(**plain | said), "lightrag-api")  # type: ignore[arg-type]
 
 
 def shown(result: Result) -> str:

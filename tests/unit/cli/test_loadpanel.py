@@ -12,7 +12,7 @@ from lightragctl.bench.plan import LoadPlan, WarmUp
 from lightragctl.bench.result import Moment
 from lightragctl.bench.schedule import Closed
 from lightragctl.bench.targets import Target
-from lightragctl.cli.loadpanel import REMEMBERED, LoadPanel, sparkline
+from lightragctl.cli.bench.panel import REMEMBERED, LoadPanel, sparkline
 from lightragctl.core.result import Event
 from lightragctl.release.benchmark import LoadEvent
 

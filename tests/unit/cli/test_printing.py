@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lightragctl.cli.loadpanel import LoadPanel
+from lightragctl.cli.bench.panel import LoadPanel
 from lightragctl.cli.output import Format, Output, words
 from lightragctl.cli.progress import words as words_of_load
 from lightragctl.cli.views import VIEWS

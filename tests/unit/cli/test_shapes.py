@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from lightragctl.bench.schedule import Closed, Constant, Poisson, Ramp, Replay, Shape
-from lightragctl.cli.load_options import LoadOptions, ShapeOptions, check_sides
+from lightragctl.cli.bench.options import LoadOptions, ShapeOptions, check_sides
+from lightragctl.cli.bench.shapes import shape, steady
 from lightragctl.cli.options import GlobalOptions
-from lightragctl.cli.shapes import shape, steady
 from lightragctl.core.errors import UsageError
 
 

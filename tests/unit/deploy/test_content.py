@@ -11,7 +11,7 @@ from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.kube.labels import CONTENT
 from lightragctl.observe.content import outdated, references
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import KEYS, NAMESPACE, operator, up
+from tests.fakes.release import KEYS, NAMESPACE, lock_holder, up
 
 API = ObjectRef("apps/v1", "Deployment", NAMESPACE, "dev-lightrag-api")
 SERVER = ObjectRef("apps/v1", "StatefulSet", NAMESPACE, "dev-lightrag-server")
@@ -32,7 +32,7 @@ def test_a_generated_key_that_was_lost_rolls_those_that_read_it(lost: ObjectRef,
     assert up(cluster) == ()
     del cluster.objects[lost]
     cluster.owned = {key: paths for key, paths in cluster.owned.items() if key[0] != lost}
-    seen = KubernetesRuntime(cluster, NAMESPACE, "dev", operator()).status()  # type: ignore[arg-type]
+    seen = KubernetesRuntime(cluster, NAMESPACE, "dev", lock_holder()).status()  # type: ignore[arg-type]
     assert [one for one in seen.warnings if one.startswith(f"{lost} is gone, and is read by")]
     up(cluster)
     assert {one for one, content in before.items() if content_of(cluster, one) != content} == readers

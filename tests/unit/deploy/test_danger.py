@@ -15,7 +15,7 @@ from lightragctl.deploy.up import foresee, wanted
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.observe.volumes import endangered
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import NAMESPACE, OPTIONS, ignore, operator, plan, rollback, scope, up
+from tests.fakes.release import NAMESPACE, OPTIONS, ignore, lock_holder, plan, rollback, scope, up
 
 STORE = ObjectRef("v1", "PersistentVolumeClaim", NAMESPACE, "data-dev-vector-engine-0")
 WRITER = ObjectRef("v1", "PersistentVolumeClaim", NAMESPACE, "data-dev-lightrag-server-0")
@@ -54,7 +54,7 @@ def terminating() -> FakeCluster:
 
 
 def runtime(cluster: FakeCluster) -> KubernetesRuntime:
-    return KubernetesRuntime(cluster, NAMESPACE, "dev", operator())  # type: ignore[arg-type]
+    return KubernetesRuntime(cluster, NAMESPACE, "dev", lock_holder())  # type: ignore[arg-type]
 
 
 def test_status_and_diff_warn_of_a_claim_that_is_being_deleted(terminating: FakeCluster) -> None:

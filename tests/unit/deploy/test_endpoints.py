@@ -10,7 +10,7 @@ from lightragctl.core.errors import NotRunningError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.deploy.runtime import KubernetesRuntime, way_to
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import NAMESPACE, operator, up
+from tests.fakes.release import NAMESPACE, lock_holder, up
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def pod(name: str, *, component: str = "lightrag-api", ready: bool = True, endin
 def runtime(cluster: FakeCluster, *pods: KubernetesObject) -> KubernetesRuntime:
     for one in pods:
         cluster.objects[ObjectRef("v1", "Pod", NAMESPACE, one["metadata"]["name"])] = dict(one)
-    return KubernetesRuntime(cast(Any, cluster), NAMESPACE, "dev", operator())
+    return KubernetesRuntime(cast(Any, cluster), NAMESPACE, "dev", lock_holder())
 
 
 def test_every_ready_replica_has_an_address_of_its_own(cluster: FakeCluster) -> None:

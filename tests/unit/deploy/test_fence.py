@@ -22,14 +22,14 @@ from tests.fakes.release import (
     STATEFUL_SET,
     agree,
     ignore,
-    operator,
+    lock_holder,
     scope,
     state,
     target,
     up,
 )
 
-ANNA = operator("anna@laptop", alive=lambda pid: True)
+ANNA = lock_holder("anna@laptop", alive=lambda pid: True)
 THREE, TWO = "components.embedder.replicas=3", "components.embedder.replicas=2"
 NAMESPACE_REF = ObjectRef("v1", "Namespace", "", NAMESPACE)
 CLAIM = ObjectRef("v1", "PersistentVolumeClaim", NAMESPACE, "data-dev-vector-engine-0")
@@ -62,7 +62,7 @@ def bert(*assignments: str) -> Callable[[FakeCluster], object]:
     """Somebody who takes the lock away and brings the release up."""
 
     def act(cluster: FakeCluster) -> None:
-        unlock(cluster, LEASE, operator("bert@desk"), even_if_fresh=True)
+        unlock(cluster, LEASE, lock_holder("bert@desk"), even_if_fresh=True)
         up(cluster, *assignments)
 
     return act

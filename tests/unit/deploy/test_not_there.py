@@ -8,7 +8,7 @@ import pytest
 from lightragctl.core.errors import NotRunningError
 from lightragctl.deploy.runtime import KubernetesRuntime
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import NAMESPACE, operator, up
+from tests.fakes.release import NAMESPACE, lock_holder, up
 
 LOOKS: dict[str, Callable[[KubernetesRuntime], object]] = {
     "status": lambda one: one.status(),
@@ -24,7 +24,7 @@ LOOKS: dict[str, Callable[[KubernetesRuntime], object]] = {
 
 
 def runtime(cluster: FakeCluster, release: str) -> KubernetesRuntime:
-    return KubernetesRuntime(cast(Any, cluster), NAMESPACE, release, operator())
+    return KubernetesRuntime(cast(Any, cluster), NAMESPACE, release, lock_holder())
 
 
 @pytest.fixture(scope="module")

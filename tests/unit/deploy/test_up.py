@@ -13,7 +13,7 @@ from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.deploy.up import bring_up, foresee, wanted
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import DEPLOYMENT, KEYS, LEASE, OPTIONS, agree, history, ignore, operator, plan, scope, up
+from tests.fakes.release import DEPLOYMENT, KEYS, LEASE, OPTIONS, agree, history, ignore, lock_holder, plan, scope, up
 
 
 def foreseen(cluster: FakeCluster, *assignments: str) -> Differences:
@@ -190,7 +190,7 @@ def test_who_may_read_the_namespace_alone_gets_a_status() -> None:
     cluster = FakeCluster()
     up(cluster)
     cluster.hidden = {"Secret", "PriorityClass", "Node"}
-    seen = KubernetesRuntime(cluster, "lightrag", "dev", operator()).status()  # type: ignore[arg-type]
+    seen = KubernetesRuntime(cluster, "lightrag", "dev", lock_holder()).status()  # type: ignore[arg-type]
     assert seen.ready
     assert seen.drift == ()
     assert "Secret/dev-lightrag-api-keys" in seen.data
@@ -218,7 +218,7 @@ def test_a_second_operator_is_refused_at_once_and_told_who_is_at_work() -> None:
     up(cluster)
 
     def interfere(differences: Differences) -> None:
-        second = scope(cluster, by=operator("ben@desk", alive=lambda pid: True))
+        second = scope(cluster, by=lock_holder("ben@desk", alive=lambda pid: True))
         bring_up(second, plan("components.embedder.replicas=3"), OPTIONS, agree, ignore)
 
     with pytest.raises(LockedError, match=r"ann@laptop \(pid \d+, up\) has held the lock of release 'dev'"):
@@ -380,7 +380,7 @@ def test_a_component_scaled_to_zero_by_hand_is_not_ready_and_up_brings_it_back(m
     cluster.edit(DEPLOYMENT, manager or "kubectl", ("spec", "replicas"), 0)
     if not manager:  # the API server notes nobody for a zero of `kubectl scale`
         del cluster.owned[DEPLOYMENT, "kubectl"]
-    seen = KubernetesRuntime(cluster, "lightrag", "dev", operator()).status()  # type: ignore[arg-type]
+    seen = KubernetesRuntime(cluster, "lightrag", "dev", lock_holder()).status()  # type: ignore[arg-type]
     (part,) = [one for one in seen.components if one.name == "embedder"]
     assert (str(part.state), part.replicas) == ("not ready", "0/0")
     assert part.message.startswith("scaled to 0 by kubectl")
@@ -393,7 +393,7 @@ def test_a_zero_of_an_autoscaler_is_left_to_it() -> None:
     cluster = FakeCluster()
     up(cluster)
     cluster.edit(DEPLOYMENT, "keda-operator", ("spec", "replicas"), 0)
-    seen = KubernetesRuntime(cluster, "lightrag", "dev", operator()).status()  # type: ignore[arg-type]
+    seen = KubernetesRuntime(cluster, "lightrag", "dev", lock_holder()).status()  # type: ignore[arg-type]
     assert seen.ready
     assert "scaled to 0 by keda-operator" in [one.message for one in seen.components]
     up(cluster)
@@ -406,5 +406,5 @@ def test_nothing_is_made_in_a_namespace_that_is_being_deleted() -> None:
     cluster.objects[ObjectRef("v1", "Namespace", "", "lightrag")]["metadata"]["deletionTimestamp"] = "12:00"
     with pytest.raises(RefusedError, match="namespace lightrag is being deleted since 12:00"):
         up(cluster)
-    seen = KubernetesRuntime(cluster, "lightrag", "dev", operator()).status()  # type: ignore[arg-type]
+    seen = KubernetesRuntime(cluster, "lightrag", "dev", lock_holder()).status()  # type: ignore[arg-type]
     assert "Namespace/lightrag is being deleted since 12:00, and all data in it" in seen.warnings

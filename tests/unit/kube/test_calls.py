@@ -18,7 +18,7 @@ from lightragctl.kube.client import ClusterClient
 from lightragctl.kube.lease import ReleaseLock
 from lightragctl.kube.model import ABSENT, ChangedMeanwhileError, ClusterUnavailableError, InvalidObjectError
 from tests.fakes.api_server import ApiServer, Fault
-from tests.fakes.release import LEASE, ignore, operator
+from tests.fakes.release import LEASE, ignore, lock_holder
 
 BUSY, LOST = Fault(429, retry_after="1"), Fault(0, takes_effect=True)
 CUT, HALF = Fault(0), Fault(504, takes_effect=True)
@@ -99,10 +99,10 @@ def test_a_conflict_with_others_is_no_lost_answer(server: ApiServer) -> None:
 def test_the_lock_is_taken_though_the_answer_was_lost(server: ApiServer, method: str, fault: Fault) -> None:
     client = server.client()
     if method == "PUT":
-        with ReleaseLock(client, LEASE, operator(), "up", ignore) as before:
+        with ReleaseLock(client, LEASE, lock_holder(), "up", ignore) as before:
             before.take()
     server.faults = {method: [fault]}
-    with ReleaseLock(client, LEASE, operator(alive=lambda pid: True), "up", ignore) as lock:
+    with ReleaseLock(client, LEASE, lock_holder(alive=lambda pid: True), "up", ignore) as lock:
         lock.take()
         lock.check()
         assert lock.fence == (2 if method == "PUT" else 1)

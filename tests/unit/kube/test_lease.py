@@ -15,7 +15,7 @@ from lightragctl.kube.lease import (
     MARGIN_S,
     RENEW_S,
     Held,
-    Operator,
+    LockHolder,
     ReleaseLock,
     Verdict,
     judge,
@@ -27,7 +27,7 @@ from lightragctl.kube.lease import (
 )
 from lightragctl.kube.model import ChangedMeanwhileError, ClusterUnavailableError
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import NOW, ignore, operator
+from tests.fakes.release import NOW, ignore, lock_holder
 
 LEASE = lease_ref("dev", "lightrag")
 ALIVE: Callable[[int], bool] = lambda pid: True  # noqa: E731 - a constant among the parameters of tests
@@ -35,20 +35,20 @@ ANN = Held("ann@laptop/7/x", "up", "m", NOW, NOW, 3)
 FRESH, OLD = NOW + timedelta(seconds=DURATION_S - 1), NOW + timedelta(seconds=DURATION_S + 1)
 
 
-def lock(cluster: FakeCluster, by: Operator) -> ReleaseLock:
+def lock(cluster: FakeCluster, by: LockHolder) -> ReleaseLock:
     return ReleaseLock(cluster, LEASE, by, "up", ignore)
 
 
 @pytest.mark.parametrize(
     ("held", "by", "verdict"),
     [
-        (replace(ANN, holder=""), operator(now=FRESH), Verdict.FREE),
-        (ANN, operator(now=FRESH), Verdict.DEAD),
-        (ANN, operator(now=FRESH, alive=ALIVE), Verdict.FRESH),
-        (ANN, operator(now=OLD, alive=ALIVE), Verdict.OLD),
-        (ANN, operator(now=FRESH, machine="other"), Verdict.FRESH),
-        (ANN, operator(now=OLD, machine="other"), Verdict.OLD),
-        (replace(ANN, machine=""), operator(now=FRESH, machine=""), Verdict.FRESH),
+        (replace(ANN, holder=""), lock_holder(now=FRESH), Verdict.FREE),
+        (ANN, lock_holder(now=FRESH), Verdict.DEAD),
+        (ANN, lock_holder(now=FRESH, alive=ALIVE), Verdict.FRESH),
+        (ANN, lock_holder(now=OLD, alive=ALIVE), Verdict.OLD),
+        (ANN, lock_holder(now=FRESH, machine="other"), Verdict.FRESH),
+        (ANN, lock_holder(now=OLD, machine="other"), Verdict.OLD),
+        (replace(ANN, machine=""), lock_holder(now=FRESH, machine=""), Verdict.FRESH),
     ],
     ids=[
         "nobody",
@@ -60,14 +60,14 @@ def lock(cluster: FakeCluster, by: Operator) -> ReleaseLock:
         "no machine told",
     ],
 )
-def test_a_holder_is_dead_only_where_that_can_be_seen(held: Held, by: Operator, verdict: Verdict) -> None:
+def test_a_holder_is_dead_only_where_that_can_be_seen(held: Held, by: LockHolder, verdict: Verdict) -> None:
     assert judge(held, by) is verdict
 
 
 def test_each_holder_has_a_higher_fence_than_the_one_before() -> None:
     cluster = FakeCluster()
     for fence in (1, 2, 3):
-        with lock(cluster, operator()) as taken:
+        with lock(cluster, lock_holder()) as taken:
             taken.take()
             taken.take()
             assert taken.fence == fence
@@ -75,7 +75,7 @@ def test_each_holder_has_a_higher_fence_than_the_one_before() -> None:
 
 
 def test_a_fence_goes_on_when_somebody_has_deleted_the_lease() -> None:
-    with lock(FakeCluster(), operator()) as taken:
+    with lock(FakeCluster(), lock_holder()) as taken:
         taken.take(after=41)
         assert taken.fence == 42
 
@@ -84,8 +84,8 @@ def test_a_second_one_is_told_who_holds_it_since_when_and_what_to_do() -> None:
     cluster = FakeCluster()
     later = NOW + timedelta(seconds=20)
     with (
-        lock(cluster, operator("ann@laptop")) as first,
-        lock(cluster, operator("ben@desk", now=later, alive=ALIVE)) as second,
+        lock(cluster, lock_holder("ann@laptop")) as first,
+        lock(cluster, lock_holder("ben@desk", now=later, alive=ALIVE)) as second,
     ):
         first.take()
         with pytest.raises(LockedError) as caught:
@@ -97,12 +97,12 @@ def test_a_second_one_is_told_who_holds_it_since_when_and_what_to_do() -> None:
 
 def test_who_was_taken_over_stops_before_the_next_write() -> None:
     cluster = FakeCluster()
-    with lock(cluster, operator("ann@laptop")) as first:
+    with lock(cluster, lock_holder("ann@laptop")) as first:
         first.take()
         guarded = GuardedCluster(cluster, first.check)
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "lightrag"}}
         guarded.apply(config)
-        assert unlock(cluster, LEASE, operator("ben@desk", alive=ALIVE), even_if_fresh=True) is not None
+        assert unlock(cluster, LEASE, lock_holder("ben@desk", alive=ALIVE), even_if_fresh=True) is not None
         with pytest.raises(LockedError, match="was taken over: nobody holds it now"):
             guarded.apply(config)
         guarded.apply(config, dry_run=True)
@@ -122,7 +122,7 @@ class Deaf(FakeCluster):
 
 def test_a_renewal_that_fails_once_is_no_loss() -> None:
     cluster = Deaf()
-    with lock(cluster, operator()) as taken:
+    with lock(cluster, lock_holder()) as taken:
         taken.take()
         cluster.deaf = True
         taken.renew()
@@ -134,7 +134,7 @@ def test_a_renewal_that_fails_once_is_no_loss() -> None:
 
 def test_a_change_by_others_of_the_lease_itself_is_no_loss() -> None:
     cluster = FakeCluster()
-    with lock(cluster, operator()) as taken:
+    with lock(cluster, lock_holder()) as taken:
         taken.take()
         cluster.objects[LEASE]["metadata"]["resourceVersion"] = "somebody"
         taken.renew()
@@ -154,18 +154,18 @@ class Clock:
         self.now_s += seconds
         self.meanwhile()
 
-    def of(self, by: Operator) -> Operator:
+    def of(self, by: LockHolder) -> LockHolder:
         return replace(by, clock_s=lambda: self.now_s, pause=self.pause)
 
 
-def elsewhere(clock: Clock) -> Operator:
+def elsewhere(clock: Clock) -> LockHolder:
     """Somebody on another machine, to whom the lock looks old."""
-    return clock.of(operator("ben@desk", machine="other", now=OLD))
+    return clock.of(lock_holder("ben@desk", machine="other", now=OLD))
 
 
 def test_a_lock_that_looks_old_is_taken_when_it_does_not_move_for_its_whole_duration() -> None:
     cluster, clock = FakeCluster(), Clock()
-    with lock(cluster, operator("ann@laptop")) as first, lock(cluster, elsewhere(clock)) as second:
+    with lock(cluster, lock_holder("ann@laptop")) as first, lock(cluster, elsewhere(clock)) as second:
         first.take()
         second.take()
         assert clock.now_s >= DURATION_S
@@ -176,7 +176,7 @@ def test_a_lock_that_looks_old_is_taken_when_it_does_not_move_for_its_whole_dura
 
 def test_a_lock_that_only_looked_old_stays_with_its_holder() -> None:
     cluster = FakeCluster()
-    with lock(cluster, operator("ann@laptop")) as first:
+    with lock(cluster, lock_holder("ann@laptop")) as first:
         first.take()
         with lock(cluster, elsewhere(Clock(first.renew))) as second, pytest.raises(LockedError, match="ann@laptop"):
             second.take()
@@ -185,7 +185,7 @@ def test_a_lock_that_only_looked_old_stays_with_its_holder() -> None:
 
 def test_a_lock_that_is_given_back_while_it_is_looked_at_is_taken_at_once() -> None:
     cluster = FakeCluster()
-    first = lock(cluster, operator("ann@laptop"))
+    first = lock(cluster, lock_holder("ann@laptop"))
     first.take()
     clock = Clock(lambda: first.__exit__())
     with lock(cluster, elsewhere(clock)) as second:
@@ -195,7 +195,7 @@ def test_a_lock_that_is_given_back_while_it_is_looked_at_is_taken_at_once() -> N
 
 def test_who_could_not_renew_for_long_stops_before_others_may_take_over() -> None:
     cluster, clock = Deaf(), Clock()
-    with lock(cluster, clock.of(operator())) as taken:
+    with lock(cluster, clock.of(lock_holder())) as taken:
         taken.take()
         cluster.deaf = True
         taken.renew()
@@ -208,7 +208,7 @@ def test_who_could_not_renew_for_long_stops_before_others_may_take_over() -> Non
 
 def test_who_slept_long_goes_on_when_nobody_has_taken_the_lock() -> None:
     cluster, clock = FakeCluster(), Clock()
-    with lock(cluster, clock.of(operator())) as taken:
+    with lock(cluster, clock.of(lock_holder())) as taken:
         taken.take()
         clock.now_s = 10 * DURATION_S
         taken.check()
@@ -233,7 +233,7 @@ class Lossy(FakeCluster):
 
 def test_who_took_the_lock_without_hearing_of_it_knows_itself() -> None:
     cluster = Lossy()
-    with lock(cluster, operator(alive=ALIVE)) as taken:
+    with lock(cluster, lock_holder(alive=ALIVE)) as taken:
         taken.take()
         assert taken.fence == 1
         taken.check()
@@ -241,7 +241,7 @@ def test_who_took_the_lock_without_hearing_of_it_knows_itself() -> None:
 
 def test_a_lock_is_handed_over_with_a_higher_fence() -> None:
     cluster = FakeCluster()
-    with lock(cluster, operator("ann@laptop", alive=ALIVE)) as terminal, lock(cluster, job()) as taken:
+    with lock(cluster, lock_holder("ann@laptop", alive=ALIVE)) as terminal, lock(cluster, job()) as taken:
         terminal.take()
         assert terminal.hand_over("Job/upgrade-7") == 2
         with pytest.raises(LockedError, match="Job/upgrade-7 holds it now"):
@@ -250,19 +250,19 @@ def test_a_lock_is_handed_over_with_a_higher_fence() -> None:
         taken.check()
         assert taken.fence == 3
         with pytest.raises(LockedError, match="was not handed over to Job/upgrade-7"):
-            lock(cluster, operator("eve@desk")).take_over("Job/upgrade-7")
+            lock(cluster, lock_holder("eve@desk")).take_over("Job/upgrade-7")
         terminal.__exit__()
         assert read_held(cluster.objects[LEASE]).who == "job@node"
     assert not read_held(cluster.objects[LEASE]).holder
 
 
-def job() -> Operator:
-    return operator("job@node", machine="node", alive=ALIVE)
+def job() -> LockHolder:
+    return lock_holder("job@node", machine="node", alive=ALIVE)
 
 
 def test_a_lock_that_was_handed_over_and_never_taken_ends_by_itself() -> None:
     cluster, clock = FakeCluster(), Clock()
-    with lock(cluster, operator("ann@laptop")) as terminal, lock(cluster, elsewhere(clock)) as second:
+    with lock(cluster, lock_holder("ann@laptop")) as terminal, lock(cluster, elsewhere(clock)) as second:
         terminal.take()
         terminal.hand_over("Job/upgrade-7")
         second.take()
@@ -272,7 +272,7 @@ def test_a_lock_that_was_handed_over_and_never_taken_ends_by_itself() -> None:
 @pytest.mark.parametrize("how", ["looked on", "unlocked"])
 def test_a_successor_knows_that_the_lock_was_not_given_back_until_the_release_is_sealed(how: str) -> None:
     cluster, clock = FakeCluster(), Clock()
-    first = lock(cluster, operator("ann@laptop", alive=ALIVE))
+    first = lock(cluster, lock_holder("ann@laptop", alive=ALIVE))
     first.take()
     assert not first.was_abandoned
     if how == "unlocked":
@@ -303,9 +303,9 @@ def test_a_machine_tells_time_that_only_grows() -> None:
 
 def test_unlock_refuses_what_was_renewed_just_now_unless_told() -> None:
     cluster = FakeCluster()
-    by = operator("ben@desk", alive=ALIVE)
+    by = lock_holder("ben@desk", alive=ALIVE)
     assert unlock(cluster, LEASE, by, even_if_fresh=False) is None
-    with lock(cluster, operator("ann@laptop")) as taken:
+    with lock(cluster, lock_holder("ann@laptop")) as taken:
         taken.take()
         with pytest.raises(RefusedError, match="ann@laptop"):
             unlock(cluster, LEASE, by, even_if_fresh=False)

@@ -1,11 +1,15 @@
 """A release closes what was opened through it, and a release of another profile beside it."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from lightragctl.core.errors import ProfileError, UsageError
+from lightragctl.core.errors import ProfileError, RefusedError, UsageError
+from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.release.release import Release, ReleaseOptions
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.release import lock_holder
 
 
 class Resource:
@@ -59,3 +63,27 @@ def test_another_profile_has_its_own_name_and_the_same_overrides() -> None:
     with Release(options, {}) as release:
         other = release.of_profile("dev")
         assert (other.name, other.loaded.profile.chunking.size_tokens) == ("dev", 128)
+
+
+PROFILE_HINT = "on Kubernetes: lightragctl {} --profile dev; here: lightragctl up with the profile as it was"
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("history", PROFILE_HINT.format("history")),
+        ("rollback", PROFILE_HINT.format("rollback")),
+        ("unlock", "the lock of a local release ends with the process that holds it"),
+    ],
+)
+def test_a_release_of_local_processes_has_no_revisions(command: str, hint: str) -> None:
+    with Release(ReleaseOptions(), {}) as release, pytest.raises(RefusedError) as caught:
+        release.revisions(command)
+    assert caught.value.message == f"{command} is of releases on Kubernetes; this one runs as local processes"
+    assert caught.value.hint == hint
+
+
+def test_a_release_on_kubernetes_has_revisions() -> None:
+    with Release(ReleaseOptions(), {}) as release:
+        release.runtime = KubernetesRuntime(cast(Any, FakeCluster()), "lightrag", "dev", lock_holder())
+        assert release.revisions("history") is release.runtime

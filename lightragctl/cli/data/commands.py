@@ -63,7 +63,7 @@ def ingest(
       cat notes.txt | lightragctl ingest - --source notes
       lightragctl ingest alt/ --encoding gb18030
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.data import payloads
     from lightragctl.cli.progress import showing_progress
     from lightragctl.core.errors import UnavailableError
     from lightragctl.ingest.encodings import named_encoding
@@ -75,8 +75,8 @@ def ingest(
     try:
         with showing_progress() as notify:
             if target is not None:
-                return results.ingest(load_into_lightrag(paths, target, notify, conditions), "lightrag-server")
-            return results.ingest(load(paths, session.release.api, workspace, notify, conditions), "lightrag-api")
+                return payloads.ingest(load_into_lightrag(paths, target, notify, conditions), "lightrag-server")
+            return payloads.ingest(load(paths, session.release.api, workspace, notify, conditions), "lightrag-api")
     except UnavailableError as error:
         again = "run the same command again: what is loaded already is skipped"
         raise UnavailableError(error.message, f"{error.hint}; then {again}" if error.hint else again) from error
@@ -100,10 +100,10 @@ def retrieve(
       lightragctl retrieve "vector index" --kind entities
       lightragctl retrieve "vector index" --mode mix
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.data import payloads
 
     answer = session.release.api.retrieve(text, top_k, workspace=workspace, filter=filter, kind=kind, mode=mode)
-    return results.retrieve(answer)
+    return payloads.retrieve(answer)
 
 
 def query(
@@ -120,9 +120,9 @@ def query(
     Examples:
       lightragctl query "what does down keep?"
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.data import payloads
 
-    return results.query(session.release.api.query(text, top_k, workspace=workspace, filter=filter, mode=mode))
+    return payloads.query(session.release.api.query(text, top_k, workspace=workspace, filter=filter, mode=mode))
 
 
 def recordings(
@@ -136,6 +136,6 @@ def recordings(
       lightragctl up --set components.lightrag-api.recording.ratio=0.1
       lightragctl recordings --limit 1000 -o json
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.data import payloads
 
-    return results.recordings(session.release.recordings(limit))
+    return payloads.recordings(session.release.recordings(limit))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightragctl.cli.load_options import Concurrency, LoadOptions, Rate, ShapeOptions, check_sides
+from lightragctl.cli.bench.options import Concurrency, LoadOptions, Rate, ShapeOptions, check_sides
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Event, Notify, Result
 
@@ -59,8 +59,8 @@ def run(
     from lightragctl.bench.plan import WarmUp
     from lightragctl.bench.run import terminated_as_interrupted
     from lightragctl.bench.schedule import Closed
-    from lightragctl.cli import reporting, shapes
-    from lightragctl.cli.loadpanel import LoadPanel
+    from lightragctl.cli.bench import reporting, shapes
+    from lightragctl.cli.bench.panel import LoadPanel
     from lightragctl.release import benchmark
 
     wanted, files = limits.parse(thresholds), reporting.Files(save, html, junit)
@@ -109,8 +109,8 @@ def saturate(
     from lightragctl.bench import thresholds as limits
     from lightragctl.bench.run import terminated_as_interrupted
     from lightragctl.bench.series import Search, find_saturation
-    from lightragctl.cli import reporting
-    from lightragctl.cli.loadpanel import LoadPanel
+    from lightragctl.cli.bench import reporting
+    from lightragctl.cli.bench.panel import LoadPanel
     from lightragctl.core.errors import UsageError
     from lightragctl.release import benchmark
 
@@ -159,8 +159,8 @@ def compare(
 
     from lightragctl.bench.run import terminated_as_interrupted
     from lightragctl.bench.series import compare_two
-    from lightragctl.cli import reporting, shapes
-    from lightragctl.cli.loadpanel import LoadPanel
+    from lightragctl.cli.bench import reporting, shapes
+    from lightragctl.cli.bench.panel import LoadPanel
     from lightragctl.release import benchmark
 
     files = reporting.Files(save, html, junit)
@@ -191,12 +191,12 @@ def report(
       lightragctl bench report before.json after.json --html both.html
       lightragctl bench report search.json compared.json --junit all.xml
     """
-    from lightragctl.cli import reporting, results
+    from lightragctl.cli.bench import payloads, reporting
 
     wanted = reporting.Files(html=html, junit=junit)
     wanted.check()
     documents = reporting.read(files)
-    return results.bench_report(documents, reporting.write(documents, wanted))
+    return payloads.bench_report(documents, reporting.write(documents, wanted))
 
 
 def _watch(notify: Notify) -> "Watch":

@@ -55,20 +55,20 @@ def up(
       lightragctl up --profile dev --dry-run
       lightragctl up --name two --set local.port_offset=100
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.deploy import payloads
     from lightragctl.core.runtime import UpOptions
 
     session.out.as_events = events is not None
     release = session.release
     options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data, allow_data_loss)
     if dry_run:
-        return results.planned("up", release.runtime.diff(release.plan, options))
+        return payloads.planned("up", release.runtime.diff(release.plan, options))
     from lightragctl.release.probe import prove_search
 
     with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
         outcome = release.runtime.up(release.plan, options, session.approve, after_plan(session, notify))
         search_ms = prove_search(release, outcome, timeout, notify) if wait else None
-    return results.up("up", outcome, search_ms)
+    return payloads.up("up", outcome, search_ms)
 
 
 UP_GOES_ON = "what was applied goes on without this command; see it: lightragctl status; finish it: lightragctl up"
@@ -106,15 +106,15 @@ def diff(session: Session) -> Result:
       lightragctl diff --profile dev
       lightragctl diff --profile dev --set components.lightrag-api.replicas=2
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.deploy import payloads
     from lightragctl.core.errors import LightragctlError
     from lightragctl.core.runtime import UpOptions
 
     release = session.release
     try:
-        return results.diff(release.runtime.diff(release.plan, UpOptions(timeout_s=0)))
+        return payloads.diff(release.runtime.diff(release.plan, UpOptions(timeout_s=0)))
     except LightragctlError as error:
-        return results.diff_failed(error)
+        return payloads.diff_failed(error)
 
 
 def status(session: Session) -> Result:
@@ -125,9 +125,9 @@ def status(session: Session) -> Result:
       lightragctl status
       lightragctl status --name two -o json
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.deploy import payloads
 
-    return results.status(session.release.runtime.status())
+    return payloads.status(session.release.runtime.status())
 
 
 def logs(
@@ -196,7 +196,7 @@ def down(
       lightragctl down
       lightragctl down --purge --yes
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.deploy import payloads
 
     session.out.as_events = events is not None
     release = session.release
@@ -206,7 +206,7 @@ def down(
         stopped = release.runtime.down(purge, timeout, notify, allow_data_loss)
     if not stopped:
         release.runtime.components()  # refuses a release that is not there
-    return results.down(release.name, stopped, purge and stopped, "" if stopped and purge else release.runtime.data)
+    return payloads.down(release.name, stopped, purge and stopped, "" if stopped and purge else release.runtime.data)
 
 
 def render(
@@ -223,10 +223,10 @@ def render(
       lightragctl render --profile dev --output-dir manifests/
       lightragctl render --profile dev --set image.tag=v1 | kubectl apply -f -
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.deploy import payloads
     from lightragctl.core import assets
     from lightragctl.deploy.render import render_plan, write_objects
 
     objects = render_plan(session.release.plan, assets.root() / "templates")
     written = write_objects(objects, output_dir) if output_dir else None
-    return results.render(objects, written)
+    return payloads.render(objects, written)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lightragctl.cli.commands.data import Workspace
+from lightragctl.cli.data.commands import Workspace
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Result
 
@@ -42,7 +42,7 @@ def build(
     import time
 
     from lightragctl.bench.questions import read
-    from lightragctl.cli import results
+    from lightragctl.cli.golden import payloads
     from lightragctl.release import golden
 
     given = read(questions).texts if questions else []
@@ -50,7 +50,7 @@ def build(
     options = golden.BuildOptions(sample, recorded, given, k, seed)
     with session.out.live() as notify:
         built = golden.build(session.release, place, options, int(time.time()), notify)
-    return results.golden_build(place.workspace, built)
+    return payloads.golden_build(place.workspace, built)
 
 
 def show(session: Session, workspace: Workspace = None) -> Result:
@@ -61,12 +61,12 @@ def show(session: Session, workspace: Workspace = None) -> Result:
       lightragctl golden show
       lightragctl golden show -w manuals -o json
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.golden import payloads
     from lightragctl.release import golden
 
     place = golden.place(session.release, workspace)
     found, versions = golden.known(session.release, place)
-    return results.golden_show(place.workspace, found, versions)
+    return payloads.golden_show(place.workspace, found, versions)
 
 
 def check(
@@ -93,7 +93,7 @@ def check(
       lightragctl golden check
       lightragctl golden check -k 5 --min-recall 0.95 --min-overlap 0.9
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.golden import payloads
     from lightragctl.quality.golden import Floors
     from lightragctl.quality.golden_store import Wanted
     from lightragctl.release import golden
@@ -101,4 +101,4 @@ def check(
     place = golden.place(session.release, workspace)
     with session.out.live() as notify:
         report = golden.check(session.release, place, Wanted(k, Floors(min_recall, min_overlap)), notify)
-    return results.golden_check(place.workspace, report)
+    return payloads.golden_check(place.workspace, report)

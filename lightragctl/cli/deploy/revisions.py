@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lightragctl.cli.commands.deploy import (
+from lightragctl.cli.deploy.commands import (
     UP_GOES_ON,
     Adopt,
     AllowDataLoss,
@@ -28,7 +28,7 @@ def complete_revision(ctx: typer.Context, incomplete: str) -> list[tuple[str, st
     given: dict[str, Any] = {name: ctx.params.get(name) or outer.get(name) for name in OPTION_NAMES}
     try:
         with Session("completion", GlobalOptions(**given)).release as release:
-            revisions = release.runtime.history()
+            revisions = release.revisions("history").history()
     except LightragctlError:
         return []
     known = [(str(one.number), f"{one.outcome}: {one.description}") for one in revisions]
@@ -62,19 +62,21 @@ def rollback(
       lightragctl rollback --profile dev
       lightragctl rollback 3 --profile dev --dry-run
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.deploy import payloads
     from lightragctl.core.runtime import UpOptions
 
     session.out.as_events = events is not None
     options = UpOptions(timeout, wait, force_conflicts, adopt, prune_data, allow_data_loss)
     if dry_run:
-        return results.planned("rollback", session.release.runtime.rollback_diff(revision, options))
+        return payloads.planned("rollback", session.release.revisions("rollback").rollback_diff(revision, options))
     from lightragctl.release.probe import prove_search
 
     with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
-        outcome = session.release.runtime.rollback(revision, options, session.approve, after_plan(session, notify))
+        outcome = session.release.revisions("rollback").rollback(
+            revision, options, session.approve, after_plan(session, notify)
+        )
         search_ms = prove_search(session.release, outcome, timeout, notify) if wait else None
-    return results.up("rollback", outcome, search_ms)
+    return payloads.up("rollback", outcome, search_ms)
 
 
 def history(session: Session, revision: Number = None) -> Result:
@@ -85,11 +87,11 @@ def history(session: Session, revision: Number = None) -> Result:
       lightragctl history --profile dev
       lightragctl history 3 --profile dev -o yaml
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.deploy import payloads
 
     if revision is not None:
-        return results.one_revision(session.release.name, session.release.runtime.revision(revision))
-    return results.history(session.release.name, session.release.runtime.history())
+        return payloads.one_revision(session.release.name, session.release.revisions("history").revision(revision))
+    return payloads.history(session.release.name, session.release.revisions("history").history())
 
 
 def unlock(session: Session) -> Result:
@@ -102,9 +104,9 @@ def unlock(session: Session) -> Result:
       lightragctl unlock --profile dev
       lightragctl unlock --profile dev --yes
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.deploy import payloads
 
-    unlocked = session.release.runtime.unlock(session.options.yes)
+    unlocked = session.release.revisions("unlock").unlock(session.options.yes)
     if not unlocked.holder:
         session.release.runtime.components()  # refuses a release that is not there
-    return results.unlock(session.release.name, unlocked)
+    return payloads.unlock(session.release.name, unlocked)

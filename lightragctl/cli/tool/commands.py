@@ -30,6 +30,6 @@ def completion(
 
 def version(session: Session) -> Result:
     """Print the version."""
-    from lightragctl.cli import results
+    from lightragctl.cli.tool import payloads
 
-    return results.version(lightragctl.__version__, platform.python_version())
+    return payloads.version(lightragctl.__version__, platform.python_version())

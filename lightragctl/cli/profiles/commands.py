@@ -10,12 +10,12 @@ from lightragctl.core.result import Result
 
 def list_(session: Session) -> Result:
     """List the shipped profiles."""
-    from lightragctl.cli import results
+    from lightragctl.cli.profiles import payloads
     from lightragctl.core.layers import merge, read_layers, shipped_names
     from lightragctl.release.profiles import shipped_profiles
 
     shipped = shipped_profiles()
-    return results.profiles_list({name: merge(read_layers(name, shipped)).values for name in shipped_names(shipped)})
+    return payloads.profiles_list({name: merge(read_layers(name, shipped)).values for name in shipped_names(shipped)})
 
 
 def show(
@@ -29,9 +29,9 @@ def show(
       lightragctl profiles show --profile dev
       lightragctl profiles show --origin --set chunking.size_tokens=128
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.profiles import payloads
 
-    return results.profiles_show(session.release.draft, origin)
+    return payloads.profiles_show(session.release.draft, origin)
 
 
 def init(
@@ -55,10 +55,10 @@ def init(
       lightragctl profiles init mine --extends prod
       lightragctl profiles show --profile mine.yaml
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.profiles import payloads
     from lightragctl.release.profiles import start_profile
 
-    return results.profiles_init(start_profile(new_profile, base), base)
+    return payloads.profiles_init(start_profile(new_profile, base), base)
 
 
 def validate(session: Session) -> Result:
@@ -70,7 +70,7 @@ def validate(session: Session) -> Result:
     Examples:
       lightragctl profiles validate --profile mine.yaml
     """
-    from lightragctl.cli import results
+    from lightragctl.cli.profiles import payloads
     from lightragctl.release.profiles import judge_plan
 
-    return results.profiles_validate(session.release.plan, judge_plan(session.release.plan))
+    return payloads.profiles_validate(session.release.plan, judge_plan(session.release.plan))

@@ -9,7 +9,7 @@ from lightragctl.bench.report import junit, saved
 from lightragctl.bench.report.html import html
 from lightragctl.bench.report.kinds import Document
 from lightragctl.bench.report.page import page
-from lightragctl.cli import results
+from lightragctl.cli.bench import payloads
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.result import ErrorInfo, Result, Status
 
@@ -65,7 +65,7 @@ def write(documents: Mapping[str, Document], files: Files) -> list[Path]:
 
 def kept(document: Document, name: str, files: Files) -> Result:
     """What a command measured, with its files written; what could not be written is an error beside the figures."""
-    result = results.bench(document)
+    result = payloads.bench(document)
     try:
         write({name: document}, files)
     except LightragctlError as error:

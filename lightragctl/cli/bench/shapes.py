@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from lightragctl.bench.schedule import Closed, Constant, Poisson, Ramp, Replay, Shape
-from lightragctl.cli.load_options import ShapeOptions
+from lightragctl.cli.bench.options import ShapeOptions
 from lightragctl.core.errors import UsageError
 
 DURATION_S = 20.0

@@ -1,0 +1,63 @@
+"""From what the packages return to the Results of `bench`. Pure; the keys of each payload are stated here only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightragctl.core.errors import ExitStatus
+from lightragctl.core.result import Result, Status
+
+if TYPE_CHECKING:
+    from lightragctl.bench.report.kinds import Document
+
+
+def _measured(document: "Document") -> dict[str, Any]:
+    """What a bench command measured as it shows it: without what only a file needs."""
+    from lightragctl.bench.measured import Measured
+    from lightragctl.bench.report.kinds import kind_of
+
+    plain = kind_of(document).plain(document)
+    del plain["schema"]
+    plain.pop("seconds", None)
+    for value in plain.values():
+        if isinstance(value, dict):
+            value.pop("histogram", None)
+    return {**plain, "broken_thresholds": document.broken} if isinstance(document, Measured) else plain
+
+
+_ENDS = {
+    "thresholds": ExitStatus.CHECKS_FAILED,
+    "worse": ExitStatus.CHECKS_FAILED,
+    "not-valid": ExitStatus.WARNINGS,
+    "interrupted": ExitStatus.WARNINGS,
+    "not-enough-data": ExitStatus.WARNINGS,
+    "not-comparable": ExitStatus.WARNINGS,
+    "no-answers": ExitStatus.FAILED,
+}
+"""What each error of a bench command ends with; of several the first decides."""
+
+
+def bench(document: "Document") -> Result:
+    """`bench run`, `saturate`, `compare`: 3 when it did not keep to what was asked, 4 when the figures do not tell."""
+    from lightragctl.bench.report.kinds import kind_of
+
+    kind = kind_of(document)
+    errors = kind.errors(document)
+    if not errors:
+        return Result(kind.command, _measured(document))
+    end = _ENDS[errors[0].code]
+    status = Status.PARTIAL if end is ExitStatus.WARNINGS else Status.FAILED
+    return Result(kind.command, _measured(document), status, errors, end)
+
+
+def bench_report(documents: "Mapping[str, Document]", written: Sequence[Path]) -> Result:
+    """`bench report`: each document as its command showed it, with its error, and the files that were written."""
+    from lightragctl.bench.report.kinds import KINDS, kind_of
+
+    data: dict[str, Any] = {kind.plural: [] for kind in KINDS}
+    for file, document in documents.items():
+        kind = kind_of(document)
+        errors = [asdict(error) for error in kind.errors(document)]
+        data[kind.plural].append({"file": file, **_measured(document), "errors": errors})
+    return Result("bench report", {**data, "written": [str(path) for path in written]})

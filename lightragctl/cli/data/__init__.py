@@ -1,0 +1,1 @@
+"""`ingest`, `retrieve`, `query`, `recordings`: the use of a release."""

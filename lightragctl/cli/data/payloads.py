@@ -1,0 +1,55 @@
+"""The Results of the commands that use a release, from what the packages return.
+
+Pure; the keys of each payload are stated here only.
+"""
+
+from typing import TYPE_CHECKING
+
+from lightragctl.core.errors import ExitStatus
+from lightragctl.core.result import ErrorInfo, Result, Status
+
+if TYPE_CHECKING:
+    from lightragctl.client.api import QueryAnswer, Retrieval
+    from lightragctl.client.recordings import AllRecordings
+    from lightragctl.ingest.load import Summary
+
+
+def ingest(summary: "Summary", through: str) -> Result:
+    """`ingest`: counts, through which component, one error for each document that failed, and what was left out."""
+    data = {
+        "through": through,
+        "created": summary.created,
+        "updated": summary.updated,
+        "unchanged": summary.unchanged,
+        "skipped": summary.skipped,
+        "skipped_kinds": dict(summary.skipped_kinds),
+        "failed": [failure._asdict() for failure in summary.failed],
+        "left_out": [{"source": source, "what": list(what)} for source, what in summary.left_out],
+        "chunks": summary.chunks,
+        "seconds": round(summary.seconds, 2),
+        "chunks_per_s": round(summary.chunks_per_s, 1),
+    }
+    if not summary.failed:
+        return Result("ingest", data)
+    errors = [ErrorInfo("document", f"{one.source}: {one.reason}", one.hint) for one in summary.failed]
+    stands = summary.created + summary.updated + summary.unchanged
+    return Result("ingest", data, Status.PARTIAL if stands else Status.FAILED, errors, ExitStatus.FAILED)
+
+
+def retrieve(answer: "Retrieval") -> Result:
+    """`retrieve`: the hits, best first."""
+    return Result("retrieve", answer.model_dump(mode="json"))
+
+
+def query(answer: "QueryAnswer") -> Result:
+    """`query`: the answer with its citations."""
+    return Result("query", answer.model_dump(mode="json"))
+
+
+def recordings(found: "AllRecordings") -> Result:
+    """`recordings`: the questions, newest first; 4 when those of a replica are missing."""
+    data = {"recordings": [one.model_dump(mode="json") for one in found.questions]}
+    if not found.missing:
+        return Result("recordings", data)
+    errors = [ErrorInfo("replica-silent", one, "see: lightragctl status") for one in found.missing]
+    return Result("recordings", data, Status.PARTIAL, errors, ExitStatus.WARNINGS)

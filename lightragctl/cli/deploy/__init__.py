@@ -1,0 +1,1 @@
+"""`up`, `diff`, `status`, `history` and the other commands that run a release."""

@@ -1,0 +1,1 @@
+"""`golden`: queries whose right answers are known."""

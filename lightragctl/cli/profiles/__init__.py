@@ -1,0 +1,1 @@
+"""`profiles`: look at profiles, start one."""

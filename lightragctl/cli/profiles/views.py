@@ -1,0 +1,40 @@
+"""What a person reads of each `profiles` command's payload."""
+
+from collections.abc import Iterator, Mapping
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from lightragctl.cli.tables import Data, View, table
+
+
+def _profiles_list(data: Data) -> Iterator[RenderableType]:
+    rows = [[one["name"], one["runtime"], one["description"]] for one in data["profiles"]]
+    yield table(["NAME", "RUNTIME", "DESCRIPTION"], rows)
+
+
+def _profiles_show(data: Data) -> Iterator[RenderableType]:
+    rows = [[one["key"], str(one["value"]), one["origin"]] for one in data["values"]]
+    yield table(["KEY", "VALUE", "FROM"], rows)
+
+
+def _profiles_init(data: Data) -> Iterator[RenderableType]:
+    yield Text(f"wrote {data['file']}; see it with: lightragctl profiles show --profile {data['file']}")
+
+
+def _profiles_validate(data: Data) -> Iterator[RenderableType]:
+    refused = False
+    for one in data["findings"]:
+        refused = refused or one["severity"] == "error"
+        if one["severity"] == "warning":  # errors are told as such
+            yield Text(f"warning: {one['subject']}: {one['message']}; {one['hint']}", style="yellow")
+    if not refused:
+        yield Text(f"profile {data['name']} is valid: {', '.join(data['components'])}")
+
+
+VIEWS: Mapping[str, View] = {
+    "profiles list": _profiles_list,
+    "profiles show": _profiles_show,
+    "profiles init": _profiles_init,
+    "profiles validate": _profiles_validate,
+}

@@ -1,0 +1,1 @@
+"""`serve`: one of our services in this process."""

@@ -1,0 +1,8 @@
+"""The Result of `version`. Pure."""
+
+from lightragctl.core.result import Result
+
+
+def version(number: str, python: str) -> Result:
+    """`version`: of lightragctl and of what runs it."""
+    return Result("version", {"version": number, "python": python})
