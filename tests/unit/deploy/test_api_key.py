@@ -9,7 +9,7 @@ from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import ObjectRef
 from lightragctl.deploy.runtime import KubernetesRuntime
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.release import KEYS, NAMESPACE, operator, up
+from tests.fakes.release import KEYS, NAMESPACE, lock_holder, up
 
 SERVER_KEYS = ObjectRef("v1", "Secret", NAMESPACE, "dev-lightrag-server-keys")
 OURS = "components.lightrag-api.api_key={secret: {name: ours, key: k}}"
@@ -22,7 +22,7 @@ def released(*assignments: str, ours: bytes = b"") -> tuple[FakeCluster, Kuberne
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ours", "namespace": NAMESPACE}, "data": data}
     cluster.objects[ObjectRef("v1", "Secret", NAMESPACE, "ours")] = secret
     up(cluster, *assignments)
-    return cluster, KubernetesRuntime(cast(Any, cluster), NAMESPACE, "dev", operator())
+    return cluster, KubernetesRuntime(cast(Any, cluster), NAMESPACE, "dev", lock_holder())
 
 
 def test_a_generated_key_is_read_from_the_secret_that_up_made() -> None:
