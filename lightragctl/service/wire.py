@@ -134,18 +134,6 @@ class ModelList(msgspec.Struct):
     object: str = "list"
 
 
-class ErrorBody(msgspec.Struct):
-    """The inner part of OpenAI's errors."""
-
-    message: str = ""
-
-
-class ErrorAnswer(msgspec.Struct):
-    """OpenAI's shape of an error."""
-
-    error: ErrorBody
-
-
 def event(data: bytes) -> bytes:
     """A server-sent event."""
     return b"data: %b\n\n" % data
