@@ -18,8 +18,8 @@ from lightragctl.kube.scope import Scope
 from lightragctl.observe.volumes import Endangered, expected_claims
 
 _GONE_HINT = (
-    "bring the volume back; or begin anew, so that nothing believes in documents that are gone: lightragctl down "
-    f"--purge, then up and ingest; or go on with an empty store: {SWITCH}"
+    "restore the volume; or start over, so that no store refers to documents that are gone: lightragctl down "
+    f"--purge, then up and ingest; or continue with an empty store: {SWITCH}"
 )
 
 

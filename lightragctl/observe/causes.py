@@ -309,12 +309,13 @@ def _bound_elsewhere(evidence: Evidence, pod: KubernetesObject, text: str) -> It
     node = names[0] if len(names) == 1 else "NODE"
     where = f" on node {node}" if len(names) == 1 else " on one node"
     if "unschedulable" in text:
-        why = f"its volume is{where}, and that takes no pods now (cordoned or drained)"
-        hint = f"let it take pods again: kubectl uncordon {node}"
+        why = f"its volume is{where}, which is unschedulable (cordoned or drained)"
+        hint = f"make it schedulable again: kubectl uncordon {node}"
     elif "Insufficient" in text:
-        why, hint = f"its volume is{where}, and that has no room", f"make room there: kubectl describe node {node}"
+        why = f"its volume is{where}, which has not enough free resources"
+        hint = f"free some there: kubectl describe node {node}"
     else:
-        why = f"its volume is{where}, and that is not there or takes it not"
+        why = f"its volume is{where}, which is gone or does not accept the pod"
         hint = f"bring the node back: kubectl get nodes; kubectl describe node {node}"
     yield Cause("volume-node", _subject(pod), f"{why}: {text}", hint, UNSCHEDULABLE_S)
 

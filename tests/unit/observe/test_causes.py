@@ -475,9 +475,9 @@ def test_a_pod_on_a_dead_node_never_ends_by_itself() -> None:
 @pytest.mark.parametrize(
     ("scheduler", "said", "hint"),
     [
-        ("1 node(s) were unschedulable", "that takes no pods now (cordoned or drained)", "kubectl uncordon node-2"),
-        ("1 Insufficient memory", "that has no room", "kubectl describe node node-2"),
-        ("1 node(s) had untolerated taint", "that is not there or takes it not", "kubectl get nodes"),
+        ("1 node(s) were unschedulable", "which is unschedulable (cordoned or drained)", "kubectl uncordon node-2"),
+        ("1 Insufficient memory", "which has not enough free resources", "kubectl describe node node-2"),
+        ("1 node(s) had untolerated taint", "which is gone or does not accept the pod", "kubectl get nodes"),
     ],
 )
 def test_a_volume_s_node_that_takes_no_pod_is_named(scheduler: str, said: str, hint: str) -> None:
@@ -490,7 +490,7 @@ def test_a_volume_s_node_that_takes_no_pod_is_named(scheduler: str, said: str, h
     }
     (one,) = causes(pod(status={"conditions": [condition], "containerStatuses": []}), claims=[claim])
     assert one.code == "volume-node"
-    assert one.message.startswith(f"its volume is on node node-2, and {said}: 0/3 nodes")
+    assert one.message.startswith(f"its volume is on node node-2, {said}: 0/3 nodes")
     assert hint in one.hint
 
 
