@@ -42,7 +42,7 @@ def yaml_text(value: Any, sort_keys: bool = False, ascii_only: bool = False) -> 
 def yaml_documents(values: Sequence[Any], sort_keys: bool = False, ascii_only: bool = False) -> str:
     """The values as YAML documents, without a newline at the end."""
     text = yaml.dump_all(values, Dumper=_Dumper, allow_unicode=not ascii_only, sort_keys=sort_keys, width=1000)
-    return ACTING.sub(_yaml_escape, str(text)).rstrip()
+    return ACTING.sub(_yaml_escape, str(text)).rstrip("\n")  # other white space may belong to the last value
 
 
 def _yaml_escape(found: re.Match[str]) -> str:
@@ -58,7 +58,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    style = '"' if ACTING.search(text) else "'" if _MISREAD.fullmatch(text) else None
+    quoted = _MISREAD.fullmatch(text) or text != text.strip()
+    style = '"' if ACTING.search(text) else "'" if quoted else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style=style)
 
 

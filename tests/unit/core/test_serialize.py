@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lightragctl.core.scalars import Loader
@@ -41,6 +41,9 @@ def test_what_some_reader_misreads_is_quoted(text: str) -> None:
 
 
 @settings(max_examples=150, deadline=None)
+@example("\xa0")
+@example(":\xa0")
+@example("a\u3000")
 @given(VALUES)
 def test_readers_of_yaml_1_1_and_1_2_get_the_values_back(value: Any) -> None:
     for ascii_only in (False, True):
