@@ -1,0 +1,54 @@
+"""What to do next, as data: a text that knows the commands it names. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+_PROGRAM = "lightragctl"
+_RENDERING = ("up", "diff")
+"""Commands for which overrides of the profile matter; without them they would change the release."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of ours for the reader to run.
+
+    Attributes:
+        name: its words, such as `golden build`.
+        arguments: what follows them, ready for a shell.
+    """
+
+    name: str
+    arguments: str = ""
+
+    def line(self, place: Sequence[str] = (), overrides: Sequence[str] = ()) -> str:
+        """The command as it can be typed.
+
+        Args:
+            place: options that say which release, and where, as words for a shell.
+            overrides: those of the profile's values.
+        """
+        chosen = overrides if self.name in _RENDERING else ()
+        return " ".join(word for word in (_PROGRAM, self.name, *place, *chosen, self.arguments) if word)
+
+    def __str__(self) -> str:
+        return self.line()
+
+
+class Hint(str):
+    """A text with commands in it. As a string it shows them bare; `line` completes them for one release.
+
+    Args:
+        parts: texts and commands, in order.
+    """
+
+    parts: tuple[str | Command, ...]
+
+    def __new__(cls, *parts: str | Command) -> Self:
+        made = super().__new__(cls, "".join(map(str, parts)))
+        made.parts = tuple(inner for part in parts for inner in (part.parts if isinstance(part, Hint) else (part,)))
+        return made
+
+    def line(self, place: Sequence[str], overrides: Sequence[str]) -> str:
+        """The text with its commands as they can be typed; arguments as for `Command.line`."""
+        return "".join(part.line(place, overrides) if isinstance(part, Command) else part for part in self.parts)
