@@ -10,7 +10,7 @@
 # Levels, budgets and the rules for new tests: docs/contributing/tests.md.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS_UP := local,service,ingest,bench
+EXTRAS_UP := local,service,ingest,bench,backup
 # The tokenizer's vocabulary that upstream LightRAG would fetch: two files in this wheel, none of its dependencies.
 VOCABULARY := llama-index-core
 

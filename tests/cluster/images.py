@@ -29,7 +29,7 @@ USER = 1000
 """As in the templates' securityContext and in the Dockerfile."""
 HOME, VENV = "home/lightragctl", "opt/lightragctl"
 MILVUS = "2.3.5"
-EXTRAS = ("service", "local")
+EXTRAS = ("service", "local", "backup")
 LIGHTRAG_EXTRAS = ("service", "lightrag")
 VOCABULARY, VOCABULARY_WHEEL = "opt/tiktoken", "llama-index-core"
 """Where the image has the vocabulary of the tokenizer, which a pod without egress cannot fetch; the wheel with it."""
