@@ -1,4 +1,4 @@
-"""Which volume claims are a release's: StatefulSets make them, so no record names them and none has our label.
+"""Which volume claims are a release's: StatefulSets make them, so no inventory names them and none has our label.
 
 A release of another tool may have the same name in the same namespace: a chart gives its claims the same label of an
 instance. So a claim is ours when its component is one that the release has or had, and its name is as ours are.

@@ -12,7 +12,7 @@ from lightragctl.core.runtime import Action, ForeignField
 from lightragctl.deploy.changeset import Change, change, deletion
 from lightragctl.deploy.conditional import apply_over, delete_seen
 from lightragctl.deploy.drift import contested, is_left_behind, is_put_out
-from lightragctl.deploy.ownership import is_still_ours
+from lightragctl.deploy.ownership import is_owned
 from lightragctl.deploy.replacement import plan_replacement
 from lightragctl.kube import labels
 from lightragctl.kube.calls import WORKERS
@@ -21,10 +21,10 @@ from lightragctl.kube.objects import WORKLOAD_KINDS, annotations_of
 from lightragctl.kube.scope import Scope
 
 GENERATED_MANAGER = "lightragctl-generated"
-"""Owner of generated values: the templates' manager never holds them, so applying a template never takes them away."""
+"""Field manager of generated values. The templates' manager never owns them, so applying a template keeps them."""
 _KEY_BYTES = 32
 SCALED_MANAGER = "lightragctl-scaled"
-"""Owner of `spec.replicas` once a profile leaves it to an autoscaler: without an owner it would fall to 1 at once."""
+"""Field manager of `spec.replicas` once a profile leaves it to an autoscaler; a field without an owner is reset to 1."""
 
 
 def read_live(scope: Scope, objects: Iterable[KubernetesObject]) -> dict[ObjectRef, dict[str, Any]]:
@@ -118,8 +118,8 @@ def _replaced(scope: Scope, thing: KubernetesObject, there: KubernetesObject, er
     claims = scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
     names = {str(one["spec"].get("storageClassName") or "") for one in claims} - {""}
     classes = {name: scope.cluster.get(ObjectRef("storage.k8s.io/v1", "StorageClass", "", name)) for name in names}
-    growing = {name: bool((one or {}).get("allowVolumeExpansion")) for name, one in classes.items()}
-    plan = plan_replacement(thing, there, claims, growing, error.message)
+    expandable = {name: bool((one or {}).get("allowVolumeExpansion")) for name, one in classes.items()}
+    plan = plan_replacement(thing, there, claims, expandable, error.message)
     name = thing["metadata"]["name"]
     other = {**thing, "metadata": {**thing["metadata"], "name": f"{name[:40]}-lightragctl-plan"}}
     predicted = scope.cluster.apply(other, dry_run=True)
@@ -134,7 +134,7 @@ def plan_deletions(scope: Scope, pruned: Iterable[ObjectRef]) -> list[Change]:
 
 def read_ours(scope: Scope, recorded: Iterable[ObjectRef]) -> list[dict[str, Any]]:
     """The live objects of these names that are still the release's."""
-    return [there for there in map(scope.cluster.get, recorded) if there and is_still_ours(there, scope.release)]
+    return [there for there in map(scope.cluster.get, recorded) if there and is_owned(there, scope.release)]
 
 
 def apply_objects(

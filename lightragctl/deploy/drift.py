@@ -11,10 +11,10 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.profile import IgnoreRule
 from lightragctl.core.runtime import ForeignField
 from lightragctl.deploy.changeset import HIDDEN
-from lightragctl.kube.managed_fields import MISSING, Owner, Path, find, owners, show, with_value, without
+from lightragctl.kube.managed_fields import MISSING, FieldOwner, Path, find, owners, show, with_value, without
 from lightragctl.kube.model import FIELD_MANAGER
 from lightragctl.kube.objects import annotations_of, owner_of, spec_of
-from lightragctl.observe.kstatus import Zero
+from lightragctl.observe.kstatus import ScaledToZero
 
 _REPLICAS = "spec.replicas"
 _CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kubelet", "keda-operator")
@@ -38,7 +38,7 @@ def ignored(rules: Iterable[IgnoreRule], thing: KubernetesObject) -> Callable[[s
     return fits
 
 
-def _others(live: KubernetesObject) -> Iterator[Owner]:
+def _others(live: KubernetesObject) -> Iterator[FieldOwner]:
     """Who but us holds fields of the object; a status belongs to controllers."""
     for owner in owners(live):
         ours = owner.manager == FIELD_MANAGER or owner.manager.startswith(f"{FIELD_MANAGER}-")
@@ -46,7 +46,7 @@ def _others(live: KubernetesObject) -> Iterator[Owner]:
             yield owner
 
 
-def _field(thing: KubernetesObject, path: Path, owner: Owner | None, values: tuple[Any, Any]) -> ForeignField:
+def _field(thing: KubernetesObject, path: Path, owner: FieldOwner | None, values: tuple[Any, Any]) -> ForeignField:
     ours, theirs = (None if value is MISSING else value for value in values)
     if thing["kind"] == "Secret":
         ours, theirs = (HIDDEN if value is not None else None for value in (ours, theirs))
@@ -193,7 +193,7 @@ def zero(
     live: KubernetesObject,
     rules: Sequence[IgnoreRule],
     autoscalers: Iterable[KubernetesObject],
-) -> Zero | None:
+) -> ScaledToZero | None:
     """Who left the workload without pods; None when it has some.
 
     Args:
@@ -207,7 +207,7 @@ def zero(
     scaler = _waker(live, autoscalers)
     is_ours = wanted is not None and wanted["spec"].get("replicas", 1) == 0
     is_meant = is_ours or scaler != "" or _sleeps(live) or ignored(rules, live)(_REPLICAS)
-    return Zero("the profile" if is_ours else ", ".join(_scalers(live)) or scaler, is_meant)
+    return ScaledToZero("the profile" if is_ours else ", ".join(_scalers(live)) or scaler, is_meant)
 
 
 def _is_asleep(live: KubernetesObject, autoscalers: Iterable[KubernetesObject]) -> bool:

@@ -32,7 +32,7 @@ class StorageError(LightragctlError):
     code = "storage"
 
 
-class WantedProcess(Strict):
+class DesiredProcess(Strict):
     """A process that should run. `digest` changes with anything that it is started with.
 
     `ready_path` is asked on `ready_port`, on `port` where there is none.
@@ -48,7 +48,7 @@ class WantedProcess(Strict):
     stop_grace_s: float
 
 
-class Wanted(Strict):
+class DesiredProcesses(Strict):
     """What `up` wants: processes in the order in which they start, and the profile that they come from.
 
     `request` is another one for each `up`: what failed before it is tried again at once.
@@ -58,7 +58,7 @@ class Wanted(Strict):
     release: str
     profile_name: str
     profile: dict[str, Any]
-    processes: tuple[WantedProcess, ...]
+    processes: tuple[DesiredProcess, ...]
 
 
 class ProcessId(Strict):
@@ -68,7 +68,7 @@ class ProcessId(Strict):
     ticks: int
 
 
-class Record(Strict):
+class ProcessRecord(Strict):
     """What the supervisor knows of one process. Times are Unix seconds.
 
     `process` is None between a death and the next start; `failures` counts deaths in a row since the `up` of this
@@ -90,7 +90,7 @@ class Running(Strict):
 
     boot_id: str
     supervisor: ProcessId
-    records: dict[str, Record] = Field(default_factory=dict)
+    records: dict[str, ProcessRecord] = Field(default_factory=dict)
 
 
 class HandedOver(Strict):
@@ -157,11 +157,11 @@ class ReleaseFiles:
             with _explained("make", folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def read_wanted(self) -> Wanted | None:
+    def read_desired(self) -> DesiredProcesses | None:
         """What `up` last wanted, or None."""
-        return self._read("wanted.json", Wanted)
+        return self._read("wanted.json", DesiredProcesses)
 
-    def write_wanted(self, wanted: Wanted) -> None:
+    def write_desired(self, wanted: DesiredProcesses) -> None:
         """Replace what is wanted."""
         self._write(self.folder / "wanted.json", wanted)
 

@@ -72,7 +72,7 @@ def test_only_components_that_call_others_get_the_proxy(plan: Plan) -> None:
 def test_diff_tells_a_rotated_key_and_not_a_shell_without_it(plan: Plan, tmp_path: Path) -> None:
     def digest(environ: dict[str, str]) -> dict[str, str]:
         runtime = LocalRuntime("rel", files, environ)
-        wanted = runtime.wanted_processes(plan, runtime.hand_over(plan))
+        wanted = runtime.desired_processes(plan, runtime.hand_over(plan))
         return {process.name: process.digest for process in wanted.processes}
 
     files = ReleaseFiles(tmp_path / "rel")

@@ -9,20 +9,20 @@ import pytest
 
 from lightragctl.core.errors import ExitStatus, LightragctlError, LockedError
 from lightragctl.local.files import (
+    DesiredProcess,
+    DesiredProcesses,
     HandedOver,
     ProcessId,
-    Record,
+    ProcessRecord,
     ReleaseFiles,
     Running,
     StorageError,
-    Wanted,
-    WantedProcess,
     data_home,
     hold,
     write_whole,
 )
 
-PART = WantedProcess(
+PART = DesiredProcess(
     name="a", argv=("x", "中文"), digest="d", port=1, ready_path="/readyz", start_timeout_s=1.0, stop_grace_s=2.0
 )
 
@@ -35,11 +35,11 @@ def files(tmp_path: Path) -> ReleaseFiles:
 
 
 def test_what_is_written_is_read_back(files: ReleaseFiles) -> None:
-    wanted = Wanted(release="rel", profile_name="local", profile={"a": "中文"}, processes=(PART,))
-    running = Running(boot_id="b", supervisor=ProcessId(pid=1, ticks=2), records={"a": Record(digest="d")})
-    files.write_wanted(wanted)
+    wanted = DesiredProcesses(release="rel", profile_name="local", profile={"a": "中文"}, processes=(PART,))
+    running = Running(boot_id="b", supervisor=ProcessId(pid=1, ticks=2), records={"a": ProcessRecord(digest="d")})
+    files.write_desired(wanted)
     files.write_running(running)
-    assert files.read_wanted() == wanted
+    assert files.read_desired() == wanted
     assert files.read_running() == running
     files.forget_running()
     files.forget_running()
@@ -47,7 +47,7 @@ def test_what_is_written_is_read_back(files: ReleaseFiles) -> None:
 
 
 def test_nothing_written_is_nothing_read(files: ReleaseFiles) -> None:
-    assert files.read_wanted() is None
+    assert files.read_desired() is None
     assert files.read_running() is None
 
 
@@ -55,7 +55,7 @@ def test_nothing_written_is_nothing_read(files: ReleaseFiles) -> None:
 def test_a_damaged_file_is_an_error_that_names_it_and_a_way_out(files: ReleaseFiles, content: bytes) -> None:
     (files.folder / "wanted.json").write_bytes(content)
     with pytest.raises(LightragctlError, match=r"wanted\.json") as caught:
-        files.read_wanted()
+        files.read_desired()
     assert str(files.folder) in caught.value.hint
 
 
@@ -150,7 +150,7 @@ def test_a_lock_of_a_release_that_was_deleted_meanwhile_does_not_count(files: Re
             pytest.fail("locked twice")
         files.prepare()
         with files.lock():  # a new release of the name has a lock of its own
-            assert files.read_wanted() is None
+            assert files.read_desired() is None
     assert os.listdir(files.folder.parent) == [files.folder.name]
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.content import Content, digest, with_content
+from lightragctl.deploy.config_digest import ConfigContent, digest, with_config_digest
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.kube.labels import CONTENT
-from lightragctl.observe.content import outdated, references
+from lightragctl.observe.pod_config import outdated, references
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import KEYS, NAMESPACE, lock_holder, up
 
@@ -121,18 +121,18 @@ def read_by(text: str = "x", written: str = "") -> dict[ObjectRef, KubernetesObj
 
 def test_content_written_after_a_pod_s_start_rolls_it_once() -> None:
     there = read_by()
-    live, _ = with_content(WORKLOAD, None, Content(there, {}), [])
-    again, _ = with_content(WORKLOAD, live, Content(there, there), [pod("10:30", "10:30")])
+    live, _ = with_config_digest(WORKLOAD, None, ConfigContent(there, {}), [])
+    again, _ = with_config_digest(WORKLOAD, live, ConfigContent(there, there), [pod("10:30", "10:30")])
     assert again == live
     rewritten = read_by(written="11:00")
-    rolled, reason = with_content(WORKLOAD, live, Content(rewritten, rewritten), [pod("10:30", "10:30")])
+    rolled, reason = with_config_digest(WORKLOAD, live, ConfigContent(rewritten, rewritten), [pod("10:30", "10:30")])
     assert rolled != live
     assert reason == "Pod/p was started before ConfigMap/c was last written"
-    settled, _ = with_content(WORKLOAD, rolled, Content(rewritten, rewritten), [pod("11:30", "11:30")])
+    settled, _ = with_config_digest(WORKLOAD, rolled, ConfigContent(rewritten, rewritten), [pod("11:30", "11:30")])
     assert settled == rolled
 
 
 def test_what_may_not_be_read_changes_nothing() -> None:
-    live, _ = with_content(WORKLOAD, None, Content(read_by(), {}), [])
-    assert with_content(WORKLOAD, live, Content({}, {}), []) == (live, "")
-    assert with_content(WORKLOAD, None, Content({}, {}), []) == (WORKLOAD, "")
+    live, _ = with_config_digest(WORKLOAD, None, ConfigContent(read_by(), {}), [])
+    assert with_config_digest(WORKLOAD, live, ConfigContent({}, {}), []) == (live, "")
+    assert with_config_digest(WORKLOAD, None, ConfigContent({}, {}), []) == (WORKLOAD, "")

@@ -14,7 +14,7 @@ from lightragctl.deploy.render import render_plan
 
 
 @dataclass(frozen=True)
-class Target:
+class DesiredState:
     """What a release is to become.
 
     Attributes:
@@ -46,9 +46,9 @@ class Target:
         return ignore_rules(self.profile)
 
     @property
-    def growing(self) -> list[dict[str, str]]:
+    def autoscaled_nodes(self) -> list[dict[str, str]]:
         """Labels of nodes that are made when pods ask for them."""
-        return growing_nodes(self.profile)
+        return autoscaled_nodes(self.profile)
 
 
 def ignore_rules(profile: Mapping[str, Any]) -> list[IgnoreRule]:
@@ -56,13 +56,13 @@ def ignore_rules(profile: Mapping[str, Any]) -> list[IgnoreRule]:
     return [IgnoreRule.model_validate(one) for one in (profile.get("drift") or {}).get("ignore") or ()]
 
 
-def growing_nodes(profile: Mapping[str, Any]) -> list[dict[str, str]]:
+def autoscaled_nodes(profile: Mapping[str, Any]) -> list[dict[str, str]]:
     """Labels of the nodes of a profile's autoscaled pools; an older profile has none."""
     pools = [Pool.model_validate(one) for one in (profile.get("pools") or {}).values()]
     return [pool.node_selector for pool in pools if pool.autoscaled]
 
 
-def target_of_plan(plan: Plan, templates: Path) -> Target:
+def desired_of_plan(plan: Plan, templates: Path) -> DesiredState:
     """What the plan wants.
 
     Raises:
@@ -70,12 +70,12 @@ def target_of_plan(plan: Plan, templates: Path) -> Target:
     """
     requires = {name: component.requires for name, component in plan.components.items()}
     values = plan.profile.model_dump(mode="json")
-    return Target(plan.profile_name, values, tuple(render_plan(plan, templates)), requires, plan=plan)
+    return DesiredState(plan.profile_name, values, tuple(render_plan(plan, templates)), requires, plan=plan)
 
 
-def target_of_revision(revision: Revision, objects: Iterable[KubernetesObject]) -> Target:
+def desired_of_revision(revision: Revision, objects: Iterable[KubernetesObject]) -> DesiredState:
     """What the release was in a revision, whose objects have their secrets back."""
-    return Target(
+    return DesiredState(
         profile_name=revision.profile_name,
         profile=revision.values,
         objects=tuple(objects),

@@ -3,7 +3,7 @@
 from lightragctl.checks.preflight import rules
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
-from lightragctl.kube.model import Access, ForbiddenError
+from lightragctl.kube.model import ForbiddenError, ResourceAttributes
 from lightragctl.kube.objects import condition, spec_of, status_of
 from lightragctl.kube.scope import Scope
 
@@ -35,7 +35,7 @@ def refuse_forbidden(scope: Scope, subresource: str) -> None:
     Raises:
         ForbiddenError: names the right, with the rule that would grant it.
     """
-    asked = [Access(verb, "", "pods", scope.namespace, subresource) for verb in _VERBS]
+    asked = [ResourceAttributes(verb, "", "pods", scope.namespace, subresource) for verb in _VERBS]
     denied = [one for one in asked if not scope.cluster.allowed(one)]
     if len(denied) == len(asked):
         message = f"in namespace {scope.namespace} of cluster {scope.cluster.name} we may not {denied[-1]}"

@@ -6,13 +6,13 @@ from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ref
 from lightragctl.core.runtime import Revision
 from lightragctl.deploy.apply import delete_objects
-from lightragctl.deploy.record import Record
+from lightragctl.deploy.inventory import Inventory
 from lightragctl.deploy.revision import (
     chunk_count,
+    expired_revisions,
     from_config_maps,
     revision_ref,
     to_config_maps,
-    to_drop,
 )
 from lightragctl.kube.labels import CHUNK_OF, REVISION_OF, component_of
 from lightragctl.kube.objects import WORKLOAD_KINDS
@@ -74,7 +74,7 @@ def _write(scope: Scope, thing: KubernetesObject) -> None:
 def drop_old_revisions(scope: Scope) -> None:
     """Delete the revisions that are too many."""
     revisions = read_revisions(scope)
-    _delete(scope, to_drop(revisions))
+    _delete(scope, expired_revisions(revisions))
 
 
 def drop_all_revisions(scope: Scope) -> None:
@@ -92,9 +92,9 @@ def _delete(scope: Scope, numbers: Iterable[int]) -> None:
             delete_objects(scope, [index, *_chunks(scope, number, index)])
 
 
-def known_components(scope: Scope, record: Record | None) -> frozenset[str]:
-    """The components that the release has or had, by its record, its revisions and what runs."""
-    recorded = record.components if record else ()
+def known_components(scope: Scope, inventory: Inventory | None) -> frozenset[str]:
+    """The components that the release has or had, by its inventory, its revisions and what runs."""
+    recorded = inventory.components if inventory else ()
     earlier = [name for revision in read_revisions(scope) for name in revision.requires]
     running = [component_of(thing) for kind in WORKLOAD_KINDS for thing in scope.select("apps/v1", kind)]
     return frozenset((*recorded, *earlier, *running))

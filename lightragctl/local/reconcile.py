@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lightragctl.local.files import Record, WantedProcess
+from lightragctl.local.files import DesiredProcess, ProcessRecord
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MOST_S = 30.0
@@ -15,7 +15,7 @@ STEADY_S = 60.0
 class Start:
     """Start the process now."""
 
-    process: WantedProcess
+    process: DesiredProcess
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Stop:
     grace_s: float
 
 
-def decide(
-    wanted: Sequence[WantedProcess], records: Mapping[str, Record], alive: frozenset[str], now: float
+def reconcile(
+    wanted: Sequence[DesiredProcess], records: Mapping[str, ProcessRecord], alive: frozenset[str], now: float
 ) -> list[Start | Stop]:
     """The actions that bring what is nearer to what is wanted; stops come first, in reverse order of starting."""
     by_name = {process.name: process for process in wanted}
@@ -40,12 +40,14 @@ def decide(
     return [*stops, *starts]
 
 
-def obsolete(wanted: Sequence[WantedProcess], records: Mapping[str, Record], alive: frozenset[str]) -> frozenset[str]:
+def obsolete(
+    wanted: Sequence[DesiredProcess], records: Mapping[str, ProcessRecord], alive: frozenset[str]
+) -> frozenset[str]:
     """The names of dead processes that are no longer wanted: their records have served."""
     return frozenset(records) - alive - {process.name for process in wanted}
 
 
-def _is_due(process: WantedProcess, records: Mapping[str, Record], now: float) -> bool:
+def _is_due(process: DesiredProcess, records: Mapping[str, ProcessRecord], now: float) -> bool:
     """Whether the back-off is over. A clock that was set back delays a start by no more than the longest back-off."""
     record = records.get(process.name)
     if record is None or record.digest != process.digest:
@@ -53,14 +55,14 @@ def _is_due(process: WantedProcess, records: Mapping[str, Record], now: float) -
     return not 0.0 < record.next_start_at - now <= BACKOFF_MOST_S
 
 
-def renewed(record: Record, request: str) -> Record:
+def with_backoff_reset(record: ProcessRecord, request: str) -> ProcessRecord:
     """The record as a new `up` leaves it: earlier deaths count no more, and there is no back-off left of them."""
     if record.request == request:
         return record
     return record.model_copy(update={"request": request, "failures": 0, "next_start_at": 0.0})
 
 
-def after_death(record: Record, last_exit: str, now: float) -> Record:
+def after_exit(record: ProcessRecord, last_exit: str, now: float) -> ProcessRecord:
     """The record of a process that has just been found dead, with the time of its next start."""
     failures = 1 if now - record.started_at >= STEADY_S else record.failures + 1
     return record.model_copy(

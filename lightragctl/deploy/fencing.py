@@ -10,9 +10,9 @@ from contextlib import suppress
 from lightragctl.checks.claims import split_claims
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.deploy.apply import read_ours
-from lightragctl.deploy.history import known_components
-from lightragctl.deploy.prepare import owns_namespace
-from lightragctl.deploy.record import Record, record_ref
+from lightragctl.deploy.inventory import Inventory, inventory_ref
+from lightragctl.deploy.revision_store import known_components
+from lightragctl.deploy.rollout_plan import owns_namespace
 from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.labels import FENCE
 from lightragctl.kube.lease import ReleaseLock
@@ -22,27 +22,27 @@ from lightragctl.kube.scope import Scope
 _MANAGER = "lightragctl-fence"
 
 
-def take(scope: Scope, lock: ReleaseLock, record: Record | None) -> None:
+def take_lock(scope: Scope, lock: ReleaseLock, inventory: Inventory | None) -> None:
     """Take the release's lock, and seal the release when the holder before did not give it back.
 
     Raises:
         LockedError: somebody else holds it, and may be alive.
     """
-    lock.take(record.fence if record else 0)
+    lock.take(inventory.fence if inventory else 0)
     if lock.was_abandoned:
-        seal(scope, record, lock.fence)
-        lock.sealed()
+        fence_objects(scope, inventory, lock.fence)
+        lock.fenced()
 
 
-def seal(scope: Scope, record: Record | None, fence: int) -> None:
-    """Move the version of each of the release's objects, its record, its volume claims and the namespace made for it.
+def fence_objects(scope: Scope, inventory: Inventory | None, fence: int) -> None:
+    """Bump the resource version of the release's objects, inventory, volume claims and of the namespace made for it.
 
     What we may not write is left alone.
     """
-    recorded = record.objects if record else ()
+    recorded = inventory.objects if inventory else ()
     namespace = [ObjectRef("v1", "Namespace", "", scope.namespace)] if owns_namespace(scope) else []
-    kept = map(scope.cluster.get, [record_ref(scope.release, scope.namespace), *namespace])
-    own, _ = split_claims(scope, known_components(scope, record))
+    kept = map(scope.cluster.get, [inventory_ref(scope.release, scope.namespace), *namespace])
+    own, _ = split_claims(scope, known_components(scope, inventory))
     ours = [one for one in read_ours(scope, recorded) if one["kind"] != "Namespace"]
     things = [*ours, *own, *filter(None, kept)]
 

@@ -15,13 +15,13 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.kube.labels import CONTENT
 from lightragctl.kube.objects import annotations_of, spec_of
-from lightragctl.observe.content import data_of, outdated, pods_of, references
+from lightragctl.observe.pod_config import data_of, outdated, pods_of, references
 
 _DIGEST_CHARS = 16
 
 
 @dataclass(frozen=True)
-class Content:
+class ConfigContent:
     """ConfigMaps and Secrets that workloads read; one that could not be read is in neither map.
 
     Attributes:
@@ -40,8 +40,8 @@ def digest(things: Iterable[KubernetesObject]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]
 
 
-def with_content(
-    workload: KubernetesObject, live: KubernetesObject | None, content: Content, pods: Sequence[KubernetesObject]
+def with_config_digest(
+    workload: KubernetesObject, live: KubernetesObject | None, content: ConfigContent, pods: Sequence[KubernetesObject]
 ) -> tuple[dict[str, Any], str]:
     """The workload with the content that its pods are to be started with, and why they are rolled; empty for a plain
     change, or none.
@@ -55,19 +55,19 @@ def with_content(
     wanted = references(workload)
     if not wanted:
         return dict(workload), ""
-    there = _noted(live)
+    there = _digest_of(live)
     if not wanted <= content.after.keys():  # what we may not read says nothing new
-        return _with_note(workload, there) if there else dict(workload), ""
+        return _with_digest(workload, there) if there else dict(workload), ""
     now = digest(content.after[one] for one in sorted(wanted))
     before, _, count = there.partition(".")
     if live is None or before != now:
-        return _with_note(workload, now), ""
+        return _with_digest(workload, now), ""
     if reason := _taken_back(wanted, content, pods_of(live, pods)):
-        return _with_note(workload, f"{now}.{int(count or 0) + 1}"), reason
-    return _with_note(workload, there), ""
+        return _with_digest(workload, f"{now}.{int(count or 0) + 1}"), reason
+    return _with_digest(workload, there), ""
 
 
-def _taken_back(wanted: set[ObjectRef], content: Content, pods: Sequence[KubernetesObject]) -> str:
+def _taken_back(wanted: set[ObjectRef], content: ConfigContent, pods: Sequence[KubernetesObject]) -> str:
     """Why pods whose content is named rightly may have read another one."""
     there = [content.before[one] for one in sorted(wanted & content.before.keys())]
     for thing in there if pods else ():
@@ -78,11 +78,11 @@ def _taken_back(wanted: set[ObjectRef], content: Content, pods: Sequence[Kuberne
     return ""
 
 
-def _noted(live: KubernetesObject | None) -> str:
+def _digest_of(live: KubernetesObject | None) -> str:
     return str(annotations_of(spec_of(live or {}).get("template", {})).get(CONTENT, ""))
 
 
-def _with_note(workload: KubernetesObject, note: str) -> dict[str, Any]:
+def _with_digest(workload: KubernetesObject, note: str) -> dict[str, Any]:
     made = copy.deepcopy(dict(workload))
     made["spec"]["template"].setdefault("metadata", {}).setdefault("annotations", {})[CONTENT] = note
     return made

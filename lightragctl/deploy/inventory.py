@@ -1,6 +1,6 @@
-"""The record of a release: what it owns and in which phase it is, kept as a ConfigMap beside its objects. Pure.
+"""The inventory of a release: what it owns and in which phase it is, kept as a ConfigMap beside its objects. Pure.
 
-The record is written before the first object is, holding everything that was and everything that will be, so that
+The inventory is written before the first object is, holding everything that was and everything that will be, so that
 whatever is made by a run that dies is known to the next one.
 """
 
@@ -21,7 +21,7 @@ SCHEMA = 2
 _KEY = "record.json"
 
 
-class Phase(StrEnum):
+class ReleasePhase(StrEnum):
     """How far the last run came."""
 
     APPLYING = "applying"
@@ -30,7 +30,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class Record:
+class Inventory:
     """What is known of a release in the cluster.
 
     Attributes:
@@ -50,7 +50,7 @@ class Record:
     profile_name: str
     profile: Mapping[str, Any]
     version: str
-    phase: Phase
+    phase: ReleasePhase
     objects: tuple[ObjectRef, ...]
     components: tuple[str, ...] = ()
     revision: int = 0
@@ -58,47 +58,47 @@ class Record:
     resource_version: str = field(default="", compare=False)
 
 
-def record_ref(release: str, namespace: str) -> ObjectRef:
-    """Where the record of a release is kept."""
+def inventory_ref(release: str, namespace: str) -> ObjectRef:
+    """Where the inventory of a release is kept."""
     return ObjectRef("v1", "ConfigMap", namespace, f"{release}-lightragctl")
 
 
 def releases_in(config_maps: Iterable[KubernetesObject]) -> list[str]:
     """The names of the releases whose records are among these ConfigMaps."""
     found = ((str(labels_of(one).get(INSTANCE, "")), one) for one in config_maps)
-    return sorted(name for name, one in found if one["metadata"]["name"] == record_ref(name, "").name)
+    return sorted(name for name, one in found if one["metadata"]["name"] == inventory_ref(name, "").name)
 
 
-def to_object(record: Record, namespace: str) -> dict[str, Any]:
-    """The record as a ConfigMap."""
-    identity = record_ref(record.release, namespace)
-    labels = {INSTANCE: record.release, MANAGED_BY: MANAGER}
+def to_object(inventory: Inventory, namespace: str) -> dict[str, Any]:
+    """The inventory as a ConfigMap."""
+    identity = inventory_ref(inventory.release, namespace)
+    labels = {INSTANCE: inventory.release, MANAGED_BY: MANAGER}
     metadata: dict[str, Any] = {
         "name": identity.name,
         "namespace": namespace,
         "labels": {**labels, **parent_labels(identity)},
-        "annotations": parent_annotations(record.objects),
+        "annotations": parent_annotations(inventory.objects),
     }
-    if record.resource_version:
-        metadata["resourceVersion"] = record.resource_version
+    if inventory.resource_version:
+        metadata["resourceVersion"] = inventory.resource_version
     document = {
         "schema": SCHEMA,
-        "release": record.release,
-        "profile_name": record.profile_name,
-        "profile": dict(record.profile),
-        "version": record.version,
-        "phase": str(record.phase),
-        "components": list(record.components),
-        "revision": record.revision,
-        "fence": record.fence,
-        "objects": [[one.api_version, one.kind, one.namespace, one.name] for one in record.objects],
+        "release": inventory.release,
+        "profile_name": inventory.profile_name,
+        "profile": dict(inventory.profile),
+        "version": inventory.version,
+        "phase": str(inventory.phase),
+        "components": list(inventory.components),
+        "revision": inventory.revision,
+        "fence": inventory.fence,
+        "objects": [[one.api_version, one.kind, one.namespace, one.name] for one in inventory.objects],
     }
     data = {_KEY: json.dumps(document, ensure_ascii=False, sort_keys=True)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-def from_object(thing: KubernetesObject) -> Record:
-    """The record in a ConfigMap.
+def from_object(thing: KubernetesObject) -> Inventory:
+    """The inventory in a ConfigMap.
 
     Raises:
         LightragctlError: a newer lightragctl wrote it, or it is damaged.
@@ -109,12 +109,12 @@ def from_object(thing: KubernetesObject) -> Record:
         if document["schema"] > SCHEMA:
             message = f"ConfigMap/{metadata['name']} was written by lightragctl {document['version']}, which is newer"
             raise LightragctlError(message, "install that version or a later one")
-        return Record(
+        return Inventory(
             release=document["release"],
             profile_name=document["profile_name"],
             profile=document["profile"],
             version=document["version"],
-            phase=Phase(document["phase"]),
+            phase=ReleasePhase(document["phase"]),
             objects=tuple(ObjectRef(*parts) for parts in document["objects"]),
             components=tuple(document["components"]),
             revision=int(document.get("revision", 0)),
@@ -122,7 +122,7 @@ def from_object(thing: KubernetesObject) -> Record:
             resource_version=metadata.get("resourceVersion", ""),
         )
     except (KeyError, TypeError, ValueError) as error:
-        message = f"ConfigMap/{metadata['name']} in {metadata.get('namespace')} is no record of a release: {error}"
+        message = f"ConfigMap/{metadata['name']} in {metadata.get('namespace')} is no inventory of a release: {error}"
         raise LightragctlError(
             message, "restore it, or delete it and run up again: objects are then adopted"
         ) from error
@@ -142,7 +142,7 @@ def to_prune(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef], data: b
 
 
 def to_keep(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef], pruned: Iterable[ObjectRef]) -> list[ObjectRef]:
-    """What the release owned, no longer wants and yet keeps: the record goes on knowing it."""
+    """What the release owned, no longer wants and yet keeps: the inventory goes on knowing it."""
     gone = set(pruned)
     return [one for one in reversed(_unwanted(recorded, wanted)) if one not in gone]
 

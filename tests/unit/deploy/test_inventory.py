@@ -1,4 +1,4 @@
-"""The record of a release."""
+"""The inventory of a release."""
 
 import json
 
@@ -6,12 +6,12 @@ import pytest
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import ObjectRef
-from lightragctl.deploy.record import SCHEMA, Phase, Record, from_object, to_object, to_prune
+from lightragctl.deploy.inventory import SCHEMA, Inventory, ReleasePhase, from_object, to_object, to_prune
 
 SERVICE = ObjectRef("v1", "Service", "n", "a")
 DEPLOYMENT = ObjectRef("apps/v1", "Deployment", "n", "a")
 CLAIM = ObjectRef("v1", "PersistentVolumeClaim", "n", "data")
-RECORD = Record("dev", "dev", {"workspace": "默认"}, "0.1.0", Phase.APPLYING, (SERVICE, DEPLOYMENT), ("api",))
+RECORD = Inventory("dev", "dev", {"workspace": "默认"}, "0.1.0", ReleasePhase.APPLYING, (SERVICE, DEPLOYMENT), ("api",))
 
 
 def test_a_record_comes_back_as_it_was_written() -> None:
@@ -30,7 +30,7 @@ def test_a_record_of_a_newer_version_is_refused_with_that_version() -> None:
 def test_a_damaged_record_is_named(text: str) -> None:
     thing = to_object(RECORD, "n")
     thing["data"]["record.json"] = text
-    with pytest.raises(LightragctlError, match="ConfigMap/dev-lightragctl in n is no record"):
+    with pytest.raises(LightragctlError, match="ConfigMap/dev-lightragctl in n is no inventory"):
         from_object(thing)
 
 

@@ -12,20 +12,22 @@ from lightragctl.kube.objects import is_current, spec_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.stuck_pods import stuck_pods
 from lightragctl.observe.volumes import claim_names
-from lightragctl.observe.wait import Patience, wait_until
+from lightragctl.observe.wait import Deadline, wait_until
 
 
-def free_stuck(scope: Scope, workloads: Sequence[ObjectRef], patience: Patience, spared: Collection[str] = ()) -> None:
+def delete_stuck_pods(
+    scope: Scope, workloads: Sequence[ObjectRef], deadline: Deadline, spared: Collection[str] = ()
+) -> None:
     """Delete the stuck pods of the StatefulSets, once their controller has seen the newest change.
 
     Args:
         scope: of the release.
         workloads: the StatefulSets.
-        patience: how long to wait for their controller.
+        deadline: how long to wait for their controller.
         spared: names of volume claims; a pod that uses one is left alone, as its data would go with it.
     """
     for identity in workloads:
-        wait_until(partial(_unseen, scope, identity), patience)
+        wait_until(partial(_unseen, scope, identity), deadline)
         there = scope.cluster.get(identity)
         if there is None or (there["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
             continue
@@ -33,7 +35,7 @@ def free_stuck(scope: Scope, workloads: Sequence[ObjectRef], patience: Patience,
             if claim_names(spec_of(pod)) & set(spared):
                 continue
             if scope.cluster.delete(ref(pod), pod["metadata"]["uid"]):
-                patience.notify(Event("deleted: it was stuck on a revision that is not wanted any more", str(ref(pod))))
+                deadline.notify(Event("deleted: it was stuck on a revision that is not wanted any more", str(ref(pod))))
 
 
 def _unseen(scope: Scope, identity: ObjectRef) -> str:

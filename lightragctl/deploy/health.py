@@ -6,35 +6,35 @@ from concurrent.futures import ThreadPoolExecutor
 from lightragctl.checks.claims import at_risk, split_claims
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Revision
-from lightragctl.deploy.danger import find_lacking
-from lightragctl.deploy.history import known_components
-from lightragctl.deploy.record import Phase, Record
+from lightragctl.deploy.data_risk import find_missing_claims
+from lightragctl.deploy.inventory import Inventory, ReleasePhase
+from lightragctl.deploy.revision_store import known_components
 from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import deletion_time
 from lightragctl.kube.scope import Scope
-from lightragctl.observe.content import missing_content, old_content, references
-from lightragctl.observe.snapshot import View
+from lightragctl.observe.pod_config import missing_content, old_content, references
+from lightragctl.observe.snapshot import Snapshot
 
 
-def read_warnings(scope: Scope, record: Record, last: Revision | None, view: View) -> tuple[str, ...]:
+def read_warnings(scope: Scope, inventory: Inventory, last: Revision | None, snapshot: Snapshot) -> tuple[str, ...]:
     """What a person must look at, most dangerous first; what we may not read is left out.
 
     Args:
         scope: of the release.
-        record: of the release.
+        inventory: of the release.
         last: the revision that was applied last.
-        view: its workloads and pods.
+        snapshot: its workloads and pods.
     """
-    own, _ = split_claims(scope, known_components(scope, record))
+    own, _ = split_claims(scope, known_components(scope, inventory))
     found = [*_ending_namespace(scope), *map(str, at_risk(scope, own))]
-    found += [f"{one} is gone, and the data with it" for one in find_lacking(scope).claims]
-    workloads = [thing for things in view.workloads.values() for thing in things]
+    found += [f"{one} is gone, and the data with it" for one in find_missing_claims(scope).claims]
+    workloads = [thing for things in snapshot.workloads.values() for thing in things]
     wanted = set().union(*map(references, workloads)) | {ref(one) for one in _secrets(last)}
     there = _read(scope, wanted)
-    if record.phase is Phase.APPLIED:
+    if inventory.phase is ReleasePhase.APPLIED:
         found += missing_content(workloads, last.objects if last else (), there)
-        found += old_content(workloads, view.pods, there)
+        found += old_content(workloads, snapshot.pods, there)
     return tuple(dict.fromkeys(found))
 
 

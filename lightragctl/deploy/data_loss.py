@@ -24,7 +24,7 @@ def ends_pods(change: Change) -> bool:
     return bool(before["template"] != after["template"] or before.get("replicas", 1) > after.get("replicas", 1))
 
 
-def losses(changes: Iterable[Change], at_risk: Iterable[Endangered]) -> list[str]:
+def data_losses(changes: Iterable[Change], at_risk: Iterable[Endangered]) -> list[str]:
     """Data that the changes would lose, one sentence each."""
     at_risk = list(at_risk)
     return [

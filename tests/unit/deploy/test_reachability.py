@@ -8,11 +8,11 @@ import pytest
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.objects import ObjectRef
 from lightragctl.deploy.changeset import change, difference
-from lightragctl.deploy.reach import refuse_stream
+from lightragctl.deploy.reachability import refuse_stream
 from lightragctl.kube import streams
+from lightragctl.kube.connection_errors import explain
 from lightragctl.kube.model import ForbiddenError
-from lightragctl.kube.unanswered import explain
-from lightragctl.observe.content import missing_content, old_content
+from lightragctl.observe.pod_config import missing_content, old_content
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import scope
 

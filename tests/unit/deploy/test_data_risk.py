@@ -8,10 +8,10 @@ from lightragctl.checks.versions import judge_versions, version
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.down import kept_words, take_down
-from lightragctl.deploy.prepare import read_record
+from lightragctl.deploy.down import describe_kept, take_down
+from lightragctl.deploy.rollout_plan import read_inventory
 from lightragctl.deploy.runtime import KubernetesRuntime
-from lightragctl.deploy.up import foresee, wanted
+from lightragctl.deploy.up import preview, wanted
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.observe.volumes import endangered
 from tests.fakes.cluster import FakeCluster
@@ -63,7 +63,7 @@ def test_status_and_diff_warn_of_a_claim_that_is_being_deleted(terminating: Fake
     assert seen.ready
     assert seen.warnings == (told,)
     assert f"not kept: {told}" in seen.data
-    assert told in foresee(scope(terminating), wanted(plan()), OPTIONS).warnings
+    assert told in preview(scope(terminating), wanted(plan()), OPTIONS).warnings
 
 
 def test_up_that_ends_its_pod_is_refused_before_anything_is_written(terminating: FakeCluster) -> None:
@@ -82,7 +82,7 @@ def test_down_and_rollback_are_refused_and_go_on_with_the_switch(terminating: Fa
         rollback(terminating)
     with pytest.raises(RefusedError, match="down keeps data, and these would go with their pods"):
         take_down(scope(terminating), False, 5.0, ignore)
-    assert read_record(scope(terminating)) is not None
+    assert read_inventory(scope(terminating)) is not None
     assert take_down(scope(terminating), False, 5.0, ignore, True)
 
 
@@ -95,7 +95,7 @@ def test_a_store_that_is_gone_under_a_writer_that_is_left_is_refused() -> None:
     cluster = with_claims(FakeCluster())
     take_down(scope(cluster), False, 5.0, ignore)
     del cluster.objects[STORE]
-    assert f"not kept: {STORE} is gone" in kept_words(scope(cluster), read_record(scope(cluster)))
+    assert f"not kept: {STORE} is gone" in describe_kept(scope(cluster), read_inventory(scope(cluster)))
     with pytest.raises(RefusedError, match=f"{STORE} is gone, and was there when the release was last applied"):
         up(cluster)
     assert up(cluster, options=LOSING)
@@ -104,7 +104,7 @@ def test_a_store_that_is_gone_under_a_writer_that_is_left_is_refused() -> None:
 def test_where_all_is_gone_nobody_believes_in_it_and_up_only_warns() -> None:
     cluster = with_claims(FakeCluster())
     del cluster.objects[STORE], cluster.objects[WRITER]
-    assert [one for one in foresee(scope(cluster), wanted(plan()), OPTIONS).warnings if "is gone" in one]
+    assert [one for one in preview(scope(cluster), wanted(plan()), OPTIONS).warnings if "is gone" in one]
     assert up(cluster) == ()
 
 
@@ -129,7 +129,7 @@ def test_what_becomes_of_a_claim(metadata: Any, phase: str, volume: Any, told: s
     one = claim(STORE, "vector-engine", **metadata)
     one["spec"]["volumeName"], one["status"]["phase"] = "pv", phase
     found = endangered([one], {"pv": volume})
-    assert [told in str(danger) for danger in found] == ([True] if told else [])
+    assert [told in str(risk) for risk in found] == ([True] if told else [])
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_change_of_milvus_s_version_is_said_and_judged(tag: str, warned: str, 
     cluster = FakeCluster()
     up(cluster)
     change = f"components.vector-engine.image.tag={tag}"
-    seen = foresee(scope(cluster), wanted(plan(change)), OPTIONS)
+    seen = preview(scope(cluster), wanted(plan(change)), OPTIONS)
     assert [warned in one for one in seen.warnings if "v2.3.5" in one] == ([True] if warned else [])
     if refused:
         with pytest.raises(RefusedError, match="downgrade"):

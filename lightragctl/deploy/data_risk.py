@@ -10,9 +10,9 @@ from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Outcome, Revision
 from lightragctl.deploy.changeset import Change
-from lightragctl.deploy.history import known_components, read_revision, read_revisions
-from lightragctl.deploy.losses import SAVE_HINT, SWITCH, losses
-from lightragctl.deploy.record import Record
+from lightragctl.deploy.data_loss import SAVE_HINT, SWITCH, data_losses
+from lightragctl.deploy.inventory import Inventory
+from lightragctl.deploy.revision_store import known_components, read_revision, read_revisions
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.volumes import Endangered, expected_claims
@@ -24,7 +24,7 @@ _GONE_HINT = (
 
 
 @dataclass(frozen=True)
-class Danger:
+class DataRisk:
     """What threatens a release's data.
 
     Attributes:
@@ -40,56 +40,56 @@ class Danger:
     hint: str = ""
 
 
-def find_danger(scope: Scope, record: Record | None, changes: Sequence[Change], command: str) -> Danger:
+def find_data_risk(scope: Scope, inventory: Inventory | None, changes: Sequence[Change], command: str) -> DataRisk:
     """What the changes would do to data that the release has.
 
     Args:
         scope: of the release.
-        record: of the release; without one it has no data.
+        inventory: of the release; without one it has no data.
         changes: what would happen to each object.
         command: `up` or `rollback`.
     """
-    if record is None:
-        return Danger()
-    own, _ = split_claims(scope, known_components(scope, record))
+    if inventory is None:
+        return DataRisk()
+    own, _ = split_claims(scope, known_components(scope, inventory))
     found = at_risk(scope, own)
-    lost = losses(changes, found)
+    lost = data_losses(changes, found)
     if command == "rollback" and not lost:
         lost = [f"a rollback keeps data as they are, and these will not last: {one}" for one in found]
-    lacking = find_lacking(scope)
+    lacking = find_missing_claims(scope)
     gone = [f"{one} is gone, and was there when the release was last applied" for one in lacking.claims]
     warnings, downgrades = judge_versions(changes)
-    if not lacking.leaves_believers:
+    if not lacking.orphans_data:
         warnings, gone = [*gone, *warnings], []
     hint = SAVE_HINT if lost else _GONE_HINT if gone else f"keep the version; or go on all the same: {SWITCH}"
     told = [*map(str, found), *warnings]
-    return Danger(found, tuple(told), (*lost, *gone, *downgrades), hint)
+    return DataRisk(found, tuple(told), (*lost, *gone, *downgrades), hint)
 
 
 @dataclass(frozen=True)
-class Lacking:
+class MissingClaims:
     """Volume claims that StatefulSets had when the release was last applied, and that are gone.
 
     Attributes:
         claims: those that are gone.
-        leaves_believers: whether one of them held the vectors, and others are left that know what was in it.
+        orphans_data: whether one of them held the vectors, and others are left that know what was in it.
     """
 
     claims: tuple[ObjectRef, ...] = ()
-    leaves_believers: bool = False
+    orphans_data: bool = False
 
 
-def find_lacking(scope: Scope) -> Lacking:
+def find_missing_claims(scope: Scope) -> MissingClaims:
     """Which of the release's volume claims are gone."""
     applied = _last_applied(scope)
     made = [thing for thing in (applied.objects if applied else ()) if thing["kind"] == "StatefulSet"]
     wanted = {claim: component_of(thing) for thing in made for claim in expected_claims(thing)}
     if not wanted:
-        return Lacking()
+        return MissingClaims()
     there = {ref(claim) for claim in scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)}
     gone = tuple(claim for claim in wanted if claim not in there)
     stores = {one.name for one in all_components() if one.store}
-    return Lacking(gone, len(gone) < len(wanted) and any(wanted[claim] in stores for claim in gone))
+    return MissingClaims(gone, len(gone) < len(wanted) and any(wanted[claim] in stores for claim in gone))
 
 
 def _last_applied(scope: Scope) -> Revision | None:
@@ -97,12 +97,12 @@ def _last_applied(scope: Scope) -> Revision | None:
     return read_revision(scope, max(numbers)) if numbers else None
 
 
-def refuse_loss(danger: Danger, allowed: bool) -> None:
+def refuse_loss(risk: DataRisk, allowed: bool) -> None:
     """Stop before data are lost, unless that is allowed.
 
     Raises:
         RefusedError: names what would be lost.
     """
-    if danger.refusals and not allowed:
-        lines = "\n".join(f"    {one}" for one in danger.refusals)
-        raise RefusedError(f"data would be lost:\n{lines}", danger.hint)
+    if risk.refusals and not allowed:
+        lines = "\n".join(f"    {one}" for one in risk.refusals)
+        raise RefusedError(f"data would be lost:\n{lines}", risk.hint)
