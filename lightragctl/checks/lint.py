@@ -129,7 +129,7 @@ def skipped_checks(facts: ClusterFacts) -> list[Skipped]:
     return [Skipped("cluster", text, hint) for some, text, hint in told if some]
 
 
-def refuse(findings: Sequence[Finding], what: str) -> None:
+def refuse_errors(findings: Sequence[Finding], what: str) -> None:
     """Stop at errors.
 
     Raises:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from lightragctl.checks.quota import shortfalls
+from lightragctl.checks.quota import quota_shortfalls
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.kube.calls import WORKERS
@@ -54,7 +54,7 @@ def check_rights(cluster: Cluster, namespace: str, questions: Sequence[ResourceA
     if denied:
         missing = "\n".join(f"    {question}" for question in denied)
         message = f"in namespace {namespace} of cluster {cluster.name} we may not:\n{missing}"
-        raise ForbiddenError(message, f"ask for a Role with these rules, or use another context:\n{rules(denied)}")
+        raise ForbiddenError(message, f"ask for a Role with these rules, or use another context:\n{rbac_rules(denied)}")
 
 
 def access_of_up(
@@ -124,7 +124,7 @@ def access_of_unlock(namespace: str) -> list[ResourceAttributes]:
     return [ResourceAttributes(verb, "coordination.k8s.io", "leases", namespace) for verb in ("get", "update")]
 
 
-def rules(denied: Sequence[ResourceAttributes]) -> str:
+def rbac_rules(denied: Sequence[ResourceAttributes]) -> str:
     """The RBAC rules that would allow it, as YAML."""
     verbs: dict[tuple[str, str], list[str]] = {}
     for one in denied:
@@ -142,13 +142,13 @@ def check_quota(quotas: Sequence[KubernetesObject], wanted: Counter[str], presen
 
     Args:
         quotas: as they will be: our own as rendered, with the status of the live one.
-        wanted: what the release will ask for, from `quota.demand`.
+        wanted: what the release will ask for, from `quota.requested`.
         present: what is counted of it already, from `quota.usage`.
 
     Raises:
         QuotaError: names each resource with the numbers.
     """
-    if missing := shortfalls(quotas, wanted, present):
+    if missing := quota_shortfalls(quotas, wanted, present):
         lines = "\n".join(f"    {one}" for one in missing)
         hint = "raise the quota (profile key quota), or lower replicas and resources of the components"
         raise QuotaError(f"the namespace's quota has no room for the release:\n{lines}", hint)

@@ -12,7 +12,7 @@ from lightragctl.deploy.config_digest import ConfigContent, with_config_digest
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import WORKLOAD_KINDS
 from lightragctl.kube.scope import Scope
-from lightragctl.observe.pod_config import references
+from lightragctl.observe.pod_config import config_references
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def plan_apply(
 def _with_others(scope: Scope, content: ConfigContent, workloads: Sequence[KubernetesObject]) -> ConfigContent:
     """The content with what workloads read and others have made, as far as we may read it."""
     found: dict[ObjectRef, dict[str, Any]] = {}
-    for identity in sorted(set().union(*map(references, workloads)) - content.after.keys()):
+    for identity in sorted(set().union(*map(config_references, workloads)) - content.after.keys()):
         with suppress(ForbiddenError):
             if there := scope.cluster.get(identity):
                 found[identity] = there

@@ -15,7 +15,7 @@ from typing import Any
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.kube.labels import CONTENT
 from lightragctl.kube.objects import annotations_of, spec_of
-from lightragctl.observe.pod_config import data_of, outdated, pods_of, references
+from lightragctl.observe.pod_config import config_references, data_of, pods_of, stale_pods
 
 _DIGEST_CHARS = 16
 
@@ -52,7 +52,7 @@ def with_config_digest(
         content: what it reads, and perhaps more.
         pods: of the namespace.
     """
-    wanted = references(workload)
+    wanted = config_references(workload)
     if not wanted:
         return dict(workload), ""
     there = _digest_of(live)
@@ -73,7 +73,7 @@ def _taken_back(wanted: set[ObjectRef], content: ConfigContent, pods: Sequence[K
     for thing in there if pods else ():
         if data_of(thing) != data_of(content.after[ref(thing)]):
             return f"its pods may have read {ref(thing)} as others have changed it"
-    for name, identity in outdated(pods, there):
+    for name, identity in stale_pods(pods, there):
         return f"Pod/{name} was started before {identity} was last written"
     return ""
 

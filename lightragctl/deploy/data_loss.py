@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from lightragctl.core.runtime import Action
 from lightragctl.deploy.changeset import Change
 from lightragctl.kube.objects import WORKLOAD_KINDS
-from lightragctl.observe.volumes import Endangered, uses
+from lightragctl.observe.volumes import EndangeredClaim, uses
 
 SWITCH = "--allow-data-loss"
 SAVE_HINT = (
@@ -24,13 +24,13 @@ def ends_pods(change: Change) -> bool:
     return bool(before["template"] != after["template"] or before.get("replicas", 1) > after.get("replicas", 1))
 
 
-def data_losses(changes: Iterable[Change], at_risk: Iterable[Endangered]) -> list[str]:
+def data_losses(changes: Iterable[Change], at_risk_claims: Iterable[EndangeredClaim]) -> list[str]:
     """Data that the changes would lose, one sentence each."""
-    at_risk = list(at_risk)
+    at_risk_claims = list(at_risk_claims)
     return [
         f"{change.identity} ends a pod that uses {one}"
         for change in changes
         if ends_pods(change)
-        for one in at_risk
+        for one in at_risk_claims
         if uses(change.before or {}, one.claim)
     ]

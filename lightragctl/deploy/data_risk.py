@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightragctl.checks.claims import at_risk, split_claims
-from lightragctl.checks.versions import judge_versions
+from lightragctl.checks.claims import at_risk_claims, split_claims
+from lightragctl.checks.versions import version_changes
 from lightragctl.components import all_components
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef, ref
@@ -15,7 +15,7 @@ from lightragctl.deploy.inventory import Inventory
 from lightragctl.deploy.revision_store import known_components, read_revision, read_revisions
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.scope import Scope
-from lightragctl.observe.volumes import Endangered, expected_claims
+from lightragctl.observe.volumes import EndangeredClaim, expected_claims
 
 _GONE_HINT = (
     "restore the volume; or start over, so that no store refers to documents that are gone: lightragctl down "
@@ -34,7 +34,7 @@ class DataRisk:
         hint: what to do about the refusals.
     """
 
-    endangered: tuple[Endangered, ...] = ()
+    endangered: tuple[EndangeredClaim, ...] = ()
     warnings: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
     hint: str = ""
@@ -52,13 +52,13 @@ def find_data_risk(scope: Scope, inventory: Inventory | None, changes: Sequence[
     if inventory is None:
         return DataRisk()
     own, _ = split_claims(scope, known_components(scope, inventory))
-    found = at_risk(scope, own)
+    found = at_risk_claims(scope, own)
     lost = data_losses(changes, found)
     if command == "rollback" and not lost:
         lost = [f"a rollback keeps data as they are, and these will not last: {one}" for one in found]
     lacking = find_missing_claims(scope)
     gone = [f"{one} is gone, and was there when the release was last applied" for one in lacking.claims]
-    warnings, downgrades = judge_versions(changes)
+    warnings, downgrades = version_changes(changes)
     if not lacking.orphans_data:
         warnings, gone = [*gone, *warnings], []
     hint = SAVE_HINT if lost else _GONE_HINT if gone else f"keep the version; or go on all the same: {SWITCH}"

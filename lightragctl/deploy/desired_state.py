@@ -19,7 +19,7 @@ class DesiredState:
 
     Attributes:
         profile_name: the profile.
-        profile: its values; never a secret, as profiles hold only references.
+        profile: its values; never a secret, as profiles hold only config_references.
         objects: every object of the release.
         requires: by component, what must be ready before it.
         command: what the user said: `up` or `rollback`.

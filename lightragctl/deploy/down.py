@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from lightragctl.checks.claims import at_risk, split_claims
+from lightragctl.checks.claims import at_risk_claims, split_claims
 from lightragctl.checks.preflight import access_of_down, access_of_purge, check_rights
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -16,7 +16,7 @@ from lightragctl.deploy.data_risk import find_missing_claims
 from lightragctl.deploy.fencing import take_lock
 from lightragctl.deploy.inventory import Inventory, ReleasePhase, inventory_ref
 from lightragctl.deploy.revision_store import drop_all_revisions, known_components, read_revision, write_outcome
-from lightragctl.deploy.rollout import done_to, locked, write_inventory
+from lightragctl.deploy.rollout import locked, object_event, write_inventory
 from lightragctl.deploy.rollout_plan import owns_namespace, read_inventory, refuse_newer
 from lightragctl.kube.labels import CHUNK_OF, REVISION_OF, component_of
 from lightragctl.kube.lease import ReleaseLock, lease_ref
@@ -48,7 +48,7 @@ _TOLD = 5
 """Names in one line."""
 
 
-def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
+def tear_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
     """Delete what runs, last made first, and wait until its pods are gone; with `purge` delete everything.
 
     Returns:
@@ -78,7 +78,7 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow
         owned = tuple(reversed(inventory.objects)) if inventory else _labelled(scope)
         running = read_ours(scope, [one for one in owned if one.kind not in KEPT_KINDS])
         for identity in delete_objects(scope, running):
-            notify(done_to("deleted", identity))
+            notify(object_event("deleted", identity))
         wait_until(lambda: _pods_left(scope, components), deadline)
         if purge:
             _purge(PurgeScope(scope, owned, components), lock, deadline)
@@ -98,7 +98,7 @@ def _check_rights(scope: Scope, inventory: Inventory | None, purge: bool) -> Non
 def _refuse_loss(scope: Scope, components: Collection[str]) -> None:
     """Stop while pods still hold what goes with them."""
     own, _ = split_claims(scope, components)
-    if found := at_risk(scope, own):
+    if found := at_risk_claims(scope, own):
         lines = "\n".join(f"    {one}" for one in found)
         raise RefusedError(f"down keeps data, and these would go with their pods:\n{lines}", SAVE_HINT)
 
@@ -138,7 +138,7 @@ def describe_kept(scope: Scope, inventory: Inventory | None) -> str:
     own, _ = split_claims(scope, known_components(scope, inventory))
     keys = [one for one in (inventory.objects if inventory else ()) if one.kind == "Secret"]
     gone = [*(find_missing_claims(scope).claims if inventory else ()), *(one for one in keys if _is_gone(scope, one))]
-    lost = {one.claim: one.reason for one in at_risk(scope, own)}
+    lost = {one.claim: one.reason for one in at_risk_claims(scope, own)}
     left = [str(one) for one in (*map(ref, own), *keys) if one not in lost and one not in gone]
     kept = f"{', '.join(left) or 'no volume yet'} in namespace {scope.namespace}"
     told = [*(f"{one} is gone" for one in gone), *(f"{one}: {reason}" for one, reason in lost.items())]
@@ -187,13 +187,13 @@ def _purge(left: PurgeScope, lock: ReleaseLock, deadline: Deadline) -> None:
     for claim in others:
         deadline.notify(Event("left alone: this release has not made it", str(ref(claim))))
     for identity in delete_objects(scope, [*own, *left.secrets]):
-        deadline.notify(done_to("deleted", identity))
+        deadline.notify(object_event("deleted", identity))
     wait_until(lambda: _claims_left(left), deadline)
-    if owns_namespace(scope) and _may_go(scope, deadline.notify):
+    if owns_namespace(scope) and _is_deletable(scope, deadline.notify):
         namespace = ObjectRef("v1", "Namespace", "", scope.namespace)
         lock.stop()
         delete_objects(scope, filter(None, [scope.cluster.get(namespace)]))
-        deadline.notify(done_to("deleted", namespace))
+        deadline.notify(object_event("deleted", namespace))
         wait_until(partial(_still_there, scope, namespace), deadline)
         return
     drop_all_revisions(scope)
@@ -208,14 +208,14 @@ def _claims_left(left: PurgeScope) -> str:
 
 def _still_there(scope: Scope, identity: ObjectRef) -> str:
     there = scope.cluster.get(identity)
-    return f"deleting {identity}{_held_up(there)}" if there else ""
+    return f"deleting {identity}{_deletion_blocker(there)}" if there else ""
 
 
 _REASONS = ("DiscoveryFailed", "GroupVersionParsingFailed", "ContentDeletionFailed", "SomeFinalizersRemain")
 """Why a namespace does not go: a part of the API is down, or what is in it cannot be deleted."""
 
 
-def _held_up(namespace: KubernetesObject) -> str:
+def _deletion_blocker(namespace: KubernetesObject) -> str:
     conditions = status_of(namespace).get("conditions") or ()
     held = {one.get("reason"): one.get("message", "") for one in conditions if one.get("status") == "True"}
     return next((f": {held[reason]}" for reason in _REASONS if reason in held), "")
@@ -238,7 +238,7 @@ _CLUSTERS_OWN = ("kube-root-ca.crt",)
 """ConfigMaps that the cluster itself puts into every namespace."""
 
 
-def _may_go(scope: Scope, notify: Notify) -> bool:
+def _is_deletable(scope: Scope, notify: Notify) -> bool:
     """Whether the namespace holds nothing of other people; says what it does hold."""
     served = [kind for kind in _PEOPLES_KINDS if scope.cluster.resource(*kind)]
     found = [thing for kind in served for thing in scope.cluster.select(*kind, scope.namespace)]

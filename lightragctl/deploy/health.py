@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from lightragctl.checks.claims import at_risk, split_claims
+from lightragctl.checks.claims import at_risk_claims, split_claims
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Revision
 from lightragctl.deploy.data_risk import find_missing_claims
@@ -13,7 +13,7 @@ from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import deletion_time
 from lightragctl.kube.scope import Scope
-from lightragctl.observe.pod_config import missing_content, old_content, references
+from lightragctl.observe.pod_config import config_references, missing_config, stale_config
 from lightragctl.observe.snapshot import Snapshot
 
 
@@ -27,14 +27,14 @@ def read_warnings(scope: Scope, inventory: Inventory, last: Revision | None, sna
         snapshot: its workloads and pods.
     """
     own, _ = split_claims(scope, known_components(scope, inventory))
-    found = [*_ending_namespace(scope), *map(str, at_risk(scope, own))]
+    found = [*_ending_namespace(scope), *map(str, at_risk_claims(scope, own))]
     found += [f"{one} is gone, and the data with it" for one in find_missing_claims(scope).claims]
     workloads = [thing for things in snapshot.workloads.values() for thing in things]
-    wanted = set().union(*map(references, workloads)) | {ref(one) for one in _secrets(last)}
+    wanted = set().union(*map(config_references, workloads)) | {ref(one) for one in _secrets(last)}
     there = _read(scope, wanted)
     if inventory.phase is ReleasePhase.APPLIED:
-        found += missing_content(workloads, last.objects if last else (), there)
-        found += old_content(workloads, snapshot.pods, there)
+        found += missing_config(workloads, last.objects if last else (), there)
+        found += stale_config(workloads, snapshot.pods, there)
     return tuple(dict.fromkeys(found))
 
 

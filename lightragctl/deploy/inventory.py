@@ -36,7 +36,7 @@ class Inventory:
     Attributes:
         release: its name.
         profile_name: the profile it was last brought up with.
-        profile: that profile's values; never a secret, as profiles hold only references.
+        profile: that profile's values; never a secret, as profiles hold only config_references.
         version: of lightragctl.
         phase: how far the last run came.
         objects: what the release owns.

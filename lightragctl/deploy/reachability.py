@@ -1,6 +1,6 @@
 """Whether a pod can be reached by a stream: the right to it, and a node that answers. Reads only."""
 
-from lightragctl.checks.preflight import rules
+from lightragctl.checks.preflight import rbac_rules
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.kube.model import ForbiddenError, ResourceAttributes
@@ -39,7 +39,7 @@ def refuse_forbidden(scope: Scope, subresource: str) -> None:
     denied = [one for one in asked if not scope.cluster.allowed(one)]
     if len(denied) == len(asked):
         message = f"in namespace {scope.namespace} of cluster {scope.cluster.name} we may not {denied[-1]}"
-        raise ForbiddenError(message, f"ask for a Role with this rule, or use another context:\n{rules(denied)}")
+        raise ForbiddenError(message, f"ask for a Role with this rule, or use another context:\n{rbac_rules(denied)}")
 
 
 def node_problem(scope: Scope, pod: KubernetesObject) -> str:

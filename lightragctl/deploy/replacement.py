@@ -75,7 +75,7 @@ def plan_replacement(
     return Replacement(str(live["metadata"]["uid"]), note, expandable)
 
 
-def keeping_volumes(wanted: KubernetesObject, live: KubernetesObject | None) -> dict[str, Any]:
+def with_live_volumes(wanted: KubernetesObject, live: KubernetesObject | None) -> dict[str, Any]:
     """The object of an earlier revision, its volumes as big as they are now: those that have grown cannot shrink."""
     if live is None:
         return dict(wanted)

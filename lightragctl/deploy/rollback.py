@@ -6,7 +6,7 @@ from lightragctl.core.errors import NotRunningError
 from lightragctl.core.objects import ref
 from lightragctl.core.runtime import Revision
 from lightragctl.deploy.desired_state import DesiredState, desired_of_revision
-from lightragctl.deploy.replacement import keeping_volumes
+from lightragctl.deploy.replacement import with_live_volumes
 from lightragctl.deploy.revision import rollback_revision, with_current_outcomes, with_secrets
 from lightragctl.deploy.revision_store import read_revision, read_revisions
 from lightragctl.deploy.rollout_plan import read_inventory
@@ -70,5 +70,5 @@ def rollback_target(scope: Scope, number: int | None) -> DesiredState:
     whole = read_revision(scope, chosen.number) or chosen
     looked_at = [ref(thing) for thing in whole.objects if thing["kind"] in _KEPT]
     live = {identity: there for identity in looked_at if (there := scope.cluster.get(identity))}
-    objects = [keeping_volumes(with_secrets(thing, live), live.get(ref(thing))) for thing in whole.objects]
+    objects = [with_live_volumes(with_secrets(thing, live), live.get(ref(thing))) for thing in whole.objects]
     return desired_of_revision(whole, objects)

@@ -186,19 +186,19 @@ def _apply(run: Run) -> None:
         chosen = [thing for thing in stage.objects if ref(thing) in changes or _may_want_values(thing)]
         for thing in chosen:
             if (change := changes.get(ref(thing))) and change.replacement:
-                _make_room(run, change, change.replacement)
+                _orphan_delete(run, change, change.replacement)
                 seen[ref(thing)] = None
         apply_objects(run.scope, chosen, seen, forced, run.plan.generated)
         for change in filter(None, (changes.get(ref(thing)) for thing in chosen)):
-            run.deadline.notify(done_to(str(change.action), change.identity))
-        _settle(run, stage.objects, chosen)
+            run.deadline.notify(object_event(str(change.action), change.identity))
+        _wait_for_stage(run, stage.objects, chosen)
 
 
-def _settle(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[KubernetesObject]) -> None:
+def _wait_for_stage(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[KubernetesObject]) -> None:
     """Wait for what the next stage needs."""
     scope, deadline = run.scope, run.deadline
     quotas = [ref(thing) for thing in applied if thing["kind"] == "ResourceQuota"]
-    wait_until(partial(_uncounted, scope, quotas), deadline)
+    wait_until(partial(_quota_pending, scope, quotas), deadline)
     workloads = [thing for thing in objects if thing["kind"] in WORKLOAD_KINDS]
     spared = () if run.options.allow_data_loss else [one.claim.name for one in run.plan.risk.endangered]
     delete_stuck_pods(scope, [ref(thing) for thing in workloads if thing["kind"] == "StatefulSet"], deadline, spared)
@@ -206,7 +206,7 @@ def _settle(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[Kub
         wait_ready(scope, [component_of(thing) for thing in workloads], deadline, run.desired.autoscaled_nodes)
 
 
-def _make_room(run: Run, change: Change, plan: Replacement) -> None:
+def _orphan_delete(run: Run, change: Change, plan: Replacement) -> None:
     """Delete the object without its pods, so that it can be made again around them; grow its claims first."""
     identity, before = change.identity, change.before
     assert before is not None
@@ -225,7 +225,7 @@ def _make_room(run: Run, change: Change, plan: Replacement) -> None:
     wait_until(still_there, run.deadline)
 
 
-def done_to(action: str, identity: ObjectRef) -> Event:
+def object_event(action: str, identity: ObjectRef) -> Event:
     """What was done to an object, as an event."""
     told = {"action": action, "kind": identity.kind, "name": identity.name, "namespace": identity.namespace}
     return Event(action, str(identity), type=EventType.OBJECT, data=told)
@@ -236,7 +236,7 @@ def _may_want_values(thing: KubernetesObject) -> bool:
     return bool(thing["kind"] == "Secret")
 
 
-def _uncounted(scope: Scope, quotas: Sequence[ObjectRef]) -> str:
+def _quota_pending(scope: Scope, quotas: Sequence[ObjectRef]) -> str:
     """A new quota that the cluster has not counted yet refuses every pod; what to say of it, or nothing."""
     for identity in quotas:
         there = scope.cluster.get(identity)
@@ -258,7 +258,7 @@ def _prune(run: Run, deletions: Sequence[Change]) -> list[ObjectRef]:
             left.append(change.identity)
             run.deadline.notify(Event(f"not deleted: {error.message}", str(change.identity), type=EventType.ERROR))
         else:
-            run.deadline.notify(done_to("deleted", change.identity))
+            run.deadline.notify(object_event("deleted", change.identity))
     return left
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from lightragctl.checks.claims import split_claims
 from lightragctl.checks.cluster_facts import read_facts
-from lightragctl.checks.lint import RenderedObjects, lint, refuse, rendered_plan, skipped_checks
+from lightragctl.checks.lint import RenderedObjects, lint, refuse_errors, rendered_plan, skipped_checks
 from lightragctl.checks.preflight import access_of_up, access_to_delete, check_kinds, check_quota, check_rights
-from lightragctl.checks.quota import demand, number, usage
+from lightragctl.checks.quota import object_counts, requested, usage
 from lightragctl.core.errors import LockedError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Differences, ForeignField, Revision, UpOptions
@@ -17,7 +17,7 @@ from lightragctl.deploy.apply_plan import plan_apply
 from lightragctl.deploy.changeset import Change, ChangeSet, difference
 from lightragctl.deploy.data_risk import DataRisk, find_data_risk
 from lightragctl.deploy.desired_state import DesiredState, ignore_rules
-from lightragctl.deploy.drift import drift, yielding
+from lightragctl.deploy.drift import drift, without_foreign_fields
 from lightragctl.deploy.inventory import Inventory, ReleasePhase, from_object, inventory_ref, to_keep, to_prune
 from lightragctl.deploy.ownership import is_owned, refuse_foreign
 from lightragctl.deploy.revision_store import known_components, read_revision
@@ -145,7 +145,7 @@ def _judge(scope: Scope, desired: DesiredState) -> tuple[str, ...]:
         *skipped_checks(facts),
     ]
     what = f"profile '{desired.profile_name}'" if desired.plan else desired.description
-    refuse(findings, f"{what} on cluster {scope.cluster.name}")
+    refuse_errors(findings, f"{what} on cluster {scope.cluster.name}")
     return tuple(f"{one}; {one.hint}" for one in findings)
 
 
@@ -179,7 +179,7 @@ def plan_rollout(scope: Scope, desired: DesiredState, options: UpOptions, precon
     pruned = [*abandoned, *to_prune(recorded, map(ref, wanted), options.prune_data)]
     scalers = [one for one in autoscalers(scope) if ref(one) not in pruned]
     wanted = [
-        yielding(thing, there, scalers, desired.ignore, options.force_conflicts)
+        without_foreign_fields(thing, there, scalers, desired.ignore, options.force_conflicts)
         if (there := live.get(ref(thing)))
         else thing
         for thing in wanted
@@ -258,7 +258,7 @@ def _check_room(scope: Scope, objects: Sequence[KubernetesObject], live: Sequenc
     kept = [one for one in scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace) if ref(one) in claims]
     pods = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
     there_already = [one for one in live if ref(one) in names]
-    check_quota(quotas, demand(objects) + number(objects), usage(pods, kept) + number(there_already))
+    check_quota(quotas, requested(objects) + object_counts(objects), usage(pods, kept) + object_counts(there_already))
 
 
 def refuse_conflicts(plan: RolloutPlan, options: UpOptions) -> None:

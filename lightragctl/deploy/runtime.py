@@ -26,7 +26,7 @@ from lightragctl.core.runtime import (
 from lightragctl.core.settings import SecretKey
 from lightragctl.deploy.apply import read_live
 from lightragctl.deploy.desired_state import autoscaled_nodes, ignore_rules
-from lightragctl.deploy.down import describe_kept, take_down
+from lightragctl.deploy.down import describe_kept, tear_down
 from lightragctl.deploy.drift import zero
 from lightragctl.deploy.health import read_warnings
 from lightragctl.deploy.inventory import Inventory, ReleasePhase, releases_in
@@ -104,8 +104,8 @@ class KubernetesRuntime:
         return Unlocked(held.who, held.command, held.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"), round(age_s, 1))
 
     def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
-        """See `take_down`."""
-        return take_down(self.scope, purge, timeout_s, notify, allow_data_loss)
+        """See `tear_down`."""
+        return tear_down(self.scope, purge, timeout_s, notify, allow_data_loss)
 
     def status(self) -> ReleaseStatus:
         """The release as the cluster shows it.
@@ -261,7 +261,7 @@ class KubernetesRuntime:
         self._component_names(component)
         pods = self._reached(component)
         running = [pod for pod in pods if status_of(pod).get("phase") == "Running"]
-        chosen = next(iter([pod for pod in running if _takes_requests(pod)] or running), None)
+        chosen = next(iter([pod for pod in running if _is_serving(pod)] or running), None)
         if chosen is None:
             raise NotRunningError(f"{component} has no running pod", "see: lightragctl status")
         refuse_stream(self.scope, "exec", chosen)
@@ -313,7 +313,7 @@ class KubernetesRuntime:
 
     def _ready_pods(self, component: str) -> list[KubernetesObject]:
         self._component_names(component)
-        pods = [pod for pod in self._reached(component) if _takes_requests(pod)]
+        pods = [pod for pod in self._reached(component) if _is_serving(pod)]
         if not pods:
             raise NotRunningError(f"{component} has no ready pod", "see why: lightragctl status")
         return pods
@@ -336,7 +336,7 @@ def way_to(pods: Sequence[KubernetesObject], turn: int = 0) -> tuple[str, str, i
     return pod["metadata"]["namespace"], pod["metadata"]["name"], int(port)
 
 
-def _takes_requests(pod: KubernetesObject) -> bool:
+def _is_serving(pod: KubernetesObject) -> bool:
     return is_ready(pod) and not is_terminating(pod)
 
 

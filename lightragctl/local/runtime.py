@@ -24,8 +24,8 @@ from lightragctl.core.runtime import (
     UpOutcome,
     way_to_a_release,
 )
-from lightragctl.local.environment import fingerprint, hand_over, require_secrets, secret_files
-from lightragctl.local.files import DesiredProcess, DesiredProcesses, HandedOver, ProcessRecord, ReleaseFiles, Running
+from lightragctl.local.environment import collect_environments, fingerprint, require_secrets, secret_files
+from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ProcessRecord, ReleaseFiles, Running
 from lightragctl.local.logs import read_logs
 from lightragctl.local.processes import alive, boot_id, port_holder, stop, wait_gone
 from lightragctl.local.readiness import not_ready_reason
@@ -51,7 +51,7 @@ class LocalRuntime:
 
     def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do to each process; changes nothing."""
-        wanted, running = self.desired_processes(plan, self.hand_over(plan)), self._running()
+        wanted, running = self.desired_processes(plan, self.collect_environments(plan)), self._running()
         there = running.records if running else {}
         changes = [Difference(one.name, _action(one, running)) for one in wanted.processes]
         names = {one.name for one in wanted.processes}
@@ -68,16 +68,16 @@ class LocalRuntime:
             WaitExpired: something is not ready after `timeout_s`.
             LightragctlError: a process dies again and again.
         """
-        require_secrets(_settings_of_processes(plan), self.hand_over(plan))
+        require_secrets(_settings_of_processes(plan), self.collect_environments(plan))
         self.files.prepare()
         with self.files.lock():
-            handed = self.hand_over(plan)
-            wanted = self.desired_processes(plan, handed)
+            environments = self.collect_environments(plan)
+            wanted = self.desired_processes(plan, environments)
             running = self._running()
             changed = tuple(process.name for process in wanted.processes if not _runs(process, running))
             _refuse_taken_ports([process for process in wanted.processes if process.name in changed], running)
             self._write_settings(plan, wanted)
-            self.files.write_handed(handed)
+            self.files.write_environments(environments)
             self.files.write_desired(wanted)
             self._ensure_supervisor(running, notify)
             if options.wait:
@@ -213,12 +213,12 @@ class LocalRuntime:
             return "its supervisor is gone, so nothing restarts what fails; start it again: lightragctl up"
         return ""
 
-    def hand_over(self, plan: Plan) -> HandedOver:
-        """The environment variables that `up` would hand to the processes now."""
-        before = self.files.read_handed() or HandedOver(salt=secrets.token_hex(16))
-        return hand_over(plan, _settings_of_processes(plan), self.environ, before)
+    def collect_environments(self, plan: Plan) -> Environments:
+        """The environments that `up` would pass to the processes now."""
+        before = self.files.read_environments() or Environments(salt=secrets.token_hex(16))
+        return collect_environments(plan, _settings_of_processes(plan), self.environ, before)
 
-    def desired_processes(self, plan: Plan, handed: HandedOver) -> DesiredProcesses:
+    def desired_processes(self, plan: Plan, environments: Environments) -> DesiredProcesses:
         """The processes of a plan; the digest of each covers its arguments, its settings and its secrets."""
         processes = []
         for name in start_order(plan.components):
@@ -228,7 +228,9 @@ class LocalRuntime:
             spec = component.process(plan, self.files.data)
             argv = self._argv(name, spec)
             told = spec.settings.model_dump_json() if spec.settings else ""
-            secret = fingerprint({**handed.processes.get(name, {}), **_contents(spec.settings)}, handed.salt)
+            secret = fingerprint(
+                {**environments.processes.get(name, {}), **_contents(spec.settings)}, environments.salt
+            )
             processes.append(
                 DesiredProcess(
                     name=name,
@@ -314,9 +316,9 @@ class LocalRuntime:
 
     def _stop(self, timeout_s: float, notify: Notify) -> bool:
         running = self._running()
-        self.files.forget_handed()
+        self.files.remove_environments()
         if running is None:
-            self.files.forget_running()
+            self.files.remove_running()
             return False
         if alive(running.supervisor):
             notify(Event("stopping", self.release))
@@ -327,7 +329,7 @@ class LocalRuntime:
             notify(Event("stopping", name))
             if record.process is not None:
                 stop(record.process, 10.0)
-        self.files.forget_running()
+        self.files.remove_running()
         return True
 
     def _left_over(self) -> dict[str, ProcessRecord]:
@@ -349,7 +351,7 @@ def _settings_of_processes(plan: Plan) -> dict[str, object]:
 
 
 def _contents(settings: object) -> dict[str, str]:
-    """What the secret files hold that the settings name; one that cannot be read is the process's to report."""
+    """Contents of the secret files that the settings name; the process itself reports one that cannot be read."""
     found = {}
     for path in secret_files(settings):
         try:

@@ -25,7 +25,7 @@ from lightragctl.local.files import (
     ReleaseFiles,
     Running,
     StorageError,
-    hold,
+    file_lock,
 )
 from lightragctl.local.processes import alive, boot_id, describe_exit, identify, stop
 from lightragctl.local.reconcile import Start, Stop, after_exit, obsolete, reconcile, with_backoff_reset
@@ -136,8 +136,8 @@ class Supervisor:
             raise
 
     def _spawn(self, process: DesiredProcess) -> "subprocess.Popen[bytes]":
-        handed = self._files.read_handed()
-        variables = handed.processes.get(process.name, {}) if handed else {}
+        environments = self._files.read_environments()
+        variables = environments.processes.get(process.name, {}) if environments else {}
         with open(self._files.log(process.name), "ab") as output:
             return subprocess.Popen(
                 process.argv,
@@ -159,7 +159,7 @@ class Supervisor:
         grace_s = {process.name: process.stop_grace_s for process in self._last_wanted()}
         for name in reversed(list(self._records)):
             self._stop(name, grace_s.get(name, 10.0))
-        self._files.forget_running()
+        self._files.remove_running()
 
     def _last_wanted(self) -> tuple[DesiredProcess, ...]:
         """What is wanted; nothing where that cannot be read, as the processes are stopped all the same."""
@@ -192,7 +192,7 @@ def main() -> int:
     """Supervise the release whose folder is the only argument; a second supervisor ends at once."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     files = ReleaseFiles(Path(sys.argv[1]))
-    with hold(files.folder / "supervisor.lock") as holder:
+    with file_lock(files.folder / "supervisor.lock") as holder:
         if holder is None:
             Supervisor(files).run()
     return 0

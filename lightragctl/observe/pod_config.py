@@ -14,7 +14,7 @@ from lightragctl.kube.objects import annotations_of, container_statuses, is_term
 _DATA = ("data", "binaryData")
 
 
-def references(workload: KubernetesObject) -> set[ObjectRef]:
+def config_references(workload: KubernetesObject) -> set[ObjectRef]:
     """The ConfigMaps and Secrets whose content the workload's pods read."""
     namespace = str(workload["metadata"].get("namespace", ""))
     return {ObjectRef("v1", kind, namespace, name) for kind, name in _named(workload["spec"]["template"]["spec"])}
@@ -43,7 +43,7 @@ def data_of(thing: KubernetesObject) -> dict[str, Any]:
     return {part: dict(thing[part]) for part in _DATA if thing.get(part)}
 
 
-def written_at(thing: KubernetesObject) -> str:
+def last_modified(thing: KubernetesObject) -> str:
     """When the content was last written over, as the API server has it; empty when it is as it was made, or unknown."""
     created = str(thing["metadata"].get("creationTimestamp") or "")
     times = [
@@ -66,9 +66,9 @@ def _began(pod: KubernetesObject) -> str:
     return max(made, min(starts, default=made)) if made else ""
 
 
-def outdated(pods: Iterable[KubernetesObject], content: Iterable[KubernetesObject]) -> list[tuple[str, ObjectRef]]:
+def stale_pods(pods: Iterable[KubernetesObject], content: Iterable[KubernetesObject]) -> list[tuple[str, ObjectRef]]:
     """Pods that were started before content that they read was last written, each with what was written."""
-    written = [(ref(thing), time) for thing in content if (time := written_at(thing))]
+    written = [(ref(thing), time) for thing in content if (time := last_modified(thing))]
     return [
         (str(pod["metadata"]["name"]), identity)
         for pod in pods
@@ -84,7 +84,7 @@ def pods_of(workload: KubernetesObject, pods: Iterable[KubernetesObject]) -> lis
     return [pod for pod in pods if labels <= labels_of(pod).items()]
 
 
-def missing_content(
+def missing_config(
     workloads: Sequence[KubernetesObject],
     applied: Sequence[KubernetesObject],
     there: Mapping[ObjectRef, KubernetesObject | None],
@@ -92,9 +92,9 @@ def missing_content(
     """Secrets and ConfigMaps that are gone, or have lost a generated key."""
     readers: dict[ObjectRef, list[str]] = {one: [] for one, thing in there.items() if thing is None}
     for workload in workloads:
-        for identity in references(workload) & readers.keys():
+        for identity in config_references(workload) & readers.keys():
             readers[identity].append(str(ref(workload)))
-    found = [_told_missing(identity, names) for identity, names in sorted(readers.items())]
+    found = [_describe_missing(identity, names) for identity, names in sorted(readers.items())]
     for secret in applied:
         live = there.get(ref(secret))
         keys = str(annotations_of(secret).get(GENERATE, "")).replace(" ", "").split(",")
@@ -104,12 +104,12 @@ def missing_content(
     return found
 
 
-def _told_missing(identity: ObjectRef, readers: Sequence[str]) -> str:
+def _describe_missing(identity: ObjectRef, readers: Sequence[str]) -> str:
     by = f", and is read by {', '.join(sorted(readers))}" if readers else ""
     return f"{identity} is gone{by}: pods that start again will lack it; make it again: lightragctl up"
 
 
-def old_content(
+def stale_config(
     workloads: Sequence[KubernetesObject],
     pods: Sequence[KubernetesObject],
     there: Mapping[ObjectRef, KubernetesObject | None],
@@ -117,9 +117,9 @@ def old_content(
     """Pods that were started before what they read was last written."""
     found = []
     for workload in workloads:
-        content = [thing for one in sorted(references(workload)) if (thing := there.get(one)) is not None]
+        content = [thing for one in sorted(config_references(workload)) if (thing := there.get(one)) is not None]
         found += [
             f"Pod/{name} was started before {identity} was last written; start it again: lightragctl up"
-            for name, identity in outdated(pods_of(workload, pods), content)
+            for name, identity in stale_pods(pods_of(workload, pods), content)
         ]
     return found

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from lightragctl.checks.lint import ClusterRule, RenderedObjects, RenderedPlan, Rule
-from lightragctl.checks.quota import demand
+from lightragctl.checks.quota import requested
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.units import quantity, words
@@ -74,7 +74,7 @@ def _crowded(subject: RenderedObjects) -> Iterator[Violation]:
     nodes = subject.facts.nodes
     if not nodes or any(_comes_by_itself(subject, pod) for _, pod in subject.pods()):
         return
-    needs = demand(subject.objects)
+    needs = requested(subject.objects)
     for name in ("cpu", "memory"):
         wanted = Decimal(needs[f"requests.{name}"])
         there = sum((quantity(_allocatable(node).get(name, 0)) for node in nodes), Decimal(0))

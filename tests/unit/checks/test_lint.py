@@ -12,7 +12,7 @@ from lightragctl.checks.lint import (
     ClusterRule,
     RenderedObjects,
     lint,
-    refuse,
+    refuse_errors,
     rendered_plan,
     rules,
     skipped_checks,
@@ -213,7 +213,7 @@ def test_the_table_holds_what_was_promised() -> None:
 def test_an_unsafe_profile_is_refused_with_the_way_out(unsafe: Unsafe) -> None:
     facts = replace(GOOD, **unsafe.facts)
     with pytest.raises(LightragctlError) as caught:
-        refuse(judge(plan(*unsafe.sets, profile=unsafe.profile), facts), "it")
+        refuse_errors(judge(plan(*unsafe.sets, profile=unsafe.profile), facts), "it")
     told = f"{caught.value.message}\n{caught.value.hint}"
     assert unsafe.says in told
     assert unsafe.way in told
@@ -271,7 +271,7 @@ def test_what_may_be_meant_is_only_warned_of(name: str, sets: list[str], facts: 
     assert [one.code for one in found] == [code]
     assert found[0].severity is Severity.WARNING
     assert found[0].hint
-    refuse(found, "it")
+    refuse_errors(found, "it")
 
 
 def test_nodes_that_come_when_they_are_asked_for_need_not_be_there() -> None:

@@ -9,7 +9,7 @@ from lightragctl.core.runtime import UpOptions
 from lightragctl.deploy.config_digest import ConfigContent, digest, with_config_digest
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.kube.labels import CONTENT
-from lightragctl.observe.pod_config import outdated, references
+from lightragctl.observe.pod_config import config_references, stale_pods
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import KEYS, NAMESPACE, lock_holder, up
 
@@ -42,7 +42,7 @@ def test_a_generated_key_that_was_lost_rolls_those_that_read_it(lost: ObjectRef,
 def test_the_key_is_the_one_that_the_pods_are_started_with() -> None:
     cluster = FakeCluster()
     up(cluster)
-    read = [cluster.objects[one] for one in sorted(references(cluster.objects[API]))]
+    read = [cluster.objects[one] for one in sorted(config_references(cluster.objects[API]))]
     assert content_of(cluster, API) == digest(read)
 
 
@@ -85,7 +85,7 @@ def pod(created: str, started: str) -> dict[str, Any]:
     ],
 )
 def test_a_pod_is_older_than_what_it_reads(written: str, made: str, started: str, is_old: bool) -> None:
-    assert bool(outdated([pod(made, started)], [thing("ConfigMap", "c", "x", written)])) == is_old
+    assert bool(stale_pods([pod(made, started)], [thing("ConfigMap", "c", "x", written)])) == is_old
 
 
 ENV = {"name": "K", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
@@ -109,12 +109,12 @@ WORKLOAD: dict[str, Any] = {
 
 
 def test_every_way_to_read_is_known() -> None:
-    found = {f"{one.kind}/{one.name}" for one in references(WORKLOAD)}
+    found = {f"{one.kind}/{one.name}" for one in config_references(WORKLOAD)}
     assert found == {"Secret/s", "ConfigMap/e", "ConfigMap/c", "Secret/t"}
 
 
 def read_by(text: str = "x", written: str = "") -> dict[ObjectRef, KubernetesObject]:
-    names = {one: thing(one.kind, one.name, "x") for one in references(WORKLOAD)}
+    names = {one: thing(one.kind, one.name, "x") for one in config_references(WORKLOAD)}
     changed = thing("ConfigMap", "c", text, written)
     return {**names, ref(changed): changed}
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from lightragctl.checks.versions import judge_versions, version
+from lightragctl.checks.versions import version, version_changes
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.down import describe_kept, take_down
+from lightragctl.deploy.down import describe_kept, tear_down
 from lightragctl.deploy.rollout_plan import read_inventory
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.deploy.up import preview, wanted
@@ -81,19 +81,19 @@ def test_down_and_rollback_are_refused_and_go_on_with_the_switch(terminating: Fa
     with pytest.raises(RefusedError, match="rollback keeps data as they are"):
         rollback(terminating)
     with pytest.raises(RefusedError, match="down keeps data, and these would go with their pods"):
-        take_down(scope(terminating), False, 5.0, ignore)
+        tear_down(scope(terminating), False, 5.0, ignore)
     assert read_inventory(scope(terminating)) is not None
-    assert take_down(scope(terminating), False, 5.0, ignore, True)
+    assert tear_down(scope(terminating), False, 5.0, ignore, True)
 
 
 def test_a_purge_needs_no_switch(terminating: FakeCluster) -> None:
     del terminating.objects[STORE]["metadata"]["deletionTimestamp"]
-    assert take_down(scope(terminating), True, 5.0, ignore)
+    assert tear_down(scope(terminating), True, 5.0, ignore)
 
 
 def test_a_store_that_is_gone_under_a_writer_that_is_left_is_refused() -> None:
     cluster = with_claims(FakeCluster())
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
     del cluster.objects[STORE]
     assert f"not kept: {STORE} is gone" in describe_kept(scope(cluster), read_inventory(scope(cluster)))
     with pytest.raises(RefusedError, match=f"{STORE} is gone, and was there when the release was last applied"):
@@ -168,7 +168,7 @@ def test_a_change_of_milvus_s_version_is_said_and_judged(tag: str, warned: str, 
 
 
 def test_an_image_of_another_name_is_not_compared() -> None:
-    assert judge_versions([]) == ([], [])
+    assert version_changes([]) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_down_looks_at_rights_before_it_writes(missing: str) -> None:
     up(cluster)
     cluster.denied, before = {missing}, list(cluster.writes)
     with pytest.raises(ForbiddenError, match=missing):
-        take_down(scope(cluster), False, 5.0, ignore)
+        tear_down(scope(cluster), False, 5.0, ignore)
     assert cluster.writes == before
 
 
@@ -189,7 +189,7 @@ def test_a_purge_looks_at_rights_before_it_writes(missing: str) -> None:
     up(cluster)
     cluster.denied, before = {missing}, list(cluster.writes)
     with pytest.raises(ForbiddenError, match=missing):
-        take_down(scope(cluster), True, 5.0, ignore)
+        tear_down(scope(cluster), True, 5.0, ignore)
     assert cluster.writes == before
 
 
@@ -211,7 +211,7 @@ def test_unlock_and_rollback_look_at_rights_first() -> None:
 def test_history_shows_down_and_needs_no_right_to_the_lease() -> None:
     cluster = FakeCluster()
     up(cluster)
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
     cluster.hidden = {"Lease"}
     (one,) = runtime(cluster).history()
     assert (one.stopped_at, one.stopped_by) == ("2026-01-01T00:00:00Z", "ann@laptop")

@@ -9,7 +9,7 @@ import pytest
 from lightragctl.core.errors import LockedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.deploy.conditional import apply_over, is_same_ground
-from lightragctl.deploy.down import take_down
+from lightragctl.deploy.down import tear_down
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.kube.lease import unlock
 from lightragctl.kube.model import ChangedMeanwhileError
@@ -73,11 +73,11 @@ def anna_up(cluster: FakeCluster) -> None:
 
 
 def anna_down(cluster: FakeCluster) -> None:
-    take_down(scope(cluster, by=ANNA), False, 5.0, ignore)
+    tear_down(scope(cluster, by=ANNA), False, 5.0, ignore)
 
 
 def anna_purge(cluster: FakeCluster) -> None:
-    take_down(scope(cluster, by=ANNA), True, 5.0, ignore)
+    tear_down(scope(cluster, by=ANNA), True, 5.0, ignore)
 
 
 @pytest.mark.parametrize("berts", [(TWO,), ()], ids=["which he changes", "which he leaves as it is"])
@@ -167,7 +167,7 @@ def test_a_status_that_moves_stops_nobody() -> None:
     up(cluster)
     up(cluster, THREE)
     assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 3
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
     assert DEPLOYMENT not in cluster.objects
 
 

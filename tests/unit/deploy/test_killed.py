@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lightragctl.deploy.down import take_down
+from lightragctl.deploy.down import tear_down
 from lightragctl.kube.lease import read_lease
 from tests.fakes.cluster import DiedError, FakeCluster
 from tests.fakes.release import LEASE, history, ignore, rollback, scope, state, up
@@ -32,11 +32,11 @@ def roll_back(cluster: FakeCluster) -> None:
 
 
 def take_it_down(cluster: FakeCluster) -> None:
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
 
 
 def purge(cluster: FakeCluster) -> None:
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
 
 
 STORIES: dict[str, tuple[Story, Story]] = {

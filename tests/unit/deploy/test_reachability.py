@@ -12,7 +12,7 @@ from lightragctl.deploy.reachability import refuse_stream
 from lightragctl.kube import streams
 from lightragctl.kube.connection_errors import explain
 from lightragctl.kube.model import ForbiddenError
-from lightragctl.observe.pod_config import missing_content, old_content
+from lightragctl.observe.pod_config import missing_config, stale_config
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import scope
 
@@ -105,11 +105,11 @@ WORKLOAD: dict[str, Any] = {
 
 def test_what_is_gone_is_told_with_who_reads_it() -> None:
     secret = ObjectRef("v1", "Secret", "n", "s")
-    (told,) = missing_content([WORKLOAD], [], {secret: None})
+    (told,) = missing_config([WORKLOAD], [], {secret: None})
     assert told.startswith("Secret/s is gone, and is read by Deployment/w: pods that start again will lack it")
-    assert missing_content([WORKLOAD], [], {}) == []
+    assert missing_config([WORKLOAD], [], {}) == []
     live = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}}
     asks = {**live, "metadata": {**live["metadata"], "annotations": {"lightragctl/generate": "a, b"}}}
-    (lost,) = missing_content([], [asks], {secret: {**live, "data": {"a": "x"}}})
+    (lost,) = missing_config([], [asks], {secret: {**live, "data": {"a": "x"}}})
     assert lost.startswith("Secret/s has lost b")
-    assert old_content([WORKLOAD], [], {secret: live}) == []
+    assert stale_config([WORKLOAD], [], {secret: live}) == []

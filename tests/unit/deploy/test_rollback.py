@@ -5,7 +5,7 @@ import pytest
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError
 from lightragctl.core.objects import ref
 from lightragctl.core.runtime import Outcome, UpOptions
-from lightragctl.deploy.down import take_down
+from lightragctl.deploy.down import tear_down
 from lightragctl.deploy.inventory import inventory_ref
 from lightragctl.deploy.revision import redacted
 from lightragctl.deploy.rollback import read_history_entry, rollback_target
@@ -152,7 +152,7 @@ def test_a_rollback_starts_what_was_taken_down() -> None:
     cluster = FakeCluster()
     up(cluster)
     up(cluster, TWO)
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
     rollback(cluster, 2, UpOptions(5.0))
     assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 2
 

@@ -5,7 +5,7 @@ import pytest
 from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError, RefusedError, WaitExpired
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Action, Differences, UpOptions
-from lightragctl.deploy.down import describe_kept, take_down
+from lightragctl.deploy.down import describe_kept, tear_down
 from lightragctl.deploy.inventory import ReleasePhase, inventory_ref
 from lightragctl.deploy.revision import revision_ref
 from lightragctl.deploy.rollout_plan import read_inventory
@@ -90,7 +90,7 @@ def test_a_generated_key_is_made_once_and_survives_up_and_down() -> None:
     up(cluster)
     key = cluster.objects[KEYS]["data"]["api-keys"]
     up(cluster, "components.embedder.replicas=2")
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
     up(cluster)
     assert cluster.objects[KEYS]["data"]["api-keys"] == key
 
@@ -109,7 +109,7 @@ def test_a_key_never_shows_in_a_difference() -> None:
 def test_down_keeps_keys_namespace_and_record_and_says_so() -> None:
     cluster = FakeCluster()
     up(cluster)
-    assert take_down(scope(cluster), False, 5.0, ignore)
+    assert tear_down(scope(cluster), False, 5.0, ignore)
     assert sorted(one.kind for one in cluster.objects) == [
         "ConfigMap",
         "ConfigMap",
@@ -122,22 +122,22 @@ def test_down_keeps_keys_namespace_and_record_and_says_so() -> None:
     inventory = read_inventory(scope(cluster))
     assert inventory is not None
     assert inventory.phase is ReleasePhase.STOPPED
-    assert not take_down(scope(cluster), False, 5.0, ignore)
+    assert not tear_down(scope(cluster), False, 5.0, ignore)
 
 
 def test_a_purge_leaves_nothing() -> None:
     cluster = FakeCluster()
     up(cluster)
-    assert take_down(scope(cluster), True, 5.0, ignore)
+    assert tear_down(scope(cluster), True, 5.0, ignore)
     assert cluster.objects == {}
-    assert not take_down(scope(cluster), True, 5.0, ignore)
+    assert not tear_down(scope(cluster), True, 5.0, ignore)
 
 
 def test_a_purge_after_down_leaves_nothing() -> None:
     cluster = FakeCluster()
     up(cluster)
-    take_down(scope(cluster), False, 5.0, ignore)
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
     assert cluster.objects == {}
 
 
@@ -146,7 +146,7 @@ def test_a_namespace_that_was_there_stays_as_it_was() -> None:
     theirs = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag", "labels": {"team": "a"}}}
     cluster.apply(theirs, manager="kubectl")
     up(cluster)
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
     assert [ref(thing) for thing in cluster.objects.values()] == [ref(theirs)]
     assert cluster.objects[ref(theirs)]["metadata"]["labels"] == {"team": "a"}
 
@@ -155,7 +155,7 @@ def test_a_purge_leaves_a_namespace_that_another_release_uses() -> None:
     cluster = FakeCluster()
     up(cluster)
     bring_up(scope(cluster, "two"), plan(release="two"), OPTIONS, agree, ignore)
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
     assert ObjectRef("v1", "Namespace", "", "lightrag") in cluster.objects
     assert read_inventory(scope(cluster, "two")) is not None
 
@@ -167,7 +167,7 @@ def test_a_purge_leaves_a_namespace_in_which_others_keep_something(kind: str) ->
     theirs = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "tls", "namespace": "lightrag"}, "data": {}}
     cluster.apply(theirs, manager="kubectl")
     told: list[str] = []
-    take_down(scope(cluster), True, 5.0, lambda event: told.append(event.message))
+    tear_down(scope(cluster), True, 5.0, lambda event: told.append(event.message))
     assert {one.kind for one in cluster.objects} == {"Namespace", kind}
     assert f"kept, because it holds what is not of this release: {kind}/tls" in told
 
@@ -286,7 +286,7 @@ def test_a_purge_that_waits_for_its_namespace_says_what_holds_it() -> None:
     cluster = Lingering()
     up(cluster)
     with pytest.raises(WaitExpired, match=r"deleting Namespace/lightrag: .*metrics\.k8s\.io/v1beta1"):
-        take_down(scope(cluster), True, 0.0, ignore)
+        tear_down(scope(cluster), True, 0.0, ignore)
 
 
 @pytest.mark.parametrize("verb", ["get", "create", "update"])
@@ -359,7 +359,7 @@ def test_what_is_somebody_elses_by_now_is_neither_pruned_nor_taken_down() -> Non
     elsewhere = ("components.embedder.enabled=false", "models.embedding.url=http://model")
     up(cluster, *without, *elsewhere)
     assert {taken, remade} <= set(cluster.objects)
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
     assert {taken, remade} <= set(cluster.objects)
 
 
@@ -369,7 +369,7 @@ def test_a_purge_without_the_record_goes_by_labels() -> None:
     cluster.apply(theirs, manager="kubectl")
     up(cluster)
     del cluster.objects[inventory_ref("dev", "lightrag")]
-    assert take_down(scope(cluster), True, 5.0, ignore)
+    assert tear_down(scope(cluster), True, 5.0, ignore)
     assert [ref(thing) for thing in cluster.objects.values()] == [ref(theirs)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ref
-from lightragctl.deploy.down import take_down
+from lightragctl.deploy.down import tear_down
 from lightragctl.deploy.up import bring_up, preview, wanted
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.scope import Scope
@@ -37,7 +37,7 @@ def test_prod_comes_up_by_stages_and_a_purge_takes_its_cluster_wide_objects_too(
     assert written.index("NetworkPolicy/prod-default-deny") < written.index("StatefulSet/prod-etcd")
     assert bring_up(place, planned, OPTIONS, agree, ignore) == ()
     assert preview(place, wanted(planned), OPTIONS).drift == ()
-    assert take_down(place, True, 5.0, ignore)
+    assert tear_down(place, True, 5.0, ignore)
     assert set(cluster.objects) == before
 
 

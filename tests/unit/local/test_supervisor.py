@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lightragctl.local.files import DesiredProcess, DesiredProcesses, HandedOver, ReleaseFiles, Running, StorageError
+from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ReleaseFiles, Running, StorageError
 from lightragctl.local.processes import alive, describe_exit
 from lightragctl.local.reconcile import BACKOFF_FIRST_S
 from lightragctl.local.supervisor import Supervisor
@@ -96,7 +96,7 @@ def test_a_process_gets_what_up_handed_over_and_no_proxy_of_the_supervisors_own(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     seen = tmp_path / "seen"
-    disk.write_handed(HandedOver(salt="s", processes={"a": {"MODEL_API_KEY": "new"}}))
+    disk.write_environments(Environments(salt="s", processes={"a": {"MODEL_API_KEY": "new"}}))
     disk.write_desired(wanted("/bin/sh", "-c", f'echo "$MODEL_API_KEY,$http_proxy" > {seen}; sleep 60'))
     supervisor = Supervisor(disk)
     assert supervisor.try_round()

@@ -205,7 +205,7 @@ def test_a_claim_that_waits_for_its_first_pod_is_no_cause() -> None:
     [
         (pod(waiting("CreateContainerConfigError", 'secret "keys" not found')), []),
         (pod(waiting("ContainerCreating")), [event("FailedMount", 'MountVolume failed: secret "keys" not found')]),
-        (pod(waiting("ContainerCreating")), [event("FailedMount", "references non-existent secret key: keys")]),
+        (pod(waiting("ContainerCreating")), [event("FailedMount", "config_references non-existent secret key: keys")]),
     ],
 )
 def test_a_missing_secret_is_named(evidence: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
