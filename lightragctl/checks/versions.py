@@ -1,4 +1,4 @@
-"""What a change of image versions means: a downgrade is said, and refused where it may not read its data. Pure."""
+"""Classifies changes of image versions: a downgrade is a warning, or an error if its data may be unreadable. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ Version = tuple[int, int, int]
 
 
 class Changed(Protocol):
-    """What happens to one object: as it is, and as it will be; None where it is not there."""
+    """The change of one object: before and after; None if it does not exist."""
 
     @property
     def identity(self) -> ObjectRef:
@@ -23,38 +23,38 @@ class Changed(Protocol):
 
     @property
     def before(self) -> KubernetesObject | None:
-        """As it is."""
+        """The live object."""
 
     @property
     def after(self) -> KubernetesObject | None:
-        """As it will be."""
+        """The object after the change."""
 
 
 def version(image: str) -> tuple[str, Version] | None:
-    """The image's name and the version that its tag stands for; None when the tag is no version."""
+    """The image's name and the version in its tag; None if the tag is not a version."""
     name, _, tag = image.partition("@")[0].rpartition(":")
     found = _VERSION.fullmatch(tag)
     return (name, (int(found[1]), int(found[2]), int(found[3] or 0))) if found and name else None
 
 
 def version_changes(changes: Iterable[Changed]) -> tuple[list[str], list[str]]:
-    """What the changes of versions deserve: warnings, and what may leave data that cannot be read."""
+    """Changes of versions to warn about, and those that may leave unreadable data."""
     warnings: list[str] = []
     refusals: list[str] = []
     for change in changes:
-        for told, before, after in _moves(change):
+        for text, before, after in _moves(change):
             holds_data = _holds_data(change.before or {})
             if after < before and holds_data and after[:2] < before[:2]:
-                refusals.append(f"{told} is a downgrade: the older version may not read what the newer one has written")
+                refusals.append(f"{text} is a downgrade: the older version may not read data of the newer one")
             elif after < before:
-                warnings.append(f"{told} is a downgrade")
+                warnings.append(f"{text} is a downgrade")
             elif holds_data and after[:2] > before[:2]:
-                warnings.append(f"{told} may change its data so that no rollback leads back")
+                warnings.append(f"{text} may migrate its data, after which a rollback is impossible")
     return warnings, refusals
 
 
 def _moves(change: Changed) -> Iterator[tuple[str, Version, Version]]:
-    """Containers that run another version of the same image: in words, before and after."""
+    """Containers whose image changes to another version: a text, the version before and after."""
     if change.identity.kind not in WORKLOAD_KINDS or change.before is None or change.after is None:
         return
     after = dict(_images(change.after))
