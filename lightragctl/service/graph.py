@@ -12,9 +12,9 @@ import msgspec
 
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
 from lightragctl.core.sources import plain_source
-from lightragctl.service.answers import JSON, json_bytes
-from lightragctl.service.models import CONNECT_S
-from lightragctl.service.shapes import ApiHit, Citation, GraphEntity, GraphRelation, QueryAnswer, RetrieveAnswer
+from lightragctl.service.model_clients import CONNECT_S
+from lightragctl.service.responses import JSON, json_bytes
+from lightragctl.service.schemas import ApiHit, Citation, GraphEntity, GraphRelation, QueryAnswer, RetrieveAnswer
 from lightragctl.service.trace import trace_headers
 
 UPSTREAM = "lightrag-server"
@@ -33,7 +33,7 @@ class GraphError(LightragctlError):
     code = "graph"
 
 
-class Graphs(Protocol):
+class GraphBackend(Protocol):
     """Asks lightrag-server; `GraphClient` does."""
 
     async def ask(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:

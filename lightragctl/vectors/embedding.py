@@ -1,6 +1,6 @@
 """Vectors of texts for the tool, from any endpoint that speaks OpenAI's embeddings. Sync; does network I/O.
 
-lightrag-api has an async client of its own (`service.models`), which the tool does not load.
+lightrag-api has an async client of its own (`service.model_clients`), which the tool does not load.
 """
 
 from collections.abc import Callable, Sequence

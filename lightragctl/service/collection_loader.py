@@ -36,8 +36,11 @@ class _Load(NamedTuple):
     began_s: float
 
 
-class Loads:
-    """Loads of one store; used from one event loop. `threads` are for what ends with a load, such as creating."""
+class CollectionLoader:
+    """Loads collections of one store; used from one event loop.
+
+    `threads` run what ends with a load, such as creating a collection.
+    """
 
     def __init__(self, store: VectorStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
