@@ -19,6 +19,7 @@ import msgspec
 
 from lightragctl.core.chunks import CHUNKER_VERSION, Chunk, chunk_text
 from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
 from lightragctl.core.texts import clean_text, has_text
 from lightragctl.service.adaptive_batch import AdaptiveBatch
@@ -246,7 +247,8 @@ class Documents:
             if record is None:
                 return None
             if record.cut == LIGHTRAG_CUT:
-                hint = "delete it there: DELETE /documents/delete_document; lightragctl port-forward lightrag-server"
+                forward = Command("port-forward", "lightrag-server")
+                hint = Hint("delete it there with DELETE /documents/delete_document: ", forward)
                 raise NotOursError(f"{record.source} is held by lightrag-server, which alone may delete it", hint)
             await self._calls.run(self._delete, workspace, record)
             return record

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import ApiSettings
 from lightragctl.core.texts import clean_text, has_text
 from lightragctl.service import http
@@ -177,7 +178,8 @@ class QueryHandlers:
     def _graph_for(self, body: RetrieveRequest) -> tuple[GraphBackend, str]:
         """Who answers in this mode, for which workspace; the question is within what it knows."""
         if self._graph is None:
-            hint = "turn it on: lightragctl up --set components.lightrag-server.enabled=true; or ask in mode naive"
+            enable = Command("up", "--set components.lightrag-server.enabled=true")
+            hint = Hint("use mode naive, or enable lightrag-server: ", enable)
             detail = f"mode {body.mode} needs lightrag-server, and this release has none"
             raise http.Problem(409, "Conflict", detail, hint, "no-lightrag-server")
         ours = self._settings.workspace

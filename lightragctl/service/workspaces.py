@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from lightragctl.core.errors import RefusedError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import ApiSettings
 from lightragctl.service.background import Background
 from lightragctl.service.collection_loader import CollectionLoader
@@ -309,7 +310,7 @@ class Workspaces:
                 self._freshness.pop(name, None)
                 self._read_at_s.pop(name, None)
                 self._background.forget(f"workspace '{name}'")
-                hint = f"load documents into it: lightragctl ingest PATH --workspace {name}"
+                hint = Hint("load documents into it: ", Command("ingest", f"PATH --workspace {name}"))
                 raise WorkspaceMissingError(f"there is no workspace '{name}'", hint)
             return None
         await self._check_identity(name, state)
@@ -386,7 +387,7 @@ class Workspaces:
         return ModelMismatchError(
             f"workspace '{name}' holds no documents for {model.name} with {model.dimension} dimensions; "
             f"it was loaded with another model: {', '.join(state.others)}",
-            "set models.embedding back to that model, or load the documents again: lightragctl ingest PATH",
+            Hint("set models.embedding back to that model, or load the documents again: ", Command("ingest", "PATH")),
         )
 
     async def _take_probe(self) -> FloatArray:
