@@ -18,7 +18,7 @@ INT = "chunk_order_index"
         ("created_at < 1e400", "1e400 is out of range"),
         ("created_at == NaN", "NaN is no number"),
         ("created_at < -Infinity", "Infinity is no number"),
-        (f"{INT} / 0 == 1", "after / it takes a number above 0, not 0"),
+        (f"{INT} / 0 == 1", "/ requires a number above 0, not 0"),
         (f"{INT} % 0 == 1", "after % it takes"),
         (f"{INT}/0.0 == 1", "not 0.0"),
         (f"{INT} / (1 - 1) == 1", "not ("),
