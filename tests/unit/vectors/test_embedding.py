@@ -48,7 +48,7 @@ def test_no_question_needs_no_endpoint() -> None:
         (vectors(), "0 vectors for 1 texts"),
         (vectors((0, [0.0, 0.0])), "no direction"),
         (httpx.Response(200, text="<html>"), "OpenAI's shape"),
-        (httpx.Response(429, text="slow down"), "answered 429: slow down"),
+        (httpx.Response(429, text="slow down"), "responded with 429: slow down"),
     ],
 )
 def test_an_answer_that_cannot_be_used_is_told(answer: httpx.Response, told: str) -> None:
