@@ -60,5 +60,5 @@ def test_an_endpoint_that_does_not_answer_is_unavailable() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    with pytest.raises(UnavailableError, match="does not answer: refused"):
+    with pytest.raises(UnavailableError, match="does not respond: refused"):
         embedder(refuse)(["q"])
