@@ -1,7 +1,7 @@
 """How many chunks are embedded in one call: as many as the model manages well within the deadline. Pure."""
 
 
-class EmbedPace:
+class AdaptiveBatch:
     """Shared by all writers of a process, since they share the model.
 
     Args:
@@ -14,7 +14,7 @@ class EmbedPace:
         self._deadline_s = deadline_s
         self.size = most
 
-    def took(self, chunks: int, seconds: float) -> None:
+    def succeeded(self, chunks: int, seconds: float) -> None:
         """A call of so many chunks was answered: slow calls make the next ones smaller, quick ones larger again."""
         if seconds > self._deadline_s / 3:
             self.size = min(self.size, max(1, chunks // 2))

@@ -12,7 +12,7 @@ _EWMA_WEIGHT = 0.2
 """Weight of the newest duration in the average: about the last ten count."""
 
 
-class TooManyError(QueueFullError):
+class ConcurrencyLimitError(QueueFullError):
     """As many calls as are allowed are under way; `retry_after_s` is when one of them should have ended."""
 
     code = "too-many"
@@ -24,7 +24,7 @@ class TooManyError(QueueFullError):
         self.retry_after_s = retry_after_s
 
 
-class Bound:
+class ConcurrencyLimit:
     """At most `most` calls at a time; used from one event loop.
 
     Args:
@@ -44,17 +44,17 @@ class Bound:
         """Whether one more call would be taken; for callers who would do something else first.
 
         Raises:
-            TooManyError: it would not.
+            ConcurrencyLimitError: it would not.
         """
         if self.under_way >= self._most:
-            raise TooManyError(self._what, self._most, self._mean_s / self._most)
+            raise ConcurrencyLimitError(self._what, self._most, self._mean_s / self._most)
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold a place inside the block.
 
         Raises:
-            TooManyError: all are taken.
+            ConcurrencyLimitError: all are taken.
         """
         self.admit()
         self.under_way += 1

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from lightragctl.core.settings import WORKSPACE_PATTERN
-from lightragctl.service.documents import SOURCE_CHARS, Held, Written
-from lightragctl.service.recording import Recorded
+from lightragctl.service.documents import SOURCE_CHARS, DocumentWritten, LightragDocument
+from lightragctl.service.recording import RecordedQuery
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Workspace = Annotated[str, msgspec.Meta(pattern=WORKSPACE_PATTERN)]
@@ -134,14 +134,14 @@ class WriteAnswer(msgspec.Struct):
     """What became of each document."""
 
     workspace: str
-    documents: list[Written]
+    documents: list[DocumentWritten]
     timing_ms: dict[str, float]
 
 
 class RecordsRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Body of PUT /documents/records."""
 
-    documents: Annotated[list[Held], msgspec.Meta(min_length=1)]
+    documents: Annotated[list[LightragDocument], msgspec.Meta(min_length=1)]
     workspace: Workspace | None = None
 
 
@@ -225,7 +225,7 @@ class RecordingsQuery(msgspec.Struct, forbid_unknown_fields=True):
 class RecordingsAnswer(msgspec.Struct):
     """Questions that were asked of this replica, newest first."""
 
-    recordings: list[Recorded]
+    recordings: list[RecordedQuery]
 
 
 class BatchState(msgspec.Struct):

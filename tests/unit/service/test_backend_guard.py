@@ -7,10 +7,10 @@ from pydantic import ValidationError
 
 from lightragctl.components.api import ApiValues
 from lightragctl.core.settings import Batching, Breaking, Deadlines
+from lightragctl.service.backend_guard import BackendGuard
 from lightragctl.service.batch import Batcher
 from lightragctl.service.breaker import BreakerState
 from lightragctl.service.deadline import SERVICE_DEADLINE, Deadline
-from lightragctl.service.guard import Guard
 from lightragctl.service.metrics import BackendSeries, Metrics
 from tests.unit.service.test_batch import run, turns
 
@@ -22,7 +22,7 @@ class Subject:
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.guard = Guard("the model", SETTINGS, BackendSeries(Metrics(), "model"), lambda: self.now_s)
+        self.guard = BackendGuard("the model", SETTINGS, BackendSeries(Metrics(), "model"), lambda: self.now_s)
 
     @property
     def state(self) -> BreakerState:

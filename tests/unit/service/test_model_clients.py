@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from lightragctl.core.settings import EmbeddingModel
-from lightragctl.service.models import (
+from lightragctl.service.model_clients import (
     ChatAnswer,
     ChatClient,
     EmbeddingClient,
@@ -22,7 +22,7 @@ from lightragctl.service.models import (
     open_session,
     prompt,
 )
-from lightragctl.service.wire import ChatChunk
+from lightragctl.service.openai_schema import ChatChunk
 from lightragctl.vectors.model import FloatArray
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from lightragctl.service.flight import SingleFlight
+from lightragctl.service.single_flight import SingleFlight
 from tests.unit.service.test_batch import run, turns
 
 

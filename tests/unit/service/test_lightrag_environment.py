@@ -6,14 +6,14 @@ import pytest
 
 from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import EmbeddingModel, Index, LightragServerSettings
-from lightragctl.service.upstream import (
+from lightragctl.service.lightrag_environment import (
     SILENT_S,
-    Health,
     UnsafeStartError,
+    UpstreamHealth,
     check_collections,
     environment,
     passed_on,
-    verdict,
+    query_error,
 )
 
 MODEL = EmbeddingModel(name="multilingual-e5-small", dimension=384)
@@ -117,7 +117,7 @@ def test_it_may_not_start_where_its_name_is_an_alias_of_ours() -> None:
     ],
 )
 def test_an_answer_says_whether_it_can_answer(status: int, document: object, trouble: str) -> None:
-    assert verdict(status, document) == trouble
+    assert query_error(status, document) == trouble
 
 
 class TestHealth:
@@ -125,7 +125,7 @@ class TestHealth:
 
     def setup_method(self) -> None:
         self.now_s = 0.0
-        self.health = Health(lambda: self.now_s)
+        self.health = UpstreamHealth(lambda: self.now_s)
 
     def test_it_is_not_ready_before_its_first_answer(self) -> None:
         assert self.health.reason == "starting"

@@ -7,19 +7,23 @@ from typing import Any
 
 import pytest
 
-from lightragctl.service.bound import Bound, TooManyError
-from lightragctl.service.models import CONNECTIONS
+from lightragctl.service.concurrency_limit import ConcurrencyLimit, ConcurrencyLimitError
+from lightragctl.service.model_clients import CONNECTIONS
 from tests.fakes.service import FakeGraph, Service
 from tests.fakes.store import FakeStore
 
 
 def test_what_is_over_the_bound_is_refused_with_the_time_until_a_place_is_free() -> None:
     now_s = 0.0
-    bound = Bound("answers", 2, lambda: now_s)
+    bound = ConcurrencyLimit("answers", 2, lambda: now_s)
     for _ in range(100):
         with bound.place():
             now_s += 8.0
-    with bound.place(), bound.place(), pytest.raises(TooManyError, match="2 answers are under way already") as error:
+    with (
+        bound.place(),
+        bound.place(),
+        pytest.raises(ConcurrencyLimitError, match="2 answers are under way already") as error,
+    ):
         bound.admit()
     assert error.value.retry_after_s == pytest.approx(4.0)
     with pytest.raises(ZeroDivisionError), bound.place():

@@ -183,7 +183,7 @@ def _of_workspace(workspace: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if any(name.startswith(f"{workspace}_{kind}") for kind in KINDS)]
 
 
-def verdict(status: int, document: object) -> str:
+def query_error(status: int, document: object) -> str:
     """Why an answer to a query says that the server cannot answer; empty when it can. Nothing found is an answer."""
     if status != 200:
         detail = document.get("detail") if isinstance(document, dict) else None
@@ -195,7 +195,7 @@ def verdict(status: int, document: object) -> str:
     return f"a query failed: {told.get('message') or 'without a reason'}"
 
 
-class Health:
+class UpstreamHealth:
     """Whether the server answers queries; `reason` is why not, empty when it does.
 
     Once it has answered, it takes two errors in a row, or silence for `SILENT_S`, to be unready: while documents are

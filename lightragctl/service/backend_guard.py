@@ -7,7 +7,14 @@ from typing import TypeVar
 
 from lightragctl.core.errors import UnavailableError, WaitExpired
 from lightragctl.core.settings import Breaking
-from lightragctl.service.breaker import Admission, BreakerOpenError, BreakerState, CircuitBreaker, Outcome, RetryBudget
+from lightragctl.service.breaker import (
+    Admission,
+    BreakerOpenError,
+    BreakerState,
+    CallOutcome,
+    CircuitBreaker,
+    RetryBudget,
+)
 from lightragctl.service.deadline import is_deadline
 from lightragctl.service.metrics import BackendSeries
 
@@ -16,7 +23,7 @@ T = TypeVar("T")
 _STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
-class Guard:
+class BackendGuard:
     """One backend's breaker and retry budget.
 
     A call has failed when it raises UnavailableError, when the service's own deadline ended it, whatever its age, as it
@@ -74,22 +81,22 @@ class Guard:
             result = await work()
         except UnavailableError as error:
             asked_s = float(getattr(error, "retry_after_s", None) or 0.0)
-            self._record(Outcome(self._clock() - begin, True, asked_s), admission)
+            self._record(CallOutcome(self._clock() - begin, True, asked_s), admission)
             raise
         except asyncio.CancelledError as error:
             seconds = self._clock() - begin
             if is_deadline(error) or seconds >= self._settings.slow_s:
-                self._record(Outcome(seconds, True), admission)
+                self._record(CallOutcome(seconds, True), admission)
             else:
                 self.breaker.abandon(admission)
             raise
         except Exception:
-            self._record(Outcome(self._clock() - begin, False), admission)
+            self._record(CallOutcome(self._clock() - begin, False), admission)
             raise
-        self._record(Outcome(self._clock() - begin, False), admission)
+        self._record(CallOutcome(self._clock() - begin, False), admission)
         return result
 
-    def _record(self, outcome: Outcome, admission: Admission) -> None:
+    def _record(self, outcome: CallOutcome, admission: Admission) -> None:
         self.breaker.record(outcome, admission)
         self._series.called(outcome.failed, _STATES[self.breaker.state])
 

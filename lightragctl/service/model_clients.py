@@ -12,15 +12,15 @@ import numpy as np
 
 from lightragctl.core.errors import UnavailableError, UsageError, WaitExpired
 from lightragctl.core.settings import EmbeddingModel
-from lightragctl.service.answers import JSON, json_bytes
-from lightragctl.service.reading import GivenAnswer, GivenVectors, Refusal, refusal_in
+from lightragctl.service.openai_responses import ChatResponse, EmbeddingsResponse, Refusal, refusal_in
+from lightragctl.service.openai_schema import CHAT_PATH, EMBEDDINGS_PATH, STREAM_END, ChatChunk, prompt, vector_of
+from lightragctl.service.responses import JSON, json_bytes
 from lightragctl.service.trace import trace_headers
-from lightragctl.service.wire import CHAT_PATH, EMBEDDINGS_PATH, STREAM_END, ChatChunk, prompt, vector_of
 from lightragctl.vectors.model import FloatArray
 
 __all__ = ["ChatAnswer", "ChatClient", "EmbeddingClient", "ModelError", "ModelInputError", "open_session", "prompt"]
 
-A = TypeVar("A", GivenVectors, GivenAnswer)
+A = TypeVar("A", EmbeddingsResponse, ChatResponse)
 
 CONNECTIONS = 256
 """Open connections of one session. Each kind of call has a session of its own, and no more calls than connections."""
@@ -107,10 +107,10 @@ class EmbeddingClient:
         if not texts:
             return np.empty((0, self._model.dimension), dtype=np.float32)
         body = {"model": self._model.name, "input": list(texts), "encoding_format": "base64"}
-        answer = await self._caller.post(body, GivenVectors)
+        answer = await self._caller.post(body, EmbeddingsResponse)
         return self._checked(answer, len(texts))
 
-    def _checked(self, answer: GivenVectors, count: int) -> FloatArray:
+    def _checked(self, answer: EmbeddingsResponse, count: int) -> FloatArray:
         if len(answer.data) != count:
             raise self._wrong(f"{len(answer.data)} vectors for {count} texts")
         try:
@@ -147,7 +147,7 @@ class ChatClient:
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
         """The model's answer to the messages (see `prompt`). Raises ModelInputError or ModelError."""
-        answer = await self._caller.post({"model": self._model, "messages": list(messages)}, GivenAnswer)
+        answer = await self._caller.post({"model": self._model, "messages": list(messages)}, ChatResponse)
         if not answer.text:
             raise self._empty(answer.is_truncated)
         return ChatAnswer(answer.text, str(answer.model or self._model), answer.is_truncated)
@@ -164,7 +164,7 @@ class ChatClient:
             if data == STREAM_END:
                 reason = reason or "stop"
                 break
-            piece = self._caller.read(data, GivenAnswer)
+            piece = self._caller.read(data, ChatResponse)
             wrote, reason = wrote or bool(piece.text), piece.finish_reason or reason
             yield piece.chunk(role)
             role = None

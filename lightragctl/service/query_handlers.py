@@ -13,20 +13,22 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import ApiSettings
 from lightragctl.core.texts import clean_text, has_text
 from lightragctl.service import http
-from lightragctl.service.answers import EVENTS, json_bytes, problem_of, problem_response
 from lightragctl.service.batch import BatchRecord, DeadlineError
-from lightragctl.service.bound import Bound
+from lightragctl.service.concurrency_limit import ConcurrencyLimit
 from lightragctl.service.deadline import SERVICE_DEADLINE, Deadline
-from lightragctl.service.graph import UPSTREAM, Graphs, graph_body, query_answer, retrieve_answer
+from lightragctl.service.graph import UPSTREAM, GraphBackend, graph_body, query_answer, retrieve_answer
 from lightragctl.service.metrics import Metrics
-from lightragctl.service.models import CONNECTIONS, ChatAnswer, ModelError
-from lightragctl.service.reading import CUT_OFF
-from lightragctl.service.recording import Recorded, Recorder
+from lightragctl.service.model_clients import CONNECTIONS, ChatAnswer, ModelError
+from lightragctl.service.openai_responses import CUT_OFF
+from lightragctl.service.openai_schema import STREAM_END, ChatChunk, event, prompt
+from lightragctl.service.recording import RecordedQuery, Recorder
+from lightragctl.service.responses import EVENTS, json_bytes, problem_of, problem_response
 from lightragctl.service.retrieval import Asked, Found, Retrieval
-from lightragctl.service.shapes import (
+from lightragctl.service.schemas import (
     ApiHit,
     BatchesAnswer,
     BatchState,
@@ -39,7 +41,6 @@ from lightragctl.service.shapes import (
     RetrieveRequest,
     StageState,
 )
-from lightragctl.service.wire import STREAM_END, ChatChunk, event, prompt
 from lightragctl.service.workspaces import WorkspaceMissingError
 from lightragctl.vectors.filters import check_filter
 from lightragctl.vectors.model import InvalidFilterError
@@ -61,8 +62,8 @@ NAIVE_TOP_K, NAIVE_MIN_SCORE = 20, 0.2
 """LightRAG's CHUNK_TOP_K and COSINE_THRESHOLD, as of lightrag-hku 1.5."""
 
 
-class Chats(Protocol):
-    """Answers messages; `service.models.ChatClient` does."""
+class ChatBackend(Protocol):
+    """Answers messages; `service.model_clients.ChatClient` does."""
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
         """The model's answer."""
@@ -71,13 +72,13 @@ class Chats(Protocol):
         """The model's answer in pieces."""
 
 
-class BoundedChats:
-    """A `Chats` with a bound on the answers that are written at a time: those over it are refused at once.
+class LimitedChat:
+    """A `ChatBackend` with a bound on the answers that are written at a time: those over it are refused at once.
 
     A chat may take minutes. Without a bound those who wait for one would pile up.
     """
 
-    def __init__(self, chats: Chats, bound: Bound) -> None:
+    def __init__(self, chats: ChatBackend, bound: ConcurrencyLimit) -> None:
         self._chats = chats
         self.bound = bound
 
@@ -94,22 +95,22 @@ class BoundedChats:
                     yield piece
 
 
-class Answering(NamedTuple):
+class AnswerBackends(NamedTuple):
     """Who answers what is not a search: the chat model, and lightrag-server where the release has one."""
 
-    chat: Chats
-    graph: Graphs | None
+    chat: ChatBackend
+    graph: GraphBackend | None
 
 
-class Questions:
+class QueryHandlers:
     """The handlers; made inside the running event loop. `models` are the chat model and, if there is one, the graph."""
 
-    def __init__(self, settings: ApiSettings, retrieval: Retrieval, models: Answering, metrics: Metrics) -> None:
+    def __init__(self, settings: ApiSettings, retrieval: Retrieval, models: AnswerBackends, metrics: Metrics) -> None:
         self._settings = settings
         self._retrieval = retrieval
         chat, self._graph = models
-        self._chat = BoundedChats(chat, Bound("answers", CONNECTIONS))
-        self._asking_graph = Bound(f"questions to {UPSTREAM}", CONNECTIONS)
+        self._chat = LimitedChat(chat, ConcurrencyLimit("answers", CONNECTIONS))
+        self._asking_graph = ConcurrencyLimit(f"questions to {UPSTREAM}", CONNECTIONS)
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         recording = settings.recording
@@ -174,10 +175,11 @@ class Questions:
             told = await graph.ask("/query", asked | {"include_references": True, "include_chunk_content": True})
         return http.json_response(query_answer(workspace, told, self._settings.chat_model, {"total": _since_ms(begin)}))
 
-    def _graph_for(self, body: RetrieveRequest) -> tuple[Graphs, str]:
+    def _graph_for(self, body: RetrieveRequest) -> tuple[GraphBackend, str]:
         """Who answers in this mode, for which workspace; the question is within what it knows."""
         if self._graph is None:
-            hint = "turn it on: lightragctl up --set components.lightrag-server.enabled=true; or ask in mode naive"
+            enable = Command("up", "--set components.lightrag-server.enabled=true")
+            hint = Hint("use mode naive, or enable lightrag-server: ", enable)
             detail = f"mode {body.mode} needs lightrag-server, and this release has none"
             raise http.Problem(409, "Conflict", detail, hint, "no-lightrag-server")
         ours = self._settings.workspace
@@ -240,7 +242,7 @@ class Questions:
         answer, now_s = found(), time.time()
         ids = [hit.id for hit in answer.hits]
         question = (asked.workspace, asked.text, asked.top_k, asked.kind, asked.filter)
-        self._recorder.keep(Recorded(now_s, *question, answer.collection, ids, _since_ms(begin)))
+        self._recorder.keep(RecordedQuery(now_s, *question, answer.collection, ids, _since_ms(begin)))
 
     def _within_s(self, request: http.Request) -> float:
         """The client's deadline, else ours."""

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from lightragctl.service.openai_schema import ChatChunk, ChunkChoice, Delta
 from lightragctl.service.redaction import redacted
-from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
 
 _QUOTED_CHARS = 300
 """How much of an endpoint's error text goes into ours."""
@@ -38,17 +38,17 @@ class Refusal(NamedTuple):
     text: str
 
 
-class GivenVector(msgspec.Struct):
+class EmbeddingItem(msgspec.Struct):
     """One vector of an answer."""
 
     embedding: str | list[float]
     index: int | None = None
 
 
-class GivenVectors(msgspec.Struct):
+class EmbeddingsResponse(msgspec.Struct):
     """An answer to an embeddings call."""
 
-    data: list[GivenVector]
+    data: list[EmbeddingItem]
 
     def in_order(self) -> list[str | list[float]]:
         """The vectors in the order of their texts; ValueError when that is not sure."""
@@ -83,7 +83,7 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class GivenAnswer(msgspec.Struct):
+class ChatResponse(msgspec.Struct):
     """An answer to a chat call, or one piece of it."""
 
     choices: list[_Choice] | None = None
@@ -151,13 +151,13 @@ def _status_of(code: Any, names: str) -> int:
 def _object(raw: bytes) -> dict[str, Any]:
     """The JSON object, with what is not looked at left out; empty when it is none."""
     try:
-        found = msgspec.json.decode(raw, type=_Told)
+        found = msgspec.json.decode(raw, type=_ErrorFields)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return msgspec.structs.asdict(found)
 
 
-class _Told(msgspec.Struct):
+class _ErrorFields(msgspec.Struct):
     error: Any = None
     message: Any = None
     detail: Any = None

@@ -9,8 +9,8 @@ from http import HTTPStatus
 
 import httptools
 
-from lightragctl.service.answers import Problem, Response
 from lightragctl.service.http import App, Request
+from lightragctl.service.responses import Problem, Response
 
 HEAD_BYTES = 65_536
 """Of a request's target and headers together; also of its trailer, and of what frames the chunks of its body."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lightragctl.service.locks import KeyedLocks
+from lightragctl.service.keyed_locks import KeyedLocks
 from tests.unit.service.test_batch import run, turns
 
 

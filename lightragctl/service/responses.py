@@ -10,6 +10,7 @@ import msgspec
 import orjson
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UnavailableError, UsageError, WaitExpired
+from lightragctl.core.hint import hint_parts
 from lightragctl.service.batch import QueueFullError
 
 ErrorStyle = Literal["problem", "openai"]
@@ -100,6 +101,7 @@ def problem_body(problem: Problem) -> dict[str, object]:
         "status": problem.status,
         "detail": problem.detail,
         "hint": problem.hint,
+        **({"hint_parts": parts} if (parts := hint_parts(problem.hint)) else {}),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from lightragctl.core.errors import UnavailableError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.service.threads import Threads
 from lightragctl.vectors.model import NotLoadedError
 from lightragctl.vectors.store import VectorStore
@@ -27,7 +28,8 @@ class LoadingError(UnavailableError):
 
     def __init__(self, collection: str) -> None:
         message = f"collection {collection} is not loaded yet"
-        super().__init__(message, "ask again; if it stays so, see: lightragctl status, lightragctl logs vector-engine")
+        status, logs = Command("status"), Command("logs", "vector-engine")
+        super().__init__(message, Hint("retry; if it does not load, see: ", status, ", ", logs))
         self.retry_after_s = RETRY_AFTER_S
 
 
@@ -36,8 +38,11 @@ class _Load(NamedTuple):
     began_s: float
 
 
-class Loads:
-    """Loads of one store; used from one event loop. `threads` are for what ends with a load, such as creating."""
+class CollectionLoader:
+    """Loads collections of one store; used from one event loop.
+
+    `threads` run what ends with a load, such as creating a collection.
+    """
 
     def __init__(self, store: VectorStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store

@@ -11,9 +11,9 @@ import msgspec
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.settings import ApiSettings
 from lightragctl.service import http
-from lightragctl.service.answers import problem_body, problem_of
-from lightragctl.service.documents import Documents, Record, Written, document_id
-from lightragctl.service.shapes import (
+from lightragctl.service.documents import DocumentRecord, Documents, DocumentWritten, document_id
+from lightragctl.service.responses import problem_body, problem_of
+from lightragctl.service.schemas import (
     DeleteAnswer,
     Deleted,
     DeleteQuery,
@@ -40,7 +40,7 @@ PAUSE_S = 10.0
 T = TypeVar("T")
 
 
-class Waits(msgspec.Struct, tag_field="event", tag="waiting"):
+class WriteWaiting(msgspec.Struct, tag_field="event", tag="waiting"):
     """Nothing was written for a while; the service is at it."""
 
     source: str
@@ -66,7 +66,7 @@ async def with_pauses(events: AsyncGenerator[T, None], pause_s: float) -> AsyncG
         await asyncio.gather(upcoming, return_exceptions=True)
 
 
-class Changes:
+class DocumentHandlers:
     """The handlers.
 
     Args:
@@ -98,7 +98,7 @@ class Changes:
             event
             for source, text in texts
             async for event in self._documents.write(workspace, source, text)
-            if isinstance(event, Written)
+            if isinstance(event, DocumentWritten)
         ]
         return http.json_response(
             WriteAnswer(workspace, written, {"total": round((time.perf_counter() - begin) * 1000, 3)})
@@ -161,15 +161,15 @@ class Changes:
                 writing = self._documents.write(workspace, source, text)
                 async with contextlib.aclosing(writing), contextlib.aclosing(with_pauses(writing, PAUSE_S)) as events:
                     async for event in events:
-                        if isinstance(event, Written) or lines.qsize() < _PROGRESS_AHEAD:
-                            lines.put_nowait(msgspec.json.encode(event or Waits(source)) + b"\n")
+                        if isinstance(event, DocumentWritten) or lines.qsize() < _PROGRESS_AHEAD:
+                            lines.put_nowait(msgspec.json.encode(event or WriteWaiting(source)) + b"\n")
             lines.put_nowait(b'{"event":"done"}\n')
         except LightragctlError as error:
             lines.put_nowait(http.json_bytes({"event": "error", "problem": problem_body(problem_of(error))}) + b"\n")
         finally:
             lines.put_nowait(None)
 
-    def _listed(self, record: Record) -> ListedDocument:
+    def _listed(self, record: DocumentRecord) -> ListedDocument:
         return ListedDocument(
             record.id,
             record.source,
