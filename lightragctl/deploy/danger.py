@@ -8,7 +8,7 @@ from lightragctl.checks.versions import judge_versions
 from lightragctl.components import all_components
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef, ref
-from lightragctl.core.runtime import Outcome, Revision
+from lightragctl.core.runtime import Revision, RevisionOutcome
 from lightragctl.deploy.changeset import Change
 from lightragctl.deploy.history import known_components, read_revision, read_revisions
 from lightragctl.deploy.losses import SAVE_HINT, SWITCH, losses
@@ -93,7 +93,7 @@ def find_lacking(scope: Scope) -> Lacking:
 
 
 def _last_applied(scope: Scope) -> Revision | None:
-    numbers = [one.number for one in read_revisions(scope) if one.outcome is Outcome.APPLIED]
+    numbers = [one.number for one in read_revisions(scope) if one.outcome is RevisionOutcome.APPLIED]
     return read_revision(scope, max(numbers)) if numbers else None
 
 

@@ -13,7 +13,7 @@ import lightragctl
 from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, EventType, Notify
-from lightragctl.core.runtime import Approve, Outcome, Revision, UpOptions
+from lightragctl.core.runtime import Approve, Revision, RevisionOutcome, UpOptions
 from lightragctl.deploy.apply import apply_objects
 from lightragctl.deploy.changeset import Change, ChangeSet
 from lightragctl.deploy.conditional import apply_over, delete_seen
@@ -116,9 +116,9 @@ def _carry_out(run: Run) -> tuple[str, ...]:
         left += _prune(run, [one for one in run.intent.deletions if one not in scalers])
     except LightragctlError as error:
         with suppress(LightragctlError):  # the first error is the one to tell; without this the revision is interrupted
-            write_outcome(run.scope, replace(revision, outcome=Outcome.FAILED, cause=error.message))
+            write_outcome(run.scope, replace(revision, outcome=RevisionOutcome.FAILED, cause=error.message))
         raise
-    write_outcome(run.scope, replace(revision, outcome=Outcome.APPLIED))
+    write_outcome(run.scope, replace(revision, outcome=RevisionOutcome.APPLIED))
     objects = (*(ref(thing) for thing in run.intent.objects), *run.intent.kept, *left)
     _note(run, replace(record, phase=Phase.APPLIED, objects=objects))
     drop_old_revisions(run.scope)
@@ -142,7 +142,7 @@ def _begin_revision(run: Run) -> Revision:
         version=lightragctl.__version__,
         profile_name=run.target.profile_name,
         values=run.target.profile,
-        outcome=Outcome.APPLYING,
+        outcome=RevisionOutcome.APPLYING,
         description=": ".join(filter(None, (run.target.description, _what_changes(run.intent)))),
         objects=run.target.objects,
         requires=run.target.requires,
@@ -165,7 +165,7 @@ def _is_unfinished(run: Run, newest: Revision) -> bool:
     """Whether the run that wrote the newest revision failed, or died before it ended."""
     record = run.intent.record
     is_noted = record is not None and record.phase is Phase.APPLYING and record.revision == newest.number
-    return is_noted or newest.outcome is not Outcome.APPLIED
+    return is_noted or newest.outcome is not RevisionOutcome.APPLIED
 
 
 def _same_objects(one: Revision, other: Revision) -> bool:

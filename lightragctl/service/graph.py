@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
-from lightragctl.core.sources import plain_source
+from lightragctl.core.source_names import plain_source
 from lightragctl.service.answers import JSON, json_bytes
 from lightragctl.service.models import CONNECT_S
 from lightragctl.service.shapes import ApiHit, Citation, GraphEntity, GraphRelation, QueryAnswer, RetrieveAnswer

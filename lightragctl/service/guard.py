@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from lightragctl.core.errors import UnavailableError, WaitExpired
-from lightragctl.core.settings import Breaking
+from lightragctl.core.settings import CircuitBreaking
 from lightragctl.service.breaker import Admission, BreakerOpenError, BreakerState, CircuitBreaker, Outcome, RetryBudget
 from lightragctl.service.deadline import is_deadline
 from lightragctl.service.metrics import BackendSeries
@@ -33,7 +33,7 @@ class Guard:
     def __init__(
         self,
         backend: str,
-        settings: Breaking,
+        settings: CircuitBreaking,
         series: BackendSeries,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
