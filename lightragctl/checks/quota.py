@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.core.units import quantity, words
+from lightragctl.core.quantity import quantity, words
 from lightragctl.kube.objects import WORKLOAD_KINDS, spec_of, status_of
 
 _PLAIN = {

@@ -13,11 +13,11 @@ from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
     OPEN_REQUESTS_S,
     UPSTREAM_STOP_S,
-    Amounts,
     EmbeddingModel,
     LightragServerSettings,
     LightragTuning,
     Port,
+    ResourceAmounts,
     SecretKey,
     SecretRef,
     Size,
@@ -50,7 +50,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     environment: Mapping[Variable, str | SecretRef] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     resources: Resources = Resources(
-        requests=Amounts(cpu="250m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")
+        requests=ResourceAmounts(cpu="250m", memory="768Mi"), limits=ResourceAmounts(cpu="2", memory="2Gi")
     )
 
     @field_validator("replicas")

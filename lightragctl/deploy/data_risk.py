@@ -8,7 +8,7 @@ from lightragctl.checks.versions import version_changes
 from lightragctl.components import all_components
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ObjectRef, ref
-from lightragctl.core.runtime import Outcome, Revision
+from lightragctl.core.runtime import Revision, RevisionOutcome
 from lightragctl.deploy.changeset import Change
 from lightragctl.deploy.data_loss import SAVE_HINT, SWITCH, data_losses
 from lightragctl.deploy.inventory import Inventory
@@ -93,7 +93,7 @@ def find_missing_claims(scope: Scope) -> MissingClaims:
 
 
 def _last_applied(scope: Scope) -> Revision | None:
-    numbers = [one.number for one in read_revisions(scope) if one.outcome is Outcome.APPLIED]
+    numbers = [one.number for one in read_revisions(scope) if one.outcome is RevisionOutcome.APPLIED]
     return read_revision(scope, max(numbers)) if numbers else None
 
 

@@ -13,7 +13,7 @@ import lightragctl
 from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, EventType, Notify
-from lightragctl.core.runtime import Approve, Outcome, Revision, UpOptions
+from lightragctl.core.runtime import Approve, Revision, RevisionOutcome, UpOptions
 from lightragctl.deploy.apply import apply_objects
 from lightragctl.deploy.changeset import Change, ChangeSet
 from lightragctl.deploy.conditional import apply_over, delete_seen
@@ -118,9 +118,9 @@ def _carry_out(run: Run) -> tuple[str, ...]:
         left += _prune(run, [one for one in run.plan.deletions if one not in scalers])
     except LightragctlError as error:
         with suppress(LightragctlError):  # the first error is the one to tell; without this the revision is interrupted
-            write_outcome(run.scope, replace(revision, outcome=Outcome.FAILED, cause=error.message))
+            write_outcome(run.scope, replace(revision, outcome=RevisionOutcome.FAILED, cause=error.message))
         raise
-    write_outcome(run.scope, replace(revision, outcome=Outcome.APPLIED))
+    write_outcome(run.scope, replace(revision, outcome=RevisionOutcome.APPLIED))
     objects = (*(ref(thing) for thing in run.plan.objects), *run.plan.kept, *left)
     _write_inventory(run, replace(inventory, phase=ReleasePhase.APPLIED, objects=objects))
     drop_old_revisions(run.scope)
@@ -144,7 +144,7 @@ def _begin_revision(run: Run) -> Revision:
         version=lightragctl.__version__,
         profile_name=run.desired.profile_name,
         values=run.desired.profile,
-        outcome=Outcome.APPLYING,
+        outcome=RevisionOutcome.APPLYING,
         description=": ".join(filter(None, (run.desired.description, _what_changes(run.plan)))),
         objects=run.desired.objects,
         requires=run.desired.requires,
@@ -169,7 +169,7 @@ def _is_unfinished(run: Run, newest: Revision) -> bool:
     is_noted = (
         inventory is not None and inventory.phase is ReleasePhase.APPLYING and inventory.revision == newest.number
     )
-    return is_noted or newest.outcome is not Outcome.APPLIED
+    return is_noted or newest.outcome is not RevisionOutcome.APPLIED
 
 
 def _same_objects(one: Revision, other: Revision) -> bool:

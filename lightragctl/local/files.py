@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from lightragctl.core.errors import LightragctlError, LockedError, UsageError
-from lightragctl.core.settings import Strict
+from lightragctl.core.settings import StrictModel
 
 
 class StorageError(LightragctlError):
@@ -32,7 +32,7 @@ class StorageError(LightragctlError):
     code = "storage"
 
 
-class DesiredProcess(Strict):
+class DesiredProcess(StrictModel):
     """A process that should run. `digest` changes with anything that it is started with.
 
     `ready_path` is asked on `ready_port`, on `port` where there is none.
@@ -48,7 +48,7 @@ class DesiredProcess(Strict):
     stop_grace_s: float
 
 
-class DesiredProcesses(Strict):
+class DesiredProcesses(StrictModel):
     """What `up` wants: processes in the order in which they start, and the profile that they come from.
 
     `request` is another one for each `up`: what failed before it is tried again at once.
@@ -61,14 +61,14 @@ class DesiredProcesses(Strict):
     processes: tuple[DesiredProcess, ...]
 
 
-class ProcessId(Strict):
+class ProcessId(StrictModel):
     """A process, told from a later one with the same number: `ticks` is its start in clock ticks since boot."""
 
     pid: int
     ticks: int
 
 
-class ProcessRecord(Strict):
+class ProcessRecord(StrictModel):
     """What the supervisor knows of one process. Times are Unix seconds.
 
     `process` is None between a death and the next start; `failures` counts deaths in a row since the `up` of this
@@ -85,7 +85,7 @@ class ProcessRecord(Strict):
     last_exit: str = ""
 
 
-class Running(Strict):
+class Running(StrictModel):
     """What the supervisor runs. `boot_id` tells a state left from before a reboot."""
 
     boot_id: str
@@ -93,14 +93,14 @@ class Running(Strict):
     records: dict[str, ProcessRecord] = Field(default_factory=dict)
 
 
-class Environments(Strict):
+class Environments(StrictModel):
     """The environment variables that `up` hands to each process; `salt` is the key of their fingerprints."""
 
     salt: str
     processes: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=StrictModel)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -23,9 +23,9 @@ from lightragctl.core.layers import (
     read_layer,
     read_layers,
 )
+from lightragctl.core.placement import filled, unset
 from lightragctl.core.profile import LoadedProfile, Runtime, check, is_dns_label
 from lightragctl.core.settings import LAST_PORT, ServiceSettings
-from lightragctl.core.site import filled, unset
 
 if TYPE_CHECKING:
     from lightragctl.core.findings import Finding

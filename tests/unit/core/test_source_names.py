@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightragctl.core.sources import plain_source, upstream_source
+from lightragctl.core.source_names import plain_source, upstream_source
 
 
 @pytest.mark.parametrize(

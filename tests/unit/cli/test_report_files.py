@@ -10,16 +10,16 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from lightragctl.bench.annotated_run import AnnotatedRun
 from lightragctl.bench.compare import CompareReport
-from lightragctl.bench.measured import Measured
-from lightragctl.bench.questions import Asked
+from lightragctl.bench.questions import QuestionSet
 from lightragctl.bench.report.saved import decoded, encoded
 from lightragctl.bench.saturate import Saturation
 from lightragctl.cli.bench.options import LoadOptions
-from lightragctl.cli.bench.reporting import Files, kept
+from lightragctl.cli.bench.report_files import ReportFiles, kept
 from lightragctl.cli.options import GlobalOptions, Session
 from lightragctl.core.errors import UsageError
-from lightragctl.release.benchmark import Source
+from lightragctl.release.benchmark import BenchmarkSource
 from tests.conftest import Tool
 from tests.fakes.load_server import LoadServer, Manner
 from tests.fakes.saved_run import REPORT, RUN, unbelievable
@@ -121,7 +121,7 @@ def test_a_run_leaves_all_its_files(tool: Tool) -> None:
     assert done.returncode in (3, 4), "4 where the machine is too busy for its figures to be believed"
     assert "not kept: p99<0.000001ms" in done.stderr
     run = decoded((tool.cwd / "r.json").read_bytes(), "r.json")
-    assert isinstance(run, Measured)
+    assert isinstance(run, AnnotatedRun)
     assert run.beside.thresholds == {"p99<0.000001ms": False, "errors<1%": True}
     assert run.beside.ended_at.endswith("Z")
     assert "errors&lt;1%: kept" in (tool.cwd / "r.html").read_text(encoding="utf-8")
@@ -145,17 +145,17 @@ def test_a_file_that_is_there_and_cannot_be_written_is_refused(tmp_path: Path) -
     with subprocess.Popen([program, "60"]) as child:
         try:
             with pytest.raises(UsageError, match="cannot write"):
-                Files(save=program).check()
+                ReportFiles(save=program).check()
         finally:
             child.kill()
     text = program.read_bytes()
-    Files(save=program).check()
+    ReportFiles(save=program).check()
     assert program.read_bytes() == text
 
 
 def test_figures_are_shown_though_a_file_cannot_be_written_after_all(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
-    result = kept(RUN, "run", Files(save=tmp_path / "gone"))
+    result = kept(RUN, "run", ReportFiles(save=tmp_path / "gone"))
     assert (result.data["requests"], result.exit_status) == (1000, 1)
     assert [error.code for error in result.errors][-1] == "failed"
     assert "cannot write" in result.errors[-1].message
@@ -195,16 +195,16 @@ def test_saturate_and_compare_leave_all_their_files(
 
 def test_broken_thresholds_do_not_hide_that_the_figures_are_not_to_be_believed() -> None:
     run = unbelievable("the generator was late")
-    result = kept(run, "bench run", Files())
+    result = kept(run, "bench run", ReportFiles())
     assert (result.exit_status, [error.code for error in result.errors]) == (4, ["not-valid", "thresholds"])
-    assert kept(RUN, "bench run", Files()).exit_status == 3
+    assert kept(RUN, "bench run", ReportFiles()).exit_status == 3
     kept_all = msgspec.structs.replace(run, beside=msgspec.structs.replace(run.beside, thresholds={"p50<20ms": True}))
-    assert [error.code for error in kept(kept_all, "bench run", Files()).errors] == ["not-valid"]
+    assert [error.code for error in kept(kept_all, "bench run", ReportFiles()).errors] == ["not-valid"]
 
 
 def test_a_search_that_found_nothing_tells_why_it_may_be_wrong_too() -> None:
     nothing = msgspec.structs.replace(SEARCH, holds_qps=None, interrupted=True)
-    result = kept(nothing, "bench saturate", Files())
+    result = kept(nothing, "bench saturate", ReportFiles())
     assert [error.code for error in result.errors] == ["interrupted", "not-valid", "thresholds"]
     assert result.exit_status == 4
 
@@ -213,17 +213,19 @@ class Interrupted:
     """Questions that are asked for just when the user presses Ctrl-C."""
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> QuestionSet:
         raise KeyboardInterrupt
 
 
 def test_a_signal_while_the_quality_is_measured_leaves_the_figures() -> None:
     load = LoadOptions(kind="retrieve", url="http://x")
-    source = Source(Session("bench run", GlobalOptions()).release, load, lambda _: None, cast(Source, Interrupted()))
+    source = BenchmarkSource(
+        Session("bench run", GlobalOptions()).release, load, lambda _: None, cast(BenchmarkSource, Interrupted())
+    )
     report = msgspec.structs.replace(REPORT, kind="retrieve", bodies={0: b'{"hits":[]}'}, quality=None)
     judged = source.judged(report)
     assert (judged.latency, judged.interrupted) == (REPORT.latency, True)
     assert judged.quality is not None
     assert judged.quality.notes == ["the quality was not measured: interrupted"]
-    result = kept(Measured(judged), "bench run", Files())
+    result = kept(AnnotatedRun(judged), "bench run", ReportFiles())
     assert (result.exit_status, [error.code for error in result.errors]) == (4, ["interrupted"])

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from lightragctl.core.units import quantity, words
+from lightragctl.core.quantity import quantity, words
 
 
 @pytest.mark.parametrize(

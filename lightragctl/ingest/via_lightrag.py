@@ -14,10 +14,10 @@ from typing import Literal, TypeVar
 
 from lightragctl.client.api import ApiError, HeldDocument, StoredDocument
 from lightragctl.client.lightrag import DONE, LightragTarget, Pipeline, UpstreamDocument
-from lightragctl.client.retry import Patience, Waiting
+from lightragctl.client.retry import RetryPolicy, RetryWait
 from lightragctl.core.errors import LightragctlError, NeedsAttentionError, WaitExpired
 from lightragctl.ingest.documents import Document, DocumentFile, read_document
-from lightragctl.ingest.load import Accounts, Conditions, Interrupted, LoadEvent, Progress, Summary
+from lightragctl.ingest.load import Interrupted, LoadConditions, LoadCounts, LoadEvent, LoadProgress, Summary
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ TOO_SLOW = re.compile(r"time[d ]{0,2}out", re.IGNORECASE)
 """In the error of a document that failed because a model took too long, which on a busy machine says nothing of it."""
 
 
-class Step(StrEnum):
+class DocumentStep(StrEnum):
     """What to do with a document."""
 
     SKIP = "skip"
@@ -59,22 +59,22 @@ class Step(StrEnum):
     REPLACE = "replace"
 
 
-def decide(record: StoredDocument | None, held: UpstreamDocument | None, sha256: str) -> Step:
+def decide(record: StoredDocument | None, held: UpstreamDocument | None, sha256: str) -> DocumentStep:
     """What to do with a document, by what lightrag-api has noted of it and what lightrag-server has of it."""
     if held is None:
-        return Step.SEND
+        return DocumentStep.SEND
     if record is None or record.sha256 != sha256:
-        return Step.REPLACE
+        return DocumentStep.REPLACE
     if held.status == DONE:
-        return Step.SKIP
-    return Step.REPLACE if held.is_settled else Step.FOLLOW
+        return DocumentStep.SKIP
+    return DocumentStep.REPLACE if held.is_settled else DocumentStep.FOLLOW
 
 
 def load_into_lightrag(
     paths: Sequence[str],
     target: LightragTarget,
     notify: Callable[[LoadEvent], None],
-    conditions: Conditions | None = None,
+    conditions: LoadConditions | None = None,
 ) -> Summary:
     """Load what `paths` name through lightrag-server, and wait until it is processed.
 
@@ -86,10 +86,10 @@ def load_into_lightrag(
         WaitExpired: lightrag-server does not get on.
         KeyboardInterrupt: passed on after an `Interrupted` event.
     """
-    conditions = conditions or Conditions()
+    conditions = conditions or LoadConditions()
     begun_s = conditions.clock()
     found = conditions.find(paths)
-    counts = Accounts(len(found.files) + len(found.failed))
+    counts = LoadCounts(len(found.files) + len(found.failed))
     for source, reason in found.failed:
         counts.fail(source, reason)
     loading = _Loading(target, conditions, counts, notify)
@@ -111,34 +111,38 @@ class _Loading:
     """
 
     def __init__(
-        self, target: LightragTarget, conditions: Conditions, counts: Accounts, notify: Callable[[LoadEvent], None]
+        self,
+        target: LightragTarget,
+        conditions: LoadConditions,
+        counts: LoadCounts,
+        notify: Callable[[LoadEvent], None],
     ) -> None:
         self._target = target
         self._conditions = conditions
         self._counts = counts
         self._notify = notify
         self._pause = threading.Event()
-        self._patience = Patience(conditions.wait_s, conditions.clock, self._pause, notify)
+        self._patience = RetryPolicy(conditions.wait_s, conditions.clock, self._pause, notify)
         self._begun_s = conditions.clock()
         self._open: dict[str, str] = {}
         self._sha256: dict[str, str] = {}
         self._replaced: set[str] = set()
         self._unnoted: set[str] = set()
         self._second: dict[str, UpstreamDocument] = {}
-        self._idle = _Idle(conditions.clock)
+        self._idle = _StallWatch(conditions.clock)
 
     def run(self, files: Sequence[DocumentFile]) -> None:
         """Everything, to the end."""
         steps, held = self._plan(files)
-        self._counts.unchanged += len(steps[Step.SKIP])
-        self._note_ready([held[one.source] for one in steps[Step.SKIP] if one.source in self._unnoted])
-        self._open |= {one.source: held[one.source].track_id or "" for one in steps[Step.FOLLOW]}
+        self._counts.unchanged += len(steps[DocumentStep.SKIP])
+        self._note_ready([held[one.source] for one in steps[DocumentStep.SKIP] if one.source in self._unnoted])
+        self._open |= {one.source: held[one.source].track_id or "" for one in steps[DocumentStep.FOLLOW]}
         self._wait(at_most=0)
-        for batch in _batches(steps[Step.SEND]):
+        for batch in _batches(steps[DocumentStep.SEND]):
             self._wait(at_most=WINDOW - BATCH)
             self._send(batch, {})
-        self._replaced |= {one.source for one in steps[Step.REPLACE] if held[one.source].status == DONE}
-        for batch in _batches(steps[Step.REPLACE]):
+        self._replaced |= {one.source for one in steps[DocumentStep.REPLACE] if held[one.source].status == DONE}
+        for batch in _batches(steps[DocumentStep.REPLACE]):
             self._replace(batch, held)
         self._wait(at_most=0)
         of_source = {file.source: file for file in files}
@@ -154,13 +158,13 @@ class _Loading:
 
     def _plan(
         self, files: Sequence[DocumentFile]
-    ) -> tuple[dict[Step, list[DocumentFile]], dict[str, UpstreamDocument]]:
+    ) -> tuple[dict[DocumentStep, list[DocumentFile]], dict[str, UpstreamDocument]]:
         """The files by what is to be done with them, and what lightrag-server has, by source."""
         target = self._target
         stored = self._call("the list of documents", lambda: target.api.list_documents(target.workspace))
         there = self._call("the list of documents", target.server.documents)
         records, held = {one.source: one for one in stored}, {one.source: one for one in there}
-        steps: dict[Step, list[DocumentFile]] = {step: [] for step in Step}
+        steps: dict[DocumentStep, list[DocumentFile]] = {step: [] for step in DocumentStep}
         for file in files:
             document = self._read(file)
             if document is None:
@@ -202,7 +206,7 @@ class _Loading:
         while reason := missing():
             if self._conditions.clock() > until_s:
                 raise WaitExpired(f"lightrag-server, after {STALL_S:g} s: {reason}", LOGS_HINT)
-            self._notify(Waiting("lightrag-server", reason, self._conditions.poll_s))
+            self._notify(RetryWait("lightrag-server", reason, self._conditions.poll_s))
             self._pause.wait(self._conditions.poll_s)
 
     def _send(self, files: Sequence[DocumentFile], held: Mapping[str, UpstreamDocument]) -> None:
@@ -318,11 +322,11 @@ class _Loading:
 
         return self._patience.call(what, tried)
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> LoadProgress:
         counts, elapsed_s = self._counts, self._conditions.clock() - self._begun_s
         moved = counts.acknowledged
         left = counts.total - counts.done
-        return Progress(
+        return LoadProgress(
             done_documents=counts.done,
             total_documents=counts.total,
             done_chunks=counts.chunks,
@@ -336,7 +340,7 @@ def _batches(files: Sequence[DocumentFile]) -> Iterator[Sequence[DocumentFile]]:
     return (files[start : start + BATCH] for start in range(0, len(files), BATCH))
 
 
-class _Idle:
+class _StallWatch:
     """Whether the server gets on, by what it says at each look."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

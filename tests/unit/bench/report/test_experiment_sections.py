@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from lightragctl.bench.compare import CompareReport, Finding
+from lightragctl.bench.compare import CompareReport, ComparisonResult
 from lightragctl.bench.report.charts import IntervalChart, LineChart
+from lightragctl.bench.report.document import BELIEVABLE, JunitCase
+from lightragctl.bench.report.documents import Document, kind_of
 from lightragctl.bench.report.html import html
-from lightragctl.bench.report.kind import BELIEVABLE, Case
-from lightragctl.bench.report.kinds import Document, kind_of
 from lightragctl.bench.report.page import page
 from lightragctl.bench.saturate import Saturation
 from tests.fakes.saved_run import RUN
@@ -24,7 +24,7 @@ def search(**fields: Any) -> Saturation:
     return msgspec.structs.replace(SEARCH, **fields)
 
 
-def compared(finding: Finding, of: str = "p50") -> CompareReport:
+def compared(finding: ComparisonResult, of: str = "p50") -> CompareReport:
     figures = [
         msgspec.structs.replace(one, finding=finding, rounds_needed=40) if one.figure == of else one
         for one in COMPARED.figures
@@ -99,7 +99,7 @@ def test_a_ratio_beyond_the_axis_is_said_to_be() -> None:
 
 
 def test_a_margin_of_less_than_a_percent_is_not_told_as_none() -> None:
-    fine = msgspec.structs.replace(compared(Finding.UNKNOWN), margin=0.001)
+    fine = msgspec.structs.replace(compared(ComparisonResult.UNKNOWN), margin=0.001)
     text = html(page({"file": fine}))
     assert "B IS (MARGIN 0.1%)" in text
     assert "to see a shift of 0.1%: --rounds 40" in text
@@ -125,9 +125,9 @@ def test_the_rounds_are_in_a_table_with_who_came_first() -> None:
         (search(holds_qps=None, limited=""), "thresholds"),
         (search(holds_qps=None), "not-valid"),  # the generator's fault is not the service's
         (COMPARED, "worse"),
-        (compared(Finding.SAME), None),
-        (compared(Finding.BETTER), None),
-        (compared(Finding.UNKNOWN), "not-enough-data"),
+        (compared(ComparisonResult.SAME), None),
+        (compared(ComparisonResult.BETTER), None),
+        (compared(ComparisonResult.UNKNOWN), "not-enough-data"),
         (msgspec.structs.replace(COMPARED, figures=[]), "no-answers"),
     ],
 )
@@ -142,32 +142,32 @@ def test_what_is_wrong_is_what_the_command_ended_with(document: Document, code: 
 @pytest.mark.parametrize(
     ("document", "cases"),
     [
-        (search(limited=""), [Case("a rate held"), Case(BELIEVABLE)]),
-        (SEARCH, [Case("a rate held"), Case(BELIEVABLE, LIMITED)]),
+        (search(limited=""), [JunitCase("a rate held"), JunitCase(BELIEVABLE)]),
+        (SEARCH, [JunitCase("a rate held"), JunitCase(BELIEVABLE, LIMITED)]),
         (
             search(holds_qps=None, limited=""),
-            [Case("a rate held", "no rate kept to p99<50ms,errors<0.1%"), Case(BELIEVABLE)],
+            [JunitCase("a rate held", "no rate kept to p99<50ms,errors<0.1%"), JunitCase(BELIEVABLE)],
         ),
         (
-            compared(Finding.UNKNOWN),
+            compared(ComparisonResult.UNKNOWN),
             [
-                Case(BELIEVABLE),
-                Case("failed requests"),
-                Case("p50", "not enough data to tell whether the p50 differs"),
-                Case("mean"),
-                Case("p90", skipped="not enough data"),
-                Case("p99"),
-                Case("good"),
+                JunitCase(BELIEVABLE),
+                JunitCase("failed requests"),
+                JunitCase("p50", "not enough data to tell whether the p50 differs"),
+                JunitCase("mean"),
+                JunitCase("p90", skipped="not enough data"),
+                JunitCase("p99"),
+                JunitCase("good"),
             ],
         ),
     ],
 )
-def test_each_document_has_its_cases(document: Document, cases: list[Case]) -> None:
+def test_each_document_has_its_cases(document: Document, cases: list[JunitCase]) -> None:
     assert list(kind_of(document).cases(document)) == cases
 
 
 def test_another_figure_that_is_worse_fails_its_own_case() -> None:
-    found = compared(Finding.WORSE, "mean")
+    found = compared(ComparisonResult.WORSE, "mean")
     failed = [case.name for case in kind_of(found).cases(found) if case.failure]
     assert failed == ["p50", "mean"]
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from lightragctl.client import stages
-from lightragctl.client.stages import Look, Looks
+from lightragctl.client import server_metrics
+from lightragctl.client.server_metrics import MetricsSample, MetricsSamples
 from lightragctl.core.errors import LightragctlError
 
 _METRICS_S = 5.0
@@ -16,7 +16,7 @@ Replicas = Callable[[], Mapping[str, str]]
 """The addresses of the replicas that are ready now, by name; none where nothing tells of itself."""
 
 
-class Lookout:
+class MetricsScraper:
     """Looks again at every replica that it has ever seen: one that is too busy to be ready has done its part.
 
     Args:
@@ -29,7 +29,7 @@ class Lookout:
         self._transport = transport
         self._known: dict[str, str] = {}
 
-    def look(self) -> Looks:
+    def look(self) -> MetricsSamples:
         """What each says, all asked at the same time; never raises, as the load is what matters."""
         unlisted = {}
         try:
@@ -41,13 +41,15 @@ class Lookout:
         with ThreadPoolExecutor(len(self._known)) as threads:
             return {**unlisted, **dict(zip(self._known, threads.map(self._read, self._known.values()), strict=True))}
 
-    def _read(self, address: str) -> Look | str:
+    def _read(self, address: str) -> MetricsSample | str:
         try:
             with httpx.Client(transport=self._transport, timeout=_METRICS_S, trust_env=False) as client:
                 answer = client.get(_metrics_of(address))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"its metrics were not given: {str(error) or type(error).__name__}"
-        return stages.parse(answer.text) if answer.is_success else f"it answered {answer.status_code} to /metrics"
+        return (
+            server_metrics.parse(answer.text) if answer.is_success else f"it answered {answer.status_code} to /metrics"
+        )
 
 
 def _metrics_of(address: str) -> str:

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 from lightragctl.bench.bad_answers import Example
-from lightragctl.bench.compare import Finding
+from lightragctl.bench.compare import ComparisonResult
+from lightragctl.bench.experiments import Observer, SaturationSearch, compare_two, find_saturation
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import Place
 from lightragctl.bench.plan import LoadPlan
 from lightragctl.bench.result import Generator, LoadReport, Times
-from lightragctl.bench.run import Enough, Progress, terminated_as_interrupted
+from lightragctl.bench.run import OnSample, StopEarly, terminated_as_interrupted
 from lightragctl.bench.schedule import Closed, Poisson, duration_s
-from lightragctl.bench.series import Search, Watch, compare_two, find_saturation
 from lightragctl.bench.targets import Target
 from lightragctl.bench.thresholds import parse
+from lightragctl.bench.worker_protocol import QuestionCursor
 from lightragctl.core.errors import LightragctlError, UnavailableError, UsageError
 from tests.fakes.load_server import LoadServer, Manner
 
@@ -67,15 +67,15 @@ def made_up(plan: LoadPlan, latency_s: float = 0.01, **changes: Any) -> LoadRepo
     return msgspec.structs.replace(report, **changes)
 
 
-def watch(measured: Callable[[int, LoadPlan], LoadReport]) -> Watch:
+def watch(measured: Callable[[int, LoadPlan], LoadReport]) -> Observer:
     """Makes runs up, of the number of the run, from 0, and its plan."""
     plans: list[LoadPlan] = []
 
-    def measure(plan: LoadPlan, progress: Progress, enough: Enough) -> LoadReport:
+    def measure(plan: LoadPlan, progress: OnSample, enough: StopEarly) -> LoadReport:
         plans.append(plan)
         return measured(len(plans) - 1, plan)
 
-    return Watch(lambda _: None, lambda _: None, measure)
+    return Observer(lambda _: None, lambda _: None, measure)
 
 
 def overloaded(plan: LoadPlan) -> LoadReport:
@@ -91,7 +91,7 @@ def test_the_search_begins_below_what_a_closed_loop_reaches() -> None:
         rates.append(getattr(plan.shape, "rate_qps", 0.0))
         return overloaded(plan)
 
-    found = find_saturation(PLAN, Search(SLO), watch(measured))
+    found = find_saturation(PLAN, SaturationSearch(SLO), watch(measured))
     assert rates[:2] == [0.0, pytest.approx(0.8 * 400)]
     assert found.holds_qps is not None
     assert 500 / 1.05 <= found.holds_qps <= 500
@@ -105,7 +105,7 @@ def test_a_service_slower_than_the_probe_is_asked_as_fast_as_it_answers() -> Non
         rates.append(getattr(plan.shape, "rate_qps", 0.0))
         return made_up(plan, 4.0, good_per_s=0.0) if number == 0 else made_up(plan, 1.0)
 
-    find_saturation(plan("http://x", connections=32), Search(SLO), watch(measured))
+    find_saturation(plan("http://x", connections=32), SaturationSearch(SLO), watch(measured))
     assert rates[1] == pytest.approx(0.8 * 32 / 4, rel=0.01)
 
 
@@ -114,14 +114,14 @@ def test_a_service_of_which_no_answer_is_good_is_not_searched() -> None:
         return made_up(plan, good=Times.of(Histogram()), good_per_s=0.0, outcomes={"http": 5})
 
     with pytest.raises(LightragctlError, match="no answer was good: http 5"):
-        find_saturation(PLAN, Search(SLO), watch(refused))
-    found = find_saturation(PLAN, Search(SLO, first_qps=100), watch(refused))
+        find_saturation(PLAN, SaturationSearch(SLO), watch(refused))
+    found = find_saturation(PLAN, SaturationSearch(SLO, first_qps=100), watch(refused))
     assert (found.holds_qps, found.limited, len(found.steps)) == (None, "", 2)
 
 
 def test_a_first_rate_that_tells_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="too few requests"):
-        find_saturation(PLAN, Search(SLO, first_qps=1.0), watch(lambda number, plan: overloaded(plan)))
+        find_saturation(PLAN, SaturationSearch(SLO, first_qps=1.0), watch(lambda number, plan: overloaded(plan)))
 
 
 def _interrupted(report: LoadReport) -> LoadReport:
@@ -148,12 +148,12 @@ def test_a_search_that_is_cut_short_keeps_its_steps(
     def measured(number: int, plan: LoadPlan) -> LoadReport:
         return cut(overloaded(plan)) if number == 3 else overloaded(plan)
 
-    found = find_saturation(PLAN, Search(SLO), watch(measured))
+    found = find_saturation(PLAN, SaturationSearch(SLO), watch(measured))
     assert len(found.steps) == 2
     assert found.holds_qps == found.steps[1].rate_qps
     assert found.interrupted == interrupted
     assert found.limited.startswith(limited)
-    judging = Search(SLO, judge=lambda report: cut(report) if report.seed == 3 else report)
+    judging = SaturationSearch(SLO, judge=lambda report: cut(report) if report.seed == 3 else report)
     if cut is not _interrupted:
         assert find_saturation(PLAN, judging, watch(lambda number, plan: overloaded(plan))).steps == found.steps
 
@@ -176,7 +176,7 @@ def test_what_is_cut_short_before_there_is_anything_says_so(number: int) -> None
         return _interrupted(overloaded(plan)) if at == number else overloaded(plan)
 
     with pytest.raises(KeyboardInterrupt):
-        find_saturation(PLAN, Search(SLO), watch(measured))
+        find_saturation(PLAN, SaturationSearch(SLO), watch(measured))
     with pytest.raises(KeyboardInterrupt):
         compare_two(PLAN, PLAN, 8, 0.05, watch(measured))
 
@@ -188,7 +188,7 @@ def test_a_slower_service_is_told_from_a_faster_one() -> None:
     )
     assert [one.first for one in report.rounds] == list("ABABAB")
     findings = {one.figure: one.finding for one in report.figures}
-    assert findings["p50"] is findings["good"] is Finding.WORSE
+    assert findings["p50"] is findings["good"] is ComparisonResult.WORSE
     assert report.figure("p50").ratio == pytest.approx(2.5, rel=0.01)
 
 
@@ -197,8 +197,8 @@ def test_the_highest_rate_of_a_server_of_known_capacity_is_found() -> None:
     """Wide bounds: a machine that others use stutters, and each stutter of 0.1 s breaks a p99 of two seconds."""
     told: list[str] = []
     with LoadServer(Manner(capacity_per_s=500)) as server:
-        seen = Watch(lambda _: None, told.append)
-        found = find_saturation(plan(server.url, connections=256), Search(parse("p99<200ms"), 2.0, 400), seen)
+        seen = Observer(lambda _: None, told.append)
+        found = find_saturation(plan(server.url, connections=256), SaturationSearch(parse("p99<200ms"), 2.0, 400), seen)
     assert found.holds_qps is not None, told
     assert found.fails_qps is not None
     assert 300 <= found.holds_qps <= 525
@@ -229,24 +229,24 @@ def test_ctrl_c_ends_the_search_with_what_there_is() -> None:
 DISTINCT = msgspec.structs.replace(PLAN, questions=["q"] * 1000, distinct=True)
 
 
-def asking(count: int, places: list[Place]) -> Callable[[int, LoadPlan], LoadReport]:
+def asking(count: int, places: list[QuestionCursor]) -> Callable[[int, LoadPlan], LoadReport]:
     """Runs that ask so many questions while they measure, and ten in the warm-up; where each began is noted."""
 
     def measured(number: int, plan: LoadPlan) -> LoadReport:
         places.append(plan.place)
-        return made_up(plan, place=Place(plan.place.front + count, plan.place.back + 10))
+        return made_up(plan, place=QuestionCursor(plan.place.front + count, plan.place.back + 10))
 
     return measured
 
 
 def test_distinct_questions_go_on_through_all_runs_of_a_series() -> None:
-    places: list[Place] = []
+    places: list[QuestionCursor] = []
     report = compare_two(DISTINCT, DISTINCT, 2, 0.05, watch(asking(100, places)))
-    assert places == [Place(0, 0), Place(100, 10), Place(200, 20), Place(300, 30)]
+    assert places == [QuestionCursor(0, 0), QuestionCursor(100, 10), QuestionCursor(200, 20), QuestionCursor(300, 30)]
     assert not any("ran out" in doubt for doubt in report.doubts)
     places.clear()
-    find_saturation(DISTINCT, Search(SLO), watch(asking(1, places)))
-    assert places == [Place(number, 10 * number) for number in range(len(places))]
+    find_saturation(DISTINCT, SaturationSearch(SLO), watch(asking(1, places)))
+    assert places == [QuestionCursor(number, 10 * number) for number in range(len(places))]
 
 
 def test_distinct_questions_that_ran_out_are_told_with_how_many_there_should_be() -> None:
@@ -256,16 +256,16 @@ def test_distinct_questions_that_ran_out_are_told_with_how_many_there_should_be(
     made = asking(900, [])
     found = find_saturation(
         DISTINCT,
-        Search(SLO),
+        SaturationSearch(SLO),
         watch(lambda number, plan: msgspec.structs.replace(overloaded(plan), place=made(number, plan).place)),
     )
     assert "the 1000 distinct questions ran out" in found.limited
 
 
 def test_questions_that_may_be_asked_again_are_the_same_in_every_run() -> None:
-    places: list[Place] = []
+    places: list[QuestionCursor] = []
     compare_two(PLAN, PLAN, 3, 0.05, watch(asking(100, places)))
-    assert set(places) == {Place()}
+    assert set(places) == {QuestionCursor()}
 
 
 def test_a_service_that_refuses_quickly_is_not_better() -> None:
@@ -277,13 +277,13 @@ def test_a_service_that_refuses_quickly_is_not_better() -> None:
         return msgspec.structs.replace(good, outcomes=ends, statuses={503: ends["http"]})
 
     report = compare_two(plan("http://a"), plan("http://b"), 8, 0.05, watch(measured))
-    assert (report.fails_more, report.figure("p50").finding) == ("B", Finding.UNLIKE)
+    assert (report.fails_more, report.figure("p50").finding) == ("B", ComparisonResult.UNLIKE)
 
 
 def test_the_credentials_of_an_address_are_in_no_report() -> None:
     secret = plan("http://me:p%40ss@a/?api_key=s3cret", connections=32)
     compared = compare_two(secret, secret, 2, 0.05, watch(lambda number, plan: made_up(plan)))
-    found = find_saturation(secret, Search(SLO), watch(lambda number, plan: overloaded(plan)))
+    found = find_saturation(secret, SaturationSearch(SLO), watch(lambda number, plan: overloaded(plan)))
     assert {compared.a, compared.b, found.url} == {"http://***@a/?api_key=***"}
 
 
@@ -298,8 +298,8 @@ def test_a_signal_between_two_runs_ends_a_series_with_what_there_is(number: sign
 
     made = watch(lambda number, plan: overloaded(plan))
     with terminated_as_interrupted():
-        found = find_saturation(PLAN, Search(SLO), Watch(made.progress, tell, made.measure))
-        report = compare_two(PLAN, PLAN, 8, 0.05, Watch(made.progress, tell, made.measure))
+        found = find_saturation(PLAN, SaturationSearch(SLO), Observer(made.progress, tell, made.measure))
+        report = compare_two(PLAN, PLAN, 8, 0.05, Observer(made.progress, tell, made.measure))
     assert (found.interrupted, len(found.steps)) == (True, 2)
     assert (report.cut_short, len(report.rounds)) == (True, 2)
 
@@ -311,4 +311,4 @@ def test_a_service_that_answers_rubbish_is_told_with_an_example() -> None:
         return made_up(plan, good=Times.of(Histogram()), good_per_s=0.0, outcomes=ends, bad_answers=[seen])
 
     with pytest.raises(LightragctlError, match="first bad-body: status 200, 13 bytes: <html>sign in"):
-        find_saturation(PLAN, Search(SLO), watch(refused))
+        find_saturation(PLAN, SaturationSearch(SLO), watch(refused))

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import SLICE_S, Phase, Slice
 from lightragctl.bench.plan import LoadPlan, repeated
-from lightragctl.bench.result import Course, Generator, LoadReport, Moment, Second, Times, judge_run
-from lightragctl.bench.targets import Outcome
+from lightragctl.bench.result import Generator, LiveSample, LoadReport, Second, Timeline, Times, judge_run
+from lightragctl.bench.targets import RequestOutcome
+from lightragctl.bench.worker_protocol import SLICE_S, LoadPhase, TimeSlice
 
 SETTLED_WINDOWS = 3
 SETTLED_RATIO = 1.05
@@ -21,7 +21,7 @@ _PER_SECOND = round(1 / SLICE_S)
 
 
 @dataclass
-class _Span:
+class _Interval:
     """The answers of all workers in a slice or a second, and how many slices are in it."""
 
     slices: int = 0
@@ -30,26 +30,26 @@ class _Span:
     under_way: int = 0
     waiting: int = 0
 
-    def add(self, one: Slice, latency: Histogram) -> None:
+    def add(self, one: TimeSlice, latency: Histogram) -> None:
         self.slices += 1
         self.latency.merge(latency)
-        self.ok += one.outcomes.get(Outcome.OK, 0)
+        self.ok += one.outcomes.get(RequestOutcome.OK, 0)
         self.under_way += one.under_way
         self.waiting += one.waiting
 
-    def end_with(self, last: "_Span") -> None:
+    def end_with(self, last: "_Interval") -> None:
         self.slices += last.slices
         self.latency.merge(last.latency)
         self.ok += last.ok
         self.under_way, self.waiting = last.under_way, last.waiting
 
 
-class Tally:
+class PhaseTotals:
     """One phase of a run.
 
     Attributes:
         outcomes, statuses: how requests ended.
-        good, failed, service, lateness, first_token: times of all slices so far, as in `Slice`.
+        good, failed, service, lateness, first_token: times of all slices so far, as in `TimeSlice`.
         seconds: the complete ones, in order.
         answered_in_time, ok_in_time: answers of the slices that began while requests were sent.
         cpu_s, spin_s: processor time in these slices, by worker.
@@ -57,12 +57,12 @@ class Tally:
     `duration_s` is how long requests are sent; what comes after it is the drain.
     """
 
-    def __init__(self, phase: Phase, workers: int, duration_s: float = math.inf) -> None:
+    def __init__(self, phase: LoadPhase, workers: int, duration_s: float = math.inf) -> None:
         self._phase = phase
         self._workers = workers
         self._duration_s = duration_s
-        self._slices: dict[int, _Span] = {}
-        self._seconds: dict[int, _Span] = {}
+        self._slices: dict[int, _Interval] = {}
+        self._seconds: dict[int, _Interval] = {}
         self.outcomes: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.good, self.failed, self.service = Histogram(), Histogram(), Histogram()
@@ -77,7 +77,7 @@ class Tally:
         """Requests that ended, in one way or another."""
         return self.outcomes.total()
 
-    def add(self, worker: int, one: Slice) -> Moment | None:
+    def add(self, worker: int, one: TimeSlice) -> LiveSample | None:
         """Count a slice; how things stand when it was the last of its half second to come."""
         good, failed = Histogram.decode(one.good), Histogram.decode(one.failed)
         self.good.merge(good)
@@ -92,8 +92,8 @@ class Tally:
             self.cpu_s[worker] += one.cpu_s
             self.spin_s[worker] += one.spin_s
             self.answered_in_time += good.count
-            self.ok_in_time += one.outcomes.get(Outcome.OK, 0)
-        span = self._slices.setdefault(one.number, _Span())
+            self.ok_in_time += one.outcomes.get(RequestOutcome.OK, 0)
+        span = self._slices.setdefault(one.number, _Interval())
         span.add(one, good)
         return self._complete(one.number) if span.slices == self._workers else None
 
@@ -104,14 +104,14 @@ class Tally:
         for number in sorted(self._seconds):
             self._end_second(number)
 
-    def _complete(self, number: int) -> Moment:
+    def _complete(self, number: int) -> LiveSample:
         span = self._slices.pop(number)
-        second = self._seconds.setdefault(number // _PER_SECOND, _Span())
+        second = self._seconds.setdefault(number // _PER_SECOND, _Interval())
         second.end_with(span)
         if second.slices == _PER_SECOND * self._workers:
             self._end_second(number // _PER_SECOND)
         p50_ms, p99_ms = span.latency.percentiles_ms((50, 99))
-        return Moment(
+        return LiveSample(
             phase=self._phase,
             elapsed_s=(number + 1) * SLICE_S,
             answered_per_s=span.latency.count / SLICE_S,
@@ -120,7 +120,7 @@ class Tally:
             under_way=span.under_way,
             waiting=span.waiting,
             answered=self.answered,
-            ok=self.outcomes[Outcome.OK],
+            ok=self.outcomes[RequestOutcome.OK],
         )
 
     def _end_second(self, number: int) -> None:
@@ -136,7 +136,7 @@ def is_settled(seconds: Sequence[Second]) -> bool:
     return len(medians_ms) == SETTLED_WINDOWS and max(medians_ms) <= SETTLED_RATIO * min(medians_ms)
 
 
-def summed_up(plan: LoadPlan, tally: Tally, course: Course, bodies: Mapping[int, bytes]) -> LoadReport:
+def summed_up(plan: LoadPlan, tally: PhaseTotals, course: Timeline, bodies: Mapping[int, bytes]) -> LoadReport:
     """The report of a run whose slices have all come."""
     tally.close()
     everything = Histogram()

@@ -14,7 +14,7 @@ BELIEVABLE = "the figures are to be believed"
 
 
 @dataclass(frozen=True)
-class Case:
+class JunitCase:
     """Something that a document had to keep to, for CI systems.
 
     Attributes:
@@ -28,7 +28,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Said:
+class Headline:
     """What stands at the top: whether all is well, that in bold, more of it, and a list of reasons."""
 
     good: bool
@@ -54,7 +54,7 @@ class Section:
     id: str
     name: str
     headline: str
-    said: Said
+    said: Headline
     thresholds: Mapping[str, bool] = field(default_factory=dict)
     tables: Sequence[Table] = ()
     charts: Sequence[Chart] = ()
@@ -66,7 +66,7 @@ DocumentT = TypeVar("DocumentT")
 
 
 @dataclass(frozen=True)
-class Kind(Generic[DocumentT]):
+class DocumentKind(Generic[DocumentT]):
     """One kind of document.
 
     Attributes:
@@ -87,7 +87,7 @@ class Kind(Generic[DocumentT]):
     read: Callable[[bytes], DocumentT]
     plain: Callable[[DocumentT], dict[str, Any]]
     errors: Callable[[DocumentT], Sequence[ErrorInfo]]
-    cases: Callable[[DocumentT], Iterable[Case]]
+    cases: Callable[[DocumentT], Iterable[JunitCase]]
     section: Callable[[str, str, DocumentT], Section]
 
     @property

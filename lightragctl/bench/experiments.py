@@ -9,19 +9,19 @@ import msgspec
 from lightragctl.bench import compare, saturate
 from lightragctl.bench.bad_answers import words
 from lightragctl.bench.compare import CompareReport, Round
-from lightragctl.bench.messages import Place
 from lightragctl.bench.plan import LoadPlan, WarmUp, repeated
 from lightragctl.bench.result import LoadReport, generator_faults
-from lightragctl.bench.run import Enough, Progress, run
-from lightragctl.bench.saturate import Saturation, Step
+from lightragctl.bench.run import OnSample, StopEarly, run
+from lightragctl.bench.saturate import RateStep, Saturation
 from lightragctl.bench.schedule import Closed, Poisson
 from lightragctl.bench.thresholds import Threshold
+from lightragctl.bench.worker_protocol import QuestionCursor
 from lightragctl.core.errors import LightragctlError, UsageError
 
-Judge = Callable[[LoadReport], LoadReport]
+JudgeReport = Callable[[LoadReport], LoadReport]
 """Adds to a report how good its answers were."""
-Tell = Callable[[str], None]
-Measure = Callable[[LoadPlan, Progress, Enough], LoadReport]
+NotifyText = Callable[[str], None]
+Measure = Callable[[LoadPlan, OnSample, StopEarly], LoadReport]
 """Makes one run, as `run` does."""
 
 PROBE_S = 3.0
@@ -32,7 +32,7 @@ WARM_UP_S = 1.0
 
 
 @dataclass(frozen=True)
-class Search:
+class SaturationSearch:
     """What is looked for.
 
     Attributes:
@@ -45,19 +45,19 @@ class Search:
     slo: Sequence[Threshold]
     step_s: float = 10.0
     first_qps: float | None = None
-    judge: Judge = lambda report: report
+    judge: JudgeReport = lambda report: report
 
 
 @dataclass(frozen=True)
-class Watch:
+class Observer:
     """Who sees what goes on, half seconds of a run and words between the runs; and who makes the runs."""
 
-    progress: Progress
-    tell: Tell
+    progress: OnSample
+    tell: NotifyText
     measure: Measure = run
 
 
-def find_saturation(plan: LoadPlan, search: Search, watch: Watch) -> Saturation:
+def find_saturation(plan: LoadPlan, search: SaturationSearch, watch: Observer) -> Saturation:
     """The highest rate at which the target keeps to all thresholds; what there is when it is cut short.
 
     Args:
@@ -73,8 +73,8 @@ def find_saturation(plan: LoadPlan, search: Search, watch: Watch) -> Saturation:
     if search.first_qps is not None and search.first_qps < lowest_qps:
         message = f"at {search.first_qps:g}/s a step has too few requests to tell a percentile of the thresholds"
         raise UsageError(message, f"begin with {lowest_qps:.2f} or more, or give a longer --step or a lower percentile")
-    steps: list[Step] = []
-    runs = _Runs(watch)
+    steps: list[RateStep] = []
+    runs = _RunSeries(watch)
     cut = _cut_short(lambda: _search(plan, search, runs, steps), lambda: bool(steps))
     holds, fails = saturate.ends(steps)
     limits = (_early(cut) or saturate.limits(steps, lowest_qps), repeated(plan, runs.place))
@@ -90,19 +90,19 @@ def find_saturation(plan: LoadPlan, search: Search, watch: Watch) -> Saturation:
     )
 
 
-class _Runs:
+class _RunSeries:
     """Makes the runs of a series. Distinct questions are asked on from where the run before has ended.
 
     Attributes:
         place: how far the list of questions was asked.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Observer) -> None:
         self.tell = watch.tell
-        self.place = Place()
+        self.place = QuestionCursor()
         self._watch = watch
 
-    def measure(self, plan: LoadPlan, enough: Enough = lambda _: False, **changes: Any) -> LoadReport:
+    def measure(self, plan: LoadPlan, enough: StopEarly = lambda _: False, **changes: Any) -> LoadReport:
         """One run of a plan that is changed so; a run that Ctrl-C ended early ends its series too."""
         place = self.place if plan.distinct else plan.place
         warm_up = WarmUp(WARM_UP_S, fixed=True)
@@ -114,7 +114,7 @@ class _Runs:
         return report
 
 
-def _search(plan: LoadPlan, search: Search, runs: _Runs, steps: list[Step]) -> None:
+def _search(plan: LoadPlan, search: SaturationSearch, runs: _RunSeries, steps: list[RateStep]) -> None:
     """Add one step after the other, until the search has come to its end."""
     lowest_qps = saturate.lowest_qps(search.step_s, search.slo)
     begin_qps = max(lowest_qps, search.first_qps or _probe(plan, runs) * saturate.FIRST_SHARE)
@@ -127,7 +127,7 @@ def _search(plan: LoadPlan, search: Search, runs: _Runs, steps: list[Step]) -> N
         runs.tell(_told(steps[-1]))
 
 
-def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Watch) -> CompareReport:
+def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Observer) -> CompareReport:
     """Both plans measured in turn, `rounds` times; what there is when it is cut short.
 
     Raises:
@@ -137,7 +137,7 @@ def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Wat
     plans = {"A": a, "B": b}
     seen: list[Round] = []
     doubts: dict[str, None] = {}
-    runs = _Runs(watch)
+    runs = _RunSeries(watch)
 
     def measure() -> None:
         for number, first in enumerate(compare.order(rounds), 1):
@@ -169,7 +169,7 @@ def _early(cut: BaseException | None) -> str:
     return f"it ended early: {cut.message}" if isinstance(cut, LightragctlError) else ""
 
 
-def _probe(plan: LoadPlan, runs: _Runs) -> float:
+def _probe(plan: LoadPlan, runs: _RunSeries) -> float:
     """Answers a second of a closed loop; of a service that needs longer than the loop lasts, as many as they would be.
 
     Raises:
@@ -185,7 +185,7 @@ def _probe(plan: LoadPlan, runs: _Runs) -> float:
     return report.good_per_s or connections / report.good.mean_ms * 1000
 
 
-def _told(step: Step) -> str:
+def _told(step: RateStep) -> str:
     how = "held" if step.held else f"failed: {', '.join(step.broken)}"
     return f"{step.rate_qps:.1f}/s {how} (p99 {step.p99_ms:.1f} ms, {step.good_per_s:.1f} good answers a second)"
 

@@ -4,8 +4,8 @@ import pytest
 
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.layers import Layer, Origin
+from lightragctl.core.placement import NodePool, Toleration, filled, unset
 from lightragctl.core.profile import check
-from lightragctl.core.site import Pool, Toleration, filled, unset
 
 ASKED = {"site": {"image.tag": "a version", "components.a.url": "where", "models.name": None}}
 
@@ -43,10 +43,10 @@ def test_a_value_is_filled_in_and_the_rest_stays() -> None:
 
 
 def test_null_takes_back_a_label() -> None:
-    pool = Pool.model_validate({"node_selector": {"theirs": None, "ours": "x"}})
+    pool = NodePool.model_validate({"node_selector": {"theirs": None, "ours": "x"}})
     assert pool.node_selector == {"ours": "x"}
     with pytest.raises(ValueError, match="node_selector"):
-        Pool.model_validate({"node_selector": {"theirs": None}})
+        NodePool.model_validate({"node_selector": {"theirs": None}})
 
 
 @pytest.mark.parametrize(

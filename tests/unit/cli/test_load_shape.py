@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lightragctl.bench.schedule import Closed, Constant, Poisson, Ramp, Replay, Shape
+from lightragctl.cli.bench.load_shape import shape, steady
 from lightragctl.cli.bench.options import LoadOptions, ShapeOptions, check_sides
-from lightragctl.cli.bench.shapes import shape, steady
 from lightragctl.cli.options import GlobalOptions
 from lightragctl.core.errors import UsageError
 

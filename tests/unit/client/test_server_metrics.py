@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lightragctl.client.stages import Inside, Look, inside, parse
+from lightragctl.client.server_metrics import MetricsSample, ServerMetrics, inside, parse
 from lightragctl.service.metrics import BatchSeries, CacheSeries, Metrics
 
 
-def seen(metrics: Metrics) -> Look:
+def seen(metrics: Metrics) -> MetricsSample:
     found = parse(metrics.text().decode())
-    assert isinstance(found, Look)
+    assert isinstance(found, MetricsSample)
     return found
 
 
-def told(searches: int, seconds: float, started_s: float = 1.0, **more: float) -> Look:
+def told(searches: int, seconds: float, started_s: float = 1.0, **more: float) -> MetricsSample:
     """A replica that has searched so often, for so long in all."""
     series = {("lightragctl_stage_seconds_count", "search"): searches}
     series[("lightragctl_stage_seconds_sum", "search")] = seconds
     lookups = {("lightragctl_cache_lookups", f"result {end}"): value for end, value in more.items()}
-    return Look(started_s, {**series, **lookups})
+    return MetricsSample(started_s, {**series, **lookups})
 
 
 def test_only_what_came_between_the_looks_counts() -> None:
@@ -33,7 +33,7 @@ def test_only_what_came_between_the_looks_counts() -> None:
     for hit in (True, True, False):
         cache.looked(hit)
     found = inside({"api": before}, {"api": seen(metrics)})
-    assert found == Inside({"queue search": 3.0, "search": 10.0}, {"search": 2.0}, {"result": 0.6667}, 1, ())
+    assert found == ServerMetrics({"queue search": 3.0, "search": 10.0}, {"search": 2.0}, {"result": 0.6667}, 1, ())
 
 
 def test_a_real_process_says_when_it_was_started() -> None:
@@ -54,7 +54,7 @@ def test_replicas_count_by_how_much_each_has_done() -> None:
 
 def test_a_replica_that_was_not_there_all_the_time_is_left_out_and_named() -> None:
     steady, later = told(0, 0.0), told(10, 0.1)
-    cases: dict[str, tuple[Mapping[str, Look | str], Mapping[str, Look | str], str]] = {
+    cases: dict[str, tuple[Mapping[str, MetricsSample | str], Mapping[str, MetricsSample | str], str]] = {
         "restarted": ({"b": steady}, {"b": replace(later, started_s=9.0)}, "it restarted, or another one answered"),
         "came": ({}, {"b": told(99, 99.0)}, "it was not ready when the measurement began"),
         "went": ({"b": steady}, {}, "it is gone"),
@@ -73,10 +73,10 @@ def test_a_restart_is_seen_though_the_counters_have_grown() -> None:
 
 
 def test_a_series_that_came_in_between_counts_from_nothing() -> None:
-    found = inside({"a": Look(1.0, {("lightragctl_x", "y"): 1.0})}, {"a": told(10, 0.1)})
+    found = inside({"a": MetricsSample(1.0, {("lightragctl_x", "y"): 1.0})}, {"a": told(10, 0.1)})
     assert found.stages_ms == {"search": 10.0}
 
 
 def test_without_metrics_nothing_is_told() -> None:
-    assert inside({}, {}) == Inside({}, {}, {}, 0, ())
+    assert inside({}, {}) == ServerMetrics({}, {}, {}, 0, ())
     assert parse("<html>") == "its metrics are not lightrag-api's"

@@ -9,7 +9,7 @@ from lightragctl.bench.result import LoadReport
 from lightragctl.bench.thresholds import Threshold, broken
 
 
-class Beside(msgspec.Struct, frozen=True):
+class Annotations(msgspec.Struct, frozen=True):
     """What is told beside the report's own figures.
 
     Attributes:
@@ -29,11 +29,11 @@ class Beside(msgspec.Struct, frozen=True):
     ended_at: str = ""
 
 
-class Measured(msgspec.Struct, frozen=True):
+class AnnotatedRun(msgspec.Struct, frozen=True):
     """One run: what was measured (a file has no bodies of answers), and what is told of it."""
 
     report: LoadReport
-    beside: Beside = Beside()
+    beside: Annotations = Annotations()
 
     def against(self, wanted: Sequence[Threshold]) -> Self:
         """The same, held against thresholds."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lightragctl.core.chunks import MAX_CHUNK_BYTES, chunk_text, count_tokens
+from lightragctl.core.chunking import MAX_CHUNK_BYTES, chunk_text, count_tokens
 from lightragctl.core.settings import Chunking
 
 NO_OVERLAP = Chunking(size_tokens=16, overlap_tokens=0)

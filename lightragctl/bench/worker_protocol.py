@@ -1,8 +1,8 @@
-"""What the parent of a run and its workers say to each other, one JSON document a line. Pure.
+"""Messages between the parent of a run and its workers, one JSON document a line. Pure.
 
-The parent sends a `Plan`, then `Begin` for each phase; the worker answers with `Ready`, a `Slice` each half second,
-`Kept` bodies, a `BadAnswer` of each outcome and `Done`, or with `Failed`. Instants are of the clock that all processes
-of a machine share: CLOCK_MONOTONIC, which is `time.monotonic` on Linux.
+The parent sends a `WorkerPlan`, then `BeginPhase` for each phase. The worker answers with `WorkerReady`, a `TimeSlice`
+each half second, `KeptAnswer` bodies, a `BadAnswer` of each outcome and `WorkerDone`, or with `WorkerFailed`. Instants
+are of the clock that all processes of a machine share: CLOCK_MONOTONIC, which is `time.monotonic` on Linux.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,21 +20,21 @@ SLICE_S = 0.5
 """How often a worker tells what it has measured: often enough for a live view, 0.3 % of its time at 20,000/s."""
 
 
-class Phase(StrEnum):
+class LoadPhase(StrEnum):
     """What a request is for; only those of MEASURE count."""
 
     WARM_UP = "warm-up"
     MEASURE = "measure"
 
 
-class Keep(msgspec.Struct, frozen=True):
+class KeepLimits(msgspec.Struct, frozen=True):
     """How many bodies of first good answers a worker keeps, and how many bytes they may take together."""
 
     bodies: int = 10_000
     size_bytes: int = 64_000_000
 
 
-class Place(msgspec.Struct, frozen=True):
+class QuestionCursor(msgspec.Struct, frozen=True):
     """How far a list of questions was asked: from its begin by measurements, from its end by warm-ups.
 
     The next run of a series goes on there.
@@ -51,7 +51,7 @@ class Schedule(msgspec.Struct, frozen=True):
     measure: bytes
 
 
-class Plan(msgspec.Struct, frozen=True, tag="plan"):
+class WorkerPlan(msgspec.Struct, frozen=True, tag="plan"):
     """What one worker does.
 
     Attributes:
@@ -80,29 +80,29 @@ class Plan(msgspec.Struct, frozen=True, tag="plan"):
     shares: int = 1
     spin: bool = True
     schedule: Schedule | None = None
-    keep: Keep = Keep()
-    place: Place = Place()
+    keep: KeepLimits = KeepLimits()
+    place: QuestionCursor = QuestionCursor()
 
 
-class Begin(msgspec.Struct, frozen=True, tag="begin"):
+class BeginPhase(msgspec.Struct, frozen=True, tag="begin"):
     """Begin a phase at an instant; the one before it ends there."""
 
-    phase: Phase
+    phase: LoadPhase
     at_s: float
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
     """So many connections stand."""
 
     connections: int
 
 
-class Slice(msgspec.Struct, frozen=True, tag="slice"):
+class TimeSlice(msgspec.Struct, frozen=True, tag="slice"):
     """What was answered in one half second of a phase.
 
     Attributes:
         number: 0 for the first half second of the phase. The last one may be shorter.
-        outcomes: answers by `targets.Outcome`.
+        outcomes: answers by `targets.RequestOutcome`.
         statuses: answers by HTTP status, of those that were not 2xx.
         good: time from the intended send to the end, of good answers; this and the others are encoded histograms.
         failed: the same of all other answers.
@@ -115,7 +115,7 @@ class Slice(msgspec.Struct, frozen=True, tag="slice"):
         spin_s: processor time burnt in waiting for the next send.
     """
 
-    phase: Phase
+    phase: LoadPhase
     number: int
     outcomes: Mapping[str, int]
     statuses: Mapping[int, int]
@@ -130,14 +130,14 @@ class Slice(msgspec.Struct, frozen=True, tag="slice"):
     spin_s: float
 
 
-class Kept(msgspec.Struct, frozen=True, tag="kept"):
+class KeptAnswer(msgspec.Struct, frozen=True, tag="kept"):
     """The body of the first good answer to a question, by its place in the list."""
 
     question: int
     body: bytes
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class WorkerDone(msgspec.Struct, frozen=True, tag="done"):
     """The end: whether it was told to stop before, how many requests then had no answer, how many questions it took.
 
     `asked` counts those by phase.
@@ -145,20 +145,20 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
     stopped: bool
     unanswered: int
-    asked: Mapping[Phase, int] = {}
+    asked: Mapping[LoadPhase, int] = {}
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class WorkerFailed(msgspec.Struct, frozen=True, tag="failed"):
     """Nothing can be measured."""
 
     message: str
     hint: str
 
 
-FromWorker: TypeAlias = Ready | Slice | Kept | BadAnswer | Done | Failed
+FromWorker: TypeAlias = WorkerReady | TimeSlice | KeptAnswer | BadAnswer | WorkerDone | WorkerFailed
 
 
-def line(message: "Plan | Begin | FromWorker") -> bytes:
+def line(message: "WorkerPlan | BeginPhase | FromWorker") -> bytes:
     """A message as it goes over a pipe."""
     return msgspec.json.encode(message) + b"\n"
 

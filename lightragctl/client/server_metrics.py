@@ -16,19 +16,19 @@ Metrics = Mapping[tuple[str, str], float]
 
 
 @dataclass(frozen=True)
-class Look:
+class MetricsSample:
     """What one process told at one moment. `started_s`, in unix seconds, tells it from the one after a restart."""
 
     started_s: float
     metrics: Metrics
 
 
-Looks = Mapping[str, Look | str]
+MetricsSamples = Mapping[str, MetricsSample | str]
 """By the replica's name: a look at it, or why there is none."""
 
 
 @dataclass(frozen=True)
-class Inside:
+class ServerMetrics:
     """What the replicas did between two looks, taken together.
 
     Attributes:
@@ -46,7 +46,7 @@ class Inside:
     replica_notes: tuple[str, ...]
 
 
-def parse(text: str) -> Look | str:
+def parse(text: str) -> MetricsSample | str:
     """The series with one telling label, from Prometheus's text format; buckets are left out."""
     found = {}
     for name, labels, value in _LINE.findall(text):
@@ -54,10 +54,12 @@ def parse(text: str) -> Look | str:
         if "le" not in given:
             found[name, " ".join(given.values())] = float(value)
     started = _STARTED.search(text)
-    return Look(float(started[1]) if started else 0.0, found) if found else "its metrics are not lightrag-api's"
+    return (
+        MetricsSample(float(started[1]) if started else 0.0, found) if found else "its metrics are not lightrag-api's"
+    )
 
 
-def inside(before: Looks, after: Looks) -> Inside:
+def inside(before: MetricsSamples, after: MetricsSamples) -> ServerMetrics:
     """What came between the looks, of the replicas that were there all the time."""
     grown: defaultdict[tuple[str, str], float] = defaultdict(float)
     notes = []
@@ -65,13 +67,15 @@ def inside(before: Looks, after: Looks) -> Inside:
     for name in names:
         then = before.get(name, "it was not ready when the measurement began")
         now = after.get(name, "it is gone")
-        if isinstance(then, Look) and isinstance(now, Look) and then.started_s == now.started_s:
+        if isinstance(then, MetricsSample) and isinstance(now, MetricsSample) and then.started_s == now.started_s:
             for key, value in now.metrics.items():
                 grown[key] += value - then.metrics.get(key, 0.0)
             continue
         why = next((one for one in (then, now) if isinstance(one, str)), "it restarted, or another one answered for it")
         notes.append(f"{name} is not counted: {why}")
-    return Inside(_times_ms(grown), _batch_sizes(grown), _cache_hits(grown), len(names) - len(notes), tuple(notes))
+    return ServerMetrics(
+        _times_ms(grown), _batch_sizes(grown), _cache_hits(grown), len(names) - len(notes), tuple(notes)
+    )
 
 
 def _times_ms(grown: Metrics) -> dict[str, float]:

@@ -7,21 +7,23 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from lightragctl.bench.messages import Phase
 from lightragctl.bench.plan import LoadPlan, WarmUp
-from lightragctl.bench.result import Moment
+from lightragctl.bench.result import LiveSample
 from lightragctl.bench.schedule import Closed
 from lightragctl.bench.targets import Target
-from lightragctl.cli.bench.panel import REMEMBERED, LoadPanel, sparkline
+from lightragctl.bench.worker_protocol import LoadPhase
+from lightragctl.cli.bench.live_panel import REMEMBERED, LoadPanel, sparkline
 from lightragctl.core.result import Event
-from lightragctl.release.benchmark import LoadEvent
+from lightragctl.release.benchmark import BenchmarkEvent
 
 PLAN = LoadPlan(Target("http://127.0.0.1:8080"), ["a"], Closed(20.0), warm_up=WarmUp(10.0))
 
 
-def event(phase: Phase = Phase.MEASURE, elapsed_s: float = 12.5, rate: float = 1234.0, ok: int = 100) -> LoadEvent:
-    moment = Moment(phase, elapsed_s, rate, 1.25, 9.0, under_way=16, waiting=3, answered=100, ok=ok)
-    return LoadEvent("as a line", passing=True, moment=moment, plan=PLAN)
+def event(
+    phase: LoadPhase = LoadPhase.MEASURE, elapsed_s: float = 12.5, rate: float = 1234.0, ok: int = 100
+) -> BenchmarkEvent:
+    moment = LiveSample(phase, elapsed_s, rate, 1.25, 9.0, under_way=16, waiting=3, answered=100, ok=ok)
+    return BenchmarkEvent("as a line", passing=True, moment=moment, plan=PLAN)
 
 
 def shown(*events: Event, width: int = 80, no_color: bool = True) -> str:
@@ -45,7 +47,7 @@ def test_it_tells_the_phase_the_rate_the_latency_and_what_is_open() -> None:
 @pytest.mark.parametrize(
     ("one", "told"),
     [
-        (event(Phase.WARM_UP, 2.0), "8 s left at most"),
+        (event(LoadPhase.WARM_UP, 2.0), "8 s left at most"),
         (event(elapsed_s=21.0), "waiting for the last answers"),
         (event(rate=0.0), "no answer in this half second"),
         (event(ok=98), "2 failed"),

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import httpx
 
-from lightragctl.client.metrics import Lookout
-from lightragctl.client.stages import Look
+from lightragctl.client.scrape import MetricsScraper
+from lightragctl.client.server_metrics import MetricsSample
 from lightragctl.core.errors import NotRunningError
 
 TEXT = 'process_start_time_seconds 1.5e+09\nlightragctl_stage_seconds_count{stage="search"} 3.0\n'
-LOOK = Look(1.5e9, {("lightragctl_stage_seconds_count", "search"): 3.0})
+LOOK = MetricsSample(1.5e9, {("lightragctl_stage_seconds_count", "search"): 3.0})
 
 
 class Replicas:
@@ -18,7 +18,7 @@ class Replicas:
     def __init__(self, *ready: str) -> None:
         self.ready: Mapping[str, str] | None = {name: f"http://{name}" for name in ready}
         self.answers: dict[str, int] = dict.fromkeys(ready, 200)
-        self.lookout = Lookout(self.list, httpx.MockTransport(self.answer))
+        self.lookout = MetricsScraper(self.list, httpx.MockTransport(self.answer))
 
     def list(self) -> Mapping[str, str]:
         if self.ready is None:

@@ -14,9 +14,9 @@ import pytest
 from lightragctl.client.api import ApiClient, StoredDocument
 from lightragctl.client.lightrag import LightragClient, LightragTarget, UpstreamDocument
 from lightragctl.core.errors import NeedsAttentionError, WaitExpired
-from lightragctl.core.sources import plain_source, upstream_source
-from lightragctl.ingest.load import Conditions, Failure, LoadEvent, Progress, Summary
-from lightragctl.ingest.load_lightrag import BATCH, LOGS_HINT, Step, decide, load_into_lightrag
+from lightragctl.core.source_names import plain_source, upstream_source
+from lightragctl.ingest.load import Failure, LoadConditions, LoadEvent, LoadProgress, Summary
+from lightragctl.ingest.via_lightrag import BATCH, LOGS_HINT, DocumentStep, decide, load_into_lightrag
 
 SHA = "a" * 64
 
@@ -143,7 +143,7 @@ class Servers:
 def load(servers: Servers, folder: Path) -> tuple[Summary, list[LoadEvent]]:
     events: list[LoadEvent] = []
     stdin = io.BytesIO(b"From standard input.")
-    conditions = Conditions(cwd=folder, stdin=stdin, clock=servers.clock, wait_s=1000, poll_s=0.0)
+    conditions = LoadConditions(cwd=folder, stdin=stdin, clock=servers.clock, wait_s=1000, poll_s=0.0)
     server = LightragClient("http://l", 5.0, transport=httpx.MockTransport(servers.upstream))
     api = ApiClient("http://a", 5.0, transport=httpx.MockTransport(servers.api))
     target = LightragTarget(server, api, "default")
@@ -168,18 +168,18 @@ def record(checksum: str = SHA, state: Any = "ready") -> StoredDocument:
 @pytest.mark.parametrize(
     ("known", "there", "step"),
     [
-        (None, None, Step.SEND),
-        (record(), None, Step.SEND),
-        (None, held("processed"), Step.REPLACE),
-        (record("b" * 64), held("processed"), Step.REPLACE),
-        (record(), held("processed"), Step.SKIP),
-        (record(state="writing"), held("processed"), Step.SKIP),
-        (record(state="writing"), held("failed"), Step.REPLACE),
-        (record(state="writing"), held("pending"), Step.FOLLOW),
-        (record(state="writing"), held("processing"), Step.FOLLOW),
+        (None, None, DocumentStep.SEND),
+        (record(), None, DocumentStep.SEND),
+        (None, held("processed"), DocumentStep.REPLACE),
+        (record("b" * 64), held("processed"), DocumentStep.REPLACE),
+        (record(), held("processed"), DocumentStep.SKIP),
+        (record(state="writing"), held("processed"), DocumentStep.SKIP),
+        (record(state="writing"), held("failed"), DocumentStep.REPLACE),
+        (record(state="writing"), held("pending"), DocumentStep.FOLLOW),
+        (record(state="writing"), held("processing"), DocumentStep.FOLLOW),
     ],
 )
-def test_what_is_done_with_a_document(known: Any, there: Any, step: Step) -> None:
+def test_what_is_done_with_a_document(known: Any, there: Any, step: DocumentStep) -> None:
     assert decide(known, there, SHA) is step
 
 
@@ -189,7 +189,7 @@ def test_new_documents_are_handed_over_and_their_records_kept(folder: Path) -> N
     assert (summary.created, summary.unchanged, summary.failed, summary.chunks) == (2, 0, (), 4)
     assert {one["state"] for one in servers.records.values()} == {"ready"}
     assert servers.flushes == 1
-    assert any(isinstance(event, Progress) and event.done_documents == 2 for event in events)
+    assert any(isinstance(event, LoadProgress) and event.done_documents == 2 for event in events)
 
 
 def test_a_second_run_hands_nothing_over(folder: Path) -> None:

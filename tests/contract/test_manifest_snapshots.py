@@ -1,6 +1,6 @@
 """The manifests of a shipped profile, compared with the ones that were last reviewed.
 
-UPDATE_GOLDEN=1 writes them anew; the difference is read before it is kept. What a profile leaves to its user comes from
+UPDATE_SNAPSHOTS=1 rewrites them; read the difference before you commit it. What a profile leaves to its user comes from
 site.yaml beside this file.
 """
 
@@ -13,7 +13,7 @@ from lightragctl.core import assets
 from lightragctl.core.layers import merge, read_layers, shipped_names
 from tests.conftest import Tool
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+SNAPSHOTS = Path(__file__).resolve().parents[1] / "snapshots"
 SITE = Path(__file__).with_name("site.yaml")
 PROFILES = assets.root() / "profiles"
 
@@ -24,15 +24,15 @@ def kubernetes_profiles() -> list[str]:
 
 
 @pytest.mark.parametrize("profile", kubernetes_profiles())
-def test_a_profile_renders_to_its_golden_manifests(tool: Tool, profile: str) -> None:
+def test_a_profile_renders_to_its_snapshot(tool: Tool, profile: str) -> None:
     asks = "site" in merge(read_layers(profile, PROFILES)).values
     done = tool.run("render", "--profile", profile, *(("--values", str(SITE)) if asks else ()))
     assert done.returncode == 0, done.stderr
-    path = GOLDEN / f"{profile}.yaml"
-    if os.environ.get("UPDATE_GOLDEN") == "1":
+    path = SNAPSHOTS / f"{profile}.yaml"
+    if os.environ.get("UPDATE_SNAPSHOTS") == "1":
         path.write_text(done.stdout, encoding="utf-8")
     assert done.stdout == path.read_text(encoding="utf-8")
 
 
-def test_no_golden_file_is_left_over() -> None:
-    assert sorted(path.stem for path in GOLDEN.iterdir()) == kubernetes_profiles()
+def test_no_snapshot_is_left_over() -> None:
+    assert sorted(path.stem for path in SNAPSHOTS.iterdir()) == kubernetes_profiles()

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from lightragctl.bench.report import junit, saved
+from lightragctl.bench.report.documents import Document
 from lightragctl.bench.report.html import html
-from lightragctl.bench.report.kinds import Document
 from lightragctl.bench.report.page import page
 from lightragctl.cli.bench import payloads
 from lightragctl.core.errors import LightragctlError, UsageError
@@ -15,7 +15,7 @@ from lightragctl.core.result import ErrorInfo, Result, Status
 
 
 @dataclass(frozen=True)
-class Files:
+class ReportFiles:
     """Where to write what; None: not at all. `save` takes one document, the others any number."""
 
     save: Path | None = None
@@ -48,7 +48,7 @@ def read(files: Sequence[Path]) -> dict[str, Document]:
     return {str(file): saved.decoded(_bytes(file), str(file)) for file in files}
 
 
-def write(documents: Mapping[str, Document], files: Files) -> list[Path]:
+def write(documents: Mapping[str, Document], files: ReportFiles) -> list[Path]:
     """Write the files that are wanted; which they were.
 
     Raises:
@@ -63,7 +63,7 @@ def write(documents: Mapping[str, Document], files: Files) -> list[Path]:
     return list(files.wanted.values())
 
 
-def kept(document: Document, name: str, files: Files) -> Result:
+def kept(document: Document, name: str, files: ReportFiles) -> Result:
     """What a command measured, with its files written; what could not be written is an error beside the figures."""
     result = payloads.bench(document)
     try:

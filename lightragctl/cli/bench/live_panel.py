@@ -10,13 +10,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lightragctl.bench.messages import Phase
 from lightragctl.bench.plan import LoadPlan
-from lightragctl.bench.result import Moment
+from lightragctl.bench.result import LiveSample
 from lightragctl.bench.schedule import duration_s
+from lightragctl.bench.worker_protocol import LoadPhase
 from lightragctl.core.result import Event
 from lightragctl.core.visible import visible
-from lightragctl.release.benchmark import LoadEvent
+from lightragctl.release.benchmark import BenchmarkEvent
 
 REMEMBERED = 60
 """Half seconds: so wide a line fits on every terminal."""
@@ -31,11 +31,11 @@ class LoadPanel:
     def __init__(self) -> None:
         self._rates: deque[float] = deque(maxlen=REMEMBERED)
         self._plan: LoadPlan | None = None
-        self._length_s: Mapping[Phase, float] = {}
+        self._length_s: Mapping[LoadPhase, float] = {}
 
     def picture(self, event: Event) -> RenderableType:
         """The panel after this event; where it has no figures its text alone."""
-        if not isinstance(event, LoadEvent) or event.moment is None:
+        if not isinstance(event, BenchmarkEvent) or event.moment is None:
             return _line(event.message)
         self._know(event.plan)
         moment = event.moment
@@ -56,13 +56,13 @@ class LoadPanel:
         """How long its phases are: worked out once, as a replay has many instants."""
         if plan is not None and plan is not self._plan:
             self._plan = plan
-            self._length_s = {Phase.WARM_UP: plan.warm_up.most_s, Phase.MEASURE: duration_s(plan.shape)}
+            self._length_s = {LoadPhase.WARM_UP: plan.warm_up.most_s, LoadPhase.MEASURE: duration_s(plan.shape)}
 
     def _head(self) -> list[Text]:
         target = self._plan.target if self._plan is not None else None
         return [_line(f"{target.kind} at {target.shown}", "bold")] if target is not None else []
 
-    def _course(self, moment: Moment) -> RenderableType:
+    def _course(self, moment: LiveSample) -> RenderableType:
         length_s = self._length_s.get(moment.phase)
         if length_s is None:
             return _line(f"{moment.elapsed_s:.0f} s")
@@ -97,25 +97,25 @@ def _line(text: str, style: str = "") -> Text:
     return Text(visible(text), style, no_wrap=True, overflow="ellipsis")
 
 
-def _left(moment: Moment, left_s: float) -> str:
+def _left(moment: LiveSample, left_s: float) -> str:
     if left_s <= 0:
         return "waiting for the last answers"
-    at_most = " at most" if moment.phase is Phase.WARM_UP else ""
+    at_most = " at most" if moment.phase is LoadPhase.WARM_UP else ""
     return f"{left_s:.0f} s left{at_most}"
 
 
-def _latency(moment: Moment) -> Text:
+def _latency(moment: LiveSample) -> Text:
     if not moment.answered_per_s:
         return _line("no answer in this half second", "yellow")
     return _line(f"p50 {moment.p50_ms:.1f} ms, p99 {moment.p99_ms:.1f} ms")
 
 
-def _requests(moment: Moment) -> Text:
+def _requests(moment: LiveSample) -> Text:
     failed = moment.answered - moment.ok
     text = _line(f"{moment.answered:,} answered, ")
     return text.append(f"{failed:,} failed", style="red" if failed else "")
 
 
-def _open(moment: Moment) -> Text:
+def _open(moment: LiveSample) -> Text:
     text = _line(f"{moment.under_way} under way, ")
     return text.append(f"{moment.waiting} waiting", style="yellow" if moment.waiting else "")

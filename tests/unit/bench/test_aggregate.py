@@ -7,39 +7,39 @@ from itertools import islice
 
 import pytest
 
+from lightragctl.bench.aggregate import PhaseTotals, is_settled, summed_up
 from lightragctl.bench.bad_answers import bad_answer
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import Keep, Phase, Place, Plan, Slice
 from lightragctl.bench.plan import LoadPlan
-from lightragctl.bench.recorder import Questions, Recorder, Standing, Took
-from lightragctl.bench.result import Course, LoadReport, Second, judge_run
+from lightragctl.bench.recorder import AnswerRecorder, QuestionSequence, RequestTimes, WorkerGauges
+from lightragctl.bench.result import LoadReport, Second, Timeline, judge_run
 from lightragctl.bench.schedule import Closed
-from lightragctl.bench.tally import Tally, is_settled, summed_up
-from lightragctl.bench.targets import Endpoint, Outcome, Target
+from lightragctl.bench.targets import Endpoint, RequestOutcome, Target
+from lightragctl.bench.worker_protocol import KeepLimits, LoadPhase, QuestionCursor, TimeSlice, WorkerPlan
 
-COURSE = Course(connected=64, warm_up_s=0.0, settled=False, duration_s=1.0, stopped=False, unanswered=0)
-KEEP = Keep()
+COURSE = Timeline(connected=64, warm_up_s=0.0, settled=False, duration_s=1.0, stopped=False, unanswered=0)
+KEEP = KeepLimits()
 PLAN = LoadPlan(Target("http://h"), ["a"], Closed(1.0))
 
 
-BEGIN = Place()
+BEGIN = QuestionCursor()
 
 
-def shared(count: int, share: int = 0, place: Place = BEGIN) -> Plan:
+def shared(count: int, share: int = 0, place: QuestionCursor = BEGIN) -> WorkerPlan:
     """What one of two workers does."""
-    return Plan(Endpoint("h", 80, False), "retrieve", [b""] * count, 1, 1.0, 1.0, 1.0, share, 2, place=place)
+    return WorkerPlan(Endpoint("h", 80, False), "retrieve", [b""] * count, 1, 1.0, 1.0, 1.0, share, 2, place=place)
 
 
-def slices(latencies_s: list[list[float]], failed: int = 0) -> list[Slice]:
+def slices(latencies_s: list[list[float]], failed: int = 0) -> list[TimeSlice]:
     """What a worker tells that got these good answers, and so many 503 in 0.5 s, in each half second."""
-    recorder = Recorder(Phase.MEASURE, KEEP)
+    recorder = AnswerRecorder(LoadPhase.MEASURE, KEEP)
     told = []
     for part in latencies_s:
         for latency_s in part:
-            recorder.good(0, b"", Took(latency_s, latency_s / 2))
+            recorder.good(0, b"", RequestTimes(latency_s, latency_s / 2))
         for _ in range(failed):
-            recorder.failed(Outcome.HTTP, 503, Took(0.5, 0.5))
-        told.append(recorder.take(Standing(under_way=3, waiting=2, cpu_s=0.1, spin_s=0.2)))
+            recorder.failed(RequestOutcome.HTTP, 503, RequestTimes(0.5, 0.5))
+        told.append(recorder.take(WorkerGauges(under_way=3, waiting=2, cpu_s=0.1, spin_s=0.2)))
     return told
 
 
@@ -55,29 +55,29 @@ def test_a_slice_holds_what_was_written_down_since_the_one_before() -> None:
 
 
 def test_of_each_question_the_first_good_body_is_kept_as_long_as_there_is_room() -> None:
-    recorder = Recorder(Phase.MEASURE, Keep(bodies=2, size_bytes=10))
-    took = Took(0.1, 0.1)
+    recorder = AnswerRecorder(LoadPhase.MEASURE, KeepLimits(bodies=2, size_bytes=10))
+    took = RequestTimes(0.1, 0.1)
     for question, body in ((1, b"12345"), (1, b"again"), (2, b"too long"), (3, b"123"), (4, b"1")):
         recorder.good(question, body, took)
     assert recorder.bodies == {1: b"12345", 3: b"123"}
 
 
 def test_workers_ask_all_questions_alike_and_the_warm_up_begins_at_the_other_end() -> None:
-    asked = [list(islice(Questions(Phase.MEASURE, shared(5, share)), 5)) for share in (0, 1)]
+    asked = [list(islice(QuestionSequence(LoadPhase.MEASURE, shared(5, share)), 5)) for share in (0, 1)]
     assert asked == [[0, 2, 4, 1, 3], [1, 3, 0, 2, 4]]
-    assert list(islice(Questions(Phase.WARM_UP, shared(5)), 4)) == [4, 2, 0, 3]
-    assert list(islice(Questions(Phase.MEASURE, shared(1, 1)), 3)) == [0, 0, 0]
+    assert list(islice(QuestionSequence(LoadPhase.WARM_UP, shared(5)), 4)) == [4, 2, 0, 3]
+    assert list(islice(QuestionSequence(LoadPhase.MEASURE, shared(1, 1)), 3)) == [0, 0, 0]
 
 
 def test_a_run_of_a_series_asks_on_from_where_the_one_before_ended() -> None:
-    goes_on = shared(9, place=Place(front=3, back=2))
-    measured, warmed = Questions(Phase.MEASURE, goes_on), Questions(Phase.WARM_UP, goes_on)
+    goes_on = shared(9, place=QuestionCursor(front=3, back=2))
+    measured, warmed = QuestionSequence(LoadPhase.MEASURE, goes_on), QuestionSequence(LoadPhase.WARM_UP, goes_on)
     assert (list(islice(measured, 2)), list(islice(warmed, 2))) == ([3, 5], [6, 4])
     assert (measured.taken, warmed.taken) == (2, 2)
 
 
 def test_a_half_second_is_told_when_every_worker_has_told_it() -> None:
-    tally = Tally(Phase.MEASURE, workers=2)
+    tally = PhaseTotals(LoadPhase.MEASURE, workers=2)
     (one, one_more), (other, _) = slices([[0.1], [0.1]]), slices([[0.3, 0.3, 0.3], []], failed=1)
     assert tally.add(0, one) is None
     assert tally.add(0, one_more) is None
@@ -89,7 +89,7 @@ def test_a_half_second_is_told_when_every_worker_has_told_it() -> None:
 
 
 def test_seconds_join_two_halves_of_all_workers_and_the_drain_is_not_forgotten() -> None:
-    tally = Tally(Phase.MEASURE, workers=2, duration_s=1.0)
+    tally = PhaseTotals(LoadPhase.MEASURE, workers=2, duration_s=1.0)
     for one in slices([[0.1], [0.2, 0.2], [0.9]]):
         tally.add(0, one)
     for one in slices([[0.1], [0.2]]):  # this worker had nothing to wait for at the end
@@ -101,7 +101,7 @@ def test_seconds_join_two_halves_of_all_workers_and_the_drain_is_not_forgotten()
 
 
 def test_the_report_counts_errors_in_the_latency_and_keeps_them_apart() -> None:
-    tally = Tally(Phase.MEASURE, workers=1, duration_s=1.0)
+    tally = PhaseTotals(LoadPhase.MEASURE, workers=1, duration_s=1.0)
     for one in slices([[0.1] * 5, [0.1] * 5], failed=1):
         tally.add(0, one)
     report = summed_up(PLAN, tally, COURSE, {0: b"body"})
@@ -131,30 +131,30 @@ def test_a_service_that_does_not_answer_has_not_settled() -> None:
 
 def report(latency_s: float, lateness_s: float, requests: int = 2000, cpu_share: float = 0.5) -> LoadReport:
     """A report of so many requests that all took the same."""
-    recorder = Recorder(Phase.MEASURE, KEEP)
+    recorder = AnswerRecorder(LoadPhase.MEASURE, KEEP)
     for _ in range(requests):
         recorder.looked(lateness_s)
-        recorder.good(0, b"", Took(latency_s, latency_s))
+        recorder.good(0, b"", RequestTimes(latency_s, latency_s))
     return of(recorder, cpu_share)
 
 
 def refused() -> LoadReport:
     """A report of 2000 requests of which none was answered well."""
-    recorder = Recorder(Phase.MEASURE, KEEP)
+    recorder = AnswerRecorder(LoadPhase.MEASURE, KEEP)
     for _ in range(2000):
         recorder.looked(0.0)
-        recorder.failed(Outcome.HTTP, 503, Took(0.001, 0.001))
+        recorder.failed(RequestOutcome.HTTP, 503, RequestTimes(0.001, 0.001))
     return of(recorder)
 
 
-def of(recorder: Recorder, cpu_share: float = 0.5, spin_s: float = 0.0) -> LoadReport:
-    tally = Tally(Phase.MEASURE, workers=1)
-    tally.add(0, recorder.take(Standing(0, 0, cpu_share, spin_s)))
+def of(recorder: AnswerRecorder, cpu_share: float = 0.5, spin_s: float = 0.0) -> LoadReport:
+    tally = PhaseTotals(LoadPhase.MEASURE, workers=1)
+    tally.add(0, recorder.take(WorkerGauges(0, 0, cpu_share, spin_s)))
     return summed_up(PLAN, tally, COURSE, {})
 
 
-STOPPED = Course(connected=64, warm_up_s=0.0, settled=False, duration_s=3.21, stopped=True, unanswered=7)
-UNCONNECTED = Course(connected=63, warm_up_s=0.0, settled=False, duration_s=1.0, stopped=False, unanswered=0)
+STOPPED = Timeline(connected=64, warm_up_s=0.0, settled=False, duration_s=3.21, stopped=True, unanswered=7)
+UNCONNECTED = Timeline(connected=63, warm_up_s=0.0, settled=False, duration_s=1.0, stopped=False, unanswered=0)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ UNCONNECTED = Course(connected=63, warm_up_s=0.0, settled=False, duration_s=1.0,
     ],
 )
 def test_a_run_that_cannot_be_believed_says_why(
-    course: Course, measured: Callable[[], LoadReport], reasons: list[str]
+    course: Timeline, measured: Callable[[], LoadReport], reasons: list[str]
 ) -> None:
     verdict = judge_run(measured(), course)
     assert verdict.valid == (not reasons)
@@ -199,26 +199,26 @@ def test_percentiles_of_too_few_requests_are_said_not_to_be_known(requests: int,
 
 
 def test_of_few_requests_one_that_was_late_is_chance() -> None:
-    recorder = Recorder(Phase.MEASURE, KEEP)
+    recorder = AnswerRecorder(LoadPhase.MEASURE, KEEP)
     for number in range(100):
         recorder.looked(0.02 if number < 4 else 0.0)
-        recorder.good(0, b"", Took(0.02, 0.02))
+        recorder.good(0, b"", RequestTimes(0.02, 0.02))
     assert judge_run(of(recorder), COURSE).valid
     recorder.looked(0.02)
     for _ in range(6):
         recorder.looked(0.02)
-        recorder.good(0, b"", Took(0.02, 0.02))
+        recorder.good(0, b"", RequestTimes(0.02, 0.02))
     for _ in range(94):
         recorder.looked(0.0)
-        recorder.good(0, b"", Took(0.02, 0.02))
+        recorder.good(0, b"", RequestTimes(0.02, 0.02))
     assert "5 % of the requests" in judge_run(of(recorder), COURSE).reasons[0]
 
 
 def test_who_spins_already_is_not_told_to() -> None:
-    recorder = Recorder(Phase.MEASURE, KEEP)
+    recorder = AnswerRecorder(LoadPhase.MEASURE, KEEP)
     for _ in range(2000):
         recorder.looked(0.02)
-        recorder.good(0, b"", Took(0.02, 0.02))
+        recorder.good(0, b"", RequestTimes(0.02, 0.02))
     (told,) = judge_run(of(recorder, spin_s=0.3), COURSE).reasons
     assert "late" in told
     assert "--spin" not in told
@@ -230,7 +230,7 @@ def test_a_service_that_mostly_refuses_has_not_settled(ok: int, settled: bool) -
 
 
 def test_the_first_answer_of_each_outcome_that_was_not_good_is_kept() -> None:
-    recorder = Recorder(Phase.MEASURE, KEEP)
+    recorder = AnswerRecorder(LoadPhase.MEASURE, KEEP)
     for outcome, body in (("bad-body", b"first"), ("bad-body", b"second"), ("http", b"third")):
         recorder.example(bad_answer(outcome, 200, body))
     assert [found.body for found in recorder.bad.values()] == [b"first", b"third"]

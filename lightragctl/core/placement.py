@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from lightragctl.core.bounds import Label, LabelKey
-from lightragctl.core.settings import Port, Strict
+from lightragctl.core.settings import Port, StrictModel
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """The label that every namespace has, with its name."""
@@ -34,7 +34,7 @@ AddressRange = Annotated[str, AfterValidator(_range)]
 """An IPv4 or IPv6 range in CIDR notation; a single address becomes a range of one."""
 
 
-class Toleration(Strict):
+class Toleration(StrictModel):
     """A taint of nodes that pods put up with; without `value` any value of the key."""
 
     key: LabelKey
@@ -47,7 +47,7 @@ class Toleration(Strict):
         return {"key": self.key, **how, **({"effect": self.effect} if self.effect else {})}
 
 
-class Pool(Strict):
+class NodePool(StrictModel):
     """Nodes of one kind. `autoscaled`: nodes come when pods ask for them, so that there may be none now."""
 
     node_selector: Annotated[Selector, Field(min_length=1)]
@@ -55,7 +55,7 @@ class Pool(Strict):
     autoscaled: bool = False
 
 
-class Network(Strict):
+class NetworkPolicySettings(StrictModel):
     """Who is let in and out when all else is denied; namespaces and pods by their labels.
 
     `clients`: further namespaces whose pods may ask lightrag-api. `ingress_addresses`: ranges that load balancers
