@@ -9,6 +9,7 @@ from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
 from lightragctl.core.findings import Violation
 from lightragctl.core.settings import Port, ResourceAmounts, Size, StrictModel
+from lightragctl.core.versions import Hop, HopKind, minor
 
 METRICS_PORT = 2381
 _START_S, _MIN_START_S, _GRACE_S = 120, 60, 30
@@ -56,6 +57,23 @@ def _parts(plan: Plan) -> Sequence[Part]:
     ]
 
 
+_UPGRADES = (
+    Hop(
+        minor(3, 4),
+        minor(3, 5),
+        HopKind.ONE_WAY,
+        "https://etcd.io/docs/v3.5/upgrades/upgrade_3_5/",
+        "once every member runs 3.5, only a snapshot leads back",
+    ),
+    Hop(
+        minor(3, 5, 20),
+        minor(3, 6),
+        HopKind.ONE_WAY,
+        "https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/",
+        "before 3.5.20 removed members may come back",
+    ),
+)
+
 COMPONENT = Component(
     name="etcd",
     summary="etcd: what Milvus knows of its collections",
@@ -71,4 +89,5 @@ COMPONENT = Component(
     quorum=True,
     store=True,
     stateful=True,
+    upgrades=_UPGRADES,
 )

@@ -9,6 +9,7 @@ from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
 from lightragctl.core.findings import Violation
 from lightragctl.core.settings import Port, ResourceAmounts, Size, StrictModel
+from lightragctl.core.versions import Hop, HopKind, Range
 
 _START_S, _MIN_START_S, _GRACE_S = 120, 60, 60
 """How long a start may take by default, and the least that a profile may allow; how long a stop may take."""
@@ -52,6 +53,13 @@ def _parts(plan: Plan) -> Sequence[Part]:
     ]
 
 
+_SOURCE = "https://kafka.apache.org/documentation/#upgrade"
+_UPGRADES = (
+    Hop(Range((3, 3, 0), (4, 0, 0)), Range((3, 3, 0), (4, 0, 0)), HopKind.ONE_WAY, _SOURCE, "once finalised"),
+    Hop(Range((3, 3, 0), (4, 0, 0)), Range((4, 0, 0), (5, 0, 0)), HopKind.ONE_WAY, _SOURCE, "KRaft mode alone"),
+    Hop(Range((4, 0, 0), (5, 0, 0)), Range((4, 0, 0), (5, 0, 0)), HopKind.ONE_WAY, _SOURCE, "once finalised"),
+)
+
 COMPONENT = Component(
     name="kafka",
     summary="one Kafka broker: Milvus's message queue for trying out",
@@ -65,4 +73,5 @@ COMPONENT = Component(
     metrics_ports=lambda plan: (),
     store=True,
     stateful=True,
+    upgrades=_UPGRADES,
 )

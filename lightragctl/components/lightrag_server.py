@@ -22,6 +22,7 @@ from lightragctl.core.settings import (
     SecretRef,
     Size,
 )
+from lightragctl.core.versions import Hop, HopKind, minor
 
 NAME = "lightrag-server"
 KEY = "LIGHTRAG_API_KEY"
@@ -144,6 +145,16 @@ def _secrets(plan: Plan) -> dict[str, SecretKey]:
     return {KEY: generated_key(plan.release), **ours}
 
 
+_UPGRADES = (
+    Hop(
+        minor(1, 4),
+        minor(1, 5),
+        HopKind.ONE_WAY,
+        "https://github.com/HKUDS/LightRAG/issues/2255",
+        "it migrates its stores when it starts; 12 hours were seen with a large workspace, and it answers nothing then",
+    ),
+)
+
 COMPONENT = Component(
     name=NAME,
     summary="upstream LightRAG: ingestion, the graph, answers out of it; one writer",
@@ -159,4 +170,5 @@ COMPONENT = Component(
     metrics_ports=lambda plan: (),  # upstream tells none
     stop_s=OPEN_REQUESTS_S + UPSTREAM_STOP_S,
     stateful=True,
+    upgrades=_UPGRADES,
 )

@@ -14,6 +14,7 @@ from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpe
 from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import Address, Port, ResourceAmounts, SecretKey, Size, StrictModel
+from lightragctl.core.versions import Hop, HopKind, Range, minor
 
 METRICS_PORT = 9091
 _ALONE, _HA = "standalone", "standalone-ha"
@@ -329,6 +330,39 @@ def host_and_port(address: str, default: int) -> tuple[str, int]:
 START_S = 180
 """A standalone Milvus with data took up to 129 s to come back after a kill."""
 
+_NOTES = "https://milvus.io/docs/upgrade_milvus_cluster-operator.md and the release notes of each minor"
+_UPGRADES = (
+    Hop(
+        minor(2, 1),
+        minor(2, 2),
+        HopKind.REFUSED,
+        "https://milvus.io/docs/v2.2.x/upgrade_milvus_standalone-helm.md",
+        "the metadata have to be migrated with Milvus's own tool first",
+    ),
+    Hop(
+        minor(2, 2, 15),
+        minor(2, 3),
+        HopKind.ONE_WAY,
+        "https://milvus.io/docs/v2.3.x/upgrade_milvus_standalone-helm.md",
+        "2.3.0 to 2.3.2 lack fixes of rolling restarts: prefer 2.3.3 or later",
+    ),
+    Hop(minor(2, 3), minor(2, 4), HopKind.ONE_WAY, _NOTES, "Milvus's charts from 4.2.0 on do not support 2.3"),
+    Hop(
+        minor(2, 4),
+        minor(2, 5),
+        HopKind.ONE_WAY,
+        "https://github.com/milvus-io/milvus/issues/39203",
+        "2.4 cannot read the scalar indexes that 2.5 writes",
+    ),
+    Hop(
+        minor(2, 5, 16),
+        Range((2, 6, 0), (2, 7, 0)),
+        HopKind.ONE_WAY,
+        "https://milvus.io/docs/upgrade_milvus_cluster-helm.md",
+        "needs mixed coordinators and streaming nodes; index nodes end",
+    ),
+)
+
 COMPONENT = Component(
     name="vector-engine",
     summary="Milvus: stores and searches the vectors",
@@ -348,4 +382,5 @@ COMPONENT = Component(
     peers=True,
     store=True,
     stateful=True,
+    upgrades=_UPGRADES,
 )

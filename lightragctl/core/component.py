@@ -25,6 +25,7 @@ from lightragctl.core.settings import (
     ServiceSettings,
     StrictModel,
 )
+from lightragctl.core.versions import Hop
 
 _SPARE_S = 15
 """Between the longest that a pod should need to stop and its being killed."""
@@ -343,6 +344,7 @@ class Component:
         redundant: whether in production it has two pods or more, as nobody is answered while it has none.
         store: whether it holds what others believe to be stored, so that they are wrong once its data are gone.
         stateful: whether it writes data in a format of its version, wherever these lie.
+        upgrades: changes of its image's version between minors that are known; within a minor all are.
         quorum: whether its pods vote, so that the majority of them must be there.
         stop_s: how long its process may take to end once it has drained.
         node_credentials: whether it asks the node's metadata service for its cloud credentials; None: it never does.
@@ -372,6 +374,7 @@ class Component:
     quorum: bool = False
     store: bool = False
     stateful: bool = False
+    upgrades: tuple[Hop, ...] = ()
     stop_s: float = OPEN_REQUESTS_S
     node_credentials: Callable[[Plan], bool] | None = None
     open_to_all: Callable[[Plan], bool] | None = None
