@@ -136,14 +136,14 @@ def is_settled(seconds: Sequence[Second]) -> bool:
     return len(medians_ms) == SETTLED_WINDOWS and max(medians_ms) <= SETTLED_RATIO * min(medians_ms)
 
 
-def summed_up(plan: LoadPlan, tally: PhaseTotals, course: Timeline, bodies: Mapping[int, bytes]) -> LoadReport:
+def summed_up(plan: LoadPlan, totals: PhaseTotals, course: Timeline, bodies: Mapping[int, bytes]) -> LoadReport:
     """The report of a run whose slices have all come."""
-    tally.close()
+    totals.close()
     everything = Histogram()
-    everything.merge(tally.good)
-    everything.merge(tally.failed)
+    everything.merge(totals.good)
+    everything.merge(totals.failed)
     elapsed_s = max(course.duration_s, SLICE_S)
-    generator = Generator(plan.workers, max(tally.cpu_s) / elapsed_s, sum(tally.cpu_s), sum(tally.spin_s))
+    generator = Generator(plan.workers, max(totals.cpu_s) / elapsed_s, sum(totals.cpu_s), sum(totals.spin_s))
     report = LoadReport(
         url=plan.target.shown,
         kind=plan.target.kind,
@@ -153,20 +153,20 @@ def summed_up(plan: LoadPlan, tally: PhaseTotals, course: Timeline, bodies: Mapp
         warm_up_s=course.warm_up_s,
         settled=course.settled,
         duration_s=course.duration_s,
-        requests=tally.answered,
-        outcomes=dict(tally.outcomes),
-        statuses=dict(tally.statuses),
+        requests=totals.answered,
+        outcomes=dict(totals.outcomes),
+        statuses=dict(totals.statuses),
         unanswered=course.unanswered,
-        answered_per_s=tally.answered_in_time / elapsed_s,
-        good_per_s=tally.ok_in_time / elapsed_s,
+        answered_per_s=totals.answered_in_time / elapsed_s,
+        good_per_s=totals.ok_in_time / elapsed_s,
         latency=Times.of(everything),
-        good=Times.of(tally.good),
-        failed=Times.of(tally.failed),
-        service=Times.of(tally.service),
-        lateness=Times.of(tally.lateness),
-        first_token=Times.of(tally.first_token) if tally.first_token.count else None,
+        good=Times.of(totals.good),
+        failed=Times.of(totals.failed),
+        service=Times.of(totals.service),
+        lateness=Times.of(totals.lateness),
+        first_token=Times.of(totals.first_token) if totals.first_token.count else None,
         generator=generator,
-        seconds=tally.seconds,
+        seconds=totals.seconds,
         bodies=bodies,
         interrupted=course.interrupted,
         place=course.place,

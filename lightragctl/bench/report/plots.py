@@ -57,7 +57,7 @@ def percentiles(id: str, title: str, named: Mapping[str, Times]) -> LineChart | 
     return lines(Frame(id, title, "percentile", "ms", note), axes, series, spots)
 
 
-def course(id: str, report: LoadReport) -> list[LineChart]:
+def timeline(id: str, report: LoadReport) -> list[LineChart]:
     """How the run went, second by second: answers, latency, what was open. Nothing when it has no seconds."""
     seconds = _told_seconds(report)
     if not seconds:
