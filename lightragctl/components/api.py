@@ -160,7 +160,7 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec("lightragctl", ("serve", "api"), _settings(plan), stop_grace_s=15.0)
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     api_key = plan.values_of("lightrag-api", ApiValues).api_key
     if plan.profile.runtime is Runtime.LOCAL and api_key != "none":
         message = "api_key is for Kubernetes: on this machine only loopback is served"
@@ -185,7 +185,7 @@ COMPONENT = Component(
     probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=60),
     settings=_settings,
     process=_process,
-    unfit=_unfit,
+    unsupported=_unsupported,
     secrets=_secrets,
     generated_key=_generated_key,
     calls=("lightrag-server",),

@@ -39,7 +39,7 @@ class EtcdValues(Values, Workload):
     )
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     values = plan.values_of("etcd", EtcdValues)
     if values.autoscale:
         message = "members of etcd are added by hand, one at a time"
@@ -64,7 +64,7 @@ COMPONENT = Component(
     probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),
     settings=None,
     process=None,
-    unfit=_unfit,
+    unsupported=_unsupported,
     parts=_parts,
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,

@@ -34,7 +34,7 @@ class KafkaValues(Values, Workload):
     )
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     values = plan.values_of("kafka", KafkaValues)
     if values.least > 1 or values.autoscale:
         way = "run Kafka as a cluster elsewhere and name it: components.vector-engine.queue.address"
@@ -60,7 +60,7 @@ COMPONENT = Component(
     probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),
     settings=None,
     process=None,
-    unfit=_unfit,
+    unsupported=_unsupported,
     parts=_parts,
     metrics_ports=lambda plan: (),
     store=True,

@@ -125,7 +125,7 @@ def _parts(plan: Plan) -> Sequence[Part]:
     return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=grace_s)]
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     if _values(plan).autoscale:
         return Violation(
             f"components.{NAME}.autoscale",
@@ -152,7 +152,7 @@ COMPONENT = Component(
     probes=Probes(ready="/readyz", live="/health", start_timeout_s=START_TIMEOUT_S, ready_port=_ready_port),
     settings=_settings,
     process=_process,
-    unfit=_unfit,
+    unsupported=_unsupported,
     secrets=_secrets,
     generated_key=generated_key,
     parts=_parts,

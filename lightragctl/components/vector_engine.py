@@ -209,7 +209,7 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec(module="milvus_lite.cmdline", arguments=("server", *where, "--max-workers", "1"))
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     key, topology = "components.vector-engine.topology", _values(plan).topology
     if plan.profile.runtime is Runtime.KUBERNETES and topology == "lite":
         return Violation(key, "lite runs only on one machine", f"say --set {key}=standalone")
@@ -338,7 +338,7 @@ COMPONENT = Component(
     probes=Probes(ready=None, live=None, start_timeout_s=START_S),
     settings=None,
     process=_process,
-    unfit=_unfit,
+    unsupported=_unsupported,
     secrets=_secrets,
     parts=_parts,
     environment=_environment,

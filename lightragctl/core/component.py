@@ -328,7 +328,7 @@ class Component:
         probes: how to tell that it works.
         settings: what its process is told; None when it is not a process of ours.
         process: its form on this machine, given the plan and a folder for its data; None when it has none.
-        unfit: which of the plan's values cannot run on its runtime, and what to do; None when all can.
+        unsupported: which of the plan's values cannot run on its runtime, and what to do; None when all can.
         secrets: environment variables of its pod that come from Kubernetes Secrets; None when there are none.
         generated_key: of a release, the Secret with the key that `up` makes once where the values say `api_key:
             generated`; None: it asks its clients for none.
@@ -357,7 +357,7 @@ class Component:
     probes: Probes
     settings: Callable[[Plan], ServiceSettings] | None
     process: Callable[[Plan, Path], ProcessSpec] | None
-    unfit: Callable[[Plan], Violation | None] | None = None
+    unsupported: Callable[[Plan], Violation | None] | None = None
     secrets: Callable[[Plan], Mapping[str, SecretKey]] | None = None
     generated_key: Callable[[str], SecretKey] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None

@@ -132,18 +132,18 @@ def _damaged(index: KubernetesObject, error: Exception) -> LightragctlError:
     return LightragctlError(message, "restore it, or delete it: only this revision is lost")
 
 
-def judged(revisions: Iterable[Revision], at_work: int | None) -> list[Revision]:
+def with_current_outcomes(revisions: Iterable[Revision], applying: int | None) -> list[Revision]:
     """The revisions newest first, with what became of them since they were written.
 
     Args:
         revisions: as they were written.
-        at_work: the number of the one that somebody applies right now.
+        applying: the number of the one that somebody applies right now.
     """
     newest_first = sorted(revisions, key=lambda one: one.number, reverse=True)
     made, applied = [], False
     for one in newest_first:
         outcome = one.outcome
-        if outcome is RevisionOutcome.APPLYING and one.number != at_work:
+        if outcome is RevisionOutcome.APPLYING and one.number != applying:
             outcome = RevisionOutcome.INTERRUPTED
         if outcome is RevisionOutcome.APPLIED:
             outcome, applied = (RevisionOutcome.SUPERSEDED if applied else outcome), True
@@ -151,14 +151,14 @@ def judged(revisions: Iterable[Revision], at_work: int | None) -> list[Revision]
     return made
 
 
-def to_drop(revisions: Iterable[Revision]) -> list[int]:
+def expired_revisions(revisions: Iterable[Revision]) -> list[int]:
     """Numbers of the revisions that are too many; the newest that was applied always stays."""
     newest_first = sorted(revisions, key=lambda one: one.number, reverse=True)
     good = next((one.number for one in newest_first if one.outcome is RevisionOutcome.APPLIED), None)
     return [one.number for one in newest_first[KEEP:] if one.number != good]
 
 
-def to_roll_back_to(revisions: Sequence[Revision], number: int | None) -> Revision:
+def rollback_revision(revisions: Sequence[Revision], number: int | None) -> Revision:
     """The revision to go back to: the one of this number, or the newest before the present one that was applied.
 
     Raises:

@@ -30,8 +30,8 @@ from lightragctl.core.settings import (
     Deadlines,
     EmbeddingModel,
 )
-from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.workspaces import USUAL
+from lightragctl.service.hashed_embeddings import hashed_vectors
+from lightragctl.service.workspaces import DEFAULT_INTERVALS
 from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.milvus import MilvusStore
 from lightragctl.vectors.model import chunks_spec
@@ -390,7 +390,7 @@ def switched(service: Service, store: MilvusStore, times: int, readers: int) -> 
         target = names[(number + 1) % 2]
         store.point_alias(alias, target)
         store.upsert("default_lightragctl", [epoch_row(time.time_ns())])
-        time.sleep(USUAL.lease_s)  # as long as the tool waits before it says that it is done
+        time.sleep(DEFAULT_INTERVALS.lease_s)  # as long as the tool waits before it says that it is done
         with ThreadPoolExecutor(readers) as asking:
             for said in asking.map(lambda _: service.retrieve("the matter"), range(100)):
                 reads += 1

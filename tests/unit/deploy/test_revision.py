@@ -10,18 +10,18 @@ import pytest
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import ref
 from lightragctl.core.runtime import Revision, RevisionOutcome
-from lightragctl.deploy.history import drop_all_revisions, read_revision, read_revisions, write_revision
 from lightragctl.deploy.revision import (
     CHUNK_BYTES,
     KEEP,
+    expired_revisions,
     from_config_maps,
-    judged,
     redacted,
+    rollback_revision,
     to_config_maps,
-    to_drop,
-    to_roll_back_to,
+    with_current_outcomes,
     with_secrets,
 )
+from lightragctl.deploy.revision_store import drop_all_revisions, read_revision, read_revisions, write_revision
 from tests.fakes.cluster import DiedError, FakeCluster
 from tests.fakes.release import scope, target, up
 
@@ -147,15 +147,15 @@ def test_a_secret_gets_the_value_that_is_there_and_is_refused_when_there_is_none
 
 def test_what_became_of_revisions_is_told_from_those_that_follow() -> None:
     written = many(RevisionOutcome.APPLIED, RevisionOutcome.FAILED, RevisionOutcome.APPLIED, RevisionOutcome.APPLYING)
-    told = [(one.number, str(one.outcome)) for one in judged(written, at_work=None)]
+    told = [(one.number, str(one.outcome)) for one in with_current_outcomes(written, applying=None)]
     assert told == [(4, "interrupted"), (3, "applied"), (2, "failed"), (1, "superseded")]
-    assert judged(written, at_work=4)[0].outcome is RevisionOutcome.APPLYING
+    assert with_current_outcomes(written, applying=4)[0].outcome is RevisionOutcome.APPLYING
 
 
 def test_the_newest_stay_and_so_does_the_last_that_was_applied() -> None:
     written = many(RevisionOutcome.APPLIED, *[RevisionOutcome.FAILED] * (KEEP + 1))
-    assert to_drop(written) == [2]
-    assert to_drop(many(*[RevisionOutcome.APPLIED] * (KEEP + 2))) == [2, 1]
+    assert expired_revisions(written) == [2]
+    assert expired_revisions(many(*[RevisionOutcome.APPLIED] * (KEEP + 2))) == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_the_newest_stay_and_so_does_the_last_that_was_applied() -> None:
 def test_a_rollback_takes_the_last_good_one_before_the_present(
     outcomes: tuple[RevisionOutcome, ...], asked: int | None, found: int
 ) -> None:
-    assert to_roll_back_to(many(*outcomes), asked).number == found
+    assert rollback_revision(many(*outcomes), asked).number == found
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ def test_a_rollback_takes_the_last_good_one_before_the_present(
 )
 def test_without_a_good_one_there_is_nothing_to_go_back_to(outcomes: tuple[RevisionOutcome, ...], asked: Any) -> None:
     with pytest.raises(RefusedError, match="no earlier revision that was applied"):
-        to_roll_back_to(many(*outcomes), asked)
+        rollback_revision(many(*outcomes), asked)
     with pytest.raises(RefusedError, match="no revision 9"):
-        to_roll_back_to(many(*outcomes), 9)
+        rollback_revision(many(*outcomes), 9)
 
 
 def test_only_the_newest_ten_are_kept() -> None:
