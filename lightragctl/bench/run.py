@@ -167,7 +167,7 @@ class _Run:
         finally:
             await self._end()
         unanswered = sum(process.done.unanswered for process in self._processes if process.done)
-        course = Timeline(
+        timeline = Timeline(
             connected=connected,
             warm_up_s=warm_up_s,
             settled=self._settled,
@@ -178,7 +178,7 @@ class _Run:
             place=self._place(),
             bad_answers=[example(one, self._plan.target.secrets) for one in self._bad_answers.values()],
         )
-        return summed_up(self._plan, self._totals, course, self._bodies)
+        return summed_up(self._plan, self._totals, timeline, self._bodies)
 
     def _place(self) -> QuestionCursor:
         """How far the list of questions was asked; every worker has its share of it."""

@@ -359,6 +359,6 @@ def _fields(load: LoadSpec) -> dict[str, Any]:
 
 
 def _words(live: LiveSample) -> str:
-    rate = f"{moment.answered_per_s:.0f}/s, p50 {moment.p50_ms:.1f} ms, p99 {moment.p99_ms:.1f} ms"
+    rate = f"{live.answered_per_s:.0f}/s, p50 {live.p50_ms:.1f} ms, p99 {live.p99_ms:.1f} ms"
     bad = live.answered - live.ok
-    return f"{moment.phase}: {moment.elapsed_s:.0f} s, {rate}, {moment.under_way} under way, {bad} failed"
+    return f"{live.phase}: {live.elapsed_s:.0f} s, {rate}, {live.under_way} under way, {bad} failed"

@@ -84,7 +84,7 @@ def _section(id: str, name: str, run: AnnotatedRun) -> Section:
     return Section(
         id=id,
         name=name,
-        headline=f"{summary_rows.headline(msgspec.to_builtins(report))}{ended(run.beside.ended_at)}",
+        headline=f"{summary_rows.headline(msgspec.to_builtins(report))}{ended(run.annotations.ended_at)}",
         said=_said(report),
         thresholds=run.annotations.thresholds,
         tables=[side_by_side({name: run})],
@@ -120,7 +120,7 @@ def _notes(run: AnnotatedRun) -> list[str]:
     spun = f", {figure(cost.spin_s)} s of it spent in waiting to the microsecond" if cost.spin_s else ""
     workers = "1 process" if cost.workers == 1 else f"{cost.workers} processes"
     sent = f"Sent by {workers}, which took {figure(cost.cpu_s)} s of processor time{spun}; seed {report.seed}."
-    of = "1 replica" if run.annotations.replicas == 1 else f"{run.beside.replicas} replicas"
+    of = "1 replica" if run.annotations.replicas == 1 else f"{run.annotations.replicas} replicas"
     told = f"Where the time went is of {of} of lightrag-api." if run.annotations.replicas else ""
     sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in run.annotations.batch_sizes.items())
     batches = f"Items in a batch: {sizes}." if sizes else ""

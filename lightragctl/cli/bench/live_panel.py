@@ -44,7 +44,7 @@ class LoadPanel:
         table.add_column(width=_NAME_WIDTH, style="dim")
         table.add_column(overflow="ellipsis")  # without no_wrap: rich narrows such columns first
         table.add_row(str(sample.phase), self._timeline(sample))
-        table.add_row("answers/s", _line(f"{moment.answered_per_s:,.0f}", "bold"))
+        table.add_row("answers/s", _line(f"{sample.answered_per_s:,.0f}", "bold"))
         table.add_row("", _Rates(list(self._rates)))
         table.add_row("latency", _latency(sample))
         table.add_row("requests", _requests(sample))
@@ -65,7 +65,7 @@ class LoadPanel:
     def _timeline(self, sample: LiveSample) -> RenderableType:
         length_s = self._length_s.get(sample.phase)
         if length_s is None:
-            return _line(f"{moment.elapsed_s:.0f} s")
+            return _line(f"{sample.elapsed_s:.0f} s")
         left_s = length_s - sample.elapsed_s
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=length_s, completed=min(sample.elapsed_s, length_s), width=_BAR_WIDTH)
@@ -107,15 +107,15 @@ def _left(sample: LiveSample, left_s: float) -> str:
 def _latency(sample: LiveSample) -> Text:
     if not sample.answered_per_s:
         return _line("no answer in this half second", "yellow")
-    return _line(f"p50 {moment.p50_ms:.1f} ms, p99 {moment.p99_ms:.1f} ms")
+    return _line(f"p50 {sample.p50_ms:.1f} ms, p99 {sample.p99_ms:.1f} ms")
 
 
 def _requests(sample: LiveSample) -> Text:
     failed = sample.answered - sample.ok
-    text = _line(f"{moment.answered:,} answered, ")
+    text = _line(f"{sample.answered:,} answered, ")
     return text.append(f"{failed:,} failed", style="red" if failed else "")
 
 
 def _open(sample: LiveSample) -> Text:
-    text = _line(f"{moment.under_way} under way, ")
-    return text.append(f"{moment.waiting} waiting", style="yellow" if sample.waiting else "")
+    text = _line(f"{sample.under_way} under way, ")
+    return text.append(f"{sample.waiting} waiting", style="yellow" if sample.waiting else "")

@@ -158,7 +158,7 @@ UNCONNECTED = Timeline(connected=63, warm_up_s=0.0, settled=False, duration_s=1.
 
 
 @pytest.mark.parametrize(
-    ("course", "measured", "reasons"),
+    ("timeline", "measured", "reasons"),
     [
         (COURSE, partial(report, 0.02, 0.0009, cpu_share=0.8), []),
         (COURSE, partial(report, 0.001, 0.0003), []),
@@ -176,9 +176,9 @@ UNCONNECTED = Timeline(connected=63, warm_up_s=0.0, settled=False, duration_s=1.
     ],
 )
 def test_a_run_that_cannot_be_believed_says_why(
-    course: Timeline, measured: Callable[[], LoadReport], reasons: list[str]
+    timeline: Timeline, measured: Callable[[], LoadReport], reasons: list[str]
 ) -> None:
-    verdict = judge_run(measured(), course)
+    verdict = judge_run(measured(), timeline)
     assert verdict.valid == (not reasons)
     assert len(verdict.reasons) == len(reasons)
     for told, wanted in zip(verdict.reasons, reasons, strict=True):
