@@ -122,7 +122,7 @@ class _Loading:
         self._counts = counts
         self._notify = notify
         self._pause = threading.Event()
-        self._patience = RetryPolicy(conditions.wait_s, conditions.clock, self._pause, notify)
+        self._retries = RetryPolicy(conditions.wait_s, conditions.clock, self._pause, notify)
         self._begun_s = conditions.clock()
         self._open: dict[str, str] = {}
         self._sha256: dict[str, str] = {}
@@ -320,7 +320,7 @@ class _Loading:
             alive()
             return answer
 
-        return self._patience.call(what, tried)
+        return self._retries.call(what, tried)
 
     def _progress(self) -> LoadProgress:
         counts, elapsed_s = self._counts, self._conditions.clock() - self._begun_s

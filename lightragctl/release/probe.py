@@ -26,8 +26,8 @@ def prove_search(release: Release, outcome: UpOutcome, timeout_s: float, notify:
         return None
     notify(Event("asking lightrag-api", "searching", passing=True))
     begin = time.monotonic()
-    patience = RetryPolicy(timeout_s, time.monotonic, threading.Event(), tell)
-    found = patience.call("a search", lambda sign: release.api.retrieve(_PROOF, top_k=1, recorded=False))
+    retries = RetryPolicy(timeout_s, time.monotonic, threading.Event(), tell)
+    found = retries.call("a search", lambda sign: release.api.retrieve(_PROOF, top_k=1, recorded=False))
     took_ms = round((time.monotonic() - begin) * 1000, 1)
     if not found.hits:
         _refuse_empty_store(release, notify)

@@ -131,7 +131,7 @@ def _section(id: str, name: str, found: CompareReport) -> Section:
         said=_said(found),
         tables=[Table("B against A", headings(plain), rows(plain), words=(0, 4))],
         charts=_charts(id, found),
-        courses=[_rounds_table(found)],
+        measurements=[_rounds_table(found)],
         notes=[
             "Each ratio is of B by A over all rounds, with its 95 % interval; P: how often chance alone is as far off.",
             "Better and worse are told by a permutation test over the rounds, same by an interval within the margin.",

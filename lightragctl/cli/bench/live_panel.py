@@ -35,20 +35,20 @@ class LoadPanel:
 
     def picture(self, event: Event) -> RenderableType:
         """The panel after this event; where it has no figures its text alone."""
-        if not isinstance(event, BenchmarkEvent) or event.moment is None:
+        if not isinstance(event, BenchmarkEvent) or event.live is None:
             return _line(event.message)
         self._know(event.plan)
-        moment = event.moment
-        self._rates.append(moment.answered_per_s)
+        sample = event.live
+        self._rates.append(sample.answered_per_s)
         table = Table.grid(padding=(0, 1))
         table.add_column(width=_NAME_WIDTH, style="dim")
         table.add_column(overflow="ellipsis")  # without no_wrap: rich narrows such columns first
-        table.add_row(str(moment.phase), self._course(moment))
-        table.add_row("answers/s", _line(f"{moment.answered_per_s:,.0f}", "bold"))
+        table.add_row(str(sample.phase), self._timeline(sample))
+        table.add_row("answers/s", _line(f"{sample.answered_per_s:,.0f}", "bold"))
         table.add_row("", _Rates(list(self._rates)))
-        table.add_row("latency", _latency(moment))
-        table.add_row("requests", _requests(moment))
-        table.add_row("open", _open(moment))
+        table.add_row("latency", _latency(sample))
+        table.add_row("requests", _requests(sample))
+        table.add_row("open", _open(sample))
         # The cursor rests in an empty line: a `^C` after a full one would go over into the next, which stays then.
         return Group(*self._head(), table, Text(""))
 
@@ -62,14 +62,14 @@ class LoadPanel:
         target = self._plan.target if self._plan is not None else None
         return [_line(f"{target.kind} at {target.shown}", "bold")] if target is not None else []
 
-    def _course(self, moment: LiveSample) -> RenderableType:
-        length_s = self._length_s.get(moment.phase)
+    def _timeline(self, sample: LiveSample) -> RenderableType:
+        length_s = self._length_s.get(sample.phase)
         if length_s is None:
-            return _line(f"{moment.elapsed_s:.0f} s")
-        left_s = length_s - moment.elapsed_s
+            return _line(f"{sample.elapsed_s:.0f} s")
+        left_s = length_s - sample.elapsed_s
         line = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=length_s, completed=min(moment.elapsed_s, length_s), width=_BAR_WIDTH)
-        line.add_row(_line(_left(moment, left_s)), bar)
+        bar = ProgressBar(total=length_s, completed=min(sample.elapsed_s, length_s), width=_BAR_WIDTH)
+        line.add_row(_line(_left(sample, left_s)), bar)
         return line
 
 
@@ -97,25 +97,25 @@ def _line(text: str, style: str = "") -> Text:
     return Text(visible(text), style, no_wrap=True, overflow="ellipsis")
 
 
-def _left(moment: LiveSample, left_s: float) -> str:
+def _left(sample: LiveSample, left_s: float) -> str:
     if left_s <= 0:
         return "waiting for the last answers"
-    at_most = " at most" if moment.phase is LoadPhase.WARM_UP else ""
+    at_most = " at most" if sample.phase is LoadPhase.WARM_UP else ""
     return f"{left_s:.0f} s left{at_most}"
 
 
-def _latency(moment: LiveSample) -> Text:
-    if not moment.answered_per_s:
+def _latency(sample: LiveSample) -> Text:
+    if not sample.answered_per_s:
         return _line("no answer in this half second", "yellow")
-    return _line(f"p50 {moment.p50_ms:.1f} ms, p99 {moment.p99_ms:.1f} ms")
+    return _line(f"p50 {sample.p50_ms:.1f} ms, p99 {sample.p99_ms:.1f} ms")
 
 
-def _requests(moment: LiveSample) -> Text:
-    failed = moment.answered - moment.ok
-    text = _line(f"{moment.answered:,} answered, ")
+def _requests(sample: LiveSample) -> Text:
+    failed = sample.answered - sample.ok
+    text = _line(f"{sample.answered:,} answered, ")
     return text.append(f"{failed:,} failed", style="red" if failed else "")
 
 
-def _open(moment: LiveSample) -> Text:
-    text = _line(f"{moment.under_way} under way, ")
-    return text.append(f"{moment.waiting} waiting", style="yellow" if moment.waiting else "")
+def _open(sample: LiveSample) -> Text:
+    text = _line(f"{sample.under_way} under way, ")
+    return text.append(f"{sample.waiting} waiting", style="yellow" if sample.waiting else "")

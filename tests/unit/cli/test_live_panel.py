@@ -22,8 +22,8 @@ PLAN = LoadPlan(Target("http://127.0.0.1:8080"), ["a"], Closed(20.0), warm_up=Wa
 def event(
     phase: LoadPhase = LoadPhase.MEASURE, elapsed_s: float = 12.5, rate: float = 1234.0, ok: int = 100
 ) -> BenchmarkEvent:
-    moment = LiveSample(phase, elapsed_s, rate, 1.25, 9.0, under_way=16, waiting=3, answered=100, ok=ok)
-    return BenchmarkEvent("as a line", passing=True, moment=moment, plan=PLAN)
+    sample = LiveSample(phase, elapsed_s, rate, 1.25, 9.0, under_way=16, waiting=3, answered=100, ok=ok)
+    return BenchmarkEvent("as a line", passing=True, live=sample, plan=PLAN)
 
 
 def shown(*events: Event, width: int = 80, no_color: bool = True) -> str:
