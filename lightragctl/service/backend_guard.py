@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from lightragctl.core.errors import UnavailableError, WaitExpired
-from lightragctl.core.settings import Breaking
+from lightragctl.core.settings import CircuitBreaking
 from lightragctl.service.breaker import (
     Admission,
     BreakerOpenError,
@@ -40,7 +40,7 @@ class BackendGuard:
     def __init__(
         self,
         backend: str,
-        settings: Breaking,
+        settings: CircuitBreaking,
         series: BackendSeries,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from lightragctl.core.errors import UnavailableError
-from lightragctl.core.settings import Breaking
+from lightragctl.core.settings import CircuitBreaking
 
 _SLICES = 10
 """Number of slices of the sliding window."""
@@ -75,7 +75,7 @@ class CircuitBreaker:
         clock: monotonic seconds.
     """
 
-    def __init__(self, backend: str, settings: Breaking, clock: Callable[[], float]) -> None:
+    def __init__(self, backend: str, settings: CircuitBreaking, clock: Callable[[], float]) -> None:
         self._backend = backend
         self._settings = settings
         self._clock = clock

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lightragctl.core.chunks import CHUNKER_VERSION, Chunk, chunk_text
+from lightragctl.core.chunking import CHUNKER_VERSION, Chunk, chunk_text
 from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel

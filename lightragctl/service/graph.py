@@ -12,7 +12,7 @@ import msgspec
 
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
 from lightragctl.core.hint import Command, Hint
-from lightragctl.core.sources import plain_source
+from lightragctl.core.source_names import plain_source
 from lightragctl.service.model_clients import CONNECT_S
 from lightragctl.service.responses import JSON, json_bytes
 from lightragctl.service.schemas import ApiHit, Citation, GraphEntity, GraphRelation, QueryAnswer, RetrieveAnswer

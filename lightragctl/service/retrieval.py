@@ -15,7 +15,7 @@ import numpy as np
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import ApiSettings
-from lightragctl.core.sources import plain_source
+from lightragctl.core.source_names import plain_source
 from lightragctl.service.backend_guard import BackendGuard
 from lightragctl.service.batch import Batcher, BatchRecord, DeadlineError, QueueFullError
 from lightragctl.service.cache import ByteCache

@@ -21,7 +21,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightragctl.core.settings import ApiSettings, Batching, Breaking, Caching, Chunking, Deadlines, EmbeddingModel
+from lightragctl.core.settings import (
+    ApiSettings,
+    Batching,
+    Caching,
+    Chunking,
+    CircuitBreaking,
+    Deadlines,
+    EmbeddingModel,
+)
 from lightragctl.service.hashed_embeddings import hashed_vectors
 from lightragctl.service.workspaces import DEFAULT_INTERVALS
 from lightragctl.vectors.control import epoch_row
@@ -125,7 +133,7 @@ def model() -> Iterator[BadModel]:
         yield model
 
 
-QUICK = Breaking(calls=5, open_s=0.5, probes=1, slow_s=0.5)
+QUICK = CircuitBreaking(calls=5, open_s=0.5, probes=1, slow_s=0.5)
 
 
 @pytest.fixture
@@ -189,7 +197,7 @@ class Load:
 
 @pytest.mark.milvus
 def test_milvus_is_killed_and_comes_back_under_load(milvus: MilvusServer, model: BadModel, tmp_path: Path) -> None:
-    parts = {"cache": Caching(result_bytes=0), "breaking": Breaking(open_s=1), "workspace": "bad_day"}
+    parts = {"cache": Caching(result_bytes=0), "breaking": CircuitBreaking(open_s=1), "workspace": "bad_day"}
     with service_on(milvus.uri, model, tmp_path, deadlines=Deadlines(request_s=2, search_s=2), **parts) as service:
         service.store(TEXTS)
         service.ask("POST", "/documents/flush", b"{}")

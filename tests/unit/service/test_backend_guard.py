@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from lightragctl.components.api import ApiValues
-from lightragctl.core.settings import Batching, Breaking, Deadlines
+from lightragctl.core.settings import Batching, CircuitBreaking, Deadlines
 from lightragctl.service.backend_guard import BackendGuard
 from lightragctl.service.batch import Batcher
 from lightragctl.service.breaker import BreakerState
@@ -14,7 +14,7 @@ from lightragctl.service.deadline import SERVICE_DEADLINE, Deadline
 from lightragctl.service.metrics import BackendSeries, Metrics
 from tests.unit.service.test_batch import run, turns
 
-SETTINGS = Breaking(calls=5, slow_s=1, retry_ratio=0)
+SETTINGS = CircuitBreaking(calls=5, slow_s=1, retry_ratio=0)
 
 
 class Subject:
@@ -89,5 +89,5 @@ def test_the_reason_goes_through_a_batch(ends: str, state: BreakerState) -> None
 
 def test_settings_in_which_no_call_could_ever_be_slow_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"slow_s \(2\) must be below deadlines.request_s \(2\)"):
-        ApiValues(breaking=Breaking(slow_s=2), deadlines=Deadlines(request_s=2))
-    assert ApiValues(breaking=Breaking(slow_s=1.9), deadlines=Deadlines(request_s=2))
+        ApiValues(breaking=CircuitBreaking(slow_s=2), deadlines=Deadlines(request_s=2))
+    assert ApiValues(breaking=CircuitBreaking(slow_s=1.9), deadlines=Deadlines(request_s=2))

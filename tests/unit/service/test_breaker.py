@@ -2,10 +2,10 @@
 
 import pytest
 
-from lightragctl.core.settings import Breaking
+from lightragctl.core.settings import CircuitBreaking
 from lightragctl.service.breaker import BreakerOpenError, BreakerState, CallOutcome, CircuitBreaker, RetryBudget
 
-SETTINGS = Breaking(window_s=10, calls=10, failure_ratio=0.5, slow_s=1, slow_ratio=0.8, open_s=2, probes=2)
+SETTINGS = CircuitBreaking(window_s=10, calls=10, failure_ratio=0.5, slow_s=1, slow_ratio=0.8, open_s=2, probes=2)
 GOOD, BAD, SLOW = CallOutcome(0.01, False), CallOutcome(0.01, True), CallOutcome(1.5, False)
 
 

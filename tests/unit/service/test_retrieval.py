@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightragctl.core.settings import ApiSettings, Batching, Breaking, Caching, Deadlines, Index
+from lightragctl.core.settings import ApiSettings, Batching, Caching, CircuitBreaking, Deadlines, Index
 from lightragctl.service.hashed_embeddings import hashed_vectors
 from lightragctl.service.workspaces import Intervals
 from lightragctl.vectors.control import epoch_row
@@ -162,7 +162,7 @@ def test_when_the_queue_is_full_it_says_when_to_come_again() -> None:
 
 
 def failing(**more: Any) -> Service:
-    return service_with(breaking=Breaking(calls=4, open_s=0.3, probes=1, retry_ratio=0.0), **more)
+    return service_with(breaking=CircuitBreaking(calls=4, open_s=0.3, probes=1, retry_ratio=0.0), **more)
 
 
 def test_a_backend_that_fails_is_not_asked_any_more_and_found_again_when_it_is_back() -> None:
@@ -321,7 +321,7 @@ def test_vectors_of_another_model_are_not_used_after_it_is_gone() -> None:
 
 
 def test_a_model_that_hangs_is_not_waited_for_by_everybody_for_long() -> None:
-    parts = {"deadlines": Deadlines(request_s=0.05), "breaking": Breaking(slow_s=0.04, open_s=60)}
+    parts = {"deadlines": Deadlines(request_s=0.05), "breaking": CircuitBreaking(slow_s=0.04, open_s=60)}
     with service_with(**parts) as service:
         service.stored("cat.md", "The cat sleeps.")
         service.embedding.delay_s = 60
