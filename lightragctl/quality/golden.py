@@ -18,6 +18,7 @@ from typing import Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality.exact import Metric, Neighbours, recall
 from lightragctl.quality.stats import Interval, bounded_mean, mean_share, queries_needed
@@ -238,7 +239,10 @@ def depth(k: int | None, head: Head) -> int:
         UsageError: deeper than the right answers are known.
     """
     if k is not None and not 1 <= k <= head.k:
-        raise UsageError(f"k is {k}, and the golden set knows the {head.k} nearest", f"lightragctl golden build -k {k}")
+        raise UsageError(
+            f"k is {k}, and the golden set knows the {head.k} nearest",
+            Hint("build a deeper one: ", Command("golden build", f"-k {k}")),
+        )
     return k or head.k
 
 
@@ -251,8 +255,10 @@ def refuse_other_model(head: Head, model: EmbeddingModel) -> None:
     if head.model != model:
         raise RefusedError(
             f"the golden set was built with another embedding model ({head.model}) than the profile names ({model})",
-            "give the --set and --values that the release was brought up with, or build it anew: "
-            "lightragctl golden build",
+            Hint(
+                "pass the --set and --values that the release was started with, or rebuild the set: ",
+                Command("golden build"),
+            ),
         )
 
 

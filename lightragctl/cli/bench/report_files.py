@@ -11,6 +11,7 @@ from lightragctl.bench.report.html import html
 from lightragctl.bench.report.page import page
 from lightragctl.cli.bench import payloads
 from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 
@@ -90,7 +91,7 @@ def _bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"cannot read {file}: {error.strerror}", "save one with: lightragctl bench run --save FILE"
+            f"cannot read {file}: {error.strerror}", Hint("write one: ", Command("bench run", "--save FILE"))
         ) from error
 
 

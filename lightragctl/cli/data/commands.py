@@ -66,6 +66,7 @@ def ingest(
     from lightragctl.cli.data import payloads
     from lightragctl.cli.progress import showing_progress
     from lightragctl.core.errors import UnavailableError
+    from lightragctl.core.hint import Hint
     from lightragctl.ingest.encodings import named_encoding
     from lightragctl.ingest.load import LoadConditions, load
     from lightragctl.ingest.via_lightrag import load_into_lightrag
@@ -78,8 +79,8 @@ def ingest(
                 return payloads.ingest(load_into_lightrag(paths, target, notify, conditions), "lightrag-server")
             return payloads.ingest(load(paths, session.release.api, workspace, notify, conditions), "lightrag-api")
     except UnavailableError as error:
-        again = "run the same command again: what is loaded already is skipped"
-        raise UnavailableError(error.message, f"{error.hint}; then {again}" if error.hint else again) from error
+        again = "run the same command again: documents that are loaded already are skipped"
+        raise UnavailableError(error.message, Hint(error.hint, "; then ", again) if error.hint else again) from error
 
 
 def retrieve(

@@ -6,6 +6,7 @@ Pure; the keys of each payload are stated here only.
 from typing import TYPE_CHECKING
 
 from lightragctl.core.errors import ExitStatus
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def ingest(summary: "Summary", through: str) -> Result:
 
 def retrieve(answer: "Retrieval") -> Result:
     """`retrieve`: the hits, best first."""
-    return Result("retrieve", answer.model_dump(mode="json"))
+    message = ""
+    if not answer.hits and not answer.forwarded_to:
+        load = Command("ingest", "PATH")
+        message = Hint(f"no passage of workspace {answer.workspace} matches; load documents: ", load)
+    return Result("retrieve", {**answer.model_dump(mode="json"), "message": message})
 
 
 def query(answer: "QueryAnswer") -> Result:
@@ -51,5 +56,5 @@ def recordings(found: "AllRecordings") -> Result:
     data = {"recordings": [one.model_dump(mode="json") for one in found.questions]}
     if not found.missing:
         return Result("recordings", data)
-    errors = [ErrorInfo("replica-silent", one, "see: lightragctl status") for one in found.missing]
+    errors = [ErrorInfo("replica-silent", one, Hint("see: ", Command("status"))) for one in found.missing]
     return Result("recordings", data, Status.PARTIAL, errors, ExitStatus.WARNINGS)

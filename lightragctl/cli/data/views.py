@@ -66,8 +66,8 @@ def _retrieve(data: Data) -> Iterator[RenderableType]:
     yield from _hits(data["hits"])
     if data["forwarded_to"]:
         yield Text(f"answered by {data['forwarded_to']}", style="dim")
-    elif not data["hits"]:
-        yield Text(f"workspace {data['workspace']} holds nothing that fits; load documents: lightragctl ingest PATH")
+    elif data["message"]:
+        yield Text(data["message"])
     yield _timing(data["timing_ms"])
 
 

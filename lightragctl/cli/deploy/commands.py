@@ -1,6 +1,5 @@
 """up, diff, status, logs, exec, port-forward, down, render."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lightragctl.cli.options import Session
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify, Result
 
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.", min=1)]
@@ -65,24 +65,25 @@ def up(
         return payloads.planned("up", release.runtime.diff(release.plan, options))
     from lightragctl.release.probe import prove_search
 
-    with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
+    with notice_on_interrupt(session, UP_CONTINUES), session.out.live() as notify:
         outcome = release.runtime.up(release.plan, options, session.approve, after_plan(session, notify))
         search_ms = prove_search(release, outcome, timeout, notify) if wait else None
     return payloads.up("up", outcome, search_ms)
 
 
-UP_GOES_ON = "what was applied goes on without this command; see it: lightragctl status; finish it: lightragctl up"
-_DOWN_GOES_ON = "what was told to stop goes on stopping; see it: lightragctl status; finish it: lightragctl down"
+UP_CONTINUES = Hint(
+    "what was applied rolls out without this command; see: ", Command("status"), "; finish it: ", Command("up")
+)
+_DOWN_CONTINUES = Hint("components continue to stop; see: ", Command("status"), "; finish it: ", Command("down"))
 
 
 @contextmanager
-def told_on_interrupt(session: Session, goes_on: str) -> Iterator[None]:
-    """On Ctrl-C say what goes on."""
+def notice_on_interrupt(session: Session, notice: Hint) -> Iterator[None]:
+    """On Ctrl-C, print what continues without the command."""
     try:
         yield
     except KeyboardInterrupt:
-        place = " ".join(session.options.place)
-        session.out.notify(Event(re.sub(r"(lightragctl \w+)", rf"\1 {place}".rstrip(), goes_on)))
+        session.out.notify(Event(notice.line(session.options.place, session.options.overrides)))
         raise
 
 
@@ -202,7 +203,7 @@ def down(
     release = session.release
     if purge:
         session.confirm(f"Delete release '{release.name}' and all its data?")
-    with told_on_interrupt(session, _DOWN_GOES_ON), session.out.live() as notify:
+    with notice_on_interrupt(session, _DOWN_CONTINUES), session.out.live() as notify:
         stopped = release.runtime.down(purge, timeout, notify, allow_data_loss)
     if not stopped:
         release.runtime.components()  # refuses a release that is not there

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus, LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 from lightragctl.core.runtime import (
     ComponentStatus,
@@ -120,7 +121,8 @@ def status(release: ReleaseStatus) -> Result:
         errors = [ErrorInfo("unsupervised", release.message)]
         return Result("status", _release(release), Status.PARTIAL, errors, ExitStatus.WARNINGS)
     missing = [part.name for part in release.components if part.state is not State.READY]
-    error = ErrorInfo("not-ready", f"not ready: {', '.join(missing)}", release.message or "lightragctl logs COMPONENT")
+    hint = release.message or Hint(Command("logs", "COMPONENT"))
+    error = ErrorInfo("not-ready", f"not ready: {', '.join(missing)}", hint)
     return Result("status", _release(release), Status.FAILED, [error], ExitStatus.CHECKS_FAILED)
 
 

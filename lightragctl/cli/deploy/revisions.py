@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from lightragctl.cli.deploy.commands import (
-    UP_GOES_ON,
+    UP_CONTINUES,
     Adopt,
     AllowDataLoss,
     DryRun,
@@ -15,7 +15,7 @@ from lightragctl.cli.deploy.commands import (
     Timeout,
     Wait,
     after_plan,
-    told_on_interrupt,
+    notice_on_interrupt,
 )
 from lightragctl.cli.options import OPTION_NAMES, GlobalOptions, Session
 from lightragctl.core.errors import LightragctlError
@@ -71,7 +71,7 @@ def rollback(
         return payloads.planned("rollback", session.release.revisions("rollback").rollback_diff(revision, options))
     from lightragctl.release.probe import prove_search
 
-    with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
+    with notice_on_interrupt(session, UP_CONTINUES), session.out.live() as notify:
         outcome = session.release.revisions("rollback").rollback(
             revision, options, session.approve, after_plan(session, notify)
         )

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def _unsure(workspace: str, report: "GoldenReport") -> list[ErrorInfo]:
             message = f"{one.queries} queries do not tell whether {_FIGURES[one.name]} is {one.floor:g}; {need}"
             more = "--questions FILE" if one.name == "end_to_end" else "--sample N"
             found.append(
-                ErrorInfo("too-few", message, f"build it of more: lightragctl golden build -w {workspace} {more}")
+                ErrorInfo(
+                    "too-few", message, Hint("build a larger set: ", Command("golden build", f"-w {workspace} {more}"))
+                )
             )
     return found
 
@@ -91,7 +94,7 @@ def _outdated(workspace: str, report: "GoldenReport") -> list[ErrorInfo]:
     if report.stale:
         others = f"{report.others} of {report.head.queries} queries have another right answer now"
         message = f"the golden set is not of what the workspace holds now: {'; '.join(report.stale)}; {others}"
-        found.append(ErrorInfo("stale", message, f"build it anew: lightragctl golden build -w {workspace}"))
+        found.append(ErrorInfo("stale", message, Hint("rebuild it: ", Command("golden build", f"-w {workspace}"))))
     if report.moving:
         message = "the workspace was written to during the check, so that figures may be off"
         found.append(ErrorInfo("moving", message, "check again when nothing is loaded"))

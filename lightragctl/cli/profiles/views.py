@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lightragctl.cli.tables import Data, View, table
+from lightragctl.core.hint import Command
 
 
 def _profiles_list(data: Data) -> Iterator[RenderableType]:
@@ -19,7 +20,8 @@ def _profiles_show(data: Data) -> Iterator[RenderableType]:
 
 
 def _profiles_init(data: Data) -> Iterator[RenderableType]:
-    yield Text(f"wrote {data['file']}; see it with: lightragctl profiles show --profile {data['file']}")
+    show = Command("profiles show", f"--profile {data['file']}")
+    yield Text(f"wrote {data['file']}; see it with: {show}")
 
 
 def _profiles_validate(data: Data) -> Iterator[RenderableType]:
