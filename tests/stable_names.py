@@ -74,20 +74,21 @@ def _commands() -> Iterator[str]:
 def _payload_keys() -> Iterator[str]:
     from tests.contract.test_payloads import BUILDERS, TEXT, built
 
-    def walk(value: Any, path: str) -> Iterator[str]:
-        if isinstance(value, list):
-            for one in value:
-                yield from walk(one, f"{path}[]")
-        elif isinstance(value, dict):
-            for key, one in value.items():
-                inner = f"{path}.{'*' if TEXT in key or not key.isidentifier() else key}"
-                yield inner
-                if inner != "profiles show.profile":  # those are profile keys
-                    yield from walk(one, inner)
-
     for builder in BUILDERS.values():
         for result in built(builder):
-            yield from walk(result.document(), result.command)
+            yield from _paths(result.document(), result.command, TEXT)
+
+
+def _paths(value: Any, path: str, made_up: str) -> Iterator[str]:
+    """Dotted keys of a document; `*` stands for keys that are data. Keys of a profile are a kind of their own."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _paths(one, f"{path}[]", made_up)
+    elif isinstance(value, dict) and path != "profiles show.profile":
+        for key, one in value.items():
+            inner = f"{path}.{'*' if made_up in key or not key.isidentifier() else key}"
+            yield inner
+            yield from _paths(one, inner, made_up)
 
 
 def _error_codes() -> Iterator[str]:
