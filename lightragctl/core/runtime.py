@@ -270,8 +270,8 @@ class UnlockResult:
 
     holder: str = ""
     command: str = ""
-    acquired: str = ""
-    renewed_s_ago: float = 0.0
+    acquired_at: str = ""
+    renewed_ago_s: float = 0.0
 
 
 Approve = Callable[[Differences], None]

@@ -118,12 +118,12 @@ class Floors:
 
 
 class FloorStatus(StrEnum):
-    """How a figure stands to its floor; `unsure` when its interval holds the floor."""
+    """How a figure compares with its floor; `inconclusive` when its interval contains the floor."""
 
-    SHOWN = "shown"
-    KEPT = "kept"
+    REPORTED = "reported"
+    MET = "met"
     BELOW = "below"
-    UNSURE = "unsure"
+    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -323,8 +323,8 @@ def _figure(
     name: Literal["recall", "end_to_end", "overlap"], values: Sequence[float], floor: float | None
 ) -> GoldenFigure:
     mean, interval = mean_share(values), bounded_mean(values, _SEED)
-    verdict = FloorStatus.SHOWN if floor is None else _verdict(values, interval, floor)
-    needed = queries_needed(values, floor) if floor is not None and verdict is FloorStatus.UNSURE else None
+    verdict = FloorStatus.REPORTED if floor is None else _verdict(values, interval, floor)
+    needed = queries_needed(values, floor) if floor is not None and verdict is FloorStatus.INCONCLUSIVE else None
     return GoldenFigure(name, mean, interval, len(values), floor, verdict, needed)
 
 
@@ -335,7 +335,7 @@ def _verdict(values: Sequence[float], interval: Interval, floor: float) -> Floor
     no number of them would raise the lower end of an interval to 1.
     """
     if floor == 1:
-        return FloorStatus.KEPT if min(values) == 1 else FloorStatus.BELOW
+        return FloorStatus.MET if min(values) == 1 else FloorStatus.BELOW
     if interval.low >= floor:
-        return FloorStatus.KEPT
-    return FloorStatus.BELOW if interval.high < floor else FloorStatus.UNSURE
+        return FloorStatus.MET
+    return FloorStatus.BELOW if interval.high < floor else FloorStatus.INCONCLUSIVE
