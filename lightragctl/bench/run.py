@@ -37,6 +37,7 @@ from lightragctl.bench.worker_protocol import (
     line,
 )
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
+from lightragctl.core.hint import hint_of
 
 OnSample = Callable[[LiveSample], None]
 StopEarly = Callable[[LiveSample], bool]
@@ -286,7 +287,7 @@ class _Run:
         while True:
             process, message = await self._inbox.get()
             if isinstance(message, WorkerFailed):
-                raise UnavailableError(message.message, message.hint)
+                raise UnavailableError(message.message, hint_of(message.hint, message.hint_parts))
             if message is not None:
                 return process, message
             if process.done is None:

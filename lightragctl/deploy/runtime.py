@@ -21,7 +21,7 @@ from lightragctl.core.runtime import (
     UnlockResult,
     UpOptions,
     UpOutcome,
-    way_to_a_release,
+    missing_release_hint,
 )
 from lightragctl.core.settings import SecretKey
 from lightragctl.deploy.apply import read_live
@@ -285,7 +285,7 @@ class KubernetesRuntime:
         if inventory is None:
             message = f"there is no release '{self.release}' in namespace {self.namespace} of {self.client.name}"
             place = "; or name another place: -n, --context, --name"
-            raise NotRunningError(message, way_to_a_release(self.release, self._releases(), place))
+            raise NotRunningError(message, missing_release_hint(self.release, self._releases(), place))
         return inventory
 
     def _releases(self) -> list[str]:

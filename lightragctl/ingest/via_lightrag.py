@@ -16,12 +16,13 @@ from lightragctl.client.api import ApiError, HeldDocument, StoredDocument
 from lightragctl.client.lightrag import DONE, LightragTarget, Pipeline, UpstreamDocument
 from lightragctl.client.retry import RetryPolicy, RetryWait
 from lightragctl.core.errors import LightragctlError, NeedsAttentionError, WaitExpired
+from lightragctl.core.hint import Command, Hint
 from lightragctl.ingest.documents import Document, DocumentFile, read_document
 from lightragctl.ingest.load import Interrupted, LoadConditions, LoadCounts, LoadEvent, LoadProgress, Summary
 
 T = TypeVar("T")
 
-LOGS_HINT = "see: lightragctl logs lightrag-server; run the same command again to go on"
+LOGS_HINT = Hint("see: ", Command("logs", "lightrag-server"), "; run the same command again to continue")
 LOST = "lightrag-server does not know it: was it restarted? run the same command again"
 
 BATCH = 8

@@ -22,7 +22,7 @@ from lightragctl.core.runtime import (
     State,
     UpOptions,
     UpOutcome,
-    way_to_a_release,
+    missing_release_hint,
 )
 from lightragctl.local.environment import collect_environments, fingerprint, require_secrets, secret_files
 from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ProcessRecord, ReleaseFiles, Running
@@ -195,7 +195,7 @@ class LocalRuntime:
         if wanted is None:
             there = sorted(path.parent.name for path in self.files.folder.parent.glob("*/wanted.json"))
             raise NotRunningError(
-                f"there is no release '{self.release}' on this machine", way_to_a_release(self.release, there)
+                f"there is no release '{self.release}' on this machine", missing_release_hint(self.release, there)
             )
         return wanted
 

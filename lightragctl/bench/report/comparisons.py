@@ -34,6 +34,7 @@ from lightragctl.bench.report.document import (
     ended,
 )
 from lightragctl.bench.report.scale import Scale, figure
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo
 
 _WIDEST = 5.0
@@ -103,7 +104,7 @@ def _of_p50(found: CompareReport) -> Iterator[ErrorInfo]:
             yield ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
 
 
-_SEE_RUN = "see how the requests of each end: lightragctl bench run --url URL"
+_SEE_RUN = Hint("see how the requests of each service end: ", Command("bench run", "--url URL"))
 
 
 def _worse(one: ComparedFigure) -> str:

@@ -1,4 +1,4 @@
-"""What a terminal shows of a load while it runs: phase, rate with its last half minute, latency, what is open. Pure."""
+"""The live display of a load test: phase, rate over the last half minute, latency, open requests. Pure."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from lightragctl.core.visible import visible
 from lightragctl.release.benchmark import BenchmarkEvent
 
 REMEMBERED = 60
-"""Half seconds: so wide a line fits on every terminal."""
+"""Half seconds; a line of this width fits on every terminal."""
 _LEVELS = "▁▂▃▄▅▆▇█"
 _NAME_WIDTH = 11
 _BAR_WIDTH = 30
 
 
 class LoadPanel:
-    """Draws runs as they go; it remembers the rates of the last half seconds."""
+    """Draws a run in progress; keeps the rates of the last half seconds."""
 
     def __init__(self) -> None:
         self._rates: deque[float] = deque(maxlen=REMEMBERED)
@@ -34,7 +34,7 @@ class LoadPanel:
         self._length_s: Mapping[LoadPhase, float] = {}
 
     def picture(self, event: Event) -> RenderableType:
-        """The panel after this event; where it has no figures its text alone."""
+        """The display after this event; its text alone when it has no figures."""
         if not isinstance(event, BenchmarkEvent) or event.live is None:
             return _line(event.message)
         self._know(event.plan)
@@ -53,7 +53,7 @@ class LoadPanel:
         return Group(*self._head(), table, Text(""))
 
     def _know(self, plan: LoadPlan | None) -> None:
-        """How long its phases are: worked out once, as a replay has many instants."""
+        """Compute the length of each phase, once, as a replay has many instants."""
         if plan is not None and plan is not self._plan:
             self._plan = plan
             self._length_s = {LoadPhase.WARM_UP: plan.warm_up.most_s, LoadPhase.MEASURE: duration_s(plan.shape)}
@@ -75,7 +75,7 @@ class LoadPanel:
 
 @dataclass(frozen=True)
 class _Rates:
-    """The newest rates, as many as there is room for."""
+    """The newest rates that fit."""
 
     rates: Sequence[float]
 
@@ -87,7 +87,7 @@ class _Rates:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A line of blocks, the highest for the greatest value; the lowest is 0 or near it."""
+    """A sparkline of block characters, scaled from 0 to the highest value."""
     most = max(values, default=0.0)
     steps = len(_LEVELS) - 1
     return "".join(_LEVELS[round(value / most * steps) if most else 0] for value in values)
@@ -99,7 +99,7 @@ def _line(text: str, style: str = "") -> Text:
 
 def _left(sample: LiveSample, left_s: float) -> str:
     if left_s <= 0:
-        return "waiting for the last answers"
+        return "draining: waiting for the last answers"
     at_most = " at most" if sample.phase is LoadPhase.WARM_UP else ""
     return f"{left_s:.0f} s left{at_most}"
 
@@ -117,5 +117,5 @@ def _requests(sample: LiveSample) -> Text:
 
 
 def _open(sample: LiveSample) -> Text:
-    text = _line(f"{sample.under_way} under way, ")
-    return text.append(f"{sample.waiting} waiting", style="yellow" if sample.waiting else "")
+    text = _line(f"{sample.under_way} in flight, ")
+    return text.append(f"{sample.waiting} queued", style="yellow" if sample.waiting else "")

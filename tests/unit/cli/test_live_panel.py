@@ -41,14 +41,14 @@ def test_it_tells_the_phase_the_rate_the_latency_and_what_is_open() -> None:
     for told in ("retrieve at http://127.0.0.1:8080", "measure", "8 s left", "1,234", "p50 1.2 ms, p99 9.0 ms"):
         assert told in text
     assert "100 answered, 0 failed" in text
-    assert "16 under way, 3 waiting" in text
+    assert "16 in flight, 3 queued" in text
 
 
 @pytest.mark.parametrize(
     ("one", "told"),
     [
         (event(LoadPhase.WARM_UP, 2.0), "8 s left at most"),
-        (event(elapsed_s=21.0), "waiting for the last answers"),
+        (event(elapsed_s=21.0), "draining: waiting for the last answers"),
         (event(rate=0.0), "no answer in this half second"),
         (event(ok=98), "2 failed"),
         (Event("connecting", passing=True), "connecting"),

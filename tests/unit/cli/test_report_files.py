@@ -41,8 +41,8 @@ def test_runs_stand_side_by_side(saved: Tool) -> None:
     assert ["a.json", "b.json"] in lines
     assert ["requests", "1,000", "1,000"] in lines
     assert ["to", "be", "believed", "yes", "no"] in lines
-    assert "b.json: do not believe it: it was stopped after 3.2 s" in done.stdout
-    assert "a.json: p99<100ms: not kept" in done.stdout
+    assert "b.json: not valid: it was stopped after 3.2 s" in done.stdout
+    assert "a.json: p99<100ms: not met" in done.stdout
 
 
 def test_the_figures_come_as_json_too(saved: Tool) -> None:
