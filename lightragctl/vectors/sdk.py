@@ -106,7 +106,7 @@ def store_error(problem: Any, subject: str, *, writing: bool = False) -> Lightra
     """
     code, text = _code_and_text(problem)
     if isinstance(code, grpc.StatusCode) or code in _UNAVAILABLE_CODES or _UNAVAILABLE.search(text):
-        message = f"the vector store does not answer ({subject}): {_first_line(text)}"
+        message = f"the vector store does not respond ({subject}): {_first_line(text)}"
         return StoreUnavailableError(message, Hint("see whether vector-engine is up: ", Command("status")))
     if code in _MISSING_CODES:
         return CollectionMissingError(f"there is no collection {subject}", MISSING_HINT)
@@ -116,7 +116,7 @@ def store_error(problem: Any, subject: str, *, writing: bool = False) -> Lightra
 
 
 def lost_connection(problem: Any) -> bool:
-    """True when the client should be built anew; a call that merely took too long is no reason."""
+    """Whether the client must be rebuilt; a call that merely timed out is no reason."""
     code, text = _code_and_text(problem)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return False
@@ -134,7 +134,7 @@ def dimension_of(described: Any) -> int:
 
 
 def wrong_dimension(collection: str, has: int, given: int) -> WrongDimensionError:
-    """The error for vectors that do not fit; each server has words of its own for it, Milvus Lite even none."""
+    """The error for vectors of another dimension; each server reports it differently."""
     message = f"collection {collection} has dimension {has}, the vectors {given}"
     return WrongDimensionError(message, "use the embedding model that the collection was filled with")
 
