@@ -11,7 +11,7 @@ from lightragctl.kube.objects import WORKLOAD_KINDS
 
 
 class Changed(Protocol):
-    """What happens to one object: as it is, and as it will be; None where it is not there."""
+    """The change of one object: before and after; None if it does not exist."""
 
     @property
     def identity(self) -> ObjectRef:
@@ -19,15 +19,15 @@ class Changed(Protocol):
 
     @property
     def before(self) -> KubernetesObject | None:
-        """As it is."""
+        """The live object."""
 
     @property
     def after(self) -> KubernetesObject | None:
-        """As it will be."""
+        """The object after the change."""
 
 
 def version(image: str) -> tuple[str, Version] | None:
-    """The image's name and the version that its tag stands for; None when the tag is no version."""
+    """The image's name and the version in its tag; None if the tag is not a version."""
     name, _, tag = image.partition("@")[0].rpartition(":")
     found = version_of(tag)
     return (name, found) if found and name else None
@@ -59,7 +59,7 @@ def _refusal(verdict: Verdict) -> str:
 
 
 def _moves(change: Changed) -> Iterator[tuple[str, Version, Version]]:
-    """Containers that run another version of the same image: in words, before and after."""
+    """Containers whose image changes to another version: a text, the version before and after."""
     if change.identity.kind not in WORKLOAD_KINDS or change.before is None or change.after is None:
         return
     after = dict(_images(change.after))

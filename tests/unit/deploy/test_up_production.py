@@ -56,7 +56,7 @@ def test_what_may_be_unsafe_is_told_with_the_changes() -> None:
     cluster = FakeCluster()
     planned, place = prod(cluster)
     seen = preview(place, wanted(planned), OPTIONS)
-    assert any("nobody serves external metrics" in one for one in seen.warnings)
+    assert any("does not serve external metrics" in one for one in seen.warnings)
 
 
 def test_the_right_to_make_cluster_wide_objects_is_asked_for_beside_those_in_the_namespace() -> None:
