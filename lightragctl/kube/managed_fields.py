@@ -88,7 +88,7 @@ def find(thing: Any, path: Path) -> Any:
 
 
 def _key(thing: Any, step: str) -> Any:
-    """Under which key or index of `thing` the step leads on; None when it does not."""
+    """The key or index of `thing` for the step; None if it does not exist."""
     kind, _, text = step.partition(":")
     if kind == "f":
         return text if isinstance(thing, Mapping) and text in thing else None
