@@ -100,7 +100,7 @@ class Environments(StrictModel):
     processes: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=StrictModel)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
