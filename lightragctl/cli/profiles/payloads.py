@@ -40,7 +40,7 @@ def profiles_validate(plan: "Plan", findings: "Sequence[Finding]") -> Result:
     """`profiles validate`: the findings; exit status 8 when one is an error."""
     rows = [asdict(one) | {"severity": str(one.severity)} for one in findings]
     data = {"name": plan.profile_name, "components": sorted(plan.components), "findings": rows}
-    errors = [ErrorInfo(one.code, str(one), one.hint) for one in findings if one.severity == "error"]
+    errors = [ErrorInfo(one.code, f"{one} ({one.code})", one.hint) for one in findings if one.severity == "error"]
     if not errors:
         return Result("profiles validate", data)
     return Result("profiles validate", data, Status.FAILED, errors, ExitStatus.REFUSED)
