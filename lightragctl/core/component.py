@@ -335,6 +335,7 @@ class Component:
             generated`; None: it asks its clients for none.
         parts: its parts on Kubernetes, when it is not one Deployment.
         environment: further environment variables of its pods; None when there are none.
+        update_order: its roles, in the order in which a running release is updated; empty: all at once.
         calls: components that it reaches beside those it requires: it can start without them.
         outside: addresses that it reaches outside the release.
         ports: on which it is reached; None: on its own port.
@@ -364,6 +365,7 @@ class Component:
     generated_key: Callable[[str], SecretKey] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None
     environment: Callable[[Plan], Mapping[str, str]] | None = None
+    update_order: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     outside: Callable[[Plan], Sequence[str]] | None = None
     ports: Callable[[Plan], Sequence[int]] | None = None

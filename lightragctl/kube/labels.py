@@ -9,6 +9,8 @@ MANAGER = "lightragctl"
 # Labels of our objects; INSTANCE and COMPONENT are also on pods and in selectors.
 INSTANCE = "app.kubernetes.io/instance"
 COMPONENT = "app.kubernetes.io/component"
+ROLE = "lightragctl/role"
+"""On the pods of a component with several roles."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 REVISION_OF = "lightragctl/revision-of"
 """On the indexes of revisions; their chunks have `CHUNK_OF`. Neither has the labels of the release's objects."""

@@ -24,7 +24,7 @@ MOMENTS = (
 """Events, by action and object or by type; the tool is killed as soon as it has told one."""
 UP_S = 240.0
 """Longer than `up` of this small release takes, as long as any command of these stories may."""
-LATE = ("was changed by somebody else", "another lightragctl is changing release")
+LATE = ("was changed by another process", "another lightragctl is changing release")
 """What a command says to a write that it had not read."""
 
 

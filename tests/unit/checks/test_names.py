@@ -84,5 +84,5 @@ def test_the_offset_of_a_local_release_counts() -> None:
 
 
 def test_milvus_s_own_second_port_is_taken() -> None:
-    with pytest.raises(ProfileError, match="port 9091 is the one of Milvus's metrics"):
+    with pytest.raises(ProfileError, match="port 9091 is used by Milvus's metrics"):
         loaded("components.vector-engine.port=9091")
