@@ -4,8 +4,8 @@ Milvus cuts each segment's part of a limited answer before it drops the duplicat
 may lack rows in its midst (in 2.3 after upserts). So pages with a limit ask for keys alone and only say where to cut.
 The rows are then read by ranges of keys without a limit, which lack nothing; several at a time.
 
-Milvus Lite drops duplicates first, so its pages with a limit are whole, and a query for keys takes it half as long as one for
-rows. There the rows are read by such pages.
+Milvus Lite drops duplicates first, so its pages with a limit are whole, and a query for keys takes half as long
+as one for rows. There the rows are read by such pages.
 """
 
 from collections import deque
