@@ -5,6 +5,7 @@ it began: it takes a timestamp of the server first, and each of its queries wait
 2.3.5 this costs 0.2 s for all queries together, where level Strong costs as much for each.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -45,6 +46,7 @@ READERS, WRITERS = 2, 2
 LITE_WRITERS = 1
 """Two writes at once break Milvus Lite."""
 _INDEX_MISSING = 700
+_NO_INDEX = re.compile("index not found|index doesn't exist", re.IGNORECASE)
 
 
 class MilvusCollections(MilvusStore):
@@ -68,7 +70,7 @@ class MilvusCollections(MilvusStore):
         physical = str(described.schema.name)  # Milvus 2.3 repeats an alias in `collection_name`
         partitions = self._send("ShowPartitions", name, milvus_pb2.ShowPartitionsRequest(collection_name=physical))
         schema = collection_schema(described, self._index_messages(physical), partitions.partition_names)
-        aliases = tuple(sorted(self._call("list_aliases", physical, physical)["aliases"]))
+        aliases = tuple(self._aliases(physical))
         loaded = self.is_loaded(physical)
         return replace(schema, aliases=aliases, loaded=loaded, replicas=self._replicas(physical) if loaded else 0)
 
@@ -173,7 +175,7 @@ class MilvusCollections(MilvusStore):
         asked = milvus_pb2.DescribeIndexRequest(collection_name=name)
         try:
             answer = self._stub.DescribeIndex(asked, timeout=self._timeout_s)
-            if answer.status.code == _INDEX_MISSING or "index not found" in answer.status.reason.lower():
+            if answer.status.code == _INDEX_MISSING or _NO_INDEX.search(answer.status.reason):
                 return ()
             check_status(answer.status)
         except SdkError as problem:
