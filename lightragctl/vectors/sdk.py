@@ -48,7 +48,7 @@ def _environment(**values: str) -> Iterator[None]:
 
 with _environment(MILVUS_URI="", PYTHON_DOTENV_DISABLED="1"):
     from pymilvus import DataType, MilvusClient, MilvusException
-    from pymilvus.client.ts_utils import get_collection_ts, get_eventually_ts
+    from pymilvus.client.ts_utils import get_collection_ts, get_eventually_ts, update_collection_ts
     from pymilvus.client.utils import check_status
     from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
     from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
@@ -104,7 +104,7 @@ _BAD_FILTER = re.compile(
     r"parse expression|not a boolean expression|create query plan|maximum recursion depth|too large to convert"
     r"|unsupported (?:expr|left|right)|PlanProto"  # what 2.3 parses and cannot compute
 )
-_TOO_LARGE = re.compile(r"larger than max|maxOutputSize|message (?:is )?too large|exceeds? (?:the )?(?:max|limit)")
+_TOO_LARGE = re.compile(r"larger than max|maxOutputSize|message too large")
 _BAD_ROW = re.compile(r"max.length|not a number|data type is inconsistent|missed an field|divide the dim|num_rows")
 _LITE_ILLEGAL_ARGUMENT = 6
 _ILLEGAL_PARAMETER = 1100
@@ -151,6 +151,11 @@ def unimplemented(problem: Any) -> bool:
 def last_write(collection: str, address: str) -> int:
     """Milvus's timestamp of what this process wrote last; a search that names it sees all of that."""
     return int(get_collection_ts(collection, address) or get_eventually_ts())
+
+
+def note_write(collection: str, address: str, timestamp: int) -> None:
+    """Lets pymilvus know of a write that did not go through it, so that its reads of level Session see it."""
+    update_collection_ts(collection, max(timestamp, get_collection_ts(collection, address) or 0), address)
 
 
 def dimension_of(described: Any) -> int:

@@ -218,6 +218,7 @@ def test_what_is_written_again_replaces_all_of_the_row(subject: Subject) -> None
     name = made(subject, PLAIN, rows_of(PLAIN, [{"id": "a", "vector": vector(0), "old": 1}]))
     again = rows_of(PLAIN, [{"id": "a", "vector": vector(1), "new": 2}])
     subject.store.write_rows(name, [again])
+    assert subject.store.get(name, ["a"], ["old", "new"]) == {"a": {"id": "a", "new": 2}}
     assert hashes(read(subject, name), PLAIN) == hashes([again], PLAIN)
 
 
@@ -360,6 +361,22 @@ def test_binary_and_sparse_vectors_are_copied_where_the_server_stores_them(subje
         subject.store.write_rows(name, [written])
         subject.store.load(name)
         assert hashes(read(subject, name), schema) == hashes([written], schema)
+
+
+@pytest.mark.milvus
+def test_a_collection_that_is_loaded_in_part_is_not_read_in_part(milvus: MilvusServer) -> None:
+    store, name = MilvusCollections(milvus.uri, CALL_S), "copy_partial"
+    store.create_from(replace(PLAIN, partitions=("_default", "north", "south")), name)
+    client = MilvusClient(milvus.uri, timeout=CALL_S, dedicated=True)
+    client.load_partitions(name, ["north"])
+    client.close()
+    schema = store.describe(name)
+    assert schema.loaded
+    assert list(store.read_rows(name, schema, partition="north")) == []
+    with pytest.raises(NotLoadedError, match="partition _default"):
+        next(store.read_rows(name, schema))
+    store.drop(name)
+    store.close()
 
 
 @pytest.mark.milvus
