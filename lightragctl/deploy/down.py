@@ -14,11 +14,11 @@ from lightragctl.deploy.apply import delete_objects, read_ours
 from lightragctl.deploy.danger import find_lacking
 from lightragctl.deploy.history import drop_all_revisions, known_components, read_revision, write_outcome
 from lightragctl.deploy.losses import SAVE_HINT
-from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
+from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer, refuse_open_operation
 from lightragctl.deploy.record import Phase, Record, record_ref
 from lightragctl.deploy.rollout import done_to, locked, write_record
 from lightragctl.deploy.seal import take
-from lightragctl.kube.labels import CHUNK_OF, REVISION_OF, component_of
+from lightragctl.kube.labels import CHUNK_OF, OPERATION_OF, REVISION_OF, component_of
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import labels_of, status_of
@@ -55,7 +55,7 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow
         False when there was nothing to do.
 
     Raises:
-        LockedError: somebody else changes the release.
+        LockedError: another process changes the release, or an operation of it is open.
         WaitExpired: pods are still there after `timeout_s`.
         RefusedError: data that shall be kept would go with the pods, and that is not allowed.
         ForbiddenError: we may not delete all of it.
@@ -69,7 +69,9 @@ def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow
     _check_rights(scope, record, purge)
     lock, scope = locked(scope, "down", notify)
     with lock:
+        refuse_open_operation(scope)
         take(scope, lock, record)
+        refuse_open_operation(scope)
         record = read_record(scope)
         refuse_newer(record, lock.fence, scope.release)
         components = known_components(scope, record)
@@ -197,6 +199,8 @@ def _purge(left: Left, lock: ReleaseLock, patience: Patience) -> None:
         wait_until(partial(_still_there, scope, namespace), patience)
         return
     drop_all_revisions(scope)
+    operations = scope.cluster.select("v1", "ConfigMap", scope.namespace, f"{OPERATION_OF}={scope.release}")
+    delete_objects(scope, operations)
     delete_objects(scope, filter(None, [scope.cluster.get(record_ref(scope.release, scope.namespace))]))
     lock.forget()
 
@@ -250,13 +254,13 @@ def _may_go(scope: Scope, notify: Notify) -> bool:
 
 
 def _is_bookkeeping(thing: KubernetesObject, scope: Scope) -> bool:
-    """Whether it is the release's record or a revision of it, or of the cluster itself."""
+    """Whether it is the release's record, one of a revision or an operation, or of the cluster itself."""
     if thing["kind"] == "Secret":
         return bool(thing.get("type") == "kubernetes.io/service-account-token")
-    is_recorded = ref(thing) == record_ref(scope.release, scope.namespace) or _is_revision(thing, scope.release)
+    is_recorded = ref(thing) == record_ref(scope.release, scope.namespace) or _is_history(thing, scope.release)
     return thing["kind"] == "ConfigMap" and (is_recorded or thing["metadata"]["name"] in _CLUSTERS_OWN)
 
 
-def _is_revision(config_map: KubernetesObject, release: str) -> bool:
+def _is_history(config_map: KubernetesObject, release: str) -> bool:
     labels = labels_of(config_map)
-    return release in (labels.get(REVISION_OF), labels.get(CHUNK_OF))
+    return release in (labels.get(REVISION_OF), labels.get(CHUNK_OF), labels.get(OPERATION_OF))

@@ -11,6 +11,7 @@ from lightragctl.checks.preflight import access_to_delete, check_kinds, check_qu
 from lightragctl.checks.quota import demand, number, usage
 from lightragctl.core.errors import LockedError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.operation import open_operation
 from lightragctl.core.runtime import Differences, ForeignField, Revision, UpOptions
 from lightragctl.deploy.apply import plan_deletions, read_live, read_unlabelled
 from lightragctl.deploy.changeset import Change, ChangeSet, difference
@@ -21,9 +22,9 @@ from lightragctl.deploy.ownership import is_still_ours, refuse_strangers
 from lightragctl.deploy.planning import plan
 from lightragctl.deploy.record import Phase, Record, from_object, record_ref, to_keep, to_prune
 from lightragctl.deploy.target import Target, ignore_rules
-from lightragctl.kube.labels import RELEASE, component_of
+from lightragctl.kube.labels import OPERATION_OF, OPERATION_OPEN, RELEASE, component_of
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
-from lightragctl.kube.objects import annotations_of, deletion_time, status_of
+from lightragctl.kube.objects import annotations_of, deletion_time, labels_of, status_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.volumes import expected_claims
 
@@ -85,6 +86,18 @@ def read_record(scope: Scope) -> Record | None:
     """
     found = scope.cluster.get(record_ref(scope.release, scope.namespace))
     return from_object(found) if found else None
+
+
+def refuse_open_operation(scope: Scope) -> None:
+    """Stop while an operation of the release is open.
+
+    Raises:
+        LockedError: names it.
+    """
+    selector = f"{OPERATION_OF}={scope.release}"
+    for found in scope.cluster.select("v1", "ConfigMap", scope.namespace, selector):
+        if operation_id := labels_of(found).get(OPERATION_OPEN):
+            raise open_operation(operation_id)
 
 
 @dataclass(frozen=True)

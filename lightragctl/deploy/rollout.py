@@ -33,6 +33,7 @@ from lightragctl.deploy.prepare import (
     read_record,
     refuse_conflicts,
     refuse_newer,
+    refuse_open_operation,
 )
 from lightragctl.deploy.record import Phase, Record, to_object
 from lightragctl.deploy.replacement import Replacement
@@ -73,7 +74,7 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
 
     Raises:
         LightragctlError: with the cause; what was done stays and is known to the record.
-        LockedError: somebody else changes the release.
+        LockedError: another process changes the release, or an operation of it is open.
         FieldConflictError: others hold fields that would change.
         NeedsAttentionError: all is applied, but something that is not wanted any more could not be deleted.
         RefusedError: data would be lost, and the options do not allow it.
@@ -82,7 +83,9 @@ def roll_out(scope: Scope, target: Target, options: UpOptions, approve: Approve,
     lock, scope = locked(scope, target.command, notify)
     with lock:
         if not ground.is_new:
+            refuse_open_operation(scope)
             take(scope, lock, read_record(scope))
+            refuse_open_operation(scope)  # one that was started while the lock was waited for
         intent = prepare(scope, target, options, ground)
         refuse_newer(intent.record, lock.fence, scope.release)
         refuse_conflicts(intent, options)

@@ -5,12 +5,14 @@ $XDG_DATA_HOME/lightragctl/RELEASE/      (~/.local/share when the variable is no
     running.json      written by the supervisor: the processes that it started
     environment.json  written by `up`: environment variables of the processes, secrets among them; `down` removes it
     settings/NAME.json, logs/NAME.log, data/
+    operations/ID.json    the record of an operation
     lock              held by a command that changes the release; names its process
     supervisor.lock   held by the supervisor for as long as it lives
 """
 
 import errno
 import fcntl
+import json
 import os
 import pwd
 import shutil
@@ -23,6 +25,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from lightragctl.core.errors import LightragctlError, LockedError, UsageError
+from lightragctl.core.operation import open_operation
 from lightragctl.core.settings import Strict
 
 
@@ -143,6 +146,23 @@ class ReleaseFiles:
         """Where the vector engine keeps its data."""
         return self.folder / "data"
 
+    @property
+    def operations(self) -> Path:
+        """Where the records of operations are kept."""
+        return self.folder / "operations"
+
+    def refuse_open_operation(self) -> None:
+        """Stop while an operation of the release is open.
+
+        Raises:
+            LockedError: names it.
+        """
+        for path in sorted(self.operations.glob("*.json")):
+            with explained("read", path):
+                text = path.read_text(encoding="utf-8")
+            if _is_open(text):
+                raise open_operation(path.stem)
+
     def settings(self, name: str) -> Path:
         """The settings file of a component."""
         return self.folder / "settings" / f"{name}.json"
@@ -154,7 +174,7 @@ class ReleaseFiles:
     def prepare(self) -> None:
         """Make the folders, readable by this user alone."""
         for folder in (self.folder, self.data, self.folder / "settings", self.folder / "logs"):
-            with _explained("make", folder):
+            with explained("make", folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read_wanted(self) -> Wanted | None:
@@ -195,19 +215,19 @@ class ReleaseFiles:
 
     def delete(self) -> None:
         """Delete the folder. It is renamed first: whoever makes a release of this name meanwhile makes a new one."""
-        with _explained("delete", self.folder):
+        with explained("delete", self.folder):
             self.folder.rename(self.folder.with_name(f".{self.folder.name}.{os.getpid()}.deleted"))
             for doomed in self.folder.parent.glob(f".{self.folder.name}.*.deleted"):  # and what a killed one left
                 shutil.rmtree(doomed)
 
     def _write(self, path: Path, content: BaseModel) -> None:
-        with _explained("write", path):
+        with explained("write", path):
             write_whole(path, content.model_dump_json(indent=1))
 
     def _read(self, name: str, model: type[Model]) -> Model | None:
         path = self.folder / name
         try:
-            with _explained("read", path):
+            with explained("read", path):
                 try:
                     return model.model_validate_json(path.read_text(encoding="utf-8"))
                 except FileNotFoundError:
@@ -224,7 +244,7 @@ class ReleaseFiles:
             LockedError: another command is changing the release.
         """
         with ExitStack() as held:
-            with _explained("lock", self.folder):
+            with explained("lock", self.folder):
                 holder = held.enter_context(hold(self.folder / "lock"))
             if holder is not None:
                 who = f"process {holder}" if holder else "another process"
@@ -234,8 +254,17 @@ class ReleaseFiles:
             yield
 
 
+def _is_open(record: str) -> bool:
+    """Whether the record of an operation is open; one that cannot be read is not known to be closed."""
+    try:
+        document = json.loads(record)
+    except ValueError:
+        return True
+    return not isinstance(document, dict) or document.get("open") is not False
+
+
 @contextmanager
-def _explained(action: str, path: Path) -> Iterator[None]:
+def explained(action: str, path: Path) -> Iterator[None]:
     """Turn an error of the file system into one that says what it means for the release."""
     try:
         yield

@@ -62,7 +62,7 @@ class LocalRuntime:
         """Make the release what the plan says. Nothing is asked: a process that is restarted loses no data.
 
         Raises:
-            LockedError: another command is changing the release.
+            LockedError: another command is changing the release, or an operation of it is open.
             RefusedError: a port is taken by another process, or a secret is not in the environment.
             StorageError: a file of the release cannot be written.
             WaitExpired: something is not ready after `timeout_s`.
@@ -71,6 +71,7 @@ class LocalRuntime:
         require_secrets(_settings_of_processes(plan), self.hand_over(plan))
         self.files.prepare()
         with self.files.lock():
+            self.files.refuse_open_operation()
             handed = self.hand_over(plan)
             wanted = self.wanted_processes(plan, handed)
             running = self._running()
@@ -88,12 +89,13 @@ class LocalRuntime:
         """Stop the release; with `purge` delete its folder, data included. False when there was nothing to do.
 
         Raises:
-            LockedError: another command is changing the release.
+            LockedError: another command is changing the release, or an operation of it is open.
             WaitExpired: the supervisor did not end within `timeout_s`.
         """
         if not self.files.folder.exists():
             return False
         with self.files.lock():
+            self.files.refuse_open_operation()
             stopped = self._stop(timeout_s, notify)
             if purge:
                 notify(Event("deleting data", str(self.files.folder)))
