@@ -1,4 +1,4 @@
-"""What operations rely on in a store of records: one suite, held against files, the fake cluster and a real API server."""
+"""What operations rely on in a store of records; one suite for files, the fake cluster and a real API server."""
 
 import threading
 import uuid

@@ -52,7 +52,7 @@ class Mortal:
 
 @dataclass
 class World:
-    """What the scripted kind changes. `problems` makes an act or an undo of this name raise, as often as it has some."""
+    """What the scripted kind changes. `problems` are raised one by one by the act or undo of that name."""
 
     mortal: Mortal = field(default_factory=Mortal)
     facts: dict[str, Any] = field(default_factory=lambda: {"fence": False, "replicas": 3, "rows": 0, "live": "old"})

@@ -7,7 +7,7 @@ import pytest
 
 from lightragctl.core.errors import LightragctlError, LockedError, NotRunningError, RefusedError, UsageError
 from lightragctl.operations.control import abandon, abort, begin, clean_up, drive, kept_data, pause, resume
-from lightragctl.operations.model import Phase, StepState, next_command
+from lightragctl.operations.model import Kept, Phase, StepState, next_command
 from lightragctl.operations.run import take_turn
 from tests.fakes.operations import DONE, ID, MOVE, START, UNTOUCHED, World, crew, local_place, move, run
 
@@ -309,9 +309,3 @@ def test_history_is_bounded_but_keeps_what_has_data(tmp_path: Path) -> None:
     assert len(ids) == 21
     assert "move-0003" in ids
     assert "move-0024" in ids
-
-
-def run_kept() -> tuple[object, ...]:
-    from lightragctl.operations.model import Kept
-
-    return (Kept(name="old", about="rows", created_at=START, expires_at=START),)
