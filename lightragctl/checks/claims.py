@@ -1,4 +1,4 @@
-"""Which volume claims are a release's: StatefulSets make them, so no record names them and none has our label.
+"""Which volume claims are a release's: StatefulSets make them, so no inventory names them and none has our label.
 
 A release of another tool may have the same name in the same namespace: a chart gives its claims the same label of an
 instance. So a claim is ours when its component is one that the release has or had, and its name is as ours are.
@@ -14,7 +14,7 @@ from lightragctl.kube.labels import MANAGED_BY, MANAGER, component_of
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import labels_of, spec_of
 from lightragctl.kube.scope import Scope
-from lightragctl.observe.volumes import Endangered, endangered
+from lightragctl.observe.volumes import EndangeredClaim, endangered
 
 
 def split_claims(scope: Scope, components: Collection[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -34,7 +34,7 @@ def is_own(claim: KubernetesObject, release: str, components: Collection[str]) -
     return component in components and re.fullmatch(made, claim["metadata"]["name"]) is not None
 
 
-def at_risk(scope: Scope, claims: Iterable[KubernetesObject]) -> tuple[Endangered, ...]:
+def at_risk_claims(scope: Scope, claims: Iterable[KubernetesObject]) -> tuple[EndangeredClaim, ...]:
     """The claims whose data will not last; of volumes only what may be read, as they are the whole cluster's."""
     claims = list(claims)
     names = {str(spec_of(claim).get("volumeName") or "") for claim in claims} - {""}

@@ -1,16 +1,16 @@
 """What is unsafe in a plan, before anything is written: rules over the profile, its objects and the cluster. Pure.
 
 A rule is an entry of `RULES` in a module of `lightragctl.checks.rules`. It yields what it finds; a rule that needs a
-fact of the cluster that could not be read finds nothing, and `unread` says so. An earlier revision has no plan: it is
-judged by what its objects need of the cluster alone, which may have changed since.
+fact of the cluster that could not be read finds nothing, and `skipped_checks` reports it. An earlier revision has no
+plan: only what its objects need of the cluster is checked, which may have changed since.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lightragctl.core.catalog import declared
 from lightragctl.core.component import Plan
+from lightragctl.core.discovery import declared
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.findings import Check, Finding, Severity, Skipped
 from lightragctl.core.objects import KubernetesObject
@@ -46,19 +46,19 @@ class ClusterFacts:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedObjects:
     """Objects that are judged, of a plan or of an earlier revision.
 
     Attributes:
         objects: of the release.
         namespace: of the release.
-        growing: labels of nodes that are made when pods ask for them.
+        autoscaled_nodes: labels of nodes that are made when pods ask for them.
         facts: of the cluster.
     """
 
     objects: Sequence[KubernetesObject]
     namespace: str
-    growing: Sequence[Mapping[str, str]] = ()
+    autoscaled_nodes: Sequence[Mapping[str, str]] = ()
     facts: ClusterFacts = ClusterFacts()
 
     def of_kind(self, *kinds: str) -> list[KubernetesObject]:
@@ -78,23 +78,25 @@ class Rendered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject(Rendered):
+class RenderedPlan(RenderedObjects):
     """A plan that is judged, with its objects."""
 
     plan: Plan
 
 
-def subject_of(plan: Plan, objects: Sequence[KubernetesObject], facts: ClusterFacts = ClusterFacts()) -> Subject:
+def rendered_plan(
+    plan: Plan, objects: Sequence[KubernetesObject], facts: ClusterFacts = ClusterFacts()
+) -> RenderedPlan:
     """The plan and its objects, to be judged."""
-    growing = [pool.node_selector for pool in (plan.profile.pools or {}).values() if pool.autoscaled]
-    return Subject(objects, plan.profile.namespace, growing, facts, plan=plan)
+    autoscaled_nodes = [pool.node_selector for pool in (plan.profile.pools or {}).values() if pool.autoscaled]
+    return RenderedPlan(objects, plan.profile.namespace, autoscaled_nodes, facts, plan=plan)
 
 
-class Rule(Check[Subject]):
+class Rule(Check[RenderedPlan]):
     """A rule about a plan and its objects."""
 
 
-class ClusterRule(Check[Rendered]):
+class ClusterRule(Check[RenderedObjects]):
     """A rule that asks only whether the cluster has what objects need to run: it holds for earlier revisions too."""
 
 
@@ -103,19 +105,19 @@ def rules() -> tuple[Rule | ClusterRule, ...]:
     return tuple(rule for group in declared("lightragctl.checks.rules", "RULES", tuple) for rule in group)
 
 
-def lint(subject: Rendered) -> list[Finding]:
+def lint(subject: RenderedObjects) -> list[Finding]:
     """What the rules find, errors first; without a plan only what the cluster lacks."""
     found = [one for rule in rules() for one in _judged(rule, subject)]
     return sorted(found, key=lambda one: one.severity)
 
 
-def _judged(rule: Rule | ClusterRule, subject: Rendered) -> Iterable[Finding]:
+def _judged(rule: Rule | ClusterRule, subject: RenderedObjects) -> Iterable[Finding]:
     if isinstance(rule, ClusterRule):
         return rule.findings(subject)
-    return rule.findings(subject) if isinstance(subject, Subject) else ()
+    return rule.findings(subject) if isinstance(subject, RenderedPlan) else ()
 
 
-def unread(facts: ClusterFacts) -> list[Skipped]:
+def skipped_checks(facts: ClusterFacts) -> list[Skipped]:
     """What could not be read of the cluster, so that rules about it were not judged."""
     missing = [one.name for one in fields(facts) if getattr(facts, one.name) is None]
     closed = [name.replace("_", " ") for name in missing if name not in facts.reasons]
@@ -127,7 +129,7 @@ def unread(facts: ClusterFacts) -> list[Skipped]:
     return [Skipped("cluster", text, hint) for some, text, hint in told if some]
 
 
-def refuse(findings: Sequence[Finding], what: str) -> None:
+def refuse_errors(findings: Sequence[Finding], what: str) -> None:
     """Stop at errors.
 
     Raises:

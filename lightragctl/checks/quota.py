@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.core.units import quantity, words
+from lightragctl.core.quantity import quantity, words
 from lightragctl.kube.objects import WORKLOAD_KINDS, spec_of, status_of
 
 _PLAIN = {
@@ -34,7 +34,7 @@ _COUNTED = {
 """Under which names a quota counts objects of a kind."""
 
 
-def demand(objects: Iterable[KubernetesObject]) -> Counter[str]:
+def requested(objects: Iterable[KubernetesObject]) -> Counter[str]:
     """What the workloads among the objects ask of a quota, all replicas running: by quota resource name.
 
     An autoscaled workload counts with its least number of pods.
@@ -60,7 +60,7 @@ def demand(objects: Iterable[KubernetesObject]) -> Counter[str]:
     return total
 
 
-def number(objects: Iterable[KubernetesObject]) -> Counter[str]:
+def object_counts(objects: Iterable[KubernetesObject]) -> Counter[str]:
     """What a quota counts of the objects themselves, not of what they make.
 
     Not of volume claims, whose sizes the server itself compares with its quotas when it is asked for a dry run.
@@ -76,7 +76,7 @@ def number(objects: Iterable[KubernetesObject]) -> Counter[str]:
 
 
 def usage(pods: Iterable[KubernetesObject], claims: Iterable[KubernetesObject]) -> Counter[str]:
-    """What a quota counts already of pods and of the claims that they go on to use, under the names of `demand`."""
+    """What a quota counts already of pods and of the claims that they go on to use, under the names of `requested`."""
     total: Counter[str] = Counter()
     for claim in claims:
         total += _of_claim(claim)
@@ -106,12 +106,14 @@ def _pod(spec: Mapping[str, Any]) -> Iterator[tuple[str, Decimal]]:
                 yield f"{part}.{name}", quantity(amount)
 
 
-def shortfalls(quotas: Sequence[KubernetesObject], wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+def quota_shortfalls(
+    quotas: Sequence[KubernetesObject], wanted: Mapping[str, Any], present: Mapping[str, Any]
+) -> list[str]:
     """Where the quotas leave too little room, one sentence each.
 
     Args:
         quotas: the namespace's ResourceQuotas with their status.
-        wanted: what the release will ask for, from `demand`.
+        wanted: what the release will ask for, from `requested`.
         present: what is counted of it as used already, from `usage`.
     """
     found = []

@@ -37,7 +37,7 @@ def version(image: str) -> tuple[str, Version] | None:
     return (name, (int(found[1]), int(found[2]), int(found[3] or 0))) if found and name else None
 
 
-def judge_versions(changes: Iterable[Changed]) -> tuple[list[str], list[str]]:
+def version_changes(changes: Iterable[Changed]) -> tuple[list[str], list[str]]:
     """What the changes of versions deserve: warnings, and what may leave data that cannot be read."""
     warnings: list[str] = []
     refusals: list[str] = []

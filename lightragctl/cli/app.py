@@ -13,14 +13,13 @@ from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
 from lightragctl.cli.golden import commands as golden
 from lightragctl.cli.options import parameters, with_session
-from lightragctl.cli.parsing import Command as ParsedCommand
-from lightragctl.cli.parsing import Group
+from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
 from lightragctl.core.result import Result
 
-Command = Callable[..., Result]
+CommandFunction = Callable[..., Result]
 
 _EXIT_STATUSES = (
     "Exit statuses: 0 done, 1 failed, 2 usage, 3 checks failed, 4 warnings, 5 timeout, 6 locked or conflict, "
@@ -37,9 +36,9 @@ _SETTINGS: dict[str, Any] = {
 def build() -> typer.Typer:
     """The whole command line."""
     completion_init()
-    app = typer.Typer(name="lightragctl", cls=Group, epilog=_EXIT_STATUSES, **_SETTINGS)
+    app = typer.Typer(name="lightragctl", cls=StrictGroup, epilog=_EXIT_STATUSES, **_SETTINGS)
     app.callback()(_root())
-    panels: tuple[tuple[str, tuple[Command, ...]], ...] = (
+    panels: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
         (
             "Run a release",
             (
@@ -61,8 +60,8 @@ def build() -> typer.Typer:
     )
     for panel, functions in panels:
         for function in functions:
-            app.command(_name(function), cls=ParsedCommand, rich_help_panel=panel)(with_session(function))
-    groups: dict[str, tuple[str, tuple[Command, ...]]] = {
+            app.command(_name(function), cls=StrictCommand, rich_help_panel=panel)(with_session(function))
+    groups: dict[str, tuple[str, tuple[CommandFunction, ...]]] = {
         "profiles": (
             "Look at profiles; start one of your own.",
             (profiles.list_, profiles.show, profiles.init, profiles.validate),
@@ -77,7 +76,7 @@ def build() -> typer.Typer:
     measuring = _group(
         "Put load on a release and tell what it holds; alone: bench run.",
         (bench.run, bench.saturate, bench.compare, bench.report),
-        _RunsAlone,
+        _DefaultsToRun,
     )
     app.add_typer(measuring, name="bench", rich_help_panel="Measure it")
     about = "Keep queries whose right answers are known, and check a release against them."
@@ -86,7 +85,7 @@ def build() -> typer.Typer:
     return app
 
 
-class _RunsAlone(Group):
+class _DefaultsToRun(StrictGroup):
     """A group whose word by itself, or followed by options, stands for its command `run`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -96,11 +95,11 @@ class _RunsAlone(Group):
         return list(super().parse_args(ctx, args))
 
 
-def _group(about: str, members: tuple[Command, ...], kind: type[Group] = Group) -> typer.Typer:
+def _group(about: str, members: tuple[CommandFunction, ...], kind: type[StrictGroup] = StrictGroup) -> typer.Typer:
     """Commands under one word."""
     group = typer.Typer(help=about, cls=kind, **_SETTINGS)
     for function in members:
-        group.command(_name(function), cls=ParsedCommand)(with_session(function))
+        group.command(_name(function), cls=StrictCommand)(with_session(function))
 
     @group.callback()
     def together() -> None:
@@ -109,7 +108,7 @@ def _group(about: str, members: tuple[Command, ...], kind: type[Group] = Group) 
     return group
 
 
-def _name(function: Command) -> str:
+def _name(function: CommandFunction) -> str:
     return function.__name__.strip("_").replace("_", "-")
 
 

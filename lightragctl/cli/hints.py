@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lightragctl.core.hint import Hint
 from lightragctl.core.result import ErrorInfo, Result
 
 _COMMAND = re.compile(
@@ -24,6 +25,8 @@ def with_options(result: Result, place: Sequence[str], overrides: Sequence[str])
     """
 
     def complete(text: str) -> str:
+        if isinstance(text, Hint):
+            return text.line(place, overrides)
         return _COMMAND.sub(
             lambda found: " ".join((found[0], *place, *(overrides if found[1] in _RENDERING else ()))), text
         )

@@ -127,7 +127,7 @@ class Output:
         """
         console = self.console(to_stderr=True)
         if self.as_events or not console.is_terminal or console.is_dumb_terminal:
-            yield _Lines(time.monotonic, self.notify).show
+            yield _EventLines(time.monotonic, self.notify).show
             return
         if panel is not None:
             with _drawn(console, panel) as notify:
@@ -202,7 +202,7 @@ def _drawn(console: "Console", panel: Panel) -> Iterator[Notify]:
 _PASSING_S = 5.0
 
 
-class _Lines:
+class _EventLines:
     """Plain lines: a passing event when it says something new, at most every few seconds; everything else at once."""
 
     def __init__(self, clock: Callable[[], float], say: Notify) -> None:

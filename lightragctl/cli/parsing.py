@@ -13,7 +13,7 @@ _COMMAND = "command"
 """The words of another command: all but the first may be empty."""
 
 
-class Command(TyperCommand):
+class StrictCommand(TyperCommand):
     """A command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -22,7 +22,7 @@ class Command(TyperCommand):
         return list(super().parse_args(ctx, args))
 
 
-class Group(TyperGroup):
+class StrictGroup(TyperGroup):
     """A group of commands."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from lightragctl.client.retry import Waiting
+from lightragctl.client.retry import RetryWait
 from lightragctl.core.visible import visible
-from lightragctl.ingest.load import Interrupted, LoadEvent
-from lightragctl.ingest.load import Progress as LoadProgress
+from lightragctl.ingest.load import Interrupted, LoadEvent, LoadProgress
 
 _LINE_S = 5.0
 Report = Callable[[LoadEvent], None]
@@ -22,7 +21,7 @@ def showing_progress() -> Iterator[Report]:
     """Give the function that a load reports to, and show what it is told while the block runs."""
     console = Console(stderr=True, markup=False, highlight=False)
     if not console.is_terminal:
-        lines = _Lines(time.monotonic())
+        lines = _LoadLines(time.monotonic())
         yield lambda event: lines.show(event, time.monotonic())
         return
     columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
@@ -41,7 +40,7 @@ def _told(event: LoadEvent) -> str:
         case LoadProgress():
             left = "" if event.remaining_s is None else f", {event.remaining_s:.0f} s left"
             return f"{event.done_chunks} chunks, {event.rate_chunks_per_s:.1f}/s{left}"
-        case Waiting():
+        case RetryWait():
             return f"waiting, next try in {event.next_try_s:.1f} s: {event.reason}"
         case Interrupted():
             kept = f"{event.acknowledged_documents} documents ({event.acknowledged_chunks} chunks) are stored"
@@ -55,7 +54,7 @@ def _move(bar: Progress, task: TaskID, event: LoadEvent) -> None:
         bar.console.print(words(event))
 
 
-class _Lines:
+class _LoadLines:
     """Plain lines: progress every few seconds, everything else at once."""
 
     def __init__(self, now_s: float) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from lightragctl.client.api import CONNECT_TIMEOUT_S, Answer, AnswerT, ApiClient, ApiError, explained
 from lightragctl.core.errors import LightragctlError
-from lightragctl.core.sources import plain_source, upstream_source
+from lightragctl.core.source_names import plain_source, upstream_source
 
 _PAGE = 200
 """The most that upstream gives in one page."""
@@ -58,7 +58,7 @@ class _Pagination(Answer):
     has_next: bool
 
 
-class _Page(Answer):
+class _DocumentsPage(Answer):
     documents: list[UpstreamDocument]
     pagination: _Pagination
 
@@ -71,7 +71,7 @@ class _Tracked(Answer):
     documents: list[UpstreamDocument]
 
 
-class _Deletion(Answer):
+class _DeletionStarted(Answer):
     status: str
     message: str = ""
 
@@ -85,7 +85,7 @@ class _Health(Answer):
     configuration: _Configuration = _Configuration()
 
 
-class _Any(Answer):
+class _AnyAnswer(Answer):
     pass
 
 
@@ -126,7 +126,7 @@ class LightragClient:
         page = 1
         while True:
             asked = {"page": page, "page_size": _PAGE, "sort_field": "id", "sort_direction": "asc"}
-            got = self._call(_Page, "POST", "/documents/paginated", json=asked)
+            got = self._call(_DocumentsPage, "POST", "/documents/paginated", json=asked)
             documents += got.documents
             if not got.pagination.has_next:
                 return documents
@@ -150,12 +150,12 @@ class LightragClient:
 
     def delete(self, ids: Sequence[str]) -> str:
         """Begin to delete documents; empty when it began, else why it cannot begin now."""
-        done = self._call(_Deletion, "DELETE", "/documents/delete_document", json={"doc_ids": list(ids)})
+        done = self._call(_DeletionStarted, "DELETE", "/documents/delete_document", json={"doc_ids": list(ids)})
         return "" if done.status == "deletion_started" else done.message or done.status
 
     def resume(self) -> None:
         """Have what is pending or failed processed again; after a restart nothing goes on by itself."""
-        self._call(_Any, "POST", "/documents/reprocess_failed")
+        self._call(_AnyAnswer, "POST", "/documents/reprocess_failed")
 
     def _call(self, answer: type[AnswerT], method: str, path: str, **request: Any) -> AnswerT:
         with explained(self.base_url, self._timeout_s):

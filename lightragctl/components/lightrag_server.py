@@ -13,11 +13,11 @@ from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
     OPEN_REQUESTS_S,
     UPSTREAM_STOP_S,
-    Amounts,
     EmbeddingModel,
     LightragServerSettings,
     LightragTuning,
     Port,
+    ResourceAmounts,
     SecretKey,
     SecretRef,
     Size,
@@ -50,7 +50,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     environment: Mapping[Variable, str | SecretRef] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     resources: Resources = Resources(
-        requests=Amounts(cpu="250m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")
+        requests=ResourceAmounts(cpu="250m", memory="768Mi"), limits=ResourceAmounts(cpu="2", memory="2Gi")
     )
 
     @field_validator("replicas")
@@ -125,7 +125,7 @@ def _parts(plan: Plan) -> Sequence[Part]:
     return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=grace_s)]
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     if _values(plan).autoscale:
         return Violation(
             f"components.{NAME}.autoscale",
@@ -152,7 +152,7 @@ COMPONENT = Component(
     probes=Probes(ready="/readyz", live="/health", start_timeout_s=START_TIMEOUT_S, ready_port=_ready_port),
     settings=_settings,
     process=_process,
-    unfit=_unfit,
+    unsupported=_unsupported,
     secrets=_secrets,
     generated_key=generated_key,
     parts=_parts,

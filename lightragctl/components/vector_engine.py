@@ -13,7 +13,7 @@ from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
 from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Runtime
-from lightragctl.core.settings import Address, Amounts, Port, SecretKey, Size, Strict
+from lightragctl.core.settings import Address, Port, ResourceAmounts, SecretKey, Size, StrictModel
 
 METRICS_PORT = 9091
 _ALONE, _HA = "standalone", "standalone-ha"
@@ -32,7 +32,7 @@ is the only one nobody ever does; after these seconds it flushes and ends, 11 s 
 _COORDINATORS = ("ROOTCOORD", "QUERYCOORD", "DATACOORD", "INDEXCOORD")
 
 
-class MilvusImage(Strict):
+class MilvusImage(StrictModel):
     """The server's image."""
 
     repository: ImageRepository = "milvusdb/milvus"
@@ -46,7 +46,7 @@ class MilvusImage(Strict):
         return tag
 
 
-class StoreKeys(Strict):
+class StoreKeys(StrictModel):
     """The Secret that holds the object store's two keys, and under which names."""
 
     secret: Name
@@ -54,7 +54,7 @@ class StoreKeys(Strict):
     secret_key: DataKey = "secret-key"
 
 
-class ObjectStore(Strict):
+class ObjectStore(StrictModel):
     """Where a Milvus of several pods keeps its data: an S3 bucket at `endpoint`, HOST:PORT.
 
     `credentials`, or `iam` where the nodes or the ServiceAccount may use the bucket without keys. `root_path`: the
@@ -70,7 +70,7 @@ class ObjectStore(Strict):
     credentials: StoreKeys | None = None
 
 
-class QueueKeys(Strict):
+class QueueKeys(StrictModel):
     """The Secret with a user's name and password for the message queue, and under which names."""
 
     secret: Name
@@ -78,7 +78,7 @@ class QueueKeys(Strict):
     password: DataKey = "password"
 
 
-class Queue(Strict):
+class Queue(StrictModel):
     """The message queue, HOST:PORT; without `address` the release's own component kafka."""
 
     kind: Literal["kafka", "pulsar"] = "kafka"
@@ -89,7 +89,7 @@ class Queue(Strict):
 
 
 def _sized(cpu: str, memory: str, most: str) -> Resources:
-    return Resources(requests=Amounts(cpu=cpu, memory=memory), limits=Amounts(cpu=most, memory=memory))
+    return Resources(requests=ResourceAmounts(cpu=cpu, memory=memory), limits=ResourceAmounts(cpu=most, memory=memory))
 
 
 class Coordinator(Workload):
@@ -122,7 +122,7 @@ class IndexNode(Workload):
     resources: Resources = _sized("500m", "2Gi", "4")
 
 
-class Roles(Strict):
+class Roles(StrictModel):
     """How each kind of pod of topology `cluster` runs."""
 
     coordinator: Coordinator = Coordinator()
@@ -148,7 +148,9 @@ class VectorEngineValues(Values, Workload):
     storage: Size = "20Gi"
     storage_class: Name | None = None
     stop_grace_s: Annotated[int, Field(ge=30)] | None = 120
-    resources: Resources = Resources(requests=Amounts(cpu="500m", memory="1Gi"), limits=Amounts(cpu="2", memory="4Gi"))
+    resources: Resources = Resources(
+        requests=ResourceAmounts(cpu="500m", memory="1Gi"), limits=ResourceAmounts(cpu="2", memory="4Gi")
+    )
     etcd: tuple[Address, ...] = ()
     object_store: ObjectStore | None = None
     queue: Queue = Queue()
@@ -207,7 +209,7 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec(module="milvus_lite.cmdline", arguments=("server", *where, "--max-workers", "1"))
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     key, topology = "components.vector-engine.topology", _values(plan).topology
     if plan.profile.runtime is Runtime.KUBERNETES and topology == "lite":
         return Violation(key, "lite runs only on one machine", f"say --set {key}=standalone")
@@ -336,7 +338,7 @@ COMPONENT = Component(
     probes=Probes(ready=None, live=None, start_timeout_s=START_S),
     settings=None,
     process=_process,
-    unfit=_unfit,
+    unsupported=_unsupported,
     secrets=_secrets,
     parts=_parts,
     environment=_environment,

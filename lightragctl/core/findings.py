@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-Judged = TypeVar("Judged", contravariant=True)
+SubjectT = TypeVar("SubjectT", contravariant=True)
 
 
 class Severity(StrEnum):
@@ -69,7 +69,7 @@ class Skipped(Finding):
 
 
 @dataclass(frozen=True)
-class Check(Generic[Judged]):
+class Check(Generic[SubjectT]):
     """A condition that must hold.
 
     Attributes:
@@ -82,9 +82,9 @@ class Check(Generic[Judged]):
     code: str
     title: str
     severity: Severity
-    judge: Callable[[Judged], Iterable[Violation]]
+    judge: Callable[[SubjectT], Iterable[Violation]]
 
-    def findings(self, judged: Judged) -> Iterator[Finding]:
+    def findings(self, judged: SubjectT) -> Iterator[Finding]:
         """Where the condition does not hold."""
         for one in self.judge(judged):
             yield Finding(self.code, one.subject, one.message, one.hint, severity=self.severity)

@@ -208,7 +208,7 @@ class UpOutcome:
     status: ReleaseStatus
 
 
-class Outcome(StrEnum):
+class RevisionOutcome(StrEnum):
     """What became of a revision."""
 
     APPLYING = "applying"
@@ -244,7 +244,7 @@ class Revision:
     version: str
     profile_name: str
     values: Mapping[str, Any]
-    outcome: Outcome
+    outcome: RevisionOutcome
     description: str
     cause: str = ""
     objects: tuple[KubernetesObject, ...] = field(default=(), repr=False)
@@ -264,7 +264,7 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Unlocked:
+class UnlockResult:
     """Who held the lock of a release; `holder` is empty when nobody did. Times by the holder's own clock."""
 
     holder: str = ""
@@ -380,7 +380,7 @@ class Revisions(Protocol):
     def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """Make the release what it was in a revision; None: in the last that was applied before the present one."""
 
-    def unlock(self, even_if_fresh: bool) -> Unlocked:
+    def unlock(self, even_if_fresh: bool) -> UnlockResult:
         """Take the lock of the release away from whoever holds it.
 
         Raises:

@@ -11,8 +11,8 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Action, ForeignField
 from lightragctl.deploy.changeset import Change, change, deletion
 from lightragctl.deploy.conditional import apply_over, delete_seen
-from lightragctl.deploy.drift import contested, is_left_behind, is_put_out
-from lightragctl.deploy.ownership import is_still_ours
+from lightragctl.deploy.drift import contested, is_orphaned_replicas, is_scaled_down_by_hand
+from lightragctl.deploy.ownership import is_owned
 from lightragctl.deploy.replacement import plan_replacement
 from lightragctl.kube import labels
 from lightragctl.kube.calls import WORKERS
@@ -21,10 +21,10 @@ from lightragctl.kube.objects import WORKLOAD_KINDS, annotations_of
 from lightragctl.kube.scope import Scope
 
 GENERATED_MANAGER = "lightragctl-generated"
-"""Owner of generated values: the templates' manager never holds them, so applying a template never takes them away."""
+"""Field manager of generated values. The templates' manager never owns them, so applying a template keeps them."""
 _KEY_BYTES = 32
 SCALED_MANAGER = "lightragctl-scaled"
-"""Owner of `spec.replicas` once a profile leaves it to an autoscaler: without an owner it would fall to 1 at once."""
+"""Field manager of `spec.replicas` once a profile leaves it to an autoscaler: unowned, the field is reset to 1."""
 
 
 def read_live(scope: Scope, objects: Iterable[KubernetesObject]) -> dict[ObjectRef, dict[str, Any]]:
@@ -86,7 +86,7 @@ def plan_changes(
 def _dry_run(scope: Scope, thing: KubernetesObject, there: KubernetesObject | None) -> Change:
     """What applying would do; where others hold fields, what taking these over would do."""
     try:
-        return change(there, _with_left_replicas(scope.cluster.apply(thing, dry_run=True), there, thing))
+        return change(there, _with_released_replicas(scope.cluster.apply(thing, dry_run=True), there, thing))
     except FieldConflictError as error:
         predicted = scope.cluster.apply(thing, dry_run=True, force=True)
         return replace(change(there, predicted), conflicts=tuple(_conflicts(thing, there, error)), is_forced=True)
@@ -99,17 +99,17 @@ def _conflicts(
     plain = [
         ForeignField(str(ref(thing)), path.removeprefix("."), who, "", "", None, None)
         for path, who in error.fields
-        if not is_left_behind(path.removeprefix("."), who)
-        and not (there and is_put_out(thing, there, path.removeprefix(".")))
+        if not is_orphaned_replicas(path.removeprefix("."), who)
+        and not (there and is_scaled_down_by_hand(thing, there, path.removeprefix(".")))
     ]
     return (contested(thing, there) if there and plain else []) or plain
 
 
-def _with_left_replicas(
+def _with_released_replicas(
     predicted: dict[str, Any], there: KubernetesObject | None, wanted: KubernetesObject
 ) -> dict[str, Any]:
-    """The prediction with the number of pods that `_leave_replicas` will keep."""
-    replicas = left_replicas(there, wanted) if there else None
+    """The prediction with the number of pods that `_release_replicas` will keep."""
+    replicas = released_replicas(there, wanted) if there else None
     return predicted if replicas is None else {**predicted, "spec": {**predicted["spec"], "replicas": replicas}}
 
 
@@ -118,8 +118,8 @@ def _replaced(scope: Scope, thing: KubernetesObject, there: KubernetesObject, er
     claims = scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
     names = {str(one["spec"].get("storageClassName") or "") for one in claims} - {""}
     classes = {name: scope.cluster.get(ObjectRef("storage.k8s.io/v1", "StorageClass", "", name)) for name in names}
-    growing = {name: bool((one or {}).get("allowVolumeExpansion")) for name, one in classes.items()}
-    plan = plan_replacement(thing, there, claims, growing, error.message)
+    expandable = {name: bool((one or {}).get("allowVolumeExpansion")) for name, one in classes.items()}
+    plan = plan_replacement(thing, there, claims, expandable, error.message)
     name = thing["metadata"]["name"]
     other = {**thing, "metadata": {**thing["metadata"], "name": f"{name[:40]}-lightragctl-plan"}}
     predicted = scope.cluster.apply(other, dry_run=True)
@@ -134,7 +134,7 @@ def plan_deletions(scope: Scope, pruned: Iterable[ObjectRef]) -> list[Change]:
 
 def read_ours(scope: Scope, recorded: Iterable[ObjectRef]) -> list[dict[str, Any]]:
     """The live objects of these names that are still the release's."""
-    return [there for there in map(scope.cluster.get, recorded) if there and is_still_ours(there, scope.release)]
+    return [there for there in map(scope.cluster.get, recorded) if there and is_owned(there, scope.release)]
 
 
 def apply_objects(
@@ -158,7 +158,7 @@ def apply_objects(
     """
 
     def write(thing: KubernetesObject) -> dict[str, Any]:
-        there = _leave_replicas(scope.cluster, thing, seen.get(ref(thing)))
+        there = _release_replicas(scope.cluster, thing, seen.get(ref(thing)))
         applied = apply_over(scope.cluster, thing, there, force=ref(thing) in forced)
         return fill_generated(scope.cluster, applied, generated.get(ref(thing), {}))
 
@@ -166,7 +166,7 @@ def apply_objects(
         return list(pool.map(write, objects))
 
 
-def left_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | None:
+def released_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | None:
     """How many pods a workload has that we have set so far and no longer say; None when that is not so."""
     if wanted["kind"] not in WORKLOAD_KINDS or "replicas" in wanted["spec"]:
         return None
@@ -178,11 +178,11 @@ def left_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | Non
     return int(live["spec"]["replicas"]) if owned else None
 
 
-def _leave_replicas(
+def _release_replicas(
     cluster: Cluster, wanted: KubernetesObject, live: KubernetesObject | None
 ) -> KubernetesObject | None:
     """Let another manager own the number of pods before we stop saying it; the live object after that."""
-    if live is None or (replicas := left_replicas(live, wanted)) is None:
+    if live is None or (replicas := released_replicas(live, wanted)) is None:
         return live
     metadata = {key: wanted["metadata"][key] for key in ("name", "namespace")}
     kept = {key: wanted[key] for key in ("apiVersion", "kind")} | {"metadata": metadata}

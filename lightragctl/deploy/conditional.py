@@ -8,7 +8,7 @@ since, status above all, the write is decided anew on what is there now, a few t
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.kube.managed_fields import Owner, find, owners
+from lightragctl.kube.managed_fields import FieldOwner, find, owners
 from lightragctl.kube.model import ABSENT, FIELD_MANAGER, ChangedMeanwhileError, Cluster
 
 _TRIES = 10
@@ -88,7 +88,7 @@ def is_same_ground(seen: KubernetesObject | None, now: KubernetesObject | None, 
     return all(find(seen, path) == find(now, path) for path in held) and _part(seen, wanted) == _part(now, wanted)
 
 
-def _ours(thing: KubernetesObject) -> list[Owner]:
+def _ours(thing: KubernetesObject) -> list[FieldOwner]:
     return [one for one in owners(thing) if one.manager.startswith(FIELD_MANAGER)]
 
 

@@ -11,10 +11,10 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.profile import IgnoreRule
 from lightragctl.core.runtime import ForeignField
 from lightragctl.deploy.changeset import HIDDEN
-from lightragctl.kube.managed_fields import MISSING, Owner, Path, find, owners, show, with_value, without
+from lightragctl.kube.managed_fields import MISSING, FieldOwner, Path, find, owners, show, with_value, without
 from lightragctl.kube.model import FIELD_MANAGER
 from lightragctl.kube.objects import annotations_of, owner_of, spec_of
-from lightragctl.observe.kstatus import Zero
+from lightragctl.observe.kstatus import ScaledToZero
 
 _REPLICAS = "spec.replicas"
 _CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kubelet", "keda-operator")
@@ -38,7 +38,7 @@ def ignored(rules: Iterable[IgnoreRule], thing: KubernetesObject) -> Callable[[s
     return fits
 
 
-def _others(live: KubernetesObject) -> Iterator[Owner]:
+def _others(live: KubernetesObject) -> Iterator[FieldOwner]:
     """Who but us holds fields of the object; a status belongs to controllers."""
     for owner in owners(live):
         ours = owner.manager == FIELD_MANAGER or owner.manager.startswith(f"{FIELD_MANAGER}-")
@@ -46,7 +46,7 @@ def _others(live: KubernetesObject) -> Iterator[Owner]:
             yield owner
 
 
-def _field(thing: KubernetesObject, path: Path, owner: Owner | None, values: tuple[Any, Any]) -> ForeignField:
+def _field(thing: KubernetesObject, path: Path, owner: FieldOwner | None, values: tuple[Any, Any]) -> ForeignField:
     ours, theirs = (None if value is MISSING else value for value in values)
     if thing["kind"] == "Secret":
         ours, theirs = (HIDDEN if value is not None else None for value in (ours, theirs))
@@ -61,7 +61,7 @@ def contested(ours: KubernetesObject, live: KubernetesObject) -> list[ForeignFie
         for owner in _others(live)
         for path in owner.paths
         if (wanted := find(ours, path)) is not MISSING and wanted != (there := find(live, path))
-        if not is_left_behind(show(path), owner.manager) and not is_put_out(ours, live, show(path))
+        if not is_orphaned_replicas(show(path), owner.manager) and not is_scaled_down_by_hand(ours, live, show(path))
     ]
     return sorted(found, key=str)
 
@@ -125,7 +125,7 @@ def _has_name(item: Any) -> bool:
     return isinstance(item, Mapping) and isinstance(item.get("name"), str)
 
 
-def yielding(
+def without_foreign_fields(
     thing: KubernetesObject,
     live: KubernetesObject,
     autoscalers: Iterable[KubernetesObject],
@@ -143,16 +143,18 @@ def yielding(
     is_ignored = ignored(rules, thing)
     if _is_asleep(live, autoscalers):
         made = without(made, ("f:spec", "f:replicas"))
-    elif scaler and not is_ignored(_REPLICAS) and is_put_out(awake := _awake(thing, scaler), live, _REPLICAS):
+    elif (
+        scaler and not is_ignored(_REPLICAS) and is_scaled_down_by_hand(awake := _awake(thing, scaler), live, _REPLICAS)
+    ):
         made = awake  # an autoscaler leaves alone what has no pods
     elif scaler:
         made = _left(made, live, lambda path: path == _REPLICAS)
-    elif not force and _is_scaled_by_hand(live) and not is_put_out(thing, live, _REPLICAS):
+    elif not force and _is_scaled_by_hand(live) and not is_scaled_down_by_hand(thing, live, _REPLICAS):
         made = without(made, ("f:spec", "f:replicas"))
     return _left(made, live, is_ignored)
 
 
-def is_left_behind(path: str, manager: str) -> bool:
+def is_orphaned_replicas(path: str, manager: str) -> bool:
     """Whether it is the number of replicas, held by a controller or for one: nobody's once no autoscaler is left."""
     return path == _REPLICAS and (manager in _CONTROLLERS or manager.startswith(f"{FIELD_MANAGER}-"))
 
@@ -172,7 +174,7 @@ def _is_scaled_by_hand(live: KubernetesObject) -> bool:
     return any(holder not in _CONTROLLERS for holder in _scalers(live))
 
 
-def is_put_out(wanted: KubernetesObject, live: KubernetesObject, path: str) -> bool:
+def is_scaled_down_by_hand(wanted: KubernetesObject, live: KubernetesObject, path: str) -> bool:
     """Whether the path is the number of replicas, and somebody who is no autoscaler and no schedule made it zero.
 
     Another number by hand may be meant to last; a component without pods leaves the release broken.
@@ -193,7 +195,7 @@ def zero(
     live: KubernetesObject,
     rules: Sequence[IgnoreRule],
     autoscalers: Iterable[KubernetesObject],
-) -> Zero | None:
+) -> ScaledToZero | None:
     """Who left the workload without pods; None when it has some.
 
     Args:
@@ -207,7 +209,7 @@ def zero(
     scaler = _waker(live, autoscalers)
     is_ours = wanted is not None and wanted["spec"].get("replicas", 1) == 0
     is_meant = is_ours or scaler != "" or _sleeps(live) or ignored(rules, live)(_REPLICAS)
-    return Zero("the profile" if is_ours else ", ".join(_scalers(live)) or scaler, is_meant)
+    return ScaledToZero("the profile" if is_ours else ", ".join(_scalers(live)) or scaler, is_meant)
 
 
 def _is_asleep(live: KubernetesObject, autoscalers: Iterable[KubernetesObject]) -> bool:

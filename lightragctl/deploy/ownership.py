@@ -1,6 +1,6 @@
 """Whose an object is: ours, nobody's, or another tool's; and the labels that say so to other tools. Pure.
 
-The labels are those of ApplySets (KEP 3659): the record is the parent, the release's objects are the members. They
+The labels are those of ApplySets (KEP 3659): the inventory is the parent, the release's objects are the members. They
 stand on the objects alone, never in selectors, pod templates or claims, which cannot change.
 """
 
@@ -54,7 +54,7 @@ def was_applied(live: KubernetesObject) -> bool:
     return any(owner.manager == FIELD_MANAGER for owner in owners(live))
 
 
-def is_still_ours(live: KubernetesObject, release: str) -> bool:
+def is_owned(live: KubernetesObject, release: str) -> bool:
     """Whether an object of a name that we would give is the release's: another may have that name by now."""
     labels = labels_of(live)
     if labels.get(keys.MANAGED_BY, keys.MANAGER) != keys.MANAGER:
@@ -62,13 +62,13 @@ def is_still_ours(live: KubernetesObject, release: str) -> bool:
     return labels[keys.INSTANCE] == release if keys.INSTANCE in labels else was_applied(live)
 
 
-def refuse_strangers(strangers: Iterable[KubernetesObject], release: str, parent: ObjectRef, adopt: bool) -> None:
+def refuse_foreign(strangers: Iterable[KubernetesObject], release: str, parent: ObjectRef, adopt: bool) -> None:
     """Refuse to write over objects that are there and not the release's.
 
     Args:
         strangers: live objects of wanted names that are neither labelled as the release's nor were applied by us.
         release: its name.
-        parent: its record.
+        parent: its inventory.
         adopt: take those that nobody's tool looks after.
 
     Raises:

@@ -24,9 +24,9 @@ from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, order, ref
 from lightragctl.core.profile import Runtime
 from lightragctl.core.serialize import json_text, yaml_text
+from lightragctl.deploy.inventory import inventory_ref
 from lightragctl.deploy.network import policies
 from lightragctl.deploy.ownership import as_member
-from lightragctl.deploy.record import record_ref
 
 
 def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
@@ -58,7 +58,7 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
         component = plan.components[name]
         for template in sorted((templates / name).glob("*.yaml.j2")):
             objects += _render(environment, f"{name}/{template.name}", _context(plan, component))
-    parent = record_ref(plan.release, plan.profile.namespace)
+    parent = inventory_ref(plan.release, plan.profile.namespace)
     objects = [as_member(_named_by_content(thing), parent) for thing in objects]
     _refuse_twins(objects)
     check_names(objects, plan.release)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,18 @@ def plan_replacement(
     if _selector(wanted) != _selector(live):
         message = f"{ref(wanted)}: its selector cannot change, or its pods would belong to nobody"
         raise RefusedError(message, _ELSE)
-    growing = _growing(wanted, live, claims, classes)
-    grown = f"; first {', '.join(f'{identity.name} grows to {size}' for identity, size in growing)}" if growing else ""
+    expandable = _expanding(wanted, live, claims, classes)
+    grown = (
+        f"; first {', '.join(f'{identity.name} grows to {size}' for identity, size in expandable)}"
+        if expandable
+        else ""
+    )
     kept = "" if _classes(wanted) == _classes(live) else "; claims that are there keep their storage class"
     note = f"deleted without its pods and made again around them{grown}; no volume claim is deleted{kept}"
-    return Replacement(str(live["metadata"]["uid"]), note, growing)
+    return Replacement(str(live["metadata"]["uid"]), note, expandable)
 
 
-def keeping_volumes(wanted: KubernetesObject, live: KubernetesObject | None) -> dict[str, Any]:
+def with_live_volumes(wanted: KubernetesObject, live: KubernetesObject | None) -> dict[str, Any]:
     """The object of an earlier revision, its volumes as big as they are now: those that have grown cannot shrink."""
     if live is None:
         return dict(wanted)
@@ -134,7 +138,7 @@ def _classes(thing: KubernetesObject) -> list[Any]:
     return [one["spec"].get("storageClassName") for one in thing["spec"].get("volumeClaimTemplates") or ()]
 
 
-def _growing(
+def _expanding(
     wanted: KubernetesObject,
     live: KubernetesObject,
     claims: Sequence[KubernetesObject],

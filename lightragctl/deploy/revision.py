@@ -12,7 +12,7 @@ from typing import Any
 
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.runtime import Outcome, Revision
+from lightragctl.core.runtime import Revision, RevisionOutcome
 from lightragctl.kube.labels import CHUNK_OF, MANAGED_BY, MANAGER, REVISION_OF
 
 SCHEMA = 1
@@ -102,7 +102,7 @@ def from_config_maps(index: KubernetesObject, chunks: Sequence[KubernetesObject]
             version=document["version"],
             profile_name=document["profile_name"],
             values=document["values"],
-            outcome=Outcome(document["outcome"]),
+            outcome=RevisionOutcome(document["outcome"]),
             cause=document["cause"],
             description=document["description"],
             requires={name: tuple(needs) for name, needs in document["requires"].items()},
@@ -132,33 +132,33 @@ def _damaged(index: KubernetesObject, error: Exception) -> LightragctlError:
     return LightragctlError(message, "restore it, or delete it: only this revision is lost")
 
 
-def judged(revisions: Iterable[Revision], at_work: int | None) -> list[Revision]:
+def with_current_outcomes(revisions: Iterable[Revision], applying: int | None) -> list[Revision]:
     """The revisions newest first, with what became of them since they were written.
 
     Args:
         revisions: as they were written.
-        at_work: the number of the one that somebody applies right now.
+        applying: the number of the one that somebody applies right now.
     """
     newest_first = sorted(revisions, key=lambda one: one.number, reverse=True)
     made, applied = [], False
     for one in newest_first:
         outcome = one.outcome
-        if outcome is Outcome.APPLYING and one.number != at_work:
-            outcome = Outcome.INTERRUPTED
-        if outcome is Outcome.APPLIED:
-            outcome, applied = (Outcome.SUPERSEDED if applied else outcome), True
+        if outcome is RevisionOutcome.APPLYING and one.number != applying:
+            outcome = RevisionOutcome.INTERRUPTED
+        if outcome is RevisionOutcome.APPLIED:
+            outcome, applied = (RevisionOutcome.SUPERSEDED if applied else outcome), True
         made.append(replace(one, outcome=outcome))
     return made
 
 
-def to_drop(revisions: Iterable[Revision]) -> list[int]:
+def expired_revisions(revisions: Iterable[Revision]) -> list[int]:
     """Numbers of the revisions that are too many; the newest that was applied always stays."""
     newest_first = sorted(revisions, key=lambda one: one.number, reverse=True)
-    good = next((one.number for one in newest_first if one.outcome is Outcome.APPLIED), None)
+    good = next((one.number for one in newest_first if one.outcome is RevisionOutcome.APPLIED), None)
     return [one.number for one in newest_first[KEEP:] if one.number != good]
 
 
-def to_roll_back_to(revisions: Sequence[Revision], number: int | None) -> Revision:
+def rollback_revision(revisions: Sequence[Revision], number: int | None) -> Revision:
     """The revision to go back to: the one of this number, or the newest before the present one that was applied.
 
     Raises:
@@ -172,7 +172,7 @@ def to_roll_back_to(revisions: Sequence[Revision], number: int | None) -> Revisi
             raise RefusedError(f"there is no revision {number}", hint)
         return found
     present = max((one.number for one in revisions), default=0)
-    good = [one for one in revisions if one.number < present and one.outcome is Outcome.APPLIED]
+    good = [one for one in revisions if one.number < present and one.outcome is RevisionOutcome.APPLIED]
     if not good:
         raise RefusedError("there is no earlier revision that was applied", hint)
     return max(good, key=lambda one: one.number)

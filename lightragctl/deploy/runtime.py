@@ -18,34 +18,34 @@ from lightragctl.core.runtime import (
     ForeignField,
     ReleaseStatus,
     Revision,
-    Unlocked,
+    UnlockResult,
     UpOptions,
     UpOutcome,
     way_to_a_release,
 )
 from lightragctl.core.settings import SecretKey
 from lightragctl.deploy.apply import read_live
-from lightragctl.deploy.attention import read_warnings
-from lightragctl.deploy.down import kept_words, take_down
+from lightragctl.deploy.desired_state import autoscaled_nodes, ignore_rules
+from lightragctl.deploy.down import describe_kept, tear_down
 from lightragctl.deploy.drift import zero
-from lightragctl.deploy.history import read_revision
-from lightragctl.deploy.prepare import autoscalers, drift_since, read_record
-from lightragctl.deploy.reach import refuse_forbidden, refuse_stream
-from lightragctl.deploy.record import Phase, Record, releases_in
-from lightragctl.deploy.rollback import read_history, read_holder, read_one, rollback_target
+from lightragctl.deploy.health import read_warnings
+from lightragctl.deploy.inventory import Inventory, ReleasePhase, releases_in
+from lightragctl.deploy.reachability import refuse_forbidden, refuse_stream
+from lightragctl.deploy.revision_store import read_revision
+from lightragctl.deploy.rollback import read_history, read_history_entry, read_holder, rollback_target
 from lightragctl.deploy.rollout import roll_out
-from lightragctl.deploy.target import growing_nodes, ignore_rules
-from lightragctl.deploy.up import bring_up, foresee, wanted
+from lightragctl.deploy.rollout_plan import autoscalers, drift_since, read_inventory
+from lightragctl.deploy.up import bring_up, preview, wanted
 from lightragctl.kube.client import ClusterClient
-from lightragctl.kube.labels import component_of, record_selector
-from lightragctl.kube.lease import LockHolder, Verdict, judge, lease_ref, unlock
+from lightragctl.kube.labels import component_of, inventory_selector
+from lightragctl.kube.lease import LockHolder, LockState, lease_ref, lock_state, unlock
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import is_ready, is_terminating, status_of
 from lightragctl.kube.scope import Scope
 from lightragctl.kube.streams import PickPod, Tunnel, run_in_pod
-from lightragctl.observe.kstatus import Progress, Zero
+from lightragctl.observe.kstatus import ScaledToZero, Status
 from lightragctl.observe.logs import read_logs
-from lightragctl.observe.snapshot import View, component_status, progress, read_causes, read_view
+from lightragctl.observe.snapshot import Snapshot, component_status, read_causes, read_snapshot, resource_status
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ class KubernetesRuntime:
     @property
     def data(self) -> str:
         """The release's volumes and keys."""
-        return kept_words(self.scope, read_record(self.scope))
+        return describe_kept(self.scope, read_inventory(self.scope))
 
     def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do, by the server's own dry run."""
-        return foresee(self.scope, wanted(plan), options)
+        return preview(self.scope, wanted(plan), options)
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """See `bring_up`."""
@@ -82,30 +82,30 @@ class KubernetesRuntime:
         return read_history(self.scope)
 
     def revision(self, number: int) -> Revision:
-        """See `read_one`."""
-        return read_one(self.scope, number)
+        """See `read_history_entry`."""
+        return read_history_entry(self.scope, number)
 
     def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
         """What `rollback` would do, by the server's own dry run."""
-        return foresee(self.scope, rollback_target(self.scope, revision), options)
+        return preview(self.scope, rollback_target(self.scope, revision), options)
 
     def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """See `rollback_target` and `roll_out`."""
         changed = roll_out(self.scope, rollback_target(self.scope, revision), options, approve, notify)
         return UpOutcome(changed, self.status())
 
-    def unlock(self, even_if_fresh: bool) -> Unlocked:
+    def unlock(self, even_if_fresh: bool) -> UnlockResult:
         """See `kube.lease.unlock`."""
         check_rights(self.client, self.namespace, access_of_unlock(self.namespace))
         held = unlock(self.client, lease_ref(self.release, self.namespace), self.holder, even_if_fresh)
         if held is None:
-            return Unlocked()
+            return UnlockResult()
         age_s = (self.holder.now() - held.renewed).total_seconds()
-        return Unlocked(held.who, held.command, held.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"), round(age_s, 1))
+        return UnlockResult(held.who, held.command, held.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"), round(age_s, 1))
 
     def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
-        """See `take_down`."""
-        return take_down(self.scope, purge, timeout_s, notify, allow_data_loss)
+        """See `tear_down`."""
+        return tear_down(self.scope, purge, timeout_s, notify, allow_data_loss)
 
     def status(self) -> ReleaseStatus:
         """The release as the cluster shows it.
@@ -113,52 +113,54 @@ class KubernetesRuntime:
         Raises:
             NotRunningError: the namespace has no such release.
         """
-        record = self._record()
-        view = read_view(self.scope, growing_nodes(record.profile))
+        inventory = self._record()
+        snapshot = read_snapshot(self.scope, autoscaled_nodes(inventory.profile))
         services = self.client.select("v1", "Service", self.namespace, self.scope.selector)
         ingresses = self.client.select("networking.k8s.io/v1", "Ingress", self.namespace, self.scope.selector)
         services.sort(key=lambda one: one["metadata"]["name"] == f"{self.release}-{component_of(one)}")  # its own last
-        endpoints = {component_of(one): _address(one, view) for one in services}
+        endpoints = {component_of(one): _address(one, snapshot) for one in services}
         endpoints |= {component_of(one): _ingress_address(one) for one in ingresses}
-        last = read_revision(self.scope, record.revision) if record.revision else None
-        asleep = self._asleep(record, last, view)
+        last = read_revision(self.scope, inventory.revision) if inventory.revision else None
+        asleep = self._asleep(inventory, last, snapshot)
         parts = []
-        for name in record.components:
-            current = progress(view, name).progress is Progress.CURRENT
-            causes = [] if current or record.phase is Phase.STOPPED else read_causes(self.scope, view, name)
+        for name in inventory.components:
+            current = resource_status(snapshot, name).status is Status.CURRENT
+            causes = (
+                [] if current or inventory.phase is ReleasePhase.STOPPED else read_causes(self.scope, snapshot, name)
+            )
             cause = causes[0] if causes else None
-            parts.append(component_status(view, name, endpoints.get(name, ""), cause, asleep.get(name)))
+            parts.append(component_status(snapshot, name, endpoints.get(name, ""), cause, asleep.get(name)))
         where = f"kubernetes, namespace {self.namespace} of {self.client.name}"
         return ReleaseStatus(
             release=self.release,
-            profile=record.profile_name,
+            profile=inventory.profile_name,
             runtime=where,
             components=tuple(parts),
-            data=kept_words(self.scope, record),
-            message=self._message(record),
-            revision=record.revision or None,
-            drift=self._drift(record, last),
-            warnings=read_warnings(self.scope, record, last, view),
+            data=describe_kept(self.scope, inventory),
+            message=self._message(inventory),
+            revision=inventory.revision or None,
+            drift=self._drift(inventory, last),
+            warnings=read_warnings(self.scope, inventory, last, snapshot),
         )
 
-    def _asleep(self, record: Record, last: Revision | None, view: View) -> dict[str, Zero]:
+    def _asleep(self, inventory: Inventory, last: Revision | None, snapshot: Snapshot) -> dict[str, ScaledToZero]:
         """Who left components without pods."""
-        rules, applied = ignore_rules(record.profile), {ref(one): one for one in (last.objects if last else ())}
+        rules, applied = ignore_rules(inventory.profile), {ref(one): one for one in (last.objects if last else ())}
         scalers = autoscalers(self.scope)
-        found: dict[str, Zero] = {}
-        for one in (one for things in view.workloads.values() for one in things):
+        found: dict[str, ScaledToZero] = {}
+        for one in (one for things in snapshot.workloads.values() for one in things):
             nobody = zero(applied.get(ref(one)), one, rules, scalers)
             if nobody and (nobody.is_meant is False or component_of(one) not in found):
                 found[component_of(one)] = nobody
         return found
 
-    def _drift(self, record: Record, last: Revision | None) -> tuple[ForeignField, ...]:
+    def _drift(self, inventory: Inventory, last: Revision | None) -> tuple[ForeignField, ...]:
         """What others have changed since the release was applied."""
-        if last is None or record.phase is not Phase.APPLIED:
+        if last is None or inventory.phase is not ReleasePhase.APPLIED:
             return ()
         looked_at = [thing for thing in last.objects if thing["kind"] not in ("Secret", "Namespace")]
         readable = tuple(thing for thing in looked_at if self._may_read(thing))
-        return drift_since(record, replace(last, objects=readable), read_live(self.scope, readable))
+        return drift_since(inventory, replace(last, objects=readable), read_live(self.scope, readable))
 
     def _may_read(self, thing: KubernetesObject) -> bool:
         """Whether we may look at the object: who may read the namespace may not always read the cluster."""
@@ -212,7 +214,7 @@ class KubernetesRuntime:
         return f"http://127.0.0.1:{self._tunnels[key].port}"
 
     def components(self) -> tuple[str, ...]:
-        """The names of the release's components, by its record.
+        """The names of the release's components, by its inventory.
 
         Raises:
             NotRunningError: the namespace has no such release.
@@ -245,7 +247,7 @@ class KubernetesRuntime:
             NotRunningError: there is no such release or component.
         """
         names = self._component_names(component)
-        pods = [(name, pod["metadata"]["name"]) for name in names for pod in read_view(self.scope).pods_of(name)]
+        pods = [(name, pod["metadata"]["name"]) for name in names for pod in read_snapshot(self.scope).pods_of(name)]
         if not pods:
             raise NotRunningError(f"release '{self.release}' has no pods", "start it: lightragctl up")
         return read_logs(self.scope, pods, follow, tail_lines)
@@ -259,7 +261,7 @@ class KubernetesRuntime:
         self._component_names(component)
         pods = self._reached(component)
         running = [pod for pod in pods if status_of(pod).get("phase") == "Running"]
-        chosen = next(iter([pod for pod in running if _takes_requests(pod)] or running), None)
+        chosen = next(iter([pod for pod in running if _is_serving(pod)] or running), None)
         if chosen is None:
             raise NotRunningError(f"{component} has no running pod", "see: lightragctl status")
         refuse_stream(self.scope, "exec", chosen)
@@ -278,18 +280,18 @@ class KubernetesRuntime:
         notify(Event(f"http://127.0.0.1:{tunnel.port} leads to {component}; Ctrl-C ends it", component))
         tunnel.wait()
 
-    def _record(self) -> Record:
-        record = read_record(self.scope)
-        if record is None:
+    def _record(self) -> Inventory:
+        inventory = read_inventory(self.scope)
+        if inventory is None:
             message = f"there is no release '{self.release}' in namespace {self.namespace} of {self.client.name}"
             place = "; or name another place: -n, --context, --name"
             raise NotRunningError(message, way_to_a_release(self.release, self._releases(), place))
-        return record
+        return inventory
 
     def _releases(self) -> list[str]:
         """The releases of the namespace; none where we may not list their records."""
         try:
-            return releases_in(self.client.select("v1", "ConfigMap", self.namespace, record_selector()))
+            return releases_in(self.client.select("v1", "ConfigMap", self.namespace, inventory_selector()))
         except ForbiddenError:
             return []
 
@@ -299,26 +301,26 @@ class KubernetesRuntime:
             raise NotRunningError(f"release '{self.release}' has no {component}", f"it has: {', '.join(names)}")
         return names if component is None else [component]
 
-    def _message(self, record: Record) -> str:
-        if record.phase is Phase.STOPPED:
+    def _message(self, inventory: Inventory) -> str:
+        if inventory.phase is ReleasePhase.STOPPED:
             return "stopped; start it: lightragctl up"
-        if record.phase is Phase.APPLYING:
+        if inventory.phase is ReleasePhase.APPLYING:
             held = read_holder(self.scope)
-            if held and judge(held, self.holder) not in (Verdict.FREE, Verdict.DEAD):
+            if held and lock_state(held, self.holder) not in (LockState.FREE, LockState.DEAD):
                 return f"{held} has been changing it since {held.acquired.strftime('%Y-%m-%d %H:%M:%S')} UTC"
             return "the last change did not come to its end: lightragctl history; go on: lightragctl up"
         return ""
 
     def _ready_pods(self, component: str) -> list[KubernetesObject]:
         self._component_names(component)
-        pods = [pod for pod in self._reached(component) if _takes_requests(pod)]
+        pods = [pod for pod in self._reached(component) if _is_serving(pod)]
         if not pods:
             raise NotRunningError(f"{component} has no ready pod", "see why: lightragctl status")
         return pods
 
     def _reached(self, component: str) -> list[KubernetesObject]:
         """The component's pods that its Service leads to; all of them when it has none of its own name."""
-        pods = read_view(self.scope).pods_of(component)
+        pods = read_snapshot(self.scope).pods_of(component)
         service = self.client.get(ObjectRef("v1", "Service", self.namespace, f"{self.release}-{component}"))
         wanted = (service or {}).get("spec", {}).get("selector") or {}
         return [pod for pod in pods if wanted.items() <= pod["metadata"]["labels"].items()]
@@ -334,14 +336,14 @@ def way_to(pods: Sequence[KubernetesObject], turn: int = 0) -> tuple[str, str, i
     return pod["metadata"]["namespace"], pod["metadata"]["name"], int(port)
 
 
-def _takes_requests(pod: KubernetesObject) -> bool:
+def _is_serving(pod: KubernetesObject) -> bool:
     return is_ready(pod) and not is_terminating(pod)
 
 
-def _address(service: KubernetesObject, view: View) -> str:
+def _address(service: KubernetesObject, snapshot: Snapshot) -> str:
     """Where the service is reached: from outside by a node's port, else by its name inside the cluster."""
     port = service["spec"]["ports"][0]
-    hosts = [pod["status"]["hostIP"] for pod in view.pods_of(component_of(service)) if "hostIP" in status_of(pod)]
+    hosts = [pod["status"]["hostIP"] for pod in snapshot.pods_of(component_of(service)) if "hostIP" in status_of(pod)]
     if service["spec"]["type"] == "NodePort" and hosts:
         return f"http://{hosts[0]}:{port['nodePort']}"
     return f"{service['metadata']['name']}.{service['metadata']['namespace']}:{port['port']}"

@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
-class Owner:
+class FieldOwner:
     """One entry of managedFields: who set which fields, how and when."""
 
     manager: str
@@ -30,10 +30,10 @@ class Owner:
     paths: frozenset[Path]
 
 
-def owners(thing: KubernetesObject) -> list[Owner]:
+def owners(thing: KubernetesObject) -> list[FieldOwner]:
     """Who holds which fields of the live object."""
     return [
-        Owner(
+        FieldOwner(
             manager=str(entry.get("manager", "")),
             operation=str(entry.get("operation", "")),
             time=str(entry.get("time", "")),

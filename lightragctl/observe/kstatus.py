@@ -21,7 +21,7 @@ from lightragctl.kube.objects import (
 )
 
 
-class Progress(StrEnum):
+class Status(StrEnum):
     """How far an object is."""
 
     IN_PROGRESS = "InProgress"
@@ -36,12 +36,12 @@ class Progress(StrEnum):
 class ResourceStatus:
     """How far an object is, and what it lacks, with counts."""
 
-    progress: Progress
+    status: Status
     message: str = ""
 
 
 @dataclass(frozen=True)
-class Zero:
+class ScaledToZero:
     """A workload that has no pods because somebody scaled it so.
 
     Attributes:
@@ -56,15 +56,15 @@ class Zero:
         return f"scaled to 0 by {self.by or 'kubectl scale or the like'}"
 
 
-CURRENT = ResourceStatus(Progress.CURRENT)
+CURRENT = ResourceStatus(Status.CURRENT)
 
 
-def assess(thing: KubernetesObject | None) -> ResourceStatus:
+def compute(thing: KubernetesObject | None) -> ResourceStatus:
     """How far the object is; None stands for one that is not there."""
     if thing is None:
-        return ResourceStatus(Progress.NOT_FOUND, "not there")
+        return ResourceStatus(Status.NOT_FOUND, "not there")
     if is_terminating(thing):
-        return ResourceStatus(Progress.TERMINATING, "being deleted")
+        return ResourceStatus(Status.TERMINATING, "being deleted")
     if observed_generation(thing) is not None and not is_current(thing):
         return _waiting("the change has not been seen by its controller yet")
     rule = _RULES.get(thing["kind"], _by_conditions)
@@ -72,11 +72,11 @@ def assess(thing: KubernetesObject | None) -> ResourceStatus:
 
 
 def _waiting(message: str) -> ResourceStatus:
-    return ResourceStatus(Progress.IN_PROGRESS, message)
+    return ResourceStatus(Status.IN_PROGRESS, message)
 
 
 def _failed(message: str) -> ResourceStatus:
-    return ResourceStatus(Progress.FAILED, message)
+    return ResourceStatus(Status.FAILED, message)
 
 
 def _behind(wanted: int, counts: tuple[tuple[str, int], ...]) -> str:

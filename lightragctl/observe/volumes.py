@@ -14,7 +14,7 @@ from lightragctl.kube.objects import deletion_time, spec_of, status_of
 
 
 @dataclass(frozen=True)
-class Endangered:
+class EndangeredClaim:
     """A claim whose data will not outlive the pod that uses it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Endangered:
 
 def endangered(
     claims: Iterable[KubernetesObject], volumes: Mapping[str, KubernetesObject | None]
-) -> tuple[Endangered, ...]:
+) -> tuple[EndangeredClaim, ...]:
     """The claims whose data will not last.
 
     Args:
@@ -39,7 +39,7 @@ def endangered(
         volumes: their volumes by name; None is one that is gone, and one that could not be read is left out.
     """
     found = [(ref(claim), _danger(claim, volumes)) for claim in claims]
-    return tuple(Endangered(identity, reason) for identity, reason in found if reason)
+    return tuple(EndangeredClaim(identity, reason) for identity, reason in found if reason)
 
 
 def _danger(claim: KubernetesObject, volumes: Mapping[str, KubernetesObject | None]) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.hint import Command, Hint
-from lightragctl.core.settings import Strict
+from lightragctl.core.settings import StrictModel
 
 SCHEMA = 1
 """Raised with each change that an older lightragctl would misread."""
@@ -73,7 +73,7 @@ class Request(StrEnum):
     ABORT = "abort"
 
 
-class StepRecord(Strict):
+class StepRecord(StrictModel):
     """One step.
 
     Attributes:
@@ -106,7 +106,7 @@ class StepRecord(Strict):
         return self.state in BEGUN
 
 
-class Kept(Strict):
+class Kept(StrictModel):
     """Data that a closed operation left behind, such as a collection before a restore.
 
     Attributes:
@@ -122,7 +122,7 @@ class Kept(Strict):
     size_bytes: int | None = None
 
 
-class Progress(Strict):
+class Progress(StrictModel):
     """How far a step is: `done` of `total` units; `total` is None when it is unknown. Rates are since `began_at`."""
 
     step: str
@@ -146,7 +146,7 @@ class Progress(Strict):
         return None if rate is None or self.total is None else max(0.0, self.total - self.done) / rate
 
 
-class Operation(Strict):
+class Operation(StrictModel):
     """The record of one operation.
 
     Attributes:

@@ -15,13 +15,13 @@ from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.result import Notify
 from lightragctl.core.runtime import ReleaseRuntime
-from lightragctl.deploy.prepare import read_record
+from lightragctl.deploy.fencing import take_lock
 from lightragctl.deploy.rollout import locked
+from lightragctl.deploy.rollout_plan import read_inventory
 from lightragctl.deploy.runtime import KubernetesRuntime
-from lightragctl.deploy.seal import take
-from lightragctl.kube.lease import LockHolder, ReleaseLock, Verdict, judge, lease_ref, read_held
+from lightragctl.kube.lease import LockHolder, LockState, ReleaseLock, lease_ref, lock_state, read_lease
 from lightragctl.kube.scope import Scope
-from lightragctl.local.files import ReleaseFiles, hold
+from lightragctl.local.files import ReleaseFiles, file_lock
 from lightragctl.local.runtime import LocalRuntime
 from lightragctl.operations.cluster_store import ConfigMapStore, object_name
 from lightragctl.operations.store import FileStore, OperationStore
@@ -93,12 +93,12 @@ class Place:
         """Who drives the operation now; empty when no process does, as far as can be told from here."""
         if isinstance(self._where, Scope):
             found = self._where.cluster.get(_driver_lease(self._where, operation_id))
-            held = read_held(found) if found else None
-            return held.who if held and judge(held, self._holder) is Verdict.FRESH else ""
+            held = read_lease(found) if found else None
+            return held.who if held and lock_state(held, self._holder) is LockState.FRESH else ""
         path = self._where.operations / f"{operation_id}.lock"
         if not path.exists():
             return ""
-        with hold(path) as pid:
+        with file_lock(path) as pid:
             return "" if pid is None else f"process {pid}"
 
 
@@ -121,7 +121,7 @@ def place_of(runtime: ReleaseRuntime, release: str, holder: LockHolder) -> Place
 def _release_lock(scope: Scope, command: str, notify: Notify) -> Iterator[None]:
     lock, scope = locked(scope, command, notify)
     with lock:
-        take(scope, lock, read_record(scope))
+        take_lock(scope, lock, read_inventory(scope))
         yield
 
 
@@ -137,14 +137,14 @@ def _lease(scope: Scope, operation_id: str, after: int, notify: Notify) -> Itera
         try:
             lock.take(after)
         except LockedError as error:
-            held = read_held(scope.cluster.get(identity) or {})
+            held = read_lease(scope.cluster.get(identity) or {})
             raise _driven(operation_id, str(held)) from error
         yield Guard(lock.check, lock.fence, lock.forget)
 
 
 @contextmanager
 def _file_lock(path: Path, operation_id: str, after: int) -> Iterator[Guard]:
-    with hold(path) as holder:
+    with file_lock(path) as holder:
         if holder is not None:
             raise _driven(operation_id, f"process {holder}" if holder else "another process")
         yield Guard(lambda: None, after + 1, lambda: path.unlink(missing_ok=True))

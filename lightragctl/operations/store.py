@@ -9,7 +9,7 @@ from typing import Protocol
 
 from lightragctl.core.errors import LockedError, UsageError
 from lightragctl.core.hint import Command, Hint
-from lightragctl.local.files import explained, write_whole
+from lightragctl.local.files import storage_errors, write_atomically
 from lightragctl.operations.model import Operation, from_text, to_text
 
 Change = Callable[[Operation], Operation]
@@ -75,7 +75,7 @@ class FileStore:
 
     def create(self, record: Operation) -> None:
         """See `OperationStore`."""
-        with explained("make", self._folder):
+        with storage_errors("make", self._folder):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock():
             if self._path(record.id).exists():
@@ -85,7 +85,7 @@ class FileStore:
     def read(self, operation_id: str) -> Operation:
         """See `OperationStore`."""
         path = self._path(operation_id)
-        with explained("read", path):
+        with storage_errors("read", path):
             try:
                 text = path.read_text(encoding="utf-8")
             except FileNotFoundError as error:
@@ -108,13 +108,13 @@ class FileStore:
     def delete(self, operation_id: str) -> None:
         """See `OperationStore`."""
         path = self._path(operation_id)
-        with explained("delete", path):
+        with storage_errors("delete", path):
             path.unlink(missing_ok=True)
 
     def _write(self, record: Operation) -> None:
         path = self._path(record.id)
-        with explained("write", path):
-            write_whole(path, to_text(record))
+        with storage_errors("write", path):
+            write_atomically(path, to_text(record))
 
     def _path(self, operation_id: str) -> Path:
         if "/" in operation_id or operation_id.startswith("."):
@@ -125,7 +125,7 @@ class FileStore:
     def _lock(self) -> Iterator[None]:
         """Held for one write; it ends with the process."""
         path = self._folder / "lock"
-        with explained("lock", path):
+        with storage_errors("lock", path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.quality.exact import Neighbours
-from lightragctl.quality.golden import Frozen, GoldenSet, Head, KnownAnswer, Origin, Query
+from lightragctl.quality.golden import GoldenSet, Head, KnownAnswer, Origin, Query, StoredModel
 from lightragctl.vectors.model import CONTENT_BYTES
 
 HEAD = "golden"
@@ -23,7 +23,7 @@ FIRST, LAST = "golden:", "golden;"
 _BROKEN = "build it anew: lightragctl golden build"
 
 
-class _QueryRow(Frozen):
+class _QueryRow(StoredModel):
     """`vector` is float32, little-endian, in base64; scores and slack as `Neighbours` has them."""
 
     origin: Origin

@@ -4,7 +4,7 @@ import threading
 import time
 
 from lightragctl.client.lightrag import DONE
-from lightragctl.client.retry import Patience, Waiting
+from lightragctl.client.retry import RetryPolicy, RetryWait
 from lightragctl.core.errors import NeedsAttentionError, NotRunningError
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import UpOutcome
@@ -19,14 +19,14 @@ _LOADING_S = 60.0
 def prove_search(release: Release, outcome: UpOutcome, timeout_s: float, notify: Notify) -> float | None:
     """Search once, as a client would; milliseconds, or None when the release has no lightrag-api."""
 
-    def tell(waiting: Waiting) -> None:
+    def tell(waiting: RetryWait) -> None:
         notify(Event(waiting.reason, "waiting", passing=True))
 
     if "lightrag-api" not in [part.name for part in outcome.status.components]:
         return None
     notify(Event("asking lightrag-api", "searching", passing=True))
     begin = time.monotonic()
-    patience = Patience(timeout_s, time.monotonic, threading.Event(), tell)
+    patience = RetryPolicy(timeout_s, time.monotonic, threading.Event(), tell)
     found = patience.call("a search", lambda sign: release.api.retrieve(_PROOF, top_k=1, recorded=False))
     took_ms = round((time.monotonic() - begin) * 1000, 1)
     if not found.hits:

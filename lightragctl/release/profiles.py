@@ -23,9 +23,9 @@ from lightragctl.core.layers import (
     read_layer,
     read_layers,
 )
+from lightragctl.core.placement import filled, unset
 from lightragctl.core.profile import LoadedProfile, Runtime, check, is_dns_label
 from lightragctl.core.settings import LAST_PORT, ServiceSettings
-from lightragctl.core.site import filled, unset
 
 if TYPE_CHECKING:
     from lightragctl.core.findings import Finding
@@ -112,7 +112,7 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
     plan = Plan(release, loaded.name, loaded.profile, chosen)
     _check_ports(plan)
     for component in chosen.values():
-        if component.unfit and (found := component.unfit(plan)):
+        if component.unsupported and (found := component.unsupported(plan)):
             raise ProfileError(f"profile '{loaded.name}': {component.name}: {found.message}", found.hint)
         if component.settings:
             component.settings(plan)  # refuses a plan that lacks what the component needs
@@ -137,10 +137,10 @@ def judge_plan(plan: Plan) -> "list[Finding]":
     """What is unsafe in the plan, as far as that can be told without a cluster."""
     if plan.profile.runtime is not Runtime.KUBERNETES:
         return []
-    from lightragctl.checks.lint import lint, subject_of
+    from lightragctl.checks.lint import lint, rendered_plan
     from lightragctl.deploy.render import render_plan
 
-    return lint(subject_of(plan, render_plan(plan, assets.root() / "templates")))
+    return lint(rendered_plan(plan, render_plan(plan, assets.root() / "templates")))
 
 
 def start_profile(name: str, base: str) -> Path:

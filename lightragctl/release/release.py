@@ -122,9 +122,9 @@ class Release:
     @functools.cached_property
     def runtime(self) -> "ReleaseRuntime":
         """Where the release runs."""
-        from lightragctl.release.open import Place, open_runtime
+        from lightragctl.release.open import RuntimeOptions, open_runtime
 
-        place = Place(self.environ, self.options.kubeconfig, self.options.context)
+        place = RuntimeOptions(self.environ, self.options.kubeconfig, self.options.context)
         return self.closing(open_runtime(self.name, self.loaded, place))
 
     def revisions(self, command: str) -> "Revisions":

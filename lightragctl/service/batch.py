@@ -48,7 +48,7 @@ class DeadlineError(WaitExpired):
     code = "deadline"
 
 
-class Served(NamedTuple, Generic[R]):
+class BatchResult(NamedTuple, Generic[R]):
     """A result and the seconds its item waited before its batch left."""
 
     value: R
@@ -82,7 +82,7 @@ class _Waiting(Generic[T, R]):
     item: T
     key: Hashable
     until_s: float
-    future: "asyncio.Future[Served[R]]"
+    future: "asyncio.Future[BatchResult[R]]"
     queued_at: float
     behind: int
     alone: bool = False
@@ -153,7 +153,7 @@ class Batcher(Generic[T, R]):
         """Calls under way."""
         return len(self._running)
 
-    async def submit(self, item: T, key: Hashable = None, until_s: float = math.inf) -> Served[R]:
+    async def submit(self, item: T, key: Hashable = None, until_s: float = math.inf) -> BatchResult[R]:
         """Wait for the result of one item; only items with an equal key share a batch.
 
         `until_s` is when the answer is worth nothing any more, on the event loop's clock. A cancelled caller leaves the
@@ -173,7 +173,7 @@ class Batcher(Generic[T, R]):
             self._forget([waiting], is_deadline(error))
             raise
 
-    async def submit_all(self, items: Sequence[T], key: Hashable = None) -> list[Served[R]]:
+    async def submit_all(self, items: Sequence[T], key: Hashable = None) -> list[BatchResult[R]]:
         """Like `submit` for several items, admitted all or none; the first error ends the wait for all of them."""
         self.admit(len(items))
         waiting = [self._enqueue(item, key, math.inf) for item in items]
@@ -290,7 +290,7 @@ class Batcher(Generic[T, R]):
         if error is None:
             for waiting, value in zip(batch.members, task.result(), strict=True):
                 if not waiting.future.done():
-                    waiting.future.set_result(Served(value, batch.began_at - waiting.queued_at))
+                    waiting.future.set_result(BatchResult(value, batch.began_at - waiting.queued_at))
         elif isinstance(error, self._poison) and len(batch.members) > 1:
             self._again_alone(batch.members)
         else:

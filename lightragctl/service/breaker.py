@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from lightragctl.core.errors import UnavailableError
-from lightragctl.core.settings import Breaking
+from lightragctl.core.settings import CircuitBreaking
 
 _SLICES = 10
 """Parts of the window that are forgotten one by one."""
@@ -41,7 +41,7 @@ class BreakerState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CallOutcome:
     """How a call ended. `retry_after_s` is what the backend asked for, 0 when it did not."""
 
     seconds: float
@@ -75,7 +75,7 @@ class CircuitBreaker:
         clock: seconds that only grow.
     """
 
-    def __init__(self, backend: str, settings: Breaking, clock: Callable[[], float]) -> None:
+    def __init__(self, backend: str, settings: CircuitBreaking, clock: Callable[[], float]) -> None:
         self._backend = backend
         self._settings = settings
         self._clock = clock
@@ -118,7 +118,7 @@ class CircuitBreaker:
                 return Admission(self._round, True)
         raise BreakerOpenError(self._backend, self._why, max(1.0, self.retry_after_s))
 
-    def record(self, outcome: Outcome, admission: Admission) -> None:
+    def record(self, outcome: CallOutcome, admission: Admission) -> None:
         """Tell how an admitted call ended; one that was admitted before the breaker opened says nothing any more."""
         if admission.round != self._round:
             return
@@ -136,7 +136,7 @@ class CircuitBreaker:
         if admission.probe and admission.round == self._round:
             self._probes -= 1
 
-    def _record_probe(self, outcome: Outcome) -> None:
+    def _record_probe(self, outcome: CallOutcome) -> None:
         if not self._why:  # another probe has closed it meanwhile
             return
         if outcome.failed:
@@ -153,7 +153,7 @@ class CircuitBreaker:
         self._round += 1
         self._probes = self._passed = 0
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: CallOutcome) -> None:
         now, slice_s = self._clock(), self._settings.window_s / _SLICES
         while self._slices and self._slices[0].begin_s <= now - self._settings.window_s:
             self._slices.popleft()

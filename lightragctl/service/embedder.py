@@ -21,9 +21,9 @@ from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.core.settings import Batching, EmbedderSettings
 from lightragctl.service import http, server
 from lightragctl.service.batch import Batcher
-from lightragctl.service.hashing import hashed_vectors, terms
+from lightragctl.service.hashed_embeddings import hashed_vectors, terms
 from lightragctl.service.metrics import BatchSeries, Metrics
-from lightragctl.service.wire import (
+from lightragctl.service.openai_schema import (
     EMBEDDINGS_PATH,
     MODELS_PATH,
     EmbeddingsAnswer,

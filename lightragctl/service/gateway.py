@@ -25,13 +25,10 @@ from lightragctl.core.proxies import proxy_for
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
 from lightragctl.core.urls import shown
 from lightragctl.service import http, server
-from lightragctl.service.answers import EVENTS, JSON, Headers, problem_response
-from lightragctl.service.bound import Bound
-from lightragctl.service.models import CONNECT_S, CONNECTIONS, open_session
-from lightragctl.service.reading import refusal_in
-from lightragctl.service.redaction import redacted
-from lightragctl.service.trace import trace_headers
-from lightragctl.service.wire import (
+from lightragctl.service.concurrency_limit import ConcurrencyLimit
+from lightragctl.service.model_clients import CONNECT_S, CONNECTIONS, open_session
+from lightragctl.service.openai_responses import refusal_in
+from lightragctl.service.openai_schema import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
     MODELS_PATH,
@@ -42,6 +39,9 @@ from lightragctl.service.wire import (
     ModelCard,
     ModelList,
 )
+from lightragctl.service.redaction import redacted
+from lightragctl.service.responses import EVENTS, JSON, Headers, problem_response
+from lightragctl.service.trace import trace_headers
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class _Kind:
     def __init__(self, endpoint: _Endpoint, path: str, what: str) -> None:
         self.endpoint = endpoint
         self.path = path
-        self.bound = Bound(what, CONNECTIONS)
+        self.bound = ConcurrencyLimit(what, CONNECTIONS)
 
 
 class _Gateway:

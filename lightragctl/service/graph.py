@@ -11,14 +11,16 @@ import aiohttp
 import msgspec
 
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
-from lightragctl.core.sources import plain_source
-from lightragctl.service.answers import JSON, json_bytes
-from lightragctl.service.models import CONNECT_S
-from lightragctl.service.shapes import ApiHit, Citation, GraphEntity, GraphRelation, QueryAnswer, RetrieveAnswer
+from lightragctl.core.hint import Command, Hint
+from lightragctl.core.source_names import plain_source
+from lightragctl.service.model_clients import CONNECT_S
+from lightragctl.service.responses import JSON, json_bytes
+from lightragctl.service.schemas import ApiHit, Citation, GraphEntity, GraphRelation, QueryAnswer, RetrieveAnswer
 from lightragctl.service.trace import trace_headers
 
 UPSTREAM = "lightrag-server"
-_NOT_THERE = "is it up? see: lightragctl status"
+_STATUS_HINT = Hint("see: ", Command("status"))
+_LOGS_HINT = Hint("see: ", Command("logs", "lightrag-server"))
 
 
 class GraphTimeoutError(UnavailableError, WaitExpired):
@@ -33,7 +35,7 @@ class GraphError(LightragctlError):
     code = "graph"
 
 
-class Graphs(Protocol):
+class GraphBackend(Protocol):
     """Asks lightrag-server; `GraphClient` does."""
 
     async def ask(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -65,9 +67,9 @@ class GraphClient:
                 raw = await answer.read()
         except TimeoutError as error:
             message = f"{UPSTREAM} did not answer within {self._deadline_s:g} s"
-            raise GraphTimeoutError(message, "see: lightragctl logs lightrag-server") from error
+            raise GraphTimeoutError(message, _LOGS_HINT) from error
         except aiohttp.ClientError as error:
-            raise UnavailableError(f"{UPSTREAM} at {self._url} does not answer: {error}", _NOT_THERE) from error
+            raise UnavailableError(f"{UPSTREAM} at {self._url} does not answer: {error}", _STATUS_HINT) from error
         return _told(answer.status, raw)
 
 
@@ -81,8 +83,8 @@ def _told(status: int, raw: bytes) -> Mapping[str, Any]:
         return document
     detail = f"{UPSTREAM} answered with {status}: {document.get('detail') or 'no reason'}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise UnavailableError(detail, "see: lightragctl logs lightrag-server")
-    raise GraphError(detail, "see: lightragctl logs lightrag-server")
+        raise UnavailableError(detail, _LOGS_HINT)
+    raise GraphError(detail, _LOGS_HINT)
 
 
 def graph_body(query: str, mode: str, top_k: int | None, chunk_top_k: int | None) -> dict[str, Any]:

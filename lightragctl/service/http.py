@@ -23,7 +23,9 @@ import msgspec
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.settings import Logging
-from lightragctl.service.answers import (
+from lightragctl.service.metrics import CONTENT_TYPE, Metrics
+from lightragctl.service.openapi import document
+from lightragctl.service.responses import (
     JSON,
     NDJSON,
     ErrorStyle,
@@ -35,8 +37,6 @@ from lightragctl.service.answers import (
     problem_of,
     problem_response,
 )
-from lightragctl.service.metrics import CONTENT_TYPE, Metrics
-from lightragctl.service.openapi import document
 from lightragctl.service.trace import TRACE
 
 __all__ = [

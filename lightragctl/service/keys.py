@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.service.answers import Problem
 from lightragctl.service.http import Request
+from lightragctl.service.responses import Problem
 
 log = logging.getLogger(__name__)
 

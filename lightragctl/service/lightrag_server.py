@@ -29,8 +29,14 @@ from lightragctl.core.settings import UPSTREAM_STOP_S, ApiSettings, LightragServ
 from lightragctl.service import http, server
 from lightragctl.service.background import Background
 from lightragctl.service.gateway import read_secret, secret_value
-from lightragctl.service.models import EmbeddingClient, open_session
-from lightragctl.service.upstream import Health, check_collections, environment, passed_on, verdict
+from lightragctl.service.lightrag_environment import (
+    UpstreamHealth,
+    check_collections,
+    environment,
+    passed_on,
+    query_error,
+)
+from lightragctl.service.model_clients import EmbeddingClient, open_session
 from lightragctl.service.workspaces import Workspaces
 from lightragctl.vectors.control import KINDS, collection_name
 from lightragctl.vectors.store import VectorStore
@@ -73,7 +79,7 @@ class Launcher:
             for name, value in settings.environment.items()
         }
         self._added = environment(settings, here, self._key, added)
-        self.health = Health(time.monotonic)
+        self.health = UpstreamHealth(time.monotonic)
         self.failure: LightragctlError | None = None
 
     @asynccontextmanager
@@ -82,7 +88,7 @@ class Launcher:
         storage = self._here / self._settings.storage
         for folder in (storage, self._here / self._settings.inputs, self._here / self._settings.scratch):
             folder.mkdir(parents=True, exist_ok=True)
-        async with only_writer(storage, LOCK_S) as held:
+        async with storage_lock(storage, LOCK_S) as held:
             await self._check()
             child = self._start(held)
             watching = [asyncio.create_task(self._watch(child)), asyncio.create_task(self._ask())]
@@ -111,7 +117,7 @@ class Launcher:
             raise LightragctlError("upstream LightRAG is not installed: there is no package lightrag-hku", hint)
         scratch = self._here / self._settings.scratch
         vocabulary = self._environ.get(TIKTOKEN) or str(
-            bring_vocabulary(scratch / "tiktoken", places_of("llama_index"))
+            copy_vocabulary(scratch / "tiktoken", package_folders("llama_index"))
         )
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", MODULE],
@@ -150,13 +156,13 @@ class Launcher:
                 await asyncio.sleep(_ASK_AGAIN_S if self.health.uncertain else _ASK_EVERY_S)
 
 
-async def ask(session: aiohttp.ClientSession, url: str, health: Health) -> None:
+async def ask(session: aiohttp.ClientSession, url: str, health: UpstreamHealth) -> None:
     """Ask upstream one question and note how it went."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     try:
         async with session.post(url, json=_QUESTION, timeout=timeout) as answer:
             document = await answer.json(content_type=None) if "json" in answer.content_type else None
-            health.note(verdict(answer.status, document))
+            health.note(query_error(answer.status, document))
     except TimeoutError:
         health.note_slow(_ANSWER_S)
     except (aiohttp.ClientError, ValueError) as error:
@@ -203,7 +209,7 @@ def _check_names(store: VectorStore, settings: LightragServerSettings) -> None:
 
 
 @asynccontextmanager
-async def only_writer(storage: Path, wait_s: float) -> AsyncGenerator[int, None]:
+async def storage_lock(storage: Path, wait_s: float) -> AsyncGenerator[int, None]:
     """Hold the storage folder; the descriptor that holds it may be given to child processes, which hold it then too.
 
     Raises:
@@ -230,13 +236,13 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def places_of(package: str) -> list[str]:
+def package_folders(package: str) -> list[str]:
     """The folders of an installed package, without importing it."""
     spec = find_spec(package)
     return list(spec.submodule_search_locations or ()) if spec else []
 
 
-def bring_vocabulary(folder: Path, places: Iterable[str]) -> Path:
+def copy_vocabulary(folder: Path, places: Iterable[str]) -> Path:
     """The folder of tiktoken's vocabularies; those that an installed llama_index (`places`) brings are copied there.
 
     Without them tiktoken fetches them from the internet, once.

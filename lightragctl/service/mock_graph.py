@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from lightragctl.service.wire import ChatMessage
+from lightragctl.service.openai_schema import ChatMessage
 
 DELIMITER, COMPLETE = "<|#|>", "<|COMPLETE|>"
 """LightRAG's separator of fields, and its sign that nothing follows."""

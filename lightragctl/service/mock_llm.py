@@ -19,10 +19,9 @@ from pydantic import ValidationError
 
 from lightragctl.core.settings import Faults, MockLlmSettings
 from lightragctl.service import http, server
-from lightragctl.service.answers import EVENTS
-from lightragctl.service.hashing import hashed_vectors, terms
+from lightragctl.service.hashed_embeddings import hashed_vectors, terms
 from lightragctl.service.mock_graph import context_passages, graph_answer
-from lightragctl.service.wire import (
+from lightragctl.service.openai_schema import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
     MODELS_PATH,
@@ -42,6 +41,7 @@ from lightragctl.service.wire import (
     embeddings_body,
     event,
 )
+from lightragctl.service.responses import EVENTS
 
 NOTHING_FOUND = "The passages hold nothing about this question."
 NOTHING_FOUND_ZH = "给出的段落中没有与该问题相关的内容。"

@@ -48,7 +48,7 @@ class Readiness:
         """The model answers; and one stored vector, searched for, is found."""
         await self._workspaces.check_probe()
         workspace = self._settings.workspace
-        if (await self._workspaces.look(workspace)).physical is None:
+        if (await self._workspaces.refresh(workspace)).physical is None:
             return  # nothing of this model's yet; what there is of another's is told to those who ask for it
         collection = await self._workspaces.readable(workspace)
         rows = await self._first_row(workspace, collection) if collection else []

@@ -19,7 +19,7 @@ _DAY_S = 86_400
 _HIDDEN = "***"
 
 
-class Recorded(msgspec.Struct):
+class RecordedQuery(msgspec.Struct):
     """A question as it was asked, and the ids that answered it, best first. `at` in unix seconds."""
 
     at: float
@@ -62,7 +62,7 @@ class Recorder:
         """Whether this question is one of the sample."""
         return self._chance() < self._settings.ratio
 
-    def keep(self, question: Recorded) -> None:
+    def keep(self, question: RecordedQuery) -> None:
         """Write it down; a disk that is full costs the record and nothing else."""
         query, chosen = self._hidden(question.query), self._hidden(question.filter)
         question = msgspec.structs.replace(question, query=query, filter=chosen)
@@ -77,7 +77,7 @@ class Recorder:
                 log.warning("questions are not recorded: %s", error)
             self._complained = True
 
-    def read(self, limit: int) -> list[Recorded]:
+    def read(self, limit: int) -> list[RecordedQuery]:
         """The newest questions that are young enough, newest first."""
         since = self._clock() - self._settings.days * _DAY_S
         found = [one for file in reversed(self._files) for one in reversed(list(_lines(file))) if one.at >= since]
@@ -95,12 +95,12 @@ class Recorder:
                 file.unlink()
 
 
-def _lines(file: Path) -> Iterator[Recorded]:
+def _lines(file: Path) -> Iterator[RecordedQuery]:
     """The whole lines of a file; the last may have been cut off by a crash."""
     if not file.exists():
         return
     for line in file.read_bytes().splitlines():
         try:
-            yield msgspec.json.decode(line, type=Recorded)
+            yield msgspec.json.decode(line, type=RecordedQuery)
         except msgspec.DecodeError:
             continue

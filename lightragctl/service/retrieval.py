@@ -15,15 +15,15 @@ import numpy as np
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import ApiSettings
-from lightragctl.core.sources import plain_source
+from lightragctl.core.source_names import plain_source
+from lightragctl.service.backend_guard import BackendGuard
 from lightragctl.service.batch import Batcher, BatchRecord, DeadlineError, QueueFullError
 from lightragctl.service.cache import ByteCache
-from lightragctl.service.flight import SingleFlight
-from lightragctl.service.guard import Guard
 from lightragctl.service.metrics import BackendSeries, BatchSeries, CacheSeries, Metrics
-from lightragctl.service.models import ModelInputError
-from lightragctl.service.shapes import ApiHit
-from lightragctl.service.workspaces import Embeds, Version, Workspaces
+from lightragctl.service.model_clients import ModelInputError
+from lightragctl.service.schemas import ApiHit
+from lightragctl.service.single_flight import SingleFlight
+from lightragctl.service.workspaces import EmbeddingBackend, Workspaces, WorkspaceVersion
 from lightragctl.vectors.model import (
     CollectionMissingError,
     FloatArray,
@@ -89,9 +89,9 @@ class _Head(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class _Doors:
+class _Backends:
     search: SearchStore
-    embedding: Embeds
+    embedding: EmbeddingBackend
 
 
 class Retrieval:
@@ -102,22 +102,22 @@ class Retrieval:
         settings: ApiSettings,
         workspaces: Workspaces,
         search: SearchStore,
-        embedding: Embeds,
+        embedding: EmbeddingBackend,
         metrics: Metrics,
     ) -> None:
         self._workspaces = workspaces
-        self._doors = _Doors(search, embedding)
+        self._backends = _Backends(search, embedding)
         self._metrics = metrics
         self._index = index_spec(settings.index)
         series = {stage: BatchSeries(metrics, stage) for stage in ("embed", "search")}
         self._embed = Batcher(self._run_embed, settings.batching, (ModelInputError,), series["embed"])
         self._search = Batcher(self._run_search, settings.batching, series=series["search"])
         self.guards = {
-            "embedding": Guard("the embedding model", settings.breaking, BackendSeries(metrics, "embedding")),
-            "milvus": Guard("the vector store", settings.breaking, BackendSeries(metrics, "milvus")),
+            "embedding": BackendGuard("the embedding model", settings.breaking, BackendSeries(metrics, "embedding")),
+            "milvus": BackendGuard("the vector store", settings.breaking, BackendSeries(metrics, "milvus")),
         }
         cache = settings.cache
-        self._answers: ByteCache[tuple[Asked, Version], bytes] = ByteCache(
+        self._answers: ByteCache[tuple[Asked, WorkspaceVersion], bytes] = ByteCache(
             cache.result_bytes, cache.staleness_s, time.monotonic
         )
         self._vectors: ByteCache[tuple[int, str], FloatArray] = ByteCache(
@@ -125,7 +125,7 @@ class Retrieval:
         )
         self._vectors_of = workspaces.model_generation
         self._answer_series, self._vector_series = CacheSeries(metrics, "result"), CacheSeries(metrics, "embedding")
-        self._asking: SingleFlight[tuple[Asked, Version | None], tuple[bytes, Found]] = SingleFlight(
+        self._asking: SingleFlight[tuple[Asked, WorkspaceVersion | None], tuple[bytes, Found]] = SingleFlight(
             metrics.joined.labels("retrieve").inc, (DeadlineError, QueueFullError)
         )
 
@@ -181,7 +181,7 @@ class Retrieval:
             self._embed.admit(1)
             self._search.admit(1, ahead=self._embed.pending)
 
-    async def _find(self, asked: Asked, version: Version | None, until_s: float) -> tuple[bytes, Found]:
+    async def _find(self, asked: Asked, version: WorkspaceVersion | None, until_s: float) -> tuple[bytes, Found]:
         begin = time.monotonic()
         collection = await self._workspaces.readable(asked.workspace, asked.kind)
         if collection is None:
@@ -234,7 +234,7 @@ class Retrieval:
         try:
             served = await self._search.submit(search, search.key, until_s)
         except CollectionMissingError:
-            moved = (await self._workspaces.look(asked.workspace)).collection(asked.kind)
+            moved = (await self._workspaces.refresh(asked.workspace)).collection(asked.kind)
             if moved is None or moved == collection:
                 raise
             search = search._replace(collection=moved)
@@ -248,7 +248,7 @@ class Retrieval:
 
     async def _run_embed(self, texts: Sequence[str]) -> Sequence[FloatArray]:
         once = list(dict.fromkeys(texts))
-        vectors = await self.guards["embedding"].call(lambda: self._doors.embedding.embed_queries(once))
+        vectors = await self.guards["embedding"].call(lambda: self._backends.embedding.embed_queries(once))
         if len(once) == len(texts):
             return list(vectors)
         of = dict(zip(once, vectors, strict=True))
@@ -259,7 +259,7 @@ class Retrieval:
         vectors = np.stack([search.vector for search in searches])
         fields = _FIELDS[first.kind]
         batch = SearchBatch(first.collection, vectors, first.top_k, self._index, fields, first.filter)
-        return await self.guards["milvus"].call(lambda: self._doors.search.search(batch))
+        return await self.guards["milvus"].call(lambda: self._backends.search.search(batch))
 
 
 def _chosen(hits: Sequence[Hit], asked: Asked) -> list[ApiHit]:

@@ -26,9 +26,9 @@ import uvloop
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import OPEN_REQUESTS_S, ServiceSettings
-from lightragctl.service.answers import Headers, Problem, Response, Streaming
 from lightragctl.service.http import CLIENT_GONE, App, Request
-from lightragctl.service.reader import BODIES, BodyMemory, RequestReader
+from lightragctl.service.request_reader import BODIES, BodyMemory, RequestReader
+from lightragctl.service.responses import Headers, Problem, Response, Streaming
 
 log = logging.getLogger(__name__)
 

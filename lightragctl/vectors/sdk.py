@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import grpc  # type: ignore[import-untyped]
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.proxies import proxy_for
 from lightragctl.core.urls import shown
 from lightragctl.vectors.model import (
@@ -29,6 +30,7 @@ from lightragctl.vectors.model import (
 
 CONNECT_S = 5.0
 """How long a new connection may take; one to an idle server takes 5 ms, a dead port is refused in as little."""
+MISSING_HINT = Hint("load documents first: ", Command("ingest", "PATH"))
 
 
 @contextlib.contextmanager
@@ -105,9 +107,9 @@ def store_error(problem: Any, subject: str, *, writing: bool = False) -> Lightra
     code, text = _code_and_text(problem)
     if isinstance(code, grpc.StatusCode) or code in _UNAVAILABLE_CODES or _UNAVAILABLE.search(text):
         message = f"the vector store does not answer ({subject}): {_first_line(text)}"
-        return StoreUnavailableError(message, "see whether vector-engine is up: lightragctl status")
+        return StoreUnavailableError(message, Hint("see whether vector-engine is up: ", Command("status")))
     if code in _MISSING_CODES:
-        return CollectionMissingError(f"there is no collection {subject}", "load documents first: lightragctl ingest")
+        return CollectionMissingError(f"there is no collection {subject}", MISSING_HINT)
     if code in _NOT_LOADED_CODES or _NOT_LOADED.search(text):
         return NotLoadedError(f"collection {subject} is not loaded: {_first_line(text)}", "load it, or wait a minute")
     return _refusal(code, text, subject, writing)

@@ -31,8 +31,8 @@ from lightragctl.client.api import ApiClient
 from lightragctl.core.settings import (
     ApiSettings,
     Batching,
-    Breaking,
     Caching,
+    CircuitBreaking,
     Deadlines,
     EmbedderSettings,
     EmbeddingModel,
@@ -113,7 +113,7 @@ class Lab:
             embedding=self.model,
             index=Index(ef=64),
             deadlines=Deadlines(request_s=10),
-            breaking=Breaking(slow_s=9),
+            breaking=CircuitBreaking(slow_s=9),
             **parts,
         )
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from lightragctl.service import http
-from lightragctl.service.answers import Streaming
+from lightragctl.service.responses import Streaming
 from lightragctl.service.server import serving
 
 T = TypeVar("T")

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from lightragctl.checks.lint import ClusterRule, Rendered, Rule, Subject
-from lightragctl.checks.quota import demand
+from lightragctl.checks.lint import ClusterRule, RenderedObjects, RenderedPlan, Rule
+from lightragctl.checks.quota import requested
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.core.units import quantity, words
+from lightragctl.core.quantity import quantity, words
 from lightragctl.kube.labels import DEFAULT_STORAGE_CLASS, INSTANCE, POD_SECURITY, RELEASE, ZONE
 from lightragctl.kube.objects import annotations_of, labels_of, spec_of, status_of
 
@@ -28,9 +28,9 @@ def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
     return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
 
 
-def _comes_by_itself(subject: Rendered, pod: Mapping[str, Any]) -> bool:
+def _comes_by_itself(subject: RenderedObjects, pod: Mapping[str, Any]) -> bool:
     """Whether nodes for the pod are made when it asks for them."""
-    return pod.get("nodeSelector") in subject.growing
+    return pod.get("nodeSelector") in subject.autoscaled_nodes
 
 
 def _requests(pod: Mapping[str, Any]) -> dict[str, Decimal]:
@@ -41,9 +41,9 @@ def _requests(pod: Mapping[str, Any]) -> dict[str, Decimal]:
     return total
 
 
-def _nodes(subject: Rendered) -> Iterator[Violation]:
+def _nodes(subject: RenderedObjects) -> Iterator[Violation]:
     nodes = subject.facts.nodes or ()
-    homeless: dict[str, list[str]] = {}
+    unschedulable: dict[str, list[str]] = {}
     for where, pod in subject.pods() if nodes else ():
         if _comes_by_itself(subject, pod):
             continue
@@ -52,8 +52,8 @@ def _nodes(subject: Rendered) -> Iterator[Violation]:
             yield from _too_large(where, pod, taken)
         else:
             labels = ",".join(f"{key}={value}" for key, value in (pod.get("nodeSelector") or {}).items())
-            homeless.setdefault(labels, []).append(where)
-    for labels, pods in homeless.items():
+            unschedulable.setdefault(labels, []).append(where)
+    for labels, pods in unschedulable.items():
         lacking = f"has the labels {labels}, with taints that are tolerated" if labels else "is without taints"
         way = f"label nodes (kubectl label node NAME {labels.replace(',', ' ')}), or change pools in the profile"
         message = f"none {lacking}, and so none takes {', '.join(pods)}"
@@ -69,12 +69,12 @@ def _too_large(where: str, pod: Mapping[str, Any], nodes: Sequence[KubernetesObj
             yield Violation(where, message, f"lower resources.requests.{name}, or add larger nodes to the pool")
 
 
-def _crowded(subject: Rendered) -> Iterator[Violation]:
+def _crowded(subject: RenderedObjects) -> Iterator[Violation]:
     """All pods at their least number against all nodes; other people's pods are not counted."""
     nodes = subject.facts.nodes
     if not nodes or any(_comes_by_itself(subject, pod) for _, pod in subject.pods()):
         return
-    needs = demand(subject.objects)
+    needs = requested(subject.objects)
     for name in ("cpu", "memory"):
         wanted = Decimal(needs[f"requests.{name}"])
         there = sum((quantity(_allocatable(node).get(name, 0)) for node in nodes), Decimal(0))
@@ -91,12 +91,12 @@ def _allocatable(node: KubernetesObject) -> Mapping[str, Any]:
     return status_of(node).get("allocatable") or {}
 
 
-def _none(subject: Rendered) -> Iterator[Violation]:
+def _none(subject: RenderedObjects) -> Iterator[Violation]:
     if subject.facts.nodes is not None and not subject.facts.nodes:
         yield Violation("cluster", "it has no nodes now", "see: kubectl get nodes")
 
 
-def _zones(subject: Subject) -> Iterator[Violation]:
+def _zones(subject: RenderedPlan) -> Iterator[Violation]:
     nodes, wanted = subject.facts.nodes, subject.plan.profile.zones
     if not nodes or wanted == 1:
         return
@@ -106,7 +106,7 @@ def _zones(subject: Subject) -> Iterator[Violation]:
         yield Violation("zones", message, f"say zones: {max(len(there), 1)}, or label the nodes with {ZONE}")
 
 
-def _storage(subject: Rendered) -> Iterator[Violation]:
+def _storage(subject: RenderedObjects) -> Iterator[Violation]:
     classes = subject.facts.storage_classes
     if classes is None or not _has_room(subject):
         return
@@ -119,7 +119,7 @@ def _storage(subject: Rendered) -> Iterator[Violation]:
             yield Violation(where, message, f"say storage_class: {' or '.join(sorted(names)) or 'NAME'}")
 
 
-def _default_storage(subject: Rendered) -> Iterator[Violation]:
+def _default_storage(subject: RenderedObjects) -> Iterator[Violation]:
     """Only a warning: volumes that are there already need no class any more."""
     classes = subject.facts.storage_classes
     if classes is None or not _has_room(subject):
@@ -133,12 +133,12 @@ def _default_storage(subject: Rendered) -> Iterator[Violation]:
         yield Violation("storage classes", message, f"say storage_class: {names}")
 
 
-def _has_room(subject: Rendered) -> bool:
+def _has_room(subject: RenderedObjects) -> bool:
     """A cluster without nodes and classes is one that is being set up: `_none` says so."""
     return bool(subject.facts.nodes or subject.facts.storage_classes)
 
 
-def _claims(subject: Rendered) -> Iterator[tuple[str, KubernetesObject, set[str]]]:
+def _claims(subject: RenderedObjects) -> Iterator[tuple[str, KubernetesObject, set[str]]]:
     """Each claim, or template of claims, with the object that has it and the names of the claims that it makes."""
     for thing in subject.of_kind("StatefulSet"):
         name, count = thing["metadata"]["name"], int(thing["spec"].get("replicas", 1))
@@ -150,7 +150,7 @@ def _claims(subject: Rendered) -> Iterator[tuple[str, KubernetesObject, set[str]
         yield f"PersistentVolumeClaim/{name}", thing, {name}
 
 
-def _metrics(subject: Subject) -> Iterator[Violation]:
+def _metrics(subject: RenderedPlan) -> Iterator[Violation]:
     if subject.facts.metrics is False:
         for scaler in subject.of_kind("HorizontalPodAutoscaler"):
             message = "the cluster does not tell how much CPU pods use (metrics.k8s.io), so nothing would be scaled"
@@ -161,7 +161,7 @@ def _metrics(subject: Subject) -> Iterator[Violation]:
             )
 
 
-def _external(subject: Subject) -> Iterator[Violation]:
+def _external(subject: RenderedPlan) -> Iterator[Violation]:
     if subject.facts.external_metrics is not False:
         return
     for scaler in subject.of_kind("HorizontalPodAutoscaler"):
@@ -171,7 +171,7 @@ def _external(subject: Subject) -> Iterator[Violation]:
             yield Violation(f"HorizontalPodAutoscaler/{scaler['metadata']['name']}", message, way)
 
 
-def _priority(subject: Rendered) -> Iterator[Violation]:
+def _priority(subject: RenderedObjects) -> Iterator[Violation]:
     classes = subject.facts.priority_classes
     if classes is None:
         return
@@ -184,7 +184,7 @@ def _priority(subject: Rendered) -> Iterator[Violation]:
             yield Violation(where, message, "add it under priorities, or name one of: kubectl get priorityclasses")
 
 
-def _secrets(subject: Rendered) -> Iterator[Violation]:
+def _secrets(subject: RenderedObjects) -> Iterator[Violation]:
     there, namespace = subject.facts.secrets, subject.namespace
     if there is None:
         return
@@ -213,7 +213,7 @@ def _secret_keys(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield volume["secret"]["secretName"], item["key"]
 
 
-def _ingress(subject: Rendered) -> Iterator[Violation]:
+def _ingress(subject: RenderedObjects) -> Iterator[Violation]:
     classes = subject.facts.ingress_classes
     if classes is None:
         return
@@ -229,7 +229,7 @@ def _ingress(subject: Rendered) -> Iterator[Violation]:
             )
 
 
-def _unrestricted(subject: Subject) -> Iterator[Violation]:
+def _unrestricted(subject: RenderedPlan) -> Iterator[Violation]:
     wanted, there = subject.plan.profile.pod_security, subject.facts.namespace
     if not wanted or not there:
         return
@@ -240,7 +240,7 @@ def _unrestricted(subject: Subject) -> Iterator[Violation]:
         yield Violation(f"Namespace/{name}", message, f"kubectl label namespace {name} {POD_SECURITY}={wanted}")
 
 
-def _others(subject: Subject) -> Iterator[Violation]:
+def _others(subject: RenderedPlan) -> Iterator[Violation]:
     if subject.plan.profile.network is None:
         return
     others = [

@@ -3,24 +3,24 @@
 import re
 from collections.abc import Iterator
 
-from lightragctl.checks.lint import Rule, Subject
+from lightragctl.checks.lint import RenderedPlan, Rule
 from lightragctl.components.vector_engine import VectorEngineValues
 from lightragctl.core.findings import Severity, Violation
 
 
-def _engine(subject: Subject) -> VectorEngineValues | None:
+def _engine(subject: RenderedPlan) -> VectorEngineValues | None:
     """The values of vector-engine, whoever runs it; None when the profile has none."""
     section = subject.plan.profile.components.get("vector-engine")
     return section if isinstance(section, VectorEngineValues) else None
 
 
-def _members(subject: Subject) -> int:
+def _members(subject: RenderedPlan) -> int:
     """How many members of the release's etcd have a volume."""
     wanted = re.compile(rf"data-{re.escape(subject.plan.release)}-etcd-\d+")
     return sum(1 for name in subject.facts.claims or () if wanted.fullmatch(name))
 
 
-def _left_behind(subject: Subject) -> Iterator[Violation]:
+def _left_behind(subject: RenderedPlan) -> Iterator[Violation]:
     engine, release = _engine(subject), subject.plan.release
     if engine is None or not engine.enabled:
         return
@@ -36,7 +36,7 @@ def _left_behind(subject: Subject) -> Iterator[Violation]:
         yield Violation("components.vector-engine.topology", message, way)
 
 
-def _resized(subject: Subject) -> Iterator[Violation]:
+def _resized(subject: RenderedPlan) -> Iterator[Violation]:
     there = _members(subject)
     for part in subject.plan.parts():
         if part.component == "etcd" and there and part.values.least != there:

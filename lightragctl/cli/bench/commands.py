@@ -10,8 +10,8 @@ from lightragctl.cli.options import Session
 from lightragctl.core.result import Event, Notify, Result
 
 if TYPE_CHECKING:
+    from lightragctl.bench.experiments import Observer
     from lightragctl.bench.schedule import Shape
-    from lightragctl.bench.series import Watch
 
 
 _WARM_UP_S = 10.0
@@ -59,24 +59,24 @@ def run(
     from lightragctl.bench.plan import WarmUp
     from lightragctl.bench.run import terminated_as_interrupted
     from lightragctl.bench.schedule import Closed
-    from lightragctl.cli.bench import reporting, shapes
-    from lightragctl.cli.bench.panel import LoadPanel
+    from lightragctl.cli.bench import load_shape, report_files
+    from lightragctl.cli.bench.live_panel import LoadPanel
     from lightragctl.release import benchmark
 
-    wanted, files = limits.parse(thresholds), reporting.Files(save, html, junit)
+    wanted, files = limits.parse(thresholds), report_files.ReportFiles(save, html, junit)
     name = f"bench run of {load.kind}"
     files.check()
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
-        source = benchmark.Source(session.release, load, notify)
-        shape = shapes.shape(when, load.is_topics, lambda: source.asked.instants_s)
+        source = benchmark.BenchmarkSource(session.release, load, notify)
+        shape = load_shape.shape(when, load.is_topics, lambda: source.asked.instants_s)
         source.check_quality(wanted)
         is_closed = isinstance(shape, Closed)
         most = (when.concurrency or _CONCURRENCY) if is_closed else benchmark.connections(session.release, load.url)
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
         measured = benchmark.measured(plan, source.replicas, notify)
-        reporting.kept(measured, name, files)  # whatever comes while its quality is looked at
+        report_files.kept(measured, name, files)  # whatever comes while its quality is looked at
         measured = msgspec.structs.replace(measured, report=source.judged(measured.report)).against(wanted)
-    return reporting.kept(measured, name, files)
+    return report_files.kept(measured, name, files)
 
 
 def saturate(
@@ -107,26 +107,26 @@ def saturate(
     import msgspec
 
     from lightragctl.bench import thresholds as limits
+    from lightragctl.bench.experiments import SaturationSearch, find_saturation
     from lightragctl.bench.run import terminated_as_interrupted
-    from lightragctl.bench.series import Search, find_saturation
-    from lightragctl.cli.bench import reporting
-    from lightragctl.cli.bench.panel import LoadPanel
+    from lightragctl.cli.bench import report_files
+    from lightragctl.cli.bench.live_panel import LoadPanel
     from lightragctl.core.errors import UsageError
     from lightragctl.release import benchmark
 
     wanted = limits.parse(slo)
     if not wanted:
         raise UsageError("without thresholds every rate holds", "such as --slo 'p99<100ms,errors<0.1%'")
-    files = reporting.Files(save, html, junit)
+    files = report_files.ReportFiles(save, html, junit)
     files.check()
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
-        source = benchmark.Source(session.release, load, notify)
+        source = benchmark.BenchmarkSource(session.release, load, notify)
         source.check_quality(wanted)
         plan = source.plan(_closed(step), benchmark.connections(session.release, load.url))
-        search = Search(wanted, step, first, lambda report: source.judged_for(report, wanted))
+        search = SaturationSearch(wanted, step, first, lambda report: source.judged_for(report, wanted))
         found = find_saturation(plan, search, _watch(notify))
     found = msgspec.structs.replace(found, ended_at=benchmark.ended_at())
-    return reporting.kept(found, f"bench saturate of {load.kind}", files)
+    return report_files.kept(found, f"bench saturate of {load.kind}", files)
 
 
 def compare(
@@ -157,16 +157,16 @@ def compare(
     """
     import msgspec
 
+    from lightragctl.bench.experiments import compare_two
     from lightragctl.bench.run import terminated_as_interrupted
-    from lightragctl.bench.series import compare_two
-    from lightragctl.cli.bench import reporting, shapes
-    from lightragctl.cli.bench.panel import LoadPanel
+    from lightragctl.cli.bench import load_shape, report_files
+    from lightragctl.cli.bench.live_panel import LoadPanel
     from lightragctl.release import benchmark
 
-    files = reporting.Files(save, html, junit)
+    files = report_files.ReportFiles(save, html, junit)
     files.check()
     check_sides(load, (a, b), session.options)
-    shape = shapes.steady(rate, concurrency, seconds)
+    shape = load_shape.steady(rate, concurrency, seconds)
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
         plans = []
         for source in benchmark.sides(session.release, load, (a, b), notify):
@@ -174,7 +174,7 @@ def compare(
             plans.append(source.plan(shape, most))
         found = compare_two(plans[0], plans[1], rounds, margin, _watch(notify))
     found = msgspec.structs.replace(found, ended_at=benchmark.ended_at())
-    return reporting.kept(found, f"bench compare of {load.kind}", files)
+    return report_files.kept(found, f"bench compare of {load.kind}", files)
 
 
 def report(
@@ -191,19 +191,19 @@ def report(
       lightragctl bench report before.json after.json --html both.html
       lightragctl bench report search.json compared.json --junit all.xml
     """
-    from lightragctl.cli.bench import payloads, reporting
+    from lightragctl.cli.bench import payloads, report_files
 
-    wanted = reporting.Files(html=html, junit=junit)
+    wanted = report_files.ReportFiles(html=html, junit=junit)
     wanted.check()
-    documents = reporting.read(files)
-    return payloads.bench_report(documents, reporting.write(documents, wanted))
+    documents = report_files.read(files)
+    return payloads.bench_report(documents, report_files.write(documents, wanted))
 
 
-def _watch(notify: Notify) -> "Watch":
-    from lightragctl.bench.series import Watch
+def _watch(notify: Notify) -> "Observer":
+    from lightragctl.bench.experiments import Observer
     from lightragctl.release.benchmark import progress
 
-    return Watch(progress(notify), lambda words: notify(Event(words)))
+    return Observer(progress(notify), lambda words: notify(Event(words)))
 
 
 def _closed(seconds: float) -> "Shape":

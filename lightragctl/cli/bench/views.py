@@ -11,15 +11,17 @@ _FIGURES = ("p50", "p90", "p99", "p99.9", "max")
 
 
 def _bench_run(data: Data) -> Iterator[RenderableType]:
-    from lightragctl.bench.report import figures
+    from lightragctl.bench.report import summary_rows
 
-    yield Text(figures.headline(data), style="bold")
-    yield Text(figures.outcomes(data))
+    yield Text(summary_rows.headline(data), style="bold")
+    yield Text(summary_rows.outcomes(data))
     yield Text(f"{data['good_per_s']:.1f} good answers a second")
     shown = {"latency, ms": data["latency"], "first token, ms": data["first_token"]}
-    rows = [[name, *(_told(figures.told_ms(times, one)) for one in _FIGURES)] for name, times in shown.items() if times]
+    rows = [
+        [name, *(_told(summary_rows.told_ms(times, one)) for one in _FIGURES)] for name, times in shown.items() if times
+    ]
     yield table(["", *_FIGURES], rows)
-    yield from map(Text, figures.bad_answers(data))
+    yield from map(Text, summary_rows.bad_answers(data))
     yield from map(Text, data["verdict"]["notes"])
     if data["stages_ms"]:
         of = "" if data["replicas"] == 1 else f" of {data['replicas']} replicas"
@@ -90,12 +92,12 @@ def _bench_report(data: Data) -> Iterator[RenderableType]:
 
 
 def _runs(runs: Sequence[Data]) -> Iterator[RenderableType]:
-    from lightragctl.bench.report import figures
+    from lightragctl.bench.report import summary_rows
 
     for run in runs:
-        yield Text(run["file"], style="bold").append(f"  {figures.headline(run)}", style="not bold")
+        yield Text(run["file"], style="bold").append(f"  {summary_rows.headline(run)}", style="not bold")
     names = [run["file"] for run in runs]
-    yield table(["", *names], [[name, *texts] for name, texts in figures.rows(runs)])
+    yield table(["", *names], [[name, *texts] for name, texts in summary_rows.rows(runs)])
     for run in runs:
         for reason in run["verdict"]["reasons"]:
             yield Text(f"{run['file']}: do not believe it: {reason}", style="yellow")

@@ -67,10 +67,10 @@ def ingest(
     from lightragctl.cli.progress import showing_progress
     from lightragctl.core.errors import UnavailableError
     from lightragctl.ingest.encodings import named_encoding
-    from lightragctl.ingest.load import Conditions, load
-    from lightragctl.ingest.load_lightrag import load_into_lightrag
+    from lightragctl.ingest.load import LoadConditions, load
+    from lightragctl.ingest.via_lightrag import load_into_lightrag
 
-    conditions = Conditions(source=source, encoding="" if encoding is None else named_encoding(encoding))
+    conditions = LoadConditions(source=source, encoding="" if encoding is None else named_encoding(encoding))
     target = session.release.lightrag(workspace)
     try:
         with showing_progress() as notify:

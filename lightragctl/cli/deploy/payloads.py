@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus, LightragctlError
 from lightragctl.core.result import ErrorInfo, Result, Status
-from lightragctl.core.runtime import ComponentStatus, Differences, ReleaseStatus, Revision, State, Unlocked, UpOutcome
+from lightragctl.core.runtime import (
+    ComponentStatus,
+    Differences,
+    ReleaseStatus,
+    Revision,
+    State,
+    UnlockResult,
+    UpOutcome,
+)
 from lightragctl.core.urls import shown
 
 if TYPE_CHECKING:
@@ -96,7 +104,7 @@ def one_revision(release: str, revision: Revision) -> Result:
     return Result("history", {"release": release, "revision": {**_revision(revision), **whole}})
 
 
-def unlock(release: str, unlocked: Unlocked) -> Result:
+def unlock(release: str, unlocked: UnlockResult) -> Result:
     """`unlock`: who held the lock."""
     return Result("unlock", {"release": release, **asdict(unlocked)})
 

@@ -95,10 +95,10 @@ def check(
     """
     from lightragctl.cli.golden import payloads
     from lightragctl.quality.golden import Floors
-    from lightragctl.quality.golden_store import Wanted
+    from lightragctl.quality.golden_store import CheckOptions
     from lightragctl.release import golden
 
     place = golden.place(session.release, workspace)
     with session.out.live() as notify:
-        report = golden.check(session.release, place, Wanted(k, Floors(min_recall, min_overlap)), notify)
+        report = golden.check(session.release, place, CheckOptions(k, Floors(min_recall, min_overlap)), notify)
     return payloads.golden_check(place.workspace, report)

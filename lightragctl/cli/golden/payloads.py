@@ -8,15 +8,15 @@ from lightragctl.core.errors import ExitStatus
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 if TYPE_CHECKING:
-    from lightragctl.quality.golden import GoldenSet, Head, Report
-    from lightragctl.quality.golden_store import Built
+    from lightragctl.quality.golden import GoldenReport, GoldenSet, Head
+    from lightragctl.quality.golden_store import BuildResult
 
 
 def _golden(workspace: str, head: "Head") -> dict[str, Any]:
     return {"workspace": workspace, **head.model_dump(mode="json", exclude={"digest"})}
 
 
-def golden_build(workspace: str, built: "Built") -> Result:
+def golden_build(workspace: str, built: "BuildResult") -> Result:
     """`golden build`: the new set; 4 when queries had to be left out."""
     data = {**_golden(workspace, built.golden.head), "left_out": built.left_out}
     if not built.left_out:
@@ -48,7 +48,7 @@ _FIGURES = {
 }
 
 
-def golden_check(workspace: str, report: "Report") -> Result:
+def golden_check(workspace: str, report: "GoldenReport") -> Result:
     """`golden check`: 3 when a figure is surely below its floor, 4 when these queries cannot tell or rows changed."""
     data = {
         "workspace": workspace,
@@ -73,7 +73,7 @@ def golden_check(workspace: str, report: "Report") -> Result:
     return Result("golden check", data)
 
 
-def _unsure(workspace: str, report: "Report") -> list[ErrorInfo]:
+def _unsure(workspace: str, report: "GoldenReport") -> list[ErrorInfo]:
     found = []
     for one in report.figures:
         if one.verdict == "unsure":
@@ -86,7 +86,7 @@ def _unsure(workspace: str, report: "Report") -> list[ErrorInfo]:
     return found
 
 
-def _outdated(workspace: str, report: "Report") -> list[ErrorInfo]:
+def _outdated(workspace: str, report: "GoldenReport") -> list[ErrorInfo]:
     found = []
     if report.stale:
         others = f"{report.others} of {report.head.queries} queries have another right answer now"

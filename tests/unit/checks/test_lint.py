@@ -10,12 +10,12 @@ import pytest
 from lightragctl.checks.lint import (
     ClusterFacts,
     ClusterRule,
-    Rendered,
+    RenderedObjects,
     lint,
-    refuse,
+    refuse_errors,
+    rendered_plan,
     rules,
-    subject_of,
-    unread,
+    skipped_checks,
 )
 from lightragctl.checks.preflight import check_kinds
 from lightragctl.core import assets
@@ -67,7 +67,7 @@ def plan(*sets: str, profile: str = "prod") -> Plan:
 
 
 def judge(planned: Plan, facts: ClusterFacts = GOOD) -> list[Finding]:
-    return lint(subject_of(planned, render_plan(planned, assets.root() / "templates"), facts))
+    return lint(rendered_plan(planned, render_plan(planned, assets.root() / "templates"), facts))
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def test_the_table_holds_what_was_promised() -> None:
 def test_an_unsafe_profile_is_refused_with_the_way_out(unsafe: Unsafe) -> None:
     facts = replace(GOOD, **unsafe.facts)
     with pytest.raises(LightragctlError) as caught:
-        refuse(judge(plan(*unsafe.sets, profile=unsafe.profile), facts), "it")
+        refuse_errors(judge(plan(*unsafe.sets, profile=unsafe.profile), facts), "it")
     told = f"{caught.value.message}\n{caught.value.hint}"
     assert unsafe.says in told
     assert unsafe.way in told
@@ -230,8 +230,8 @@ BY_OBJECTS_ALONE = {rule.code for rule in rules() if isinstance(rule, ClusterRul
 @pytest.mark.parametrize("unsafe", [one for one in UNSAFE if one.code in BY_OBJECTS_ALONE], ids=lambda one: one.name)
 def test_what_the_cluster_lacks_is_found_without_a_plan_too(unsafe: Unsafe) -> None:
     planned = plan(*unsafe.sets, profile=unsafe.profile)
-    whole = subject_of(planned, render_plan(planned, assets.root() / "templates"), replace(GOOD, **unsafe.facts))
-    found = lint(Rendered(whole.objects, whole.namespace, whole.growing, whole.facts))
+    whole = rendered_plan(planned, render_plan(planned, assets.root() / "templates"), replace(GOOD, **unsafe.facts))
+    found = lint(RenderedObjects(whole.objects, whole.namespace, whole.autoscaled_nodes, whole.facts))
     assert [one for one in found if one.code == unsafe.code]
     assert found == [one for one in lint(whole) if one.code in BY_OBJECTS_ALONE]
 
@@ -271,7 +271,7 @@ def test_what_may_be_meant_is_only_warned_of(name: str, sets: list[str], facts: 
     assert [one.code for one in found] == [code]
     assert found[0].severity is Severity.WARNING
     assert found[0].hint
-    refuse(found, "it")
+    refuse_errors(found, "it")
 
 
 def test_nodes_that_come_when_they_are_asked_for_need_not_be_there() -> None:
@@ -291,10 +291,10 @@ def test_a_pod_that_drains_longer_has_longer_to_stop() -> None:
 def test_what_may_not_be_read_is_said_and_finds_nothing() -> None:
     facts = replace(GOOD, nodes=None, storage_classes=None)
     assert judge(plan(), facts) == []
-    (one,) = unread(facts)
+    (one,) = skipped_checks(facts)
     assert one.severity is Severity.WARNING
     assert "nodes, storage classes" in one.message
-    assert unread(GOOD) == []
+    assert skipped_checks(GOOD) == []
 
 
 def test_every_rule_has_a_code_of_its_own_and_an_unsafe_profile_in_the_tables() -> None:
@@ -312,7 +312,7 @@ def test_pods_that_the_namespace_would_refuse_are_found_before_it_does() -> None
         "containers": [{"name": "odd", "image": "odd:1", "securityContext": {"privileged": True}}],
     }
     odd = {"kind": "Deployment", "metadata": {"name": "odd"}, "spec": {"template": {"spec": pod}}}
-    found = lint(subject_of(planned, [odd]))
+    found = lint(rendered_plan(planned, [odd]))
     told = [one.message for one in found]
     assert {one.code for one in found} == {"not-restricted", "no-memory-limit"}
     for problem in ("hostNetwork", "run as root", "seccomp", "gain rights", "capabilities", "all the memory"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightragctl.checks.lint import lint, subject_of
+from lightragctl.checks.lint import lint, rendered_plan
 from lightragctl.checks.rules.safety import holds_secret, secret_options
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
@@ -17,7 +17,7 @@ def plan(*sets: str) -> Plan:
 
 
 def found(planned: Plan) -> list[tuple[str, str]]:
-    judged = lint(subject_of(planned, render_plan(planned, assets.root() / "templates")))
+    judged = lint(rendered_plan(planned, render_plan(planned, assets.root() / "templates")))
     return [(one.code, one.subject) for one in judged]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from lightragctl.client.api import ApiError
-from lightragctl.client.retry import Patience, StoppedError, Waiting
+from lightragctl.client.retry import RetryPolicy, RetryWait, StoppedError
 from lightragctl.core.errors import UnavailableError
 
 
@@ -46,17 +46,17 @@ def failing(*errors: Exception) -> Callable[[Callable[[], None]], str]:
     return request
 
 
-def patience(clock: Clock, wait_s: float = 120, events: list[Waiting] | None = None) -> Patience:
+def patience(clock: Clock, wait_s: float = 120, events: list[RetryWait] | None = None) -> RetryPolicy:
     seen = [] if events is None else events
-    return Patience(wait_s, clock, StopWhileWaiting(clock), seen.append)
+    return RetryPolicy(wait_s, clock, StopWhileWaiting(clock), seen.append)
 
 
 def test_a_busy_or_absent_service_is_tried_again_with_growing_delays() -> None:
-    clock, events = Clock(), list[Waiting]()
+    clock, events = Clock(), list[RetryWait]()
     errors = [UnavailableError("absent")] * 3 + [ApiError("busy", status=503)] * 4
     assert patience(clock, events=events).call("a.md", failing(*errors)) == "done"
     assert clock.waits_s == [0.5, 1, 2, 4, 8, 8, 8]
-    assert events[0] == Waiting("a.md", "absent", 0.5)
+    assert events[0] == RetryWait("a.md", "absent", 0.5)
 
 
 def test_the_service_may_ask_for_a_longer_delay() -> None:

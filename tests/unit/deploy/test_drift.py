@@ -8,7 +8,7 @@ from lightragctl.core.objects import ref
 from lightragctl.core.profile import IgnoreRule
 from lightragctl.core.runtime import ForeignField
 from lightragctl.deploy.changeset import HIDDEN
-from lightragctl.deploy.drift import contested, drift, yielding, zero
+from lightragctl.deploy.drift import contested, drift, without_foreign_fields, zero
 
 OURS: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -99,7 +99,7 @@ def autoscaler(name: str = "api") -> dict[str, Any]:
 
 
 def replicas_sent(there: dict[str, Any], *scalers: dict[str, Any], force: bool = False) -> Any:
-    return yielding(OURS, there, scalers, (), force)["spec"].get("replicas")
+    return without_foreign_fields(OURS, there, scalers, (), force)["spec"].get("replicas")
 
 
 def test_the_number_of_replicas_is_left_to_whoever_has_scaled() -> None:
@@ -119,9 +119,9 @@ def test_an_autoscaler_that_has_not_scaled_yet_gets_the_live_number_and_no_reset
 
 def test_a_rule_of_the_profile_leaves_a_field_to_others() -> None:
     rule = IgnoreRule(kind="Deployment", path="spec.template.spec.containers[name=api].image")
-    sent = yielding(OURS, live(1, "v2", ("kubectl-set", IMAGE)), (), [rule], False)
+    sent = without_foreign_fields(OURS, live(1, "v2", ("kubectl-set", IMAGE)), (), [rule], False)
     assert sent["spec"]["template"]["spec"]["containers"] == [{"name": "api", "env": []}]
-    sent = yielding(OURS, live(1, "v2", ("lightragctl", IMAGE)), (), [rule], False)
+    sent = without_foreign_fields(OURS, live(1, "v2", ("lightragctl", IMAGE)), (), [rule], False)
     assert sent["spec"]["template"]["spec"]["containers"][0]["image"] == "v2"
 
 
@@ -152,7 +152,7 @@ def test_who_left_a_workload_without_pods(holder: str, rules: Any, scalers: Any,
     found = zero(OURS, there, rules, scalers)
     assert found is not None
     assert (str(found), found.is_meant) == (said, is_meant)
-    assert yielding(OURS, there, scalers, rules, False)["spec"].get("replicas", 0) == (
+    assert without_foreign_fields(OURS, there, scalers, rules, False)["spec"].get("replicas", 0) == (
         0 if is_meant else 2 if scalers else 1
     )
 

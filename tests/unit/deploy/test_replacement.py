@@ -10,7 +10,7 @@ from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import Action, Differences
 from lightragctl.deploy.replacement import plan_replacement
 from lightragctl.deploy.rollout import roll_out
-from lightragctl.deploy.up import foresee
+from lightragctl.deploy.up import preview
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import DEPLOYMENT, OPTIONS, STATEFUL_SET, agree, ignore, rollback, scope, target, up
 
@@ -75,7 +75,7 @@ def test_a_bigger_volume_grows_its_claim_and_the_set_is_made_again_around_its_po
 
 def test_the_plan_is_shown_before_it_is_carried_out_and_counts_as_a_deletion() -> None:
     cluster = release()
-    seen = foresee(scope(cluster), target(BIGGER), OPTIONS)
+    seen = preview(scope(cluster), target(BIGGER), OPTIONS)
     (one,) = [one for one in seen.differing if one.action is Action.REPLACED]
     assert one.subject == "StatefulSet/dev-vector-engine"
     assert "data-dev-vector-engine-0 grows to 30Gi; no volume claim is deleted" in one.note

@@ -9,8 +9,8 @@ import pytest
 
 from lightragctl.core.settings import RequestLimits
 from lightragctl.service.documents import document_id
-from lightragctl.service.questions import citations
-from lightragctl.service.shapes import ApiHit
+from lightragctl.service.query_handlers import citations
+from lightragctl.service.schemas import ApiHit
 from tests.fakes.service import SETTINGS, FakeEmbedding, Service
 from tests.fakes.store import FakeStore
 

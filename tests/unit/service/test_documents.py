@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lightragctl.core.settings import Chunking
-from lightragctl.service.changes import with_pauses
+from lightragctl.service.adaptive_batch import AdaptiveBatch
+from lightragctl.service.document_handlers import with_pauses
 from lightragctl.service.documents import EMBED_CHUNKS, document_id
-from lightragctl.service.embed_pace import EmbedPace
 from tests.fakes.service import ALIAS, CONTROL, SETTINGS, Service
 from tests.fakes.store import FakeStore
 
@@ -391,18 +391,18 @@ def test_a_model_that_does_not_manage_one_chunk_is_an_error(service: Service) ->
 
 
 def test_calls_get_smaller_when_they_are_slow_and_larger_again_when_they_are_quick() -> None:
-    pace = EmbedPace(16, deadline_s=60)
+    batch = AdaptiveBatch(16, deadline_s=60)
     for chunks, seconds, size in [(16, 10, 16), (16, 30, 8), (8, 30, 4), (4, 30, 2), (2, 50, 1), (1, 50, 1)]:
-        pace.took(chunks, seconds)
-        assert pace.size == size
+        batch.succeeded(chunks, seconds)
+        assert batch.size == size
     for size in (2, 4, 8, 16, 16):
-        pace.took(pace.size, 1)
-        assert pace.size == size
-    assert pace.timed_out(16)
-    assert pace.size == 4
-    pace.took(3, 1)  # the last of a document: says nothing of a full call
-    assert pace.size == 4
-    assert not pace.timed_out(1)
+        batch.succeeded(batch.size, 1)
+        assert batch.size == size
+    assert batch.timed_out(16)
+    assert batch.size == 4
+    batch.succeeded(3, 1)  # the last of a document: says nothing of a full call
+    assert batch.size == 4
+    assert not batch.timed_out(1)
 
 
 def test_a_stream_that_waits_says_so() -> None:

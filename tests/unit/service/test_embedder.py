@@ -14,7 +14,7 @@ from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.core.settings import Batching, EmbedderSettings, EmbeddingModel
 from lightragctl.service import http
 from lightragctl.service.embedder import MAX_TEXT_BYTES, check_cpu, cpus, create_app, quota_of, slices
-from lightragctl.service.wire import vector_of
+from lightragctl.service.openai_schema import vector_of
 from lightragctl.vectors.model import FloatArray
 from tests.fakes.http import call
 

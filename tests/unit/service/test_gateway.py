@@ -15,7 +15,7 @@ from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import GatewaySettings, SecretKey, SecretRef, Upstream
 from lightragctl.service import http
 from lightragctl.service.gateway import create_app, read_secret
-from lightragctl.service.models import CONNECTIONS
+from lightragctl.service.model_clients import CONNECTIONS
 from tests.fakes.http import call as asked
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]

@@ -79,6 +79,8 @@ def test_without_lightrag_server_the_problem_says_what_to_do(path: str) -> None:
     assert answer.status == 409
     assert answer.json()["type"] == "urn:lightragctl:no-lightrag-server"
     assert "components.lightrag-server.enabled=true" in answer.json()["hint"]
+    command = {"command": "up", "arguments": "--set components.lightrag-server.enabled=true"}
+    assert command in answer.json()["hint_parts"]
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.service.answers import Problem
 from lightragctl.service.http import Request
 from lightragctl.service.keys import LOOK_S, ApiKeys
+from lightragctl.service.responses import Problem
 from tests.fakes.http import raw_headers
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from lightragctl.core.errors import WaitExpired
 from lightragctl.core.settings import ApiSettings
-from lightragctl.service.models import ModelInputError
-from lightragctl.service.workspaces import Pace, Workspaces
+from lightragctl.service.model_clients import ModelInputError
+from lightragctl.service.workspaces import Intervals, Workspaces
 from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.model import StoreError, StoreUnavailableError, chunks_spec
 from tests.fakes.service import ALIAS, CONTROL, MODEL, SETTINGS, FakeEmbedding, Service
@@ -237,8 +237,8 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_no_error_of_the_model_or_the_store_ends_the_watch(error: Exception) -> None:
     """A replica that saw a workspace empty finds what another one loaded, whatever happened in between."""
-    pace = Pace(watch_s=0.01, look_s=0.02, lease_s=0.5, lag_s=0.0, probe_s=0.0)
-    with Service(FakeStore(), pace=pace) as service:
+    intervals = Intervals(watch_s=0.01, reread_s=0.02, lease_s=0.5, lag_s=0.0, probe_s=0.0)
+    with Service(FakeStore(), intervals=intervals) as service:
         assert service.retrieve("cat").json()["hits"] == []
         service.embedding.error = service.store.error = error
         service.let_pass(0.05)
@@ -249,8 +249,8 @@ def test_no_error_of_the_model_or_the_store_ends_the_watch(error: Exception) -> 
 
 
 def test_an_error_in_one_workspace_does_not_keep_the_watch_from_the_others() -> None:
-    pace = Pace(watch_s=0.01, look_s=60.0, lease_s=60.0, lag_s=0.0)
-    with Service(FakeStore(), pace=pace) as service:
+    intervals = Intervals(watch_s=0.01, reread_s=60.0, lease_s=60.0, lag_s=0.0)
+    with Service(FakeStore(), intervals=intervals) as service:
         for name in ("bad", "default"):
             service.stored("a.md", "The dog barks.", workspace=name)
             service.retrieve("dog", workspace=name)
@@ -262,7 +262,7 @@ def test_an_error_in_one_workspace_does_not_keep_the_watch_from_the_others() -> 
 
 def test_a_workspace_that_hangs_does_not_keep_the_watch_from_the_others() -> None:
     store, go = FakeStore(), threading.Event()
-    workspaces = Workspaces(SETTINGS, store, FakeEmbedding(), Pace(watch_s=0.01, look_s=60.0))
+    workspaces = Workspaces(SETTINGS, store, FakeEmbedding(), Intervals(watch_s=0.01, reread_s=60.0))
     get = store.get
 
     def hang(name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -289,8 +289,8 @@ def test_a_workspace_that_hangs_does_not_keep_the_watch_from_the_others() -> Non
 
 @pytest.mark.parametrize("seen", ["empty", "with documents that do not match"])
 def test_an_empty_answer_is_not_given_while_the_workspace_cannot_be_confirmed(seen: str) -> None:
-    pace = Pace(watch_s=0.01, look_s=60.0, lease_s=0.1, lag_s=0.0)
-    with Service(FakeStore(), pace=pace) as service:
+    intervals = Intervals(watch_s=0.01, reread_s=60.0, lease_s=0.1, lag_s=0.0)
+    with Service(FakeStore(), intervals=intervals) as service:
         if seen != "empty":
             service.stored("a.md", "The dog barks.")
         asked = {"filter": 'file_path == "b.md"'}
@@ -315,7 +315,7 @@ def test_a_look_that_began_earlier_does_not_replace_what_a_later_one_saw() -> No
     store.resolve = resolve  # type: ignore[method-assign]
 
     async def test() -> str | None:
-        earlier = asyncio.create_task(workspaces._look("default", workspaces._watchers))
+        earlier = asyncio.create_task(workspaces._refresh("default", workspaces._watchers))
         await asyncio.sleep(0.02)
         made = await workspaces.writable("default")
         held.set()

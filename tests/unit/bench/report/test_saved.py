@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from lightragctl.bench.measured import Measured
-from lightragctl.bench.report.kinds import Document
+from lightragctl.bench.annotated_run import AnnotatedRun
+from lightragctl.bench.report.documents import Document
 from lightragctl.bench.report.saved import decoded, encoded
 from lightragctl.core.errors import UsageError
 from tests.fakes.saved_run import REPORT, RUN
@@ -20,9 +20,9 @@ def changed(**fields: Any) -> bytes:
     return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
 
 
-def measured(text: bytes) -> Measured:
+def measured(text: bytes) -> AnnotatedRun:
     run = decoded(text, "run.json")
-    assert isinstance(run, Measured)
+    assert isinstance(run, AnnotatedRun)
     return run
 
 
