@@ -32,7 +32,7 @@ def with_options(result: Result, place: Sequence[str], overrides: Sequence[str])
         )
 
     errors = [ErrorInfo(error.code, complete(error.message), complete(error.hint)) for error in result.errors]
-    data = dict(result.data)
+    data = {key: complete(value) if isinstance(value, Hint) else value for key, value in result.data.items()}
     if isinstance(data.get("message"), str):
         data["message"] = complete(data["message"])
     return replace(result, errors=errors, data=data)

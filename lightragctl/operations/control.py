@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from lightragctl.core.errors import LightragctlError, RefusedError
+from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
 from lightragctl.core.operation import open_operation
 from lightragctl.core.result import Event, Notify
 from lightragctl.operations.desk import Crew, Desk
@@ -65,6 +65,18 @@ def drive(place: Place, operation_id: str, crew: Crew, in_job: bool = False) -> 
         if not record.is_open:
             guard.forget()
     return record
+
+
+def newest(place: Place) -> Operation:
+    """The open operation of the release, else its newest.
+
+    Raises:
+        UsageError: it has none.
+    """
+    records = place.store.records()
+    if not records:
+        raise UsageError(f"release '{place.release}' has no operations")
+    return next((one for one in records if one.is_open), records[0])
 
 
 def pause(place: Place, operation_id: str) -> Operation:

@@ -8,6 +8,7 @@ from typing import Any
 from lightragctl.core.errors import LockedError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Notify
+from lightragctl.operations.events import progress_event
 from lightragctl.operations.kind import OperationKind, StopRequested
 from lightragctl.operations.model import Kept, Operation, Phase, Progress, Request
 from lightragctl.operations.store import Change, OperationStore
@@ -146,6 +147,7 @@ class Desk:
             updated_at=now,
         )
         record = self.update(lambda current: current.changed(progress=progress))
+        self.notify(progress_event(record, progress))
         if is_stopped(record):
             raise StopRequested(str(record.request))
 

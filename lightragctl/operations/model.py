@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.hint import Command, Hint
-from lightragctl.core.settings import StrictModel
+from lightragctl.core.settings import SecretKey, StrictModel
 
 SCHEMA = 1
 """Raised with each change that an older lightragctl would misread."""
@@ -146,6 +146,23 @@ class Progress(StrictModel):
         return None if rate is None or self.total is None else max(0.0, self.total - self.done) / rate
 
 
+class JobSpec(StrictModel):
+    """What the Job of an operation needs beside the environment of the release's services.
+
+    Attributes:
+        service_account: one that an administrator made; empty: one is made with the Job, and deleted with it.
+        secrets: environment variables from Kubernetes Secrets.
+        claims: volume claims by the path at which they are mounted.
+        cpu, memory: of its container, as Kubernetes writes them.
+    """
+
+    service_account: str = ""
+    secrets: dict[str, SecretKey] = Field(default_factory=dict)
+    claims: dict[str, str] = Field(default_factory=dict)
+    cpu: str = "500m"
+    memory: str = "512Mi"
+
+
 class Operation(StrictModel):
     """The record of one operation.
 
@@ -154,7 +171,7 @@ class Operation(StrictModel):
         who: `user@host` that started it.
         version: of the lightragctl that started it.
         limit_s: seconds from the start or the last resume to `deadline`.
-        in_job: a Job in the cluster drives it.
+        job: the Job in the cluster that drives it; None: the process of a command does.
         abort_on_failure: a failure undoes every step, instead of only giving back what is held.
         originals: values from before the operation, saved before they were changed.
         results: what the steps found or made.
@@ -176,7 +193,7 @@ class Operation(StrictModel):
     limit_s: float
     steps: tuple[StepRecord, ...]
     parameters: dict[str, Any] = Field(default_factory=dict)
-    in_job: bool = False
+    job: JobSpec | None = None
     abort_on_failure: bool = False
     phase: Phase = Phase.PENDING
     request: Request = Request.NONE

@@ -11,6 +11,7 @@ from lightragctl.core.errors import LightragctlError, LockedError, UnavailableEr
 from lightragctl.core.result import Event, EventType
 from lightragctl.operations.decide import Act, Decision, Enter, Sleep, Undo, decide, failure
 from lightragctl.operations.desk import Desk
+from lightragctl.operations.events import phase_event, step_event
 from lightragctl.operations.kind import OperationKind, StopRequested, Wait
 from lightragctl.operations.model import AT_WORK, CLOSED, Operation, Phase, Request, StepState, aborting
 
@@ -95,10 +96,7 @@ class Driver:
             asked = {} if wanted.phase in _GOES_ON else {"request": Request.NONE}
             return current.changed(phase=wanted.phase, cause=wanted.cause, **ends, **asked)
 
-        record = self._desk.update(change)
-        told = {"operation": record.id, "phase": str(record.phase), "cause": record.cause}
-        text = f"{record.phase}: {record.cause}" if record.cause else str(record.phase)
-        self._desk.notify(Event(text, record.id, data=told))
+        self._desk.notify(phase_event(self._desk.update(change)))
 
     def _act(self, name: str) -> None:
         step, now = self._desk.record.step(name), self._desk.now()
@@ -107,7 +105,7 @@ class Driver:
         self._desk.begin_step(name)
         self._desk.update(lambda current: current.with_step(name, state=StepState.ACTING, next_at=None, **began))
         if is_fresh:
-            self._tell(name, step.title)
+            self._desk.notify(step_event(self._desk.record, self._desk.record.step(name)))
         try:
             wait = self._kind.step_by_name[name].act(self._desk)
         except UnavailableError as error:
@@ -154,7 +152,7 @@ class Driver:
         self._desk.begin_step(name)
         self._desk.update(lambda current: current.with_step(name, state=StepState.UNDOING, next_at=None, **began))
         if is_fresh:
-            self._tell(name, f"undoing: {step.title}")
+            self._desk.notify(step_event(self._desk.record, self._desk.record.step(name)))
         undo = self._kind.step_by_name[name].undo
         try:
             if undo is not None:
@@ -185,9 +183,6 @@ class Driver:
         self._desk.notify(Event(f"not undone: {error.message}", name, type=EventType.ERROR))
         if record.phase is Phase.RUNNING:
             self._enter(failure(record, f"{record.step(name).title}: not undone: {error.message}"))
-
-    def _tell(self, name: str, text: str) -> None:
-        self._desk.notify(Event(text, name, data={"operation": self._desk.record.id, "step": name}))
 
     def _leave(self, error: BaseException) -> None:
         """Give back what is held before the driver is left by an error, Ctrl-C or SIGTERM.
