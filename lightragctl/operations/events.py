@@ -1,7 +1,7 @@
 """What is reported of an operation while it runs, by its driver and by whoever follows its record. Pure."""
 
 from lightragctl.core.result import Event
-from lightragctl.operations.model import Operation, Progress, StepRecord
+from lightragctl.operations.model import Operation, Progress, StepRecord, StepState
 
 
 def progress_text(progress: Progress) -> str:
@@ -30,5 +30,6 @@ def phase_event(record: Operation) -> Event:
 def step_event(record: Operation, step: StepRecord) -> Event:
     """The step that an operation has begun, or begun to undo."""
     data = {"operation": record.id, "step": step.name, "state": str(step.state)}
-    text = f"undoing: {step.title}" if step.state == "undoing" else step.title
+    undoing = "giving back" if step.hold_through else "undoing"
+    text = f"{undoing}: {step.title}" if step.state is StepState.UNDOING else step.title
     return Event(text, step.name, data=data)

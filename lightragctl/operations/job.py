@@ -5,11 +5,13 @@ to its end, else by the cluster ten minutes after the last pod has ended. A pod 
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
-from lightragctl.core.objects import KubernetesObject, ref
+from lightragctl.core.errors import LockedError
+from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.settings import SecretKey
 from lightragctl.deploy.inventory import inventory_ref
 from lightragctl.deploy.render import render_folder
@@ -24,6 +26,7 @@ from lightragctl.operations.model import JobSpec, Operation
 
 _JOB = ("batch/v1", "Job")
 _LEASES = "coordination.k8s.io"
+_TRIES = 20
 
 
 def start_job(scope: Scope, record: Operation, kind: OperationKind, plan: Plan) -> None:
@@ -42,7 +45,7 @@ def start_job(scope: Scope, record: Operation, kind: OperationKind, plan: Plan) 
         return
     for thing in others:
         _create(scope, _owned(thing, made))
-    scope.cluster.replace({**made, "spec": {**made["spec"], "suspend": False}})
+    _release_suspended(scope, ref(made))
 
 
 def stop_job(scope: Scope, operation_id: str) -> None:
@@ -128,12 +131,22 @@ def _owned(thing: KubernetesObject, job: KubernetesObject) -> KubernetesObject:
     return {**thing, "metadata": {**thing["metadata"], "ownerReferences": [owner]}}
 
 
+def _release_suspended(scope: Scope, identity: ObjectRef) -> None:
+    """Let the Job run; its controller writes its status at the same time."""
+    for _ in range(_TRIES):
+        there = scope.cluster.get(identity)
+        if there is None or not spec_of(there).get("suspend"):
+            return
+        with suppress(ChangedMeanwhileError):
+            scope.cluster.replace({**there, "spec": {**there["spec"], "suspend": False}})
+            return
+    raise LockedError(f"{identity} changes all the time", "run the command again")
+
+
 def _create(scope: Scope, thing: KubernetesObject) -> None:
     """Create an object unless a command that died has."""
-    try:
+    with suppress(ChangedMeanwhileError):
         scope.cluster.create(thing)
-    except ChangedMeanwhileError:
-        return
 
 
 def _rights(scope: Scope, kind: OperationKind, operation_id: str) -> Iterable[Right]:

@@ -270,7 +270,13 @@ def resumed(record: Operation, now: datetime) -> Operation:
     fresh = {"state": StepState.ACTING, "began_at": now, "next_at": None, "attempts": 0, "message": ""}
     steps = tuple(one.model_copy(update=fresh) if one.state in retried else one for one in record.steps)
     return record.changed(
-        steps=steps, phase=Phase.RUNNING, request=Request.NONE, cause="", ended_at=None, deadline=_later(record, now)
+        steps=steps,
+        progress=None,
+        phase=Phase.RUNNING,
+        request=Request.NONE,
+        cause="",
+        ended_at=None,
+        deadline=_later(record, now),
     )
 
 
@@ -279,6 +285,14 @@ def aborting(record: Operation, now: datetime) -> Operation:
     again = {"state": StepState.FAILED, "began_at": None, "next_at": None, "attempts": 0}
     steps = tuple(one.model_copy(update=again) if one.state is StepState.STUCK else one for one in record.steps)
     return record.changed(steps=steps, phase=Phase.ABORTING, request=Request.NONE, deadline=_later(record, now))
+
+
+def without_begun(record: Operation) -> Operation:
+    """The record of an operation that does not continue: steps that were acting are so no more."""
+    unfinished = (StepState.ACTING, StepState.WAITING)
+    ended = {"state": StepState.PENDING, "next_at": None, "message": ""}
+    steps = tuple(one.model_copy(update=ended) if one.state in unfinished else one for one in record.steps)
+    return record.changed(steps=steps)
 
 
 def _later(record: Operation, now: datetime) -> datetime:
@@ -290,7 +304,10 @@ def next_command(record: Operation) -> Hint:
     match record.phase:
         case Phase.PAUSED:
             return Hint(
-                Command("operations resume", record.id), ", or undo it: ", Command("operations abort", record.id)
+                "continue it: ",
+                Command("operations resume", record.id),
+                ", or undo it: ",
+                Command("operations abort", record.id),
             )
         case Phase.FAILED:
             return Hint(

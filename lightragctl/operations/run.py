@@ -13,7 +13,7 @@ from lightragctl.operations.decide import Act, Decision, Enter, Sleep, Undo, dec
 from lightragctl.operations.desk import Desk
 from lightragctl.operations.events import phase_event, step_event
 from lightragctl.operations.kind import OperationKind, StopRequested, Wait
-from lightragctl.operations.model import AT_WORK, CLOSED, Operation, Phase, Request, StepState, aborting
+from lightragctl.operations.model import AT_WORK, CLOSED, Operation, Phase, Request, StepState, aborting, without_begun
 
 _LONGEST_PAUSE_S = 30.0
 _LOOK_AGAIN_S = 1.0
@@ -94,7 +94,8 @@ class Driver:
                 return aborting(current, now).changed(cause=wanted.cause)
             ends = {"ended_at": now} if wanted.phase in CLOSED else {}
             asked = {} if wanted.phase in _GOES_ON else {"request": Request.NONE}
-            return current.changed(phase=wanted.phase, cause=wanted.cause, **ends, **asked)
+            closed = without_begun(current) if wanted.phase is Phase.ABORTED else current
+            return closed.changed(phase=wanted.phase, cause=wanted.cause, **ends, **asked)
 
         self._desk.notify(phase_event(self._desk.update(change)))
 

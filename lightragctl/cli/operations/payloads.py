@@ -80,8 +80,8 @@ def shown(record: Operation, by: Shower, driver: str = "") -> Result:
 def _step(record: Operation, name: str) -> dict[str, Any]:
     step = record.step(name)
     names = ("name", "title", "state", "began_at", "ended_at", "attempts", "message")
-    held = bool(step.hold_through) and step.is_begun
-    return {**{key: getattr(step, key) for key in names}, "held": held}
+    holds = bool(step.hold_through)
+    return {**{key: getattr(step, key) for key in names}, "holds": holds, "held": holds and step.is_begun}
 
 
 def _progress(record: Operation) -> dict[str, Any] | None:

@@ -54,16 +54,22 @@ def _shown(data: Data) -> Iterator[RenderableType]:
     if data["cause"]:
         yield Text(f"cause: {data['cause']}")
     rows: list[list[RenderableType]] = [
-        [one["title"], _styled(one["state"]), "held" if one["held"] else "", excerpt(one["message"], _CAUSE_CHARS)]
-        for one in data["steps"]
+        [one["title"], _styled(_state(one)), excerpt(one["message"], _CAUSE_CHARS)] for one in data["steps"]
     ]
-    yield table(["STEP", "STATE", "", "MESSAGE"], rows)
+    yield table(["STEP", "STATE", "MESSAGE"], rows)
     if data["progress"] and data["open"]:
         yield Text(f"{data['progress']['step']}: {data['progress']['text']}")
     for one in data["kept"]:
         yield Text(f"kept until {_time(one['expires_at'])}: {one['about']} ({one['name']}, {_size(one['size_bytes'])})")
     if data["next"] and data["phase"] not in ("failed", "needs attention"):  # else it is the error's hint
         yield Text(f"next: {data['next']}")
+
+
+def _state(step: Data) -> str:
+    """The state of a step; of one that holds something, whether that is held."""
+    if not step["holds"]:
+        return str(step["state"])
+    return {"done": "held", "undoing": "giving back", "undone": "given back"}.get(step["state"], str(step["state"]))
 
 
 def _cleanup(data: Data) -> Iterator[RenderableType]:
