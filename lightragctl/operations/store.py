@@ -114,6 +114,8 @@ class FileStore:
     def _write(self, record: Operation) -> None:
         path = self._path(record.id)
         with storage_errors("write", path):
+            for draft in self._folder.glob(f".{path.name}.*"):  # of killed processes: only one writes at a time
+                draft.unlink(missing_ok=True)
             write_atomically(path, to_text(record))
 
     def _path(self, operation_id: str) -> Path:
