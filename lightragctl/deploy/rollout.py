@@ -41,6 +41,7 @@ from lightragctl.deploy.rollout_plan import (
     read_inventory,
     refuse_conflicts,
     refuse_newer,
+    refuse_open_operation,
 )
 from lightragctl.deploy.stages import stages
 from lightragctl.kube.guarded import GuardedCluster
@@ -79,7 +80,7 @@ def roll_out(
 
     Raises:
         LightragctlError: with the cause; changes so far stay and are in the inventory.
-        LockedError: another process is changing the release.
+        LockedError: another process is changing the release, or an operation of it is open.
         FieldConflictError: other managers own fields that would change.
         NeedsAttentionError: all objects are applied, but some could not be pruned.
         RefusedError: data would be lost, and the options do not allow it.
@@ -88,7 +89,9 @@ def roll_out(
     lock, scope = locked(scope, desired.command, notify)
     with lock:
         if not preconditions.is_new:
+            refuse_open_operation(scope)
             take_lock(scope, lock, read_inventory(scope))
+            refuse_open_operation(scope)  # one that was started while the lock was waited for
         plan = plan_rollout(scope, desired, options, preconditions)
         refuse_newer(plan.inventory, lock.fence, scope.release)
         refuse_conflicts(plan, options)

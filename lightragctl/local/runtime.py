@@ -63,7 +63,7 @@ class LocalRuntime:
         """Reconcile the release with the plan, without approval: a restart loses no data.
 
         Raises:
-            LockedError: another command is changing the release.
+            LockedError: another command is changing the release, or an operation of it is open.
             RefusedError: a port is in use, or a secret is missing in the environment.
             StorageError: a file of the release cannot be written.
             WaitExpired: something is not ready after `timeout_s`.
@@ -72,6 +72,7 @@ class LocalRuntime:
         require_secrets(_settings_of_processes(plan), self.collect_environments(plan))
         self.files.prepare()
         with self.files.lock():
+            self.files.refuse_open_operation()
             environments = self.collect_environments(plan)
             wanted = self.desired_processes(plan, environments)
             running = self._running()
@@ -89,12 +90,13 @@ class LocalRuntime:
         """Stop the release; with `purge` delete its folder with all data. False if there was nothing to do.
 
         Raises:
-            LockedError: another command is changing the release.
+            LockedError: another command is changing the release, or an operation of it is open.
             WaitExpired: the supervisor did not stop within `timeout_s`.
         """
         if not self.files.folder.exists():
             return False
         with self.files.lock():
+            self.files.refuse_open_operation()
             stopped = self._stop(timeout_s, notify)
             if purge:
                 notify(Event("deleting data", str(self.files.folder)))
