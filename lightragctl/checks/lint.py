@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lightragctl.core.catalog import declared
 from lightragctl.core.component import Plan
+from lightragctl.core.discovery import declared
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.findings import Check, Finding, Severity, Skipped
 from lightragctl.core.hint import Hint

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightragctl.core.findings import Finding, Severity
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.core.units import quantity, words
+from lightragctl.core.quantity import quantity, words
 from lightragctl.kube.objects import WORKLOAD_KINDS, spec_of, status_of
 
 _HINT = "raise the quota (profile key quota), or lower replicas and resources of the components"

@@ -1,17 +1,13 @@
-"""Classifies changes of image versions: a downgrade is a warning, or an error if its data may be unreadable. Pure."""
+"""What a change of image versions means for a release, by the compatibility matrix of its components. Pure."""
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from lightragctl.components import all_components
 from lightragctl.core.objects import KubernetesObject, ObjectRef
+from lightragctl.core.versions import HopKind, Verdict, Version, judge_change, version_of
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import WORKLOAD_KINDS
-
-_VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+.].*)?")
-
-Version = tuple[int, int, int]
 
 
 class Changed(Protocol):
@@ -33,24 +29,33 @@ class Changed(Protocol):
 def version(image: str) -> tuple[str, Version] | None:
     """The image's name and the version in its tag; None if the tag is not a version."""
     name, _, tag = image.partition("@")[0].rpartition(":")
-    found = _VERSION.fullmatch(tag)
-    return (name, (int(found[1]), int(found[2]), int(found[3] or 0))) if found and name else None
+    found = version_of(tag)
+    return (name, found) if found and name else None
 
 
 def version_changes(changes: Iterable[Changed]) -> tuple[list[str], list[str]]:
-    """Changes of versions to warn about, and those that may leave unreadable data."""
+    """What the changes of versions mean: warnings, and changes that the compatibility matrix refuses."""
     warnings: list[str] = []
     refusals: list[str] = []
+    hops = {one.name: one.upgrades for one in all_components()}
     for change in changes:
-        for text, before, after in _moves(change):
-            holds_data = _holds_data(change.before or {})
-            if after < before and holds_data and after[:2] < before[:2]:
-                refusals.append(f"{text} is a downgrade: the older version may not read data of the newer one")
-            elif after < before:
-                warnings.append(f"{text} is a downgrade")
-            elif holds_data and after[:2] > before[:2]:
-                warnings.append(f"{text} may migrate its data, after which a rollback is impossible")
+        for moved, before, after in _moves(change):
+            verdict = judge_change(hops.get(component_of(change.before or {}) or "", ()), before, after)
+            if verdict.kind is HopKind.REFUSED:
+                refusals.append(f"{moved} {_refusal(verdict)}")
+            elif verdict.downgrade:
+                warnings.append(f"{moved} is a downgrade")
+            elif verdict.kind is HopKind.ONE_WAY:
+                note = f" ({verdict.reason})" if verdict.reason else ""
+                warnings.append(f"{moved} cannot be rolled back by image, only by restoring a backup{note}")
     return warnings, refusals
+
+
+def _refusal(verdict: Verdict) -> str:
+    if verdict.downgrade:
+        return f"is a downgrade: {verdict.reason}"
+    through = f"; upgrade in steps: {' -> '.join(verdict.path)}" if verdict.path else ""
+    return f"is no supported upgrade: {verdict.reason}{through}"
 
 
 def _moves(change: Changed) -> Iterator[tuple[str, Version, Version]]:
@@ -68,7 +73,3 @@ def _moves(change: Changed) -> Iterator[tuple[str, Version, Version]]:
 def _images(workload: KubernetesObject) -> Iterator[tuple[str, str]]:
     for container in workload["spec"]["template"]["spec"]["containers"]:
         yield container["name"], str(container.get("image", ""))
-
-
-def _holds_data(workload: KubernetesObject) -> bool:
-    return component_of(workload) in {one.name for one in all_components() if one.stateful}

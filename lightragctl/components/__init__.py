@@ -1,7 +1,7 @@
 """The components that lightragctl deploys, one module each."""
 
-from lightragctl.core.catalog import declared
 from lightragctl.core.component import Component
+from lightragctl.core.discovery import declared
 
 
 def all_components() -> tuple[Component, ...]:

@@ -10,13 +10,13 @@ from lightragctl.components import lightrag_server
 from lightragctl.core.bounds import Host, Name
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.findings import Violation
+from lightragctl.core.placement import Labels
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import (
-    Amounts,
     ApiSettings,
     Batching,
-    Breaking,
     Caching,
+    CircuitBreaking,
     Deadlines,
     EmbeddingModel,
     LightragEndpoint,
@@ -24,12 +24,12 @@ from lightragctl.core.settings import (
     Port,
     Recording,
     RequestLimits,
+    ResourceAmounts,
     SecretKey,
     SecretRef,
-    Strict,
+    StrictModel,
     check_slow_calls,
 )
-from lightragctl.core.site import Labels
 
 KEYS_FILE = "/etc/lightragctl-keys/api-keys"
 """The file with API keys in a pod."""
@@ -46,7 +46,7 @@ NodePort = Annotated[int, Field(ge=30000, le=32767)]
 """The default NodePort range of an API server."""
 
 
-class Expose(Strict):
+class Expose(StrictModel):
     """How the service is exposed to clients outside the cluster.
 
     `host`, `class_name`, `tls_secret` and `annotations` apply to an Ingress. For class `nginx` there are default
@@ -69,7 +69,7 @@ class Expose(Strict):
         return self
 
 
-class KeySource(Strict):
+class KeySource(StrictModel):
     """An existing Secret with one API key per line."""
 
     secret: SecretKey
@@ -87,12 +87,12 @@ class ApiValues(WorkloadValues):
     limits: RequestLimits = RequestLimits()
     batching: Batching = Batching()
     cache: Caching = Caching()
-    breaking: Breaking = Breaking()
+    breaking: CircuitBreaking = CircuitBreaking()
     recording: Recording = Recording()
     logging: Logging = Logging()
     deadlines: Deadlines = Deadlines()
     resources: Resources = Resources(
-        requests=Amounts(cpu="500m", memory="256Mi"), limits=Amounts(cpu="2", memory="1Gi")
+        requests=ResourceAmounts(cpu="500m", memory="256Mi"), limits=ResourceAmounts(cpu="2", memory="1Gi")
     )
 
     @property

@@ -8,14 +8,15 @@ from pydantic import Field
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
 from lightragctl.core.findings import Violation
-from lightragctl.core.settings import Amounts, Port, Size, Strict
+from lightragctl.core.settings import Port, ResourceAmounts, Size, StrictModel
+from lightragctl.core.versions import Hop, HopKind, minor
 
 METRICS_PORT = 2381
 _START_S, _MIN_START_S, _GRACE_S = 120, 60, 30
 """Start timeout: default and minimum; grace period of a stop."""
 
 
-class EtcdImage(Strict):
+class EtcdImage(StrictModel):
     """An image with `etcd` in its PATH. The default is that of the Milvus charts."""
 
     repository: ImageRepository = "milvusdb/etcd"
@@ -35,7 +36,7 @@ class EtcdValues(Values, Workload):
     storage_class: Name | None = None
     quota_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
     resources: Resources = Resources(
-        requests=Amounts(cpu="250m", memory="512Mi"), limits=Amounts(cpu="1", memory="1Gi")
+        requests=ResourceAmounts(cpu="250m", memory="512Mi"), limits=ResourceAmounts(cpu="1", memory="1Gi")
     )
 
 
@@ -56,6 +57,23 @@ def _parts(plan: Plan) -> Sequence[Part]:
     ]
 
 
+_UPGRADES = (
+    Hop(
+        minor(3, 4),
+        minor(3, 5),
+        HopKind.ONE_WAY,
+        "https://etcd.io/docs/v3.5/upgrades/upgrade_3_5/",
+        "once every member runs 3.5, only a snapshot leads back",
+    ),
+    Hop(
+        minor(3, 5, 20),
+        minor(3, 6),
+        HopKind.ONE_WAY,
+        "https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/",
+        "before 3.5.20 removed members may come back",
+    ),
+)
+
 COMPONENT = Component(
     name="etcd",
     summary="etcd: the metadata store of Milvus",
@@ -71,4 +89,5 @@ COMPONENT = Component(
     quorum=True,
     store=True,
     stateful=True,
+    upgrades=_UPGRADES,
 )

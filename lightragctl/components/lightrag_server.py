@@ -13,15 +13,16 @@ from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
     OPEN_REQUESTS_S,
     UPSTREAM_STOP_S,
-    Amounts,
     EmbeddingModel,
     LightragServerSettings,
     LightragTuning,
     Port,
+    ResourceAmounts,
     SecretKey,
     SecretRef,
     Size,
 )
+from lightragctl.core.versions import Hop, HopKind, minor
 
 NAME = "lightrag-server"
 KEY = "LIGHTRAG_API_KEY"
@@ -51,7 +52,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     environment: Mapping[Variable, str | SecretRef] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     resources: Resources = Resources(
-        requests=Amounts(cpu="250m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")
+        requests=ResourceAmounts(cpu="250m", memory="768Mi"), limits=ResourceAmounts(cpu="2", memory="2Gi")
     )
 
     @field_validator("replicas")
@@ -145,6 +146,16 @@ def _secrets(plan: Plan) -> dict[str, SecretKey]:
     return {KEY: generated_key(plan.release), **ours}
 
 
+_UPGRADES = (
+    Hop(
+        minor(1, 4),
+        minor(1, 5),
+        HopKind.ONE_WAY,
+        "https://github.com/HKUDS/LightRAG/issues/2255",
+        "it migrates its stores when it starts; 12 hours were seen with a large workspace, and it answers nothing then",
+    ),
+)
+
 COMPONENT = Component(
     name=NAME,
     summary="upstream LightRAG: ingestion, the knowledge graph, queries; a single writer",
@@ -160,4 +171,5 @@ COMPONENT = Component(
     metrics_ports=lambda plan: (),  # upstream exports none
     stop_s=OPEN_REQUESTS_S + UPSTREAM_STOP_S,
     stateful=True,
+    upgrades=_UPGRADES,
 )

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Values, Workload
 from lightragctl.core.errors import ProfileError
-from lightragctl.core.settings import Port, SecretKey, Size, Strict
+from lightragctl.core.settings import Port, SecretKey, Size, StrictModel
 
 _START_S, _MIN_START_S, _GRACE_S = 1800, 600, 60
 """Start timeout: default and minimum; grace period of a stop.
@@ -20,7 +20,7 @@ _HUB = "https://*"
 """Egress for downloads of weights."""
 
 
-class ServerImage(Strict):
+class ServerImage(StrictModel):
     """The server's image; it depends on the GPU and its driver."""
 
     repository: ImageRepository

@@ -13,7 +13,8 @@ from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
 from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Runtime
-from lightragctl.core.settings import Address, Amounts, Port, SecretKey, Size, Strict
+from lightragctl.core.settings import Address, Port, ResourceAmounts, SecretKey, Size, StrictModel
+from lightragctl.core.versions import Hop, HopKind, Range, minor
 
 METRICS_PORT = 9091
 _ALONE, _HA = "standalone", "standalone-ha"
@@ -34,7 +35,7 @@ waits in vain; with this timeout it flushes and stops, 11 s after SIGTERM as mea
 _COORDINATORS = ("ROOTCOORD", "QUERYCOORD", "DATACOORD", "INDEXCOORD")
 
 
-class MilvusImage(Strict):
+class MilvusImage(StrictModel):
     """The server's image."""
 
     repository: ImageRepository = "milvusdb/milvus"
@@ -48,7 +49,7 @@ class MilvusImage(Strict):
         return tag
 
 
-class StoreKeys(Strict):
+class StoreKeys(StrictModel):
     """The Secret with the object store's two keys, and their names in it."""
 
     secret: Name
@@ -56,7 +57,7 @@ class StoreKeys(Strict):
     secret_key: DataKey = "secret-key"
 
 
-class ObjectStore(Strict):
+class ObjectStore(StrictModel):
     """The data store of a Milvus with several pods: an S3 bucket at `endpoint`, HOST:PORT.
 
     `credentials`, or `iam` if the nodes or the ServiceAccount have access to the bucket. `root_path`: the folder in the
@@ -72,7 +73,7 @@ class ObjectStore(Strict):
     credentials: StoreKeys | None = None
 
 
-class QueueKeys(Strict):
+class QueueKeys(StrictModel):
     """The Secret with user name and password for the message queue, and their names in it."""
 
     secret: Name
@@ -80,7 +81,7 @@ class QueueKeys(Strict):
     password: DataKey = "password"
 
 
-class Queue(Strict):
+class Queue(StrictModel):
     """The message queue, HOST:PORT; without `address`, the release's component kafka."""
 
     kind: Literal["kafka", "pulsar"] = "kafka"
@@ -91,7 +92,9 @@ class Queue(Strict):
 
 
 def _sized(cpu: str, memory: str, cpu_limit: str) -> Resources:
-    return Resources(requests=Amounts(cpu=cpu, memory=memory), limits=Amounts(cpu=cpu_limit, memory=memory))
+    return Resources(
+        requests=ResourceAmounts(cpu=cpu, memory=memory), limits=ResourceAmounts(cpu=cpu_limit, memory=memory)
+    )
 
 
 class Coordinator(Workload):
@@ -124,7 +127,7 @@ class IndexNode(Workload):
     resources: Resources = _sized("500m", "2Gi", "4")
 
 
-class Roles(Strict):
+class Roles(StrictModel):
     """The roles of topology `cluster`."""
 
     coordinator: Coordinator = Coordinator()
@@ -150,7 +153,9 @@ class VectorEngineValues(Values, Workload):
     storage: Size = "20Gi"
     storage_class: Name | None = None
     stop_grace_s: Annotated[int, Field(ge=30)] | None = 120
-    resources: Resources = Resources(requests=Amounts(cpu="500m", memory="1Gi"), limits=Amounts(cpu="2", memory="4Gi"))
+    resources: Resources = Resources(
+        requests=ResourceAmounts(cpu="500m", memory="1Gi"), limits=ResourceAmounts(cpu="2", memory="4Gi")
+    )
     etcd: tuple[Address, ...] = ()
     object_store: ObjectStore | None = None
     queue: Queue = Queue()
@@ -331,6 +336,39 @@ def host_and_port(address: str, default: int) -> tuple[str, int]:
 START_S = 180
 """A standalone Milvus with data took up to 129 s to recover after SIGKILL."""
 
+_NOTES = "https://milvus.io/docs/upgrade_milvus_cluster-operator.md and the release notes of each minor"
+_UPGRADES = (
+    Hop(
+        minor(2, 1),
+        minor(2, 2),
+        HopKind.REFUSED,
+        "https://milvus.io/docs/v2.2.x/upgrade_milvus_standalone-helm.md",
+        "the metadata have to be migrated with Milvus's own tool first",
+    ),
+    Hop(
+        minor(2, 2, 15),
+        minor(2, 3),
+        HopKind.ONE_WAY,
+        "https://milvus.io/docs/v2.3.x/upgrade_milvus_standalone-helm.md",
+        "2.3.0 to 2.3.2 lack fixes of rolling restarts: prefer 2.3.3 or later",
+    ),
+    Hop(minor(2, 3), minor(2, 4), HopKind.ONE_WAY, _NOTES, "Milvus's charts from 4.2.0 on do not support 2.3"),
+    Hop(
+        minor(2, 4),
+        minor(2, 5),
+        HopKind.ONE_WAY,
+        "https://github.com/milvus-io/milvus/issues/39203",
+        "2.4 cannot read the scalar indexes that 2.5 writes",
+    ),
+    Hop(
+        minor(2, 5, 16),
+        Range((2, 6, 0), (2, 7, 0)),
+        HopKind.ONE_WAY,
+        "https://milvus.io/docs/upgrade_milvus_cluster-helm.md",
+        "needs mixed coordinators and streaming nodes; index nodes end",
+    ),
+)
+
 COMPONENT = Component(
     name="vector-engine",
     summary="Milvus: stores and searches the vectors",
@@ -351,4 +389,5 @@ COMPONENT = Component(
     peers=True,
     store=True,
     stateful=True,
+    upgrades=_UPGRADES,
 )

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from lightragctl.core.hint import Hint
 
-Judged = TypeVar("Judged", contravariant=True)
+SubjectT = TypeVar("SubjectT", contravariant=True)
 
 
 class Severity(StrEnum):
@@ -76,7 +76,7 @@ def with_hint(finding: Finding) -> Hint:
 
 
 @dataclass(frozen=True)
-class Check(Generic[Judged]):
+class Check(Generic[SubjectT]):
     """A condition that must hold.
 
     Attributes:
@@ -89,9 +89,9 @@ class Check(Generic[Judged]):
     code: str
     title: str
     severity: Severity
-    judge: Callable[[Judged], Iterable[Violation]]
+    judge: Callable[[SubjectT], Iterable[Violation]]
 
-    def findings(self, judged: Judged) -> Iterator[Finding]:
+    def findings(self, judged: SubjectT) -> Iterator[Finding]:
         """Where the condition does not hold."""
         for one in self.judge(judged):
             yield Finding(self.code, one.subject, one.message, one.hint, severity=self.severity)

@@ -9,7 +9,7 @@ from lightragctl.components import all_components
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import ObjectRef, ref
-from lightragctl.core.runtime import Outcome, Revision
+from lightragctl.core.runtime import Revision, RevisionOutcome
 from lightragctl.deploy.changeset import Change
 from lightragctl.deploy.data_loss import SAVE_HINT, SWITCH, data_losses
 from lightragctl.deploy.inventory import Inventory
@@ -98,7 +98,7 @@ def find_missing_claims(scope: Scope) -> MissingClaims:
 
 
 def _last_applied(scope: Scope) -> Revision | None:
-    numbers = [one.number for one in read_revisions(scope) if one.outcome is Outcome.APPLIED]
+    numbers = [one.number for one in read_revisions(scope) if one.outcome is RevisionOutcome.APPLIED]
     return read_revision(scope, max(numbers)) if numbers else None
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from lightragctl.core.component import Plan, order_of_need
 from lightragctl.core.objects import KubernetesObject
+from lightragctl.core.placement import NodePool
 from lightragctl.core.profile import IgnoreRule
 from lightragctl.core.runtime import Revision
-from lightragctl.core.site import Pool
 from lightragctl.deploy.render import render_plan
 
 
@@ -58,7 +58,7 @@ def ignore_rules(profile: Mapping[str, Any]) -> list[IgnoreRule]:
 
 def autoscaled_nodes(profile: Mapping[str, Any]) -> list[dict[str, str]]:
     """Labels of the nodes of a profile's autoscaled pools; older profiles have none."""
-    pools = [Pool.model_validate(one) for one in (profile.get("pools") or {}).values()]
+    pools = [NodePool.model_validate(one) for one in (profile.get("pools") or {}).values()]
     return [pool.node_selector for pool in pools if pool.autoscaled]
 
 

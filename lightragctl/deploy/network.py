@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lightragctl.core.component import Component, Plan
-from lightragctl.core.site import NAMESPACE_LABEL, Labels, Network
+from lightragctl.core.placement import NAMESPACE_LABEL, Labels, NetworkPolicySettings
 from lightragctl.kube.labels import COMPONENT, INSTANCE
 
 Rule = Mapping[str, Any]
@@ -67,7 +67,7 @@ def _tcp(ports: Sequence[int]) -> dict[str, Any]:
     return {"ports": [{"protocol": "TCP", "port": port} for port in ports]} if ports else {}
 
 
-def _dns(network: Network) -> Rule:
+def _dns(network: NetworkPolicySettings) -> Rule:
     servers = [
         {**_namespaces(network.dns), "podSelector": {"matchLabels": labels}}
         for labels in (network.dns_pods, _NODE_LOCAL_DNS)
@@ -92,7 +92,7 @@ def _reaches(component: Component) -> tuple[str, ...]:
     return (*component.requires, *component.calls)
 
 
-def _ingress(plan: Plan, component: Component, network: Network) -> Iterator[Rule]:
+def _ingress(plan: Plan, component: Component, network: NetworkPolicySettings) -> Iterator[Rule]:
     ports = listens(plan, component)
     callers = [name for name, other in sorted(plan.components.items()) if component.name in _reaches(other)]
     if callers:
@@ -110,7 +110,7 @@ def _ingress(plan: Plan, component: Component, network: Network) -> Iterator[Rul
         yield {"from": [_namespaces(network.monitoring)], **_tcp(metrics)}
 
 
-def _egress(plan: Plan, component: Component, network: Network) -> Iterator[Rule]:
+def _egress(plan: Plan, component: Component, network: NetworkPolicySettings) -> Iterator[Rule]:
     for name in _reaches(component):
         if name in plan.components:
             yield {"to": [{"podSelector": _pods(plan, name)}], **_tcp(listens(plan, plan.components[name]))}
@@ -126,7 +126,7 @@ def _egress(plan: Plan, component: Component, network: Network) -> Iterator[Rule
     yield from found
 
 
-def outside(address: str, network: Network) -> Rule:
+def outside(address: str, network: NetworkPolicySettings) -> Rule:
     """The egress rule for an address: a URL, HOST:PORT or HOST; the host `*` is any.
 
     A host of one label is a Service in the release's namespace, `NAME.NAMESPACE.svc` one in another namespace, as are

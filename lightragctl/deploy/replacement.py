@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.runtime import Outcome, Revision
+from lightragctl.core.runtime import Revision, RevisionOutcome
 from lightragctl.kube.labels import CHUNK_OF, MANAGED_BY, MANAGER, REVISION_OF
 
 SCHEMA = 1
@@ -103,7 +103,7 @@ def from_config_maps(index: KubernetesObject, chunks: Sequence[KubernetesObject]
             version=document["version"],
             profile_name=document["profile_name"],
             values=document["values"],
-            outcome=Outcome(document["outcome"]),
+            outcome=RevisionOutcome(document["outcome"]),
             cause=document["cause"],
             description=document["description"],
             requires={name: tuple(needs) for name, needs in document["requires"].items()},
@@ -144,10 +144,10 @@ def with_current_outcomes(revisions: Iterable[Revision], applying: int | None) -
     made, applied = [], False
     for one in newest_first:
         outcome = one.outcome
-        if outcome is Outcome.APPLYING and one.number != applying:
-            outcome = Outcome.INTERRUPTED
-        if outcome is Outcome.APPLIED:
-            outcome, applied = (Outcome.SUPERSEDED if applied else outcome), True
+        if outcome is RevisionOutcome.APPLYING and one.number != applying:
+            outcome = RevisionOutcome.INTERRUPTED
+        if outcome is RevisionOutcome.APPLIED:
+            outcome, applied = (RevisionOutcome.SUPERSEDED if applied else outcome), True
         made.append(replace(one, outcome=outcome))
     return made
 
@@ -155,7 +155,7 @@ def with_current_outcomes(revisions: Iterable[Revision], applying: int | None) -
 def expired_revisions(revisions: Iterable[Revision]) -> list[int]:
     """Numbers of the revisions beyond `KEEP`; the newest applied one always stays."""
     newest_first = sorted(revisions, key=lambda one: one.number, reverse=True)
-    good = next((one.number for one in newest_first if one.outcome is Outcome.APPLIED), None)
+    good = next((one.number for one in newest_first if one.outcome is RevisionOutcome.APPLIED), None)
     return [one.number for one in newest_first[KEEP:] if one.number != good]
 
 
@@ -173,7 +173,7 @@ def rollback_revision(revisions: Sequence[Revision], number: int | None) -> Revi
             raise RefusedError(f"revision {number} does not exist", hint)
         return found
     present = max((one.number for one in revisions), default=0)
-    good = [one for one in revisions if one.number < present and one.outcome is Outcome.APPLIED]
+    good = [one for one in revisions if one.number < present and one.outcome is RevisionOutcome.APPLIED]
     if not good:
         raise RefusedError("there is no earlier applied revision", hint)
     return max(good, key=lambda one: one.number)

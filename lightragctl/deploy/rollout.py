@@ -15,7 +15,7 @@ from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentio
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, EventType, Notify
-from lightragctl.core.runtime import Approve, Outcome, Revision, UpOptions
+from lightragctl.core.runtime import Approve, Revision, RevisionOutcome, UpOptions
 from lightragctl.deploy.apply import apply_objects
 from lightragctl.deploy.changeset import Change, ChangeSet
 from lightragctl.deploy.conditional import apply_over, delete_seen
@@ -41,6 +41,7 @@ from lightragctl.deploy.rollout_plan import (
     read_inventory,
     refuse_conflicts,
     refuse_newer,
+    refuse_open_operation,
 )
 from lightragctl.deploy.stages import stages
 from lightragctl.kube.guarded import GuardedCluster
@@ -79,7 +80,7 @@ def roll_out(
 
     Raises:
         LightragctlError: with the cause; changes so far stay and are in the inventory.
-        LockedError: another process is changing the release.
+        LockedError: another process is changing the release, or an operation of it is open.
         FieldConflictError: other managers own fields that would change.
         NeedsAttentionError: all objects are applied, but some could not be pruned.
         RefusedError: data would be lost, and the options do not allow it.
@@ -88,7 +89,9 @@ def roll_out(
     lock, scope = locked(scope, desired.command, notify)
     with lock:
         if not preconditions.is_new:
+            refuse_open_operation(scope)
             take_lock(scope, lock, read_inventory(scope))
+            refuse_open_operation(scope)  # one that was started while the lock was waited for
         plan = plan_rollout(scope, desired, options, preconditions)
         refuse_newer(plan.inventory, lock.fence, scope.release)
         refuse_conflicts(plan, options)
@@ -122,9 +125,9 @@ def _carry_out(run: Run) -> tuple[str, ...]:
         left += _prune(run, [one for one in run.plan.deletions if one not in scalers])
     except LightragctlError as error:
         with suppress(LightragctlError):  # the first error is reported; without an outcome the revision is interrupted
-            write_outcome(run.scope, replace(revision, outcome=Outcome.FAILED, cause=error.message))
+            write_outcome(run.scope, replace(revision, outcome=RevisionOutcome.FAILED, cause=error.message))
         raise
-    write_outcome(run.scope, replace(revision, outcome=Outcome.APPLIED))
+    write_outcome(run.scope, replace(revision, outcome=RevisionOutcome.APPLIED))
     objects = (*(ref(thing) for thing in run.plan.objects), *run.plan.kept, *left)
     _write_inventory(run, replace(inventory, phase=ReleasePhase.APPLIED, objects=objects))
     drop_old_revisions(run.scope)
@@ -148,7 +151,7 @@ def _begin_revision(run: Run) -> Revision:
         version=lightragctl.__version__,
         profile_name=run.desired.profile_name,
         values=run.desired.profile,
-        outcome=Outcome.APPLYING,
+        outcome=RevisionOutcome.APPLYING,
         description=": ".join(filter(None, (run.desired.description, _what_changes(run.plan)))),
         objects=run.desired.objects,
         requires=run.desired.requires,
@@ -173,7 +176,7 @@ def _is_unfinished(run: Run, newest: Revision) -> bool:
     is_noted = (
         inventory is not None and inventory.phase is ReleasePhase.APPLYING and inventory.revision == newest.number
     )
-    return is_noted or newest.outcome is not Outcome.APPLIED
+    return is_noted or newest.outcome is not RevisionOutcome.APPLIED
 
 
 def _same_objects(one: Revision, other: Revision) -> bool:

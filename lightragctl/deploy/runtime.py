@@ -20,10 +20,10 @@ from lightragctl.core.runtime import (
     ForeignField,
     ReleaseStatus,
     Revision,
-    Unlocked,
+    UnlockResult,
     UpOptions,
     UpOutcome,
-    way_to_a_release,
+    missing_release_hint,
 )
 from lightragctl.core.settings import SecretKey
 from lightragctl.deploy.apply import read_live
@@ -97,14 +97,14 @@ class KubernetesRuntime:
         changed = roll_out(self.scope, rollback_target(self.scope, revision), options, approve, notify)
         return UpOutcome(changed, self.status())
 
-    def unlock(self, even_if_fresh: bool) -> Unlocked:
+    def unlock(self, even_if_fresh: bool) -> UnlockResult:
         """See `kube.lease.unlock`."""
         check_rights(self.client, self.namespace, access_of_unlock(self.namespace))
         held = unlock(self.client, lease_ref(self.release, self.namespace), self.holder, even_if_fresh)
         if held is None:
-            return Unlocked()
+            return UnlockResult()
         age_s = (self.holder.now() - held.renewed).total_seconds()
-        return Unlocked(held.who, held.command, held.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"), round(age_s, 1))
+        return UnlockResult(held.who, held.command, held.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"), round(age_s, 1))
 
     def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
         """See `tear_down`."""
@@ -288,7 +288,7 @@ class KubernetesRuntime:
         if inventory is None:
             message = f"there is no release '{self.release}' in namespace {self.namespace} of {self.client.name}"
             place = "; or check -n, --context and --name"
-            raise NotRunningError(message, way_to_a_release(self.release, self._releases(), place))
+            raise NotRunningError(message, missing_release_hint(self.release, self._releases(), place))
         return inventory
 
     def _releases(self) -> list[str]:

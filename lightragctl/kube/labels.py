@@ -15,6 +15,12 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 REVISION_OF = "lightragctl/revision-of"
 """On the indexes of revisions; their chunks have `CHUNK_OF`. Neither has the labels of the release's objects."""
 CHUNK_OF = "lightragctl/chunk-of"
+OPERATION_OF = "lightragctl/operation-of"
+"""Of the records of a release's operations, and of what their Jobs need: the release's name."""
+OPERATION_OPEN = "lightragctl/open-operation"
+"""Of the record of an operation that is not closed: its id."""
+OPERATION = "lightragctl/operation"
+"""Of the objects of an operation's Job: its id."""
 
 # Annotations of our objects.
 RELEASE = "lightragctl/release"
@@ -63,5 +69,5 @@ def object_selector(release: str) -> str:
 
 
 def inventory_selector() -> str:
-    """Selects the inventories of all releases, without their revisions."""
-    return f"{MANAGED_BY}={MANAGER},!{REVISION_OF},!{CHUNK_OF}"
+    """Selects the inventories of all releases, without their revisions and operations."""
+    return f"{MANAGED_BY}={MANAGER},!{REVISION_OF},!{CHUNK_OF},!{OPERATION_OF}"

@@ -5,12 +5,14 @@ $XDG_DATA_HOME/lightragctl/RELEASE/      (~/.local/share if the variable is not 
     running.json      written by the supervisor: the state of the processes
     environment.json  written by `up`: environment variables of the processes, including secrets; removed by `down`
     settings/NAME.json, logs/NAME.log, data/
+    operations/ID.json    the record of an operation
     lock              held by a command that changes the release; has its process ID
     supervisor.lock   held by the supervisor while it runs
 """
 
 import errno
 import fcntl
+import json
 import os
 import pwd
 import shutil
@@ -23,7 +25,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from lightragctl.core.errors import LightragctlError, LockedError, UsageError
-from lightragctl.core.settings import Strict
+from lightragctl.core.operation import open_operation
+from lightragctl.core.settings import StrictModel
 
 
 class StorageError(LightragctlError):
@@ -32,7 +35,7 @@ class StorageError(LightragctlError):
     code = "storage"
 
 
-class DesiredProcess(Strict):
+class DesiredProcess(StrictModel):
     """A desired process. `digest` changes with its arguments, settings and secrets.
 
     `ready_path` is requested on `ready_port`, by default on `port`.
@@ -48,7 +51,7 @@ class DesiredProcess(Strict):
     stop_grace_s: float
 
 
-class DesiredProcesses(Strict):
+class DesiredProcesses(StrictModel):
     """The desired processes in start order, and their profile.
 
     `request` is unique for each `up`: after a new one, failed processes are restarted without back-off.
@@ -61,14 +64,14 @@ class DesiredProcesses(Strict):
     processes: tuple[DesiredProcess, ...]
 
 
-class ProcessId(Strict):
+class ProcessId(StrictModel):
     """A process; `ticks`, its start in clock ticks since boot, distinguishes it from later ones with the same PID."""
 
     pid: int
     ticks: int
 
 
-class ProcessRecord(Strict):
+class ProcessRecord(StrictModel):
     """The state of one process. Times are Unix seconds.
 
     `process` is None between an exit and the next start; `failures` counts consecutive exits since the `up` of this
@@ -85,7 +88,7 @@ class ProcessRecord(Strict):
     last_exit: str = ""
 
 
-class Running(Strict):
+class Running(StrictModel):
     """The state of the supervisor and its processes; `boot_id` shows whether it is from before a reboot."""
 
     boot_id: str
@@ -93,14 +96,14 @@ class Running(Strict):
     records: dict[str, ProcessRecord] = Field(default_factory=dict)
 
 
-class Environments(Strict):
+class Environments(StrictModel):
     """The environment variables of each process; `salt` is the key of their fingerprints."""
 
     salt: str
     processes: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=StrictModel)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -143,6 +146,23 @@ class ReleaseFiles:
         """The data folder of the vector engine."""
         return self.folder / "data"
 
+    @property
+    def operations(self) -> Path:
+        """Where the records of operations are kept."""
+        return self.folder / "operations"
+
+    def refuse_open_operation(self) -> None:
+        """Stop while an operation of the release is open.
+
+        Raises:
+            LockedError: names it.
+        """
+        for path in sorted(self.operations.glob("*.json")):
+            with storage_errors("read", path):
+                text = path.read_text(encoding="utf-8")
+            if _is_open(text):
+                raise open_operation(path.stem)
+
     def settings(self, name: str) -> Path:
         """The settings file of a component."""
         return self.folder / "settings" / f"{name}.json"
@@ -154,7 +174,7 @@ class ReleaseFiles:
     def prepare(self) -> None:
         """Create the folders, readable only by this user."""
         for folder in (self.folder, self.data, self.folder / "settings", self.folder / "logs"):
-            with _storage_errors("create", folder):
+            with storage_errors("create", folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read_desired(self) -> DesiredProcesses | None:
@@ -195,19 +215,19 @@ class ReleaseFiles:
 
     def delete(self) -> None:
         """Delete the folder. It is renamed first, so that a release of this name can be created meanwhile."""
-        with _storage_errors("delete", self.folder):
+        with storage_errors("delete", self.folder):
             self.folder.rename(self.folder.with_name(f".{self.folder.name}.{os.getpid()}.deleted"))
             for doomed in self.folder.parent.glob(f".{self.folder.name}.*.deleted"):  # also of a killed command
                 shutil.rmtree(doomed)
 
     def _write(self, path: Path, content: BaseModel) -> None:
-        with _storage_errors("write", path):
+        with storage_errors("write", path):
             write_atomically(path, content.model_dump_json(indent=1))
 
     def _read(self, name: str, model: type[Model]) -> Model | None:
         path = self.folder / name
         try:
-            with _storage_errors("read", path):
+            with storage_errors("read", path):
                 try:
                     return model.model_validate_json(path.read_text(encoding="utf-8"))
                 except FileNotFoundError:
@@ -224,7 +244,7 @@ class ReleaseFiles:
             LockedError: another command is changing the release.
         """
         with ExitStack() as held:
-            with _storage_errors("lock", self.folder):
+            with storage_errors("lock", self.folder):
                 holder = held.enter_context(file_lock(self.folder / "lock"))
             if holder is not None:
                 who = f"process {holder}" if holder else "another process"
@@ -234,8 +254,17 @@ class ReleaseFiles:
             yield
 
 
+def _is_open(record: str) -> bool:
+    """Whether the record of an operation is open; one that cannot be read is not known to be closed."""
+    try:
+        document = json.loads(record)
+    except ValueError:
+        return True
+    return not isinstance(document, dict) or document.get("open") is not False
+
+
 @contextmanager
-def _storage_errors(action: str, path: Path) -> Iterator[None]:
+def storage_errors(action: str, path: Path) -> Iterator[None]:
     """Convert file-system errors to `StorageError`."""
     try:
         yield

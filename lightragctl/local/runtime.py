@@ -23,7 +23,7 @@ from lightragctl.core.runtime import (
     State,
     UpOptions,
     UpOutcome,
-    way_to_a_release,
+    missing_release_hint,
 )
 from lightragctl.local.environment import collect_environments, fingerprint, require_secrets, secret_files
 from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ProcessRecord, ReleaseFiles, Running
@@ -63,7 +63,7 @@ class LocalRuntime:
         """Reconcile the release with the plan, without approval: a restart loses no data.
 
         Raises:
-            LockedError: another command is changing the release.
+            LockedError: another command is changing the release, or an operation of it is open.
             RefusedError: a port is in use, or a secret is missing in the environment.
             StorageError: a file of the release cannot be written.
             WaitExpired: something is not ready after `timeout_s`.
@@ -72,6 +72,7 @@ class LocalRuntime:
         require_secrets(_settings_of_processes(plan), self.collect_environments(plan))
         self.files.prepare()
         with self.files.lock():
+            self.files.refuse_open_operation()
             environments = self.collect_environments(plan)
             wanted = self.desired_processes(plan, environments)
             running = self._running()
@@ -89,12 +90,13 @@ class LocalRuntime:
         """Stop the release; with `purge` delete its folder with all data. False if there was nothing to do.
 
         Raises:
-            LockedError: another command is changing the release.
+            LockedError: another command is changing the release, or an operation of it is open.
             WaitExpired: the supervisor did not stop within `timeout_s`.
         """
         if not self.files.folder.exists():
             return False
         with self.files.lock():
+            self.files.refuse_open_operation()
             stopped = self._stop(timeout_s, notify)
             if purge:
                 notify(Event("deleting data", str(self.files.folder)))
@@ -196,7 +198,7 @@ class LocalRuntime:
         if wanted is None:
             there = sorted(path.parent.name for path in self.files.folder.parent.glob("*/wanted.json"))
             raise NotRunningError(
-                f"there is no release '{self.release}' on this machine", way_to_a_release(self.release, there)
+                f"there is no release '{self.release}' on this machine", missing_release_hint(self.release, there)
             )
         return wanted
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
+class RuntimeOptions:
     """What the command line and the environment say of where a release runs."""
 
     environ: Mapping[str, str]
@@ -31,7 +31,7 @@ class Place:
     context: str | None
 
 
-def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRuntime:
+def open_runtime(release: str, loaded: LoadedProfile, place: RuntimeOptions) -> ReleaseRuntime:
     """The runtime of the profile.
 
     Raises:
@@ -40,14 +40,14 @@ def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRu
     if loaded.profile.runtime is Runtime.KUBERNETES:
         from lightragctl.deploy.runtime import KubernetesRuntime
 
-        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, _lock_holder())
+        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, lock_holder())
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 
     return LocalRuntime(release, ReleaseFiles(data_home(place.environ) / release), place.environ)
 
 
-def _connected(place: Place) -> "ClusterClient":
+def _connected(place: RuntimeOptions) -> "ClusterClient":
     """The cluster; the official client stumbles over a kubeconfig that is no YAML, or is of another shape."""
     from lightragctl.kube.client import connect
     from lightragctl.kube.model import NoClusterError
@@ -60,7 +60,7 @@ def _connected(place: Place) -> "ClusterClient":
         raise NoClusterError(f"the kubeconfig cannot be read: {reason}", hint) from error
 
 
-def _lock_holder() -> "LockHolder":
+def lock_holder() -> "LockHolder":
     """Who runs this process. Its machine is known by its last start and its table of processes, where it tells them."""
     from lightragctl.kube.lease import LockHolder, since_boot_s, this_process_lives
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lightragctl.release.open import Place, open_runtime
+from lightragctl.release.open import RuntimeOptions, open_runtime
 from lightragctl.release.profiles import load_profile
 from lightragctl.vectors.milvus import MilvusStore
 from tests.cluster.fixture import ReadyCluster
@@ -189,7 +189,7 @@ def test_a_rolling_restart_under_load_loses_no_request(release: ClusterRelease) 
     came = restarted_under_load(release, 1000)
     assert set(came) == {"200"}, came
     assert came["200"] >= 1000
-    place = Place({}, release.cluster.kubeconfig, None)
+    place = RuntimeOptions({}, release.cluster.kubeconfig, None)
     pods = open_runtime("story", load_profile("dev", namespace="story"), place).endpoints("lightrag-api")
     assert len(pods) == 2
     for name, address in pods.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 from lightragctl.kube.model import (
     FIELD_MANAGER,
     ChangedMeanwhileError,

@@ -8,7 +8,7 @@ from lightragctl.checks.lint import ClusterRule, RenderedObjects, RenderedPlan, 
 from lightragctl.checks.quota import requested
 from lightragctl.core.findings import Severity, Violation
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.core.units import quantity, words
+from lightragctl.core.quantity import quantity, words
 from lightragctl.kube.labels import DEFAULT_STORAGE_CLASS, INSTANCE, POD_SECURITY, RELEASE, ZONE
 from lightragctl.kube.objects import annotations_of, labels_of, spec_of, status_of
 

@@ -7,7 +7,7 @@ from lightragctl.checks.lint import RenderedPlan, Rule
 from lightragctl.components.vector_engine import ObjectStore, VectorEngineValues
 from lightragctl.core.component import Part, WorkloadValues
 from lightragctl.core.findings import Severity, Violation
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 
 
 def _image(subject: RenderedPlan) -> Iterator[Violation]:

@@ -11,7 +11,7 @@ from lightragctl.checks.quota import requested
 from lightragctl.core import assets
 from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
 from lightragctl.core.objects import KubernetesObject, order, ref
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 from lightragctl.deploy.render import render_plan, write_objects
 from lightragctl.release.profiles import load_profile, make_plan
 

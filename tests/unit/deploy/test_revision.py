@@ -9,7 +9,7 @@ import pytest
 
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import ref
-from lightragctl.core.runtime import Outcome, Revision
+from lightragctl.core.runtime import Revision, RevisionOutcome
 from lightragctl.deploy.revision import (
     CHUNK_BYTES,
     KEEP,
@@ -44,7 +44,7 @@ REVISION = Revision(
     version="0.1.0",
     profile_name="dev",
     values={"workspace": "默认"},
-    outcome=Outcome.APPLIED,
+    outcome=RevisionOutcome.APPLIED,
     description="1 created",
     objects=(CONFIG,),
     requires={"api": ("store",), "store": ()},
@@ -57,7 +57,7 @@ def huge(number: int = 3) -> Revision:
     return replace(REVISION, number=number, objects=({**CONFIG, "data": {"k": text}},))
 
 
-def many(*outcomes: Outcome) -> list[Revision]:
+def many(*outcomes: RevisionOutcome) -> list[Revision]:
     return [replace(REVISION, number=number, outcome=outcome) for number, outcome in enumerate(outcomes, 1)]
 
 
@@ -146,36 +146,39 @@ def test_a_secret_gets_the_value_that_is_there_and_is_refused_when_there_is_none
 
 
 def test_what_became_of_revisions_is_told_from_those_that_follow() -> None:
-    written = many(Outcome.APPLIED, Outcome.FAILED, Outcome.APPLIED, Outcome.APPLYING)
+    written = many(RevisionOutcome.APPLIED, RevisionOutcome.FAILED, RevisionOutcome.APPLIED, RevisionOutcome.APPLYING)
     told = [(one.number, str(one.outcome)) for one in with_current_outcomes(written, applying=None)]
     assert told == [(4, "interrupted"), (3, "applied"), (2, "failed"), (1, "superseded")]
-    assert with_current_outcomes(written, applying=4)[0].outcome is Outcome.APPLYING
+    assert with_current_outcomes(written, applying=4)[0].outcome is RevisionOutcome.APPLYING
 
 
 def test_the_newest_stay_and_so_does_the_last_that_was_applied() -> None:
-    written = many(Outcome.APPLIED, *[Outcome.FAILED] * (KEEP + 1))
+    written = many(RevisionOutcome.APPLIED, *[RevisionOutcome.FAILED] * (KEEP + 1))
     assert expired_revisions(written) == [2]
-    assert expired_revisions(many(*[Outcome.APPLIED] * (KEEP + 2))) == [2, 1]
+    assert expired_revisions(many(*[RevisionOutcome.APPLIED] * (KEEP + 2))) == [2, 1]
 
 
 @pytest.mark.parametrize(
     ("outcomes", "asked", "found"),
     [
-        ((Outcome.APPLIED, Outcome.APPLIED), None, 1),
-        ((Outcome.APPLIED, Outcome.FAILED), None, 1),
-        ((Outcome.APPLIED, Outcome.APPLIED, Outcome.FAILED), None, 2),
-        ((Outcome.APPLIED, Outcome.FAILED, Outcome.APPLYING), None, 1),
-        ((Outcome.FAILED, Outcome.APPLIED), 1, 1),
+        ((RevisionOutcome.APPLIED, RevisionOutcome.APPLIED), None, 1),
+        ((RevisionOutcome.APPLIED, RevisionOutcome.FAILED), None, 1),
+        ((RevisionOutcome.APPLIED, RevisionOutcome.APPLIED, RevisionOutcome.FAILED), None, 2),
+        ((RevisionOutcome.APPLIED, RevisionOutcome.FAILED, RevisionOutcome.APPLYING), None, 1),
+        ((RevisionOutcome.FAILED, RevisionOutcome.APPLIED), 1, 1),
     ],
 )
 def test_a_rollback_takes_the_last_good_one_before_the_present(
-    outcomes: tuple[Outcome, ...], asked: int | None, found: int
+    outcomes: tuple[RevisionOutcome, ...], asked: int | None, found: int
 ) -> None:
     assert rollback_revision(many(*outcomes), asked).number == found
 
 
-@pytest.mark.parametrize(("outcomes", "asked"), [((Outcome.APPLIED,), None), ((Outcome.FAILED, Outcome.FAILED), None)])
-def test_without_a_good_one_there_is_nothing_to_go_back_to(outcomes: tuple[Outcome, ...], asked: Any) -> None:
+@pytest.mark.parametrize(
+    ("outcomes", "asked"),
+    [((RevisionOutcome.APPLIED,), None), ((RevisionOutcome.FAILED, RevisionOutcome.FAILED), None)],
+)
+def test_without_a_good_one_there_is_nothing_to_go_back_to(outcomes: tuple[RevisionOutcome, ...], asked: Any) -> None:
     with pytest.raises(RefusedError, match="no earlier applied revision"):
         rollback_revision(many(*outcomes), asked)
     with pytest.raises(RefusedError, match="revision 9 does not exist"):

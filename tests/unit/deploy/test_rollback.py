@@ -4,7 +4,7 @@ import pytest
 
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError
 from lightragctl.core.objects import ref
-from lightragctl.core.runtime import Outcome, UpOptions
+from lightragctl.core.runtime import RevisionOutcome, UpOptions
 from lightragctl.deploy.down import tear_down
 from lightragctl.deploy.inventory import inventory_ref
 from lightragctl.deploy.revision import redacted
@@ -119,7 +119,7 @@ def test_after_a_bad_revision_the_good_one_comes_back_and_history_says_why() -> 
     with pytest.raises(LightragctlError, match="bad image"):
         up(cluster, "image.tag=bad", TWO)
     bad = history(cluster)[0]
-    assert (bad.outcome, bad.cause) == (Outcome.FAILED, "Deployment/dev-embedder: bad image")
+    assert (bad.outcome, bad.cause) == (RevisionOutcome.FAILED, "Deployment/dev-embedder: bad image")
     rollback(cluster)
     assert state(cluster) == before
     assert [number for number, outcome, _ in told(cluster) if outcome in ("applied", "failed")] == [3, 2]
