@@ -221,7 +221,7 @@ def test_a_profile_that_asks_for_values_is_started_with_them_to_fill_in(tool: To
     assert tool.run("profiles", "init", "mine", "--extends", "prod").returncode == 0
     asked = tool.run("profiles", "validate", "--profile", "mine.yaml")
     assert asked.returncode == 2
-    assert "needs 8 values that only you know" in asked.stderr
+    assert "needs 8 values that are specific to your site" in asked.stderr
     text = (tool.cwd / "mine.yaml").read_text()
     for line in text.splitlines():
         key, _, _ = line.partition(":  # ")

@@ -182,7 +182,7 @@ def test_two_workers_are_one_run() -> None:
     assert sorted(report.bodies) == list(range(20))
     assert (report.latency.count, report.lateness.count, report.generator.workers) == (400, 400, 2)
     assert 300 < report.answered_per_s <= 400
-    assert report.verdict.notes == ["400 requests do not tell the p99.9 (2,995 would)"]
+    assert report.verdict.notes == ["400 requests are too few for p99.9 (2,995 would)"]
 
 
 def test_the_measurement_begins_when_the_service_has_settled() -> None:

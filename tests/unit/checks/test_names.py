@@ -79,7 +79,7 @@ def test_numbers_that_cannot_be_are_refused_by_their_key(assignment: str) -> Non
 
 
 def test_the_offset_of_a_local_release_counts() -> None:
-    with pytest.raises(ProfileError, match="lightrag-api would listen on port 70000, and the last one is 65535"):
+    with pytest.raises(ProfileError, match="lightrag-api would listen on port 70000, above the maximum 65535"):
         make_plan("a", loaded("components.lightrag-api.port=60000", "local.port_offset=10000", profile="local"))
 
 

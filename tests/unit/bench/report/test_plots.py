@@ -65,9 +65,7 @@ def test_the_drain_is_told_apart_and_its_empty_seconds_are_left_out() -> None:
 
 
 def test_each_second_says_its_figures_when_pointed_at() -> None:
-    assert (
-        ANSWERS.spots[0].text == "second 0: 100 answers, 1 not good; p50 5.00 ms, p99 9.00 ms; 3 under way, 100 waiting"
-    )
+    assert ANSWERS.spots[0].text == "second 0: 100 answers, 1 failed; p50 5.00 ms, p99 9.00 ms; 3 in flight, 100 queued"
     assert "no times" in ANSWERS.spots[SILENT[0]].text
 
 
