@@ -1,7 +1,7 @@
 """Texts for users and maintainers are in the field's terms: none of the words of docs/contributing/style.md.
 
-Checked are the literals of the code (messages, hints, help, titles), docstrings, profiles, templates, and the prose of the
-English pages.
+Checked are the literals of the code (messages, hints, help, titles), docstrings, profiles, templates, and the prose of
+the English pages.
 """
 
 import ast
