@@ -182,7 +182,7 @@ class HeldDocument:
 
 
 class _Noted(Answer):
-    noted: int
+    recorded: int
 
 
 class _Recordings(Answer):

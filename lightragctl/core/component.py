@@ -25,6 +25,7 @@ from lightragctl.core.settings import (
     ServiceSettings,
     StrictModel,
 )
+from lightragctl.core.versions import Hop
 
 _SPARE_S = 15
 """Added to the longest expected stop time of a pod before it is killed."""
@@ -335,6 +336,7 @@ class Component:
             generated`; None: it requires no key.
         parts: its parts on Kubernetes, when it is not one Deployment.
         environment: further environment variables of its pods; None when there are none.
+        update_order: its roles, in the order in which a running release is updated; empty: all at once.
         calls: further components that it connects to; it can start without them.
         outside: addresses outside the release that it connects to.
         ports: that it listens on; None: its own port.
@@ -344,6 +346,7 @@ class Component:
         redundant: whether it needs two pods or more in production, as it serves all requests.
         store: whether other components refer to its data, so that losing it leaves them inconsistent.
         stateful: whether it writes data in a version-specific format, wherever it is stored.
+        upgrades: known version changes of its image between minors; within a minor all are supported.
         quorum: whether its pods need a majority.
         stop_s: how long its process may take to exit once it has drained.
         node_credentials: whether it gets cloud credentials from the node's metadata service; None: never.
@@ -363,6 +366,7 @@ class Component:
     generated_key: Callable[[str], SecretKey] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None
     environment: Callable[[Plan], Mapping[str, str]] | None = None
+    update_order: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     outside: Callable[[Plan], Sequence[str]] | None = None
     ports: Callable[[Plan], Sequence[int]] | None = None
@@ -373,6 +377,7 @@ class Component:
     quorum: bool = False
     store: bool = False
     stateful: bool = False
+    upgrades: tuple[Hop, ...] = ()
     stop_s: float = OPEN_REQUESTS_S
     node_credentials: Callable[[Plan], bool] | None = None
     open_to_all: Callable[[Plan], bool] | None = None

@@ -128,7 +128,7 @@ def _recorded(release: Release, workspace: str, notify: Notify) -> list[str]:
     try:
         found = release.recordings(_NEWEST)
     except ApiError as error:
-        if error.code != "no-recording":
+        if error.code != "recording-disabled":
             raise
         notify(Event(f"no recorded questions are used: {error.message}; {error.hint}"))
         return []

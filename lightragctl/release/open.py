@@ -40,7 +40,7 @@ def open_runtime(release: str, loaded: LoadedProfile, place: RuntimeOptions) -> 
     if loaded.profile.runtime is Runtime.KUBERNETES:
         from lightragctl.deploy.runtime import KubernetesRuntime
 
-        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, _lock_holder())
+        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, lock_holder())
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 
@@ -60,7 +60,7 @@ def _connected(place: RuntimeOptions) -> "ClusterClient":
         raise NoClusterError(f"the kubeconfig cannot be read: {reason}", hint) from error
 
 
-def _lock_holder() -> "LockHolder":
+def lock_holder() -> "LockHolder":
     """The identity of this process as a lock holder; the machine is identified by boot id and PID namespace."""
     from lightragctl.kube.lease import LockHolder, since_boot_s, this_process_lives
 

@@ -59,11 +59,15 @@ class Release:
     Args:
         options: which release, and how to reach it.
         environ: the environment of the process.
+        recorded: the profile that the release was brought up with, where that is used instead of the options'.
     """
 
-    def __init__(self, options: ReleaseOptions, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, options: ReleaseOptions, environ: Mapping[str, str], recorded: "LoadedProfile | None" = None
+    ) -> None:
         self.options = options
         self.environ = environ
+        self._recorded = recorded
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
@@ -79,6 +83,8 @@ class Release:
         Raises:
             ProfileError: the profile or an override is wrong.
         """
+        if self._recorded is not None:
+            return self._recorded
         from lightragctl.release.profiles import load_profile
 
         given = self.options

@@ -97,7 +97,7 @@ def profiles_init(path: Path, base: str) -> Result:
 def profiles_validate(plan: "Plan", findings: "Sequence[Finding]") -> Result:
     """`profiles validate`: the findings; exit status 8 when one is an error."""
     data = ValidationPayload(plan.profile_name, sorted(plan.components), findings)
-    errors = [ErrorInfo(one.code, str(one), one.hint) for one in findings if one.severity == "error"]
+    errors = [ErrorInfo(one.code, f"{one} ({one.code})", one.hint) for one in findings if one.severity == "error"]
     if not errors:
         return Result("profiles validate", data)
     return Result("profiles validate", data, Status.FAILED, errors, ExitStatus.REFUSED)

@@ -26,12 +26,12 @@ def test_only_what_came_between_the_looks_counts() -> None:
     search, cache = BatchSeries(metrics, "search"), CacheSeries(metrics, "result")
     search.dispatched([5.0])
     metrics.stage("search", 5.0)
-    cache.looked(True)
+    cache.looked_up(True)
     before = seen(metrics)
     search.dispatched([0.002, 0.004])
     metrics.stage("search", 0.010)
     for hit in (True, True, False):
-        cache.looked(hit)
+        cache.looked_up(hit)
     found = metrics_between({"api": before}, {"api": seen(metrics)})
     assert found == ServerMetrics({"queue search": 3.0, "search": 10.0}, {"search": 2.0}, {"result": 0.6667}, 1, ())
 
