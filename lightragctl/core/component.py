@@ -192,7 +192,7 @@ class ProcessSpec:
     Attributes:
         module: the Python module to run with `-m`.
         arguments: what follows it.
-        settings: written as JSON to a file whose path is added as `--settings PATH`; None if it has no settings.
+        settings: written as JSON to a file whose path is added as `--settings PATH`; None when it takes none.
         stop_grace_s: how long after SIGTERM before SIGKILL.
     """
 
@@ -346,7 +346,7 @@ class Component:
         redundant: whether it needs two pods or more in production, as it serves all requests.
         store: whether other components refer to its data, so that losing it leaves them inconsistent.
         stateful: whether it writes data in a version-specific format, wherever it is stored.
-        upgrades: known upgrades of its image between minor versions; within a minor version all are allowed.
+        upgrades: known version changes of its image between minors; within a minor all are supported.
         quorum: whether its pods need a majority.
         stop_s: how long its process may take to exit once it has drained.
         node_credentials: whether it gets cloud credentials from the node's metadata service; None: never.

@@ -70,7 +70,7 @@ def test_searches_and_comparisons_are_shown_as_their_commands_did(saved: Tool) -
     assert "retrieve at http://127.0.0.1:8080, p99<50ms,errors<0.1%" in lines
     assert "11649.9 failed 49.0 11646.9 p99<50ms (generator late or busy)" in lines
     assert "sustains 11329.4 requests per second, and fails at 11649.9/s" in lines
-    assert any(line.startswith("search.json: where it failed the generator was late") for line in lines)
+    assert any(line.startswith("search.json: at the failing rate the generator was late") for line in lines)
     assert "p50 1.092 1.080 to 1.110 0.008 worse" in lines
     assert "p90 1.040 0.930 to 1.160 0.400 not enough data: 40 rounds" in lines
     assert "compared.json: B is worse: its p50 is 1.092 times that of A" in lines
