@@ -1,4 +1,4 @@
-"""What is reported of an operation while it runs, by its driver and by whoever follows its record. Pure."""
+"""Events of a running operation, from its driver and from processes that follow its record. Pure."""
 
 from lightragctl.core.result import Event
 from lightragctl.operations.model import Operation, Progress, StepRecord, StepState

@@ -1,7 +1,7 @@
 """The Job that drives an operation inside the cluster, so that no command has to stay.
 
-The Job owns its account, its Role and its network policies: they are deleted with it, by whoever follows the operation
-to its end, else by the cluster ten minutes after the last pod has ended. A pod that dies is followed by another one.
+The Job owns its account, its Role and its network policies: they are deleted with it, by the process that follows the
+operation to its end, else by the cluster ten minutes after the last pod has ended. A failed pod is replaced.
 """
 
 from collections.abc import Iterable

@@ -90,7 +90,7 @@ class Place:
         return _file_lock(self._where.operations / f"{operation_id}.lock", operation_id, after)
 
     def driver(self, operation_id: str) -> str:
-        """Who drives the operation now; empty when no process does, as far as can be told from here."""
+        """Who drives the operation now; empty when no process does, as far as is visible from here."""
         if isinstance(self._where, Scope):
             found = self._where.cluster.get(_driver_lease(self._where, operation_id))
             held = read_lease(found) if found else None
