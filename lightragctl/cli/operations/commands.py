@@ -49,6 +49,7 @@ def status(
       lightragctl operations status backup-3f9a1c --watch
     """
     from lightragctl.cli.operations import payloads
+    from lightragctl.cli.operations.cleaning import clean_expired
     from lightragctl.cli.operations.driving import operator
     from lightragctl.operations.control import newest
     from lightragctl.operations.follow import follow
@@ -58,6 +59,7 @@ def status(
     if watch:
         with session.out.live() as notify:
             follow(works.place.store, chosen, works.clock, notify, lambda record: "")
+    clean_expired(works)
     record = works.place.store.read(chosen)
     return payloads.shown(record, payloads.Shower.STATUS, works.place.driver(chosen))
 
