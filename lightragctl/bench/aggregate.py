@@ -136,42 +136,42 @@ def is_settled(seconds: Sequence[Second]) -> bool:
     return len(medians_ms) == SETTLED_WINDOWS and max(medians_ms) <= SETTLED_RATIO * min(medians_ms)
 
 
-def summed_up(plan: LoadPlan, tally: PhaseTotals, course: Timeline, bodies: Mapping[int, bytes]) -> LoadReport:
+def summed_up(plan: LoadPlan, totals: PhaseTotals, timeline: Timeline, bodies: Mapping[int, bytes]) -> LoadReport:
     """The report of a run whose slices have all come."""
-    tally.close()
+    totals.close()
     everything = Histogram()
-    everything.merge(tally.good)
-    everything.merge(tally.failed)
-    elapsed_s = max(course.duration_s, SLICE_S)
-    generator = Generator(plan.workers, max(tally.cpu_s) / elapsed_s, sum(tally.cpu_s), sum(tally.spin_s))
+    everything.merge(totals.good)
+    everything.merge(totals.failed)
+    elapsed_s = max(timeline.duration_s, SLICE_S)
+    generator = Generator(plan.workers, max(totals.cpu_s) / elapsed_s, sum(totals.cpu_s), sum(totals.spin_s))
     report = LoadReport(
         url=plan.target.shown,
         kind=plan.target.kind,
         shape=plan.shape,
         connections=plan.connections,
         seed=plan.seed,
-        warm_up_s=course.warm_up_s,
-        settled=course.settled,
-        duration_s=course.duration_s,
-        requests=tally.answered,
-        outcomes=dict(tally.outcomes),
-        statuses=dict(tally.statuses),
-        unanswered=course.unanswered,
-        answered_per_s=tally.answered_in_time / elapsed_s,
-        good_per_s=tally.ok_in_time / elapsed_s,
+        warm_up_s=timeline.warm_up_s,
+        settled=timeline.settled,
+        duration_s=timeline.duration_s,
+        requests=totals.answered,
+        outcomes=dict(totals.outcomes),
+        statuses=dict(totals.statuses),
+        unanswered=timeline.unanswered,
+        answered_per_s=totals.answered_in_time / elapsed_s,
+        good_per_s=totals.ok_in_time / elapsed_s,
         latency=Times.of(everything),
-        good=Times.of(tally.good),
-        failed=Times.of(tally.failed),
-        service=Times.of(tally.service),
-        lateness=Times.of(tally.lateness),
-        first_token=Times.of(tally.first_token) if tally.first_token.count else None,
+        good=Times.of(totals.good),
+        failed=Times.of(totals.failed),
+        service=Times.of(totals.service),
+        lateness=Times.of(totals.lateness),
+        first_token=Times.of(totals.first_token) if totals.first_token.count else None,
         generator=generator,
-        seconds=tally.seconds,
+        seconds=totals.seconds,
         bodies=bodies,
-        interrupted=course.interrupted,
-        place=course.place,
-        bad_answers=course.bad_answers,
+        interrupted=timeline.interrupted,
+        place=timeline.place,
+        bad_answers=timeline.bad_answers,
     )
-    verdict, again = judge_run(report, course), repeated(plan, course.place)
+    verdict, again = judge_run(report, timeline), repeated(plan, timeline.place)
     notes = [*verdict.notes, again] if again else verdict.notes
     return msgspec.structs.replace(report, verdict=msgspec.structs.replace(verdict, notes=notes))

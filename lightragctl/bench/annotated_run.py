@@ -33,15 +33,15 @@ class AnnotatedRun(msgspec.Struct, frozen=True):
     """One run: what was measured (a file has no bodies of answers), and what is told of it."""
 
     report: LoadReport
-    beside: Annotations = Annotations()
+    annotations: Annotations = Annotations()
 
     def against(self, wanted: Sequence[Threshold]) -> Self:
         """The same, held against thresholds."""
         lost = broken(wanted, self.report)
         kept = {one.text: one.text not in lost for one in wanted}
-        return msgspec.structs.replace(self, beside=msgspec.structs.replace(self.beside, thresholds=kept))
+        return msgspec.structs.replace(self, annotations=msgspec.structs.replace(self.annotations, thresholds=kept))
 
     @property
     def broken(self) -> list[str]:
         """The thresholds that it did not keep to."""
-        return [text for text, kept in self.beside.thresholds.items() if not kept]
+        return [text for text, kept in self.annotations.thresholds.items() if not kept]

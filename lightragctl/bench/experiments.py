@@ -17,6 +17,7 @@ from lightragctl.bench.schedule import Closed, Poisson
 from lightragctl.bench.thresholds import Threshold
 from lightragctl.bench.worker_protocol import QuestionCursor
 from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.hint import Command, Hint
 
 JudgeReport = Callable[[LoadReport], LoadReport]
 """Adds to a report how good its answers were."""
@@ -181,7 +182,7 @@ def _probe(plan: LoadPlan, runs: _RunSeries) -> float:
     if not report.good.count:
         ends = ", ".join(f"{name} {count}" for name, count in report.outcomes.items())
         told = "; ".join((ends, *map(words, report.bad_answers)))
-        raise LightragctlError(f"no answer was good: {told}", "see: lightragctl bench run")
+        raise LightragctlError(f"no answer was good: {told}", Hint("see: ", Command("bench run")))
     return report.good_per_s or connections / report.good.mean_ms * 1000
 
 

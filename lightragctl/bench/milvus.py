@@ -19,6 +19,7 @@ from lightragctl.bench.targets import RequestOutcome
 from lightragctl.bench.worker import main
 from lightragctl.bench.worker_protocol import WorkerPlan
 from lightragctl.core.errors import UnavailableError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.source_names import plain_source
 from lightragctl.vectors import search
 from lightragctl.vectors.model import FloatArray, IndexSpec, SearchBatch
@@ -69,7 +70,7 @@ class MilvusSender:
                 probe.close()
                 await self._channel.channel_ready()
         except OSError as error:  # a timeout is one too
-            raise UnavailableError(f"no Milvus answers at {where}", "see: lightragctl status") from error
+            raise UnavailableError(f"no Milvus answers at {where}", Hint("see: ", Command("status"))) from error
         return self._plan.connections
 
     @property

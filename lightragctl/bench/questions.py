@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lightragctl.bench import corpus
 from lightragctl.core.errors import UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.quality.relevance import Qrels, read_qrels
 
 ROW_CHARS = 200
@@ -69,7 +70,9 @@ def of_rows(rows: Mapping[str, str]) -> QuestionSet:
     found = {key: " ".join(text.split())[:ROW_CHARS].strip() for key, text in rows.items()}
     questions = tuple(Question(key, text) for key, text in found.items() if text)
     if not questions:
-        raise UsageError("the collection holds no passage to ask for", "load documents first: lightragctl ingest PATH")
+        raise UsageError(
+            "the collection holds no passage to ask for", Hint("load documents first: ", Command("ingest", "PATH"))
+        )
     return QuestionSet(questions, {question.id: {question.id: 1} for question in questions})
 
 
@@ -81,7 +84,7 @@ def of_recordings(recorded: Sequence[TimedQuestion]) -> QuestionSet:
     """
     ordered = sorted(recorded)
     if not ordered:
-        hint = "have them recorded: lightragctl up --set components.lightrag-api.recording.ratio=0.1"
+        hint = Hint("record them: ", Command("up", "--set components.lightrag-api.recording.ratio=0.1"))
         raise UsageError("no question was recorded yet", hint)
     numbered = tuple(Question(str(number), one.text) for number, one in enumerate(ordered, 1))
     return QuestionSet(numbered, instants_s=tuple(one.at_s for one in ordered))

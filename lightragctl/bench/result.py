@@ -211,15 +211,15 @@ class LoadReport(msgspec.Struct, frozen=True):
     schema: str = SCHEMA
 
 
-def judge_run(report: LoadReport, course: Timeline) -> Validity:
+def judge_run(report: LoadReport, timeline: Timeline) -> Validity:
     """Whether a report's figures are of the service, and of what was planned.
 
     They are not when the run was stopped, when connections were refused from the begin, when no answer was good, and
     when the generator was late or short of a processor core.
     """
     reasons = (
-        _stopped(course),
-        _unconnected(course.connected, report.connections),
+        _stopped(timeline),
+        _unconnected(timeline.connected, report.connections),
         "" if report.good.count else "no answer was good",
         *generator_faults(report),
     )
@@ -250,8 +250,8 @@ def generator_faults(report: LoadReport) -> list[str]:
     return [reason for reason in reasons if reason]
 
 
-def _stopped(course: Timeline) -> str:
-    return f"it was stopped after {course.duration_s:.1f} s" if course.stopped else ""
+def _stopped(timeline: Timeline) -> str:
+    return f"it was stopped after {timeline.duration_s:.1f} s" if timeline.stopped else ""
 
 
 def _unconnected(connected: int, planned: int) -> str:

@@ -37,6 +37,7 @@ from lightragctl.bench.worker_protocol import (
     line,
 )
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
+from lightragctl.core.hint import hint_of
 
 OnSample = Callable[[LiveSample], None]
 StopEarly = Callable[[LiveSample], bool]
@@ -54,7 +55,7 @@ def run(
     plan: LoadPlan,
     progress: OnSample,
     enough: StopEarly = lambda _: False,
-    at_border: Callable[[], None] = lambda: None,
+    on_measure_start: Callable[[], None] = lambda: None,
 ) -> LoadReport:
     """Put the load on the target and measure.
 
@@ -72,7 +73,7 @@ def run(
         KeyboardInterrupt: Ctrl-C before the measurement.
     """
     with terminated_as_interrupted():
-        return asyncio.run(_Run(plan, RunObserver(progress, enough, at_border)).report())
+        return asyncio.run(_Run(plan, RunObserver(progress, enough, on_measure_start)).report())
 
 
 @contextlib.contextmanager
@@ -98,7 +99,7 @@ class RunObserver:
 
     progress: OnSample
     enough: StopEarly
-    at_border: Callable[[], None]
+    on_measure_start: Callable[[], None]
 
 
 class _StoppedEarlyError(Exception):
@@ -151,7 +152,7 @@ class _Run:
         self._processes: list[_Process] = []
         self._readers: list[asyncio.Task[None]] = []
         self._inbox: asyncio.Queue[tuple[_Process, FromWorker | None]] = asyncio.Queue()
-        self._tally = PhaseTotals(LoadPhase.MEASURE, plan.workers, self._plans[0].duration_s)
+        self._totals = PhaseTotals(LoadPhase.MEASURE, plan.workers, self._plans[0].duration_s)
         self._bodies: dict[int, bytes] = {}
         self._bad_answers: dict[str, BadAnswer] = {}
         self._settled = False
@@ -167,7 +168,7 @@ class _Run:
         finally:
             await self._end()
         unanswered = sum(process.done.unanswered for process in self._processes if process.done)
-        course = Timeline(
+        timeline = Timeline(
             connected=connected,
             warm_up_s=warm_up_s,
             settled=self._settled,
@@ -178,7 +179,7 @@ class _Run:
             place=self._place(),
             bad_answers=[example(one, self._plan.target.secrets) for one in self._bad_answers.values()],
         )
-        return summed_up(self._plan, self._tally, course, self._bodies)
+        return summed_up(self._plan, self._totals, timeline, self._bodies)
 
     def _place(self) -> QuestionCursor:
         """How far the list of questions was asked; every worker has its share of it."""
@@ -221,15 +222,15 @@ class _Run:
         wanted = self._plan.warm_up
         if not wanted.most_s:
             return 0.0
-        tally = PhaseTotals(LoadPhase.WARM_UP, self._plan.workers)
+        totals = PhaseTotals(LoadPhase.WARM_UP, self._plan.workers)
         begun_s = self._begin(LoadPhase.WARM_UP)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(_on_loop(begun_s + wanted.most_s)):
                 while wanted.fixed or not self._settled:
                     process, message = await self._message()
-                    if isinstance(message, TimeSlice) and (moment := tally.add(process.number, message)):
-                        self._watching.progress(moment)
-                    self._settled = is_settled(tally.seconds)
+                    if isinstance(message, TimeSlice) and (sample := totals.add(process.number, message)):
+                        self._watching.progress(sample)
+                    self._settled = is_settled(totals.seconds)
         return max(0.0, time.monotonic() - begun_s)
 
     async def _measure(self) -> float:
@@ -238,7 +239,7 @@ class _Run:
         planned_s = self._plans[0].duration_s
         end_s = begun_s + planned_s + self._plans[0].drain_s
         try:
-            await asyncio.to_thread(self._watching.at_border)
+            await asyncio.to_thread(self._watching.on_measure_start)
             await self._collect(end_s + MARGIN_S)
         except (asyncio.CancelledError, _StoppedEarlyError) as reason:
             sent_s = min(planned_s, max(0.0, time.monotonic() - begun_s))
@@ -255,9 +256,9 @@ class _Run:
         while not all(process.done for process in self._processes):
             process, message = await self._next(until_s, "the workers to end")
             if isinstance(message, TimeSlice) and message.phase is LoadPhase.MEASURE:
-                if moment := self._tally.add(process.number, message):
-                    self._watching.progress(moment)
-                    if not self._stopped and self._watching.enough(moment):
+                if sample := self._totals.add(process.number, message):
+                    self._watching.progress(sample)
+                    if not self._stopped and self._watching.enough(sample):
                         raise _StoppedEarlyError
             elif isinstance(message, KeptAnswer):
                 self._bodies.setdefault(message.question, message.body)
@@ -286,7 +287,7 @@ class _Run:
         while True:
             process, message = await self._inbox.get()
             if isinstance(message, WorkerFailed):
-                raise UnavailableError(message.message, message.hint)
+                raise UnavailableError(message.message, hint_of(message.hint, message.hint_parts))
             if message is not None:
                 return process, message
             if process.done is None:

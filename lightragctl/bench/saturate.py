@@ -131,7 +131,7 @@ def next_rate(steps: Sequence[RateStep], first_qps: float, lowest_qps: float = L
     if not steps:
         return first_qps
     holds, fails = ends(steps)
-    undecided = [rate for rate, tally in _tallies(steps).items() if tally[True] == tally[False]]
+    undecided = [rate for rate, totals in _tallies(steps).items() if totals[True] == totals[False]]
     if len(steps) >= STEPS_MOST:
         return None
     if undecided:
@@ -153,9 +153,9 @@ def next_rate(steps: Sequence[RateStep], first_qps: float, lowest_qps: float = L
 def ends(steps: Sequence[RateStep]) -> tuple[float | None, float | None]:
     """The highest rate that holds below the lowest that fails, and that one; None where there is none."""
     tallies = _tallies(steps)
-    failing = [rate for rate, tally in tallies.items() if tally[False] > tally[True]]
+    failing = [rate for rate, totals in tallies.items() if totals[False] > totals[True]]
     fails = min(failing, default=None)
-    holding = [rate for rate, tally in tallies.items() if tally[True] > tally[False]]
+    holding = [rate for rate, totals in tallies.items() if totals[True] > totals[False]]
     return max((rate for rate in holding if fails is None or rate < fails), default=None), fails
 
 
@@ -181,11 +181,11 @@ def hopeless(rate_qps: float, slo: Sequence[Threshold]) -> Callable[[LiveSample]
     allowed_ms = min((one.wanted for one in slo if _is_bounded(one)), default=0)
     outstanding: list[int] = []
 
-    def seen(moment: LiveSample) -> bool:
-        outstanding.append(moment.under_way + moment.waiting)
+    def seen(sample: LiveSample) -> bool:
+        outstanding.append(sample.under_way + sample.waiting)
         last = outstanding[-QUEUE_MOMENTS - 1 :]
         grown = len(last) > QUEUE_MOMENTS and all(one < other for one, other in pairwise(last))
-        refused = moment.answered >= REFUSED and not moment.ok
+        refused = sample.answered >= REFUSED and not sample.ok
         return refused or (bool(allowed_ms) and grown and last[-1] / rate_qps * 1000 > 2 * allowed_ms)
 
     return seen

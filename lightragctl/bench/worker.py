@@ -81,7 +81,7 @@ class Worker:
         try:
             self._say(WorkerReady(await self._pool.connect()))
         except UnavailableError as error:
-            self._say(WorkerFailed(error.message, error.hint))
+            self._say(WorkerFailed.of(error))
             return
         gc.collect()
         gc.freeze()

@@ -15,6 +15,8 @@ import numpy as np
 from lightragctl.bench.bad_answers import BadAnswer
 from lightragctl.bench.schedule import Offsets
 from lightragctl.bench.targets import Endpoint
+from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import hint_parts
 
 SLICE_S = 0.5
 """How often a worker tells what it has measured: often enough for a live view, 0.3 % of its time at 20,000/s."""
@@ -149,10 +151,16 @@ class WorkerDone(msgspec.Struct, frozen=True, tag="done"):
 
 
 class WorkerFailed(msgspec.Struct, frozen=True, tag="failed"):
-    """Nothing can be measured."""
+    """Nothing can be measured. `hint_parts` as `core.hint.hint_parts` gives them."""
 
     message: str
     hint: str
+    hint_parts: Sequence[str | dict[str, str]] = ()
+
+    @classmethod
+    def of(cls, error: LightragctlError) -> "WorkerFailed":
+        """The error as a message."""
+        return cls(error.message, str(error.hint), hint_parts(error.hint))
 
 
 FromWorker: TypeAlias = WorkerReady | TimeSlice | KeptAnswer | BadAnswer | WorkerDone | WorkerFailed

@@ -1,4 +1,4 @@
-"""The command tree, nothing else."""
+"""The command tree."""
 
 import inspect
 from collections.abc import Callable
@@ -35,13 +35,13 @@ _SETTINGS: dict[str, Any] = {
 
 
 def build() -> typer.Typer:
-    """The whole command line."""
+    """The Typer application with all commands."""
     completion_init()
     app = typer.Typer(name="lightragctl", cls=StrictGroup, epilog=_EXIT_STATUSES, **_SETTINGS)
     app.callback()(_root())
     panels: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
         (
-            "Run a release",
+            "Deploy and operate",
             (
                 deploy.up,
                 deploy.diff,
@@ -56,33 +56,33 @@ def build() -> typer.Typer:
                 deploy.render,
             ),
         ),
-        ("Use it", (data.ingest, data.retrieve, data.query, data.recordings)),
-        ("The tool itself", (tool.completion, tool.version)),
+        ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
+        ("Profiles and tool", (tool.completion, tool.version)),
     )
     for panel, functions in panels:
         for function in functions:
             app.command(_name(function), cls=StrictCommand, rich_help_panel=panel)(with_session(function))
     groups: dict[str, tuple[str, tuple[CommandFunction, ...]]] = {
         "profiles": (
-            "Look at profiles; start one of your own.",
+            "List, show, create and validate profiles.",
             (profiles.list_, profiles.show, profiles.init, profiles.validate),
         ),
         "serve": (
-            "Run one of our services in this process, in a pod or by hand.",
+            "Run one of the services in the foreground (what pods and local processes run).",
             (serve.api, serve.gateway, serve.embedder, serve.mock_llm, serve.lightrag_server),
         ),
     }
     for name, (about, members) in groups.items():
-        app.add_typer(_group(about, members), name=name, rich_help_panel="The tool itself")
+        app.add_typer(_group(about, members), name=name, rich_help_panel="Profiles and tool")
     measuring = _group(
-        "Put load on a release and tell what it holds; alone: bench run.",
+        "Load-test a release. Without a subcommand: bench run.",
         (bench.run, bench.saturate, bench.compare, bench.report),
         _DefaultsToRun,
     )
-    app.add_typer(measuring, name="bench", rich_help_panel="Measure it")
-    about = "Keep queries whose right answers are known, and check a release against them."
+    app.add_typer(measuring, name="bench", rich_help_panel="Load tests and quality")
+    about = "Build and check golden sets: queries with known correct answers."
     known = _group(about, (golden.build, golden.show, golden.check))
-    app.add_typer(known, name="golden", rich_help_panel="Measure it")
+    app.add_typer(known, name="golden", rich_help_panel="Load tests and quality")
     about = "Watch and steer long-running work on a release: backups, restores, upgrades."
     steering = _group(
         about,
@@ -102,17 +102,17 @@ def build() -> typer.Typer:
 
 
 class _DefaultsToRun(StrictGroup):
-    """A group whose word by itself, or followed by options, stands for its command `run`."""
+    """A group whose default command is `run`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command in where it is left out."""
+        """The arguments, with `run` inserted when no command is given."""
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
             args = ["run", *args]
         return list(super().parse_args(ctx, args))
 
 
 def _group(about: str, members: tuple[CommandFunction, ...], kind: type[StrictGroup] = StrictGroup) -> typer.Typer:
-    """Commands under one word."""
+    """A command group."""
     group = typer.Typer(help=about, cls=kind, **_SETTINGS)
     for function in members:
         group.command(_name(function), cls=StrictCommand)(with_session(function))
@@ -129,7 +129,7 @@ def _name(function: CommandFunction) -> str:
 
 
 def _root() -> Callable[..., None]:
-    """The callback of the root: it takes the global options before the command's name."""
+    """The root callback: accepts the global options before the command's name."""
 
     def lightragctl(**options: Any) -> None:
         """Run LightRAG with Milvus, on one machine or on Kubernetes."""

@@ -181,7 +181,7 @@ class HeldDocument:
 
 
 class _Noted(Answer):
-    noted: int
+    recorded: int
 
 
 class _Recordings(Answer):

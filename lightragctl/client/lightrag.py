@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from lightragctl.client.api import CONNECT_TIMEOUT_S, Answer, AnswerT, ApiClient, ApiError, explained
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.source_names import plain_source, upstream_source
 
 _PAGE = 200
@@ -168,7 +169,9 @@ class LightragClient:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "the answer"
             message = f"lightrag-server's {path} gave an answer that is not understood: {place}: {first['msg']}"
-            raise LightragctlError(message, "is it of a version that lightragctl knows? see its logs") from error
+            raise LightragctlError(
+                message, Hint("is its version supported? see its log: ", Command("logs", "lightrag-server"))
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ def _refusal(response: httpx.Response) -> ApiError:
     retry_after = response.headers.get("Retry-After", "")
     return ApiError(
         f"lightrag-server answered with {response.status_code}: {text}",
-        "see: lightragctl logs lightrag-server",
+        Hint("see: ", Command("logs", "lightrag-server")),
         status=response.status_code,
         retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
     )

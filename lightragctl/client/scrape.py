@@ -29,7 +29,7 @@ class MetricsScraper:
         self._transport = transport
         self._known: dict[str, str] = {}
 
-    def look(self) -> MetricsSamples:
+    def scrape(self) -> MetricsSamples:
         """What each says, all asked at the same time; never raises, as the load is what matters."""
         unlisted = {}
         try:

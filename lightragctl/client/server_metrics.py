@@ -59,7 +59,7 @@ def parse(text: str) -> MetricsSample | str:
     )
 
 
-def inside(before: MetricsSamples, after: MetricsSamples) -> ServerMetrics:
+def metrics_between(before: MetricsSamples, after: MetricsSamples) -> ServerMetrics:
     """What came between the looks, of the replicas that were there all the time."""
     grown: defaultdict[tuple[str, str], float] = defaultdict(float)
     notes = []

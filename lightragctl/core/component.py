@@ -25,6 +25,7 @@ from lightragctl.core.settings import (
     ServiceSettings,
     StrictModel,
 )
+from lightragctl.core.versions import Hop
 
 _SPARE_S = 15
 """Between the longest that a pod should need to stop and its being killed."""
@@ -334,6 +335,7 @@ class Component:
             generated`; None: it asks its clients for none.
         parts: its parts on Kubernetes, when it is not one Deployment.
         environment: further environment variables of its pods; None when there are none.
+        update_order: its roles, in the order in which a running release is updated; empty: all at once.
         calls: components that it reaches beside those it requires: it can start without them.
         outside: addresses that it reaches outside the release.
         ports: on which it is reached; None: on its own port.
@@ -343,6 +345,7 @@ class Component:
         redundant: whether in production it has two pods or more, as nobody is answered while it has none.
         store: whether it holds what others believe to be stored, so that they are wrong once its data are gone.
         stateful: whether it writes data in a format of its version, wherever these lie.
+        upgrades: changes of its image's version between minors that are known; within a minor all are.
         quorum: whether its pods vote, so that the majority of them must be there.
         stop_s: how long its process may take to end once it has drained.
         node_credentials: whether it asks the node's metadata service for its cloud credentials; None: it never does.
@@ -362,6 +365,7 @@ class Component:
     generated_key: Callable[[str], SecretKey] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None
     environment: Callable[[Plan], Mapping[str, str]] | None = None
+    update_order: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     outside: Callable[[Plan], Sequence[str]] | None = None
     ports: Callable[[Plan], Sequence[int]] | None = None
@@ -372,6 +376,7 @@ class Component:
     quorum: bool = False
     store: bool = False
     stateful: bool = False
+    upgrades: tuple[Hop, ...] = ()
     stop_s: float = OPEN_REQUESTS_S
     node_credentials: Callable[[Plan], bool] | None = None
     open_to_all: Callable[[Plan], bool] | None = None

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from lightragctl.core.hint import Hint
+
 SubjectT = TypeVar("SubjectT", contravariant=True)
 
 
@@ -66,6 +68,11 @@ class Skipped(Finding):
 
     code: str = field(default="not-checked", init=False)
     severity: Severity = field(default=Severity.WARNING, init=False)
+
+
+def with_hint(finding: Finding) -> Hint:
+    """The finding and its hint in one text."""
+    return Hint(str(finding), "; ", finding.hint)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Self, TypeGuard
 
 _PROGRAM = "lightragctl"
-_RENDERING = ("up", "diff")
+_RENDERING = ("up", "diff", "render")
 """Commands for which overrides of the profile matter; without them they would change the release."""
+_WITHOUT_RELEASE = ("profiles list", "profiles init", "completion", "version")
+"""Commands that concern no release."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,15 @@ class Command:
         """The command as it can be typed.
 
         Args:
-            place: options that say which release, and where, as words for a shell.
+            place: options that select the release, each a name and a value, as words for a shell; an option that
+                `arguments` sets is left out.
             overrides: those of the profile's values.
         """
-        chosen = overrides if self.name in _RENDERING else ()
-        return " ".join(word for word in (_PROGRAM, self.name, *place, *chosen, self.arguments) if word)
+        own = self.arguments.split()
+        pairs = () if self.name in _WITHOUT_RELEASE else zip(place[::2], place[1::2], strict=True)
+        chosen = [word for pair in pairs if pair[0] not in own for word in pair]
+        chosen += overrides if self.name in _RENDERING else ()
+        return " ".join(word for word in (_PROGRAM, self.name, *chosen, self.arguments) if word)
 
     def __str__(self) -> str:
         return self.line()

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
 from lightragctl.core.errors import ProfileError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
 from lightragctl.core.placement import NetworkPolicySettings, NodePool, unset
 from lightragctl.core.quantity import quantity
@@ -257,7 +258,7 @@ def check(name: str, layer: Layer, sections: Sections, blanks: Collection[str] =
     except ValidationError as error:
         problems = [*_explained(error, values, (), Profile, layer.origins), *problems]
     if problems:
-        raise ProfileError("\n".join(problems), "see every key: lightragctl profiles show --origin")
+        raise ProfileError("\n".join(problems), Hint("see every key: ", Command("profiles show", "--origin")))
     return LoadedProfile(name, profile, layer.origins)
 
 
@@ -267,8 +268,10 @@ def _asks_for(name: str, missing: Mapping[str, str], asked: Origin) -> ProfileEr
     base = asked.source.removeprefix("profiles/").removesuffix(".yaml")
     return ProfileError(
         f"profile '{name}' needs {len(missing)} values that only you know:\n{lines}",
-        "put them into the profile, a file for --values, or --set KEY=VALUE; "
-        f"a profile to fill in: lightragctl profiles init mine --extends {base}",
+        Hint(
+            "put them into the profile, a file for --values, or --set KEY=VALUE; a profile to fill in: ",
+            Command("profiles init", f"mine --extends {base}"),
+        ),
     )
 
 

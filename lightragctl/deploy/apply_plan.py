@@ -1,4 +1,4 @@
-"""Plans a release's objects: settings and keys first, then workloads with the content that they are started with."""
+"""Plans how objects are applied: ConfigMaps and Secrets first, then workloads with a digest of what they read."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,12 +17,12 @@ from lightragctl.observe.pod_config import config_references
 
 @dataclass(frozen=True)
 class ApplyPlan:
-    """What is to be applied.
+    """The objects to apply.
 
     Attributes:
         objects: as they will be applied.
-        changes: what happens to each, in the same order.
-        generated: values for Secrets that ask for random ones and have none.
+        changes: of each, in the same order.
+        generated: values for Secrets with generated keys that are missing.
     """
 
     objects: tuple[KubernetesObject, ...]
@@ -37,10 +37,10 @@ def plan_apply(
     *,
     namespace_is_new: bool,
 ) -> ApplyPlan:
-    """What applying the objects would do, by the server's own dry run of each; writes nothing.
+    """The changes that applying the objects would make, by a server-side dry run; writes nothing.
 
     Raises:
-        LightragctlError: an object would be refused, or cannot become what is wanted.
+        LightragctlError: an object would be rejected, or cannot be changed as wanted.
     """
     settings = [thing for thing in wanted if thing["kind"] not in WORKLOAD_KINDS]
     workloads = [thing for thing in wanted if thing["kind"] in WORKLOAD_KINDS]
@@ -63,7 +63,7 @@ def plan_apply(
 
 
 def _with_others(scope: Scope, content: ConfigContent, workloads: Sequence[KubernetesObject]) -> ConfigContent:
-    """The content with what workloads read and others have made, as far as we may read it."""
+    """The content with what workloads read of objects of others, as far as permissions allow."""
     found: dict[ObjectRef, dict[str, Any]] = {}
     for identity in sorted(set().union(*map(config_references, workloads)) - content.after.keys()):
         with suppress(ForbiddenError):

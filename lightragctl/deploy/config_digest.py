@@ -1,8 +1,8 @@
-"""What pods were started with: the content of the ConfigMaps and Secrets that they read. Pure.
+"""Rolls pods when the ConfigMaps and Secrets that they read change: a digest in the pod template. Pure.
 
-Processes read their settings and keys when they start. So a pod template names the content that its pods are to be
-started with, by a digest, and a change of the content rolls the pods. Where the content was changed by others and is
-taken back, the digest is the same as before: then a number behind it rolls the pods that were started in between.
+Processes read their settings and keys when they start. So a pod template has a digest of this content as an annotation,
+and a change of the content rolls the pods. If others have changed the content and `up` restores it, the digest is the
+same as before; a counter after it then rolls the pods that were started in between.
 """
 
 import copy
@@ -22,11 +22,11 @@ _DIGEST_CHARS = 16
 
 @dataclass(frozen=True)
 class ConfigContent:
-    """ConfigMaps and Secrets that workloads read; one that could not be read is in neither map.
+    """The ConfigMaps and Secrets that workloads read; one that cannot be read is in neither map.
 
     Attributes:
-        after: as they will be when the workloads are applied.
-        before: as they are.
+        after: when the workloads are applied.
+        before: now.
     """
 
     after: Mapping[ObjectRef, KubernetesObject]
@@ -34,7 +34,7 @@ class ConfigContent:
 
 
 def digest(things: Iterable[KubernetesObject]) -> str:
-    """A word that stands for the content of all of them."""
+    """A digest of the content of all of them."""
     content = {str(ref(thing)): data_of(thing) for thing in things}
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]
@@ -43,20 +43,20 @@ def digest(things: Iterable[KubernetesObject]) -> str:
 def with_config_digest(
     workload: KubernetesObject, live: KubernetesObject | None, content: ConfigContent, pods: Sequence[KubernetesObject]
 ) -> tuple[dict[str, Any], str]:
-    """The workload with the content that its pods are to be started with, and why they are rolled; empty for a plain
-    change, or none.
+    """The workload with the digest of what it reads, and why its pods are rolled; empty if the content did not change
+    outside of `up`.
 
     Args:
-        workload: as it will be applied.
-        live: as it is.
-        content: what it reads, and perhaps more.
-        pods: of the namespace.
+        workload: to apply.
+        live: the live object.
+        content: what it reads, and possibly more.
+        pods: in the namespace.
     """
     wanted = config_references(workload)
     if not wanted:
         return dict(workload), ""
     there = _digest_of(live)
-    if not wanted <= content.after.keys():  # what we may not read says nothing new
+    if not wanted <= content.after.keys():  # without permission to read it there is no new digest
         return _with_digest(workload, there) if there else dict(workload), ""
     now = digest(content.after[one] for one in sorted(wanted))
     before, _, count = there.partition(".")
@@ -68,13 +68,13 @@ def with_config_digest(
 
 
 def _taken_back(wanted: set[ObjectRef], content: ConfigContent, pods: Sequence[KubernetesObject]) -> str:
-    """Why pods whose content is named rightly may have read another one."""
+    """Why pods with the right digest may have read different content; empty if they have not."""
     there = [content.before[one] for one in sorted(wanted & content.before.keys())]
     for thing in there if pods else ():
         if data_of(thing) != data_of(content.after[ref(thing)]):
-            return f"its pods may have read {ref(thing)} as others have changed it"
+            return f"its pods may have read {ref(thing)} with changes of others"
     for name, identity in stale_pods(pods, there):
-        return f"Pod/{name} was started before {identity} was last written"
+        return f"Pod/{name} started before {identity} was last modified"
     return ""
 
 

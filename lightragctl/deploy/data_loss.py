@@ -1,4 +1,4 @@
-"""Which data a change would lose: what ends the pod that uses an endangered volume. Pure."""
+"""Changes that lose data: those that end a pod whose volume is deleted with it. Pure."""
 
 from collections.abc import Iterable
 
@@ -8,14 +8,15 @@ from lightragctl.kube.objects import WORKLOAD_KINDS
 from lightragctl.observe.volumes import EndangeredClaim, uses
 
 SWITCH = "--allow-data-loss"
-SAVE_HINT = (
-    'save the data first: kubectl patch pv VOLUME -p \'{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}\' keeps '
-    f"the volume; to go on without them: {SWITCH}"
+KEEP_HINT = (
+    'keep the volume: kubectl patch pv VOLUME -p \'{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}\', '
+    "and back up its data"
 )
+SAVE_HINT = f"{KEEP_HINT}; to continue and lose the data: {SWITCH}"
 
 
 def ends_pods(change: Change) -> bool:
-    """Whether the change of a workload ends pods of it: another template, fewer replicas, its deletion."""
+    """Whether the change ends pods of a workload: a new template, fewer replicas, its deletion."""
     if change.identity.kind not in WORKLOAD_KINDS or change.before is None or change.action is Action.UNCHANGED:
         return False
     if change.after is None:
@@ -25,7 +26,7 @@ def ends_pods(change: Change) -> bool:
 
 
 def data_losses(changes: Iterable[Change], at_risk_claims: Iterable[EndangeredClaim]) -> list[str]:
-    """Data that the changes would lose, one sentence each."""
+    """The data that the changes would lose, one line each."""
     at_risk_claims = list(at_risk_claims)
     return [
         f"{change.identity} ends a pod that uses {one}"

@@ -1,4 +1,4 @@
-"""Whether bringing a release to its target would lose data: read from the cluster, refused without a switch."""
+"""Finds data that a rollout would lose and refuses it without `--allow-data-loss`. Reads the cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from lightragctl.checks.claims import at_risk_claims, split_claims
 from lightragctl.checks.versions import version_changes
 from lightragctl.components import all_components
 from lightragctl.core.errors import RefusedError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Revision, RevisionOutcome
 from lightragctl.deploy.changeset import Change
@@ -17,21 +18,26 @@ from lightragctl.kube.labels import component_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.volumes import EndangeredClaim, expected_claims
 
-_GONE_HINT = (
-    "restore the volume; or start over, so that no store refers to documents that are gone: lightragctl down "
-    f"--purge, then up and ingest; or continue with an empty store: {SWITCH}"
+_GONE_HINT = Hint(
+    "restore the volume; or start over, so that no store refers to documents that are gone: ",
+    Command("down", "--purge"),
+    ", then ",
+    Command("up"),
+    " and ",
+    Command("ingest"),
+    f"; or continue with an empty store: {SWITCH}",
 )
 
 
 @dataclass(frozen=True)
 class DataRisk:
-    """What threatens a release's data.
+    """Risks for a release's data.
 
     Attributes:
-        endangered: claims whose data will not last.
-        warnings: what to know, but not refused.
-        refusals: what would lose data, and is refused without the switch.
-        hint: what to do about the refusals.
+        endangered: claims whose data is at risk.
+        warnings: risks that are not refused.
+        refusals: changes that lose data; refused without `--allow-data-loss`.
+        hint: how to proceed after the refusals.
     """
 
     endangered: tuple[EndangeredClaim, ...] = ()
@@ -41,12 +47,12 @@ class DataRisk:
 
 
 def find_data_risk(scope: Scope, inventory: Inventory | None, changes: Sequence[Change], command: str) -> DataRisk:
-    """What the changes would do to data that the release has.
+    """The risks of the changes for the release's data.
 
     Args:
         scope: of the release.
         inventory: of the release; without one it has no data.
-        changes: what would happen to each object.
+        changes: of the release's objects.
         command: `up` or `rollback`.
     """
     if inventory is None:
@@ -55,24 +61,23 @@ def find_data_risk(scope: Scope, inventory: Inventory | None, changes: Sequence[
     found = at_risk_claims(scope, own)
     lost = data_losses(changes, found)
     if command == "rollback" and not lost:
-        lost = [f"a rollback keeps data as they are, and these will not last: {one}" for one in found]
+        lost = [f"a rollback does not restore data, and this will be lost: {one}" for one in found]
     lacking = find_missing_claims(scope)
-    gone = [f"{one} is gone, and was there when the release was last applied" for one in lacking.claims]
+    gone = [f"{one} is gone; it existed when the release was last applied" for one in lacking.claims]
     warnings, downgrades = version_changes(changes)
     if not lacking.orphans_data:
         warnings, gone = [*gone, *warnings], []
-    hint = SAVE_HINT if lost else _GONE_HINT if gone else f"keep the version; or go on all the same: {SWITCH}"
-    told = [*map(str, found), *warnings]
-    return DataRisk(found, tuple(told), (*lost, *gone, *downgrades), hint)
+    hint = SAVE_HINT if lost else _GONE_HINT if gone else f"keep the version; or continue anyway: {SWITCH}"
+    return DataRisk(found, (*map(str, found), *warnings), (*lost, *gone, *downgrades), hint)
 
 
 @dataclass(frozen=True)
 class MissingClaims:
-    """Volume claims that StatefulSets had when the release was last applied, and that are gone.
+    """Volume claims that existed when the release was last applied and are gone.
 
     Attributes:
         claims: those that are gone.
-        orphans_data: whether one of them held the vectors, and others are left that know what was in it.
+        orphans_data: whether one held the vectors, while other claims with references to them remain.
     """
 
     claims: tuple[ObjectRef, ...] = ()
@@ -80,7 +85,7 @@ class MissingClaims:
 
 
 def find_missing_claims(scope: Scope) -> MissingClaims:
-    """Which of the release's volume claims are gone."""
+    """The release's volume claims that are gone."""
     applied = _last_applied(scope)
     made = [thing for thing in (applied.objects if applied else ()) if thing["kind"] == "StatefulSet"]
     wanted = {claim: component_of(thing) for thing in made for claim in expected_claims(thing)}
@@ -98,10 +103,10 @@ def _last_applied(scope: Scope) -> Revision | None:
 
 
 def refuse_loss(risk: DataRisk, allowed: bool) -> None:
-    """Stop before data are lost, unless that is allowed.
+    """Stop before data is lost, unless allowed.
 
     Raises:
-        RefusedError: names what would be lost.
+        RefusedError: lists the data that would be lost.
     """
     if risk.refusals and not allowed:
         lines = "\n".join(f"    {one}" for one in risk.refusals)

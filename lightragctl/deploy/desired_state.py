@@ -1,4 +1,4 @@
-"""What a release is to become: of a plan, or of an earlier revision. Reads the templates only."""
+"""The desired state of a release, from a plan or an earlier revision. Reads the templates only."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from lightragctl.deploy.render import render_plan
 
 @dataclass(frozen=True)
 class DesiredState:
-    """What a release is to become.
+    """The desired state of a release.
 
     Attributes:
-        profile_name: the profile.
-        profile: its values; never a secret, as profiles hold only config_references.
+        profile_name: of the profile.
+        profile: its values; secrets are only references.
         objects: every object of the release.
-        requires: by component, what must be ready before it.
-        command: what the user said: `up` or `rollback`.
-        description: what it is, in words; empty for what the changes themselves say.
-        plan: what it was rendered of; None for an earlier revision, of which only its objects are judged anew.
+        requires: by component, those that must be ready before it.
+        command: of the user: `up` or `rollback`.
+        description: for the history; empty: a summary of the changes.
+        plan: the source of the objects; None for an earlier revision.
     """
 
     profile_name: str
@@ -37,33 +37,33 @@ class DesiredState:
 
     @property
     def components(self) -> list[str]:
-        """The components in the order of start."""
+        """The components in start order."""
         return order_of_need(self.requires)
 
     @property
     def ignore(self) -> list[IgnoreRule]:
-        """Fields that others may change."""
+        """Rules for fields that others may change."""
         return ignore_rules(self.profile)
 
     @property
     def autoscaled_nodes(self) -> list[dict[str, str]]:
-        """Labels of nodes that are made when pods ask for them."""
+        """Labels of the nodes that a cluster autoscaler adds."""
         return autoscaled_nodes(self.profile)
 
 
 def ignore_rules(profile: Mapping[str, Any]) -> list[IgnoreRule]:
-    """The rules of a profile's values; an older profile has none."""
+    """The `drift.ignore` rules of a profile's values; older profiles have none."""
     return [IgnoreRule.model_validate(one) for one in (profile.get("drift") or {}).get("ignore") or ()]
 
 
 def autoscaled_nodes(profile: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Labels of the nodes of a profile's autoscaled pools; an older profile has none."""
+    """Labels of the nodes of a profile's autoscaled pools; older profiles have none."""
     pools = [NodePool.model_validate(one) for one in (profile.get("pools") or {}).values()]
     return [pool.node_selector for pool in pools if pool.autoscaled]
 
 
 def desired_of_plan(plan: Plan, templates: Path) -> DesiredState:
-    """What the plan wants.
+    """The desired state of a plan.
 
     Raises:
         LightragctlError: it cannot be rendered.
@@ -74,7 +74,7 @@ def desired_of_plan(plan: Plan, templates: Path) -> DesiredState:
 
 
 def desired_of_revision(revision: Revision, objects: Iterable[KubernetesObject]) -> DesiredState:
-    """What the release was in a revision, whose objects have their secrets back."""
+    """The desired state of a revision, with the secrets filled in."""
     return DesiredState(
         profile_name=revision.profile_name,
         profile=revision.values,

@@ -1,7 +1,7 @@
-"""Seals a release against a holder of its lock that may live on and not know that it lost it. I/O through the cluster.
+"""Fences a release against a former lock holder that may still run. I/O through the cluster.
 
-Such a holder may have a write on its way that was decided on the objects as they are. Marking each with the new fence
-moves its version, and the API server refuses that write, also where the new holder has nothing to change.
+Such a holder may have a write in flight that is based on the current objects. Writing the new fence to every object
+changes its resourceVersion, so the API server rejects that write, even if the new holder changes nothing else.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +23,10 @@ _MANAGER = "lightragctl-fence"
 
 
 def take_lock(scope: Scope, lock: ReleaseLock, inventory: Inventory | None) -> None:
-    """Take the release's lock, and seal the release when the holder before did not give it back.
+    """Acquire the release's lock, and fence the release if the previous holder did not release it.
 
     Raises:
-        LockedError: somebody else holds it, and may be alive.
+        LockedError: another process holds it and may be alive.
     """
     lock.take(inventory.fence if inventory else 0)
     if lock.was_abandoned:
@@ -35,9 +35,9 @@ def take_lock(scope: Scope, lock: ReleaseLock, inventory: Inventory | None) -> N
 
 
 def fence_objects(scope: Scope, inventory: Inventory | None, fence: int) -> None:
-    """Bump the resource version of the release's objects, inventory, volume claims and of the namespace made for it.
+    """Write the fence to the release's objects, inventory, volume claims and own namespace.
 
-    What we may not write is left alone.
+    Objects that we may not write are skipped.
     """
     recorded = inventory.objects if inventory else ()
     namespace = [ObjectRef("v1", "Namespace", "", scope.namespace)] if owns_namespace(scope) else []
@@ -49,7 +49,7 @@ def fence_objects(scope: Scope, inventory: Inventory | None, fence: int) -> None
     def mark(thing: KubernetesObject) -> None:
         kept = {key: thing["metadata"][key] for key in ("name", "namespace", "uid") if key in thing["metadata"]}
         metadata = {**kept, "annotations": {FENCE: str(fence)}}
-        with suppress(ForbiddenError, ChangedMeanwhileError, InvalidObjectError):  # gone, or made anew by now
+        with suppress(ForbiddenError, ChangedMeanwhileError, InvalidObjectError):  # deleted or recreated meanwhile
             head = {key: thing[key] for key in ("apiVersion", "kind")}
             scope.cluster.apply({**head, "metadata": metadata}, manager=_MANAGER)
 

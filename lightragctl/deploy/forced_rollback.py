@@ -1,6 +1,7 @@
-"""Frees a StatefulSet whose pod is stuck on a revision that is not wanted any more.
+"""Deletes pods of a StatefulSet that are stuck on an outdated revision (kubernetes#67250).
 
-Its controller waits for the pod to become ready before it replaces it, which such a pod never does (kubernetes#67250).
+The controller waits until such a pod is ready before it replaces it; a broken one never becomes ready. Kubernetes calls
+the manual deletion a forced rollback.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,16 +19,16 @@ from lightragctl.observe.wait import Deadline, wait_until
 def delete_stuck_pods(
     scope: Scope, workloads: Sequence[ObjectRef], deadline: Deadline, spared: Collection[str] = ()
 ) -> None:
-    """Delete the stuck pods of the StatefulSets, once their controller has seen the newest change.
+    """Delete the stuck pods of the StatefulSets after their controller has observed the last change.
 
     Args:
         scope: of the release.
         workloads: the StatefulSets.
-        deadline: how long to wait for their controller.
-        spared: names of volume claims; a pod that uses one is left alone, as its data would go with it.
+        deadline: for the controller.
+        spared: names of volume claims; pods that use one are kept, as its data would be lost.
     """
     for identity in workloads:
-        wait_until(partial(_unseen, scope, identity), deadline)
+        wait_until(partial(_unobserved, scope, identity), deadline)
         there = scope.cluster.get(identity)
         if there is None or (there["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
             continue
@@ -35,11 +36,11 @@ def delete_stuck_pods(
             if claim_names(spec_of(pod)) & set(spared):
                 continue
             if scope.cluster.delete(ref(pod), pod["metadata"]["uid"]):
-                deadline.notify(Event("deleted: it was stuck on a revision that is not wanted any more", str(ref(pod))))
+                deadline.notify(Event("deleted: stuck on an outdated revision", str(ref(pod))))
 
 
-def _unseen(scope: Scope, identity: ObjectRef) -> str:
+def _unobserved(scope: Scope, identity: ObjectRef) -> str:
     there = scope.cluster.get(identity)
     if there is None or is_current(there):
         return ""
-    return f"{identity}: the change has not been seen by its controller yet"
+    return f"{identity}: not observed by its controller yet"

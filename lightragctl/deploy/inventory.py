@@ -1,7 +1,7 @@
-"""The inventory of a release: what it owns and in which phase it is, kept as a ConfigMap beside its objects. Pure.
+"""The inventory of a release: the objects that it owns and its phase, in a ConfigMap beside them. Pure.
 
-The inventory is written before the first object is, holding everything that was and everything that will be, so that
-whatever is made by a run that dies is known to the next one.
+The inventory is written before the first object, with all present and all new objects. So the next run knows every
+object that a killed run has created.
 """
 
 import json
@@ -11,18 +11,19 @@ from enum import StrEnum
 from typing import Any
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.deploy.ownership import parent_annotations, parent_labels
 from lightragctl.kube.labels import INSTANCE, MANAGED_BY, MANAGER
 from lightragctl.kube.objects import labels_of
 
 SCHEMA = 2
-"""2 has `revision` and `fence`; of 1 they are 0."""
+"""2 adds `revision` and `fence`; they are 0 in 1."""
 _KEY = "record.json"
 
 
 class ReleasePhase(StrEnum):
-    """How far the last run came."""
+    """The progress of the last run."""
 
     APPLYING = "applying"
     APPLIED = "applied"
@@ -31,19 +32,19 @@ class ReleasePhase(StrEnum):
 
 @dataclass(frozen=True)
 class Inventory:
-    """What is known of a release in the cluster.
+    """The state of a release in the cluster.
 
     Attributes:
         release: its name.
-        profile_name: the profile it was last brought up with.
-        profile: that profile's values; never a secret, as profiles hold only config_references.
+        profile_name: of the profile that was last applied.
+        profile: its values; secrets are only references.
         version: of lightragctl.
-        phase: how far the last run came.
-        objects: what the release owns.
-        components: names in the order of start.
-        revision: the number of what was last applied, or is being applied.
-        fence: of the lock under which it was written; nobody with a smaller one may write it again.
-        resource_version: of the ConfigMap that it was read from; empty when there is none yet.
+        phase: the progress of the last run.
+        objects: owned by the release.
+        components: names in start order.
+        revision: the number of the revision that was last applied or is being applied.
+        fence: of the lock under which it was written; holders of a lower fence must not overwrite it.
+        resource_version: of the ConfigMap that it was read from; empty if there is none yet.
     """
 
     release: str
@@ -59,12 +60,12 @@ class Inventory:
 
 
 def inventory_ref(release: str, namespace: str) -> ObjectRef:
-    """Where the inventory of a release is kept."""
+    """The ConfigMap of a release's inventory."""
     return ObjectRef("v1", "ConfigMap", namespace, f"{release}-lightragctl")
 
 
 def releases_in(config_maps: Iterable[KubernetesObject]) -> list[str]:
-    """The names of the releases whose records are among these ConfigMaps."""
+    """The names of the releases whose inventories are among these ConfigMaps."""
     found = ((str(labels_of(one).get(INSTANCE, "")), one) for one in config_maps)
     return sorted(name for name, one in found if one["metadata"]["name"] == inventory_ref(name, "").name)
 
@@ -107,7 +108,7 @@ def from_object(thing: KubernetesObject) -> Inventory:
     try:
         document = json.loads(thing["data"][_KEY])
         if document["schema"] > SCHEMA:
-            message = f"ConfigMap/{metadata['name']} was written by lightragctl {document['version']}, which is newer"
+            message = f"ConfigMap/{metadata['name']} was written by a newer lightragctl, {document['version']}"
             raise LightragctlError(message, "install that version or a later one")
         return Inventory(
             release=document["release"],
@@ -122,31 +123,32 @@ def from_object(thing: KubernetesObject) -> Inventory:
             resource_version=metadata.get("resourceVersion", ""),
         )
     except (KeyError, TypeError, ValueError) as error:
-        message = f"ConfigMap/{metadata['name']} in {metadata.get('namespace')} is no inventory of a release: {error}"
+        message = f"ConfigMap/{metadata['name']} in {metadata.get('namespace')} is not a valid inventory: {error}"
         raise LightragctlError(
-            message, "restore it, or delete it and run up again: objects are then adopted"
+            message,
+            Hint("restore it; or delete it and run ", Command("up"), ", which finds the objects by their labels"),
         ) from error
 
 
 DATA_KINDS = ("PersistentVolumeClaim", "Secret", "CustomResourceDefinition", "PersistentVolume")
-"""What holds data, or what is deleted with it."""
+"""Kinds that hold data, or whose deletion deletes data."""
 
 
 def to_prune(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef], data: bool = False) -> list[ObjectRef]:
-    """What the release owned and no longer wants, last made first.
+    """The owned objects that are no longer wanted, in reverse order of creation.
 
-    Never a namespace, and what holds data only with `data`.
+    Never namespaces; kinds that hold data only with `data`.
     """
     kept = ("Namespace",) if data else ("Namespace", *DATA_KINDS)
     return [one for one in _unwanted(recorded, wanted) if one.kind not in kept]
 
 
 def to_keep(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef], pruned: Iterable[ObjectRef]) -> list[ObjectRef]:
-    """What the release owned, no longer wants and yet keeps: the inventory goes on knowing it."""
+    """The owned objects that are no longer wanted but kept: they stay in the inventory."""
     gone = set(pruned)
     return [one for one in reversed(_unwanted(recorded, wanted)) if one not in gone]
 
 
 def _unwanted(recorded: Iterable[ObjectRef], wanted: Iterable[ObjectRef]) -> list[ObjectRef]:
-    wanted_names = {(one.kind, one.namespace, one.name) for one in wanted}  # the same object may move to a newer group
+    wanted_names = {(one.kind, one.namespace, one.name) for one in wanted}  # the same object in another API group
     return [one for one in reversed(list(recorded)) if (one.kind, one.namespace, one.name) not in wanted_names]

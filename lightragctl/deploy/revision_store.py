@@ -1,8 +1,9 @@
-"""Reads and writes the revisions of a release. All I/O goes through the cluster."""
+"""Reads and writes the revisions of a release. I/O through the cluster."""
 
 from collections.abc import Iterable
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ref
 from lightragctl.core.runtime import Revision
 from lightragctl.deploy.apply import delete_objects
@@ -20,7 +21,7 @@ from lightragctl.kube.scope import Scope
 
 
 def read_revisions(scope: Scope) -> list[Revision]:
-    """The revisions of the release as they were written, in any order; objects of big ones are left out.
+    """The revisions of the release as they were written, in any order; objects in chunks are omitted.
 
     Raises:
         LightragctlError: one is damaged.
@@ -30,7 +31,7 @@ def read_revisions(scope: Scope) -> list[Revision]:
 
 
 def read_revision(scope: Scope, number: int) -> Revision | None:
-    """A revision with its objects; None when there is none of this number.
+    """A revision with its objects; None if it does not exist.
 
     Raises:
         LightragctlError: it is damaged.
@@ -41,24 +42,24 @@ def read_revision(scope: Scope, number: int) -> Revision | None:
     chunks, wanted = _chunks(scope, number, index), chunk_count(index)
     if len(chunks) < wanted:
         message = f"revision {number} lacks {wanted - len(chunks)} of its {wanted} parts"
-        raise LightragctlError(message, "take another one; see: lightragctl history")
+        raise LightragctlError(message, Hint("use another one; see: ", Command("history")))
     return from_config_maps(index, chunks)
 
 
 def _chunks(scope: Scope, number: int, index: KubernetesObject) -> list[KubernetesObject]:
-    """The chunks of an index that are there, in order."""
+    """The existing chunks of an index, in order."""
     names = [revision_ref(scope.release, scope.namespace, number, chunk) for chunk in range(chunk_count(index))]
     return [one for one in map(scope.cluster.get, names) if one is not None]
 
 
 def write_revision(scope: Scope, revision: Revision) -> None:
-    """Write a revision, over one of the same number; its chunks first."""
+    """Write a revision, chunks first; one with the same number is overwritten."""
     for thing in to_config_maps(revision, scope.release, scope.namespace):
         _write(scope, thing)
 
 
 def write_outcome(scope: Scope, revision: Revision) -> None:
-    """Write what became of a revision; its objects stay as they are."""
+    """Write the outcome of a revision; its objects stay."""
     _write(scope, to_config_maps(revision, scope.release, scope.namespace)[-1])
 
 
@@ -72,20 +73,20 @@ def _write(scope: Scope, thing: KubernetesObject) -> None:
 
 
 def drop_old_revisions(scope: Scope) -> None:
-    """Delete the revisions that are too many."""
+    """Delete the revisions beyond the limit."""
     revisions = read_revisions(scope)
     _delete(scope, expired_revisions(revisions))
 
 
 def drop_all_revisions(scope: Scope) -> None:
-    """Delete every revision, and chunks that a run has left that died before it wrote their index."""
+    """Delete every revision, and chunks of a killed run without an index."""
     for label in (REVISION_OF, CHUNK_OF):
         found = scope.cluster.select("v1", "ConfigMap", scope.namespace, f"{label}={scope.release}")
         delete_objects(scope, found)
 
 
 def _delete(scope: Scope, numbers: Iterable[int]) -> None:
-    """Delete revisions: each index before its chunks, so that no index stands without them."""
+    """Delete revisions, each index before its chunks, so that no index lacks chunks."""
     for number in numbers:
         index = scope.cluster.get(revision_ref(scope.release, scope.namespace, number))
         if index is not None:
@@ -93,7 +94,7 @@ def _delete(scope: Scope, numbers: Iterable[int]) -> None:
 
 
 def known_components(scope: Scope, inventory: Inventory | None) -> frozenset[str]:
-    """The components that the release has or had, by its inventory, its revisions and what runs."""
+    """The present and former components of the release, by its inventory, its revisions and its workloads."""
     recorded = inventory.components if inventory else ()
     earlier = [name for revision in read_revisions(scope) for name in revision.requires]
     running = [component_of(thing) for kind in WORKLOAD_KINDS for thing in scope.select("apps/v1", kind)]

@@ -1,8 +1,9 @@
-"""Takes a release back to one of its revisions, by the engine that brings it up."""
+"""Rolls a release back to one of its revisions, with the rollout of `up`."""
 
 from dataclasses import replace
 
 from lightragctl.core.errors import NotRunningError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import ref
 from lightragctl.core.runtime import Revision
 from lightragctl.deploy.desired_state import DesiredState, desired_of_revision
@@ -15,19 +16,19 @@ from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.scope import Scope
 
 _KEPT = ("Secret", "StatefulSet", "PersistentVolumeClaim")
-"""Kinds that hold what no rollback brings back: values, and volumes that have grown."""
+"""Kinds of which a rollback keeps live data: secret values and volume sizes."""
 
 
 def read_history(scope: Scope) -> list[Revision]:
-    """The revisions of the release, newest first, with what became of each.
+    """The revisions of the release, newest first, with their current outcomes.
 
     Raises:
-        NotRunningError: there is no such release, or none that has revisions.
+        NotRunningError: the release does not exist, or has no revisions.
     """
     revisions = read_revisions(scope)
     if not revisions:
         message = f"release '{scope.release}' has no revisions in namespace {scope.namespace} of {scope.cluster.name}"
-        raise NotRunningError(message, "the first one is made by: lightragctl up")
+        raise NotRunningError(message, Hint("create the first one: ", Command("up")))
     inventory, held = read_inventory(scope), read_holder(scope)
     state = lock_state(held, scope.holder) if held else LockState.FREE
     is_held = state not in (LockState.FREE, LockState.DEAD)
@@ -35,7 +36,7 @@ def read_history(scope: Scope) -> list[Revision]:
 
 
 def read_holder(scope: Scope) -> LeaseRecord | None:
-    """Who holds the lock; None where nobody does, or where we may not look."""
+    """The lease record of the lock; None if there is none, or without permission to read it."""
     try:
         lease = scope.cluster.get(lease_ref(scope.release, scope.namespace))
     except ForbiddenError:
@@ -44,22 +45,23 @@ def read_holder(scope: Scope) -> LeaseRecord | None:
 
 
 def read_history_entry(scope: Scope, number: int) -> Revision:
-    """One revision with its objects, and with what became of it.
+    """One revision with its objects and its current outcome.
 
     Raises:
-        NotRunningError: there is no such release, or no such revision.
+        NotRunningError: the release or the revision does not exist.
     """
     entries = {one.number: one for one in read_history(scope)}
     whole = read_revision(scope, number)
     if whole is None or number not in entries:
-        raise NotRunningError(f"there is no revision {number} of '{scope.release}'", "see which: lightragctl history")
+        message = f"revision {number} of release '{scope.release}' does not exist"
+        raise NotRunningError(message, Hint("see the revisions: ", Command("history")))
     return replace(whole, outcome=entries[number].outcome)
 
 
 def rollback_target(scope: Scope, number: int | None) -> DesiredState:
-    """What the release was in the revision, with the secrets and the sizes of volumes that are there now.
+    """The desired state of the revision, with current secret values and volume sizes.
 
-    Without a number it is the newest revision before the present one that was applied.
+    Without a number, the newest applied revision before the present one.
 
     Raises:
         RefusedError: there is no such revision, or a Secret that it needs is gone.
@@ -68,7 +70,7 @@ def rollback_target(scope: Scope, number: int | None) -> DesiredState:
     read_history(scope)
     chosen = rollback_revision(read_revisions(scope), number)
     whole = read_revision(scope, chosen.number) or chosen
-    looked_at = [ref(thing) for thing in whole.objects if thing["kind"] in _KEPT]
-    live = {identity: there for identity in looked_at if (there := scope.cluster.get(identity))}
+    kept = [ref(thing) for thing in whole.objects if thing["kind"] in _KEPT]
+    live = {identity: there for identity in kept if (there := scope.cluster.get(identity))}
     objects = [with_live_volumes(with_secrets(thing, live), live.get(ref(thing))) for thing in whole.objects]
     return desired_of_revision(whole, objects)

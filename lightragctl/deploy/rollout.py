@@ -1,7 +1,7 @@
-"""Makes a release what it is to become: read, predict, ask, note the plan, apply by stages, prune, note the outcome.
+"""Rolls out a desired state: check, plan, approve, write the inventory, apply in stages, prune, write the outcome.
 
-One engine for `up` and `rollback`. Killed at any point, the next run goes on: the inventory is written before the first
-object, and applying, waiting and pruning are harmless when done already.
+`up` and `rollback` share it. A run that is killed at any point is continued by the next one: the inventory is written
+before the first object, and applying, waiting and pruning are idempotent.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import lightragctl
+from lightragctl.components import all_components
 from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, EventType, Notify
 from lightragctl.core.runtime import Approve, Revision, RevisionOutcome, UpOptions
@@ -48,12 +50,14 @@ from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import ChangedMeanwhileError
 from lightragctl.kube.objects import WORKLOAD_KINDS, status_of
 from lightragctl.kube.scope import Scope
+from lightragctl.observe.kstatus import Status
+from lightragctl.observe.snapshot import read_snapshot, resource_status
 from lightragctl.observe.wait import Deadline, wait_ready, wait_until
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the engine, from the moment when everything is agreed."""
+    """One rollout, after its approval."""
 
     scope: Scope
     desired: DesiredState
@@ -64,7 +68,7 @@ class Run:
 
 
 def locked(scope: Scope, command: str, notify: Notify) -> tuple[ReleaseLock, Scope]:
-    """The release's lock, not taken yet, and a scope that writes only while nobody else has it."""
+    """The release's lock, not acquired yet, and a scope that writes only while the lock is held."""
     lock = ReleaseLock(scope.cluster, lease_ref(scope.release, scope.namespace), scope.holder, command, notify)
     return lock, replace(scope, cluster=GuardedCluster(scope.cluster, lock.check))
 
@@ -72,13 +76,13 @@ def locked(scope: Scope, command: str, notify: Notify) -> tuple[ReleaseLock, Sco
 def roll_out(
     scope: Scope, desired: DesiredState, options: UpOptions, approve: Approve, notify: Notify
 ) -> tuple[str, ...]:
-    """Make the release what the desired state says; what was changed, as `Kind/name action`.
+    """Roll the desired state out; returns the changes as `Kind/name action`.
 
     Raises:
-        LightragctlError: with the cause; what was done stays and is known to the inventory.
-        LockedError: another process changes the release, or an operation of it is open.
-        FieldConflictError: others hold fields that would change.
-        NeedsAttentionError: all is applied, but something that is not wanted any more could not be deleted.
+        LightragctlError: with the cause; changes so far stay and are in the inventory.
+        LockedError: another process is changing the release, or an operation of it is open.
+        FieldConflictError: other managers own fields that would change.
+        NeedsAttentionError: all objects are applied, but some could not be pruned.
         RefusedError: data would be lost, and the options do not allow it.
     """
     preconditions = check_cluster(scope, desired)
@@ -96,16 +100,16 @@ def roll_out(
             if options.wait:
                 wait_ready(scope, desired.components, Deadline.of(options.timeout_s, notify), desired.autoscaled_nodes)
             return ()
-        if plan.changes.differing:  # else only the inventory of a run that was killed is to be finished
+        if plan.changes.differing:  # else only the inventory of a killed run is completed
             approve(differences(scope, plan))
-        if preconditions.is_new:  # the lock stands inside it
+        if preconditions.is_new:  # the lock is inside it
             plan = _with_namespace(scope, plan)
             lock.take()
         return _carry_out(Run(scope, desired, plan, options, Deadline.of(options.timeout_s, notify), lock))
 
 
 def _with_namespace(scope: Scope, plan: RolloutPlan) -> RolloutPlan:
-    """The plan with its namespace made, which must not be there."""
+    """The plan after creating its namespace, which must not exist."""
     made = {ref(one): one for one in apply_objects(scope, plan.of_kind("Namespace"), {})}
     changes = tuple(replace(one, before=made.get(one.identity, one.before)) for one in plan.changes.changes)
     return replace(plan, changes=ChangeSet(changes))
@@ -116,11 +120,11 @@ def _carry_out(run: Run) -> tuple[str, ...]:
     try:
         inventory = _record_intent(run, revision.number)
         scalers = [one for one in run.plan.deletions if one.identity.kind == "HorizontalPodAutoscaler"]
-        left = _prune(run, scalers)  # first, or they would go on changing the numbers of pods that are applied
+        left = _prune(run, scalers)  # first, or they would change the replicas that are applied
         _apply(run)
         left += _prune(run, [one for one in run.plan.deletions if one not in scalers])
     except LightragctlError as error:
-        with suppress(LightragctlError):  # the first error is the one to tell; without this the revision is interrupted
+        with suppress(LightragctlError):  # the first error is reported; without an outcome the revision is interrupted
             write_outcome(run.scope, replace(revision, outcome=RevisionOutcome.FAILED, cause=error.message))
         raise
     write_outcome(run.scope, replace(revision, outcome=RevisionOutcome.APPLIED))
@@ -129,13 +133,13 @@ def _carry_out(run: Run) -> tuple[str, ...]:
     drop_old_revisions(run.scope)
     if left:
         names = ", ".join(map(str, left))
-        hint = "mend what the lines above say, then: lightragctl up"
-        raise NeedsAttentionError(f"all is applied, but not deleted: {names}", hint)
+        hint = Hint("fix the errors above, then: ", Command("up"))
+        raise NeedsAttentionError(f"applied, but these objects could not be deleted: {names}", hint)
     return tuple(f"{one.identity} {one.action}" for one in run.plan.changes.differing)
 
 
 def _begin_revision(run: Run) -> Revision:
-    """Write the revision that this run makes; one of the same objects that did not come to its end goes on."""
+    """Write the revision of this run; an unfinished one with the same objects is continued."""
     last = max((one.number for one in read_revisions(run.scope)), default=0)
     newest = read_revision(run.scope, last) if last else None
     inventory, holder = run.plan.inventory, run.scope.holder
@@ -155,19 +159,19 @@ def _begin_revision(run: Run) -> Revision:
     if newest and _is_unfinished(run, newest) and _same_objects(newest, revision):
         revision = replace(revision, number=newest.number, description=newest.description)
     write_revision(run.scope, revision)
-    told = {"number": revision.number, "description": revision.description}
+    data = {"number": revision.number, "description": revision.description}
     run.deadline.notify(
-        Event(f"revision {revision.number}: {revision.description}", type=EventType.REVISION, data=told)
+        Event(f"revision {revision.number}: {revision.description}", type=EventType.REVISION, data=data)
     )
     return revision
 
 
 def _what_changes(plan: RolloutPlan) -> str:
-    return plan.changes.counts if plan.changes.differing else "no object, values of the profile alone"
+    return plan.changes.counts if plan.changes.differing else "only values of the profile, no objects"
 
 
 def _is_unfinished(run: Run, newest: Revision) -> bool:
-    """Whether the run that wrote the newest revision failed, or died before it ended."""
+    """Whether the run of the newest revision failed or was killed."""
     inventory = run.plan.inventory
     is_noted = (
         inventory is not None and inventory.phase is ReleasePhase.APPLYING and inventory.revision == newest.number
@@ -185,7 +189,7 @@ def _apply(run: Run) -> None:
     forced = {one.identity for one in run.plan.changes.changes if one.is_forced} | run.plan.adopted
     for conflict in run.plan.changes.conflicts:
         run.deadline.notify(Event(f"taken over: {conflict.path} of {conflict.manager}", conflict.subject))
-    for stage in stages(run.plan.objects, run.desired.requires):
+    for stage in stages(run.plan.objects, run.desired.requires, _role_orders(run)):
         chosen = [thing for thing in stage.objects if ref(thing) in changes or _may_want_values(thing)]
         for thing in chosen:
             if (change := changes.get(ref(thing))) and change.replacement:
@@ -197,8 +201,19 @@ def _apply(run: Run) -> None:
         _wait_for_stage(run, stage.objects, chosen)
 
 
+def _role_orders(run: Run) -> dict[str, Sequence[str]]:
+    """The order of roles of the components that are ready now; in a broken one all roles are updated at once."""
+    ordered = {one.name: one.update_order for one in all_components() if one.update_order}
+    if not run.options.wait or not ordered.keys() & run.desired.requires.keys():
+        return {}
+    snapshot = read_snapshot(run.scope)
+    ready = [name for name in ordered if resource_status(snapshot, name).status is Status.CURRENT]
+    reverse = run.desired.command == "rollback"
+    return {name: ordered[name][::-1] if reverse else ordered[name] for name in ready}
+
+
 def _wait_for_stage(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[KubernetesObject]) -> None:
-    """Wait for what the next stage needs."""
+    """Wait until the objects of the stage are ready."""
     scope, deadline = run.scope, run.deadline
     quotas = [ref(thing) for thing in applied if thing["kind"] == "ResourceQuota"]
     wait_until(partial(_quota_pending, scope, quotas), deadline)
@@ -210,7 +225,7 @@ def _wait_for_stage(run: Run, objects: Sequence[KubernetesObject], applied: Sequ
 
 
 def _orphan_delete(run: Run, change: Change, plan: Replacement) -> None:
-    """Delete the object without its pods, so that it can be made again around them; grow its claims first."""
+    """Delete the object with orphaned pods, so that its successor adopts them; expand its claims first."""
     identity, before = change.identity, change.before
     assert before is not None
     for claim, size in plan.claims:
@@ -218,7 +233,7 @@ def _orphan_delete(run: Run, change: Change, plan: Replacement) -> None:
         metadata = {"name": claim.name, "namespace": claim.namespace}
         thing = {"apiVersion": claim.api_version, "kind": claim.kind, "metadata": metadata, "spec": wanted}
         apply_over(run.scope.cluster, thing, run.scope.cluster.get(claim), force=True)
-        run.deadline.notify(Event(f"grows to {size}", str(claim)))
+        run.deadline.notify(Event(f"expanded to {size}", str(claim)))
     delete_seen(run.scope.cluster, before, orphan=True)
 
     def still_there() -> str:
@@ -229,27 +244,27 @@ def _orphan_delete(run: Run, change: Change, plan: Replacement) -> None:
 
 
 def object_event(action: str, identity: ObjectRef) -> Event:
-    """What was done to an object, as an event."""
-    told = {"action": action, "kind": identity.kind, "name": identity.name, "namespace": identity.namespace}
-    return Event(action, str(identity), type=EventType.OBJECT, data=told)
+    """The event of a change of an object."""
+    data = {"action": action, "kind": identity.kind, "name": identity.name, "namespace": identity.namespace}
+    return Event(action, str(identity), type=EventType.OBJECT, data=data)
 
 
 def _may_want_values(thing: KubernetesObject) -> bool:
-    """A Secret is always applied: a run may have died between making it and giving it its generated value."""
+    """Secrets are always applied: a killed run may have created one without its generated values."""
     return bool(thing["kind"] == "Secret")
 
 
 def _quota_pending(scope: Scope, quotas: Sequence[ObjectRef]) -> str:
-    """A new quota that the cluster has not counted yet refuses every pod; what to say of it, or nothing."""
+    """The first quota that has no status yet, as a reason to wait: until then it rejects every pod."""
     for identity in quotas:
         there = scope.cluster.get(identity)
         if there is not None and not status_of(there).get("hard"):
-            return f"counting what {identity} allows"
+            return f"waiting for the status of {identity}"
     return ""
 
 
 def _prune(run: Run, deletions: Sequence[Change]) -> list[ObjectRef]:
-    """Delete what is not wanted any more, exactly the objects that were seen; those that could not be deleted."""
+    """Delete objects that are no longer wanted, if unchanged; returns those that could not be deleted."""
     left = []
     for change in deletions:
         assert change.before is not None
@@ -266,7 +281,7 @@ def _prune(run: Run, deletions: Sequence[Change]) -> list[ObjectRef]:
 
 
 def _record_intent(run: Run, revision: int) -> Inventory:
-    """Write down everything that was and will be there, before any of it is made."""
+    """Write the inventory with all present and new objects, before creating any."""
     wanted = [ref(thing) for thing in run.plan.objects]
     before = run.plan.inventory.objects if run.plan.inventory else ()
     inventory = Inventory(
@@ -284,24 +299,24 @@ def _record_intent(run: Run, revision: int) -> Inventory:
 
 
 def _write_inventory(run: Run, inventory: Inventory) -> Inventory:
-    """Write the inventory over the one that was read, with the fence of our lock.
+    """Replace the inventory that was read, with the fence of our lock.
 
     Raises:
-        LockedError: it was written by another run meanwhile.
+        LockedError: another run has written it meanwhile.
     """
     return write_inventory(run.scope, replace(inventory, fence=run.lock.fence))
 
 
 def write_inventory(scope: Scope, inventory: Inventory) -> Inventory:
-    """Write the inventory over the one that was read.
+    """Replace the inventory that was read.
 
     Raises:
-        LockedError: it was written by another run meanwhile.
+        LockedError: another run has written it meanwhile.
     """
     thing = to_object(inventory, scope.namespace)
     try:
         written = scope.cluster.replace(thing) if inventory.resource_version else scope.cluster.create(thing)
     except ChangedMeanwhileError as error:
         message = f"another lightragctl is changing release '{scope.release}'"
-        raise LockedError(message, "see what it does: lightragctl status; then run the command again") from error
+        raise LockedError(message, Hint("see its progress: ", Command("status"), "; then retry")) from error
     return replace(inventory, resource_version=written["metadata"]["resourceVersion"])

@@ -1,4 +1,4 @@
-"""Everything that is known before anything of a release is written: what would change, what stands in the way."""
+"""Plans a rollout before the first write: checks, changes, conflicts, drift, data risks."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,8 @@ from lightragctl.checks.lint import RenderedObjects, lint, refuse_errors, render
 from lightragctl.checks.preflight import access_of_up, access_to_delete, check_kinds, check_quota, check_rights
 from lightragctl.checks.quota import object_counts, requested, usage
 from lightragctl.core.errors import LockedError, RefusedError
+from lightragctl.core.findings import with_hint
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.operation import open_operation
 from lightragctl.core.runtime import Differences, ForeignField, Revision, UpOptions
@@ -33,19 +35,19 @@ _AUTOSCALER = ("autoscaling/v2", "HorizontalPodAutoscaler")
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """Everything that is known before anything is written.
+    """The plan of a rollout.
 
     Attributes:
-        objects: as they will be applied: without what is left to others.
-        changes: what happens to each object.
+        objects: to apply, without fields that are left to others.
+        changes: of each object.
         inventory: of the release; None before its first `up`.
-        kept: what the release owns, no longer wants and keeps, because it holds data.
-        adopted: what is taken over.
-        drift: what others have changed since the last time.
-        warnings: of what may be unsafe.
+        kept: owned objects that are no longer wanted and kept because they hold data.
+        adopted: objects to adopt.
+        drift: changes of others since the last rollout.
+        warnings: possible problems.
         is_same_profile: whether the release was last applied with the same values.
-        risk: what threatens its data.
-        generated: values for Secrets that ask for random ones and have none.
+        risk: for its data.
+        generated: values for Secrets with generated keys that are missing.
     """
 
     objects: tuple[KubernetesObject, ...]
@@ -61,7 +63,7 @@ class RolloutPlan:
 
     @property
     def settled(self) -> bool:
-        """Whether the cluster and the inventory are as wanted already."""
+        """Whether the cluster and the inventory have the desired state already."""
         if self.inventory is None or self.inventory.phase is not ReleasePhase.APPLIED or self.changes.differing:
             return False
         if not self.is_same_profile:
@@ -74,12 +76,12 @@ class RolloutPlan:
 
     @property
     def deletions(self) -> list[Change]:
-        """What is pruned, in order."""
+        """The objects to prune, in order."""
         return [one for one in self.changes.changes if one.after is None]
 
 
 def read_inventory(scope: Scope) -> Inventory | None:
-    """The release's inventory; None when there is none.
+    """The release's inventory; None if there is none.
 
     Raises:
         LightragctlError: it is damaged, or a newer lightragctl wrote it.
@@ -102,11 +104,11 @@ def refuse_open_operation(scope: Scope) -> None:
 
 @dataclass(frozen=True)
 class Preconditions:
-    """What is known of the cluster before the release itself is looked at.
+    """The result of the checks before planning.
 
     Attributes:
-        is_new: whether the namespace is not there yet.
-        warnings: of what may be unsafe about the desired state there.
+        is_new: whether the namespace does not exist yet.
+        warnings: findings that do not refuse the rollout.
     """
 
     is_new: bool
@@ -114,23 +116,23 @@ class Preconditions:
 
 
 def check_cluster(scope: Scope, desired: DesiredState) -> Preconditions:
-    """Check that the cluster knows what we want, lets us do it, and has what it needs.
+    """Check served kinds, permissions and rules on this cluster.
 
     Raises:
-        RefusedError: a rule of `checks.lint` says that the desired state is not safe on this cluster.
-        LightragctlError: something is missing.
+        RefusedError: a rule of `checks.lint` finds an error.
+        LightragctlError: a kind or permission is missing.
     """
     check_kinds(scope.cluster, desired.objects)
     is_new = _namespace_is_new(scope)
-    asked = access_of_up(scope.cluster, desired.objects, scope.namespace, is_new)
+    needed = access_of_up(scope.cluster, desired.objects, scope.namespace, is_new)
     if not is_new and (inventory := read_inventory(scope)):
-        asked += access_to_delete(scope.cluster, inventory.objects, scope.namespace)
-    check_rights(scope.cluster, scope.namespace, asked)
-    return Preconditions(is_new, _judge(scope, desired))
+        needed += access_to_delete(scope.cluster, inventory.objects, scope.namespace)
+    check_rights(scope.cluster, scope.namespace, needed)
+    return Preconditions(is_new, _check_rules(scope, desired))
 
 
 def _namespace_is_new(scope: Scope) -> bool:
-    """Whether the namespace is not there; one that we may not look at is taken to be.
+    """Whether the namespace does not exist; without permission to read it, it is assumed to exist.
 
     Raises:
         RefusedError: it is being deleted.
@@ -140,17 +142,21 @@ def _namespace_is_new(scope: Scope) -> bool:
     except ForbiddenError:
         return False
     if there and (since := deletion_time(there)):
-        message = f"namespace {scope.namespace} is being deleted since {since}: nothing new can be made in it"
-        raise RefusedError(message, f"wait until it is gone, or see what holds it: {_namespace_hint(scope)}")
+        message = f"namespace {scope.namespace} has been terminating since {since}: nothing can be created in it"
+        raise RefusedError(message, f"wait until it is gone, or see what blocks it: {_namespace_hint(scope)}")
     return there is None
 
 
 def _namespace_hint(scope: Scope) -> str:
-    return f"kubectl get namespace {scope.namespace} -o yaml; or take another one: -n NAMESPACE"
+    return f"kubectl get namespace {scope.namespace} -o yaml; or use another one: -n NAMESPACE"
 
 
-def _judge(scope: Scope, desired: DesiredState) -> tuple[str, ...]:
-    """What the rules warn of; their errors refuse."""
+def _check_rules(scope: Scope, desired: DesiredState) -> tuple[str, ...]:
+    """The warnings of the rules.
+
+    Raises:
+        RefusedError: a rule finds an error.
+    """
     facts, objects = read_facts(scope), desired.objects
     revision = RenderedObjects(objects, scope.namespace, desired.autoscaled_nodes, facts)
     findings = [
@@ -159,20 +165,20 @@ def _judge(scope: Scope, desired: DesiredState) -> tuple[str, ...]:
     ]
     what = f"profile '{desired.profile_name}'" if desired.plan else desired.description
     refuse_errors(findings, f"{what} on cluster {scope.cluster.name}")
-    return tuple(f"{one}; {one.hint}" for one in findings)
+    return tuple(map(with_hint, findings))
 
 
 def plan_rollout(scope: Scope, desired: DesiredState, options: UpOptions, preconditions: Preconditions) -> RolloutPlan:
-    """Check what must hold, and let the server predict what would change; writes nothing.
+    """Plan the rollout with server-side dry runs; writes nothing.
 
     Args:
         scope: of the release.
-        desired: what it is to become.
-        options: what may be taken over and deleted.
-        preconditions: what `check_cluster` found.
+        desired: its desired state.
+        options: what may be adopted, overwritten and deleted.
+        preconditions: from `check_cluster`.
 
     Raises:
-        LightragctlError: something that the release needs is missing, or an object would be refused.
+        LightragctlError: a prerequisite is missing, or an object would be rejected.
     """
     if preconditions.is_new:
         _check_room(scope, desired.objects, [])
@@ -215,7 +221,7 @@ def plan_rollout(scope: Scope, desired: DesiredState, options: UpOptions, precon
 
 
 def _is_recorded(inventory: Inventory | None, desired: DesiredState) -> bool:
-    """Whether the inventory says of the profile what the desired state does; `drift.ignore`, say, changes no object."""
+    """Whether the inventory has the same profile; some values, such as `drift.ignore`, change no object."""
     if inventory is None:
         return False
     recorded = (inventory.profile_name, dict(inventory.profile), list(inventory.components))
@@ -225,14 +231,14 @@ def _is_recorded(inventory: Inventory | None, desired: DesiredState) -> bool:
 def drift_since(
     inventory: Inventory | None, last: Revision | None, live: Mapping[ObjectRef, KubernetesObject]
 ) -> tuple[ForeignField, ...]:
-    """What others have changed since the release was applied; nothing is known while that has not come to its end."""
+    """Changes of others since the last rollout; empty while a rollout is unfinished."""
     if inventory is None or last is None or inventory.phase is not ReleasePhase.APPLIED:
         return ()
     return tuple(drift(last.objects, live, ignore_rules(last.values)))
 
 
 def owns_namespace(scope: Scope) -> bool:
-    """Whether the namespace was made for this release; one that was there before stays as it is."""
+    """Whether the namespace was created for this release; an existing one is never changed."""
     there = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace))
     return bool(there) and annotations_of(there or {}).get(RELEASE) == scope.release
 
@@ -240,25 +246,25 @@ def owns_namespace(scope: Scope) -> bool:
 def _strangers(
     scope: Scope, wanted: Sequence[KubernetesObject], live: Mapping[ObjectRef, KubernetesObject]
 ) -> list[KubernetesObject]:
-    """Objects that are there under names that we want, and are not the release's."""
+    """Existing objects with wanted names that do not belong to the release."""
     found = [live[ref(thing)] for thing in wanted if thing["kind"] != "Namespace" and ref(thing) in live]
     return [one for one in found if not is_owned(one, scope.release)]
 
 
 def autoscalers(scope: Scope) -> list[KubernetesObject]:
-    """Everybody's autoscalers in the namespace."""
+    """All autoscalers in the namespace, of any owner."""
     served = scope.cluster.resource(*_AUTOSCALER) is not None
     return list(scope.cluster.select(*_AUTOSCALER, scope.namespace)) if served else []
 
 
 def _abandoned(scope: Scope, inventory: Inventory | None, desired: DesiredState) -> list[ObjectRef]:
-    """Volume claims of components that are not wanted any more; no inventory has them."""
+    """Volume claims of components that are no longer wanted; they are in no inventory."""
     own, _ = split_claims(scope, known_components(scope, inventory))
     return [ref(claim) for claim in own if component_of(claim) not in desired.requires]
 
 
 def _check_room(scope: Scope, objects: Sequence[KubernetesObject], live: Sequence[KubernetesObject]) -> None:
-    """Refuse what quotas would not let run; without `live` the namespace is new, or nothing of the release is there."""
+    """Refuse a rollout that would exceed quotas; `live` are the release's objects that exist already."""
     ours = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ResourceQuota"}
     there = scope.cluster.select("v1", "ResourceQuota", scope.namespace)
     used = {one["metadata"]["name"]: status_of(one).get("used") for one in there}
@@ -275,10 +281,10 @@ def _check_room(scope: Scope, objects: Sequence[KubernetesObject], live: Sequenc
 
 
 def refuse_conflicts(plan: RolloutPlan, options: UpOptions) -> None:
-    """Stop where others hold fields that we would change, unless these may be taken over.
+    """Refuse to change fields of other managers, unless forced.
 
     Raises:
-        FieldConflictError: names each with its holder and both values.
+        FieldConflictError: lists each with its manager and both values.
     """
     if options.force_conflicts:
         return
@@ -286,15 +292,15 @@ def refuse_conflicts(plan: RolloutPlan, options: UpOptions) -> None:
     if held:
         lines = "\n".join(f"    {one}" for one in held)
         hint = (
-            "take them over with --force-conflicts, or put their values into the profile, or leave the fields to "
-            "others: drift.ignore in the profile"
+            "overwrite them with --force-conflicts, or set their values in the profile, or ignore the fields: "
+            "drift.ignore in the profile"
         )
         fields = [(one.path, one.manager) for one in held]
-        raise FieldConflictError(f"others hold fields that would change:\n{lines}", hint, fields)
+        raise FieldConflictError(f"other managers own fields that would change:\n{lines}", hint, fields)
 
 
 def differences(scope: Scope, plan: RolloutPlan) -> Differences:
-    """The plan for a person; secrets are masked with a key of this run."""
+    """The plan as differences, secrets masked with a key of this run."""
     key = os.urandom(16)
     where = f"namespace {scope.namespace} of cluster {scope.cluster.name}"
     changes = tuple(difference(one, key) for one in plan.changes.changes)
@@ -302,11 +308,11 @@ def differences(scope: Scope, plan: RolloutPlan) -> Differences:
 
 
 def refuse_newer(inventory: Inventory | None, fence: int, release: str) -> None:
-    """Stop when somebody with a later lock has written the inventory.
+    """Stop if a holder of a later lock has written the inventory.
 
     Raises:
-        LockedError: so it is.
+        LockedError: it has a higher fence.
     """
     if inventory is not None and inventory.fence > fence:
         message = f"another lightragctl has taken over release '{release}'"
-        raise LockedError(message, "see what it did: lightragctl history; then run the command again")
+        raise LockedError(message, Hint("see its changes: ", Command("history"), "; then retry"))

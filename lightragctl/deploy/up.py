@@ -1,4 +1,4 @@
-"""Brings a release up: what a plan wants is rendered and rolled out."""
+"""Renders a plan and rolls it out."""
 
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
@@ -11,7 +11,7 @@ from lightragctl.kube.scope import Scope
 
 
 def wanted(plan: Plan) -> DesiredState:
-    """What the plan wants of a cluster.
+    """The desired state of the plan, rendered from the packaged templates.
 
     Raises:
         LightragctlError: it cannot be rendered.
@@ -20,14 +20,14 @@ def wanted(plan: Plan) -> DesiredState:
 
 
 def bring_up(scope: Scope, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> tuple[str, ...]:
-    """Make the release what the plan says; what was changed, as `Kind/name action`. Errors are those of `roll_out`."""
+    """Roll the plan out; returns the changes as `Kind/name action`. Errors are those of `roll_out`."""
     return roll_out(scope, wanted(plan), options, approve, notify)
 
 
 def preview(scope: Scope, desired: DesiredState, options: UpOptions) -> Differences:
-    """What rolling the desired state out would do; changes nothing, and takes no lock.
+    """The changes that a rollout would make; writes nothing and acquires no lock.
 
     Raises:
-        LightragctlError: something that the release needs is missing, or an object would be refused.
+        LightragctlError: a prerequisite is missing, or an object would be rejected.
     """
     return differences(scope, plan_rollout(scope, desired, options, check_cluster(scope, desired)))

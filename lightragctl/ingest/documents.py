@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.texts import clean_text, has_text
 from lightragctl.ingest.docx_text import docx_to_markdown
 from lightragctl.ingest.encodings import decode, decode_page
@@ -292,13 +293,16 @@ def _refusal(path: str) -> str:
 def _url_reason(path: str, scheme: str) -> str:
     if scheme == "file":
         return "is a URL; name the file itself, without file://"
-    return f"is a URL, and only files are read: curl -sSL URL | lightragctl ingest - --source {_shown(path)}"
+    read = Command("ingest", f"- --source {_shown(path)}")
+    return Hint("is a URL, and only files are read: curl -sSL URL | ", read)
 
 
 def _check_source(source: str, streams: int) -> None:
     if streams != 1:
         many = "there is none" if not streams else f"there are {streams}"
-        raise UsageError(f"--source names what comes from a pipe, and {many}", "lightragctl ingest - --source NAME")
+        raise UsageError(
+            f"--source names what comes from a pipe, and {many}", Hint(Command("ingest", "- --source NAME"))
+        )
     if _shown(source) != source or not source.strip() or len(source) > MAX_SOURCE_CHARS:
         raise UsageError(f"--source: 1 to {MAX_SOURCE_CHARS} characters in UTF-8 are a name", "choose another one")
 

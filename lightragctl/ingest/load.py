@@ -206,15 +206,15 @@ def _load_files(
     files: Sequence[DocumentFile], target: _Target, tally: "_LoadCounter", notify: Callable[[LoadEvent], None]
 ) -> None:
     conditions = target.conditions
-    patience = RetryPolicy(conditions.wait_s, conditions.clock, threading.Event(), notify)
-    stored = patience.call("the list of documents", lambda _: target.api.list_documents(target.workspace))
+    retries = RetryPolicy(conditions.wait_s, conditions.clock, threading.Event(), notify)
+    stored = retries.call("the list of documents", lambda _: target.api.list_documents(target.workspace))
     tally.known = {one.source: one.sha256 for one in stored if one.state == "ready" and one.current}
     while files:
         _send(files, _Sender(target, tally.known), tally, notify)
         files = tally.take_lost()
     # An earlier run may have ended before it came to this, so that nothing new is no reason to leave it out.
     if stored or tally.accounts.acknowledged:
-        patience.call("the flush", lambda _: target.api.flush(target.workspace))
+        retries.call("the flush", lambda _: target.api.flush(target.workspace))
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ class _Sender:
         self._known = known
         self._files: queue.SimpleQueue[DocumentFile] = queue.SimpleQueue()
         conditions = target.conditions
-        self._patience = RetryPolicy(conditions.wait_s, conditions.clock, self.stop, self.messages.put)
+        self._retries = RetryPolicy(conditions.wait_s, conditions.clock, self.stop, self.messages.put)
 
     def start(self, files: Sequence[DocumentFile]) -> list[threading.Thread]:
         """Start the threads. They are daemons: a request that hangs must not keep an interrupted command alive."""
@@ -295,7 +295,7 @@ class _Sender:
             if self._known.get(document.source) == document.sha256:
                 return _Finished(file.source, None, document.left_out)
             reached = _HighestChunk()
-            accepted = self._patience.call(document.source, lambda alive: self._post(document, reached, alive))
+            accepted = self._retries.call(document.source, lambda alive: self._post(document, reached, alive))
         except UnavailableError as error:
             return _Failed(file, error, lost=True)
         except LightragctlError as error:

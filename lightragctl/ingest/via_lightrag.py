@@ -16,12 +16,13 @@ from lightragctl.client.api import ApiError, HeldDocument, StoredDocument
 from lightragctl.client.lightrag import DONE, LightragTarget, Pipeline, UpstreamDocument
 from lightragctl.client.retry import RetryPolicy, RetryWait
 from lightragctl.core.errors import LightragctlError, NeedsAttentionError, WaitExpired
+from lightragctl.core.hint import Command, Hint
 from lightragctl.ingest.documents import Document, DocumentFile, read_document
 from lightragctl.ingest.load import Interrupted, LoadConditions, LoadCounts, LoadEvent, LoadProgress, Summary
 
 T = TypeVar("T")
 
-LOGS_HINT = "see: lightragctl logs lightrag-server; run the same command again to go on"
+LOGS_HINT = Hint("see: ", Command("logs", "lightrag-server"), "; run the same command again to continue")
 LOST = "lightrag-server does not know it: was it restarted? run the same command again"
 
 BATCH = 8
@@ -122,7 +123,7 @@ class _Loading:
         self._counts = counts
         self._notify = notify
         self._pause = threading.Event()
-        self._patience = RetryPolicy(conditions.wait_s, conditions.clock, self._pause, notify)
+        self._retries = RetryPolicy(conditions.wait_s, conditions.clock, self._pause, notify)
         self._begun_s = conditions.clock()
         self._open: dict[str, str] = {}
         self._sha256: dict[str, str] = {}
@@ -320,7 +321,7 @@ class _Loading:
             alive()
             return answer
 
-        return self._patience.call(what, tried)
+        return self._retries.call(what, tried)
 
     def _progress(self) -> LoadProgress:
         counts, elapsed_s = self._counts, self._conditions.clock() - self._begun_s

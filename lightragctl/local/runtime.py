@@ -1,4 +1,4 @@
-"""The local runtime: brings a release up as supervised processes, looks at it, takes it down."""
+"""The local runtime: a release as supervised processes."""
 
 import hashlib
 import secrets
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lightragctl.core.component import Plan, ProcessSpec, start_order
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError, WaitExpired
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
     Action,
@@ -22,7 +23,7 @@ from lightragctl.core.runtime import (
     State,
     UpOptions,
     UpOutcome,
-    way_to_a_release,
+    missing_release_hint,
 )
 from lightragctl.local.environment import collect_environments, fingerprint, require_secrets, secret_files
 from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ProcessRecord, ReleaseFiles, Running
@@ -33,7 +34,7 @@ from lightragctl.local.readiness import not_ready_reason
 _POLL_S = 0.2
 _SUPERVISOR_START_S = 10.0
 _CRASH_LOOP_FAILURES = 4
-"""Deaths in a row after which `up` stops waiting: back-off has given it seconds to recover, its log says why."""
+"""Consecutive exits after which `up` stops waiting."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class LocalRuntime:
         return str(self.files.folder)
 
     def diff(self, plan: Plan, options: UpOptions) -> Differences:
-        """What `up` would do to each process; changes nothing."""
+        """The changes that `up` would make to each process; changes nothing."""
         wanted, running = self.desired_processes(plan, self.collect_environments(plan)), self._running()
         there = running.records if running else {}
         changes = [Difference(one.name, _action(one, running)) for one in wanted.processes]
@@ -59,14 +60,14 @@ class LocalRuntime:
         return Differences(self.release, "this machine", tuple(changes))
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
-        """Make the release what the plan says. Nothing is asked: a process that is restarted loses no data.
+        """Reconcile the release with the plan, without approval: a restart loses no data.
 
         Raises:
             LockedError: another command is changing the release, or an operation of it is open.
-            RefusedError: a port is taken by another process, or a secret is not in the environment.
+            RefusedError: a port is in use, or a secret is missing in the environment.
             StorageError: a file of the release cannot be written.
             WaitExpired: something is not ready after `timeout_s`.
-            LightragctlError: a process dies again and again.
+            LightragctlError: a process keeps crashing.
         """
         require_secrets(_settings_of_processes(plan), self.collect_environments(plan))
         self.files.prepare()
@@ -86,11 +87,11 @@ class LocalRuntime:
             return UpOutcome(changed, self.status())
 
     def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
-        """Stop the release; with `purge` delete its folder, data included. False when there was nothing to do.
+        """Stop the release; with `purge` delete its folder with all data. False if there was nothing to do.
 
         Raises:
             LockedError: another command is changing the release, or an operation of it is open.
-            WaitExpired: the supervisor did not end within `timeout_s`.
+            WaitExpired: the supervisor did not stop within `timeout_s`.
         """
         if not self.files.folder.exists():
             return False
@@ -105,10 +106,10 @@ class LocalRuntime:
         return stopped or purge
 
     def status(self) -> ReleaseStatus:
-        """The release as it is.
+        """The status of the release.
 
         Raises:
-            NotRunningError: there is no release of this name on this machine.
+            NotRunningError: the release does not exist on this machine.
         """
         wanted, running = self._wanted(), self._running()
         parts = tuple(_component_status(process, running) for process in wanted.processes)
@@ -122,25 +123,25 @@ class LocalRuntime:
         )
 
     def close(self) -> None:
-        """Nothing: its processes are reached directly."""
+        """Nothing to close: processes are reached directly."""
 
     def endpoint(self, component: str) -> str:
         """The component's address on loopback.
 
         Raises:
-            NotRunningError: the release is not up, or has no such component.
+            NotRunningError: the release is stopped, or has no such component.
         """
         process = self._process(component)
         if self._running() is None:
-            raise NotRunningError(f"release '{self.release}' is stopped", "start it: lightragctl up")
+            raise NotRunningError(f"release '{self.release}' is stopped", Hint("start it: ", Command("up")))
         return f"http://127.0.0.1:{process.port}"
 
     def endpoints(self, component: str) -> Mapping[str, str]:
-        """The address of the component's one process."""
+        """The address of the component's single process."""
         return {component: self.endpoint(component)}
 
     def spread(self, component: str) -> str:
-        """The same as `endpoint`: there is one process."""
+        """As `endpoint`: there is one process."""
         return self.endpoint(component)
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
@@ -154,7 +155,7 @@ class LocalRuntime:
         return read_logs({name: self.files.log(name) for name in chosen}, follow, tail_lines)
 
     def components(self) -> tuple[str, ...]:
-        """The names of the processes that the release consists of.
+        """The names of the release's processes.
 
         Raises:
             NotRunningError: there is no such release.
@@ -162,11 +163,11 @@ class LocalRuntime:
         return tuple(process.name for process in self._wanted().processes)
 
     def api_key(self, component: str = "lightrag-api") -> str | None:
-        """None: on loopback no component asks for a key."""
+        """None: on loopback no component requires an API key."""
         return None
 
     def exec(self, component: str, command: Sequence[str]) -> int:
-        """Run a command as a component's processes run: same machine, same user, in the release's folder.
+        """Run a command like a component's process: same machine and user, in the release's folder.
 
         Raises:
             NotRunningError: there is no such release or component.
@@ -179,12 +180,12 @@ class LocalRuntime:
             raise LightragctlError(f"cannot run {command[0]}: {error.strerror}", "check the command") from error
 
     def forward(self, component: str, port: int, notify: Notify) -> None:
-        """Say where the component listens already.
+        """Report the component's address.
 
         Raises:
             NotRunningError: there is no such release or component, or it is stopped.
         """
-        notify(Event(f"listens on this machine already: {self.endpoint(component)}", component))
+        notify(Event(f"already listening on this machine: {self.endpoint(component)}", component))
 
     def _process(self, component: str) -> DesiredProcess:
         processes = {process.name: process for process in self._wanted().processes}
@@ -197,22 +198,22 @@ class LocalRuntime:
         if wanted is None:
             there = sorted(path.parent.name for path in self.files.folder.parent.glob("*/wanted.json"))
             raise NotRunningError(
-                f"there is no release '{self.release}' on this machine", way_to_a_release(self.release, there)
+                f"there is no release '{self.release}' on this machine", missing_release_hint(self.release, there)
             )
         return wanted
 
     def _running(self) -> Running | None:
-        """What runs; a state left from before a reboot counts as nothing."""
+        """The state of the processes; None if it is from before a reboot."""
         running = self.files.read_running()
         return running if running is not None and running.boot_id == boot_id() else None
 
     def _message(self, running: Running | None) -> str:
         if running is None:
             left = self.files.read_running()
-            why = "the machine was restarted since it came up" if left is not None else "stopped"
-            return f"{why}; start it: lightragctl up"
+            why = "the machine was restarted since then" if left is not None else "stopped"
+            return Hint(f"{why}; start it: ", Command("up"))
         if not alive(running.supervisor):
-            return "its supervisor is gone, so nothing restarts what fails; start it again: lightragctl up"
+            return Hint("its supervisor is gone: failed processes are not restarted; start it: ", Command("up"))
         return ""
 
     def collect_environments(self, plan: Plan) -> Environments:
@@ -221,7 +222,7 @@ class LocalRuntime:
         return collect_environments(plan, _settings_of_processes(plan), self.environ, before)
 
     def desired_processes(self, plan: Plan, environments: Environments) -> DesiredProcesses:
-        """The processes of a plan; the digest of each covers its arguments, its settings and its secrets."""
+        """The processes of a plan; each digest covers arguments, settings and secrets."""
         processes = []
         for name in start_order(plan.components):
             component = plan.components[name]
@@ -229,7 +230,7 @@ class LocalRuntime:
                 continue
             spec = component.process(plan, self.files.data)
             argv = self._argv(name, spec)
-            told = spec.settings.model_dump_json() if spec.settings else ""
+            settings = spec.settings.model_dump_json() if spec.settings else ""
             secret = fingerprint(
                 {**environments.processes.get(name, {}), **_contents(spec.settings)}, environments.salt
             )
@@ -237,7 +238,7 @@ class LocalRuntime:
                 DesiredProcess(
                     name=name,
                     argv=argv,
-                    digest=hashlib.sha256("\0".join([*argv, told, secret]).encode()).hexdigest(),
+                    digest=hashlib.sha256("\0".join([*argv, settings, secret]).encode()).hexdigest(),
                     port=plan.port(name),
                     ready_port=component.probes.ready_port(plan) if component.probes.ready_port else None,
                     ready_path=component.probes.ready,
@@ -256,7 +257,7 @@ class LocalRuntime:
 
     def _argv(self, name: str, spec: ProcessSpec) -> tuple[str, ...]:
         settings = () if spec.settings is None else ("--settings", str(self.files.settings(name)))
-        # -P: the working directory must not stand in the way of the installed packages.
+        # -P: the working directory must not shadow installed packages.
         return (sys.executable, "-P", "-m", spec.module, *spec.arguments, *settings)
 
     def _write_settings(self, plan: Plan, wanted: DesiredProcesses) -> None:
@@ -289,7 +290,7 @@ class LocalRuntime:
         waiting = {process.name: process for process in wanted.processes}
         while waiting:
             running = self._running()
-            if running is None or not alive(running.supervisor):  # one of an older version may not read what is wanted
+            if running is None or not alive(running.supervisor):  # an older version may fail to read `wanted.json`
                 self._ensure_supervisor(running, notify)
             for process in list(waiting.values()):
                 status = _component_status(process, running)
@@ -306,15 +307,15 @@ class LocalRuntime:
 
     def _crash_loop(self, process: DesiredProcess, status: ComponentStatus) -> LightragctlError:
         lines = [line for _, line in read_logs({process.name: self.files.log(process.name)}, False, 5)]
-        said = "\n".join(f"    {line}" for line in lines)
+        tail = "\n".join(f"    {line}" for line in lines)
         return LightragctlError(
-            f"{process.name} does not stay up: {status.message}; its last lines:\n{said}",
-            f"see more: lightragctl logs {process.name}",
+            f"{process.name} keeps crashing: {status.message}; last log lines:\n{tail}",
+            Hint("see more: ", Command("logs", process.name)),
         )
 
     def _expired(self, waiting: list[DesiredProcess], running: Running | None, timeout_s: float) -> WaitExpired:
         message = f"not ready after {timeout_s:g} s: {reasons(waiting, running)}"
-        return WaitExpired(message, "see: lightragctl logs; wait longer with --timeout SECONDS")
+        return WaitExpired(message, Hint("see: ", Command("logs"), "; wait longer with --timeout SECONDS"))
 
     def _stop(self, timeout_s: float, notify: Notify) -> bool:
         running = self._running()
@@ -326,7 +327,7 @@ class LocalRuntime:
             notify(Event("stopping", self.release))
             stop(running.supervisor, timeout_s)
             if not wait_gone([running.supervisor], 0.0):
-                raise WaitExpired(f"the supervisor still runs after {timeout_s:g} s", "see lightragctl status")
+                raise WaitExpired(f"the supervisor still runs after {timeout_s:g} s", Hint("see: ", Command("status")))
         for name, record in reversed(self._left_over().items()):
             notify(Event("stopping", name))
             if record.process is not None:
@@ -335,15 +336,15 @@ class LocalRuntime:
         return True
 
     def _left_over(self) -> dict[str, ProcessRecord]:
-        """Processes that outlived their supervisor."""
+        """Processes that survived their supervisor."""
         running = self._running()
         return dict(running.records) if running else {}
 
 
 def reasons(waiting: Iterable[DesiredProcess], running: Running | None) -> str:
-    """What each process lacks, as `status` says it."""
-    told = [(one.name, _component_status(one, running).message) for one in waiting]
-    return "; ".join(f"{name}: {message}" if message else name for name, message in told)
+    """Why each process is not ready, as in `status`."""
+    found = [(one.name, _component_status(one, running).message) for one in waiting]
+    return "; ".join(f"{name}: {message}" if message else name for name, message in found)
 
 
 def _settings_of_processes(plan: Plan) -> dict[str, object]:
@@ -376,32 +377,32 @@ def _runs(process: DesiredProcess, running: Running | None) -> bool:
 
 
 def _refuse_taken_ports(processes: list[DesiredProcess], running: Running | None) -> None:
-    """Refuse when somebody else listens on a port that is about to be used; the release itself may."""
+    """Refuse if another process listens on a port; processes of the release may."""
     ours = {record.process.pid for record in running.records.values() if record.process} if running else set()
     for process, port, key in [(one, port, key) for one in processes for port, key in _ports(one)]:
         holder = port_holder(port)
         if holder is not None and not holder.pids & ours:
             raise RefusedError(
-                f"port {port} for {process.name} is taken by {holder.words}",
-                f"choose another: --set components.{process.name}.{key}=N, or move all: --set local.port_offset=100",
+                f"port {port} for {process.name} is in use by {holder.words}",
+                f"use another one: --set components.{process.name}.{key}=N, or --set local.port_offset=100",
             )
 
 
 def _ports(process: DesiredProcess) -> list[tuple[int, str]]:
-    """The ports that the process will open, and the keys that set them."""
+    """The ports of the process, with their profile keys."""
     ready = [(process.ready_port, "ready_port")] if process.ready_port else []
     return [(process.port, "port"), *ready]
 
 
 def _failures(process: DesiredProcess, request: str, running: Running | None) -> int:
-    """Deaths in a row since the `up` of this request."""
+    """Consecutive exits since the `up` of this request."""
     record = running.records.get(process.name) if running else None
     ours = record is not None and record.digest == process.digest and record.request == request
     return record.failures if record is not None and ours else 0
 
 
 def _component_status(process: DesiredProcess, running: Running | None) -> ComponentStatus:
-    """The component's state: what the supervisor recorded, and what the process itself answers."""
+    """The component's status, from the supervisor's records and its readiness endpoint."""
     endpoint = f"http://127.0.0.1:{process.port}"
     record = running.records.get(process.name) if running else None
     if record is None or record.digest != process.digest:
@@ -409,7 +410,7 @@ def _component_status(process: DesiredProcess, running: Running | None) -> Compo
             process.name, State.STARTING if running else State.STOPPED, endpoint, message="not started"
         )
     if not alive(record.process):
-        words = f"{record.last_exit or 'ended'}; next start in {max(0.0, record.next_start_at - time.time()):.1f} s"
+        words = f"{record.last_exit or 'exited'}; next start in {max(0.0, record.next_start_at - time.time()):.1f} s"
         return ComponentStatus(process.name, State.BACKING_OFF, endpoint, record.restarts, message=words)
     reason = not_ready_reason(process.ready_port or process.port, process.ready_path)
     uptime_s = time.time() - record.started_at

@@ -1,4 +1,4 @@
-"""Which ConfigMaps and Secrets pods read, which of these are gone, and which pods are older than what they read. Pure.
+"""Finds missing ConfigMaps and Secrets, and pods that started before the last change of what they read. Pure.
 
 Processes read their settings and keys when they start.
 """
@@ -6,6 +6,8 @@ Processes read their settings and keys when they start.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from lightragctl.core.findings import Finding, Severity
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.kube.labels import GENERATE
 from lightragctl.kube.managed_fields import owners
@@ -44,7 +46,7 @@ def data_of(thing: KubernetesObject) -> dict[str, Any]:
 
 
 def last_modified(thing: KubernetesObject) -> str:
-    """When the content was last written over, as the API server has it; empty when it is as it was made, or unknown."""
+    """When the content was last modified, by the API server's clock; empty if never since its creation, or unknown."""
     created = str(thing["metadata"].get("creationTimestamp") or "")
     times = [
         owner.time
@@ -56,18 +58,18 @@ def last_modified(thing: KubernetesObject) -> str:
 
 
 def _began(pod: KubernetesObject) -> str:
-    """When the pod last read its content at the latest; empty when that is not known.
+    """The latest time at which the pod read its content; empty if unknown.
 
-    A pod's making is by the API server's clock, as the times of writing are, the start of a container by its node's.
+    A pod's creation is by the API server's clock, as modifications are; the start of a container by its node's clock.
     """
-    made = str(pod["metadata"].get("creationTimestamp") or "")
+    created = str(pod["metadata"].get("creationTimestamp") or "")
     states = [(one.get("state") or {}) for one in container_statuses(pod)]
     starts = [str((state.get("running") or {}).get("startedAt") or "") for state in states]
-    return max(made, min(starts, default=made)) if made else ""
+    return max(created, min(starts, default=created)) if created else ""
 
 
 def stale_pods(pods: Iterable[KubernetesObject], content: Iterable[KubernetesObject]) -> list[tuple[str, ObjectRef]]:
-    """Pods that were started before content that they read was last written, each with what was written."""
+    """Pods that started before the last change of content that they read, each with the changed object."""
     written = [(ref(thing), time) for thing in content if (time := last_modified(thing))]
     return [
         (str(pod["metadata"]["name"]), identity)
@@ -88,38 +90,45 @@ def missing_config(
     workloads: Sequence[KubernetesObject],
     applied: Sequence[KubernetesObject],
     there: Mapping[ObjectRef, KubernetesObject | None],
-) -> list[str]:
-    """Secrets and ConfigMaps that are gone, or have lost a generated key."""
+) -> list[Finding]:
+    """Secrets and ConfigMaps that are gone, and Secrets without a generated key."""
     readers: dict[ObjectRef, list[str]] = {one: [] for one, thing in there.items() if thing is None}
     for workload in workloads:
         for identity in config_references(workload) & readers.keys():
             readers[identity].append(str(ref(workload)))
-    found = [_describe_missing(identity, names) for identity, names in sorted(readers.items())]
+    found = [_missing(identity, names) for identity, names in sorted(readers.items())]
     for secret in applied:
         live = there.get(ref(secret))
         keys = str(annotations_of(secret).get(GENERATE, "")).replace(" ", "").split(",")
         lost = [key for key in keys if key and live is not None and key not in (live.get("data") or {})]
         if lost:
-            found.append(f"{ref(secret)} has lost {', '.join(lost)}; make it again: lightragctl up")
+            hint = Hint("generate it again: ", Command("up"))
+            found.append(_warning("secret-key-missing", str(ref(secret)), f"has no {', '.join(lost)}", hint))
     return found
 
 
-def _describe_missing(identity: ObjectRef, readers: Sequence[str]) -> str:
-    by = f", and is read by {', '.join(sorted(readers))}" if readers else ""
-    return f"{identity} is gone{by}: pods that start again will lack it; make it again: lightragctl up"
+def _missing(identity: ObjectRef, readers: Sequence[str]) -> Finding:
+    by = f"; read by {', '.join(sorted(readers))}" if readers else ""
+    hint = Hint("recreate it: ", Command("up"))
+    return _warning("config-missing", str(identity), f"deleted{by}: new pods will not start", hint)
+
+
+def _warning(code: str, subject: str, message: str, hint: str) -> Finding:
+    return Finding(code, subject, message, hint, severity=Severity.WARNING)
 
 
 def stale_config(
     workloads: Sequence[KubernetesObject],
     pods: Sequence[KubernetesObject],
     there: Mapping[ObjectRef, KubernetesObject | None],
-) -> list[str]:
-    """Pods that were started before what they read was last written."""
-    found = []
+) -> list[Finding]:
+    """Pods that started before the last change of what they read."""
+    found: list[Finding] = []
+    hint = Hint("restart it: ", Command("up"))
     for workload in workloads:
         content = [thing for one in sorted(config_references(workload)) if (thing := there.get(one)) is not None]
         found += [
-            f"Pod/{name} was started before {identity} was last written; start it again: lightragctl up"
+            _warning("config-outdated", f"Pod/{name}", f"started before {identity} was last modified", hint)
             for name, identity in stale_pods(pods_of(workload, pods), content)
         ]
     return found

@@ -1,4 +1,4 @@
-"""What the cluster shows of a release: read at once, judged by pure functions."""
+"""A snapshot of a release on the cluster, and the status of its components."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,8 @@ from lightragctl.kube.labels import component_of, pod_selector
 from lightragctl.kube.objects import WORKLOAD_KINDS, container_statuses, labels_of, status_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.causes import Cause, Evidence, find_causes
-from lightragctl.observe.kstatus import ResourceStatus, ScaledToZero, Status, compute
+from lightragctl.observe.kstatus import ResourceStatus, Status, compute
+from lightragctl.observe.scaling import ScaledToZero
 
 _LAST_LINES = 8
 
@@ -33,7 +34,7 @@ class Snapshot:
 
 
 def read_snapshot(scope: Scope, autoscaled_nodes: Sequence[Mapping[str, str]] = ()) -> Snapshot:
-    """The release as the cluster shows it now, where nodes of the labels `autoscaled_nodes` come by themselves."""
+    """The release as it is now; a cluster autoscaler adds nodes with the labels `autoscaled_nodes`."""
     workloads: dict[str, list[KubernetesObject]] = {}
     for thing in (thing for kind in WORKLOAD_KINDS for thing in scope.select("apps/v1", kind)):
         workloads.setdefault(component_of(thing), []).append(thing)
@@ -41,7 +42,7 @@ def read_snapshot(scope: Scope, autoscaled_nodes: Sequence[Mapping[str, str]] = 
 
 
 def read_causes(scope: Scope, snapshot: Snapshot, component: str) -> list[Cause]:
-    """Why the component is not ready, the most telling first; reads events, claims and the logs of what crashed."""
+    """Why the component is not ready, most likely cause first; reads events, claims and logs of failed containers."""
     select = scope.cluster.select
     pods = snapshot.pods_of(component)
     labels = pod_selector(scope.release, component)
@@ -62,7 +63,7 @@ def read_causes(scope: Scope, snapshot: Snapshot, component: str) -> list[Cause]
 
 
 def _of_workload(whole: Evidence, workload: KubernetesObject) -> Evidence:
-    """What concerns one of a component's workloads."""
+    """The part of the evidence for one workload."""
     labels = workload["spec"]["selector"]["matchLabels"].items()
 
     def chosen(things: Sequence[KubernetesObject]) -> list[KubernetesObject]:
@@ -72,7 +73,7 @@ def _of_workload(whole: Evidence, workload: KubernetesObject) -> Evidence:
 
 
 def _has_failed(pod: KubernetesObject) -> bool:
-    """Whether a container has crashed, or runs and is not ready."""
+    """Whether a container has terminated, or runs without being ready."""
     return any(
         "terminated" in {**one.get("state", {}), **one.get("lastState", {})}
         or ("running" in one.get("state", {}) and not one.get("ready"))
@@ -81,7 +82,7 @@ def _has_failed(pod: KubernetesObject) -> bool:
 
 
 def _last_lines(scope: Scope, pod: KubernetesObject) -> list[str]:
-    """The end of the failed container's log; empty when the kubelet has none any more."""
+    """The last lines of the failed container's log; empty if the kubelet has deleted it."""
     has_crashed = any("terminated" in one.get("lastState", {}) for one in container_statuses(pod))
     ended_now = not has_crashed or any("terminated" in one.get("state", {}) for one in container_statuses(pod))
     name = pod["metadata"]["name"]
@@ -94,16 +95,16 @@ def _last_lines(scope: Scope, pod: KubernetesObject) -> list[str]:
 
 
 def resource_status(snapshot: Snapshot, component: str) -> ResourceStatus:
-    """How far the component's workloads are: as far as the one that is furthest behind."""
+    """The status of the component: that of its least advanced workload."""
     workloads = snapshot.workloads_of(component)
     if len(workloads) < 2:
         return compute(workloads[0] if workloads else None)
     seen = [(thing["metadata"]["name"], compute(thing)) for thing in workloads]
-    name, last = max(seen, key=lambda one: _BEHIND.index(one[1].status))
+    name, last = max(seen, key=lambda one: _BY_PROGRESS.index(one[1].status))
     return ResourceStatus(last.status, f"{name}: {last.message}" if last.message else "")
 
 
-_BEHIND = (
+_BY_PROGRESS = (
     Status.CURRENT,
     Status.IN_PROGRESS,
     Status.UNKNOWN,
@@ -114,7 +115,7 @@ _BEHIND = (
 
 
 def restarts(snapshot: Snapshot, component: str) -> int:
-    """How often its containers were restarted."""
+    """The number of restarts of its containers."""
     return sum(
         int(one.get("restartCount", 0)) for pod in snapshot.pods_of(component) for one in container_statuses(pod)
     )
@@ -128,19 +129,19 @@ def replicas(snapshot: Snapshot, component: str) -> str:
 
 
 def component_status(
-    snapshot: Snapshot, component: str, endpoint: str, cause: Cause | None, asleep: ScaledToZero | None = None
+    snapshot: Snapshot, component: str, endpoint: str, cause: Cause | None, zero: ScaledToZero | None = None
 ) -> ComponentStatus:
-    """One line of `status`; `asleep` says who left the component without pods."""
+    """One line of `status`; `zero` says who scaled the component to zero."""
     seen = resource_status(snapshot, component)
     match seen.status:
-        case Status.CURRENT | Status.IN_PROGRESS if asleep:
-            state, message = State.READY if asleep.is_meant else State.NOT_READY, str(asleep)
+        case Status.CURRENT | Status.IN_PROGRESS if zero:
+            state, message = State.READY if zero.is_meant else State.NOT_READY, str(zero)
         case Status.CURRENT:
             state, message = State.READY, ""
         case Status.NOT_FOUND:
-            state, message = State.STOPPED, "not there"
+            state, message = State.STOPPED, "not found"
         case Status.TERMINATING:
-            state, message = State.STOPPED, "being deleted"
+            state, message = State.STOPPED, "terminating"
         case _:
             state = State.NOT_READY if cause or seen.status is Status.FAILED else State.STARTING
             message = first_line(cause.message) if cause else seen.message

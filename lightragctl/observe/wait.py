@@ -1,10 +1,11 @@
-"""Waits until components are ready, and gives up as soon as waiting is pointless, with the cause."""
+"""Waits until components are ready; fails early, with the cause, if they cannot become ready."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lightragctl.core.errors import LightragctlError, WaitExpired
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, EventType, Notify
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.causes import Cause
@@ -12,19 +13,20 @@ from lightragctl.observe.kstatus import Status
 from lightragctl.observe.snapshot import Snapshot, first_line, read_causes, read_snapshot, resource_status
 
 POLL_S = 0.5
+_WAIT_HINT = Hint("see: ", Command("status"), "; wait longer with --timeout SECONDS")
 CAUSES_EVERY_S = 2.0
-"""Events, claims and logs are read only so often: they cost four calls for each component that waits."""
+"""Interval of reading events, claims and logs: four calls per waiting component."""
 
 
 class NotReadyError(LightragctlError):
-    """A component will not become ready by waiting; the message holds the cause."""
+    """A component cannot become ready without intervention; the message has the cause."""
 
     code = "not-ready"
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """Until when to wait, on the monotonic clock, and whom to tell meanwhile; `timeout_s` is the whole of it."""
+    """The end of a wait on the monotonic clock, its total `timeout_s`, and where progress is reported."""
 
     until_s: float
     notify: Notify
@@ -32,22 +34,22 @@ class Deadline:
 
     @classmethod
     def of(cls, timeout_s: float, notify: Notify) -> "Deadline":
-        """A deadline `timeout_s` from now."""
+        """The deadline `timeout_s` from now."""
         return cls(time.monotonic() + timeout_s, notify, timeout_s)
 
 
 @dataclass
 class WaitState:
-    """What has been seen of a component that is waited for.
+    """The state of a component while waiting.
 
     Attributes:
-        missing: what it lacks, by its own state.
-        causes: what holds it, the most telling first.
+        missing: what it waits for, by its own status.
+        causes: why it is not ready, most likely first.
         first_seen_s: when each cause was first seen, by subject and code.
-        look_at_s: when to look for causes next.
+        next_check_s: when to read the causes next.
     """
 
-    look_at_s: float
+    next_check_s: float
     missing: str = ""
     causes: Sequence[Cause] = ()
     first_seen_s: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class WaitState:
 
 
 def lasting_cause(watched: WaitState, causes: Sequence[Cause], now_s: float) -> Cause | None:
-    """The first cause that has lasted longer than its grace; notes in `watched` what is seen."""
+    """The first cause that has lasted for its grace period; updates `watched`."""
     keys = {(cause.subject, cause.code) for cause in causes}
     watched.first_seen_s = {key: watched.first_seen_s.get(key, now_s) for key in keys}
     watched.causes = causes
@@ -69,11 +71,11 @@ def lasting_cause(watched: WaitState, causes: Sequence[Cause], now_s: float) -> 
 def wait_ready(
     scope: Scope, components: Sequence[str], deadline: Deadline, autoscaled_nodes: Sequence[Mapping[str, str]] = ()
 ) -> None:
-    """Wait until each component's workload is as wanted; for nodes of the labels `autoscaled_nodes` until the deadline.
+    """Wait until every component is ready; missing nodes with the labels `autoscaled_nodes` are no error.
 
     Raises:
-        NotReadyError: waiting any longer is pointless.
-        WaitExpired: deadline ended first; says what held each component last.
+        NotReadyError: a component cannot become ready.
+        WaitExpired: the deadline has passed; gives the last cause of each component.
     """
     begin = time.monotonic()
     waiting = {name: WaitState(begin) for name in components}
@@ -87,7 +89,7 @@ def wait_ready(
             return
         now = time.monotonic()
         for name, watched in waiting.items():
-            _look(scope, snapshot, name, watched, now)
+            _check_causes(scope, snapshot, name, watched, now)
         if now >= deadline.until_s:
             for name, watched in waiting.items():
                 watched.causes = read_causes(scope, snapshot, name)
@@ -98,7 +100,7 @@ def wait_ready(
 
 
 def _ready(snapshot: Snapshot, waiting: Mapping[str, WaitState]) -> list[str]:
-    """The components that are ready; notes of the others what they lack."""
+    """The components that are ready; updates `missing` of the others."""
     ready = []
     for name, watched in waiting.items():
         seen = resource_status(snapshot, name)
@@ -108,17 +110,17 @@ def _ready(snapshot: Snapshot, waiting: Mapping[str, WaitState]) -> list[str]:
     return ready
 
 
-def _look(scope: Scope, snapshot: Snapshot, name: str, watched: WaitState, now_s: float) -> None:
-    if now_s < watched.look_at_s:
+def _check_causes(scope: Scope, snapshot: Snapshot, name: str, watched: WaitState, now_s: float) -> None:
+    if now_s < watched.next_check_s:
         return
-    watched.look_at_s = now_s + CAUSES_EVERY_S
+    watched.next_check_s = now_s + CAUSES_EVERY_S
     if cause := lasting_cause(watched, read_causes(scope, snapshot, name), now_s):
         raise NotReadyError(f"{name} does not become ready: {cause}", cause.hint)
 
 
 def _expired(waiting: Mapping[str, WaitState], waited_s: float) -> WaitExpired:
     lines = []
-    hint = "see: lightragctl status; wait longer with --timeout SECONDS"
+    hint: str = _WAIT_HINT
     for name, watched in waiting.items():
         cause = watched.causes[0] if watched.causes else None
         lines.append(f"    {name}: {cause or watched.missing}")
@@ -127,13 +129,13 @@ def _expired(waiting: Mapping[str, WaitState], waited_s: float) -> WaitExpired:
 
 
 def wait_until(missing: Callable[[], str], deadline: Deadline) -> None:
-    """Wait until `missing` has nothing to say.
+    """Wait until `missing` returns an empty string.
 
     Raises:
-        WaitExpired: it still says what is missing when deadline ends.
+        WaitExpired: the deadline has passed; has the last text of `missing`.
     """
     while reason := missing():
         if time.monotonic() >= deadline.until_s:
-            raise WaitExpired(f"still {reason}", "see: lightragctl status; wait longer with --timeout SECONDS")
+            raise WaitExpired(f"timed out: {reason}", _WAIT_HINT)
         deadline.notify(Event(reason, "waiting", passing=True))
         time.sleep(POLL_S)

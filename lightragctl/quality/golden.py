@@ -18,6 +18,7 @@ from typing import Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality.exact import Metric, Neighbours, recall
 from lightragctl.quality.stats import Interval, bounded_mean, mean_share, queries_needed
@@ -117,12 +118,12 @@ class Floors:
 
 
 class FloorStatus(StrEnum):
-    """How a figure stands to its floor; `unsure` when its interval holds the floor."""
+    """How a figure compares with its floor; `inconclusive` when its interval contains the floor."""
 
-    SHOWN = "shown"
-    KEPT = "kept"
+    REPORTED = "reported"
+    MET = "met"
     BELOW = "below"
-    UNSURE = "unsure"
+    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,10 @@ def depth(k: int | None, head: Head) -> int:
         UsageError: deeper than the right answers are known.
     """
     if k is not None and not 1 <= k <= head.k:
-        raise UsageError(f"k is {k}, and the golden set knows the {head.k} nearest", f"lightragctl golden build -k {k}")
+        raise UsageError(
+            f"k is {k}, and the golden set knows the {head.k} nearest",
+            Hint("build a deeper one: ", Command("golden build", f"-k {k}")),
+        )
     return k or head.k
 
 
@@ -251,8 +255,10 @@ def refuse_other_model(head: Head, model: EmbeddingModel) -> None:
     if head.model != model:
         raise RefusedError(
             f"the golden set was built with another embedding model ({head.model}) than the profile names ({model})",
-            "give the --set and --values that the release was brought up with, or build it anew: "
-            "lightragctl golden build",
+            Hint(
+                "pass the --set and --values that the release was started with, or rebuild the set: ",
+                Command("golden build"),
+            ),
         )
 
 
@@ -317,8 +323,8 @@ def _figure(
     name: Literal["recall", "end_to_end", "overlap"], values: Sequence[float], floor: float | None
 ) -> GoldenFigure:
     mean, interval = mean_share(values), bounded_mean(values, _SEED)
-    verdict = FloorStatus.SHOWN if floor is None else _verdict(values, interval, floor)
-    needed = queries_needed(values, floor) if floor is not None and verdict is FloorStatus.UNSURE else None
+    verdict = FloorStatus.REPORTED if floor is None else _verdict(values, interval, floor)
+    needed = queries_needed(values, floor) if floor is not None and verdict is FloorStatus.INCONCLUSIVE else None
     return GoldenFigure(name, mean, interval, len(values), floor, verdict, needed)
 
 
@@ -329,7 +335,7 @@ def _verdict(values: Sequence[float], interval: Interval, floor: float) -> Floor
     no number of them would raise the lower end of an interval to 1.
     """
     if floor == 1:
-        return FloorStatus.KEPT if min(values) == 1 else FloorStatus.BELOW
+        return FloorStatus.MET if min(values) == 1 else FloorStatus.BELOW
     if interval.low >= floor:
-        return FloorStatus.KEPT
-    return FloorStatus.BELOW if interval.high < floor else FloorStatus.UNSURE
+        return FloorStatus.MET
+    return FloorStatus.BELOW if interval.high < floor else FloorStatus.INCONCLUSIVE

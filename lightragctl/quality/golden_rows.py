@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.quality.exact import Neighbours
 from lightragctl.quality.golden import GoldenSet, Head, KnownAnswer, Origin, Query, StoredModel
 from lightragctl.vectors.model import CONTENT_BYTES
@@ -20,7 +21,7 @@ from lightragctl.vectors.model import CONTENT_BYTES
 HEAD = "golden"
 FIRST, LAST = "golden:", "golden;"
 """Between these are the ids of all queries; ; is the character after :."""
-_BROKEN = "build it anew: lightragctl golden build"
+_BROKEN = Hint("rebuild it: ", Command("golden build"))
 
 
 class _QueryRow(StoredModel):

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality import golden, golden_rows
@@ -112,7 +113,7 @@ def held(store: VectorStore, place: GoldenWorkspace) -> WorkspaceContent:
     if physical is None:
         raise LightragctlError(
             f"workspace '{place.workspace}' holds no passages: there is no collection {alias}",
-            "load documents first: lightragctl ingest PATH",
+            Hint("load documents first: ", Command("ingest", "PATH")),
         )
     # Asked, because Milvus Lite counts the rows of a collection that it does not read.
     if is_ours(place.workspace, physical, place.model) and not store.is_loaded(physical):
@@ -121,7 +122,7 @@ def held(store: VectorStore, place: GoldenWorkspace) -> WorkspaceContent:
     rows = store.row_count(physical)
     if rows == 1:
         message = f"workspace '{place.workspace}' holds one passage, which has no neighbours to find"
-        raise LightragctlError(message, "load more documents: lightragctl ingest PATH")
+        raise LightragctlError(message, Hint("load more documents: ", Command("ingest", "PATH")))
     return WorkspaceContent(collection=physical, epoch=epoch, rows=rows)
 
 
@@ -134,7 +135,7 @@ def current(store: VectorStore, place: GoldenWorkspace) -> Head:
     text = _control(store, place, [golden_rows.HEAD]).get(golden_rows.HEAD)
     if text is None:
         message = f"workspace '{place.workspace}' has no golden set"
-        raise golden.GoldenMissingError(message, f"build one: lightragctl golden build -w {place.workspace}")
+        raise golden.GoldenMissingError(message, Hint("build one: ", Command("golden build", f"-w {place.workspace}")))
     return golden_rows.head_of(text)
 
 
@@ -171,11 +172,11 @@ def build(store: VectorStore, place: GoldenWorkspace, plan: BuildPlan, embed: Em
     before = held(store, place)
     queries = [*_sampled(store, before, plan, notify), *_embedded(plan.questions, embed, notify)]
     if not queries:
-        raise UsageError("there is nothing to ask", "say --sample N, or --questions FILE")
+        raise UsageError("there is nothing to ask", "set --sample N or --questions FILE")
     exact = _exact(place, queries, plan.k, _blocks(store, place, before, notify))
     if held(store, place) != before:
         message = f"workspace '{place.workspace}' was written to while its golden set was built"
-        raise LightragctlError(message, "build it when nothing is loaded: lightragctl golden build")
+        raise LightragctlError(message, Hint("build it while nothing is being loaded: ", Command("golden build")))
     known = [KnownAnswer(query, near) for query, near in zip(queries, exact, strict=True)]
     encoded = [(answer, value) for answer in known if (value := golden_rows.encoded(answer)) is not None]
     if not encoded:

@@ -20,7 +20,7 @@ from lightragctl.bench.schedule import Shape
 from lightragctl.bench.targets import Target, kind_named
 from lightragctl.bench.thresholds import QUALITY, Threshold
 from lightragctl.client.scrape import MetricsScraper, Replicas
-from lightragctl.client.server_metrics import MetricsSample, MetricsSamples, inside
+from lightragctl.client.server_metrics import MetricsSample, MetricsSamples, metrics_between
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Event, Notify
@@ -48,7 +48,7 @@ RECALL_ROWS = 100_000
 class BenchmarkEvent(Event):
     """How a load stands: a line that every observer can show, and the figures behind it; `plan` where it is known."""
 
-    moment: LiveSample | None = None
+    live: LiveSample | None = None
     plan: LoadPlan | None = None
 
 
@@ -254,15 +254,15 @@ def connections(release: Release, url: str | None) -> int:
 def measured(plan: LoadPlan, replicas: Replicas, notify: Notify) -> AnnotatedRun:
     """Put the load on; Ctrl-C ends it early with what there is."""
     notify(Event(f"{plan.target.kind} at {plan.target.shown}: connecting", passing=True))
-    lookout, before = MetricsScraper(replicas), dict[str, MetricsSample | str]()
-    report = run(plan, progress(notify, plan), at_border=lambda: before.update(lookout.look()))
+    scraper, before = MetricsScraper(replicas), dict[str, MetricsSample | str]()
+    report = run(plan, progress(notify, plan), on_measure_start=lambda: before.update(scraper.scrape()))
     after: MetricsSamples
     try:
-        after = lookout.look()
+        after = scraper.scrape()
     except KeyboardInterrupt:
         after = dict.fromkeys(before, "it was interrupted")
         report = msgspec.structs.replace(report, interrupted=True)
-    told = inside(before, after)
+    told = metrics_between(before, after)
     return AnnotatedRun(report, Annotations(**asdict(told), ended_at=ended_at()))
 
 
@@ -273,7 +273,7 @@ def ended_at() -> str:
 
 def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[LiveSample], None]:
     """Shows each half second."""
-    return lambda moment: notify(BenchmarkEvent(_words(moment), passing=True, moment=moment, plan=plan))
+    return lambda live: notify(BenchmarkEvent(_words(live), passing=True, live=live, plan=plan))
 
 
 def sides(release: Release, load: LoadSpec, names: Sequence[str], notify: Notify) -> list[BenchmarkSource]:
@@ -358,7 +358,7 @@ def _fields(load: LoadSpec) -> dict[str, Any]:
             return {"top_k": load.k}
 
 
-def _words(moment: LiveSample) -> str:
-    rate = f"{moment.answered_per_s:.0f}/s, p50 {moment.p50_ms:.1f} ms, p99 {moment.p99_ms:.1f} ms"
-    bad = moment.answered - moment.ok
-    return f"{moment.phase}: {moment.elapsed_s:.0f} s, {rate}, {moment.under_way} under way, {bad} failed"
+def _words(live: LiveSample) -> str:
+    rate = f"{live.answered_per_s:.0f}/s, p50 {live.p50_ms:.1f} ms, p99 {live.p99_ms:.1f} ms"
+    bad = live.answered - live.ok
+    return f"{live.phase}: {live.elapsed_s:.0f} s, {rate}, {live.under_way} under way, {bad} failed"

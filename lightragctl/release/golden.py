@@ -128,7 +128,7 @@ def _recorded(release: Release, workspace: str, notify: Notify) -> list[str]:
     try:
         found = release.recordings(_NEWEST)
     except ApiError as error:
-        if error.code != "no-recording":
+        if error.code != "recording-disabled":
             raise
         notify(Event(f"{error.message}, so that none are taken; {error.hint}"))
         return []

@@ -12,6 +12,7 @@ from lightragctl.components import all_components
 from lightragctl.core import assets
 from lightragctl.core.component import Plan, Values
 from lightragctl.core.errors import LightragctlError, ProfileError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.layers import (
     Layer,
     Origin,
@@ -176,7 +177,7 @@ def _started(base: str) -> str:
         about = (
             f"# Fill these in: only you know them. Add what else shall differ from '{base}'; see all that it says:\n"
         )
-        show = f"#   lightragctl profiles show --origin --profile {base}\n"
+        show = f"#   {Command('profiles show', f'--origin --profile {base}')}\n"
         return f"extends: {base}\n\n{about}{show}" + "\n".join(_to_fill_in(asked, "")) + "\n"
     lines = [f"# {line}".rstrip() for line in text.splitlines()]
     head = f"# Uncomment what shall differ from the shipped profile '{base}'; the rest follows it.\nextends: {base}\n\n"
@@ -202,7 +203,9 @@ def service_settings(file: Path | None, model: type[SettingsT], plan: Callable[[
         try:
             return model.model_validate_json(file.read_text(encoding="utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError) as error:
-            raise LightragctlError(f"cannot read settings {file}: {error}", "write it anew: lightragctl up") from error
+            raise LightragctlError(
+                f"cannot read settings {file}: {error}", Hint("write it again: ", Command("up"))
+            ) from error
     made = plan()
     chosen = made.components.get(component)
     settings = chosen.settings(made) if chosen and chosen.settings else None

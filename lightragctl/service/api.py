@@ -1,6 +1,6 @@
 """lightrag-api: the read path over LightRAG's Milvus collections, and `POST /documents`. Serves HTTP.
 
-A retrieval goes through two stages, embed and search, each of which gathers what waits into one call.
+A retrieval has two stages, embed and search, each with dynamic batching.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Backends:
-    """What stands behind the service: store, search, the two models, and lightrag-server where there is one."""
+    """The backends of the service: store, search, the two models, and lightrag-server if the release has one."""
 
     store: VectorStore
     search: SearchStore
@@ -66,7 +66,7 @@ OpenBackends = Callable[[], AbstractAsyncContextManager[Backends]]
 
 
 class _Api:
-    """What the service consists of; complete between the lifespan's start and end."""
+    """The parts of the service; complete while the app is running."""
 
     questions: QueryHandlers
     changes: DocumentHandlers
@@ -81,12 +81,12 @@ class _Api:
         self._intervals = intervals
 
     def ready(self) -> str:
-        """Why the service cannot answer yet."""
+        """Why the service is not ready; empty if it is."""
         return self.readiness.reason if self.readiness else "starting"
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None, None]:
-        """Open the backends, and look after the workspaces until the end."""
+        """Connect the backends, and watch the workspaces until the app stops."""
         settings = self._settings
         async with self._open_backends() as backends:
             workspaces = Workspaces(settings, backends.store, backends.embedding, self._intervals)
@@ -97,9 +97,9 @@ class _Api:
             )
             self.changes = DocumentHandlers(settings, workspaces, documents, self._intervals.lease_s)
             self.readiness = Readiness(settings, workspaces, backends.store, backends.search)
-            background = [asyncio.create_task(self.readiness.come()), asyncio.create_task(workspaces.watch())]
+            background = [asyncio.create_task(self.readiness.wait()), asyncio.create_task(workspaces.watch())]
             for task in background:
-                task.add_done_callback(_tell_if_broken)
+                task.add_done_callback(_log_if_broken)
             try:
                 yield
             finally:
@@ -111,10 +111,10 @@ class _Api:
                     part.close()
 
 
-def _tell_if_broken(task: "asyncio.Task[None]") -> None:
-    """A bug in what runs in the background would else be seen by nobody."""
+def _log_if_broken(task: "asyncio.Task[None]") -> None:
+    """Log a bug in a background task, which would otherwise go unnoticed."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("%s ended", task, exc_info=error)
+        log.error("%s failed", task, exc_info=error)
 
 
 def create_app(
@@ -141,7 +141,7 @@ def create_app(
 
 
 def _routes(api: _Api) -> tuple[http.Route, ...]:
-    """All of them; what handles a request is there once the app has started."""
+    """All routes; their handlers exist once the app has started."""
 
     def ask(handler: Callable[[QueryHandlers, http.Request], http.Handled]) -> http.Handler:
         return lambda request: handler(api.questions, request)
@@ -151,19 +151,26 @@ def _routes(api: _Api) -> tuple[http.Route, ...]:
 
     post, get, put, delete = (partial(http.Route, method) for method in ("POST", "GET", "PUT", "DELETE"))
     found, answered = (RetrieveRequest, RetrieveAnswer), (QueryRequest, QueryAnswer)
-    noted = (RecordsRequest, RecordsAnswer)
+    records = (RecordsRequest, RecordsAnswer)
     return (
         post("/retrieve", ask(QueryHandlers.retrieve), "Find passages", None, *found, abandon=True),
         post("/query", ask(QueryHandlers.query), "Answer from passages", None, *answered, abandon=True, stream=EVENTS),
         get(
             "/recordings",
             ask(QueryHandlers.recordings),
-            "Questions that were asked",
+            "List recorded queries",
             RecordingsQuery,
             None,
             RecordingsAnswer,
         ),
-        get("/debug/batches", ask(QueryHandlers.batches), "Why requests wait", None, None, BatchesAnswer),
+        get(
+            "/debug/batches",
+            ask(QueryHandlers.batches),
+            "Queues, batches and circuit breakers",
+            None,
+            None,
+            BatchesAnswer,
+        ),
         post(
             "/documents",
             change(DocumentHandlers.write),
@@ -174,15 +181,22 @@ def _routes(api: _Api) -> tuple[http.Route, ...]:
             stream=http.NDJSON,
         ),
         get("/documents", change(DocumentHandlers.listing), "List documents", ListQuery, None, ListAnswer),
-        put("/documents/records", change(DocumentHandlers.note), "Note what lightrag-server holds", None, *noted),
+        put("/documents/records", change(DocumentHandlers.record), "Record foreign documents", None, *records),
         delete("/documents", change(DocumentHandlers.delete), "Delete a document", DeleteQuery, None, DeleteAnswer),
-        post("/documents/flush", change(DocumentHandlers.flush), "Flush and index", None, FlushRequest, FlushAnswer),
+        post(
+            "/documents/flush",
+            change(DocumentHandlers.flush),
+            "Flush and index a workspace",
+            None,
+            FlushRequest,
+            FlushAnswer,
+        ),
     )
 
 
 @asynccontextmanager
 async def connect_backends(settings: ApiSettings, environ: Mapping[str, str]) -> AsyncGenerator[Backends, None]:
-    """Milvus, model-gateway, and lightrag-server where there is one, with its key read."""
+    """Connections to Milvus, model-gateway and, if the release has one, lightrag-server."""
     from lightragctl.vectors.milvus import MilvusStore  # noqa: PLC0415 - pymilvus takes a quarter second to import
     from lightragctl.vectors.search import MilvusSearch  # noqa: PLC0415
 
@@ -209,5 +223,5 @@ def _graph(settings: ApiSettings, environ: Mapping[str, str], session: aiohttp.C
 
 
 def serve(settings: ApiSettings, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM. Raises when the port cannot be had."""
+    """Serve until SIGTERM. Raises if the port is not available."""
     server.run(create_app(settings, lambda: connect_backends(settings, environ)), settings)

@@ -1,4 +1,4 @@
-"""Calls to one backend through its circuit breaker; a few of those that fail are repeated. No I/O of its own."""
+"""Calls to one backend through its circuit breaker, with a budget of retries. No I/O of its own."""
 
 import asyncio
 import time
@@ -26,15 +26,15 @@ _STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN:
 class BackendGuard:
     """One backend's breaker and retry budget.
 
-    A call has failed when it raises UnavailableError, when the service's own deadline ended it, whatever its age, as it
-    may have waited for its turn, or when nobody waited any more after `slow_s`. Other errors are answers. A failure
-    that came quickly, and without the wish for a pause, is tried once more within the budget.
+    A call counts as failed when it raises UnavailableError, when the service's own deadline cancels it (at any age,
+    since it may have waited for its turn), or when its last caller gives up after `slow_s`. Other errors are responses
+    of a working backend. A fast failure without Retry-After is retried once within the budget.
 
     Args:
         backend: its name, for messages.
-        settings: when to stop calling, and for how long.
-        series: where calls and states are counted.
-        clock: seconds that only grow.
+        settings: when to open the breaker, and for how long.
+        series: counts calls and states.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class BackendGuard:
         self._budget = RetryBudget(settings.retry_ratio)
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` gives.
+        """The result of `work`.
 
         Raises:
-            BreakerOpenError: the backend is not called for now.
-            Exception: what `work` raised, at the second try where there was one.
+            BreakerOpenError: the breaker is open.
+            Exception: what `work` raised, on the retry if there was one.
         """
         self._budget.earn()
         begin = self._clock()
@@ -72,7 +72,7 @@ class BackendGuard:
         try:
             return self.breaker.admit()
         except BreakerOpenError:
-            self._series.spared()
+            self._series.short_circuited()
             raise
 
     async def _watched(self, work: Callable[[], Awaitable[T]], admission: Admission) -> T:
@@ -80,8 +80,8 @@ class BackendGuard:
         try:
             result = await work()
         except UnavailableError as error:
-            asked_s = float(getattr(error, "retry_after_s", None) or 0.0)
-            self._record(CallOutcome(self._clock() - begin, True, asked_s), admission)
+            pause_s = float(getattr(error, "retry_after_s", None) or 0.0)
+            self._record(CallOutcome(self._clock() - begin, True, pause_s), admission)
             raise
         except asyncio.CancelledError as error:
             seconds = self._clock() - begin

@@ -1,4 +1,7 @@
-"""Loading collections into the memory of the store: each once at a time, and nobody waits for long. Blocks threads."""
+"""Loads collections into the memory of the store, one load per collection at a time; callers wait only briefly.
+
+Blocks threads.
+"""
 
 import asyncio
 import time
@@ -14,15 +17,15 @@ from lightragctl.vectors.store import VectorStore
 T = TypeVar("T")
 
 GRACE_S = 0.5
-"""How long after its start a load is waited for: enough for a small collection, as after a restart of the store."""
+"""How long callers wait for a load, from its start: enough for a small collection after a restart of the store."""
 RETRY_AFTER_S = 2.0
-"""What an asker is told to wait; 20,000 vectors of 384 dimensions take 3 s to load."""
+"""Retry-After while a collection loads; 20,000 vectors of 384 dimensions take 3 s."""
 _LOADS = 4
-"""Collections that are loaded at a time; each holds a thread for up to five minutes."""
+"""Concurrent loads; each holds a thread for up to five minutes."""
 
 
 class LoadingError(UnavailableError):
-    """The collection is being loaded; the load goes on, whoever asks."""
+    """The collection is being loaded; the load continues in the background."""
 
     code = "loading"
 
@@ -41,20 +44,20 @@ class _Load(NamedTuple):
 class CollectionLoader:
     """Loads collections of one store; used from one event loop.
 
-    `threads` run what ends with a load, such as creating a collection.
+    `threads` also run calls that end with a load, such as creating a collection.
     """
 
     def __init__(self, store: VectorStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._under_way: dict[str, _Load] = {}
+        self._loading: dict[str, _Load] = {}
         self.threads = Threads("load", _LOADS)
 
     async def when_loaded(self, threads: Threads, collection: str, read: Callable[[], T]) -> T:
-        """What `read` gives in one of `threads`, after loading the collection if need be. Only for collections of ours.
+        """The result of `read` in one of `threads`, after loading our own collection if necessary.
 
         Raises:
-            LoadingError: it is being loaded.
+            LoadingError: the collection is being loaded.
         """
         try:
             return await threads.run(read)
@@ -66,13 +69,13 @@ class CollectionLoader:
             raise LoadingError(collection) from error
 
     async def ensure(self, collection: str) -> None:
-        """Load the collection, or join the load that is under way.
+        """Load the collection, or join a load in progress.
 
         Raises:
-            LoadingError: `GRACE_S` after the load began it has not ended.
+            LoadingError: the load has not finished `GRACE_S` after its start.
             LightragctlError: the load failed.
         """
-        load = self._under_way.get(collection) or self._start(collection)
+        load = self._loading.get(collection) or self._start(collection)
         left_s = load.began_s + GRACE_S - self._clock()
         done, _ = await asyncio.wait([load.task], timeout=max(0.0, left_s))
         if not done:
@@ -80,18 +83,18 @@ class CollectionLoader:
         load.task.result()
 
     def close(self) -> None:
-        """Wait for no load any more; the store may go on with it."""
-        for load in self._under_way.values():
+        """Stop waiting for loads; the store may continue them."""
+        for load in self._loading.values():
             load.task.cancel()
         self.threads.close()
 
     def _start(self, collection: str) -> _Load:
         task = asyncio.create_task(self.threads.run(self._store.load, collection))
-        load = self._under_way[collection] = _Load(task, self._clock())
+        load = self._loading[collection] = _Load(task, self._clock())
         task.add_done_callback(lambda ended: self._ended(collection, ended))
         return load
 
     def _ended(self, collection: str, task: "asyncio.Task[None]") -> None:
-        del self._under_way[collection]
+        del self._loading[collection]
         if not task.cancelled():
-            task.exception()  # everybody who waited may have left
+            task.exception()  # retrieve it: all waiters may have been cancelled

@@ -1,4 +1,4 @@
-"""A bound on work that is under way at a time: what is over it is refused at once instead of waiting. No I/O."""
+"""A limit on calls in flight: calls over the limit are rejected at once instead of queued. No I/O."""
 
 import math
 import time
@@ -9,28 +9,28 @@ from lightragctl.core.errors import LightragctlError
 from lightragctl.service.batch import QueueFullError
 
 _EWMA_WEIGHT = 0.2
-"""Weight of the newest duration in the average: about the last ten count."""
+"""Weight of the newest duration in the moving average: about the last ten count."""
 
 
 class ConcurrencyLimitError(QueueFullError):
-    """As many calls as are allowed are under way; `retry_after_s` is when one of them should have ended."""
+    """The limit of calls in flight is reached; `retry_after_s` is when one of them is expected to end."""
 
-    code = "too-many"
+    code = "concurrency-limit"
 
     def __init__(self, what: str, most: int, retry_after_s: float) -> None:
         seconds = max(1, math.ceil(retry_after_s))
-        hint = f"try again in {seconds} s, with fewer calls at a time"
-        LightragctlError.__init__(self, f"{most} {what} are under way already", hint)
+        hint = f"retry in {seconds} s, with fewer concurrent calls"
+        LightragctlError.__init__(self, f"the limit of {most} concurrent {what} is reached", hint)
         self.retry_after_s = retry_after_s
 
 
 class ConcurrencyLimit:
-    """At most `most` calls at a time; used from one event loop.
+    """At most `most` calls in flight; used from one event loop.
 
     Args:
-        what: the calls' name in the plural, for messages.
-        most: how many may be under way.
-        clock: seconds that only grow.
+        what: what the calls are, in the plural, for messages.
+        most: the limit.
+        clock: monotonic seconds.
     """
 
     def __init__(self, what: str, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,29 +38,29 @@ class ConcurrencyLimit:
         self._most = most
         self._clock = clock
         self._mean_s = 0.0
-        self.under_way = 0
+        self.in_flight = 0
 
     def admit(self) -> None:
-        """Whether one more call would be taken; for callers who would do something else first.
+        """Check that another call would be accepted, for callers with other work to do first.
 
         Raises:
-            ConcurrencyLimitError: it would not.
+            ConcurrencyLimitError: the limit is reached.
         """
-        if self.under_way >= self._most:
+        if self.in_flight >= self._most:
             raise ConcurrencyLimitError(self._what, self._most, self._mean_s / self._most)
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place inside the block.
+        """Count one call in flight inside the block.
 
         Raises:
-            ConcurrencyLimitError: all are taken.
+            ConcurrencyLimitError: the limit is reached.
         """
         self.admit()
-        self.under_way += 1
+        self.in_flight += 1
         begin_s = self._clock()
         try:
             yield
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
             self._mean_s += _EWMA_WEIGHT * (self._clock() - begin_s - self._mean_s)

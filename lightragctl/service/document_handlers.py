@@ -1,4 +1,4 @@
-"""Requests that change what lightrag-api knows: POST, GET and DELETE /documents. No sockets."""
+"""Document handlers of lightrag-api: POST, GET and DELETE /documents. No sockets."""
 
 import asyncio
 import contextlib
@@ -30,28 +30,28 @@ from lightragctl.service.schemas import (
 from lightragctl.service.workspaces import Workspaces
 
 _PROGRESS_AHEAD = 64
-"""Lines that may wait for a client; further progress is left out, what is acknowledged is not."""
+"""Lines that are buffered for a slow client; beyond it progress events are dropped, acknowledgements are not."""
 
 Lines = asyncio.Queue[bytes | None]
 
-PAUSE_S = 10.0
-"""A stream of events is not silent for longer: what a slow model or another writer takes is not the client's affair."""
+KEEP_ALIVE_S = 10.0
+"""Interval of keep-alive events while a slow model or another writer delays progress."""
 
 T = TypeVar("T")
 
 
 class WriteWaiting(msgspec.Struct, tag_field="event", tag="waiting"):
-    """Nothing was written for a while; the service is at it."""
+    """Keep-alive event: the document is still being written."""
 
     source: str
 
 
-async def with_pauses(events: AsyncGenerator[T, None], pause_s: float) -> AsyncGenerator[T | None, None]:
-    """The events, and None whenever nothing came for `pause_s`."""
+async def with_keep_alive(events: AsyncGenerator[T, None], interval_s: float) -> AsyncGenerator[T | None, None]:
+    """The events, and None after each `interval_s` without one."""
     upcoming = asyncio.ensure_future(anext(events))
     try:
         while True:
-            done, _ = await asyncio.wait([upcoming], timeout=pause_s)
+            done, _ = await asyncio.wait([upcoming], timeout=interval_s)
             if not done:
                 yield None
                 continue
@@ -71,7 +71,7 @@ class DocumentHandlers:
 
     Args:
         settings: of lightrag-api.
-        workspaces: where documents go.
+        workspaces: resolves their collections.
         documents: writes them.
         spread_s: how long other replicas take to notice a change.
     """
@@ -85,12 +85,10 @@ class DocumentHandlers:
     async def write(self, request: http.Request) -> http.Response | http.Streaming:
         asked = request.json(WriteRequest)
         if len(asked.documents) > self._settings.limits.documents:
-            raise _bad(
-                f"documents: {len(asked.documents)} of them, at most {self._settings.limits.documents} at a time"
-            )
+            raise _bad(f"documents: {len(asked.documents)}, the limit is {self._settings.limits.documents}")
         workspace = asked.workspace or self._settings.workspace
         texts = [(one.source, await self._documents.cleaned(one.source, one.text)) for one in asked.documents]
-        await self._workspaces.writable(workspace)  # what is wrong with the workspace is told by the status
+        await self._workspaces.writable(workspace)  # an invalid workspace sets the status
         if "ndjson" in request.header("accept"):
             return http.Streaming(self._write_lines(workspace, texts))
         begin = time.perf_counter()
@@ -111,23 +109,23 @@ class DocumentHandlers:
         after = records[-1].id if len(records) == asked.limit else None
         return http.json_response(ListAnswer(workspace, [self._listed(record) for record in records], after))
 
-    async def note(self, request: http.Request) -> http.Response:
+    async def record(self, request: http.Request) -> http.Response:
         asked = request.json(RecordsRequest)
         workspace = asked.workspace or self._settings.workspace
-        await self._documents.note(workspace, asked.documents)
+        await self._documents.record_external(workspace, asked.documents)
         return http.json_response(RecordsAnswer(workspace, len(asked.documents)))
 
     async def delete(self, request: http.Request) -> http.Response:
         asked = request.query(DeleteQuery)
         if (asked.source is None) == (asked.id is None):
-            raise _bad("name the document by one of source and id")
+            raise _bad("set either source or id")
         workspace = asked.workspace or self._settings.workspace
         document = asked.id or document_id(asked.source or "")
         record = await self._documents.delete(workspace, document)
         if record is None:
-            hint = "GET /documents lists what there is"
+            hint = "GET /documents lists the documents"
             raise http.Problem(
-                404, "Not Found", f"there is no document {asked.source or asked.id}", hint, "no-document"
+                404, "Not Found", f"document {asked.source or asked.id} does not exist", hint, "document-not-found"
             )
         return http.json_response(DeleteAnswer(workspace, Deleted(record.id, record.source, record.chunks)))
 
@@ -136,21 +134,21 @@ class DocumentHandlers:
         workspace = asked.workspace or self._settings.workspace
         rows = await self._documents.flush(workspace)
         if self._settings.shared and self._settings.cache.result_bytes:
-            # Whoever has loaded documents may now ask any replica, and none answers from before.
+            # After this, no replica answers from a cache that is older than the flush.
             await asyncio.sleep(min(self._spread_s, self._settings.cache.staleness_s))
         return http.json_response(FlushAnswer(workspace, rows))
 
     async def _write_lines(self, workspace: str, documents: Sequence[tuple[str, str]]) -> AsyncGenerator[bytes, None]:
-        """The documents one after the other as JSON lines; an error ends them, what was acknowledged stands.
+        """Events as JSON lines; an error ends them, acknowledged documents stay stored.
 
-        The writing never waits for the client to read: it holds what other writers need.
+        Writing never waits for a slow client, since it holds locks that other writers need.
         """
         lines: Lines = asyncio.Queue()
         writing = asyncio.create_task(self._write_all(workspace, documents, lines))
         try:
             while (line := await lines.get()) is not None:
                 yield line
-            await writing  # what broke it breaks the answer
+            await writing  # raise its error
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
@@ -159,7 +157,10 @@ class DocumentHandlers:
         try:
             for source, text in documents:
                 writing = self._documents.write(workspace, source, text)
-                async with contextlib.aclosing(writing), contextlib.aclosing(with_pauses(writing, PAUSE_S)) as events:
+                async with (
+                    contextlib.aclosing(writing),
+                    contextlib.aclosing(with_keep_alive(writing, KEEP_ALIVE_S)) as events,
+                ):
                     async for event in events:
                         if isinstance(event, DocumentWritten) or lines.qsize() < _PROGRESS_AHEAD:
                             lines.put_nowait(msgspec.json.encode(event or WriteWaiting(source)) + b"\n")

@@ -1,8 +1,8 @@
 """Writing documents: cut, embed, upsert; their records; deleting. Calls the store in threads, the model over HTTP.
 
-A document's record says `writing` before the first of its chunks is touched and `ready` after the last, so that one
-that was cut off is seen and done again. Chunk ids are the document's id and the chunk's position: doing it twice
-writes the same rows, and what an older, longer version left behind is known by its ids.
+A document's record is `writing` before its first chunk is written and `ready` after the last, so that an interrupted
+write is detected and repeated. Chunk ids are the document's id and the chunk's position: repeating a write is
+idempotent, and leftover chunks of an older, longer version are found by their ids.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ EMBED_CHUNKS = 16
 Fewer where the model is slower than that, down to one."""
 
 SOURCE_CHARS = 4096
-"""As long as a path may be on Linux; Milvus's field would take more."""
+"""The maximum length of a path on Linux; Milvus's field is longer."""
 
 _PAGE_ROWS = 500
 _WRITERS = 4
 """Documents written at a time by one process: enough for the embedder to batch, and memory stays bounded."""
 
 _CALLS = 8
-"""Calls to the store at a time: one for each writer, and some for those who list and delete."""
+"""Concurrent calls to the store: one per writer, and some for listing and deleting."""
 LONG_CHARS = 1_000_000
-"""A longer document is cut in a thread of its own, so that it keeps no other waiting; it takes seconds."""
+"""A longer document is chunked in a separate thread, so that it does not delay others; it takes seconds."""
 _FLUSHES = 2
 """Flushes at a time; each may take minutes."""
 
@@ -77,14 +77,14 @@ class DocumentRecord(msgspec.Struct, frozen=True):
     writer: str = ""
 
 
-class OverlapError(UnavailableError):
-    """Two replicas wrote one document at the same time: it is not whole, and must be sent again."""
+class WriteConflictError(UnavailableError):
+    """Two replicas wrote one document at the same time: it may be a mixture, and must be sent again."""
 
-    code = "overlap"
+    code = "write-conflict"
 
 
 class LightragDocument(msgspec.Struct, forbid_unknown_fields=True):
-    """A document that lightrag-server holds, or is about to: then its `state` is `writing`."""
+    """A document of lightrag-server; its `state` is `writing` before it is sent there."""
 
     source: Annotated[str, msgspec.Meta(min_length=1, max_length=SOURCE_CHARS)]
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -93,7 +93,7 @@ class LightragDocument(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class WriteProgress(msgspec.Struct, tag_field="event", tag="progress"):
-    """So many of a document's chunks are written."""
+    """Progress: the number of chunks written."""
 
     source: str
     chunks_done: int
@@ -153,10 +153,10 @@ class Documents:
             UsageError: it has no text, or its source cannot be stored.
         """
         if "\0" in source:
-            raise UsageError("a source holds a NUL character", "name it otherwise")
+            raise UsageError("the source contains a NUL character", "remove it")
         text = await self._cutters_for(text).run(clean_text, text)
         if not has_text(text):
-            raise UsageError(f"{source} has no text", "leave it out")
+            raise UsageError(f"{source} has no text", "remove it from the request")
         return text
 
     async def write(
@@ -168,7 +168,7 @@ class Documents:
 
         Raises:
             UsageError: it has no text.
-            OverlapError: another replica wrote or deleted it meanwhile.
+            WriteConflictError: another replica wrote or deleted it meanwhile.
         """
         document = document_id(source)
         async with self._locks.hold((workspace, document)), self._writers:
@@ -177,7 +177,7 @@ class Documents:
             sha256 = hashlib.sha256(text.encode()).hexdigest()
             chunks = await self._cutters_for(text).run(chunk_text, text, self._settings.chunking)
             if not chunks:
-                raise UsageError(f"{source} has no text", "leave it out")
+                raise UsageError(f"{source} has no text", "remove it from the request")
             stored = await self._stored_texts(physical, document) if before else {}
             missing = [one for one in chunks if stored.pop(chunk_id(document, one.order), None) != one.text]
             if before and (before.state, before.sha256) == ("ready", sha256) and not (missing or stored):
@@ -215,8 +215,8 @@ class Documents:
         """Whether the document was cut as documents are cut now."""
         return record.cut in (self._cut, LIGHTRAG_CUT)
 
-    async def note(self, workspace: str, held: Sequence[LightragDocument]) -> None:
-        """Note documents that lightrag-server holds or is about to, so that what has not changed is known.
+    async def record_external(self, workspace: str, held: Sequence[LightragDocument]) -> None:
+        """Record documents of lightrag-server, so that `ingest` can skip unchanged ones.
 
         Raises:
             RefusedError: lightrag-api itself writes to the workspace.
@@ -224,8 +224,8 @@ class Documents:
         """
         seen = await self._workspaces.refresh(workspace)
         if seen.physical is not None and self._workspaces.is_ours(workspace, seen.physical):
-            message = f"workspace '{workspace}' is written by lightrag-api"
-            raise RefusedError(message, "name the workspace of lightrag-server")
+            message = f"workspace '{workspace}' belongs to lightrag-api"
+            raise RefusedError(message, "use the workspace of lightrag-server")
         await self._workspaces.adopt(workspace)
         now_s = int(time.time())
         records = [
@@ -249,7 +249,7 @@ class Documents:
             if record.cut == LIGHTRAG_CUT:
                 forward = Command("port-forward", "lightrag-server")
                 hint = Hint("delete it there with DELETE /documents/delete_document: ", forward)
-                raise NotOursError(f"{record.source} is held by lightrag-server, which alone may delete it", hint)
+                raise NotOursError(f"document {record.source} belongs to lightrag-server, which must delete it", hint)
             await self._calls.run(self._delete, workspace, record)
             return record
 
@@ -267,7 +267,9 @@ class Documents:
             try:
                 return await self._calls.run(count)
             except NotLoadedError as error:
-                raise UnavailableError(error.message, "lightrag-server loads its collections: is it up?") from error
+                raise UnavailableError(
+                    error.message, "lightrag-server loads its own collections: check that it is up"
+                ) from error
         for collection in (physical, control_name(workspace)):
             await self._flushes.run(self._store.flush, collection)
         return await self._loads.when_loaded(self._calls, physical, count)
@@ -277,7 +279,9 @@ class Documents:
         present = await self._record(workspace, record.id)
         if present is None or present.writer != record.writer:
             await self._save(workspace, [record])
-            raise OverlapError(f"another replica wrote or deleted {record.source} at the same time", "send it again")
+            raise WriteConflictError(
+                f"another replica wrote or deleted {record.source} at the same time", "send it again"
+            )
 
     def _cutters_for(self, text: str) -> Threads:
         return self._long_cutters if len(text) > LONG_CHARS else self._cutters

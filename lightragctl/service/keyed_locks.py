@@ -1,4 +1,4 @@
-"""One lock per key, kept only while somebody holds it or waits for it. No I/O."""
+"""One lock per key, kept only while it is held or awaited. No I/O."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class _Entry:
-    """A lock, and how many tasks hold it or wait for it."""
+    """A lock, and the number of tasks that hold or await it."""
 
     __slots__ = ("lock", "users")
 
@@ -19,21 +19,21 @@ class _Entry:
 
 
 class KeyedLocks(Generic[K]):
-    """Mutual exclusion among the tasks of one event loop that name the same key."""
+    """Mutual exclusion by key among the tasks of one event loop."""
 
     def __init__(self) -> None:
         self._entries: dict[K, _Entry] = {}
 
     def __len__(self) -> int:
-        """How many keys are held or waited for."""
+        """The number of keys that are held or awaited."""
         return len(self._entries)
 
     @asynccontextmanager
     async def hold(self, key: K) -> AsyncIterator[None]:
         """Hold the key's lock inside the block.
 
-        `Lock.locked()` cannot tell whether the entry may go: a task that was woken and has not run yet holds nothing.
-        So users are counted, and the last one removes the entry however it ends.
+        `Lock.locked()` does not show whether the entry may be removed: a task that was woken and has not run yet holds
+        nothing. So users are counted, and the last one removes the entry.
         """
         entry = self._entries.setdefault(key, _Entry())
         entry.users += 1

@@ -1,4 +1,4 @@
-"""What upstream's lightrag-server is started with, and whether it may start on the collections that are there. Pure."""
+"""The environment of upstream's lightrag-server, and the safety checks before it starts. Pure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,12 @@ from lightragctl.core.settings import EmbeddingModel, Index, LightragServerSetti
 from lightragctl.vectors.control import KINDS, collection_name
 
 NO_PREFIX = "NO_PREFIX"
-"""What upstream wants to read where one of the two prefixes is empty."""
+"""Upstream's value for an empty prefix."""
 
 MOST_ERRORS = 2
 SILENT_S = 120.0
 
-PASSED_ON = frozenset(
+INHERITED = frozenset(
     [
         "PATH",
         "LANG",
@@ -31,41 +31,47 @@ PASSED_ON = frozenset(
         "TIKTOKEN_CACHE_DIR",
     ]
 )
-"""Of our own environment. A `MILVUS_WORKSPACE` or an `AUTH_ACCOUNTS` of whoever typed `up` would change what it is."""
+"""Variables inherited from our own environment. A user's `MILVUS_WORKSPACE` or `AUTH_ACCOUNTS` must not leak in."""
 
 _UNUSED_KEY = "none"
-"""model-gateway asks for no key, and upstream does not start without one."""
+"""model-gateway requires no key, but upstream does not start without one."""
 
 _GENERATION = re.compile(r"_g\d+$")
 _MODEL = re.compile(r"_\d+d$")
 
 
 class UnsafeStartError(RefusedError):
-    """Upstream would start, and would mix or lose data."""
+    """Upstream would start, and mix or lose data."""
 
     code = "unsafe-start"
 
 
 def environment(settings: LightragServerSettings, here: Path, api_key: str, added: Mapping[str, str]) -> dict[str, str]:
-    """The environment of upstream's process; relative folders are below `here`. `added`: the profile's, resolved.
+    """The environment of upstream's process.
 
-    Upstream takes nothing else: it reads no `.env` where there is none, and `WHITELIST_PATHS` lets nothing but /health
-    pass without the key, where upstream's own default lets everybody ask through /api.
+    Upstream reads no other configuration: there is no `.env`. `WHITELIST_PATHS` exempts only /health from the API key;
+    upstream's default also exempts /api.
+
+    Args:
+        settings: of lightrag-server.
+        here: relative folders are below it.
+        api_key: of lightrag-server; empty without one.
+        added: variables of the profile, with secrets resolved.
 
     Raises:
-        UsageError: the profile's `environment` sets what follows from the rest of the profile.
+        UsageError: the profile's `environment` sets a variable that is derived from the rest of the profile.
     """
     ours = _ours(settings, here, api_key)
     twice = sorted(set(ours) & set(added))
     if twice:
-        message = f"components.lightrag-server.environment sets {', '.join(twice)}, which follow from the profile"
-        raise UsageError(message, "leave them out; see docs/guides/lightrag-server.md for the keys that set them")
+        message = f"components.lightrag-server.environment sets {', '.join(twice)}, which other keys of the profile set"
+        raise UsageError(message, "remove them; docs/guides/lightrag-server.md lists the keys that set them")
     return {**added, **ours}
 
 
-def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """What of our own environment upstream may see."""
-    return {name: value for name, value in environ.items() if name in PASSED_ON}
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """The part of our own environment that upstream inherits."""
+    return {name: value for name, value in environ.items() if name in INHERITED}
 
 
 def _ours(settings: LightragServerSettings, here: Path, api_key: str) -> dict[str, str]:
@@ -84,7 +90,7 @@ def _ours(settings: LightragServerSettings, here: Path, api_key: str) -> dict[st
         **({"LIGHTRAG_API_KEY": api_key} if api_key else {}),
         "LIGHTRAG_VECTOR_STORAGE": "MilvusVectorDBStorage",
         "MILVUS_URI": settings.vector_engine_uri,
-        "MILVUS_DB_NAME": "",  # Milvus 2.3 fails when it is asked for a database by name
+        "MILVUS_DB_NAME": "",  # Milvus 2.3 fails on a database name
         **_index(settings.index),
         "LLM_BINDING": "openai",
         "LLM_BINDING_HOST": f"{settings.gateway_url}/v1",
@@ -109,7 +115,7 @@ def _ours(settings: LightragServerSettings, here: Path, api_key: str) -> dict[st
 
 
 def index_type(index: Index) -> str:
-    """The profile's index in upstream's words: it knows no FLAT, and Milvus Lite makes one of AUTOINDEX."""
+    """Upstream's name of the index type: it has no FLAT, which Milvus Lite builds for AUTOINDEX."""
     return "AUTOINDEX" if index.type == "FLAT" else index.type
 
 
@@ -126,7 +132,7 @@ def _index(index: Index) -> dict[str, str]:
 
 
 def _prefixes(model: EmbeddingModel) -> dict[str, str]:
-    """Upstream heeds prefixes only where it is told that questions and passages are embedded otherwise."""
+    """Upstream applies prefixes only if asymmetric embedding is on."""
     if not (model.query_prefix or model.document_prefix):
         return {"EMBEDDING_ASYMMETRIC": "false"}
     return {
@@ -137,24 +143,22 @@ def _prefixes(model: EmbeddingModel) -> dict[str, str]:
 
 
 def check_collections(workspace: str, model: EmbeddingModel, names: Sequence[str], aliases: Mapping[str, str]) -> None:
-    """Refuse a start on collections of another kind or model.
+    """Refuse to start on collections of another owner or model.
 
     Args:
         workspace: of the release.
-        model: the one that is about to be used.
-        names: the physical names of all collections there are.
-        aliases: those of upstream's names of this workspace that are an alias, with what they stand for.
+        model: the configured embedding model.
+        names: the physical names of all collections.
+        aliases: upstream's collection names of this workspace that are aliases, with their targets.
 
     Raises:
-        UnsafeStartError: with the collection that is in the way.
+        UnsafeStartError: names the conflicting collection.
     """
     if aliases or any(_GENERATION.search(name) for name in _of_workspace(workspace, names)):
-        message = (
-            f"workspace '{workspace}' was loaded through lightrag-api, whose collections lightrag-server must not touch"
-        )
+        message = f"workspace '{workspace}' was loaded through lightrag-api, and lightrag-server must not write to it"
         hint = (
-            "name another one with --set workspace=NAME and load the documents again, "
-            "or go on without it: --set components.lightrag-server.enabled=false"
+            "use another workspace (--set workspace=NAME) and load the documents again, "
+            "or disable lightrag-server (--set components.lightrag-server.enabled=false)"
         )
         raise UnsafeStartError(message, hint)
     for kind in KINDS:
@@ -165,17 +169,17 @@ def check_collections(workspace: str, model: EmbeddingModel, names: Sequence[str
 
 
 def _check_missing(legacy: str, wanted: str, names: Sequence[str]) -> None:
-    """`wanted` will be made: empty, or by copying `legacy`, whose model nobody knows."""
+    """Upstream would create `wanted`: empty, or as a copy of `legacy`, whose model is unknown."""
     if legacy in names:
         raise UnsafeStartError(
-            f"lightrag-server would copy the vectors of {legacy} into {wanted}, and nobody knows which model made them",
-            "name another workspace with --set workspace=NAME, and load the documents again",
+            f"lightrag-server would copy the vectors of {legacy}, whose embedding model is unknown, into {wanted}",
+            "use another workspace (--set workspace=NAME) and load the documents again",
         )
     others = [name for name in names if name.startswith(f"{legacy}_") and _MODEL.search(name) and name != wanted]
     if others:
         raise UnsafeStartError(
-            f"{wanted} is not there, and the documents were loaded with another model: {', '.join(sorted(others))}",
-            "set models.embedding back to that model, or name another workspace and load the documents again",
+            f"{wanted} does not exist, and the documents were loaded with another model: {', '.join(sorted(others))}",
+            "set models.embedding back to that model, or use another workspace and load the documents again",
         )
 
 
@@ -184,22 +188,22 @@ def _of_workspace(workspace: str, names: Sequence[str]) -> list[str]:
 
 
 def query_error(status: int, document: object) -> str:
-    """Why an answer to a query says that the server cannot answer; empty when it can. Nothing found is an answer."""
+    """Why a query failed, from its response; empty on success. An empty result is a success."""
     if status != 200:
         detail = document.get("detail") if isinstance(document, dict) else None
-        return f"a query was answered with {status}: {detail or 'no reason'}"
-    told = document if isinstance(document, dict) else {}
-    metadata = told.get("metadata") if isinstance(told.get("metadata"), dict) else {}
-    if told.get("status") == "success" or (metadata or {}).get("failure_reason") == "no_results":
+        return f"a query got status {status}: {detail or 'no reason given'}"
+    response = document if isinstance(document, dict) else {}
+    metadata = response.get("metadata") if isinstance(response.get("metadata"), dict) else {}
+    if response.get("status") == "success" or (metadata or {}).get("failure_reason") == "no_results":
         return ""
-    return f"a query failed: {told.get('message') or 'without a reason'}"
+    return f"a query failed: {response.get('message') or 'no reason given'}"
 
 
 class UpstreamHealth:
-    """Whether the server answers queries; `reason` is why not, empty when it does.
+    """Readiness of upstream's server; `reason` is why it is not ready, empty if it is.
 
-    Once it has answered, it takes two errors in a row, or silence for `SILENT_S`, to be unready: while documents are
-    loaded, a question waits behind their passages for the one embedder.
+    After its first success, two errors in a row or `SILENT_S` without a response make it unready: during ingestion, a
+    query waits behind the passages for the embedder.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -210,11 +214,11 @@ class UpstreamHealth:
 
     @property
     def uncertain(self) -> bool:
-        """Whether the last question was not answered."""
+        """Whether the last query failed."""
         return bool(self.reason or self._errors)
 
     def note(self, trouble: str) -> None:
-        """An answer, or an error with its reason."""
+        """Record a response: empty, or the reason of an error."""
         if not trouble:
             self._answered_s, self._errors, self.reason = self._clock(), 0, ""
             return
@@ -223,6 +227,6 @@ class UpstreamHealth:
             self.reason = trouble
 
     def note_slow(self, waited_s: float) -> None:
-        """No answer within this time."""
+        """Record a query without a response within `waited_s`."""
         if self._answered_s is None or self._clock() - self._answered_s > SILENT_S:
-            self.reason = f"a query was not answered within {waited_s:g} s"
+            self.reason = f"no response to a query within {waited_s:g} s"

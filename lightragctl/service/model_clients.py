@@ -23,10 +23,10 @@ __all__ = ["ChatAnswer", "ChatClient", "EmbeddingClient", "ModelError", "ModelIn
 A = TypeVar("A", EmbeddingsResponse, ChatResponse)
 
 CONNECTIONS = 256
-"""Open connections of one session. Each kind of call has a session of its own, and no more calls than connections."""
+"""Connections of one session. Each kind of call has its own session, and no more calls than connections."""
 
 CONNECT_S = 10.0
-"""How long a connection may take to come about, whatever the time that is given to the call itself."""
+"""Connect timeout, independent of the deadline of the call."""
 
 _INPUT_STATUSES = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
@@ -34,14 +34,14 @@ _HINTS = {
     HTTPStatus.UNAUTHORIZED: "check the API key that model-gateway sends",
     HTTPStatus.FORBIDDEN: "check the API key that model-gateway sends",
     HTTPStatus.NOT_FOUND: "check the model's name and the endpoint's URL",
-    HTTPStatus.TOO_MANY_REQUESTS: "the model is at its limit; try again later",
+    HTTPStatus.TOO_MANY_REQUESTS: "the rate limit of the model is reached; retry later",
 }
 
 
 class ModelError(UnavailableError):
-    """A model did not do what was asked.
+    """A call to a model failed.
 
-    `status` is the endpoint's HTTP status, None when there was none; `retry_after_s` what it asked us to wait.
+    `status` is the endpoint's HTTP status, None without a response; `retry_after_s` is its Retry-After.
     """
 
     code = "model-unavailable"
@@ -55,20 +55,20 @@ class ModelError(UnavailableError):
 
 
 class ModelTimeoutError(ModelError, WaitExpired):
-    """A model did not answer within the deadline."""
+    """A model did not respond within the deadline."""
 
     code = "model-timeout"
 
 
 class ModelInputError(UsageError):
-    """The model refuses this input (400, 413, 422); another input may go well. The `poison` of a batch of texts."""
+    """The model rejects this input (400, 413, 422); other inputs may succeed. The `poison` of a batch of texts."""
 
     code = "model-input"
 
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """What a chat model wrote, and which model says it wrote it; `truncated` when it was stopped before its end."""
+    """The text of a chat model and the model's name; `truncated` if it was cut off."""
 
     text: str
     model: str
@@ -76,33 +76,33 @@ class ChatAnswer:
 
 
 def open_session(headers: Mapping[str, str] | None = None) -> aiohttp.ClientSession:
-    """A session for these clients, to be closed by the caller; to be made inside the running loop.
+    """A session for these clients, closed by the caller; created inside the running event loop.
 
-    Calls of different kinds, such as short and long ones, must not share a session: they would wait for each other.
+    Calls of different kinds, such as short and long ones, must not share a session: they would compete for connections.
     """
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=headers)
 
 
 class EmbeddingClient:
-    """Turns texts into vectors. `deadline_s` bounds each call."""
+    """A client for embeddings. `deadline_s` limits each call."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str, model: EmbeddingModel, deadline_s: float) -> None:
         self._caller = _Caller(session, base_url.rstrip("/") + EMBEDDINGS_PATH, deadline_s)
         self._model = model
 
     async def embed_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of questions, with the model's query prefix put before each."""
+        """Vectors of queries, each with the model's query prefix."""
         return await self.embed([self._model.query_prefix + text for text in texts])
 
     async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of passages, with the model's document prefix put before each."""
+        """Vectors of passages, each with the model's document prefix."""
         return await self.embed([self._model.document_prefix + text for text in texts])
 
     async def embed(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of the texts as they are, `(len(texts), dimension)`, in their order; one call.
+        """Vectors of the texts without prefixes, `(len(texts), dimension)`, in their order; one call.
 
-        Raises ModelInputError when the model refuses a text, ModelError for everything else that goes wrong.
+        Raises ModelInputError if the model rejects a text, ModelError for any other failure.
         """
         if not texts:
             return np.empty((0, self._model.dimension), dtype=np.float32)
@@ -114,15 +114,15 @@ class EmbeddingClient:
         if len(answer.data) != count:
             raise self._wrong(f"{len(answer.data)} vectors for {count} texts")
         try:
-            given = answer.in_order()
+            ordered = answer.in_order()
         except ValueError as error:
             raise self._wrong(f"{error} for {count} texts") from error
         vectors = np.empty((count, self._model.dimension), dtype=np.float32)
-        for at, encoded in enumerate(given):
+        for at, encoded in enumerate(ordered):
             try:
                 vector = vector_of(encoded)
             except ValueError as error:
-                raise self._wrong(f"a vector that cannot be read ({error})") from error
+                raise self._wrong(f"an invalid vector ({error})") from error
             if vector.shape != (self._model.dimension,):
                 got = vector.shape[0]
                 raise self._wrong(f"vectors of {got} dimensions where {self._model.dimension} are expected")
@@ -134,12 +134,12 @@ class EmbeddingClient:
         return vectors
 
     def _wrong(self, what: str) -> ModelError:
-        message = f"the embedding model {self._model.name} at {self._caller.url} gave {what}"
-        return ModelError(message, "check that embedding.name and embedding.dimension fit the endpoint's model")
+        message = f"the embedding model {self._model.name} at {self._caller.url} returned {what}"
+        return ModelError(message, "check that models.embedding matches the endpoint's model")
 
 
 class ChatClient:
-    """Asks a chat model. `deadline_s` bounds each call."""
+    """A client for chat completions. `deadline_s` limits each call."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str, model: str, deadline_s: float) -> None:
         self._caller = _Caller(session, base_url.rstrip("/") + CHAT_PATH, deadline_s)
@@ -153,9 +153,9 @@ class ChatClient:
         return ChatAnswer(answer.text, str(answer.model or self._model), answer.is_truncated)
 
     async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
-        """The model's answer in pieces, as it writes them. Raises as `complete` does, before the first or later.
+        """The model's answer as a stream of chunks. Raises as `complete` does, before the first or later.
 
-        A server that does not stream gives all of it as one piece.
+        A server that does not stream sends one chunk.
         """
         body = {"model": self._model, "messages": list(messages), "stream": True}
         role: str | None = "assistant"
@@ -170,18 +170,18 @@ class ChatClient:
             role = None
         if reason is None:
             raise ModelError(
-                f"the chat model {self._model} at {self._caller.url} broke off in the middle of its answer"
+                f"the chat model {self._model} at {self._caller.url} ended the stream before its last chunk"
             )
         if not wrote:
             raise self._empty(reason == "length")
 
     def _empty(self, truncated: bool) -> ModelError:
-        hint = "its token limit was reached before the first word: raise it at the endpoint" if truncated else ""
-        return ModelError(f"the chat model {self._model} at {self._caller.url} gave an empty answer", hint)
+        hint = "raise the token limit of the endpoint, which was reached before the first word" if truncated else ""
+        return ModelError(f"the chat model {self._model} at {self._caller.url} returned an empty answer", hint)
 
 
 class _Caller:
-    """POSTs JSON to one URL and tells in our words what went wrong."""
+    """POSTs JSON to one URL, and maps errors to ours."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, deadline_s: float) -> None:
         self.url = url
@@ -190,7 +190,7 @@ class _Caller:
         self._timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S)
 
     async def post(self, body: object, type_: type[A]) -> A:
-        with self._explained():
+        with self._mapped_errors():
             async with self._open(body) as response:
                 raw = await response.read()
         if response.status != HTTPStatus.OK:
@@ -198,18 +198,18 @@ class _Caller:
         return self.read(raw, type_)
 
     def read(self, raw: bytes, type_: type[A]) -> A:
-        """The answer, or what it tells instead."""
+        """The decoded response; raises the error that it reports."""
         if refusal := refusal_in(raw):
             raise self._error(refusal)
         try:
             return msgspec.json.decode(raw, type=type_)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            message = f"{self.url} gave an answer that is not in OpenAI's shape: {error}"
+            message = f"the response of {self.url} does not follow OpenAI's schema: {error}"
             raise ModelError(message, "check the endpoint's URL", HTTPStatus.OK) from error
 
     async def events(self, body: object) -> AsyncGenerator[bytes, None]:
-        """The data of server-sent events as they come; of a server that does not stream, its whole answer."""
-        with self._explained():
+        """The data of server-sent events; the whole response of a server that does not stream."""
+        with self._mapped_errors():
             async with self._open(body) as response:
                 if response.status != HTTPStatus.OK:
                     raise self._refused(response, await response.read())
@@ -225,17 +225,17 @@ class _Caller:
         return self._session.post(self.url, data=json_bytes(body), headers=headers, timeout=self._timeout)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _mapped_errors(self) -> Iterator[None]:
         try:
             yield
         except aiohttp.ConnectionTimeoutError as error:
             message = f"no connection to {self.url} within {CONNECT_S:g} s"
-            raise ModelTimeoutError(message, "is model-gateway running?") from error
+            raise ModelTimeoutError(message, "check that model-gateway is running") from error
         except TimeoutError as error:
-            message = f"{self.url} did not answer within {self._deadline_s:g} s"
-            raise ModelTimeoutError(message, "is the model overloaded, or still loading?") from error
+            message = f"{self.url} did not respond within {self._deadline_s:g} s"
+            raise ModelTimeoutError(message, "check whether the model is overloaded or still loading") from error
         except (aiohttp.ClientError, ValueError) as error:  # ValueError: a line longer than aiohttp reads
-            raise ModelError(f"cannot reach {self.url}: {error}", "is model-gateway running?") from error
+            raise ModelError(f"cannot reach {self.url}: {error}", "check that model-gateway is running") from error
 
     def _refused(self, response: aiohttp.ClientResponse, raw: bytes) -> ModelError | ModelInputError:
         refusal = refusal_in(raw, response.status) or Refusal(response.status, "")
@@ -243,7 +243,7 @@ class _Caller:
         return self._error(refusal, int(retry_after) if retry_after.isdecimal() else None)
 
     def _error(self, refusal: Refusal, retry_after_s: int | None = None) -> ModelError | ModelInputError:
-        message = f"{self.url} answered {refusal.status}" + (f": {refusal.text}" if refusal.text else "")
+        message = f"{self.url} responded with {refusal.status}" + (f": {refusal.text}" if refusal.text else "")
         if refusal.status in _INPUT_STATUSES:
             return ModelInputError(message)
         try:

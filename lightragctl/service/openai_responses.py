@@ -1,7 +1,7 @@
-"""Reading what OpenAI-like servers answer. Pure.
+"""Parses responses of OpenAI-compatible servers. Pure.
 
-Servers differ harmlessly: fields are null or left out, `index` is missing, texts come in parts. Only what is used is
-read, so that the rest may be as it likes. Some tell an error with status 200; it is found here.
+Servers differ harmlessly: fields are null or missing, texts come in parts. Only fields that we use are read. Some
+servers report an error with status 200; it is detected here.
 """
 
 import re
@@ -14,14 +14,14 @@ from lightragctl.service.openai_schema import ChatChunk, ChunkChoice, Delta
 from lightragctl.service.redaction import redacted
 
 _QUOTED_CHARS = 300
-"""How much of an endpoint's error text goes into ours."""
+"""Characters of an endpoint's error text that are quoted in our message."""
 
 CUT_OFF = ("length", "max_tokens", "model_length", "content_filter")
-"""Reasons to end that leave an answer incomplete."""
+"""Finish reasons that leave an answer incomplete."""
 
 _ABOUT_KEYS = re.compile(r"api[_ -]?key|authenti|unauthori[sz]ed|\bsk-\w", re.IGNORECASE)
 _KEY_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
-"""Their text is about the key, often quotes it in part, and is of no use to a caller, who has no key to fix."""
+"""Errors whose text is about the key and often quotes part of it; a caller of ours has no such key to fix."""
 
 _STATUS_OF_NAME = (
     ("rate_limit", HTTPStatus.TOO_MANY_REQUESTS),
@@ -32,26 +32,26 @@ _STATUS_OF_NAME = (
 
 
 class Refusal(NamedTuple):
-    """An error that an endpoint tells. `text` is empty where it may quote an API key."""
+    """An error reported by an endpoint. `text` is empty if it may quote an API key."""
 
     status: int
     text: str
 
 
 class EmbeddingItem(msgspec.Struct):
-    """One vector of an answer."""
+    """One vector of a response."""
 
     embedding: str | list[float]
     index: int | None = None
 
 
 class EmbeddingsResponse(msgspec.Struct):
-    """An answer to an embeddings call."""
+    """The response to an embeddings call."""
 
     data: list[EmbeddingItem]
 
     def in_order(self) -> list[str | list[float]]:
-        """The vectors in the order of their texts; ValueError when that is not sure."""
+        """The vectors in the order of their texts; ValueError if the indexes are inconsistent."""
         indexes = [one.index for one in self.data]
         if all(index is None for index in indexes):
             return [one.embedding for one in self.data]
@@ -84,7 +84,7 @@ class _Choice(msgspec.Struct):
 
 
 class ChatResponse(msgspec.Struct):
-    """An answer to a chat call, or one piece of it."""
+    """The response to a chat call, or one chunk of a stream."""
 
     choices: list[_Choice] | None = None
     model: Any = None
@@ -93,30 +93,30 @@ class ChatResponse(msgspec.Struct):
 
     @property
     def text(self) -> str:
-        """What the model wrote."""
-        said = [choice.message or choice.delta for choice in (self.choices or ())[:1]]
-        return "".join(message.text for message in said if message)
+        """The text that the model generated."""
+        messages = [choice.message or choice.delta for choice in (self.choices or ())[:1]]
+        return "".join(message.text for message in messages if message)
 
     @property
     def finish_reason(self) -> str | None:
-        """Why the model ended; None while it goes on."""
+        """Why the model stopped; None while the stream continues."""
         whole = [choice.finish_reason or ("stop" if choice.message else None) for choice in (self.choices or ())[:1]]
         return whole[0] if whole else None
 
     @property
     def is_truncated(self) -> bool:
-        """Whether the model was stopped before its end."""
+        """Whether the text was cut off."""
         return self.finish_reason in CUT_OFF
 
     def chunk(self, role: str | None) -> ChatChunk:
-        """The piece in OpenAI's own shape."""
+        """The chunk in OpenAI's own shape."""
         choices = [ChunkChoice(Delta(role, self.text or None), 0, self.finish_reason)] if self.choices else []
         created = int(self.created) if isinstance(self.created, int | float) else 0
         return ChatChunk(choices, str(self.model or ""), str(self.id or ""), created=created)
 
 
 def refusal_in(raw: bytes, status: int = HTTPStatus.OK) -> Refusal | None:
-    """The error that an answer tells, by its status or, with status 200, in its body; None when it tells none."""
+    """The error in a response, from its status or, with status 200, from its body; None if there is none."""
     document = _object(raw)
     error = document.get("error")
     if not error and document.get("object") == "error":
@@ -127,13 +127,13 @@ def refusal_in(raw: bytes, status: int = HTTPStatus.OK) -> Refusal | None:
 
 
 def _refusal(error: Any, status: int) -> Refusal:
-    """What an error says; one that told no error by its status gets the one that its code or type stands for."""
-    told = error if isinstance(error, dict) else {"message": error}
-    names = f"{told.get('code') or ''} {told.get('type') or ''}"
-    text = told.get("message") or told.get("detail") or told
+    """Status and text of an error; one that came with status 200 gets the status that its code or type stands for."""
+    fields = error if isinstance(error, dict) else {"message": error}
+    names = f"{fields.get('code') or ''} {fields.get('type') or ''}"
+    text = fields.get("message") or fields.get("detail") or fields
     text = text if isinstance(text, str) else msgspec.json.encode(text).decode()
     if status == HTTPStatus.BAD_GATEWAY:
-        status = _status_of(told.get("code"), names)
+        status = _status_of(fields.get("code"), names)
     is_secret = status in _KEY_REFUSED or _ABOUT_KEYS.search(f"{names} {text}")
     text = redacted(text.encode("utf-8", "replace")).decode()
     return Refusal(status, "" if is_secret else " ".join(text.split())[:_QUOTED_CHARS])
@@ -149,7 +149,7 @@ def _status_of(code: Any, names: str) -> int:
 
 
 def _object(raw: bytes) -> dict[str, Any]:
-    """The JSON object, with what is not looked at left out; empty when it is none."""
+    """The error fields of a JSON object; empty if `raw` is not one."""
     try:
         found = msgspec.json.decode(raw, type=_ErrorFields)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

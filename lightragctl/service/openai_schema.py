@@ -1,4 +1,4 @@
-"""OpenAI's request shapes as far as we speak them, vectors as base64, the prompt that api and mock-llm share. Pure."""
+"""The subset of OpenAI's schemas that we use, vectors in base64, and the RAG prompt shared with mock-llm. Pure."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ _FLOAT32 = np.dtype("<f4")
 
 
 class EmbeddingsRequest(msgspec.Struct):
-    """Body of POST /v1/embeddings. Fields we do not know are ignored, as OpenAI's clients send many."""
+    """Body of POST /v1/embeddings. Unknown fields are ignored, since OpenAI's clients send many."""
 
     model: str
     input: str | list[str]
@@ -32,7 +32,7 @@ class EmbeddingsRequest(msgspec.Struct):
 
 
 class Embedding(msgspec.Struct):
-    """One vector of an answer."""
+    """One vector of a response."""
 
     index: int
     embedding: str | list[float]
@@ -40,7 +40,7 @@ class Embedding(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """Tokens that a call cost."""
+    """Token usage of a call."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -48,7 +48,7 @@ class Usage(msgspec.Struct):
 
 
 class EmbeddingsAnswer(msgspec.Struct):
-    """Answer of POST /v1/embeddings."""
+    """Response of POST /v1/embeddings."""
 
     data: list[Embedding]
     model: str = ""
@@ -57,7 +57,7 @@ class EmbeddingsAnswer(msgspec.Struct):
 
 
 class ChatMessage(msgspec.Struct):
-    """One message; only plain text is spoken."""
+    """One message; plain text only."""
 
     role: str
     content: str | None = None
@@ -72,7 +72,7 @@ class ChatRequest(msgspec.Struct):
 
 
 class ChatChoice(msgspec.Struct):
-    """One answer of the model."""
+    """One choice of the model."""
 
     message: ChatMessage
     index: int = 0
@@ -80,7 +80,7 @@ class ChatChoice(msgspec.Struct):
 
 
 class ChatCompletion(msgspec.Struct):
-    """Answer of POST /v1/chat/completions."""
+    """Response of POST /v1/chat/completions."""
 
     choices: list[ChatChoice]
     model: str = ""
@@ -91,14 +91,14 @@ class ChatCompletion(msgspec.Struct):
 
 
 class Delta(msgspec.Struct, omit_defaults=True):
-    """What a piece adds to the message."""
+    """What a chunk adds to the message."""
 
     role: str | None = None
     content: str | None = None
 
 
 class ChunkChoice(msgspec.Struct):
-    """The piece of one answer; `finish_reason` stands in its last."""
+    """A chunk of one choice; the last has `finish_reason`."""
 
     delta: Delta
     index: int = 0
@@ -106,7 +106,7 @@ class ChunkChoice(msgspec.Struct):
 
 
 class ChatChunk(msgspec.Struct):
-    """One event of a streamed answer of POST /v1/chat/completions."""
+    """One event of a streamed chat completion."""
 
     choices: list[ChunkChoice]
     model: str = ""
@@ -128,7 +128,7 @@ class ModelCard(msgspec.Struct):
 
 
 class ModelList(msgspec.Struct):
-    """Answer of GET /v1/models."""
+    """Response of GET /v1/models."""
 
     data: list[ModelCard]
     object: str = "list"
@@ -140,7 +140,7 @@ def event(data: bytes) -> bytes:
 
 
 def embeddings_body(vectors: FloatArray, encoding: str, model: str, tokens: int) -> dict[str, Any]:
-    """The answer to an embeddings call, as plain data; `tokens` counts what the model read."""
+    """The response to an embeddings call, as plain data; `tokens` is the number that the model read."""
     if encoding == "base64":
         encoded: list[Any] = [base64.b64encode(row.astype(_FLOAT32, copy=False).tobytes()).decode() for row in vectors]
     else:
@@ -154,7 +154,7 @@ def embeddings_body(vectors: FloatArray, encoding: str, model: str, tokens: int)
 
 
 def vector_of(encoded: str | Sequence[float]) -> FloatArray:
-    """A vector from base64 or from numbers, as the server chose; ValueError when it is neither."""
+    """A vector from base64 or from numbers; ValueError for anything else."""
     if not isinstance(encoded, str):
         return np.asarray(encoded, dtype=np.float32)
     try:
@@ -165,7 +165,7 @@ def vector_of(encoded: str | Sequence[float]) -> FloatArray:
 
 
 def prompt(question: str, passages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """The messages that ask a chat model to answer from passages; each passage has `source` and `text`.
+    """The prompt for an answer from passages; each passage has `source` and `text`.
 
     Passages are numbered from 1 and the answer cites them as `[1]`.
     """

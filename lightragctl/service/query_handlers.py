@@ -1,4 +1,4 @@
-"""Requests that ask lightrag-api: POST /retrieve and /query, and what tells of them afterwards. No sockets."""
+"""Query handlers of lightrag-api: POST /retrieve and /query, GET /recordings and /debug/batches. No sockets."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ from lightragctl.service.openai_responses import CUT_OFF
 from lightragctl.service.openai_schema import STREAM_END, ChatChunk, event, prompt
 from lightragctl.service.recording import RecordedQuery, Recorder
 from lightragctl.service.responses import EVENTS, json_bytes, problem_of, problem_response
-from lightragctl.service.retrieval import Asked, Found, Retrieval
+from lightragctl.service.retrieval import Passages, Question, Retrieval
 from lightragctl.service.schemas import (
     ApiHit,
     BatchesAnswer,
@@ -48,14 +48,14 @@ from lightragctl.vectors.model import InvalidFilterError
 _MARKER = re.compile(r"\[(\d{1,4})\]")
 
 TIMEOUT_HEADER = "x-request-timeout"
-"""A client's deadline for a retrieval, in seconds."""
+"""Request header with the client's timeout for a retrieval, in seconds."""
 MAX_TIMEOUT_S = 300
 
 RECORD_HEADER = "x-record"
-"""`no` from a client whose question is nobody's: it never comes among the recorded ones, whatever their share."""
+"""Request header; `no` excludes a query from the recordings, for test queries."""
 
-OURS = ("nearest", "naive")
-"""The modes that are answered here; the others are lightrag-server's."""
+VECTOR_MODES = ("nearest", "naive")
+"""The modes that are served here; the others are forwarded to lightrag-server."""
 
 NEAREST_TOP_K = 5
 NAIVE_TOP_K, NAIVE_MIN_SCORE = 20, 0.2
@@ -63,54 +63,54 @@ NAIVE_TOP_K, NAIVE_MIN_SCORE = 20, 0.2
 
 
 class ChatBackend(Protocol):
-    """Answers messages; `service.model_clients.ChatClient` does."""
+    """The interface of a chat model; implemented by `service.model_clients.ChatClient`."""
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
         """The model's answer."""
 
     def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
-        """The model's answer in pieces."""
+        """The model's answer as a stream of chunks."""
 
 
 class LimitedChat:
-    """A `ChatBackend` with a bound on the answers that are written at a time: those over it are refused at once.
+    """A `ChatBackend` with a limit of concurrent answers: calls over the limit are rejected at once.
 
-    A chat may take minutes. Without a bound those who wait for one would pile up.
+    A chat may take minutes, so waiting calls would pile up.
     """
 
-    def __init__(self, chats: ChatBackend, bound: ConcurrencyLimit) -> None:
-        self._chats = chats
-        self.bound = bound
+    def __init__(self, chat: ChatBackend, limit: ConcurrencyLimit) -> None:
+        self._chat = chat
+        self.limit = limit
 
     async def complete(self, messages: Sequence[Mapping[str, str]]) -> ChatAnswer:
         """The model's answer."""
-        with self.bound.place():
-            return await self._chats.complete(messages)
+        with self.limit.place():
+            return await self._chat.complete(messages)
 
     async def stream(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[ChatChunk, None]:
-        """The model's answer in pieces; the place is held until the last, or until it is closed."""
-        with self.bound.place():
-            async with contextlib.aclosing(self._chats.stream(messages)) as pieces:
+        """The model's answer as a stream of chunks; counts as in flight until the stream ends or is closed."""
+        with self.limit.place():
+            async with contextlib.aclosing(self._chat.stream(messages)) as pieces:
                 async for piece in pieces:
                     yield piece
 
 
 class AnswerBackends(NamedTuple):
-    """Who answers what is not a search: the chat model, and lightrag-server where the release has one."""
+    """The chat model, and lightrag-server if the release has one."""
 
     chat: ChatBackend
     graph: GraphBackend | None
 
 
 class QueryHandlers:
-    """The handlers; made inside the running event loop. `models` are the chat model and, if there is one, the graph."""
+    """The handlers; created inside the running event loop."""
 
-    def __init__(self, settings: ApiSettings, retrieval: Retrieval, models: AnswerBackends, metrics: Metrics) -> None:
+    def __init__(self, settings: ApiSettings, retrieval: Retrieval, backends: AnswerBackends, metrics: Metrics) -> None:
         self._settings = settings
         self._retrieval = retrieval
-        chat, self._graph = models
+        chat, self._graph = backends
         self._chat = LimitedChat(chat, ConcurrencyLimit("answers", CONNECTIONS))
-        self._asking_graph = ConcurrencyLimit(f"questions to {UPSTREAM}", CONNECTIONS)
+        self._graph_limit = ConcurrencyLimit(f"queries to {UPSTREAM}", CONNECTIONS)
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         recording = settings.recording
@@ -119,85 +119,87 @@ class QueryHandlers:
         )
 
     def retrieve(self, request: http.Request) -> http.Response | Awaitable[http.Response]:
-        """At once when the answer is in the cache."""
+        """Find passages; answers from the cache synchronously."""
         begin = time.perf_counter()
         body = request.json(RetrieveRequest)
-        if body.mode not in OURS:
+        if body.mode not in VECTOR_MODES:
             return self._retrieve_from_graph(body, begin)
-        asked = self._checked(body)
-        kept = self._retrieval.remembered(asked)
-        if kept is None:
-            self._retrieval.admit(asked)
-            return self._retrieve(request, asked, begin)
-        self._record(request, asked, lambda: self._retrieval.found_in(kept), begin)
-        return http.Response(b'%b,"cached":true,"timing_ms":{"total":%.3f}}' % (kept, _since_ms(begin)))
+        question = self._checked(body)
+        cached = self._retrieval.cached(question)
+        if cached is None:
+            self._retrieval.admit(question)
+            return self._retrieve(request, question, begin)
+        self._record(request, question, lambda: self._retrieval.decoded(cached), begin)
+        return http.Response(b'%b,"cached":true,"timing_ms":{"total":%.3f}}' % (cached, _since_ms(begin)))
 
     async def query(self, request: http.Request) -> http.Response | http.Streaming:
         begin = time.perf_counter()
         body = request.json(QueryRequest)
-        if body.mode not in OURS:
+        if body.mode not in VECTOR_MODES:
             return await self._query_graph(body, begin)
-        asked = self._checked(body)
-        self._chat.bound.admit()
-        self._retrieval.admit(asked)
-        _, found = await self._find(request, asked)
-        self._record(request, asked, lambda: found, begin)
-        timing_ms = self._timing_ms(found, begin)
-        messages = prompt(body.query, [{"source": hit.source, "text": hit.text} for hit in found.hits])
+        question = self._checked(body)
+        self._chat.limit.admit()
+        self._retrieval.admit(question)
+        _, result = await self._find(request, question)
+        self._record(request, question, lambda: result, begin)
+        timing_ms = self._timing_ms(result, begin)
+        messages = prompt(body.query, [{"source": hit.source, "text": hit.text} for hit in result.hits])
         if body.stream:
             pieces = self._chat.stream(messages)
-            first = await anext(pieces, None)  # what is wrong from the start is told by the status
+            first = await anext(pieces, None)  # an error before the first chunk sets the status
             if first is None:
-                raise ModelError(f"the chat model {self._settings.chat_model} gave an empty answer")
-            return http.Streaming(_events(first, pieces, found), EVENTS, (("cache-control", "no-store"),))
+                raise ModelError(f"the chat model {self._settings.chat_model} returned an empty answer")
+            return http.Streaming(_events(first, pieces, result), EVENTS, (("cache-control", "no-store"),))
         chat_begin = time.perf_counter()
         answer = await self._chat.complete(messages)
         timing_ms |= {"chat": _since_ms(chat_begin), "total": _since_ms(begin)}
         self._metrics.stage("chat", timing_ms["chat"] / 1000)
-        cited = citations(answer.text, found.hits)
-        told = QueryAnswer(
-            asked.workspace, answer.text, cited, found.hits, answer.model, timing_ms, truncated=answer.truncated
+        cited = citations(answer.text, result.hits)
+        response = QueryAnswer(
+            question.workspace, answer.text, cited, result.hits, answer.model, timing_ms, truncated=answer.truncated
         )
-        return http.json_response(told)
+        return http.json_response(response)
 
     async def _retrieve_from_graph(self, body: RetrieveRequest, begin: float) -> http.Response:
         graph, workspace = self._graph_for(body)
-        with self._asking_graph.place():
-            told = await graph.ask("/query/data", graph_body(body.query, body.mode, body.top_k, body.chunk_top_k))
-        return http.json_response(retrieve_answer(workspace, told, {"total": _since_ms(begin)}))
+        with self._graph_limit.place():
+            response = await graph.ask("/query/data", graph_body(body.query, body.mode, body.top_k, body.chunk_top_k))
+        return http.json_response(retrieve_answer(workspace, response, {"total": _since_ms(begin)}))
 
     async def _query_graph(self, body: QueryRequest, begin: float) -> http.Response:
         graph, workspace = self._graph_for(body)
         if body.stream:
-            raise _bad(f"stream: answers in mode {body.mode} come whole")
-        asked = graph_body(body.query, body.mode, body.top_k, body.chunk_top_k)
-        with self._asking_graph.place():
-            told = await graph.ask("/query", asked | {"include_references": True, "include_chunk_content": True})
-        return http.json_response(query_answer(workspace, told, self._settings.chat_model, {"total": _since_ms(begin)}))
+            raise _bad(f"stream: not supported in mode {body.mode}")
+        body_ = graph_body(body.query, body.mode, body.top_k, body.chunk_top_k)
+        with self._graph_limit.place():
+            response = await graph.ask("/query", body_ | {"include_references": True, "include_chunk_content": True})
+        return http.json_response(
+            query_answer(workspace, response, self._settings.chat_model, {"total": _since_ms(begin)})
+        )
 
     def _graph_for(self, body: RetrieveRequest) -> tuple[GraphBackend, str]:
-        """Who answers in this mode, for which workspace; the question is within what it knows."""
+        """The graph backend and its workspace, after checking that they support the request."""
         if self._graph is None:
             enable = Command("up", "--set components.lightrag-server.enabled=true")
             hint = Hint("use mode naive, or enable lightrag-server: ", enable)
-            detail = f"mode {body.mode} needs lightrag-server, and this release has none"
-            raise http.Problem(409, "Conflict", detail, hint, "no-lightrag-server")
+            detail = f"mode {body.mode} requires lightrag-server, which this release does not run"
+            raise http.Problem(409, "Conflict", detail, hint, "lightrag-server-disabled")
         ours = self._settings.workspace
         if body.workspace not in (None, ours):
-            raise _bad(f"workspace: lightrag-server serves '{ours}' alone, so mode {body.mode} does")
+            raise _bad(f"workspace: mode {body.mode} supports only '{ours}', the workspace of lightrag-server")
         for name in ("filter", "min_score"):
             if getattr(body, name) is not None:
-                raise _bad(f"{name}: mode {body.mode} does not know it")
+                raise _bad(f"{name}: not supported in mode {body.mode}")
         if body.kind != "chunks":
-            raise _bad(f"kind: mode {body.mode} gives chunks, entities and relationships together")
+            raise _bad(f"kind: not supported in mode {body.mode}, which returns all kinds")
         return self._graph, ours
 
     async def recordings(self, request: http.Request) -> http.Response:
-        asked = request.query(RecordingsQuery)
+        query = request.query(RecordingsQuery)
         if self._recorder is None:
-            hint = "set components.lightrag-api.recording.ratio, 0.1 for one in ten"
-            raise http.Problem(404, "Not Found", "questions are not recorded", hint, "no-recording")
-        return http.json_response(RecordingsAnswer(await asyncio.to_thread(self._recorder.read, asked.limit)))
+            hint = "set components.lightrag-api.recording.ratio, such as 0.1 for one in ten"
+            raise http.Problem(404, "Not Passages", "query recording is disabled", hint, "recording-disabled")
+        return http.json_response(RecordingsAnswer(await asyncio.to_thread(self._recorder.read, query.limit)))
 
     async def batches(self, _: http.Request) -> http.Response:
         now_s = self._loop.time()
@@ -207,45 +209,45 @@ class QueryHandlers:
             for name, (waiting, running, recent) in self._retrieval.batches.items()
         }
         breakers = {
-            name: BreakerReport(str(guard.breaker.state), guard.breaker.why, round(guard.breaker.retry_after_s, 1))
+            name: BreakerReport(str(guard.breaker.state), guard.breaker.reason, round(guard.breaker.retry_after_s, 1))
             for name, guard in self._retrieval.guards.items()
         }
         return http.json_response(BatchesAnswer(stages, breakers))
 
-    async def _retrieve(self, request: http.Request, asked: Asked, begin: float) -> http.Response:
-        encoded, found = await self._find(request, asked)
-        self._record(request, asked, lambda: found, begin)
-        timing_ms = self._timing_ms(found, begin)
+    async def _retrieve(self, request: http.Request, question: Question, begin: float) -> http.Response:
+        encoded, result = await self._find(request, question)
+        self._record(request, question, lambda: result, begin)
+        timing_ms = self._timing_ms(result, begin)
         return http.Response(b'%b,"cached":false,"timing_ms":%b}' % (encoded, http.json_bytes(timing_ms)))
 
-    async def _find(self, request: http.Request, asked: Asked) -> tuple[bytes, Found]:
-        """The passages, within the time that the client gives."""
+    async def _find(self, request: http.Request, question: Question) -> tuple[bytes, Passages]:
+        """The passages, within the client's timeout."""
         within_s = self._within_s(request)
         until_s = self._loop.time() + within_s
-        # A client that gives less time than usual is like one that leaves: that says nothing of what is behind us.
+        # A shorter timeout of the client shows nothing about the backends.
         reason = SERVICE_DEADLINE if within_s >= self._settings.deadlines.request_s else None
         try:
             with Deadline(self._loop, until_s, reason):
-                return await self._retrieval.find(asked, until_s)
+                return await self._retrieval.find(question, until_s)
         except WorkspaceMissingError as error:
-            raise http.Problem(404, "Not Found", error.message, error.hint, error.code) from error
+            raise http.Problem(404, "Not Passages", error.message, error.hint, error.code) from error
         except InvalidFilterError as error:
-            raise _unfit(error) from error
+            raise _invalid_filter(error) from error
         except TimeoutError as error:
             self._metrics.deadline_missed.labels("answer").inc()
-            hint = f"ask with a longer {TIMEOUT_HEADER}, or see what is slow: GET /debug/batches"
-            raise DeadlineError(f"no answer within {within_s:g} s", hint) from error
+            hint = f"set a longer {TIMEOUT_HEADER}, or see what is slow with GET /debug/batches"
+            raise DeadlineError(f"no response within {within_s:g} s", hint) from error
 
-    def _record(self, request: http.Request, asked: Asked, found: Callable[[], Found], begin: float) -> None:
+    def _record(self, request: http.Request, question: Question, result: Callable[[], Passages], begin: float) -> None:
         if self._recorder is None or request.header(RECORD_HEADER) == "no" or not self._recorder.wants():
             return
-        answer, now_s = found(), time.time()
+        answer, now_s = result(), time.time()
         ids = [hit.id for hit in answer.hits]
-        question = (asked.workspace, asked.text, asked.top_k, asked.kind, asked.filter)
-        self._recorder.keep(RecordedQuery(now_s, *question, answer.collection, ids, _since_ms(begin)))
+        fields = (question.workspace, question.text, question.top_k, question.kind, question.filter)
+        self._recorder.keep(RecordedQuery(now_s, *fields, answer.collection, ids, _since_ms(begin)))
 
     def _within_s(self, request: http.Request) -> float:
-        """The client's deadline, else ours."""
+        """The client's timeout, else ours."""
         given = request.header(TIMEOUT_HEADER)
         if not given:
             return self._settings.deadlines.request_s
@@ -254,50 +256,52 @@ class QueryHandlers:
         except ValueError:
             seconds = math.nan
         if not 0 < seconds <= MAX_TIMEOUT_S:
-            raise _bad(f"{TIMEOUT_HEADER}: {given[:20]!r}, it takes seconds up to {MAX_TIMEOUT_S}, such as 0.5")
+            raise _bad(
+                f"{TIMEOUT_HEADER}: {given[:20]!r} is not a number of seconds up to {MAX_TIMEOUT_S}, such as 0.5"
+            )
         return seconds
 
-    def _timing_ms(self, found: Found, begin: float) -> dict[str, float]:
+    def _timing_ms(self, result: Passages, begin: float) -> dict[str, float]:
         for stage in ("embed", "search"):
-            if stage in found.stages_s:
-                self._metrics.stage(stage, found.stages_s[stage])
-        stages_ms = {stage: round(seconds * 1000, 3) for stage, seconds in found.stages_s.items()}
+            if stage in result.stages_s:
+                self._metrics.stage(stage, result.stages_s[stage])
+        stages_ms = {stage: round(seconds * 1000, 3) for stage, seconds in result.stages_s.items()}
         return {**stages_ms, "total": _since_ms(begin)}
 
-    def _checked(self, body: RetrieveRequest) -> Asked:
-        """The question, complete and within the limits."""
+    def _checked(self, body: RetrieveRequest) -> Question:
+        """The validated question, with defaults applied."""
         limits = self._settings.limits
         top_k, min_score = body.top_k or NEAREST_TOP_K, body.min_score
         if body.mode == "naive":
             if body.kind != "chunks":
-                raise _bad("kind: the naive mode knows only chunks")
+                raise _bad("kind: mode naive supports only chunks")
             top_k, min_score = body.chunk_top_k or NAIVE_TOP_K, NAIVE_MIN_SCORE if min_score is None else min_score
         elif body.chunk_top_k is not None:
-            raise _bad("chunk_top_k: it is of mode naive; otherwise say top_k")
+            raise _bad("chunk_top_k: only for mode naive; use top_k")
         if top_k > limits.top_k:
-            raise _bad(f"top_k: {top_k}, at most {limits.top_k} can be asked for")
+            raise _bad(f"top_k: {top_k} is over the limit of {limits.top_k}")
         if len(body.query) > limits.query_chars:
-            raise _bad(f"query: {len(body.query)} characters, at most {limits.query_chars} can be asked")
+            raise _bad(f"query: {len(body.query)} characters, the limit is {limits.query_chars}")
         text = body.query.replace("\0", " ").strip()
         if not has_text(clean_text(text)):
             raise _bad("query: it has no text")
         workspace = body.workspace or self._settings.workspace
-        return Asked(workspace, text, top_k, self._checked_filter(body.filter or ""), body.kind, min_score)
+        return Question(workspace, text, top_k, self._checked_filter(body.filter or ""), body.kind, min_score)
 
     def _checked_filter(self, text: str) -> str:
         most = self._settings.limits.filter_chars
         if len(text) > most:
-            raise _bad(f"filter: {len(text)} characters, at most {most} are read")
+            raise _bad(f"filter: {len(text)} characters, the limit is {most}")
         try:
             check_filter(text)
         except InvalidFilterError as error:
-            raise _unfit(error) from error
+            raise _invalid_filter(error) from error
         return text
 
 
 def citations(answer: str, hits: Sequence[ApiHit]) -> list[Citation]:
-    """The passages that the answer's markers point at, in the order of their first use."""
-    markers = dict.fromkeys(int(found) for found in _MARKER.findall(answer))
+    """The passages that the answer cites, in the order of their first marker."""
+    markers = dict.fromkeys(int(number) for number in _MARKER.findall(answer))
     return [
         Citation(marker, hits[marker - 1].id, hits[marker - 1].source, hits[marker - 1].text)
         for marker in markers
@@ -305,17 +309,19 @@ def citations(answer: str, hits: Sequence[ApiHit]) -> list[Citation]:
     ]
 
 
-async def _events(first: ChatChunk, rest: AsyncGenerator[ChatChunk, None], found: Found) -> AsyncGenerator[bytes, None]:
-    """A streamed answer as OpenAI's clients read it; its first event carries the passages, its last the citations."""
+async def _events(
+    first: ChatChunk, rest: AsyncGenerator[ChatChunk, None], result: Passages
+) -> AsyncGenerator[bytes, None]:
+    """A streamed answer in OpenAI's format; its first event also has the passages, its last the citations."""
     text = ""
-    extra: dict[str, object] = {"collection": found.collection, "hits": found.hits}
+    extra: dict[str, object] = {"collection": result.collection, "hits": result.hits}
     try:
         async with contextlib.aclosing(rest):
             chunk: ChatChunk | None = first
             while chunk is not None:
                 text += "".join(choice.delta.content or "" for choice in chunk.choices)
                 if any(choice.finish_reason for choice in chunk.choices):
-                    extra["citations"] = citations(text, found.hits)
+                    extra["citations"] = citations(text, result.hits)
                 if any(choice.finish_reason in CUT_OFF for choice in chunk.choices):
                     extra["truncated"] = True
                 yield event(json_bytes({**msgspec.to_builtins(chunk), **({"lightragctl": extra} if extra else {})}))
@@ -328,18 +334,18 @@ async def _events(first: ChatChunk, rest: AsyncGenerator[ChatChunk, None], found
 
 
 def batch_state(record: BatchRecord, now_s: float, in_flight: int) -> BatchState:
-    """A batch for a person who asks why a request waited."""
+    """A batch for /debug/batches, which explains why a request waited."""
     waited_ms = round(record.queue_s * 1000, 3)
     if record.behind < in_flight:
-        why = "a slot was free: it left at once, with what came in the same turn"
+        reason = "a slot was free: dispatched at once, with items of the same turn"
     else:
-        why = f"all {in_flight} slots were taken: it left when a call ended"
+        reason = f"all {in_flight} slots were busy: dispatched when a call ended"
     return BatchState(
         ago_s=round(now_s - record.left_s, 3),
         items=record.items,
         waited_ms=waited_ms,
-        why=why,
-        left_behind=record.waiting,
+        reason=reason,
+        still_queued=record.waiting,
         took_ms=round(record.seconds * 1000, 3),
         error=record.error,
     )
@@ -349,7 +355,7 @@ def _since_ms(begin: float) -> float:
     return round((time.perf_counter() - begin) * 1000, 3)
 
 
-def _unfit(error: InvalidFilterError) -> http.Problem:
+def _invalid_filter(error: InvalidFilterError) -> http.Problem:
     return http.Problem(400, "Bad Request", f"filter: {error.message}", error.hint, error.code)
 
 

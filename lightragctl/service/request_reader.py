@@ -1,7 +1,6 @@
-"""Requests out of the bytes of one connection; httptools parses. No I/O.
+"""Parses the requests of one connection, with httptools. No I/O.
 
-What a client can make this hold is bounded: the head of a request, its trailer, what stands between the chunks of its
-body, and the body itself.
+The memory that a client can occupy is bounded: headers, trailers, chunk framing and the body of a request.
 """
 
 from collections.abc import Callable
@@ -13,22 +12,22 @@ from lightragctl.service.http import App, Request
 from lightragctl.service.responses import Problem, Response
 
 HEAD_BYTES = 65_536
-"""Of a request's target and headers together; also of its trailer, and of what frames the chunks of its body."""
+"""Limit of the target and headers of a request together; also of its trailers and chunk framing."""
 
 _FRAMING_PER_BYTE = 8
-"""Bytes of framing that each byte of a body earns: chunks of one byte need five, and room for an extension."""
+"""Bytes of framing allowed per byte of a body: chunks of one byte need five, and room for an extension."""
 
 SMALL_BODY_BYTES = 65_536
-"""Bodies up to this size are taken whatever the others hold."""
+"""Bodies up to this size are always accepted."""
 
 BODIES = 8
-"""The larger bodies that are received or answered at a time take at most as much as so many of the greatest."""
+"""Limit of the memory for larger bodies of a service, in bodies of maximum size."""
 
 Take = Callable[[Request, Response | None], None]
 
 
 class BodyMemory:
-    """What the larger bodies of all requests of a service take together."""
+    """The memory of the larger bodies of all requests of a service."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
@@ -36,14 +35,14 @@ class BodyMemory:
 
 
 class _Share:
-    """What one body takes of it; given back with the last reference to this."""
+    """The memory of one body; released with the last reference."""
 
     def __init__(self, memory: BodyMemory) -> None:
         self._memory = memory
         self._bytes = 0
 
     def grow(self, size_bytes: int) -> bool:
-        """Whether there is room for as much."""
+        """Reserve memory for a body of this size; False if the limit is exceeded."""
         self._memory.held_bytes += size_bytes - self._bytes
         self._bytes = size_bytes
         return self._memory.held_bytes <= self._memory.most_bytes
@@ -53,17 +52,17 @@ class _Share:
 
 
 class RequestReader:
-    """Makes requests of bytes; those that are refused come with their answer, and are the last.
+    """Parses requests; a rejected one comes with its response, and is the last of the connection.
 
     Attributes:
-        receiving: a request has begun and is not whole.
-        refused: what follows is not read.
-        awaits_continue: the client sends the body of the request only when it is told to, or after a while.
+        receiving: a request is partly received.
+        refused: a request was rejected; what follows is not read.
+        awaits_continue: the client waits for 100 Continue before it sends the body.
 
     Args:
-        app: says what is refused on the headers alone.
-        take: gets each request, once its body is whole.
-        memory: what the bodies of all connections may take.
+        app: decides which requests are rejected on their headers alone.
+        take: called with each complete request.
+        memory: shared limit for the bodies of all connections.
     """
 
     def __init__(self, app: App, take: Take, memory: BodyMemory) -> None:
@@ -86,12 +85,12 @@ class RequestReader:
         self.awaits_continue = False
 
     def close(self) -> None:
-        """Let go of what there is of a request: the parser refers to this, so that it would stay for a while."""
+        """Release a partial request: the parser refers to this object, which would keep it alive."""
         self.refused = True
         self._begin()
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Parse what came; nothing more once something was refused."""
+        """Parse received bytes; ignored after a rejected request."""
         if self.receiving:
             self._framing_bytes += len(data)
         while data and not self.refused:
@@ -100,22 +99,22 @@ class RequestReader:
             self._refuse_framing()
 
     def _parse(self, data: bytes | memoryview) -> bytes | memoryview:
-        """Returns what is still to be parsed."""
+        """Parse; returns the bytes that remain."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             return self._head_without_offer() + bytes(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            self.refuse(Problem(400, "Bad Request", f"this is not HTTP: {error}"))
+            self.refuse(Problem(400, "Bad Request", f"not HTTP: {error}"))
         return b""
 
     def _head_without_offer(self) -> bytes:
-        """The head again, for a new parser, without its offer of another protocol: a server may ignore it.
+        """The head without its Upgrade header, for a new parser: a server may ignore Upgrade (RFC 9110, 7.8).
 
-        httptools takes no body of a request that makes such an offer (RFC 9110, 7.8).
+        httptools does not parse the body of a request with Upgrade.
         """
         method = self._parser.get_method()
-        if method == b"CONNECT":  # what follows is for the host that it names
+        if method == b"CONNECT":  # what follows is for the tunnel
             self.refused = True
         lines = [b"%b %b HTTP/%b" % (method, self._target, self._parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in self._headers.items() if header[0] != b"upgrade"]
@@ -123,23 +122,23 @@ class RequestReader:
         return b"\r\n".join((*lines, b"", b""))
 
     def refuse(self, problem: Problem) -> None:
-        """Hand over what there is of the request with its answer."""
+        """Hand over the partial request with its response."""
         if self.refused:
             return
         self.refused, self.receiving, self.awaits_continue = True, False, False
         self._body, self._share = b"", None
         request = self._request or Request("", b"/", {})
-        self._take(request, self._app.told(request, problem))
+        self._take(request, self._app.problem_response(request, problem))
 
     def _refuse_framing(self) -> None:
         if self._request is None:
-            detail = f"target and headers take more than {HEAD_BYTES} bytes"
+            detail = f"target and headers exceed {HEAD_BYTES} bytes"
             self.refuse(Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", detail))
         else:
-            detail = f"extensions of chunks and the trailer take more than {HEAD_BYTES} bytes"
+            detail = f"chunk extensions and trailers exceed {HEAD_BYTES} bytes"
             self.refuse(Problem(HTTPStatus.BAD_REQUEST, "Bad Request", detail))
 
-    # httptools calls these.
+    # Callbacks of httptools.
 
     def on_message_begin(self) -> None:
         self.receiving = True
@@ -151,7 +150,7 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
         if self._request is not None:
-            return  # of the trailer, which must not change what the headers said (RFC 9110, 6.5.1)
+            return  # a trailer, which must not change the headers (RFC 9110, 6.5.1)
         value = value or b""
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > HEAD_BYTES:
@@ -160,7 +159,7 @@ class RequestReader:
         if key not in self._headers:
             self._headers[key] = value
         elif key == b"transfer-encoding":
-            self._headers[key] += b", " + value  # of other headers that come twice the first counts
+            self._headers[key] += b", " + value  # for other repeated headers the first counts
 
     def on_headers_complete(self) -> None:
         method, headers = self._parser.get_method(), self._headers
@@ -193,7 +192,7 @@ class RequestReader:
             self._body = part
         else:
             if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)  # a list of parts of two bytes takes twenty times as much
+                self._body = bytearray(self._body)  # a list of parts of two bytes takes twenty times the memory
             self._body += part
         size_bytes = len(self._body)
         if size_bytes > self._most_body_bytes and self._request is not None:
@@ -201,9 +200,9 @@ class RequestReader:
         elif size_bytes > SMALL_BODY_BYTES:
             self._share = self._share or _Share(self._memory)
             if not self._share.grow(size_bytes):
-                detail = "this service holds as many large bodies as it can"
+                detail = "the memory for large request bodies is in use"
                 after = (("retry-after", "1"),)
-                self.refuse(Problem(503, "Service Unavailable", detail, "send it again", "bodies", after))
+                self.refuse(Problem(503, "Service Unavailable", detail, "retry in 1 s", "body-memory", after))
 
     def on_message_complete(self) -> None:
         request = self._request
@@ -220,10 +219,10 @@ class RequestReader:
         return bool(self._parser.get_http_version() != "1.0")
 
     def _faulty_coding(self, headers: dict[bytes, bytes]) -> Problem | None:
-        """Why a body cannot be told from the next request by its Transfer-Encoding, or not be read (RFC 9112, 6.1)."""
+        """The problem with a Transfer-Encoding; None if it is valid and supported (RFC 9112, 6.1)."""
         if not self._is_current():
-            return Problem(HTTPStatus.BAD_REQUEST, "Bad Request", "HTTP/1.0 knows no Transfer-Encoding")
+            return Problem(HTTPStatus.BAD_REQUEST, "Bad Request", "HTTP/1.0 has no Transfer-Encoding")
         if headers[b"transfer-encoding"].strip().lower() != b"chunked":
-            detail = "no Transfer-Encoding but chunked is supported"
+            detail = "the only supported Transfer-Encoding is chunked"
             return Problem(HTTPStatus.NOT_IMPLEMENTED, "Not Implemented", detail)
         return None

@@ -1,4 +1,4 @@
-"""What our HTTP services answer: responses, streams and problems, and their bytes. Pure."""
+"""Responses of our HTTP services: whole, streamed, or a problem (RFC 9457). Pure."""
 
 import math
 from collections.abc import AsyncGenerator, Sequence
@@ -24,10 +24,10 @@ EVENTS = "text/event-stream"
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """A failure that the client is told.
+    """An error response.
 
-    `code` names it for programs (`urn:lightragctl:<code>`), `detail` says what is wrong with this request, `hint` what
-    to do about it.
+    `code` is for programs (`urn:lightragctl:<code>`), `detail` says what is wrong with this request, `hint` how to fix
+    it.
     """
 
     status: int
@@ -43,7 +43,7 @@ class Problem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer."""
+    """A complete response."""
 
     body: bytes
     status: int = 200
@@ -53,7 +53,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """An answer of status 200 sent piece by piece; the generator is closed when the client goes away."""
+    """A streamed response with status 200; the generator is closed when the client disconnects."""
 
     pieces: AsyncGenerator[bytes, None]
     content_type: str = NDJSON
@@ -61,7 +61,7 @@ class Streaming:
 
 
 def json_response(data: object, status: int = 200, headers: Headers = ()) -> Response:
-    """Answer with JSON; `data` may hold msgspec Structs."""
+    """A JSON response; `data` may contain msgspec Structs."""
     return Response(json_bytes(data), status, JSON, headers)
 
 
@@ -80,15 +80,15 @@ _STATUS_OF: tuple[tuple[type[LightragctlError], int], ...] = (
 
 
 def problem_of(error: LightragctlError) -> Problem:
-    """The problem a client is told: 429, 503 and 504 carry Retry-After (`error.retry_after_s`, else 1 s).
+    """The problem for an error: 429, 503 and 504 carry Retry-After (`error.retry_after_s`, else 1 s).
 
-    Retry-After has whole seconds and is at least 1; `retry-after-ms`, which OpenAI's clients know, says it finer.
+    Retry-After is in whole seconds, at least 1; `retry-after-ms`, which OpenAI's clients read, has milliseconds.
     """
     status = next((status for type_, status in _STATUS_OF if isinstance(error, type_)), 500)
     headers: Headers = ()
     if status in (429, 503, 504):
-        asked_s = getattr(error, "retry_after_s", None)
-        seconds = 1.0 if asked_s is None else float(asked_s)
+        pause_s = getattr(error, "retry_after_s", None)
+        seconds = 1.0 if pause_s is None else float(pause_s)
         headers = (("retry-after", str(max(1, math.ceil(seconds)))), ("retry-after-ms", str(math.ceil(seconds * 1000))))
     return Problem(status, HTTPStatus(status).phrase, error.message, error.hint, error.code, headers)
 
@@ -106,7 +106,7 @@ def problem_body(problem: Problem) -> dict[str, object]:
 
 
 def problem_response(problem: Problem, style: ErrorStyle = "problem") -> Response:
-    """The answer that tells a problem, in our shape or in OpenAI's."""
+    """The response for a problem, as problem+json or in OpenAI's format."""
     if style == "problem":
         return Response(json_bytes(problem_body(problem)), problem.status, PROBLEM_JSON, problem.headers)
     kind = "server_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"

@@ -1,4 +1,4 @@
-"""What goes over the wire of lightrag-api: bodies, queries and answers. Pure."""
+"""Schemas of the HTTP API of lightrag-api: request bodies, query strings and responses. Pure."""
 
 from typing import Annotated, Literal
 
@@ -19,9 +19,9 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 class RetrieveRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Body of POST /retrieve.
 
-    `filter` is a Milvus boolean expression; `kind` is what is searched, of LightRAG's three collections. `top_k` is 5
-    where it is not given. `mode: naive` asks as LightRAG's naive mode does: `chunk_top_k` (20) passages with a score of
-    0.2 or more. The modes `local`, `global`, `hybrid` and `mix` are passed on to lightrag-server, whose `top_k` is 40.
+    `filter` is a Milvus boolean expression; `kind` selects one of LightRAG's three collections; `top_k` defaults to 5.
+    `mode: naive` searches as LightRAG's naive mode does: `chunk_top_k` (20) passages with a score of at least 0.2. The
+    modes `local`, `global`, `hybrid` and `mix` are forwarded to lightrag-server, where `top_k` defaults to 40.
     """
 
     query: Text
@@ -35,16 +35,16 @@ class RetrieveRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class QueryRequest(RetrieveRequest):
-    """Body of POST /query. With `stream` the answer comes in pieces, as server-sent events in OpenAI's shape."""
+    """Body of POST /query. With `stream`, the answer is sent as server-sent events in OpenAI's format."""
 
     stream: bool = False
 
 
 class ApiHit(msgspec.Struct, omit_defaults=True):
-    """A passage, an entity or a relationship. `score` is null where lightrag-server gave the answer and told none.
+    """A passage, an entity or a relationship. `score` is null in responses of lightrag-server.
 
-    `chunk_order` is a passage's place in its document, null in collections that do not hold it; `entity` is the name of
-    an entity, `relation` the names of the two that a relationship joins.
+    `chunk_order` is the position of a passage in its document, null if unknown; `entity` is the name of an entity,
+    `relation` the names of the two entities of a relationship.
     """
 
     id: str
@@ -66,7 +66,7 @@ class GraphEntity(msgspec.Struct):
 
 
 class GraphRelation(msgspec.Struct):
-    """What joins two entities of LightRAG's graph."""
+    """A relationship of two entities of LightRAG's graph."""
 
     ends: list[str]
     keywords: str
@@ -75,9 +75,10 @@ class GraphRelation(msgspec.Struct):
 
 
 class RetrieveAnswer(msgspec.Struct, omit_defaults=True):
-    """Hits, best first; `collection` is the one searched, empty when there is none yet. `cached`: not searched now.
+    """Hits, best first; `collection` is the one searched, empty if there is none yet. `cached`: from the cache.
 
-    `forwarded_to` names who gave the answer, where it was passed on; `entities` and `relationships` come only then.
+    `forwarded_to` names the server that answered a forwarded request; `entities` and `relationships` are present only
+    then.
     """
 
     workspace: str
@@ -91,7 +92,7 @@ class RetrieveAnswer(msgspec.Struct, omit_defaults=True):
 
 
 class Citation(msgspec.Struct):
-    """The passage that a marker such as [1] in the answer points at."""
+    """The passage that a marker such as [1] in the answer refers to."""
 
     marker: int
     id: str
@@ -100,10 +101,10 @@ class Citation(msgspec.Struct):
 
 
 class QueryAnswer(msgspec.Struct, omit_defaults=True):
-    """An answer with the passages that it cites, and all that it was made from.
+    """An answer with its citations and all passages of its prompt.
 
-    `forwarded_to` names who gave the answer, where it was passed on: then there are no hits. `truncated`: the model was
-    stopped before its end, at its token limit or by a filter.
+    `forwarded_to` names the server that answered a forwarded request, without hits. `truncated`: the answer was cut off
+    by the token limit or a content filter.
     """
 
     workspace: str
@@ -117,7 +118,7 @@ class QueryAnswer(msgspec.Struct, omit_defaults=True):
 
 
 class NewDocument(msgspec.Struct, forbid_unknown_fields=True):
-    """A document to store; `source` names it: another text under the same source replaces it."""
+    """A document to store; `source` identifies it: a new text with the same source replaces the old one."""
 
     source: Annotated[str, msgspec.Meta(min_length=1, max_length=SOURCE_CHARS)]
     text: Text
@@ -131,7 +132,7 @@ class WriteRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class WriteAnswer(msgspec.Struct):
-    """What became of each document."""
+    """The result for each document."""
 
     workspace: str
     documents: list[DocumentWritten]
@@ -146,14 +147,14 @@ class RecordsRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RecordsAnswer(msgspec.Struct):
-    """How many records were noted."""
+    """The number of documents recorded."""
 
     workspace: str
-    noted: int
+    recorded: int
 
 
 class ListQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """Query of GET /documents; `after` is the last id of the page before."""
+    """Query of GET /documents; `after` is the last id of the previous page."""
 
     workspace: Workspace | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
@@ -161,7 +162,7 @@ class ListQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListedDocument(msgspec.Struct):
-    """A document's record; `current` is false when documents are cut otherwise now."""
+    """A document's record; `current` is false if the chunking settings have changed since."""
 
     id: str
     source: str
@@ -189,7 +190,7 @@ class DeleteQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Deleted(msgspec.Struct):
-    """A document that is gone."""
+    """A deleted document."""
 
     id: str
     source: str
@@ -210,7 +211,7 @@ class FlushRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FlushAnswer(msgspec.Struct):
-    """The rows that the workspace holds."""
+    """The number of rows in the workspace."""
 
     workspace: str
     rows: int
@@ -223,25 +224,25 @@ class RecordingsQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RecordingsAnswer(msgspec.Struct):
-    """Questions that were asked of this replica, newest first."""
+    """The recorded queries of this replica, newest first."""
 
     recordings: list[RecordedQuery]
 
 
 class BatchState(msgspec.Struct):
-    """One batch: how long ago it left, how long its oldest item waited and why, and how long the call took."""
+    """One batch: how long ago it was dispatched, how long its oldest item was queued and why, and how long it took."""
 
     ago_s: float
     items: int
     waited_ms: float
-    why: str
-    left_behind: int
+    reason: str
+    still_queued: int
     took_ms: float
     error: str
 
 
 class StageState(msgspec.Struct):
-    """One stage: what waits, what is under way, and the last batches, newest first."""
+    """One stage: queued items, calls in flight, and the last batches, newest first."""
 
     waiting: int
     running: int
@@ -249,15 +250,15 @@ class StageState(msgspec.Struct):
 
 
 class BreakerReport(msgspec.Struct):
-    """A circuit breaker; `why` it is open, and when it lets a call through."""
+    """A circuit breaker; the `reason` why it is open, and the seconds until its next probe."""
 
     state: str
-    why: str
+    reason: str
     retry_after_s: float
 
 
 class BatchesAnswer(msgspec.Struct):
-    """Why requests wait, by stage and by what is behind the service."""
+    """Why requests wait: queues by stage, circuit breakers by backend."""
 
     stages: dict[str, StageState]
     breakers: dict[str, BreakerReport]

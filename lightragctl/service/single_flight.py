@@ -1,4 +1,4 @@
-"""Identical work that is asked for while it is under way is done once. No I/O of its own."""
+"""Single flight: concurrent calls with the same key share one execution. No I/O of its own."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -9,11 +9,11 @@ V = TypeVar("V")
 
 
 class _Abandoned(Exception):
-    """Whoever did the work has gone away before its end."""
+    """The caller that did the work was cancelled before its end."""
 
 
 class _Flight(Generic[V]):
-    """Work under way. The future is made when somebody joins, which most work never sees."""
+    """Work in flight. The future is created when a second caller joins, which is rare."""
 
     __slots__ = ("future",)
 
@@ -23,7 +23,7 @@ class _Flight(Generic[V]):
     def fail(self, error: Exception) -> None:
         if self.future is not None and not self.future.done():
             self.future.set_exception(error)
-            self.future.exception()  # those who wait may have gone: nobody need be told of it then
+            self.future.exception()  # mark it as retrieved: all waiters may have been cancelled
 
     def succeed(self, value: V) -> None:
         if self.future is not None and not self.future.done():
@@ -31,14 +31,13 @@ class _Flight(Generic[V]):
 
 
 class SingleFlight(Generic[K, V]):
-    """Lets callers with an equal key share one piece of work; used from one event loop.
+    """Lets callers with equal keys share one execution; used from one event loop.
 
-    The first caller does it; when that one goes away, or fails for a reason of its own, the next of those who wait
-    begins anew.
+    The first caller does the work; if it is cancelled or fails for a reason of its own, the next waiter starts over.
 
     Args:
-        joined: called for each caller that found the work under way.
-        personal: errors that concern only the caller who did the work, such as its deadline.
+        joined: called for each caller that joins work in flight.
+        personal: errors that concern only the caller that did the work, such as its deadline.
     """
 
     def __init__(self, joined: Callable[[], None], personal: tuple[type[Exception], ...] = ()) -> None:
@@ -47,11 +46,11 @@ class SingleFlight(Generic[K, V]):
         self._flights: dict[K, _Flight[V]] = {}
 
     def __contains__(self, key: K) -> bool:
-        """Whether such work is under way."""
+        """Whether work with this key is in flight."""
         return key in self._flights
 
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
-        """What `work` gives, or raises."""
+        """The result of `work`, or its error."""
         while (flight := self._flights.get(key)) is not None:
             self._joined()
             if flight.future is None:

@@ -1,7 +1,7 @@
-"""What lightrag-api knows of each workspace: its collection, whose it is, and whether the model is the data's.
+"""State of each workspace: its collection, who owns it, and whether its embedding model is the configured one.
 
-All replicas agree through one control collection per workspace (`vectors.control`). A replica looks at its `epoch` each
-second and reads the rest again when it has changed.
+Replicas are synchronized through one control collection per workspace (`vectors.control`). A replica polls its `epoch`
+every second and re-reads the rest when it changes.
 """
 
 import asyncio
@@ -54,20 +54,20 @@ SAME_MODEL_COSINE = 0.98
 
 _GENERATION = re.compile(r"_g\d+$")
 _READERS, _WATCHERS = 4, 4
-"""Calls to the store at a time: for those who ask for a workspace, and for following the known ones."""
+"""Concurrent calls to the store: for requests, and for watching known workspaces."""
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """The times of looking after workspaces, in seconds.
+    """Intervals of watching workspaces, in seconds.
 
     Attributes:
-        watch_s: between two looks at an epoch.
-        reread_s: between two looks for collections that are not there, which others make without telling.
-        lease_s: an epoch that was not confirmed for so long vouches for nothing. Whoever has changed something waits so
-            long until no replica gives out what it kept from before.
-        lag_s: rows that another process wrote may come into sight so much later than its epoch; 0.5 s on Milvus 2.3.5.
-        probe_s: between two looks at the model.
+        watch_s: polling interval of the epoch.
+        reread_s: polling interval for missing collections, which lightrag-server creates without changing the epoch.
+        lease_s: an epoch that was not confirmed for this long invalidates cached results. After a write, no replica
+            returns older results once this has passed.
+        lag_s: rows of another process may become visible this much later than its epoch; 0.5 s on Milvus 2.3.5.
+        probe_s: polling interval of the model.
     """
 
     watch_s: float = 1.0
@@ -81,7 +81,7 @@ DEFAULT_INTERVALS = Intervals()
 
 
 class ModelMismatchError(RefusedError):
-    """The data were made with another embedding model than the one that is asked with."""
+    """The data were embedded with another model than the configured one."""
 
     code = "model-mismatch"
 
@@ -89,20 +89,20 @@ class ModelMismatchError(RefusedError):
 class WorkspaceMissingError(RefusedError):
     """Nothing was ever loaded into the workspace."""
 
-    code = "no-workspace"
+    code = "workspace-not-found"
 
 
 class NotOursError(RefusedError):
     """The collection belongs to lightrag-server, which alone may write to it."""
 
-    code = "not-ours"
+    code = "owned-by-lightrag-server"
 
 
 class EmbeddingBackend(Protocol):
-    """Turns texts into `(n, dimension)` vectors; `service.model_clients.EmbeddingClient` does."""
+    """Embeds texts as `(n, dimension)` vectors; implemented by `service.model_clients.EmbeddingClient`."""
 
     async def embed_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of questions."""
+        """Vectors of queries."""
 
     async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
         """Vectors of passages."""
@@ -110,12 +110,12 @@ class EmbeddingBackend(Protocol):
 
 @dataclass(frozen=True)
 class WorkspaceState:
-    """A workspace as it was when it was last looked at.
+    """A snapshot of a workspace.
 
     Attributes:
         epoch: the control collection's epoch row as text; empty when there is none.
         physical: the collection behind the alias; None when there is none.
-        identity: the model of its vectors; None when nobody has noted it (upstream's collections).
+        identity: the model of its vectors; None if it was not recorded (upstream's collections).
         others: chunk collections of the workspace that were made with other models.
         related: lightrag-server's collections of entities and relationships, by kind; only those that are there.
     """
@@ -128,7 +128,7 @@ class WorkspaceState:
 
     @property
     def is_partial(self) -> bool:
-        """Whether a collection is not there yet, which lightrag-server may make without telling anybody."""
+        """Whether a collection is missing, which lightrag-server may create at any time."""
         return self.physical is None or len(self.related) < len(KINDS) - 1
 
     def collection(self, kind: str) -> str | None:
@@ -138,12 +138,12 @@ class WorkspaceState:
 
 @dataclass
 class _Freshness:
-    """How fresh what is known of a workspace is, in monotonic seconds.
+    """Freshness of a snapshot, in monotonic seconds.
 
     Attributes:
-        confirmed_s: when the epoch was last read and found as it is known.
-        changed_s: when another epoch was last found.
-        own_writes: counts the changes that this process made or is making.
+        confirmed_s: when the epoch was last read and found unchanged.
+        changed_s: when the epoch was last found changed.
+        own_writes: counts the writes of this process, including those in progress.
     """
 
     confirmed_s: float
@@ -152,7 +152,7 @@ class _Freshness:
 
 
 class WorkspaceVersion(NamedTuple):
-    """Equal versions of a workspace give equal answers, as far as our own writers tell. `model` is its generation."""
+    """Cache key of results: they are equal while the version is. `model` is the generation of the model."""
 
     collection: str
     epoch: str
@@ -161,7 +161,7 @@ class WorkspaceVersion(NamedTuple):
 
 
 class Workspaces:
-    """The workspaces that were asked for, kept up to date by `watch`.
+    """The workspaces in use, kept up to date by `watch`.
 
     `model_generation` counts how often the embedding model was found to give different vectors.
     """
@@ -200,14 +200,14 @@ class Workspaces:
         self._watchers.close()
 
     async def watch(self) -> None:
-        """Follow the epochs and the model without end; what fails is logged and done again, and stops nothing else."""
+        """Poll the epochs and the model until cancelled; errors are logged, retried, and stop nothing else."""
         await asyncio.gather(
-            self._background.forever("following the workspaces", self._follow_all, self._intervals.watch_s),
+            self._background.forever("watching the workspaces", self._follow_all, self._intervals.watch_s),
             self._background.forever("probing the embedding model", self._follow_model, self._intervals.watch_s),
         )
 
     async def _follow_all(self) -> None:
-        """Each by itself: one that hangs delays no other."""
+        """Poll each workspace in its own task: one that hangs delays no other."""
         for name, state in self._states.items():
             if name not in self._following:
                 self._following[name] = asyncio.create_task(self._follow_one(name, state))
@@ -232,10 +232,10 @@ class Workspaces:
             await self._take_probe()
 
     async def refresh(self, name: str) -> WorkspaceState:
-        """Read what there is of the workspace now.
+        """Read a new snapshot of the workspace.
 
         Raises:
-            UnavailableError: the store does not answer, or is loading the control collection.
+            UnavailableError: the store does not respond, or is loading the control collection.
         """
         return await self._refresh(name, self._readers)
 
@@ -244,7 +244,7 @@ class Workspaces:
         state = await self.loads.when_loaded(threads, control_name(name), partial(self._read, name))
         before, freshness = self._states.get(name), self._freshness.setdefault(name, _Freshness(begin, begin))
         if before and freshness.confirmed_s > begin:
-            return before  # a look that began later has ended earlier
+            return before  # a later read has finished earlier
         if before and before.epoch != state.epoch:
             freshness.changed_s = time.monotonic()
         freshness.confirmed_s = begin
@@ -257,10 +257,10 @@ class Workspaces:
         return freshness is not None and time.monotonic() - freshness.confirmed_s <= self._intervals.lease_s
 
     async def confirmed(self, name: str) -> WorkspaceState:
-        """The workspace as it surely is: looked at again unless it was confirmed lately.
+        """A snapshot within its lease: read again unless it was confirmed recently.
 
         Raises:
-            UnavailableError: it cannot be looked at.
+            UnavailableError: it cannot be read.
         """
         state = self._states.get(name)
         if state is not None and self.is_confirmed(name):
@@ -268,7 +268,7 @@ class Workspaces:
         return await self._confirming.run(name, partial(self.refresh, name))
 
     def version(self, name: str, kind: str) -> WorkspaceVersion | None:
-        """What answers about the workspace depend on; None when it is not known, or not surely known any more."""
+        """The version that results depend on; None if the snapshot is missing or its lease has expired."""
         state, freshness = self._states.get(name), self._freshness.get(name)
         if state is None or freshness is None or not self.is_confirmed(name):
             return None
@@ -280,22 +280,22 @@ class Workspaces:
         )
 
     def settled(self, name: str, since_s: float) -> bool:
-        """Whether what was read since then (monotonic) holds everything that came with the present epoch."""
+        """Whether a read that began at `since_s` (monotonic) includes all writes of the current epoch."""
         freshness = self._freshness.get(name)
         return freshness is not None and since_s >= freshness.changed_s + self._intervals.lag_s
 
     def note_write(self, name: str) -> None:
-        """This process changes the workspace: answers from before are not those of now. May be called in a thread."""
+        """Invalidate cached results after a write of this process. May be called in a thread."""
         if freshness := self._freshness.get(name):
             freshness.own_writes += 1
 
     async def readable(self, name: str, kind: str = "chunks") -> str | None:
-        """The collection to search; None when it is not there: nothing was loaded yet, or no lightrag-server at work.
+        """The collection to search; None if it does not exist yet.
 
         Raises:
-            WorkspaceMissingError: another workspace is asked for, and nothing was ever loaded into it.
-            ModelMismatchError: what was loaded came from another model.
-            UnavailableError: it is not known, or was last found empty, and cannot be read now.
+            WorkspaceMissingError: the workspace is not the default one, and nothing was ever loaded into it.
+            ModelMismatchError: the data were embedded with another model.
+            UnavailableError: there is no snapshot with data, and a new one cannot be read.
         """
         state = self._states.get(name)
         if state is None or state.collection(kind) is None:
@@ -306,35 +306,35 @@ class Workspaces:
             if state.related:
                 return state.collection(kind)
             if name != self._settings.workspace:
-                self._states.pop(name, None)  # whoever asks for any name shall not make us watch them all
+                self._states.pop(name, None)  # requests for arbitrary names must not add to the watched workspaces
                 self._freshness.pop(name, None)
                 self._read_at_s.pop(name, None)
                 self._background.forget(f"workspace '{name}'")
                 hint = Hint("load documents into it: ", Command("ingest", f"PATH --workspace {name}"))
-                raise WorkspaceMissingError(f"there is no workspace '{name}'", hint)
+                raise WorkspaceMissingError(f"workspace '{name}' does not exist", hint)
             return None
         await self._check_identity(name, state)
         return state.collection(kind)
 
     async def writable(self, name: str) -> str:
-        """The collection to write to; made with its control collection when there is none.
+        """The collection to write to; created with its control collection if missing.
 
         Raises:
             NotOursError: it belongs to lightrag-server.
-            ModelMismatchError: what is in it came from another model.
+            ModelMismatchError: its data were embedded with another model.
         """
         alias = chunks_alias(name, self._settings.embedding)
         state = self._states.get(name)
         if state is None or state.physical is None:
             state = await self._made(name, alias)
         if state.physical is None or not self.is_ours(name, state.physical):
-            message = f"collection {alias} was made by lightrag-server, which alone may write to it"
+            message = f"collection {alias} belongs to lightrag-server, which must write to it"
             raise NotOursError(message, "load documents through lightrag-server, or use another workspace")
         await self._check_identity(name, state)
         return state.physical
 
     async def _made(self, name: str, alias: str) -> WorkspaceState:
-        """The workspace with its collections, which the first of those who need them makes."""
+        """The workspace with its collections, created by the first caller."""
         async with self._locks.hold(name):
             state = await self.refresh(name)
             if state.physical is None:
@@ -344,10 +344,10 @@ class Workspaces:
             return state
 
     async def adopt(self, name: str) -> None:
-        """Note the model of a workspace that lightrag-server writes to, where nobody has noted it yet.
+        """Record the model of a workspace that lightrag-server writes to, if it is not recorded yet.
 
         Raises:
-            ModelMismatchError: what is in it came from another model.
+            ModelMismatchError: its data were embedded with another model.
         """
         async with self._locks.hold(name):
             state = await self.refresh(name)
@@ -358,11 +358,11 @@ class Workspaces:
             await self.refresh(name)
 
     def is_ours(self, name: str, physical: str) -> bool:
-        """Whether we made the collection; lightrag-server's bears LightRAG's name itself, ours only as an alias."""
+        """Whether the collection is ours: LightRAG's own collections have its name directly, ours through an alias."""
         return is_ours(name, physical, self._settings.embedding)
 
     async def check_probe(self) -> None:
-        """Ask the model for the probe's vector again."""
+        """Embed the probe text again."""
         await self._take_probe()
 
     async def _check_identity(self, name: str, state: WorkspaceState) -> None:
@@ -372,7 +372,7 @@ class Workspaces:
         difference = _difference(state.identity, self._identity(probe), probe)
         if difference:
             raise ModelMismatchError(
-                f"the documents of workspace '{name}' were embedded otherwise than the service does now: {difference}",
+                f"the documents of workspace '{name}' were embedded with another model: {difference}",
                 "set models.embedding back, or load the documents into a new workspace",
             )
         self._agreed[name] = (state, self._probed_at)
@@ -385,7 +385,7 @@ class Workspaces:
     def _other_model(self, name: str, state: WorkspaceState) -> ModelMismatchError:
         model = self._settings.embedding
         return ModelMismatchError(
-            f"workspace '{name}' holds no documents for {model.name} with {model.dimension} dimensions; "
+            f"workspace '{name}' has no documents for {model.name} with {model.dimension} dimensions; "
             f"it was loaded with another model: {', '.join(state.others)}",
             Hint("set models.embedding back to that model, or load the documents again: ", Command("ingest", "PATH")),
         )
@@ -394,7 +394,7 @@ class Workspaces:
         probe: FloatArray = (await self._embedding.embed_documents([PROBE_TEXT]))[0]
         if self._probe is not None and (cosine := _cosine(self._probe, probe)) < SAME_MODEL_COSINE:
             self.model_generation += 1
-            log.warning("the embedding model gives other vectors than before (cosine %.3f on a fixed text)", cosine)
+            log.warning("the vectors of the embedding model have changed (cosine %.3f on a fixed text)", cosine)
         self._probe, self._probed_at = probe, time.monotonic()
         return probe
 
@@ -433,13 +433,13 @@ class Workspaces:
         return tuple(one for one in self._collections(name) if _GENERATION.sub("", one) != alias)
 
     def _collections(self, name: str) -> list[str]:
-        """Chunk collections of the workspace; a workspace whose name goes on with `_chunks_` is another one."""
+        """Chunk collections of the workspace, without those of a workspace whose name contains `_chunks_`."""
         start = f"{name}_chunks_"
         names = self.store.list_collections()
         return [one for one in names if one.startswith(start) and "_chunks_" not in one.removeprefix(start)]
 
     def _create(self, name: str, alias: str, identity: ModelIdentity) -> None:
-        """The alias comes last: who sees it finds everything else in its place."""
+        """The alias is created last: a reader that resolves it finds everything else in place."""
         physical = f"{alias}_g1"
         self._note_model(name, identity)
         self.store.create(chunks_spec(physical, self._settings.embedding.dimension, self._settings.index))
@@ -459,7 +459,7 @@ def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray
     known = np.frombuffer(base64.b64decode(stored.probe), dtype="<f4")
     cosine = _cosine(known, probe)
     if cosine < SAME_MODEL_COSINE:
-        return f"the model called {present.name!r} gives other vectors (cosine {cosine:.3f} on a fixed text)"
+        return f"{present.name!r} returns different vectors (cosine {cosine:.3f} on a fixed text)"
     return ""
 
 

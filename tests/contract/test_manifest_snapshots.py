@@ -35,4 +35,4 @@ def test_a_profile_renders_to_its_snapshot(tool: Tool, profile: str) -> None:
 
 
 def test_no_snapshot_is_left_over() -> None:
-    assert sorted(path.stem for path in SNAPSHOTS.iterdir()) == kubernetes_profiles()
+    assert sorted(path.stem for path in SNAPSHOTS.glob("*.yaml")) == kubernetes_profiles()

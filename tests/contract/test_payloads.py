@@ -65,7 +65,7 @@ KNOWN: Mapping[Any, list[Any]] = {
     datetime: [datetime(2026, 1, 31, 12, tzinfo=UTC)],
     np.ndarray: [np.ones(2, np.float32)],
     GoldenFigure: [
-        GoldenFigure("recall", 1.0, Interval(0.9, 1.0), 40, None if verdict is FloorStatus.SHOWN else 0.9, verdict)
+        GoldenFigure("recall", 1.0, Interval(0.9, 1.0), 40, None if verdict is FloorStatus.REPORTED else 0.9, verdict)
         for verdict in FloorStatus
     ],
     Mapping[str, Any]: [OBJECT],

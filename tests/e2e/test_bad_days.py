@@ -275,7 +275,7 @@ def test_a_thousand_identical_questions_are_one_embedding(filled: Service, model
     assert {one.status for one in said} == {200}
     assert {one.json()["hits"][0]["source"] for one in said} == {"7.md"}
     assert len(model.calls) <= 2, "those that came after the first answer asked once more"
-    joined = metric(filled, 'lightragctl_joined_total{stage="retrieve"}')
+    joined = metric(filled, 'lightragctl_coalesced_total{stage="retrieve"}')
     assert joined + len(model.calls) == 200
 
 

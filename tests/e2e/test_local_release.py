@@ -180,7 +180,7 @@ def test_two_releases_run_side_by_side_and_a_taken_port_names_its_holder(shared:
     tool, options = shared
     clash = tool.run("up", "--name", "two", *options[2:])
     assert clash.returncode == 8
-    assert "is taken by process" in clash.stderr
+    assert "is in use by process" in clash.stderr
     settings, _ = port_settings()
     done = tool.run("up", "--name", "two", *settings, "--set", "components.embedder.model=hashing")
     assert done.returncode == 0, done.stderr

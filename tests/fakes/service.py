@@ -66,7 +66,7 @@ class FakeEmbedding:
             await gate.wait()
         self.sizes.append(len(texts))
         if len(texts) > self.manages:
-            raise ModelTimeoutError("the model did not answer within 60 s")
+            raise ModelTimeoutError("the model did not respond within 60 s")
         vectors = self._embed(texts)
         self.texts += texts
         return vectors

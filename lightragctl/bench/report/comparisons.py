@@ -34,6 +34,7 @@ from lightragctl.bench.report.document import (
     ended,
 )
 from lightragctl.bench.report.scale import Scale, figure
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo
 
 _WIDEST = 5.0
@@ -103,7 +104,7 @@ def _of_p50(found: CompareReport) -> Iterator[ErrorInfo]:
             yield ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
 
 
-_SEE_RUN = "see how the requests of each end: lightragctl bench run --url URL"
+_SEE_RUN = Hint("see how the requests of each service end: ", Command("bench run", "--url URL"))
 
 
 def _worse(one: ComparedFigure) -> str:
@@ -131,7 +132,7 @@ def _section(id: str, name: str, found: CompareReport) -> Section:
         said=_said(found),
         tables=[Table("B against A", headings(plain), rows(plain), words=(0, 4))],
         charts=_charts(id, found),
-        courses=[_rounds_table(found)],
+        measurements=[_rounds_table(found)],
         notes=[
             "Each ratio is of B by A over all rounds, with its 95 % interval; P: how often chance alone is as far off.",
             "Better and worse are told by a permutation test over the rounds, same by an interval within the margin.",

@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One document on the page; ids of its charts begin with its own; `courses`: what was measured in turn."""
+    """One document on the page; ids of its charts begin with its own; `measurements`: what was measured in turn."""
 
     id: str
     name: str
@@ -58,7 +58,7 @@ class Section:
     thresholds: Mapping[str, bool] = field(default_factory=dict)
     tables: Sequence[Table] = ()
     charts: Sequence[Chart] = ()
-    courses: Sequence[Table] = ()
+    measurements: Sequence[Table] = ()
     notes: Sequence[str] = ()
 
 

@@ -57,14 +57,14 @@ def percentiles(id: str, title: str, named: Mapping[str, Times]) -> LineChart | 
     return lines(Frame(id, title, "percentile", "ms", note), axes, series, spots)
 
 
-def course(id: str, report: LoadReport) -> list[LineChart]:
+def timeline(id: str, report: LoadReport) -> list[LineChart]:
     """How the run went, second by second: answers, latency, what was open. Nothing when it has no seconds."""
     seconds = _told_seconds(report)
     if not seconds:
         return []
     last_s = max(report.duration_s, seconds[-1].number + 1.0)
     across = scale.seconds(last_s, LEFT, RIGHT)
-    ground = _CourseCharts(id, report, seconds, across)
+    ground = _TimelineCharts(id, report, seconds, across)
     return [_answers(ground), _latency(ground), _open_requests(ground)]
 
 
@@ -105,8 +105,8 @@ def generator(id: str, report: LoadReport) -> BarChart:
 
 
 @dataclass(frozen=True)
-class _CourseCharts:
-    """What the charts of one course have in common."""
+class _TimelineCharts:
+    """What the charts of one run have in common."""
 
     id: str
     report: LoadReport
@@ -146,7 +146,7 @@ class _CourseCharts:
         return lines(frame, Axes(self.across, upwards), series, self.spots(), self.bands)
 
 
-def _answers(ground: _CourseCharts) -> LineChart:
+def _answers(ground: _TimelineCharts) -> LineChart:
     planned = _planned(ground.report)
     most = max(*(one.answered for one in ground.seconds), *(rate or 0 for _, rate in planned), 1)
     series = [Series("all answers", 3, ground.middle("answered")), Series("good answers", 0, ground.middle("ok"))]
@@ -158,13 +158,13 @@ def _answers(ground: _CourseCharts) -> LineChart:
     return ground.chart("answers", ("Answers a second", "1/s"), upwards, series)
 
 
-def _latency(ground: _CourseCharts) -> LineChart:
+def _latency(ground: _TimelineCharts) -> LineChart:
     values = [time_ms for one in ground.seconds if one.answered for time_ms in (one.p50_ms, one.p99_ms)]
     series = [Series("p99", 1, ground.middle("p99_ms")), Series("p50", 0, ground.middle("p50_ms"))]
     return ground.chart("latency", ("Latency of each second's answers", "ms"), milliseconds(values), series)
 
 
-def _open_requests(ground: _CourseCharts) -> LineChart:
+def _open_requests(ground: _TimelineCharts) -> LineChart:
     most = max(max(one.under_way, one.waiting) for one in ground.seconds)
     series = [
         Series("due, waiting for a connection", 1, ground.end("waiting")),

@@ -39,7 +39,7 @@ def _read(text: bytes) -> AnnotatedRun:
 def _plain(run: AnnotatedRun) -> dict[str, Any]:
     """The file is flat: the report's fields, and those of `Annotations` next to them. Bodies of answers stay out."""
     report: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(run.report, bodies={}))
-    return {**report, **msgspec.to_builtins(run.beside)}
+    return {**report, **msgspec.to_builtins(run.annotations)}
 
 
 def _errors(run: AnnotatedRun) -> Sequence[ErrorInfo]:
@@ -60,7 +60,7 @@ def _errors(run: AnnotatedRun) -> Sequence[ErrorInfo]:
 def _cases(run: AnnotatedRun) -> Iterator[JunitCase]:
     interrupted = ("it was interrupted",) if run.report.interrupted and run.report.verdict.valid else ()
     yield JunitCase(BELIEVABLE, "; ".join((*run.report.verdict.reasons, *interrupted)))
-    for threshold, kept in run.beside.thresholds.items():
+    for threshold, kept in run.annotations.thresholds.items():
         yield JunitCase(threshold, "" if kept else _seen(run.report))
 
 
@@ -76,17 +76,17 @@ def _section(id: str, name: str, run: AnnotatedRun) -> Section:
     report = run.report
     charts = [
         plots.percentiles(f"{id}-percentiles", "Latency by percentile", _times(report)),
-        *plots.course(id, report),
-        plots.stages(f"{id}-stages", run.beside.stages_ms),
+        *plots.timeline(id, report),
+        plots.stages(f"{id}-stages", run.annotations.stages_ms),
         plots.outcomes(f"{id}-outcomes", report),
         plots.generator(f"{id}-generator", report),
     ]
     return Section(
         id=id,
         name=name,
-        headline=f"{summary_rows.headline(msgspec.to_builtins(report))}{ended(run.beside.ended_at)}",
+        headline=f"{summary_rows.headline(msgspec.to_builtins(report))}{ended(run.annotations.ended_at)}",
         said=_said(report),
-        thresholds=run.beside.thresholds,
+        thresholds=run.annotations.thresholds,
         tables=[side_by_side({name: run})],
         charts=[chart for chart in charts if chart is not None],
         notes=_notes(run),
@@ -120,17 +120,17 @@ def _notes(run: AnnotatedRun) -> list[str]:
     spun = f", {figure(cost.spin_s)} s of it spent in waiting to the microsecond" if cost.spin_s else ""
     workers = "1 process" if cost.workers == 1 else f"{cost.workers} processes"
     sent = f"Sent by {workers}, which took {figure(cost.cpu_s)} s of processor time{spun}; seed {report.seed}."
-    of = "1 replica" if run.beside.replicas == 1 else f"{run.beside.replicas} replicas"
-    told = f"Where the time went is of {of} of lightrag-api." if run.beside.replicas else ""
-    sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in run.beside.batch_sizes.items())
+    of = "1 replica" if run.annotations.replicas == 1 else f"{run.annotations.replicas} replicas"
+    told = f"Where the time went is of {of} of lightrag-api." if run.annotations.replicas else ""
+    sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in run.annotations.batch_sizes.items())
     batches = f"Items in a batch: {sizes}." if sizes else ""
     caches = [
         f"{share:.1%} of the looks into the {cache} cache found an answer."
-        for cache, share in run.beside.cache_hits.items()
+        for cache, share in run.annotations.cache_hits.items()
     ]
     quality = report.quality.notes if report.quality is not None else ()
     bad = [f"{words(one)[:1].upper()}{words(one)[1:]}" for one in report.bad_answers]
-    notes = (meaning, warm_up, left, *bad, sent, told, *run.beside.replica_notes, batches, *caches, *quality)
+    notes = (meaning, warm_up, left, *bad, sent, told, *run.annotations.replica_notes, batches, *caches, *quality)
     return [note for note in notes if note]
 
 

@@ -37,6 +37,7 @@ from lightragctl.bench.report.scale import Scale, figure
 from lightragctl.bench.saturate import SCHEMA, RateStep, Saturation
 from lightragctl.bench.thresholds import QUALITY, Threshold, parse
 from lightragctl.core.errors import UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo
 
 HEADINGS = ("RATE/S", "", "P99 MS", "GOOD/S", "")
@@ -85,7 +86,7 @@ def _errors(found: Saturation) -> Sequence[ErrorInfo]:
     if found.limited:
         told.append(ErrorInfo("not-valid", found.limited))
     if found.holds_qps is None:
-        hint = "see what is slow: lightragctl bench run"
+        hint = Hint("see what is slow: ", Command("bench run"))
         told.append(ErrorInfo("thresholds", f"no rate kept to {found.slo}", hint))
     return told
 

@@ -1,4 +1,4 @@
-"""bench run, saturate, compare, report: load on lightrag-api or another service, and what was saved again."""
+"""bench run, saturate, compare, report: load tests of lightrag-api or another service."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 
 _WARM_UP_S = 10.0
-"""At most: it ends when three seconds agree."""
+"""Upper bound of the warm-up, which ends when three successive seconds agree."""
 
 _CONCURRENCY = 16
 
-Save = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="The whole report as JSON.")]
+Save = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the report as JSON.")]
 Html = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Figures and charts as one HTML file, to be read offline.")
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write figures and charts as one self-contained HTML file."),
 ]
 Junit = Annotated[
-    Path | None, typer.Option("--junit", metavar="FILE", help="Thresholds and verdict as JUnit's XML, for CI systems.")
+    Path | None,
+    typer.Option("--junit", metavar="FILE", help="Write thresholds and validity as JUnit XML, for CI systems."),
 ]
 
 
@@ -33,15 +35,16 @@ def run(
     load: LoadOptions,
     when: ShapeOptions,
     thresholds: Annotated[
-        str, typer.Option("--thresholds", metavar="LIST", help="Exit with 3 unless kept: p99<100ms,recall>=0.9")
+        str,
+        typer.Option("--thresholds", metavar="LIST", help="Exit status 3 unless met, such as: p99<100ms,recall>=0.9"),
     ] = "",
     save: Save = None,
     html: Html = None,
     junit: Junit = None,
 ) -> Result:
-    """Put load on the release and tell what it holds, how good its answers are, and whether to believe it.
+    """Load-test a release: latency, throughput, answer quality, and whether the result is valid.
 
-    Latency counts from when a request was due, so a service that stalls is charged for all that waited.
+    Latency is measured from the intended send time (no coordinated omission): a stall counts for all delayed requests.
 
     \b
     Examples:
@@ -74,7 +77,7 @@ def run(
         most = (when.concurrency or _CONCURRENCY) if is_closed else benchmark.connections(session.release, load.url)
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
         measured = benchmark.measured(plan, source.replicas, notify)
-        report_files.kept(measured, name, files)  # whatever comes while its quality is looked at
+        report_files.kept(measured, name, files)  # in case evaluating its quality fails
         measured = msgspec.structs.replace(measured, report=source.judged(measured.report)).against(wanted)
     return report_files.kept(measured, name, files)
 
@@ -82,21 +85,29 @@ def run(
 def saturate(
     session: Session,
     load: LoadOptions,
-    slo: Annotated[str, typer.Option("--slo", metavar="LIST", help="What must be kept to.")] = "p99<100ms,errors<0.1%",
+    slo: Annotated[
+        str, typer.Option("--slo", metavar="LIST", help="Thresholds that a rate must meet.")
+    ] = "p99<100ms,errors<0.1%",
     step: Annotated[
-        float, typer.Option("--step", metavar="SECONDS", help="How long each rate is measured at least.", min=2)
+        float, typer.Option("--step", metavar="SECONDS", help="Minimum duration of one measurement.", min=2)
     ] = 10.0,
     first: Annotated[
         float | None,
-        typer.Option("--from", metavar="N", help="The rate to begin with. (default: found out)", min=0.5),
+        typer.Option(
+            "--from",
+            metavar="N",
+            help="First rate to measure, in requests per second. (default: from a probe)",
+            min=0.5,
+        ),
     ] = None,
     save: Save = None,
     html: Html = None,
     junit: Junit = None,
 ) -> Result:
-    """Find the highest rate at which a service keeps to its thresholds, between two rates that are 5 % apart.
+    """Find the highest request rate at which a service meets its thresholds, to within 5 %.
 
-    Both ends are measured twice at least. A percentile must be kept to with its upper 95 % bound.
+    Both ends of the interval are measured at least twice. A percentile must meet its threshold with its upper 95 %
+    confidence bound.
 
     \b
     Examples:
@@ -116,7 +127,7 @@ def saturate(
 
     wanted = limits.parse(slo)
     if not wanted:
-        raise UsageError("without thresholds every rate holds", "such as --slo 'p99<100ms,errors<0.1%'")
+        raise UsageError("no thresholds given: every rate would meet them", "set some: --slo 'p99<100ms,errors<0.1%'")
     files = report_files.ReportFiles(save, html, junit)
     files.check()
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
@@ -132,22 +143,27 @@ def saturate(
 def compare(
     session: Session,
     load: LoadOptions,
-    a: Annotated[str, typer.Argument(metavar="A", help="The baseline: a URL, or a profile whose release is up.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The candidate.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="Baseline: a URL, or a profile whose release is up.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Candidate: a URL, or a profile whose release is up.")],
     rate: Rate = None,
     concurrency: Concurrency = None,
-    rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Each measures both.", min=2)] = 10,
-    seconds: Annotated[float, typer.Option("--seconds", metavar="SECONDS", help="Of one measurement.", min=1)] = 5.0,
+    rounds: Annotated[
+        int, typer.Option("--rounds", metavar="N", help="Rounds; each measures both targets.", min=2)
+    ] = 10,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="SECONDS", help="Length of one measurement.", min=1)
+    ] = 5.0,
     margin: Annotated[
-        float, typer.Option("--margin", metavar="RATIO", help="The shift that matters.", min=0.001, max=10)
+        float,
+        typer.Option("--margin", metavar="RATIO", help="Smallest relative difference that matters.", min=0.001, max=10),
     ] = 0.05,
     save: Save = None,
     html: Html = None,
     junit: Junit = None,
 ) -> Result:
-    """Measure two services in turn and tell whether the second is better or worse, or that the data do not tell.
+    """Compare two services (A/B test): measures both in alternating rounds and tests the difference.
 
-    The status is 3 when B fails more or its p50 is worse, 4 when the data are too few or not comparable.
+    Exit status 3: B fails more requests or its p50 is worse; 4: too little data, or the results are not comparable.
 
     \b
     Examples:
@@ -179,11 +195,13 @@ def compare(
 
 def report(
     session: Session,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Of --save.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files written by --save.", show_default=False)
+    ],
     html: Html = None,
     junit: Junit = None,
 ) -> Result:
-    """Show what was saved again, runs side by side; its exit status does not judge them.
+    """Show saved reports, runs side by side. The exit status does not depend on their results.
 
     \b
     Examples:

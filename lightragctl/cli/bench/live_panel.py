@@ -1,4 +1,4 @@
-"""What a terminal shows of a load while it runs: phase, rate with its last half minute, latency, what is open. Pure."""
+"""The live display of a load test: phase, rate over the last half minute, latency, open requests. Pure."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from lightragctl.core.visible import visible
 from lightragctl.release.benchmark import BenchmarkEvent
 
 REMEMBERED = 60
-"""Half seconds: so wide a line fits on every terminal."""
+"""Half seconds; a line of this width fits on every terminal."""
 _LEVELS = "▁▂▃▄▅▆▇█"
 _NAME_WIDTH = 11
 _BAR_WIDTH = 30
 
 
 class LoadPanel:
-    """Draws runs as they go; it remembers the rates of the last half seconds."""
+    """Draws a run in progress; keeps the rates of the last half seconds."""
 
     def __init__(self) -> None:
         self._rates: deque[float] = deque(maxlen=REMEMBERED)
@@ -34,26 +34,26 @@ class LoadPanel:
         self._length_s: Mapping[LoadPhase, float] = {}
 
     def picture(self, event: Event) -> RenderableType:
-        """The panel after this event; where it has no figures its text alone."""
-        if not isinstance(event, BenchmarkEvent) or event.moment is None:
+        """The display after this event; its text alone when it has no figures."""
+        if not isinstance(event, BenchmarkEvent) or event.live is None:
             return _line(event.message)
         self._know(event.plan)
-        moment = event.moment
-        self._rates.append(moment.answered_per_s)
+        sample = event.live
+        self._rates.append(sample.answered_per_s)
         table = Table.grid(padding=(0, 1))
         table.add_column(width=_NAME_WIDTH, style="dim")
         table.add_column(overflow="ellipsis")  # without no_wrap: rich narrows such columns first
-        table.add_row(str(moment.phase), self._course(moment))
-        table.add_row("answers/s", _line(f"{moment.answered_per_s:,.0f}", "bold"))
+        table.add_row(str(sample.phase), self._timeline(sample))
+        table.add_row("answers/s", _line(f"{sample.answered_per_s:,.0f}", "bold"))
         table.add_row("", _Rates(list(self._rates)))
-        table.add_row("latency", _latency(moment))
-        table.add_row("requests", _requests(moment))
-        table.add_row("open", _open(moment))
+        table.add_row("latency", _latency(sample))
+        table.add_row("requests", _requests(sample))
+        table.add_row("open", _open(sample))
         # The cursor rests in an empty line: a `^C` after a full one would go over into the next, which stays then.
         return Group(*self._head(), table, Text(""))
 
     def _know(self, plan: LoadPlan | None) -> None:
-        """How long its phases are: worked out once, as a replay has many instants."""
+        """Compute the length of each phase, once, as a replay has many instants."""
         if plan is not None and plan is not self._plan:
             self._plan = plan
             self._length_s = {LoadPhase.WARM_UP: plan.warm_up.most_s, LoadPhase.MEASURE: duration_s(plan.shape)}
@@ -62,20 +62,20 @@ class LoadPanel:
         target = self._plan.target if self._plan is not None else None
         return [_line(f"{target.kind} at {target.shown}", "bold")] if target is not None else []
 
-    def _course(self, moment: LiveSample) -> RenderableType:
-        length_s = self._length_s.get(moment.phase)
+    def _timeline(self, sample: LiveSample) -> RenderableType:
+        length_s = self._length_s.get(sample.phase)
         if length_s is None:
-            return _line(f"{moment.elapsed_s:.0f} s")
-        left_s = length_s - moment.elapsed_s
+            return _line(f"{sample.elapsed_s:.0f} s")
+        left_s = length_s - sample.elapsed_s
         line = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=length_s, completed=min(moment.elapsed_s, length_s), width=_BAR_WIDTH)
-        line.add_row(_line(_left(moment, left_s)), bar)
+        bar = ProgressBar(total=length_s, completed=min(sample.elapsed_s, length_s), width=_BAR_WIDTH)
+        line.add_row(_line(_left(sample, left_s)), bar)
         return line
 
 
 @dataclass(frozen=True)
 class _Rates:
-    """The newest rates, as many as there is room for."""
+    """The newest rates that fit."""
 
     rates: Sequence[float]
 
@@ -87,7 +87,7 @@ class _Rates:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A line of blocks, the highest for the greatest value; the lowest is 0 or near it."""
+    """A sparkline of block characters, scaled from 0 to the highest value."""
     most = max(values, default=0.0)
     steps = len(_LEVELS) - 1
     return "".join(_LEVELS[round(value / most * steps) if most else 0] for value in values)
@@ -97,25 +97,25 @@ def _line(text: str, style: str = "") -> Text:
     return Text(visible(text), style, no_wrap=True, overflow="ellipsis")
 
 
-def _left(moment: LiveSample, left_s: float) -> str:
+def _left(sample: LiveSample, left_s: float) -> str:
     if left_s <= 0:
-        return "waiting for the last answers"
-    at_most = " at most" if moment.phase is LoadPhase.WARM_UP else ""
+        return "draining: waiting for the last answers"
+    at_most = " at most" if sample.phase is LoadPhase.WARM_UP else ""
     return f"{left_s:.0f} s left{at_most}"
 
 
-def _latency(moment: LiveSample) -> Text:
-    if not moment.answered_per_s:
+def _latency(sample: LiveSample) -> Text:
+    if not sample.answered_per_s:
         return _line("no answer in this half second", "yellow")
-    return _line(f"p50 {moment.p50_ms:.1f} ms, p99 {moment.p99_ms:.1f} ms")
+    return _line(f"p50 {sample.p50_ms:.1f} ms, p99 {sample.p99_ms:.1f} ms")
 
 
-def _requests(moment: LiveSample) -> Text:
-    failed = moment.answered - moment.ok
-    text = _line(f"{moment.answered:,} answered, ")
+def _requests(sample: LiveSample) -> Text:
+    failed = sample.answered - sample.ok
+    text = _line(f"{sample.answered:,} answered, ")
     return text.append(f"{failed:,} failed", style="red" if failed else "")
 
 
-def _open(moment: LiveSample) -> Text:
-    text = _line(f"{moment.under_way} under way, ")
-    return text.append(f"{moment.waiting} waiting", style="yellow" if moment.waiting else "")
+def _open(sample: LiveSample) -> Text:
+    text = _line(f"{sample.under_way} in flight, ")
+    return text.append(f"{sample.waiting} queued", style="yellow" if sample.waiting else "")

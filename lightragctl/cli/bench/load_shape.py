@@ -1,4 +1,4 @@
-"""When the requests of a bench command go: from its options to a load shape; combinations that mean nothing. Pure."""
+"""Load shapes from the options of bench commands; rejects incompatible options. Pure."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,24 +9,24 @@ from lightragctl.core.errors import UsageError
 DURATION_S = 20.0
 TOPICS_QPS = 10.0
 TOPICS_S = 10.0
-"""The guide's own script: 100 requests."""
+"""100 requests, as in the script of the original guide."""
 
 
 def shape(given: ShapeOptions, is_topics: bool, instants_s: Callable[[], Sequence[float]]) -> Shape:
-    """When requests go.
+    """The load shape of a run.
 
     Args:
         given: the options.
-        is_topics: whether the shipped questions about three topics are asked, which have a shape of their own.
-        instants_s: when recorded questions came; empty of others.
+        is_topics: whether the scenario is `topics`, which has its own default shape.
+        instants_s: times of recorded questions; empty for others.
 
     Raises:
-        UsageError: options contradict each other, or there is nothing to replay.
+        UsageError: incompatible options, or there is nothing to replay.
     """
     _check(given)
     if given.arrivals == "replay":
         if not (found := instants_s()):
-            raise UsageError("only recorded questions have instants to replay", "say --scenario recordings")
+            raise UsageError("only recorded questions can be replayed", "use --scenario recordings")
         return Replay(found, given.speed or 1.0)
     if given.rate is None:
         if is_topics and given.concurrency is None:
@@ -60,12 +60,12 @@ def _check(given: ShapeOptions) -> None:
         others = {"--rate": given.rate, "--concurrency": given.concurrency, "--duration": given.duration}
         for name, value in others.items():
             if value is not None:
-                raise UsageError(f"a replay comes as it was recorded, whatever {name} says", "say --speed N instead")
+                raise UsageError(f"{name} and --arrivals replay are mutually exclusive", "use --speed N")
         return
     if given.speed is not None:
-        raise UsageError("--speed is of a replay", "say --scenario recordings --arrivals replay")
+        raise UsageError("--speed needs a replay", "use --scenario recordings --arrivals replay")
     if given.arrivals is not None and given.rate is None:
-        raise UsageError(f"--arrivals {given.arrivals} needs a rate", "say --rate N")
+        raise UsageError(f"--arrivals {given.arrivals} needs a rate", "set --rate N")
     if given.rate is not None and given.concurrency is not None:
-        message = "--rate sends whatever is under way, --concurrency only what was answered: they contradict each other"
-        raise UsageError(message, "give one of them")
+        message = "--rate (open loop) and --concurrency (closed loop) are mutually exclusive"
+        raise UsageError(message, "use one of them")

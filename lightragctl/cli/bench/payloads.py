@@ -1,4 +1,4 @@
-"""From what the packages return to the Results of `bench`. Pure; the keys of each payload are stated here only."""
+"""Results of `bench`. Pure; the only place that defines the keys of their payloads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _measured(document: "Document") -> dict[str, Any]:
-    """What a bench command measured as it shows it: without what only a file needs."""
+    """A report as its command shows it: without what only a file needs."""
     from lightragctl.bench.annotated_run import AnnotatedRun
     from lightragctl.bench.report.documents import kind_of
 
@@ -35,11 +35,11 @@ _ENDS = {
     "not-comparable": ExitStatus.WARNINGS,
     "no-answers": ExitStatus.FAILED,
 }
-"""What each error of a bench command ends with; of several the first decides."""
+"""The exit status of each error code; of several errors the first decides."""
 
 
 def bench(document: "Document") -> Result:
-    """`bench run`, `saturate`, `compare`: 3 when it did not keep to what was asked, 4 when the figures do not tell."""
+    """`bench run`, `saturate`, `compare`: exit status 3 when thresholds are not met, 4 when the result is not valid."""
     from lightragctl.bench.report.documents import kind_of
 
     kind = kind_of(document)
@@ -52,7 +52,7 @@ def bench(document: "Document") -> Result:
 
 
 def bench_report(documents: "Mapping[str, Document]", written: Sequence[Path]) -> Result:
-    """`bench report`: each document as its command showed it, with its error, and the files that were written."""
+    """`bench report`: each report as its command showed it, with its errors, and the files written."""
     from lightragctl.bench.report.documents import KINDS, kind_of
 
     data: dict[str, Any] = {kind.plural: [] for kind in KINDS}

@@ -1,4 +1,4 @@
-"""Files that `bench` writes and reads: saved documents, HTML pages, JUnit's XML."""
+"""Files that `bench` writes and reads: saved reports, HTML pages, JUnit XML."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,13 @@ from lightragctl.bench.report.html import html
 from lightragctl.bench.report.page import page
 from lightragctl.cli.bench import payloads
 from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where to write what; None: not at all. `save` takes one document, the others any number."""
+    """The files to write; None: not written. `save` holds one report, the others any number."""
 
     save: Path | None = None
     html: Path | None = None
@@ -24,32 +25,32 @@ class ReportFiles:
 
     @property
     def wanted(self) -> dict[str, Path]:
-        """The files by option."""
+        """The files to write, by option."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: file for name, file in named.items() if file is not None}
 
     def check(self) -> None:
-        """Look before a long run whether they can be written.
+        """Check before a long run that the files can be written.
 
         Raises:
-            UsageError: one is a folder or is not to be written, or in a folder that is not there or takes no files.
+            UsageError: one is a folder or not writable, or its folder is missing or not writable.
         """
         for name, file in self.wanted.items():
             if file.is_dir() or not os.access(file.parent, os.W_OK) or not _opens(file):
-                raise UsageError(f"cannot write {file}", f"give another --{name} FILE, in a folder that is there")
+                raise UsageError(f"cannot write {file}", f"set --{name} to a file in an existing, writable folder")
 
 
 def read(files: Sequence[Path]) -> dict[str, Document]:
-    """Saved documents by their files, as they were named.
+    """Saved reports by file name.
 
     Raises:
-        UsageError: a file cannot be read, or holds no saved document.
+        UsageError: a file cannot be read or is not a saved report.
     """
     return {str(file): saved.decoded(_bytes(file), str(file)) for file in files}
 
 
 def write(documents: Mapping[str, Document], files: ReportFiles) -> list[Path]:
-    """Write the files that are wanted; which they were.
+    """Write the files; returns their paths.
 
     Raises:
         LightragctlError: one cannot be written.
@@ -64,18 +65,18 @@ def write(documents: Mapping[str, Document], files: ReportFiles) -> list[Path]:
 
 
 def kept(document: Document, name: str, files: ReportFiles) -> Result:
-    """What a command measured, with its files written; what could not be written is an error beside the figures."""
+    """The Result of a report, with its files written; a file that cannot be written is an error of the Result."""
     result = payloads.bench(document)
     try:
         write({name: document}, files)
     except LightragctlError as error:
-        told = (*result.errors, ErrorInfo.of(error))
-        return replace(result, status=Status.PARTIAL, errors=told, exit_status=error.exit_status)
+        errors = (*result.errors, ErrorInfo.of(error))
+        return replace(result, status=Status.PARTIAL, errors=errors, exit_status=error.exit_status)
     return result
 
 
 def _opens(file: Path) -> bool:
-    """Whether a file that is there can be written; it is left as it is."""
+    """Whether an existing file can be written; it is not changed."""
     if not file.is_file():
         return True
     try:
@@ -90,7 +91,7 @@ def _bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"cannot read {file}: {error.strerror}", "save one with: lightragctl bench run --save FILE"
+            f"cannot read {file}: {error.strerror}", Hint("write one: ", Command("bench run", "--save FILE"))
         ) from error
 
 
@@ -98,4 +99,4 @@ def _write(file: Path, text: bytes) -> None:
     try:
         file.write_bytes(text)
     except OSError as error:
-        raise LightragctlError(f"cannot write {file}: {error.strerror}", "give another file") from error
+        raise LightragctlError(f"cannot write {file}: {error.strerror}", "choose another file") from error

@@ -77,34 +77,34 @@ def test_a_run_of_a_series_asks_on_from_where_the_one_before_ended() -> None:
 
 
 def test_a_half_second_is_told_when_every_worker_has_told_it() -> None:
-    tally = PhaseTotals(LoadPhase.MEASURE, workers=2)
+    totals = PhaseTotals(LoadPhase.MEASURE, workers=2)
     (one, one_more), (other, _) = slices([[0.1], [0.1]]), slices([[0.3, 0.3, 0.3], []], failed=1)
-    assert tally.add(0, one) is None
-    assert tally.add(0, one_more) is None
-    moment = tally.add(1, other)
-    assert moment is not None
-    assert (moment.elapsed_s, moment.answered_per_s, moment.under_way, moment.waiting) == (0.5, 10.0, 6, 4)
-    assert moment.p50_ms == pytest.approx(300, rel=0.001)
-    assert (moment.answered, moment.ok) == (6, 5)
+    assert totals.add(0, one) is None
+    assert totals.add(0, one_more) is None
+    sample = totals.add(1, other)
+    assert sample is not None
+    assert (sample.elapsed_s, sample.answered_per_s, sample.under_way, sample.waiting) == (0.5, 10.0, 6, 4)
+    assert sample.p50_ms == pytest.approx(300, rel=0.001)
+    assert (sample.answered, sample.ok) == (6, 5)
 
 
 def test_seconds_join_two_halves_of_all_workers_and_the_drain_is_not_forgotten() -> None:
-    tally = PhaseTotals(LoadPhase.MEASURE, workers=2, duration_s=1.0)
+    totals = PhaseTotals(LoadPhase.MEASURE, workers=2, duration_s=1.0)
     for one in slices([[0.1], [0.2, 0.2], [0.9]]):
-        tally.add(0, one)
+        totals.add(0, one)
     for one in slices([[0.1], [0.2]]):  # this worker had nothing to wait for at the end
-        tally.add(1, one)
-    tally.close()
-    assert [(second.number, second.answered) for second in tally.seconds] == [(0, 5), (1, 1)]
-    assert tally.seconds[0].p99_ms == pytest.approx(200, rel=0.001)
-    assert (tally.answered, tally.answered_in_time) == (6, 5)
+        totals.add(1, one)
+    totals.close()
+    assert [(second.number, second.answered) for second in totals.seconds] == [(0, 5), (1, 1)]
+    assert totals.seconds[0].p99_ms == pytest.approx(200, rel=0.001)
+    assert (totals.answered, totals.answered_in_time) == (6, 5)
 
 
 def test_the_report_counts_errors_in_the_latency_and_keeps_them_apart() -> None:
-    tally = PhaseTotals(LoadPhase.MEASURE, workers=1, duration_s=1.0)
+    totals = PhaseTotals(LoadPhase.MEASURE, workers=1, duration_s=1.0)
     for one in slices([[0.1] * 5, [0.1] * 5], failed=1):
-        tally.add(0, one)
-    report = summed_up(PLAN, tally, COURSE, {0: b"body"})
+        totals.add(0, one)
+    report = summed_up(PLAN, totals, COURSE, {0: b"body"})
     assert (report.requests, report.outcomes, report.statuses) == (12, {"ok": 10, "http": 2}, {503: 2})
     assert (report.answered_per_s, report.good_per_s) == (12.0, 10.0)
     assert report.latency.p50_ms == pytest.approx(100, rel=0.001)
@@ -148,9 +148,9 @@ def refused() -> LoadReport:
 
 
 def of(recorder: AnswerRecorder, cpu_share: float = 0.5, spin_s: float = 0.0) -> LoadReport:
-    tally = PhaseTotals(LoadPhase.MEASURE, workers=1)
-    tally.add(0, recorder.take(WorkerGauges(0, 0, cpu_share, spin_s)))
-    return summed_up(PLAN, tally, COURSE, {})
+    totals = PhaseTotals(LoadPhase.MEASURE, workers=1)
+    totals.add(0, recorder.take(WorkerGauges(0, 0, cpu_share, spin_s)))
+    return summed_up(PLAN, totals, COURSE, {})
 
 
 STOPPED = Timeline(connected=64, warm_up_s=0.0, settled=False, duration_s=3.21, stopped=True, unanswered=7)
@@ -158,7 +158,7 @@ UNCONNECTED = Timeline(connected=63, warm_up_s=0.0, settled=False, duration_s=1.
 
 
 @pytest.mark.parametrize(
-    ("course", "measured", "reasons"),
+    ("timeline", "measured", "reasons"),
     [
         (COURSE, partial(report, 0.02, 0.0009, cpu_share=0.8), []),
         (COURSE, partial(report, 0.001, 0.0003), []),
@@ -176,9 +176,9 @@ UNCONNECTED = Timeline(connected=63, warm_up_s=0.0, settled=False, duration_s=1.
     ],
 )
 def test_a_run_that_cannot_be_believed_says_why(
-    course: Timeline, measured: Callable[[], LoadReport], reasons: list[str]
+    timeline: Timeline, measured: Callable[[], LoadReport], reasons: list[str]
 ) -> None:
-    verdict = judge_run(measured(), course)
+    verdict = judge_run(measured(), timeline)
     assert verdict.valid == (not reasons)
     assert len(verdict.reasons) == len(reasons)
     for told, wanted in zip(verdict.reasons, reasons, strict=True):

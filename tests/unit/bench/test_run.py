@@ -120,8 +120,8 @@ def test_requests_wait_for_a_connection_and_are_charged_for_it() -> None:
 def test_a_killed_server_is_seen_as_that_and_nothing_is_lost() -> None:
     with LoadServer() as server:
 
-        def kill(moment: LiveSample) -> None:
-            if moment.elapsed_s == 0.5:
+        def kill(sample: LiveSample) -> None:
+            if sample.elapsed_s == 0.5:
                 server.kill()
 
         report = measured(server.url, Constant(200, 1.0), progress=kill)
@@ -134,8 +134,8 @@ def test_a_killed_server_is_seen_as_that_and_nothing_is_lost() -> None:
 def test_a_closed_loop_does_not_hammer_a_server_that_is_down() -> None:
     with LoadServer() as server:
 
-        def kill(moment: LiveSample) -> None:
-            if moment.elapsed_s == 0.5:
+        def kill(sample: LiveSample) -> None:
+            if sample.elapsed_s == 0.5:
                 server.kill()
 
         report = measured(server.url, Closed(1.0), progress=kill)
@@ -191,7 +191,7 @@ def test_the_measurement_begins_when_the_service_has_settled() -> None:
         report = measured(server.url, Closed(0.5), progress=told.append, warm_up=WarmUp(most_s=20))
     assert report.settled
     assert 3 <= report.warm_up_s < 12
-    assert [moment.phase for moment in told].count(LoadPhase.WARM_UP) >= 6
+    assert [sample.phase for sample in told].count(LoadPhase.WARM_UP) >= 6
     assert 8 < report.requests <= 8 * 11
     assert report.requests < server.requests / 4
 
@@ -317,7 +317,7 @@ def test_the_border_between_warm_up_and_measurement_is_told_once() -> None:
     seen: list[int] = []
     with LoadServer() as server:
         plan = LoadPlan(Target(server.url), QUESTIONS, Constant(100, 2), warm_up=WarmUp(2, fixed=True), spin=False)
-        run(plan, ignored, at_border=lambda: seen.append(server.requests))
+        run(plan, ignored, on_measure_start=lambda: seen.append(server.requests))
         after = server.requests
     assert len(seen) == 1
     assert 150 <= seen[0] <= after - 150

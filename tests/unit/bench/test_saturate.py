@@ -186,15 +186,15 @@ def test_recall_that_was_not_measured_does_not_hold() -> None:
 
 
 def test_a_queue_that_grows_beyond_what_is_allowed_is_hopeless() -> None:
-    def moment(outstanding: int) -> LiveSample:
+    def sample(outstanding: int) -> LiveSample:
         return LiveSample(LoadPhase.MEASURE, 1.0, 0.0, 0.0, 0.0, 10, outstanding - 10, 0, 0)
 
     growing = hopeless(1000, SLO)
-    assert [growing(moment(n)) for n in (100, 200, 210, 230, 400, 600)] == [False, False, False, False, True, True]
+    assert [growing(sample(n)) for n in (100, 200, 210, 230, 400, 600)] == [False, False, False, False, True, True]
     steady = hopeless(1000, SLO)
-    assert not any(steady(moment(n)) for n in (900, 800, 900, 800, 900, 800))
+    assert not any(steady(sample(n)) for n in (900, 800, 900, 800, 900, 800))
     refusing = hopeless(1000, parse("recall>=0.9"))
-    answered = msgspec.structs.replace(moment(10), answered=100)
+    answered = msgspec.structs.replace(sample(10), answered=100)
     assert not refusing(msgspec.structs.replace(answered, ok=1))
     assert refusing(answered)
 

@@ -56,7 +56,7 @@ def test_a_purge_beside_another_tools_release_of_the_same_name_leaves_its_volume
     assert tear_down(scope(cluster), True, 5.0, told.append)
     namespace = ObjectRef("v1", "Namespace", "", "lightrag")
     assert set(cluster.objects) == {namespace, *map(ref, theirs)}
-    left = [one.subject for one in told if "left alone" in one.message]
+    left = [one.subject for one in told if "not created by this release" in one.message]
     assert left == ["PersistentVolumeClaim/data-dev-etcd-0", "PersistentVolumeClaim/export-dev-minio-0"]
 
 

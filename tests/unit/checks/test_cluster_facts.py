@@ -60,21 +60,21 @@ class Degraded(FakeCluster):
         return super().resource(api_version, kind)
 
 
-DOWN = ClusterUnavailableError("the API server answers 503 on metrics.k8s.io/v1beta1: service unavailable")
+DOWN = ClusterUnavailableError("the API server answers 503 for metrics.k8s.io/v1beta1: service unavailable")
 
 
 def test_a_group_whose_server_is_down_is_unknown_and_said_with_the_reason() -> None:
     facts = read_facts(scope(Degraded(DOWN)))
     assert (facts.metrics, facts.external_metrics) == (None, None)
     (told,) = skipped_checks(facts)
-    assert told.message.startswith("not checked: metrics (the API server answers 503 on metrics.k8s.io/v1beta1")
+    assert told.message.startswith("not checked: metrics (the API server answers 503 for metrics.k8s.io/v1beta1")
     assert "apiservices" in told.hint
 
 
 def test_a_group_that_is_closed_to_us_is_unknown() -> None:
     facts = read_facts(scope(Degraded(ForbiddenError("metrics.k8s.io is forbidden"))))
     (told,) = skipped_checks(facts)
-    assert "may not read them: metrics, external metrics" in told.message
+    assert "no permission to list: metrics, external metrics" in told.message
 
 
 def test_a_release_goes_up_changes_and_rolls_back_while_metrics_are_down() -> None:

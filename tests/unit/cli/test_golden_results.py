@@ -23,8 +23,8 @@ HEAD = Head(
     counts={"row": 40},
     digest="",
 )
-KEPT = GoldenFigure("recall", 1.0, Interval(0.95, 1.0), 40, 0.9, FloorStatus.KEPT)
-UNSURE = GoldenFigure("end_to_end", 1.0, Interval(0.3, 1.0), 3, 0.9, FloorStatus.UNSURE, 36)
+KEPT = GoldenFigure("recall", 1.0, Interval(0.95, 1.0), 40, 0.9, FloorStatus.MET)
+UNSURE = GoldenFigure("end_to_end", 1.0, Interval(0.3, 1.0), 3, 0.9, FloorStatus.INCONCLUSIVE, 36)
 BELOW = GoldenFigure("overlap", 0.5, Interval(0.4, 0.6), 40, 0.9, FloorStatus.BELOW)
 GOOD = GoldenReport(HEAD, HELD, 10, False, (), 0, False, (KEPT,), ())
 STALE = ("there are 99 rows and were 100",)
@@ -37,7 +37,7 @@ STALE = ("there are 99 rows and were 100",)
         (replace(GOOD, figures=(KEPT, UNSURE)), 4, ["too-few"]),
         (replace(GOOD, figures=(KEPT, replace(UNSURE, needed=None))), 4, ["too-few"]),
         (replace(GOOD, stale=STALE, others=2), 4, ["stale"]),
-        (replace(GOOD, moving=True), 4, ["moving"]),
+        (replace(GOOD, moving=True), 4, ["modified"]),
         (replace(GOOD, figures=(KEPT, UNSURE, BELOW), stale=STALE), 3, ["below-floor", "too-few", "stale"]),
     ],
 )

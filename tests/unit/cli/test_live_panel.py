@@ -22,8 +22,8 @@ PLAN = LoadPlan(Target("http://127.0.0.1:8080"), ["a"], Closed(20.0), warm_up=Wa
 def event(
     phase: LoadPhase = LoadPhase.MEASURE, elapsed_s: float = 12.5, rate: float = 1234.0, ok: int = 100
 ) -> BenchmarkEvent:
-    moment = LiveSample(phase, elapsed_s, rate, 1.25, 9.0, under_way=16, waiting=3, answered=100, ok=ok)
-    return BenchmarkEvent("as a line", passing=True, moment=moment, plan=PLAN)
+    sample = LiveSample(phase, elapsed_s, rate, 1.25, 9.0, under_way=16, waiting=3, answered=100, ok=ok)
+    return BenchmarkEvent("as a line", passing=True, live=sample, plan=PLAN)
 
 
 def shown(*events: Event, width: int = 80, no_color: bool = True) -> str:
@@ -41,14 +41,14 @@ def test_it_tells_the_phase_the_rate_the_latency_and_what_is_open() -> None:
     for told in ("retrieve at http://127.0.0.1:8080", "measure", "8 s left", "1,234", "p50 1.2 ms, p99 9.0 ms"):
         assert told in text
     assert "100 answered, 0 failed" in text
-    assert "16 under way, 3 waiting" in text
+    assert "16 in flight, 3 queued" in text
 
 
 @pytest.mark.parametrize(
     ("one", "told"),
     [
         (event(LoadPhase.WARM_UP, 2.0), "8 s left at most"),
-        (event(elapsed_s=21.0), "waiting for the last answers"),
+        (event(elapsed_s=21.0), "draining: waiting for the last answers"),
         (event(rate=0.0), "no answer in this half second"),
         (event(ok=98), "2 failed"),
         (Event("connecting", passing=True), "connecting"),

@@ -40,7 +40,14 @@ DRIFT = {
     "ours": HOSTILE,
     "theirs": 1,
 }
-REVISION = {"number": 1, "at": HOSTILE, "who": HOSTILE, "outcome": HOSTILE, "profile": HOSTILE, "description": HOSTILE}
+REVISION = {
+    "number": 1,
+    "started_at": HOSTILE,
+    "user": HOSTILE,
+    "outcome": HOSTILE,
+    "profile": HOSTILE,
+    "description": HOSTILE,
+}
 PAYLOADS: dict[str, dict[str, Any]] = {
     "retrieve": {
         "hits": [HIT],

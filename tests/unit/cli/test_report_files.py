@@ -41,8 +41,8 @@ def test_runs_stand_side_by_side(saved: Tool) -> None:
     assert ["a.json", "b.json"] in lines
     assert ["requests", "1,000", "1,000"] in lines
     assert ["to", "be", "believed", "yes", "no"] in lines
-    assert "b.json: do not believe it: it was stopped after 3.2 s" in done.stdout
-    assert "a.json: p99<100ms: not kept" in done.stdout
+    assert "b.json: not valid: it was stopped after 3.2 s" in done.stdout
+    assert "a.json: p99<100ms: not met" in done.stdout
 
 
 def test_the_figures_come_as_json_too(saved: Tool) -> None:
@@ -122,8 +122,8 @@ def test_a_run_leaves_all_its_files(tool: Tool) -> None:
     assert "not kept: p99<0.000001ms" in done.stderr
     run = decoded((tool.cwd / "r.json").read_bytes(), "r.json")
     assert isinstance(run, AnnotatedRun)
-    assert run.beside.thresholds == {"p99<0.000001ms": False, "errors<1%": True}
-    assert run.beside.ended_at.endswith("Z")
+    assert run.annotations.thresholds == {"p99<0.000001ms": False, "errors<1%": True}
+    assert run.annotations.ended_at.endswith("Z")
     assert "errors&lt;1%: kept" in (tool.cwd / "r.html").read_text(encoding="utf-8")
     assert ElementTree.parse(tool.cwd / "r.xml").getroot()[0].get("failures") != "0"
 
@@ -198,7 +198,9 @@ def test_broken_thresholds_do_not_hide_that_the_figures_are_not_to_be_believed()
     result = kept(run, "bench run", ReportFiles())
     assert (result.exit_status, [error.code for error in result.errors]) == (4, ["not-valid", "thresholds"])
     assert kept(RUN, "bench run", ReportFiles()).exit_status == 3
-    kept_all = msgspec.structs.replace(run, beside=msgspec.structs.replace(run.beside, thresholds={"p50<20ms": True}))
+    kept_all = msgspec.structs.replace(
+        run, annotations=msgspec.structs.replace(run.annotations, thresholds={"p50<20ms": True})
+    )
     assert [error.code for error in kept(kept_all, "bench run", ReportFiles()).errors] == ["not-valid"]
 
 

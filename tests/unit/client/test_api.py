@@ -72,7 +72,8 @@ def test_a_key_goes_with_every_request_and_none_where_there_is_none() -> None:
 
 
 def test_a_refused_key_is_an_error_that_says_where_the_key_comes_from() -> None:
-    problem = {"type": "urn:lightragctl:key", "title": "Unauthorized", "status": 401, "detail": "no", "hint": "header"}
+    type_ = "urn:lightragctl:unauthorized"
+    problem = {"type": type_, "title": "Unauthorized", "status": 401, "detail": "no", "hint": "header"}
     with pytest.raises(ApiError, match="no") as caught:
         client(lambda _: httpx.Response(401, json=problem)).retrieve("q")
     assert "components.lightrag-api.api_key" in caught.value.hint

@@ -18,7 +18,7 @@ class Replicas:
     def __init__(self, *ready: str) -> None:
         self.ready: Mapping[str, str] | None = {name: f"http://{name}" for name in ready}
         self.answers: dict[str, int] = dict.fromkeys(ready, 200)
-        self.lookout = MetricsScraper(self.list, httpx.MockTransport(self.answer))
+        self.scraper = MetricsScraper(self.list, httpx.MockTransport(self.answer))
 
     def list(self) -> Mapping[str, str]:
         if self.ready is None:
@@ -33,22 +33,22 @@ class Replicas:
 
 
 def test_every_replica_is_looked_at() -> None:
-    assert Replicas("a", "b").lookout.look() == {"a": LOOK, "b": LOOK}
-    assert Replicas().lookout.look() == {}
+    assert Replicas("a", "b").scraper.scrape() == {"a": LOOK, "b": LOOK}
+    assert Replicas().scraper.scrape() == {}
 
 
 def test_one_that_is_not_ready_any_more_is_looked_at_again() -> None:
     replicas = Replicas("a", "b")
-    replicas.lookout.look()
+    replicas.scraper.scrape()
     replicas.ready = {"a": "http://a", "c": "http://c"}
     replicas.answers["c"] = 200
-    assert replicas.lookout.look() == {"a": LOOK, "b": LOOK, "c": LOOK}
+    assert replicas.scraper.scrape() == {"a": LOOK, "b": LOOK, "c": LOOK}
 
 
 def test_what_does_not_answer_is_told_and_hides_no_other() -> None:
     replicas = Replicas("a", "b", "c")
     replicas.answers = {"a": 200, "b": 503}
-    found = replicas.lookout.look()
+    found = replicas.scraper.scrape()
     assert found == {
         "a": LOOK,
         "b": "it answered 503 to /metrics",
@@ -58,9 +58,9 @@ def test_what_does_not_answer_is_told_and_hides_no_other() -> None:
 
 def test_that_they_cannot_be_listed_ends_no_run() -> None:
     replicas = Replicas("a")
-    replicas.lookout.look()
+    replicas.scraper.scrape()
     replicas.ready = None
-    assert replicas.lookout.look() == {
+    assert replicas.scraper.scrape() == {
         "lightrag-api": "its replicas could not be listed: lightrag-api has no ready pod",
         "a": LOOK,
     }

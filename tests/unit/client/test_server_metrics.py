@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lightragctl.client.server_metrics import MetricsSample, ServerMetrics, inside, parse
+from lightragctl.client.server_metrics import MetricsSample, ServerMetrics, metrics_between, parse
 from lightragctl.service.metrics import BatchSeries, CacheSeries, Metrics
 
 
@@ -26,13 +26,13 @@ def test_only_what_came_between_the_looks_counts() -> None:
     search, cache = BatchSeries(metrics, "search"), CacheSeries(metrics, "result")
     search.dispatched([5.0])
     metrics.stage("search", 5.0)
-    cache.looked(True)
+    cache.looked_up(True)
     before = seen(metrics)
     search.dispatched([0.002, 0.004])
     metrics.stage("search", 0.010)
     for hit in (True, True, False):
-        cache.looked(hit)
-    found = inside({"api": before}, {"api": seen(metrics)})
+        cache.looked_up(hit)
+    found = metrics_between({"api": before}, {"api": seen(metrics)})
     assert found == ServerMetrics({"queue search": 3.0, "search": 10.0}, {"search": 2.0}, {"result": 0.6667}, 1, ())
 
 
@@ -46,7 +46,7 @@ def test_a_real_process_says_when_it_was_started() -> None:
 def test_replicas_count_by_how_much_each_has_done() -> None:
     before = {"a": told(100, 50.0, hit=10, miss=0), "b": told(0, 0.0, 2.0)}
     after = {"a": told(130, 50.3, hit=13, miss=1), "b": told(10, 0.5, 2.0, hit=0, miss=6)}
-    found = inside(before, after)
+    found = metrics_between(before, after)
     assert found.stages_ms == {"search": 20.0}  # 30 in 0.3 s and 10 in 0.5 s
     assert found.cache_hits == {"result": 0.3}
     assert (found.replicas, found.replica_notes) == (2, ())
@@ -62,21 +62,21 @@ def test_a_replica_that_was_not_there_all_the_time_is_left_out_and_named() -> No
         "silent at the end": ({"b": steady}, {"b": "connection refused"}, "connection refused"),
     }
     for name, (before, after, why) in cases.items():
-        found = inside({"a": steady, **before}, {"a": later, **after})
+        found = metrics_between({"a": steady, **before}, {"a": later, **after})
         assert (found.stages_ms, found.replicas) == ({"search": 10.0}, 1), name
         assert [note.startswith(f"b is not counted: {why}") for note in found.replica_notes] == [True], name
 
 
 def test_a_restart_is_seen_though_the_counters_have_grown() -> None:
-    found = inside({"a": told(10, 1.0, started_s=1.0)}, {"a": told(50, 2.0, started_s=2.0)})
+    found = metrics_between({"a": told(10, 1.0, started_s=1.0)}, {"a": told(50, 2.0, started_s=2.0)})
     assert (found.stages_ms, found.replicas, len(found.replica_notes)) == ({}, 0, 1)
 
 
 def test_a_series_that_came_in_between_counts_from_nothing() -> None:
-    found = inside({"a": MetricsSample(1.0, {("lightragctl_x", "y"): 1.0})}, {"a": told(10, 0.1)})
+    found = metrics_between({"a": MetricsSample(1.0, {("lightragctl_x", "y"): 1.0})}, {"a": told(10, 0.1)})
     assert found.stages_ms == {"search": 10.0}
 
 
 def test_without_metrics_nothing_is_told() -> None:
-    assert inside({}, {}) == ServerMetrics({}, {}, {}, 0, ())
+    assert metrics_between({}, {}) == ServerMetrics({}, {}, {}, 0, ())
     assert parse("<html>") == "its metrics are not lightrag-api's"

@@ -33,7 +33,7 @@ def test_a_generated_key_that_was_lost_rolls_those_that_read_it(lost: ObjectRef,
     del cluster.objects[lost]
     cluster.owned = {key: paths for key, paths in cluster.owned.items() if key[0] != lost}
     seen = KubernetesRuntime(cluster, NAMESPACE, "dev", lock_holder()).status()  # type: ignore[arg-type]
-    assert [one for one in seen.warnings if one.startswith(f"{lost} is gone, and is read by")]
+    assert [one for one in seen.warnings if one.startswith(f"{lost}: deleted; read by")]
     up(cluster)
     assert {one for one, content in before.items() if content_of(cluster, one) != content} == readers
     assert up(cluster) == ()
@@ -127,7 +127,7 @@ def test_content_written_after_a_pod_s_start_rolls_it_once() -> None:
     rewritten = read_by(written="11:00")
     rolled, reason = with_config_digest(WORKLOAD, live, ConfigContent(rewritten, rewritten), [pod("10:30", "10:30")])
     assert rolled != live
-    assert reason == "Pod/p was started before ConfigMap/c was last written"
+    assert reason == "Pod/p started before ConfigMap/c was last modified"
     settled, _ = with_config_digest(WORKLOAD, rolled, ConfigContent(rewritten, rewritten), [pod("11:30", "11:30")])
     assert settled == rolled
 

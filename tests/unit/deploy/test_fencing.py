@@ -8,7 +8,7 @@ import pytest
 
 from lightragctl.core.errors import LockedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.deploy.conditional import apply_over, is_same_ground
+from lightragctl.deploy.conditional import apply_over, is_unchanged
 from lightragctl.deploy.down import tear_down
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.kube.lease import unlock
@@ -175,7 +175,7 @@ def test_an_object_that_never_holds_still_is_given_up() -> None:
     cluster = Busy(rests=False)
     thing = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "namespace": "b"}, "spec": {}}
     seen = cluster.apply(thing)
-    with pytest.raises(ChangedMeanwhileError, match="again and again"):
+    with pytest.raises(ChangedMeanwhileError, match="continuously by others"):
         apply_over(cluster, {**thing, "spec": {"replicas": 2}}, seen)
 
 
@@ -213,4 +213,4 @@ WANTED = {"kind": "K", "metadata": {"name": "n"}, "spec": {"a": 2, "c": 1}}
     ids=["none", "appeared", "gone", "status", "of others", "ours", "wanted", "made anew", "ending", "taken over"],
 )
 def test_what_counts_as_unchanged(seen: KubernetesObject | None, now: KubernetesObject | None, same: bool) -> None:
-    assert is_same_ground(seen, now, WANTED) is same
+    assert is_unchanged(seen, now, WANTED) is same

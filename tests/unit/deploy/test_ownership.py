@@ -50,7 +50,7 @@ def test_what_somebody_made_by_hand_stops_up_with_who_it_was() -> None:
     before = list(cluster.writes)
     with pytest.raises(RefusedError) as caught:
         up(cluster)
-    assert "Service/dev-embedder was made by kubectl-create" in caught.value.message
+    assert "Service/dev-embedder was created by kubectl-create" in caught.value.message
     assert "--adopt" in caught.value.hint
     assert [write for write in cluster.writes[len(before) :] if "Lease" not in write] == []
 
@@ -72,7 +72,7 @@ def test_what_somebody_made_in_the_place_of_ours_is_not_ours() -> None:
     up(cluster)
     cluster.delete(ref(service()), cluster.objects[ref(service())]["metadata"]["uid"])
     cluster.apply(service(), manager="kubectl-create")
-    with pytest.raises(RefusedError, match="Service/dev-embedder was made by kubectl-create"):
+    with pytest.raises(RefusedError, match="Service/dev-embedder was created by kubectl-create"):
         up(cluster)
     up(cluster, options=UpOptions(5.0, adopt=True))
     assert up(cluster) == ()

@@ -33,13 +33,13 @@ def test_the_right_that_is_missing_is_named(subresource: str) -> None:
     cluster = with_node("True")
     refuse_stream(scope(cluster), subresource, POD)
     cluster.denied = {f"{verb} pods/{subresource}" for verb in ("get", "create")}
-    with pytest.raises(ForbiddenError, match=f"we may not create pods/{subresource}") as caught:
+    with pytest.raises(ForbiddenError, match=f"create pods/{subresource}") as caught:
         refuse_stream(scope(cluster), subresource, POD)
     assert f"resources: [pods/{subresource}], verbs: [create, get]" in caught.value.hint
 
 
 def test_a_node_that_is_silent_is_named_at_once() -> None:
-    told = "Pod/api-0 cannot be reached: its node node-1 does not answer since 12:00: Kubelet stopped posting"
+    told = "Pod/api-0 is unreachable: its node node-1 is not ready since 12:00: Kubelet stopped posting"
     with pytest.raises(UnavailableError, match=told):
         refuse_stream(scope(with_node("Unknown")), "exec", POD)
     with pytest.raises(UnavailableError, match="its node node-1 is gone"):
@@ -59,7 +59,7 @@ def test_a_stream_that_does_not_open_is_given_up() -> None:
 
 def test_a_refused_handshake_is_told_without_its_headers() -> None:
     dump = "(0)\nReason: Handshake status 403 Forbidden -+-+- {'audit-id': 'x'} -+-+- b'{}'"
-    assert streams.handshake_cause(OSError(dump)) == "the API server answers 403 Forbidden"
+    assert streams.handshake_cause(OSError(dump)) == "the API server returns 403 Forbidden"
     assert streams.handshake_cause(OSError("refused")) == "refused"
 
 
@@ -67,7 +67,7 @@ def test_a_refused_handshake_is_told_without_its_headers() -> None:
     ("cause", "told"),
     [
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: forged (_ssl.c:1)", "is not trusted: forged"),
-        ("[Errno 111] Connection refused", "does not answer: [Errno 111]"),
+        ("[Errno 111] Connection refused", "no response from the API server of prod: [Errno 111]"),
     ],
 )
 def test_an_untrusted_certificate_is_no_silence(cause: str, told: str) -> None:
@@ -105,11 +105,12 @@ WORKLOAD: dict[str, Any] = {
 
 def test_what_is_gone_is_told_with_who_reads_it() -> None:
     secret = ObjectRef("v1", "Secret", "n", "s")
-    (told,) = missing_config([WORKLOAD], [], {secret: None})
-    assert told.startswith("Secret/s is gone, and is read by Deployment/w: pods that start again will lack it")
+    (found,) = missing_config([WORKLOAD], [], {secret: None})
+    assert (found.code, found.subject) == ("config-missing", "Secret/s")
+    assert "read by Deployment/w" in found.message
     assert missing_config([WORKLOAD], [], {}) == []
     live = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}}
     asks = {**live, "metadata": {**live["metadata"], "annotations": {"lightragctl/generate": "a, b"}}}
     (lost,) = missing_config([], [asks], {secret: {**live, "data": {"a": "x"}}})
-    assert lost.startswith("Secret/s has lost b")
+    assert (lost.code, lost.message) == ("secret-key-missing", "has no b")
     assert stale_config([WORKLOAD], [], {secret: live}) == []

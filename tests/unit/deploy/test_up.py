@@ -169,7 +169,7 @@ def test_a_purge_leaves_a_namespace_in_which_others_keep_something(kind: str) ->
     told: list[str] = []
     tear_down(scope(cluster), True, 5.0, lambda event: told.append(event.message))
     assert {one.kind for one in cluster.objects} == {"Namespace", kind}
-    assert f"kept, because it holds what is not of this release: {kind}/tls" in told
+    assert f"kept: it contains objects of others: {kind}/tls" in told
 
 
 def test_a_value_that_changes_no_object_is_recorded_and_counts() -> None:
@@ -180,7 +180,7 @@ def test_a_value_that_changes_no_object_is_recorded_and_counts() -> None:
     inventory = read_inventory(scope(cluster))
     assert inventory is not None
     assert inventory.profile["drift"]["ignore"]
-    assert history(cluster)[0].description == "no object, values of the profile alone"
+    assert history(cluster)[0].description == "only values of the profile, no objects"
     before = len(cluster.writes)
     assert up(cluster, rule) == ()
     assert without_lease(cluster.writes[before:]) == []
@@ -221,7 +221,7 @@ def test_a_second_operator_is_refused_at_once_and_told_who_is_at_work() -> None:
         second = scope(cluster, by=lock_holder("ben@desk", alive=lambda pid: True))
         bring_up(second, plan("components.embedder.replicas=3"), OPTIONS, agree, ignore)
 
-    with pytest.raises(LockedError, match=r"ann@laptop \(pid \d+, up\) has held the lock of release 'dev'"):
+    with pytest.raises(LockedError, match=r"the lock of release 'dev' is held by ann@laptop"):
         bring_up(scope(cluster), plan("components.embedder.replicas=2"), OPTIONS, interfere, ignore)
 
 
@@ -304,7 +304,7 @@ def test_without_the_right_to_the_lock_nothing_begins(verb: str) -> None:
 def test_objects_in_a_new_namespace_are_said_to_be_unchecked() -> None:
     seen = foreseen(FakeCluster())
     notes = {one.subject: one.note for one in seen.changes}
-    assert notes["Deployment/dev-embedder"].startswith("its namespace is new")
+    assert notes["Deployment/dev-embedder"].startswith("not checked by the server")
     assert notes["Namespace/lightrag"] == ""
 
 
@@ -312,7 +312,7 @@ def test_what_cannot_be_deleted_stays_known_and_is_tried_again() -> None:
     cluster = FakeCluster()
     up(cluster)
     cluster.undeletable = {"Service"}
-    with pytest.raises(NeedsAttentionError, match="not deleted: Service/dev-mock-llm"):
+    with pytest.raises(NeedsAttentionError, match="could not be deleted: Service/dev-mock-llm"):
         up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
     cluster.undeletable = set()
     up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
@@ -404,7 +404,7 @@ def test_nothing_is_made_in_a_namespace_that_is_being_deleted() -> None:
     cluster = FakeCluster()
     up(cluster)
     cluster.objects[ObjectRef("v1", "Namespace", "", "lightrag")]["metadata"]["deletionTimestamp"] = "12:00"
-    with pytest.raises(RefusedError, match="namespace lightrag is being deleted since 12:00"):
+    with pytest.raises(RefusedError, match="namespace lightrag has been terminating since 12:00"):
         up(cluster)
     seen = KubernetesRuntime(cluster, "lightrag", "dev", lock_holder()).status()  # type: ignore[arg-type]
-    assert "Namespace/lightrag is being deleted since 12:00, and all data in it" in seen.warnings
+    assert [one for one in seen.warnings if one.startswith("Namespace/lightrag: terminating since 12:00")]

@@ -84,7 +84,7 @@ class Servers:
             case "PUT", "/documents/records":
                 for one in body["documents"]:
                     self.records[one["source"]] = self._record(one["source"], one["sha256"], one["state"])
-                return httpx.Response(200, json={"noted": len(body["documents"])})
+                return httpx.Response(200, json={"recorded": len(body["documents"])})
             case "POST", "/documents/flush":
                 self.flushes += 1
                 return httpx.Response(200, json={"rows": 1})

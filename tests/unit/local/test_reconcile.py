@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lightragctl.local.files import DesiredProcess, ProcessId, ProcessRecord
 from lightragctl.local.reconcile import (
     BACKOFF_FIRST_S,
-    BACKOFF_MOST_S,
+    BACKOFF_MAX_S,
     STEADY_S,
     Start,
     Stop,
@@ -92,7 +92,7 @@ def test_back_off_doubles_up_to_its_bound() -> None:
 
 @given(st.integers(1, 10**9))
 def test_back_off_never_leaves_its_bounds(failures: int) -> None:
-    assert BACKOFF_FIRST_S <= backoff_s(failures) <= BACKOFF_MOST_S
+    assert BACKOFF_FIRST_S <= backoff_s(failures) <= BACKOFF_MAX_S
 
 
 def test_a_death_counts_and_sets_the_next_start() -> None:

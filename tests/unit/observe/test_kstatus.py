@@ -29,13 +29,13 @@ CASES = [
     (thing("Deployment", {"replicas": 2}, counts(2)), Status.CURRENT, ""),
     (thing("Deployment", {"replicas": 2}, {}), Status.IN_PROGRESS, "0 of 2 pods updated"),
     (thing("Deployment", {"replicas": 2}, counts(2, readyReplicas=1)), Status.IN_PROGRESS, "1 of 2 pods ready"),
-    (thing("Deployment", {"replicas": 2}, counts(2, replicas=3)), Status.IN_PROGRESS, "1 old pods are ending"),
+    (thing("Deployment", {"replicas": 2}, counts(2, replicas=3)), Status.IN_PROGRESS, "1 old pods are terminating"),
     (thing("Deployment", {"replicas": 0}, {}), Status.CURRENT, ""),
-    (thing("Deployment", {"replicas": 1}, counts(3)), Status.IN_PROGRESS, "2 old pods are ending"),
-    (thing("StatefulSet", {"replicas": 1}, counts(3)), Status.IN_PROGRESS, "2 old pods are ending"),
+    (thing("Deployment", {"replicas": 1}, counts(3)), Status.IN_PROGRESS, "2 old pods are terminating"),
+    (thing("StatefulSet", {"replicas": 1}, counts(3)), Status.IN_PROGRESS, "2 old pods are terminating"),
     (thing("Deployment", {}, LATE), Status.FAILED, "late"),
     (thing("StatefulSet", {"replicas": 1}, counts(1)), Status.CURRENT, ""),
-    (thing("StatefulSet", {"replicas": 1}, {}), Status.IN_PROGRESS, "0 of 1 pods there"),
+    (thing("StatefulSet", {"replicas": 1}, {}), Status.IN_PROGRESS, "0 of 1 pods created"),
     (
         thing("StatefulSet", {}, counts(1, updateRevision="2", updatedReplicas=0)),
         Status.IN_PROGRESS,
@@ -51,7 +51,7 @@ CASES = [
         "",
     ),
     (thing("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}, {}), Status.CURRENT, ""),
-    (thing("DaemonSet", {}, {}), Status.IN_PROGRESS, "no nodes counted yet"),
+    (thing("DaemonSet", {}, {}), Status.IN_PROGRESS, "no status yet"),
     (thing("DaemonSet", {}, {"desiredNumberScheduled": 0}), Status.CURRENT, ""),
     (thing("Pod", {}, conditions(Ready="True")), Status.CURRENT, ""),
     (thing("Pod", {}, conditions(Ready="False")), Status.IN_PROGRESS, "Ready said"),
@@ -63,7 +63,7 @@ CASES = [
     (thing("PersistentVolumeClaim", {}, {"phase": "Lost"}), Status.FAILED, "its volume is lost"),
     (thing("Service", {"type": "ClusterIP"}), Status.CURRENT, ""),
     (thing("Service", {"type": "LoadBalancer"}), Status.IN_PROGRESS, "the load balancer has no address yet"),
-    (thing("ResourceQuota", {}, {}), Status.IN_PROGRESS, "not counted yet"),
+    (thing("ResourceQuota", {}, {}), Status.IN_PROGRESS, "no status yet"),
     (thing("CustomResourceDefinition", {}, conditions(Established="True")), Status.CURRENT, ""),
     (thing("CustomResourceDefinition", {}, conditions(NamesAccepted="False")), Status.FAILED, "NamesAccepted said"),
     (thing("Gadget"), Status.CURRENT, ""),
@@ -96,4 +96,4 @@ def test_an_old_status_says_nothing_of_a_new_spec() -> None:
 def test_a_ready_old_pod_is_not_taken_for_one_that_ends() -> None:
     counts = {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "unavailableReplicas": 1}
     seen = compute(thing("Deployment", {"replicas": 1}, counts))
-    assert seen.message == "1 of 2 pods ready, 1 of them old: they stay until new ones are ready"
+    assert seen.message == "1 of 2 pods ready, 1 of them old, kept until new ones are ready"

@@ -127,18 +127,18 @@ def test_each_query_is_judged_by_the_index_by_lightrag_api_and_by_the_answer_it_
 @pytest.mark.parametrize(
     ("values", "floor", "verdict"),
     [
-        ([1.0] * 36, 0.9, FloorStatus.KEPT),
-        ([1.0] * 30, 0.9, FloorStatus.UNSURE),
-        ([1.0], 0.0, FloorStatus.KEPT),
+        ([1.0] * 36, 0.9, FloorStatus.MET),
+        ([1.0] * 30, 0.9, FloorStatus.INCONCLUSIVE),
+        ([1.0], 0.0, FloorStatus.MET),
         ([0.5] * 40, 0.9, FloorStatus.BELOW),
-        ([0.9, 0.8, 1.0, 1.0] * 5, 0.9, FloorStatus.UNSURE),
-        ([0.0], 0.9, FloorStatus.UNSURE),
-        ([1.0] * 1000, 1.0, FloorStatus.KEPT),
-        ([1.0], 1.0, FloorStatus.KEPT),
+        ([0.9, 0.8, 1.0, 1.0] * 5, 0.9, FloorStatus.INCONCLUSIVE),
+        ([0.0], 0.9, FloorStatus.INCONCLUSIVE),
+        ([1.0] * 1000, 1.0, FloorStatus.MET),
+        ([1.0], 1.0, FloorStatus.MET),
         ([1.0] * 999 + [0.9], 1.0, FloorStatus.BELOW),
-        ([0.0], 0.0, FloorStatus.KEPT),
+        ([0.0], 0.0, FloorStatus.MET),
         ([0.0, 0.0], 0.9, FloorStatus.BELOW),
-        ([0.0], None, FloorStatus.SHOWN),
+        ([0.0], None, FloorStatus.REPORTED),
     ],
 )
 def test_a_figure_is_kept_or_below_only_when_its_whole_interval_is(
@@ -146,7 +146,7 @@ def test_a_figure_is_kept_or_below_only_when_its_whole_interval_is(
 ) -> None:
     figure = golden.figures([judged(value) for value in values], Floors(recall=floor))[0]
     assert (figure.name, figure.queries, figure.verdict) == ("recall", len(values), verdict)
-    assert (figure.needed is not None and figure.needed > len(values)) == (verdict is FloorStatus.UNSURE)
+    assert (figure.needed is not None and figure.needed > len(values)) == (verdict is FloorStatus.INCONCLUSIVE)
 
 
 def test_lightrag_api_has_a_figure_where_it_was_asked() -> None:

@@ -22,13 +22,13 @@ def test_what_is_over_the_bound_is_refused_with_the_time_until_a_place_is_free()
     with (
         bound.place(),
         bound.place(),
-        pytest.raises(ConcurrencyLimitError, match="2 answers are under way already") as error,
+        pytest.raises(ConcurrencyLimitError, match="the limit of 2 concurrent answers is reached") as error,
     ):
         bound.admit()
     assert error.value.retry_after_s == pytest.approx(4.0)
     with pytest.raises(ZeroDivisionError), bound.place():
         raise ZeroDivisionError
-    assert bound.under_way == 0
+    assert bound.in_flight == 0
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_slow_answers_leave_the_search_alone_and_more_of_them_are_refused(servic
         answers = await asyncio.gather(*tasks)
         refused = [answer for answer in answers if answer.status == 429]
         assert len(refused) == 5
-        assert refused[0].json()["type"] == "urn:lightragctl:too-many"
+        assert refused[0].json()["type"] == "urn:lightragctl:concurrency-limit"
         assert refused[0].headers["retry-after"] == "1"
         assert [answer.status for answer in answers].count(200) == CONNECTIONS
         assert (await service.calling("POST", "/query", {"query": "cat"})).status == 200

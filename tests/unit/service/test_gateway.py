@@ -254,7 +254,7 @@ def test_a_url_without_scheme_is_told_at_start() -> None:
     ("secret", "environ", "says"),
     [
         (SecretRef(env="K"), {"K": "  "}, "not set or empty"),
-        (SecretRef(env="K"), {"K": "a\nb"}, "cannot stand in an HTTP header"),
+        (SecretRef(env="K"), {"K": "a\nb"}, "invalid in an HTTP header"),
         (SecretRef(file="/nowhere/key"), {}, "cannot read the key"),
         (SecretRef(secret=SecretKey(name="n", key="k")), {}, "Kubernetes Secret"),
     ],

@@ -12,7 +12,7 @@ from lightragctl.service.lightrag_environment import (
     UpstreamHealth,
     check_collections,
     environment,
-    passed_on,
+    inherited,
     query_error,
 )
 
@@ -68,7 +68,7 @@ def test_more_variables_are_passed_on_but_not_those_that_follow_from_the_profile
 
 def test_what_somebodys_shell_says_does_not_reach_upstream() -> None:
     shell = {"PATH": "/bin", "MILVUS_WORKSPACE": "theirs", "AUTH_ACCOUNTS": "a:b", "HTTP_PROXY": "http://proxy"}
-    assert passed_on(shell) == {"PATH": "/bin"}
+    assert inherited(shell) == {"PATH": "/bin"}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_it_may_start_on(names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (("w_chunks",), "copy the vectors of w_chunks into w_chunks_multilingual_e5_small_384d"),
+        (("w_chunks",), "copy the vectors of w_chunks, whose embedding model is unknown"),
         (("w_entities",), "copy the vectors of w_entities"),
         (("w_chunks_older_model_768d",), "loaded with another model: w_chunks_older_model_768d"),
         ((f"w_chunks_{SUFFIX}_g1",), "loaded through lightrag-api"),
@@ -111,9 +111,9 @@ def test_it_may_not_start_where_its_name_is_an_alias_of_ours() -> None:
         (200, {"status": "success"}, ""),
         (200, {"status": "failure", "metadata": {"failure_reason": "no_results"}}, ""),
         (200, {"status": "failure", "message": "broken"}, "a query failed: broken"),
-        (200, None, "a query failed: without a reason"),
-        (500, {"detail": "Milvus is gone"}, "a query was answered with 500: Milvus is gone"),
-        (403, None, "a query was answered with 403: no reason"),
+        (200, None, "a query failed: no reason given"),
+        (500, {"detail": "Milvus is gone"}, "a query got status 500: Milvus is gone"),
+        (403, None, "a query got status 403: no reason given"),
     ],
 )
 def test_an_answer_says_whether_it_can_answer(status: int, document: object, trouble: str) -> None:
@@ -148,4 +148,4 @@ class TestHealth:
         assert self.health.reason == ""
         self.now_s = SILENT_S + 1
         self.health.note_slow(30)
-        assert self.health.reason == "a query was not answered within 30 s"
+        assert self.health.reason == "no response to a query within 30 s"

@@ -17,7 +17,7 @@ def test_a_second_writer_is_refused_with_the_folder(tmp_path: Path) -> None:
         async with storage_lock(tmp_path, 0.0), storage_lock(tmp_path, 0.0):
             pass
 
-    with pytest.raises(LockedError, match=f"another lightrag-server holds {tmp_path}"):
+    with pytest.raises(LockedError, match=f"another lightrag-server holds the lock of {tmp_path}"):
         asyncio.run(twice())
 
 

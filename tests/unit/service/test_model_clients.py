@@ -113,9 +113,9 @@ def test_no_texts_cost_no_call() -> None:
         (given(encoded(float("nan"), 1)), "NaN"),
         (given(encoded(float("inf"), 1)), "infinite"),
         (given(encoded(0, 0)), "zeros"),
-        (given("!!!"), "cannot be read"),
+        (given("!!!"), "an invalid vector"),
         (lambda _: web.json_response({"data": [{"index": 5, "embedding": [1, 2]}]}), "indexes [5] for 1 texts"),
-        (lambda _: web.Response(text="<html>"), "not in OpenAI's shape"),
+        (lambda _: web.Response(text="<html>"), "does not follow OpenAI's schema"),
     ],
 )
 def test_a_wrong_answer_is_refused_and_named(answer: Callable[[Any], web.Response], says: str) -> None:
@@ -140,7 +140,7 @@ def test_a_refused_input_is_an_input_error(status: int) -> None:
 )
 def test_other_refusals_keep_status_and_time_to_wait(status: int, retry_after: int | None, hint: str) -> None:
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    with pytest.raises(ModelError, match="answered 401$" if status == 401 else "because") as error:
+    with pytest.raises(ModelError, match="responded with 401$" if status == 401 else "because") as error:
         embed(refusing(status, **headers), ["a"])
     assert ("because" in error.value.message) == (status != 401), "the text may quote the key"
     assert (error.value.status, error.value.retry_after_s) == (status, retry_after)
@@ -167,7 +167,7 @@ def test_the_deadline_ends_a_call() -> None:
         async with server, open_session() as session:
             await EmbeddingClient(session, f"http://127.0.0.1:{port}", MODEL, 0.05).embed(["a"])
 
-    with pytest.raises(ModelTimeoutError, match=r"did not answer within 0\.05 s"):
+    with pytest.raises(ModelTimeoutError, match=r"did not respond within 0\.05 s"):
         asyncio.run(asyncio.wait_for(test(), 10))
 
 
@@ -264,7 +264,7 @@ def test_an_error_inside_a_200_is_told_with_its_cause(answer: object, status: in
         lambda: streamed_of(events_of(answer)),
     ]
     for ask in asks:
-        with pytest.raises(ModelError, match=f"answered {status}: the model is asleep") as error:
+        with pytest.raises(ModelError, match=f"responded with {status}: the model is asleep") as error:
             ask()
         assert error.value.status == status
 
@@ -310,9 +310,9 @@ def test_a_streamed_answer_that_is_told_in_another_way_is_taken(endpoint: Endpoi
     [
         (events_of("[DONE]"), "empty answer"),
         (events_of(piece(None, "stop"), "[DONE]"), "empty answer"),
-        (events_of(piece("y")), "broke off"),
-        (events_of(), "broke off"),
-        (events_of(piece("y"), "{"), "not in OpenAI's shape"),
+        (events_of(piece("y")), "ended the stream"),
+        (events_of(), "ended the stream"),
+        (events_of(piece("y"), "{"), "does not follow OpenAI's schema"),
     ],
 )
 def test_a_streamed_answer_that_is_none_is_an_error(endpoint: Endpoint, says: str) -> None:

@@ -114,4 +114,4 @@ def test_a_question_that_is_nobodys_is_not_recorded(tmp_path: Path) -> None:
 def test_by_default_nothing_is_recorded() -> None:
     with Service(FakeStore()) as service:
         answer = service.get("/recordings")
-        assert (answer.status, answer.json()["type"]) == (404, "urn:lightragctl:no-recording")
+        assert (answer.status, answer.json()["type"]) == (404, "urn:lightragctl:recording-disabled")

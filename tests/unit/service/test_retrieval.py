@@ -136,7 +136,7 @@ def test_a_question_that_takes_longer_than_the_client_waits_is_504() -> None:
         service.embedding.delay_s = 1.0
         begin = time.monotonic()
         (answer,) = service.together({"query": "cat"}, **{"x-request-timeout": "0.2"})
-        assert (answer.status, answer.json()["type"]) == (504, "urn:lightragctl:deadline")
+        assert (answer.status, answer.json()["type"]) == (504, "urn:lightragctl:deadline-exceeded")
         assert 'lightragctl_abandoned_total{stage="embed"} 1.0' in service.get("/metrics").body.decode()
         assert time.monotonic() - begin < 0.8
         (answer,) = service.together({"query": "cat"}, **{"x-request-timeout": "3"})
@@ -175,9 +175,9 @@ def test_a_backend_that_fails_is_not_asked_any_more_and_found_again_when_it_is_b
         answer = service.retrieve("cat")
         assert (answer.status, answer.headers["retry-after"], len(service.embedding.questions)) == (503, "1", asked)
         report = service.get("/debug/batches").json()["breakers"]["embedding"]
-        assert (report["state"], report["why"]) == ("open", "4 of its last 4 calls failed")
+        assert (report["state"], report["reason"]) == ("open", "4 of its last 4 calls failed")
         metrics = service.get("/metrics").body.decode()
-        assert 'lightragctl_backend_calls_total{backend="embedding",outcome="spared"} 3.0' in metrics
+        assert 'lightragctl_backend_calls_total{backend="embedding",outcome="rejected"} 3.0' in metrics
         service.embedding.calls_left = None
         service.let_pass(0.35)
         assert sources(service.retrieve("cat")) == ["cat.md"]
@@ -193,7 +193,7 @@ def test_it_tells_why_requests_waited(patient: Service) -> None:
     patient.together(*[{"query": f"question {number}"} for number in range(3)])
     stage = patient.get("/debug/batches").json()["stages"]["search"]
     assert (stage["waiting"], stage["running"], stage["batches"][0]["items"]) == (0, 0, 3)
-    assert "a slot was free" in stage["batches"][0]["why"]
+    assert "a slot was free" in stage["batches"][0]["reason"]
 
 
 def test_naive_mode_asks_as_lightrag_does(patient: Service) -> None:
@@ -328,7 +328,7 @@ def test_a_model_that_hangs_is_not_waited_for_by_everybody_for_long() -> None:
         statuses = [service.retrieve(f"question {number}").status for number in range(20)]
         assert statuses == [504] * 5 + [503] * 15
         report = service.get("/debug/batches").json()["breakers"]["embedding"]
-        assert (report["state"], report["why"]) == ("open", "5 of its last 5 calls failed")
+        assert (report["state"], report["reason"]) == ("open", "5 of its last 5 calls failed")
 
 
 def test_clients_with_little_time_do_not_make_a_backend_look_broken() -> None:

@@ -63,7 +63,7 @@ def test_an_empty_default_workspace_has_no_hits(service: Service) -> None:
 
 def test_an_unknown_workspace_is_404_with_what_to_do(service: Service) -> None:
     answer = service.retrieve("cat", workspace="nowhere")
-    assert (answer.status, answer.json()["type"]) == (404, "urn:lightragctl:no-workspace")
+    assert (answer.status, answer.json()["type"]) == (404, "urn:lightragctl:workspace-not-found")
     assert "--workspace nowhere" in answer.json()["hint"]
 
 
@@ -86,7 +86,7 @@ def test_a_workspace_is_found_as_soon_as_it_is_there(service: Service) -> None:
     [
         ({"query_prefix": "search: "}, "", "query_prefix was 'query: ' and is 'search: '"),
         ({"document_prefix": ""}, "", "document_prefix was 'passage: ' and is ''"),
-        ({}, "z", "gives other vectors"),
+        ({}, "z", "returns different vectors"),
     ],
 )
 def test_another_model_is_409_and_says_the_difference(
@@ -130,7 +130,7 @@ def test_upstreams_collection_is_never_written_to() -> None:
     store = upstreams_store()
     with Service(store) as service:
         answer = service.write("a.md", "The cat sleeps.")
-        assert (answer.status, answer.json()["type"]) == (409, "urn:lightragctl:not-ours")
+        assert (answer.status, answer.json()["type"]) == (409, "urn:lightragctl:owned-by-lightrag-server")
         assert service.remove("/documents", source="a.md").status == 404
         assert service.post("/documents/flush", {}).json()["rows"] == 1
     assert store.list_collections() == [ALIAS]
@@ -295,7 +295,7 @@ def test_an_empty_answer_is_not_given_while_the_workspace_cannot_be_confirmed(se
             service.stored("a.md", "The dog barks.")
         asked = {"filter": 'file_path == "b.md"'}
         assert service.retrieve("cat", **asked).json()["hits"] == []
-        service.store.error = StoreUnavailableError("the vector store does not answer")
+        service.store.error = StoreUnavailableError("the vector store does not respond")
         service.let_pass(0.15)
         answer = service.retrieve("cat", **asked)
         assert (answer.status, "hits" in answer.json()) == (503, False)

@@ -111,7 +111,7 @@ def test_a_comparison_without_figures_has_a_page_too() -> None:
 
 
 def test_the_rounds_are_in_a_table_with_who_came_first() -> None:
-    (rounds,) = page({"file": COMPARED}).sections[0].courses
+    (rounds,) = page({"file": COMPARED}).sections[0].measurements
     assert len(rounds.rows) == 8
     assert rounds.rows[1][:4] == ["2", "B", "4.10", "4.50"]
 

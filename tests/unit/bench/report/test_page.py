@@ -66,10 +66,10 @@ def test_nothing_of_a_run_breaks_out_of_its_place() -> None:
     report = msgspec.structs.replace(
         REPORT, url=NASTY, kind=NASTY, outcomes={NASTY: 1}, verdict=Validity(False, (NASTY,))
     )
-    beside = msgspec.structs.replace(
-        RUN.beside, stages_ms={NASTY: 1.0}, thresholds={NASTY: True}, cache_hits={NASTY: 1.0}, ended_at=NASTY
+    annotations = msgspec.structs.replace(
+        RUN.annotations, stages_ms={NASTY: 1.0}, thresholds={NASTY: True}, cache_hits={NASTY: 1.0}, ended_at=NASTY
     )
-    run = msgspec.structs.replace(RUN, report=report, beside=beside)
+    run = msgspec.structs.replace(RUN, report=report, annotations=annotations)
     text = html(page({NASTY: run, "b": run}))
     assert "<script" not in text
     assert text.count("&lt;script&gt;") > 10

@@ -33,7 +33,7 @@ def altered(document: Document, **fields: Any) -> bytes:
 
 def test_what_was_written_is_read_again() -> None:
     assert encoded(decoded(encoded(RUN), "run.json")) == encoded(RUN)
-    assert measured(encoded(RUN)).beside == RUN.beside
+    assert measured(encoded(RUN)).annotations == RUN.annotations
 
 
 @pytest.mark.parametrize("document", [SEARCH, COMPARED], ids=lambda one: type(one).__name__)
@@ -48,7 +48,7 @@ def test_bodies_of_answers_stay_out() -> None:
 
 def test_a_file_of_before_thresholds_were_saved_has_none() -> None:
     run = measured(changed(thresholds=None, ended_at=None))
-    assert (run.beside.thresholds, run.beside.ended_at) == ({}, "")
+    assert (run.annotations.thresholds, run.annotations.ended_at) == ({}, "")
 
 
 def test_what_a_reader_does_not_know_it_passes_over() -> None:
