@@ -1,4 +1,4 @@
-"""What is reported of an operation while it runs, by its driver and by whoever follows its record. Pure."""
+"""What is reported of an operation while it runs, by its driver and by a process that follows its record. Pure."""
 
 from lightragctl.core.result import Event
 from lightragctl.operations.model import Operation, Progress, StepRecord, StepState

@@ -1,7 +1,7 @@
 """The Job that drives an operation inside the cluster, so that no command has to stay.
 
-The Job owns its account, its Role and its network policies: they are deleted with it, by whoever follows the operation
-to its end, else by the cluster ten minutes after the last pod has ended. A pod that dies is followed by another one.
+The Job owns its account, its Role and its network policies: they are deleted with it, by the command that follows the
+operation, else by the cluster ten minutes after the last pod has ended. A pod that dies is followed by another one.
 """
 
 from collections.abc import Iterable
@@ -55,7 +55,7 @@ def stop_job(scope: Scope, operation_id: str) -> None:
 
 
 def stop_idle_jobs(scope: Scope, records: Iterable[Operation]) -> None:
-    """Delete the Jobs of operations that need no driver, which nobody followed to their end; as far as we may."""
+    """Delete the Jobs of operations that need no driver, which no command followed to the end; as far as we may."""
     driven = {one.id for one in records if one.phase in AT_WORK}
     jobs = scope.cluster.select(*_JOB, scope.namespace, f"{OPERATION_OF}={scope.release}")
     with suppress(ForbiddenError):

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from lightragctl.local.files import DesiredProcesses, ReleaseFiles
+from lightragctl.operations.model import Phase
+from lightragctl.operations.store import FileStore
 from tests.conftest import Tool
 from tests.fakes.terminal import seen_on_a_terminal
 
@@ -86,3 +88,18 @@ def test_ctrl_c_on_a_terminal_asks(named: Tool) -> None:
     seen = seen_on_a_terminal(named, *words, interrupt_at=BEGUN, answer=("[d]etach?", "a"))
     assert "is paused: [p]ause, [a]bort, [c]ontinue, [d]etach?" in seen
     assert shown(named)["phase"] == "aborted"
+
+
+def test_what_a_pod_runs_ends_well_although_the_operation_failed(named: Tool) -> None:
+    """Any other status would make the Job start another pod."""
+    with begun(named, 60) as process:
+        process.kill()
+    operation_id = shown(named)["id"]
+    store = FileStore(named.home / ".local" / "share" / "lightragctl" / "x" / "operations")
+    store.update(operation_id, lambda current: current.changed(phase=Phase.FAILED, cause="refused"))
+    assert operations(named, "status").returncode == 1
+    assert operations(named, "run", operation_id).returncode == 0
+    store.update(operation_id, lambda current: current.changed(phase=Phase.NEEDS_ATTENTION))
+    seen = operations(named, "status")
+    assert seen.returncode == 9
+    assert f"then: lightragctl operations abort --name x {operation_id}" in seen.stderr

@@ -193,7 +193,10 @@ def run(
         bool, typer.Option("--in-cluster", help="Take the profile from the release's record in this cluster.")
     ] = False,
 ) -> Result:
-    """Drive an operation in this process until it needs no driver: what its Job runs."""
+    """Drive an operation in this process until it needs no driver: what its Job runs.
+
+    Exits with 0 whatever became of the operation, as a Job starts another pod after any other status.
+    """
     from lightragctl.cli.operations import payloads
     from lightragctl.cli.operations.driving import operator
     from lightragctl.cli.operations.steering import in_pod
@@ -202,4 +205,4 @@ def run(
     with in_pod(session, in_cluster) as pod:
         works = operator(pod)
         record = drive(works.place, operation_id, works.crew(session.out.notify), in_job=in_cluster)
-    return payloads.shown(record, payloads.Shower.RUN)
+    return Result(session.command, payloads.shown(record, payloads.Shower.RUN).data)
