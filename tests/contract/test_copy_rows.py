@@ -1,5 +1,6 @@
 """What every store promises about whole collections: any schema is described, created, read, written and renamed."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 from lightragctl.core.errors import RefusedError
 from lightragctl.vectors.collections import MilvusCollections
 from lightragctl.vectors.copying import loaded
-from lightragctl.vectors.model import CollectionMissingError, InvalidRowError, NotLoadedError
+from lightragctl.vectors.model import CollectionMissingError, InvalidRowError, NotLoadedError, StoreUnavailableError
 from lightragctl.vectors.rows import RowBatch, row_hashes
 from lightragctl.vectors.schema import CollectionSchema, FieldSchema, IndexSchema, fitted, lossy, server
 from lightragctl.vectors.sdk import MilvusClient
 from tests.contract.conftest import CALL_S, Subject
 from tests.fakes.store import FakeCollection
+from tests.milvus.fixtures import LiteServer
 from tests.milvus.server import MilvusServer
 
 DIMENSION = 4
@@ -362,6 +364,28 @@ def test_binary_and_sparse_vectors_are_copied_where_the_server_stores_them(subje
         subject.store.write_rows(name, [written])
         subject.store.load(name)
         assert hashes(read(subject, name), schema) == hashes([written], schema)
+
+
+def test_reading_goes_on_after_a_crash_of_the_server(lite: LiteServer) -> None:
+    store, name = MilvusCollections(lite.uri, CALL_S), "copy_crash"
+    store.create_from(PLAIN, name)
+    written = plain_rows([f"k{n:04d}" for n in range(2500)])
+    store.write_rows(name, [written])
+    schema = store.describe(name)
+    batches = store.read_rows(name, schema)
+    got = [next(batches)]
+    lite.kill()
+    with pytest.raises(StoreUnavailableError):
+        got += list(batches)
+    with pytest.raises(StoreUnavailableError):
+        store.write_rows(name, [written])
+    lite.start()
+    time.sleep(1)  # the connection is tried again twice a second
+    store.load(name)
+    got += list(store.read_rows(name, schema, got[-1].last_key))
+    assert hashes(got, schema) == hashes([written], schema)
+    store.drop(name)
+    store.close()
 
 
 @pytest.mark.milvus
