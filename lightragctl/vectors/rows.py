@@ -128,7 +128,7 @@ def filled(batch: RowBatch, target: CollectionSchema) -> RowBatch:
         if column is None:
             if not one.nullable and one.default is None:
                 raise InvalidRowError(f"the rows have no values for field {one.name} of {target.name}")
-            column, mask = _zeros(one, len(batch)), np.ones(len(batch), np.bool_)
+            column, mask = zeros(one, len(batch)), np.ones(len(batch), np.bool_)
         if mask is not None and mask.any():
             if one.nullable:
                 nulls[one.name] = mask
@@ -212,7 +212,7 @@ def _taken(column: Column, chosen: NDArray[np.intp] | slice) -> Any:
     return column[chosen]
 
 
-def _zeros(one: FieldSchema, count: int) -> Column:
+def zeros(one: FieldSchema, count: int) -> Column:
     """A column of what stands for a null: the default, or the zero of the type."""
     if one.dtype in NUMBERS:
         return np.full(count, one.default or 0, NUMBERS[one.dtype])
@@ -226,9 +226,9 @@ def _zeros(one: FieldSchema, count: int) -> Column:
 
 
 def _replaced(column: Column, mask: Mask, one: FieldSchema) -> Column:
-    zeros: Any = _zeros(one, len(column))
+    blanks: Any = zeros(one, len(column))
     if isinstance(column, list):
-        return [zero if null else value for value, zero, null in zip(column, zeros, mask.tolist(), strict=True)]
+        return [zero if null else value for value, zero, null in zip(column, blanks, mask.tolist(), strict=True)]
     copied: NDArray[Any] = column.copy()
-    copied[mask] = zeros[mask]
+    copied[mask] = blanks[mask]
     return copied
