@@ -118,8 +118,11 @@ def filled(batch: RowBatch, target: CollectionSchema) -> RowBatch:
     `schema.lossy` names what this loses.
 
     Raises:
-        InvalidRowError: a field of the target has neither values nor nulls nor a default; names it.
+        InvalidRowError: a field of the target has neither values nor nulls nor a default; names it. Or rows have
+            dynamic fields and the target takes none.
     """
+    if not target.dynamic and any(canonical_json(value) != b"{}" for value in batch.dynamic or ()):
+        raise InvalidRowError(f"the rows have dynamic fields, and collection {target.name} takes none")
     columns: dict[str, Column] = {}
     nulls: dict[str, Mask] = {}
     for one in target.fields:
@@ -136,6 +139,12 @@ def filled(batch: RowBatch, target: CollectionSchema) -> RowBatch:
                 column = _replaced(column, mask, one)
         columns[one.name] = column
     return replace(batch, columns=columns, nulls=nulls, dynamic=batch.dynamic if target.dynamic else None)
+
+
+def clashing_names(batch: RowBatch) -> list[str]:
+    """The dynamic fields that have the name of a field, sorted. Milvus keeps both, Milvus Lite only one of them."""
+    names = {name for value in batch.dynamic or () if value != b"{}" for name in json.loads(value)}
+    return sorted(names & batch.columns.keys())
 
 
 def row_hashes(batch: RowBatch, schema: CollectionSchema) -> list[bytes]:

@@ -60,6 +60,7 @@ EVERY_TYPE = replace(
         FieldSchema("words", "ARRAY", element_type="VARCHAR", max_length=20, max_capacity=4),
     ),
 )
+CLASHING = RowBatch("id", {"id": ["a"], "vector": np.ones((1, DIMENSION), np.float32)}, [b'{"id":"b","n":1}'])
 Row = Mapping[str, Any]
 
 
@@ -206,6 +207,26 @@ def test_a_partition_key_partitions_the_copy(subject: Subject) -> None:
     assert described.fields[2].partition_key
     assert is_lite(subject) or described.partition_count == 4
     assert hashes(read(subject, name), schema) == hashes([written], schema)
+
+
+def test_milvus_lite_is_not_given_a_dynamic_field_with_the_name_of_a_field(lite: LiteServer) -> None:
+    store, name = MilvusCollections(lite.uri, CALL_S), "copy_clash"
+    store.create_from(PLAIN, name)
+    with pytest.raises(InvalidRowError, match=r"\(id\)"):
+        store.write_rows(name, [CLASHING])
+    store.drop(name)
+    store.close()
+
+
+@pytest.mark.milvus
+def test_milvus_keeps_a_dynamic_field_with_the_name_of_a_field(milvus: MilvusServer) -> None:
+    store, name = MilvusCollections(milvus.uri, CALL_S), "copy_clash"
+    store.create_from(PLAIN, name)
+    store.write_rows(name, [CLASHING])
+    store.load(name)
+    assert hashes(list(store.read_rows(name, PLAIN)), PLAIN) == hashes([CLASHING], PLAIN)
+    store.drop(name)
+    store.close()
 
 
 def test_without_a_dynamic_field_there_are_no_dynamic_values(subject: Subject) -> None:
