@@ -31,6 +31,8 @@ LITE_INDEXES = {"FLAT", "AUTOINDEX", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "
 SCALARS = {"BOOL", "INT8", "INT16", "INT32", "INT64", "FLOAT", "DOUBLE", "VARCHAR"}
 BYTE_VECTORS = {"BINARY_VECTOR": 1 / 8, "FLOAT16_VECTOR": 2, "BFLOAT16_VECTOR": 2, "INT8_VECTOR": 1}
 """Bytes per dimension of the vectors that Milvus sends as bytes."""
+VARCHAR_BYTES = 65535
+"""Greatest `max_length`; where a schema has none, as Milvus Lite reports for the elements of arrays."""
 VECTORS = {"FLOAT_VECTOR", "SPARSE_FLOAT_VECTOR", *BYTE_VECTORS}
 COPIED_TYPES = SCALARS | VECTORS | {"JSON", "ARRAY"}
 LITE_TYPES = SCALARS | {"JSON", "ARRAY", "FLOAT_VECTOR", "SPARSE_FLOAT_VECTOR"}
@@ -228,6 +230,7 @@ def fitted(schema: CollectionSchema, target: Server) -> CollectionSchema:
             nullable=one.nullable and modern,
             default=one.default if modern else None,
             auto_id=one.auto_id and auto,
+            max_length=VARCHAR_BYTES if one.max_length is None and _is_text(one) else one.max_length,
         )
         for one in schema.fields
         if target.stores(one.dtype)
@@ -236,6 +239,10 @@ def fitted(schema: CollectionSchema, target: Server) -> CollectionSchema:
     if schema.primary.auto_id and auto:
         properties[ALLOW_INSERT_AUTO_ID] = "true"
     return replace(schema, fields=fields, properties=properties, indexes=tuple(_fitted_indexes(schema, target)))
+
+
+def _is_text(one: FieldSchema) -> bool:
+    return "VARCHAR" in (one.dtype, one.element_type)
 
 
 def _fitted_indexes(schema: CollectionSchema, target: Server) -> Iterator[IndexSchema]:

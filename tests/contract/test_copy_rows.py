@@ -426,6 +426,26 @@ def test_a_collection_that_is_loaded_in_part_is_not_read_in_part(milvus: MilvusS
 
 
 @pytest.mark.milvus
+def test_rows_are_the_same_after_a_round_trip_over_another_server(lite: LiteServer, milvus: MilvusServer) -> None:
+    real, small = MilvusCollections(milvus.uri, CALL_S), MilvusCollections(lite.uri, CALL_S)
+    written = rows_of(EVERY_TYPE, [every_type(key, seed) for seed, key in enumerate(HOSTILE)])
+    real.create_from(EVERY_TYPE, "copy_trip")
+    real.write_rows("copy_trip", [written])
+    real.load("copy_trip")
+    for source, target, name in ((real, small, "copy_trip"), (small, real, "copy_trip_back")):
+        schema = source.describe("copy_trip")
+        target.create_from(schema, name)
+        target.write_rows(name, source.read_rows("copy_trip", schema))
+        target.load(name)
+    got = list(real.read_rows("copy_trip_back", real.describe("copy_trip_back")))
+    assert hashes(got, EVERY_TYPE) == hashes([written], EVERY_TYPE)
+    for store in (real, small):
+        for name in ("copy_trip", "copy_trip_back"):
+            store.drop(name)
+        store.close()
+
+
+@pytest.mark.milvus
 def test_duplicates_of_a_key_are_read_once_and_counted_apart(milvus: MilvusServer) -> None:
     """Milvus drops the duplicates after it has cut each segment's rows, so pages with a limit would lose rows."""
     store, name = MilvusCollections(milvus.uri, CALL_S), "copy_duplicates"

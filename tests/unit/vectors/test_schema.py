@@ -93,6 +93,13 @@ def test_an_index_that_the_server_does_not_build_is_named_and_a_vector_keeps_one
     assert lossy(schema, NEW) == []
 
 
+def test_a_text_without_a_greatest_length_gets_the_greatest_there_is() -> None:
+    words = FieldSchema("words", "ARRAY", element_type="VARCHAR", max_capacity=4)
+    numbers = FieldSchema("numbers", "ARRAY", element_type="INT64", max_capacity=4)
+    fields = fitted(replace(SCHEMA, fields=(KEY, words, numbers)), OLD).fields
+    assert [one.max_length for one in fields] == [64, 65535, None]
+
+
 def test_what_no_copy_can_hold_is_named() -> None:
     computed = FieldSchema("sparse", "SPARSE_FLOAT_VECTOR", computed=True)
     assert uncopyable(SCHEMA) == []
