@@ -352,7 +352,38 @@ class Access(Protocol):
         """Close what this process holds open to reach the release."""
 
 
-class ReleaseRuntime(Lifecycle, Access, Protocol):
+class Writers(Protocol):
+    """Stopping one component of a release and starting it again; the caller holds the release's lock.
+
+    All may be repeated, from any machine: they look at what is there.
+    """
+
+    def replicas(self, component: str) -> int:
+        """How many of the component are meant to run; `resume` needs it, so that it is saved before `hold`.
+
+        Raises:
+            NotRunningError: the release has no such component.
+        """
+
+    def hold(self, component: str, reason: str, timeout_s: float, notify: Notify) -> None:
+        """Stop the component, and keep it stopped until `resume`; returns when none of its processes is left.
+
+        Args:
+            reason: what holds it, as `status` shows it.
+
+        Raises:
+            WaitExpired: it still runs after `timeout_s`; it is kept from starting again.
+        """
+
+    def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        """Start the component again and wait until it is ready.
+
+        Raises:
+            WaitExpired: it is not ready after `timeout_s`; it goes on starting.
+        """
+
+
+class ReleaseRuntime(Lifecycle, Access, Writers, Protocol):
     """A place where a release runs: what every one of them offers."""
 
 

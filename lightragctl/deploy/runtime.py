@@ -29,6 +29,7 @@ from lightragctl.deploy.attention import read_warnings
 from lightragctl.deploy.down import kept_words, take_down
 from lightragctl.deploy.drift import zero
 from lightragctl.deploy.history import read_revision
+from lightragctl.deploy.hold import hold, read_replicas, resume
 from lightragctl.deploy.prepare import autoscalers, drift_since, read_record
 from lightragctl.deploy.reach import refuse_forbidden, refuse_stream
 from lightragctl.deploy.record import Phase, Record, releases_in
@@ -46,6 +47,7 @@ from lightragctl.kube.streams import PickPod, Tunnel, run_in_pod
 from lightragctl.observe.kstatus import Progress, Zero
 from lightragctl.observe.logs import read_logs
 from lightragctl.observe.snapshot import View, component_status, progress, read_causes, read_view
+from lightragctl.observe.wait import Patience
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,18 @@ class KubernetesRuntime:
         except ForbiddenError:
             return False
         return True
+
+    def replicas(self, component: str) -> int:
+        """See `read_replicas`."""
+        return read_replicas(self.scope, component)
+
+    def hold(self, component: str, reason: str, timeout_s: float, notify: Notify) -> None:
+        """See `deploy.hold.hold`."""
+        hold(self.scope, component, reason, Patience.of(timeout_s, notify))
+
+    def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        """See `deploy.hold.resume`."""
+        resume(self.scope, component, replicas, Patience.of(timeout_s, notify))
 
     def close(self) -> None:
         """Close the tunnels to its pods; their addresses lead nowhere then."""
