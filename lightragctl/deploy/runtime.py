@@ -13,6 +13,7 @@ from lightragctl.core.errors import LightragctlError, NotRunningError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
+    AppliedRelease,
     Approve,
     Differences,
     ForeignField,
@@ -24,6 +25,7 @@ from lightragctl.core.runtime import (
     way_to_a_release,
 )
 from lightragctl.core.settings import SecretKey
+from lightragctl.deploy.applied import read_applied
 from lightragctl.deploy.apply import read_live
 from lightragctl.deploy.attention import read_warnings
 from lightragctl.deploy.down import kept_words, take_down
@@ -171,6 +173,10 @@ class KubernetesRuntime:
         except ForbiddenError:
             return False
         return True
+
+    def applied(self, include_secrets: bool = False) -> AppliedRelease:
+        """See `read_applied`."""
+        return read_applied(self.scope, self._record(), include_secrets)
 
     def replicas(self, component: str) -> int:
         """See `read_replicas`."""

@@ -15,6 +15,7 @@ from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedEr
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
     Action,
+    AppliedRelease,
     Approve,
     ComponentStatus,
     Difference,
@@ -25,6 +26,7 @@ from lightragctl.core.runtime import (
     UpOutcome,
     way_to_a_release,
 )
+from lightragctl.local.applied import read_applied
 from lightragctl.local.environment import fingerprint, hand_over, require_secrets, secret_files
 from lightragctl.local.files import HandedOver, Record, ReleaseFiles, Running, Wanted, WantedProcess
 from lightragctl.local.logs import read_logs
@@ -122,6 +124,14 @@ class LocalRuntime:
             data=self.data,
             message=self._message(running),
         )
+
+    def applied(self, include_secrets: bool = False) -> AppliedRelease:
+        """See `read_applied`.
+
+        Raises:
+            NotRunningError: there is no release of this name on this machine.
+        """
+        return read_applied(self.files, self._wanted(), include_secrets)
 
     def replicas(self, component: str) -> int:
         """One, where the release has the component.
