@@ -28,6 +28,7 @@ from lightragctl.service.shapes import (
     WriteRequest,
 )
 from lightragctl.service.workspaces import Workspaces
+from lightragctl.service.write_guard import KNOWN_S
 
 _PROGRESS_AHEAD = 64
 """Lines that may wait for a client; further progress is left out, what is acknowledged is not."""
@@ -91,7 +92,7 @@ class Changes:
         workspace = asked.workspace or self._settings.workspace
         texts = [(one.source, await self._documents.cleaned(one.source, one.text)) for one in asked.documents]
         await self._workspaces.writable(workspace)  # what is wrong with the workspace is told by the status
-        await self._workspaces.guard.refuse(workspace)
+        await self._workspaces.guard.refuse(workspace, age_s=KNOWN_S)
         if "ndjson" in request.header("accept"):
             return http.Streaming(self._write_lines(workspace, texts))
         begin = time.perf_counter()

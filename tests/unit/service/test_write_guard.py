@@ -126,7 +126,7 @@ def test_a_workspace_is_neither_made_nor_adopted_while_it_is_fenced() -> None:
         store.create(chunks_spec(ALIAS, MODEL.dimension, SETTINGS.index))  # lightrag-server's
         held = {"documents": [{"source": "a.md", "sha256": "0" * 64}]}
         assert is_fenced(service.put("/documents/records", held))
-        assert set(store.collections[CONTROL].rows) == {"fence:t"}
+        assert set(store.collections[CONTROL].rows) == {"fence", "fence:t"}
         fence.confirm()
 
 
@@ -330,3 +330,11 @@ def test_a_replica_that_has_not_heard_of_the_switch_does_not_answer_empty_either
         store.collections["kept"] = store.collections.pop(ALIAS)
         answer = service.retrieve("a cat")
         assert (answer.status, answer.json()["type"]) == (503, "urn:lightragctl:switching")
+
+
+def test_a_replica_that_ends_leaves_no_registration_that_a_taker_would_wait_for() -> None:
+    store = FakeStore()
+    with Service(store) as service:
+        service.stored("a.md", "The cat sleeps.")
+        assert any(key.startswith("writer:") for key in store.collections[CONTROL].rows)
+    assert not any(key.startswith("writer:") for key in store.collections[CONTROL].rows)
