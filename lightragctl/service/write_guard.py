@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 from lightragctl.core.errors import LightragctlError, UnavailableError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.service.background import Background
-from lightragctl.service.loads import Loads
+from lightragctl.service.collection_loader import CollectionLoader
 from lightragctl.service.threads import Threads
 from lightragctl.vectors.control import control_name, control_row, epoch_row
 from lightragctl.vectors.fence import read_rows
@@ -143,7 +143,7 @@ class WriteGuard:
 
     def __init__(
         self,
-        loads: Loads,
+        loads: CollectionLoader,
         store: VectorStore,
         call_s: float,
         pace: WriterPace,
