@@ -170,7 +170,7 @@ class OpenLoop:
             self._timer = self._loop.call_soon(self._turn)
 
     def _send_due(self) -> float:
-        """Send what is due by the clock, looked at anew for each request; the time after that."""
+        """Send what is due; reads the clock for each request and returns the last reading."""
         assert self._recorder is not None
         now_s = time.monotonic()
         while self._sent < len(self._due) and (due_s := self._begun_s + self._due[self._sent]) <= now_s:

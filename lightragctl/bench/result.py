@@ -20,12 +20,12 @@ LATE_MOST_MS = 10.0
 """A generator is late when 1 % of its sends are by more than 5 % of the p99 that it reports. Lateness is charged to the
 answers: so much too high may that p99 be, and never too low. Below 0.3 ms it is not late, as that is what a timer and
 the waking of a process take without --spin; who measures tenths of a millisecond spins. Above 10 ms it is, whatever the
-latency: requests that were to be apart then come together, which is not the load that was asked for."""
+latency: delayed requests arrive in bursts, which is not the planned load."""
 CPU_SHARE = 0.85
 """A core as busy as this makes requests wait inside the generator."""
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-"""Those that are told of times, with their quantiles."""
+"""Reported percentiles and their quantiles."""
 
 
 Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
@@ -109,7 +109,7 @@ class Timeline(msgspec.Struct, frozen=True):
     """The course of a run.
 
     Its connections at the begin, its warm-up, how long requests were sent, what was left when it was stopped; and
-    whether it was the user who stopped it. How far the list of questions was asked, and the first bad answers.
+    whether it was the user who stopped it. The position in the list of questions, and the first failed answers.
     """
 
     connected: int
@@ -139,7 +139,7 @@ class Quality(msgspec.Struct, frozen=True):
     """Answer quality, of the first good answer to each question; None: not measured.
 
     Attributes:
-        k: where rankings are cut: as many hits as were asked for.
+        k: where rankings are cut: the number of requested hits.
         recall: share of the k nearest passages, by exact search, that were found.
         ndcg, relevant_recall, mrr, map: against judgements, as trec_eval has them; documents are ranked by their best
             passage.
@@ -159,7 +159,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     """One run.
 
     Attributes:
-        url, kind: what was asked.
+        url, kind: the target.
         connections: that were planned.
         warm_up_s, settled: how long the warm-up took, and whether it ended because the service had settled.
         duration_s: how long requests were sent; less than planned when the run was stopped.
@@ -176,7 +176,7 @@ class LoadReport(msgspec.Struct, frozen=True):
         bodies: of the first good answer to a question, by its place in the list.
         quality: of these answers; None when it was not looked at.
         interrupted: the user stopped the run.
-        place: how far the list of questions was asked, with the runs of a series before this one.
+        place: the position in the list of questions, with the runs of a series before this one.
         bad_answers: the first answer of each outcome that was not good.
     """
 

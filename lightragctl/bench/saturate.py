@@ -22,7 +22,7 @@ SCHEMA = "lightragctl-saturate/1"
 TOLERANCE = 0.05
 """The search ends when the rate that fails is less than 5 % above the one that holds."""
 FIRST_SHARE = 0.8
-"""Of what a closed loop reached: a service that is asked without pause has no idle moment, so an open loop with limits
+"""Of what a closed loop reached: a saturated service is never idle, so an open loop with limits
 on its latency holds somewhat less."""
 GROWTH = 1.25
 SHRINKAGE = 0.8
@@ -42,11 +42,11 @@ STEP_REQUESTS = 1000
 """Ten of them lie above a p99. A slow rate is measured for longer, up to `STEP_MOST_S`."""
 STEP_MOST_S = 60.0
 STEP_LONGEST_S = 300.0
-"""As long as this where a percentile of the thresholds cannot be told before: eight steps are then forty minutes."""
+"""The longest step, for percentiles that need many requests: eight steps then take forty minutes."""
 FEWEST_DEVIATIONS = 3.0
 """So many deviations of the number that chance sends more than a bound of that percentile needs."""
 REFUSED = 100
-"""After so many answers of which none was good a step is broken off."""
+"""A step ends early after this many answers without a good one."""
 QUEUE_MOMENTS = 4
 """Half seconds in a row for which the queue must have grown, and be longer than the latency that is allowed, before a
 step is broken off: what waits now will be answered too late."""

@@ -140,7 +140,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, tag="kept"):
 
 
 class WorkerDone(msgspec.Struct, frozen=True, tag="done"):
-    """The end: whether it was told to stop before, how many requests then had no answer, how many questions it took.
+    """The end of a run: whether it was stopped early, unanswered requests, and questions used.
 
     `asked` counts those by phase.
     """

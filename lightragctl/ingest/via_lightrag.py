@@ -264,7 +264,7 @@ class _Loading:
 
         Raises:
             WaitExpired: nothing moves.
-            NeedsAttentionError: it says that a person must mend it.
+            NeedsAttentionError: it needs manual repair.
         """
         pipeline = self._call("the pipeline", self._target.server.pipeline)
         if pipeline.recovery_required:

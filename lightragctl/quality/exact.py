@@ -37,7 +37,7 @@ class Neighbours:
     """The nearest rows of one query, nearest first, equal scores by id.
 
     Attributes:
-        k: how many were asked for.
+        k: the number searched.
         ids: the best k, or all rows where there are fewer; then those that float32 could put among the best k.
         scores: `(len(ids),) float64`, as the metric gives them.
         slack: `(len(ids),) float64`, how far float32 may be off each score.
@@ -50,7 +50,7 @@ class Neighbours:
     slack: _Doubles
 
     def admissible(self, k: int) -> frozenset[str]:
-        """The ids that a right answer may hold when k are asked for, at most as many as were asked for here.
+        """The ids that a correct answer with k results may contain, for k up to the number searched here.
 
         Raises:
             ValueError: k is greater than that, or below 1.

@@ -185,7 +185,7 @@ class GoldenReport:
 
     Attributes:
         held: the workspace now.
-        scanned: whether the right answers were found anew; else those of the set still hold.
+        scanned: whether the right answers were recomputed; otherwise those of the set are current.
         stale: why the set is not of what the workspace holds now; empty when it is.
         others: of how many queries the right answer is another one now.
         moving: the workspace was written to during the check, so that figures may be off.

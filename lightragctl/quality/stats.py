@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-"""How often an interval holds the true figure, where nothing else is asked for; a test is significant at what is left,
+"""How often an interval holds the true figure, by default; a test is significant at what is left,
 0.05: the field's usual values."""
 
 POWER = 0.95
@@ -229,7 +229,7 @@ def rounds_needed(deviation: float, shift: float) -> int:
 
 
 def t_value(probability: float, freedom: int) -> float:
-    """What Student's t, with so many degrees of freedom, stays within on both sides of 0 with a probability.
+    """The two-sided quantile of Student's t for the given degrees of freedom and probability.
 
     Source:
         M. Abramowitz, I. Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3, 26.7.4 and 26.7.5.

@@ -32,7 +32,7 @@ _SAMPLES = 120
 _LEAST_MS = 0.01
 """The lowest end of a scale of milliseconds: ten times what the histograms tell apart."""
 _WAY = ("queue embed", "embed", "queue search", "search", "chat", "serialise")
-"""The way of a request through lightrag-api; what else it tells of comes after."""
+"""Stages of a request in lightrag-api, in order; other stages follow."""
 _BANDS = {
     "silent": "Red: not one answer came.",
     "drain": "Grey: nothing more was sent, answers were waited for.",
@@ -151,7 +151,7 @@ def _answers(ground: _TimelineCharts) -> LineChart:
     most = max(*(one.answered for one in ground.seconds), *(rate or 0 for _, rate in planned), 1)
     series = [Series("all answers", 3, ground.middle("answered")), Series("good answers", 0, ground.middle("ok"))]
     if planned:
-        series.insert(0, Series("asked for", 7, planned))
+        series.insert(0, Series("planned", 7, planned))
     if all(one.answered == one.ok for one in ground.seconds):
         series = [one for one in series if one.name != "all answers"]
     upwards = scale.linear(most, BOTTOM, TOP)
@@ -182,7 +182,7 @@ def _told_seconds(report: LoadReport) -> list[Second]:
 
 
 def _planned(report: LoadReport) -> list[tuple[float, float | None]]:
-    """The rate that was asked for, where the shape says one."""
+    """The planned rate, if the shape has one."""
     match report.shape:
         case Constant(rate_qps, _) | Poisson(rate_qps, _):
             return [(0.0, rate_qps), (report.duration_s, rate_qps)]
@@ -200,7 +200,7 @@ def milliseconds(values: Sequence[float]) -> Scale:
 
 
 def _curve(times: Histogram, at: Sequence[float]) -> list[tuple[float, float]]:
-    """Milliseconds at so many nines, as far as there are requests to tell it; the longest ends it."""
+    """Milliseconds by number of nines, as far as there are enough requests, then the maximum."""
     most = math.log10(times.count)
     inside = [nines for nines in at if nines < most]
     values = times.percentiles_ms([scale.percent(nines) for nines in inside])
