@@ -64,10 +64,10 @@ def find_saturation(plan: LoadPlan, search: SaturationSearch, watch: Observer) -
     Args:
         plan: target, questions and workers; its shape is not used.
         search: the thresholds, and how they are looked for.
-        watch: notified of each step.
+        watch: called with each step.
 
     Raises:
-        UsageError: at so slow a first rate the thresholds cannot be told, or as `run` does.
+        UsageError: at so slow a first rate the thresholds cannot be decided, or as `run` does.
         UnavailableError, WaitExpired, LightragctlError, KeyboardInterrupt: before the end of the first step.
     """
     slo, lowest_qps = search.slo, saturate.lowest_qps(search.step_s, search.slo)

@@ -25,7 +25,7 @@ class Sender(Protocol):
     Attributes:
         pull: gives the request that is to be sent next when there is room; None: there is none now.
         waiting: requests that found no room.
-        touched: set when there was work: anything came back, or a slice was told.
+        touched: set when there was work: anything came back, or a slice was reported.
         under_way: requests that were sent and are not answered.
     """
 
@@ -170,7 +170,7 @@ class OpenLoop:
             self._timer = self._loop.call_soon(self._turn)
 
     def _send_due(self) -> float:
-        """Send what is due; reads the clock for each request and returns the last reading."""
+        """Send what is due by the clock, which is read again for each request; the time after that."""
         assert self._recorder is not None
         now_s = time.monotonic()
         while self._sent < len(self._due) and (due_s := self._begun_s + self._due[self._sent]) <= now_s:

@@ -35,7 +35,7 @@ class ConnectionPool:
         pull: gives the request that a free connection is to carry next; None: there is none now. At first it gives
             those that wait.
         waiting: requests that found no connection.
-        touched: set when there was work: anything happened on a connection, or a slice was told.
+        touched: set when there was work: anything happened on a connection, or a slice was reported.
     """
 
     def __init__(self, plan: WorkerPlan, rest_s: float = 0.0) -> None:

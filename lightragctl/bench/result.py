@@ -20,12 +20,12 @@ LATE_MOST_MS = 10.0
 """A generator is late when 1 % of its sends are by more than 5 % of the p99 that it reports. Lateness is charged to the
 answers: so much too high may that p99 be, and never too low. Below 0.3 ms it is not late, as that is what a timer and
 the waking of a process take without --spin; who measures tenths of a millisecond spins. Above 10 ms it is, whatever the
-latency: delayed requests arrive in bursts, which is not the planned load."""
+latency: requests that were to be apart then come together, which is not the requested load."""
 CPU_SHARE = 0.85
 """A core as busy as this makes requests wait inside the generator."""
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-"""Reported percentiles and their quantiles."""
+"""The percentiles that are reported of times, with their quantiles."""
 
 
 Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
@@ -139,7 +139,7 @@ class Quality(msgspec.Struct, frozen=True):
     """Answer quality, of the first good answer to each question; None: not measured.
 
     Attributes:
-        k: where rankings are cut: the number of requested hits.
+        k: where rankings are cut: the requested number of hits.
         recall: share of the k nearest passages, by exact search, that were found.
         ndcg, relevant_recall, mrr, map: against judgements, as trec_eval has them; documents are ranked by their best
             passage.

@@ -3,7 +3,7 @@
     connect -> warm-up -> measure -> drain
 
 Ctrl-C or SIGTERM while it measures ends the run early with what there is; before that, and a second time, it goes
-through. The workers end with the run, whatever happens: they are told to, they see the end of their stdin, they are
+through. The workers end with the run, whatever happens: they get a message, they see the end of their stdin, they are
 killed.
 """
 
@@ -115,7 +115,7 @@ class _Process:
         self.done: WorkerDone | None = None
 
     def say(self, message: WorkerPlan | BeginPhase) -> None:
-        """Send a message; messages to a worker that has exited are dropped."""
+        """Send a message; one to a worker that has ended is lost, and its end is reported elsewhere."""
         assert self.child.stdin is not None
         with contextlib.suppress(ConnectionError):
             self.child.stdin.write(line(message))

@@ -26,27 +26,27 @@ FIRST_SHARE = 0.8
 on its latency holds somewhat less."""
 GROWTH = 1.25
 SHRINKAGE = 0.8
-"""To the rate that is tried next while only one end is known; the third time and on by that factor once more."""
+"""To the rate that is tried next while only one end is known; from the third time on by the square of that factor."""
 STEPS_MOST = 24
 """More would only come of a service that holds and fails by chance."""
 LOWEST_QPS = 0.5
 FELL_BEHIND = "queue grows"
 BEHIND_SHARE = 0.05
 BEHIND_DEVIATIONS = 3.0
-"""A service falls behind, whatever its latencies are so far, when what is open grows in the second half of a step by
-more than this share of what falls due, and by more than so many deviations of what chance makes of a number that does
-not grow (Poisson's). In the first half it may grow: until a slow service has as many open as it always will."""
+"""A service falls behind, whatever its latencies are so far, if its open requests grow in the second half of a step by
+more than this share of those due, and by more than `BEHIND_DEVIATIONS` of the random variation of a constant number
+(Poisson). In the first half they may grow, until a slow service has reached its steady state."""
 REPEATS = 2
 """How often each end of the interval is measured at least."""
 STEP_REQUESTS = 1000
 """Ten of them lie above a p99. A slow rate is measured for longer, up to `STEP_MOST_S`."""
 STEP_MOST_S = 60.0
 STEP_LONGEST_S = 300.0
-"""The longest step, for percentiles that need many requests: eight steps then take forty minutes."""
+"""Maximum length of a step if a percentile of the thresholds needs it: eight steps then take forty minutes."""
 FEWEST_DEVIATIONS = 3.0
-"""So many deviations of the number that chance sends more than a bound of that percentile needs."""
+"""Deviations by which the number of requests must exceed what the bound of a percentile needs."""
 REFUSED = 100
-"""A step ends early after this many answers without a good one."""
+"""A step is cut short after this number of answers of which none was good."""
 QUEUE_MOMENTS = 4
 """Half seconds in a row for which the queue must have grown, and be longer than the latency that is allowed, before a
 step is broken off: what waits now will be answered too late."""

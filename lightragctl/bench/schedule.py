@@ -1,7 +1,8 @@
 """Load shapes: the send times of requests. Pure.
 
-The closed loop keeps a number of connections busy, so a server that is slow is asked less. The open loop sends at
-instants that are fixed before the run, whatever the answers do; they come from a seed, so a run can be repeated.
+The closed loop keeps a number of connections busy, so a slow server gets fewer requests (coordinated omission). The
+open loop sends at times that are fixed before the run, independent of the responses; they come from a seed, so a run
+can be repeated.
 """
 
 import math

@@ -197,7 +197,7 @@ class Operation:
     Attributes:
         path: below the target's base address.
         body: the fields that carry the question.
-        good: whether the body of an answer with status 2xx is what was asked for.
+        good: whether the body of an answer with status 2xx is the expected one.
         hits: those in a good body, best first; empty where answers have none.
         streamed: the answer comes as server-sent events, and its first token has a time of its own.
         key_header: where the API key goes.

@@ -140,7 +140,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, tag="kept"):
 
 
 class WorkerDone(msgspec.Struct, frozen=True, tag="done"):
-    """The end of a run: whether it was stopped early, unanswered requests, and questions used.
+    """The end: whether it was stopped before, how many requests then had no answer, how many questions it took.
 
     `asked` counts those by phase.
     """

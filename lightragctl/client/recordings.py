@@ -24,7 +24,7 @@ def read_all(replicas: Mapping[str, ReadRecordings], limit: int) -> AllRecording
 
     Args:
         replicas: by name.
-        limit: the maximum number of questions.
+        limit: the maximum number of queries.
 
     Raises:
         LightragctlError: none answered; what the first one said.

@@ -164,7 +164,7 @@ class DriftPolicy(StrictModel):
 class Profile(StrictModel):
     """The whole profile.
 
-    `production`: users depend on it, so what is only suitable for testing is refused. `zones`: over how many zones
+    `production`: refuses settings that are only for trials. `zones`: over how many zones
     it is spread. `pod_security`: the level that the namespace enforces. `run_as`: null where the cluster assigns ids to
     pods, as OpenShift does. `priorities`: PriorityClasses of the release
     by the name that components have for them, with their values. `site`: dotted keys that the profile leaves to its

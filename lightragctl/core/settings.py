@@ -366,7 +366,7 @@ class Faults(StrictModel):
 
     `error_ratio` (0..1) of the requests get a 500, `rate_limit_ratio` a 429 with Retry-After `retry_after_s`, each
     after `latency_ms`. A prompt over `context_tokens` (0: no bound) is refused as OpenAI does. For `outage_s` from its
-    start, or from when it was told, every request gets a 503.
+    start, or from the time of the request that set it, every request gets a 503.
     """
 
     latency_ms: Annotated[float, Field(ge=0)] = 0.0

@@ -163,7 +163,7 @@ def _pods_left(scope: Scope, components: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class PurgeScope:
-    """What a purge deletes after the workloads."""
+    """The objects that a purge deletes after the workloads."""
 
     scope: Scope
     owned: Sequence[ObjectRef]

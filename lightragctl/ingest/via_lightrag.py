@@ -264,7 +264,7 @@ class _Loading:
 
         Raises:
             WaitExpired: nothing moves.
-            NeedsAttentionError: it needs manual repair.
+            NeedsAttentionError: it reports that manual action is required.
         """
         pipeline = self._call("the pipeline", self._target.server.pipeline)
         if pipeline.recovery_required:

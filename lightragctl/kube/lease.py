@@ -28,7 +28,7 @@ from lightragctl.kube.model import ChangedMeanwhileError, Cluster
 from lightragctl.kube.objects import annotations_of, spec_of
 
 DURATION_S = 60
-"""Longer than client-go's 15 s, which are for processes in the cluster: a laptop on a bad line loses some calls."""
+"""The lease duration; client-go's 15 s suit processes in the cluster, a laptop on a bad line loses some calls."""
 RENEW_S = 15.0
 MARGIN_S = CALL_S + 5.0
 """We stop this long before others may take over, so that a write in flight has ended by then."""

@@ -113,7 +113,7 @@ def without(thing: KubernetesObject, path: Path) -> dict[str, Any]:
 
 
 def with_value(thing: KubernetesObject, path: Path, value: Any) -> dict[str, Any]:
-    """A copy with another value at a path that is there."""
+    """A copy with another value at an existing path."""
     made = copy.deepcopy(dict(thing))
     parent = find(made, path[:-1])
     parent[_key(parent, path[-1])] = copy.deepcopy(value)

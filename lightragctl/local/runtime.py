@@ -210,7 +210,7 @@ class LocalRuntime:
     def _message(self, running: Running | None) -> str:
         if running is None:
             left = self.files.read_running()
-            why = "the machine was restarted since then" if left is not None else "stopped"
+            why = "the machine was restarted" if left is not None else "stopped"
             return Hint(f"{why}; start it: ", Command("up"))
         if not alive(running.supervisor):
             return Hint("its supervisor is gone: failed processes are not restarted; start it: ", Command("up"))

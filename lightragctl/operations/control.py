@@ -48,7 +48,7 @@ def drive(place: Place, operation_id: str, crew: Crew, in_job: bool = False) -> 
         place: of its release.
         operation_id: of the operation.
         crew: what to drive it with.
-        in_job: another driver follows when this process is told to stop.
+        in_job: another driver follows when this process is stopped.
 
     Raises:
         LockedError: another process drives it.

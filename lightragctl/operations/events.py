@@ -1,4 +1,4 @@
-"""What is reported of an operation while it runs, by its driver and by whoever follows its record. Pure."""
+"""Events of a running operation, from its driver and from processes that follow its record. Pure."""
 
 from lightragctl.core.result import Event
 from lightragctl.operations.model import Operation, Progress, StepRecord, StepState
@@ -31,5 +31,5 @@ def step_event(record: Operation, step: StepRecord) -> Event:
     """The step that an operation has begun, or begun to undo."""
     data = {"operation": record.id, "step": step.name, "state": str(step.state)}
     undoing = "giving back" if step.hold_through else "undoing"
-    text = f"{undoing}: {step.title}" if step.state is StepState.UNDOING else step.title
+    text = f"{undoing}: {step.title}" if step.state in (StepState.UNDOING, StepState.UNDONE) else step.title
     return Event(text, step.name, data=data)

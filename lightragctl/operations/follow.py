@@ -5,11 +5,11 @@ from collections.abc import Callable
 from lightragctl.core.result import Event, Notify
 from lightragctl.operations.desk import Clock
 from lightragctl.operations.events import phase_event, progress_event, step_event
-from lightragctl.operations.model import AT_WORK, Operation, StepState
+from lightragctl.operations.model import AT_WORK, Operation, StepRecord, StepState
 from lightragctl.operations.store import OperationStore
 
 _POLL_S = 1.0
-_SHOWN = (StepState.ACTING, StepState.UNDOING)
+_TAKEN_BACK = (StepState.UNDOING, StepState.UNDONE)
 
 
 def follow(
@@ -40,12 +40,19 @@ def follow(
 def _news(before: Operation | None, record: Operation) -> list[Event]:
     """What has happened between two looks at the record."""
     found = [] if before is not None and before.phase is record.phase else [phase_event(record)]
-    states = {one.name: one.state for one in before.steps} if before else {}
     for step in record.steps:
-        if step.state in _SHOWN and states.get(step.name) not in (step.state, StepState.WAITING):
+        was = before.step(step.name) if before else None
+        if _has_begun(was, step):
             found.append(step_event(record, step))
-        elif step.state is StepState.WAITING and step.message:
+        if step.state is StepState.WAITING and step.message:
             found.append(Event(step.message, step.name, passing=True))
     if record.progress is not None and (before is None or before.progress != record.progress):
         found.append(progress_event(record, record.progress))
     return found
+
+
+def _has_begun(was: StepRecord | None, step: StepRecord) -> bool:
+    """Whether a step was begun, or begun to be undone, since the last look; it may have ended already."""
+    if step.state in _TAKEN_BACK:
+        return was is not None and was.state not in _TAKEN_BACK
+    return step.is_begun and (not was.is_begun if was else step.state is not StepState.DONE)

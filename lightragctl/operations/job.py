@@ -1,7 +1,7 @@
 """The Job that drives an operation inside the cluster, so that no command has to stay.
 
-The Job owns its account, its Role and its network policies: they are deleted with it, by whoever follows the operation
-to its end, else by the cluster ten minutes after the last pod has ended. A pod that dies is followed by another one.
+The Job owns its account, its Role and its network policies: they are deleted with it, by the process that follows the
+operation to its end, else by the cluster ten minutes after the last pod has ended. A failed pod is replaced.
 """
 
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.settings import SecretKey
 from lightragctl.deploy.inventory import inventory_ref
 from lightragctl.deploy.render import render_folder
-from lightragctl.kube.labels import INSTANCE, OPERATION
+from lightragctl.kube.labels import INSTANCE, OPERATION, OPERATION_OF
 from lightragctl.kube.lease import lease_ref
-from lightragctl.kube.model import ChangedMeanwhileError
-from lightragctl.kube.objects import spec_of, status_of
+from lightragctl.kube.model import ChangedMeanwhileError, ForbiddenError
+from lightragctl.kube.objects import labels_of, spec_of, status_of
 from lightragctl.kube.scope import Scope
 from lightragctl.operations.cluster_store import object_name
 from lightragctl.operations.kind import OperationKind, Right
-from lightragctl.operations.model import JobSpec, Operation
+from lightragctl.operations.model import AT_WORK, JobSpec, Operation
 
 _JOB = ("batch/v1", "Job")
 _LEASES = "coordination.k8s.io"
@@ -52,6 +52,16 @@ def stop_job(scope: Scope, operation_id: str) -> None:
     """Delete the operation's Jobs; the cluster deletes what they own."""
     for job in _jobs(scope, operation_id):
         scope.cluster.delete(ref(job), job["metadata"]["uid"])
+
+
+def stop_idle_jobs(scope: Scope, records: Iterable[Operation]) -> None:
+    """Delete the Jobs of operations that need no driver, which no command followed to the end; as far as we may."""
+    driven = {one.id for one in records if one.phase in AT_WORK}
+    jobs = scope.cluster.select(*_JOB, scope.namespace, f"{OPERATION_OF}={scope.release}")
+    with suppress(ForbiddenError):
+        for one in jobs:
+            if labels_of(one).get(OPERATION) not in driven:
+                scope.cluster.delete(ref(one), one["metadata"]["uid"])
 
 
 def job_objects(scope: Scope, record: Operation, name: str, kind: OperationKind, plan: Plan) -> list[KubernetesObject]:

@@ -265,7 +265,7 @@ def from_text(text: str, source: str) -> Operation:
 
 
 def resumed(record: Operation, now: datetime) -> Operation:
-    """The record of a stopped operation that runs again: failed steps act again, deadlines start anew."""
+    """The record of a stopped operation that runs again: failed steps act again, deadlines restart."""
     retried = (StepState.FAILED, StepState.STUCK, StepState.WAITING, StepState.ACTING, StepState.UNDOING)
     fresh = {"state": StepState.ACTING, "began_at": now, "next_at": None, "attempts": 0, "message": ""}
     steps = tuple(one.model_copy(update=fresh) if one.state in retried else one for one in record.steps)

@@ -26,6 +26,9 @@ from lightragctl.local.runtime import LocalRuntime
 from lightragctl.operations.cluster_store import ConfigMapStore, object_name
 from lightragctl.operations.store import FileStore, OperationStore
 
+_PROBES = 3
+_PROBE_S = 0.1
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -87,10 +90,16 @@ class Place:
         """
         if isinstance(self._where, Scope):
             return _lease(self._where, operation_id, after, notify)
-        return _file_lock(self._where.operations / f"{operation_id}.lock", operation_id, after)
+        path = self._where.operations / f"{operation_id}.lock"
+        for _ in range(_PROBES):  # `driver` of another process holds it for an instant
+            with file_lock(path) as holder:
+                if holder is None:
+                    break
+            self._holder.pause(_PROBE_S)
+        return _file_lock(path, operation_id, after)
 
     def driver(self, operation_id: str) -> str:
-        """Who drives the operation now; empty when no process does, as far as can be told from here."""
+        """Who drives the operation now; empty when no process does, as far as is visible from here."""
         if isinstance(self._where, Scope):
             found = self._where.cluster.get(_driver_lease(self._where, operation_id))
             held = read_lease(found) if found else None

@@ -29,7 +29,7 @@ class Driver:
     Args:
         desk: the record, taken over.
         kind: its steps.
-        in_job: another driver follows when this one is told to stop, so what is held stays held then.
+        in_job: another driver follows when this one is stopped, so what is held stays held then.
     """
 
     def __init__(self, desk: Desk, kind: OperationKind, in_job: bool = False) -> None:

@@ -37,7 +37,7 @@ class Neighbours:
     """The nearest rows of one query, nearest first, equal scores by id.
 
     Attributes:
-        k: the number searched.
+        k: the requested number.
         ids: the best k, or all rows where there are fewer; then those that float32 could put among the best k.
         scores: `(len(ids),) float64`, as the metric gives them.
         slack: `(len(ids),) float64`, how far float32 may be off each score.
@@ -50,7 +50,7 @@ class Neighbours:
     slack: _Doubles
 
     def admissible(self, k: int) -> frozenset[str]:
-        """The ids that a correct answer with k results may contain, for k up to the number searched here.
+        """The ids that a correct answer for k may contain, with k at most the one of this search.
 
         Raises:
             ValueError: k is greater than that, or below 1.
@@ -65,7 +65,7 @@ class Neighbours:
         """The k nearest of these and what ties with them, as if the row `without` were not in the collection.
 
         Raises:
-            ValueError: k is not below what was asked for here, where a row is to be left out.
+            ValueError: k is not below the one of this search although a row is excluded.
         """
         if not 1 <= k <= self.k - (without in self.ids):
             raise ValueError(f"k is {k}, but only the {self.k} nearest rows are known")

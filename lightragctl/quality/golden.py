@@ -130,7 +130,7 @@ class FloorStatus(StrEnum):
 class GoldenFigure:
     """A mean over queries with its 95 % interval.
 
-    `needed`: about how many queries would tell which side of the floor it is on, where these do not; None where no
+    `needed`: about how many queries would decide which side of the floor it is on, if these do not; None where no
     number would.
     """
 
@@ -185,9 +185,9 @@ class GoldenReport:
 
     Attributes:
         held: the workspace now.
-        scanned: whether the right answers were recomputed; otherwise those of the set are current.
+        scanned: whether the right answers were recomputed; else those of the set still hold.
         stale: why the set is not of what the workspace holds now; empty when it is.
-        others: of how many queries the right answer is another one now.
+        others: the number of queries whose right answer has changed.
         moving: the workspace was written to during the check, so that figures may be off.
         worst: the queries that lost most, worst first, at most `MOST_WORST`.
     """

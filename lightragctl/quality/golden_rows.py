@@ -80,7 +80,7 @@ def head_of(text: str) -> Head:
     """The head from its row's value.
 
     Raises:
-        LightragctlError: it is none.
+        LightragctlError: it is not one.
     """
     try:
         return Head.model_validate_json(text)

@@ -60,7 +60,7 @@ Embed = Callable[[Sequence[str]], FloatArray]
 """Vectors of questions, with the model's query prefix."""
 
 Retrieve = Callable[[str, int], Sequence[str]]
-"""Returns up to k ids of lightrag-api for a question, best first."""
+"""The ids that lightrag-api gives for a question, best first, at most k."""
 
 _Encoded = tuple[KnownAnswer, dict[str, Any]]
 
@@ -213,7 +213,7 @@ def check(
         GoldenMissingError: there is no golden set.
         UsageError: `wanted.k` is more than are known.
         RefusedError: it was built with another model.
-        LightragctlError: the set is incomplete, the workspace is empty, or a service does not answer.
+        LightragctlError: the set is not whole, the workspace is empty, or a backend does not respond.
     """
     known = load(store, place)
     head, k = known.head, golden.depth(wanted.k, known.head)

@@ -1,6 +1,6 @@
 """Statistics: confidence intervals, comparison of two systems, required sample sizes. Pure.
 
-Nothing here assumes a distribution of latencies. Randomness comes in as a seed, so that a report can be made again.
+Nothing here assumes a distribution of latencies. Randomness comes in as a seed, so that a report is reproducible.
 """
 
 import math
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-"""How often an interval holds the true figure, by default; a test is significant at what is left,
-0.05: the field's usual values."""
+"""How often an interval holds the true figure, unless another level is requested; a test is significant at the
+rest, 0.05: the field's usual values."""
 
 POWER = 0.95
 """How often a shift of the size that is looked for must be seen."""
@@ -229,7 +229,7 @@ def rounds_needed(deviation: float, shift: float) -> int:
 
 
 def t_value(probability: float, freedom: int) -> float:
-    """The two-sided quantile of Student's t for the given degrees of freedom and probability.
+    """The bound that Student's t, with these degrees of freedom, stays within on both sides of 0 with a probability.
 
     Source:
         M. Abramowitz, I. Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3, 26.7.4 and 26.7.5.
@@ -274,7 +274,7 @@ def _binomial(trials: int, ratio: float) -> tuple[int, NDArray[np.float64]]:
 
 
 def _shapes(draws: int, width: int) -> Iterator[tuple[int, int]]:
-    """So many draws of `width` numbers, in parts of at most `_DRAWS` numbers."""
+    """The requested number of draws of `width` numbers, in parts of at most `_DRAWS` numbers."""
     rows = max(1, _DRAWS // width)
     for begin in range(0, draws, rows):
         yield min(rows, draws - begin), width

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from lightragctl.components import all_components
 from lightragctl.core.errors import NotRunningError, UsageError
 from lightragctl.core.layers import Layer
-from lightragctl.core.profile import check
+from lightragctl.core.profile import LoadedProfile, check
+from lightragctl.deploy.inventory import Inventory
 from lightragctl.deploy.rollout_plan import read_inventory
 from lightragctl.kube.client import connect
 from lightragctl.kube.scope import Scope
@@ -31,6 +32,14 @@ def open_recorded(options: ReleaseOptions, environ: Mapping[str, str]) -> Releas
     inventory = read_inventory(scope)
     if inventory is None:
         raise NotRunningError(f"there is no release '{options.name}' in namespace {options.namespace}")
+    return Release(options, environ, check_recorded(inventory))
+
+
+def check_recorded(inventory: Inventory) -> LoadedProfile:
+    """The profile that a release was brought up with.
+
+    Raises:
+        ProfileError: this lightragctl does not understand it.
+    """
     sections = {component.name: component.values for component in all_components()}
-    loaded = check(inventory.profile_name, Layer(dict(inventory.profile)), sections)
-    return Release(options, environ, loaded)
+    return check(inventory.profile_name, Layer(dict(inventory.profile)), sections)

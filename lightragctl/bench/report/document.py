@@ -73,7 +73,7 @@ class DocumentKind(Generic[DocumentT]):
         name: one word for it, of which `s` makes several.
         command: that makes it.
         schema: of its files.
-        read: the document of a file's text; a ValueError when it is invalid.
+        read: the document of a file's text; a ValueError says what is wrong with it.
         plain: the document of a file, as plain data.
         errors: all that its command ended with, what decides its status first; none: all is well.
         cases: what it had to keep to.

@@ -32,7 +32,7 @@ _SAMPLES = 120
 _LEAST_MS = 0.01
 """The lowest end of a scale of milliseconds: ten times what the histograms tell apart."""
 _WAY = ("queue embed", "embed", "queue search", "search", "chat", "serialise")
-"""Stages of a request in lightrag-api, in order; other stages follow."""
+"""The stages of a request in lightrag-api, in order; further ones are appended."""
 _BANDS = {
     "silent": "Red: not one answer came.",
     "drain": "Grey: nothing more was sent, answers were waited for.",
@@ -182,7 +182,7 @@ def _told_seconds(report: LoadReport) -> list[Second]:
 
 
 def _planned(report: LoadReport) -> list[tuple[float, float | None]]:
-    """The planned rate, if the shape has one."""
+    """The requested rate, if the shape has one."""
     match report.shape:
         case Constant(rate_qps, _) | Poisson(rate_qps, _):
             return [(0.0, rate_qps), (report.duration_s, rate_qps)]
@@ -200,7 +200,7 @@ def milliseconds(values: Sequence[float]) -> Scale:
 
 
 def _curve(times: Histogram, at: Sequence[float]) -> list[tuple[float, float]]:
-    """Milliseconds by number of nines, as far as there are enough requests, then the maximum."""
+    """Milliseconds by number of nines, as far as there are enough requests; the maximum is the last point."""
     most = math.log10(times.count)
     inside = [nines for nines in at if nines < most]
     values = times.percentiles_ms([scale.percent(nines) for nines in inside])

@@ -6,10 +6,13 @@ from lightragctl.cli.operations import payloads
 from lightragctl.cli.operations.driving import Operator
 from lightragctl.core.result import Result
 from lightragctl.operations.control import KeptData, clean_up, kept_data
+from lightragctl.operations.job import stop_idle_jobs
 
 
 def clean_expired(works: Operator) -> list[KeptData]:
-    """Delete what has expired, and return it."""
+    """Delete kept data that have expired, and return them; also Jobs that have nothing to drive any more."""
+    if works.place.scope is not None:
+        stop_idle_jobs(works.place.scope, works.place.store.records())
     return _delete(works, [one for one in kept_data(works.place, works.clock.now()) if one.is_expired])
 
 

@@ -49,6 +49,7 @@ def status(
       lightragctl operations status backup-3f9a1c --watch
     """
     from lightragctl.cli.operations import payloads
+    from lightragctl.cli.operations.cleaning import clean_expired
     from lightragctl.cli.operations.driving import operator
     from lightragctl.operations.control import newest
     from lightragctl.operations.follow import follow
@@ -58,6 +59,7 @@ def status(
     if watch:
         with session.out.live() as notify:
             follow(works.place.store, chosen, works.clock, notify, lambda record: "")
+    clean_expired(works)
     record = works.place.store.read(chosen)
     return payloads.shown(record, payloads.Shower.STATUS, works.place.driver(chosen))
 
@@ -191,7 +193,10 @@ def run(
         bool, typer.Option("--in-cluster", help="Take the profile from the release's record in this cluster.")
     ] = False,
 ) -> Result:
-    """Drive an operation in this process until it needs no driver: what its Job runs."""
+    """Drive an operation in this process until it needs no driver: what its Job runs.
+
+    Exits with 0 whatever became of the operation, as a Job starts another pod after any other status.
+    """
     from lightragctl.cli.operations import payloads
     from lightragctl.cli.operations.driving import operator
     from lightragctl.cli.operations.steering import in_pod
@@ -200,4 +205,4 @@ def run(
     with in_pod(session, in_cluster) as pod:
         works = operator(pod)
         record = drive(works.place, operation_id, works.crew(session.out.notify), in_job=in_cluster)
-    return payloads.shown(record, payloads.Shower.RUN)
+    return Result(session.command, payloads.shown(record, payloads.Shower.RUN).data)

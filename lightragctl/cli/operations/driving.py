@@ -14,7 +14,7 @@ from lightragctl.operations.control import abort, begin, drive, pause, resume
 from lightragctl.operations.desk import Clock, Crew
 from lightragctl.operations.follow import follow
 from lightragctl.operations.kind import OperationKind, Started, kind_of, new_operation
-from lightragctl.operations.model import JobSpec, Operation
+from lightragctl.operations.model import AT_WORK, JobSpec, Operation
 from lightragctl.operations.place import Place, place_of
 
 
@@ -88,6 +88,8 @@ def stay(works: Operator, operation_id: str, foreground: bool = False) -> Operat
         try:
             with works.session.out.live() as notify:
                 record = works.place.store.read(operation_id)
+                if record.phase not in AT_WORK:
+                    return record
                 if record.job is None or foreground or works.place.scope is None:
                     return _closed(works, drive(works.place, operation_id, works.crew(notify)))
                 return _closed(works, _follow_job(works, record, notify))
