@@ -11,6 +11,7 @@ from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
+from lightragctl.cli.diagnose import commands as diagnose
 from lightragctl.cli.golden import commands as golden
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.cli.parsing import Command as ParsedCommand
@@ -80,6 +81,12 @@ def build() -> typer.Typer:
         _RunsAlone,
     )
     app.add_typer(measuring, name="bench", rich_help_panel="Measure it")
+    finding = _group(
+        "Find what is wrong with a release, and the way out; alone: diagnose run.",
+        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle),
+        _RunsAlone,
+    )
+    app.add_typer(finding, name="diagnose", rich_help_panel="Run a release")
     about = "Keep queries whose right answers are known, and check a release against them."
     known = _group(about, (golden.build, golden.show, golden.check))
     app.add_typer(known, name="golden", rich_help_panel="Measure it")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
+from lightragctl.core.diagnosis import Diagnosis
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
 from lightragctl.core.scalars import kind_of
@@ -190,6 +191,7 @@ class Profile(Strict):
     quota: Quota | None = None
     limit_range: LimitRange | None = None
     drift: Drift = Drift()
+    diagnose: Diagnosis = Diagnosis()
     components: dict[str, Any]
 
     @field_validator("priorities")

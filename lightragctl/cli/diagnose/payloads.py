@@ -1,0 +1,96 @@
+"""The Results of the commands of `diagnose`. Pure; the keys of each payload are stated here only."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightragctl.core.errors import ExitStatus
+from lightragctl.core.hint import Hint
+from lightragctl.core.result import ErrorInfo, Result, Status
+
+if TYPE_CHECKING:
+    from lightragctl.diagnose.check import Check, Found
+    from lightragctl.diagnose.run import Report
+
+Options = tuple[Sequence[str], Sequence[str]]
+"""Words of a command line: which release, and overrides of its profile."""
+
+
+def _finding(found: "Found", options: Options) -> dict[str, Any]:
+    return {
+        "code": found.code,
+        "severity": str(found.severity),
+        "category": str(found.category),
+        "subject": found.subject,
+        "component": found.component,
+        "message": found.message,
+        "hint": _completed(found.hint, options),
+        "evidence": list(found.evidence),
+        "docs": found.docs,
+        "consequences": [_finding(one, options) for one in found.consequences],
+    }
+
+
+def _completed(hint: str, options: Options) -> str:
+    """The hint with its commands as they can be typed for this release."""
+    return hint.line(*options) if isinstance(hint, Hint) else hint
+
+
+def diagnosed(report: "Report", options: Options = ((), ())) -> Result:
+    """`diagnose`; options say which release, and override its profile, for the commands of hints.
+
+    Exit status 3 when a root cause is an error, 4 when there are only warnings."""
+    found = report.diagnosed
+    counts = Counter(str(one.severity) for one in found.findings)
+    data = {
+        "release": report.release,
+        "runtime": report.runtime,
+        "findings": [_finding(one, options) for one in found.findings],
+        "path": [vars(one) for one in report.path],
+        "unseen": [{"code": one.code, "title": one.title, "reasons": list(one.reasons)} for one in found.unseen],
+        "suppressed": [vars(one) for one in found.suppressed],
+        "judged": found.judged,
+        "took_s": report.took_s,
+        "requests": report.requests,
+        "api_requests": report.api_requests,
+    }
+    if found.has_errors:
+        message = f"{counts['error']} errors, {counts['warning']} warnings"
+        return Result("diagnose run", data, Status.FAILED, [ErrorInfo("findings", message)], ExitStatus.CHECKS_FAILED)
+    if found.findings:
+        warned = [ErrorInfo("findings", f"{counts['warning']} warnings")]
+        return Result("diagnose run", data, Status.PARTIAL, warned, ExitStatus.WARNINGS)
+    return Result("diagnose run", data)
+
+
+def listed(checks: "Sequence[Check]") -> Result:
+    """`diagnose list`: the checks."""
+    return Result("diagnose list", {"checks": [_check(one) for one in checks]})
+
+
+def explained(check: "Check") -> Result:
+    """`diagnose explain`: one check, whole."""
+    return Result("diagnose explain", {"check": _check(check)})
+
+
+def _check(check: "Check") -> dict[str, Any]:
+    return {
+        "code": check.code,
+        "title": check.title,
+        "category": str(check.category),
+        "severity": str(check.severity),
+        "needs": {fact.name: fact.about for fact in check.needs},
+        "symptoms": [str(one) for one in check.symptoms],
+        "explains": list(check.explains),
+        "fix": check.fix,
+        "docs": check.docs,
+    }
+
+
+def bundled(path: Path, size_bytes: int, report: "Report") -> Result:
+    """`diagnose bundle`: the file, and which facts are in it."""
+    facts = sorted(report.facts.values)
+    missing = dict(sorted(report.facts.missing.items()))
+    data = {"file": str(path), "bytes": size_bytes, "release": report.release, "facts": facts, "missing": missing}
+    return Result("diagnose bundle", data)

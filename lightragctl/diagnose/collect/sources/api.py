@@ -1,0 +1,65 @@
+"""lightrag-api as its clients see it: one search, and how many documents it holds. Does network I/O."""
+
+import time
+from dataclasses import replace
+
+import httpx
+
+from lightragctl.client.api import ApiClient, ApiError
+from lightragctl.core.errors import LightragctlError
+from lightragctl.diagnose.collect.source import Collector, Source
+from lightragctl.diagnose.facts import Facts
+from lightragctl.diagnose.keys import DOCUMENTS, SEARCHED
+from lightragctl.diagnose.model import DocumentCounts, Searched
+from lightragctl.diagnose.text import redacted
+
+_PROBE = "is anybody there?"
+_SILENCE_S = 20.0
+
+
+def read_search(source: Source, facts: Facts) -> None:
+    """Put `SEARCHED`: the second of two searches, as the first opens connections. It is not recorded."""
+    key = source.release.runtime.api_key()
+    url = source.address("lightrag-api")
+    with ApiClient(url, _SILENCE_S, api_key=key) as api:
+        _searched(api)
+        found = _searched(api)
+    without = source.http.get(f"{url}/documents", params={"limit": 1}).status_code
+    facts.put(SEARCHED, replace(found, without_key=without, key_given=key is not None))
+
+
+def _searched(api: ApiClient) -> Searched:
+    begin = time.monotonic()
+    try:
+        found = api.retrieve(_PROBE, top_k=5, recorded=False)
+    except ApiError as error:
+        return Searched(error.status, error.code, redacted(error.message), time.monotonic() - begin)
+    except LightragctlError as error:
+        return Searched(error=redacted(error.message), took_s=time.monotonic() - begin)
+    took_s = round(time.monotonic() - begin, 4)
+    return Searched(httpx.codes.OK, took_s=took_s, hits=len(found.hits), stages_ms=dict(found.timing_ms))
+
+
+def read_documents(source: Source, facts: Facts) -> None:
+    """Put `DOCUMENTS`."""
+    key = source.release.runtime.api_key()
+    with ApiClient(source.address("lightrag-api"), _SILENCE_S, api_key=key) as api:
+        documents = api.list_documents()
+    writing = [one for one in documents if one.state == "writing"]
+    oldest = min((one.updated_at for one in writing), default=source.now)
+    facts.put(
+        DOCUMENTS,
+        DocumentCounts(
+            total=len(documents),
+            writing=len(writing),
+            oldest_writing_s=max(0.0, source.now - oldest),
+            outdated=sum(not one.current for one in documents),
+            chunks=sum(one.chunks for one in documents if one.state == "ready"),
+        ),
+    )
+
+
+COLLECTORS = (
+    Collector("search", (SEARCHED,), read_search, deadline_s=45.0, component="lightrag-api"),
+    Collector("documents", (DOCUMENTS,), read_documents, deadline_s=30.0, component="lightrag-api"),
+)
