@@ -41,7 +41,7 @@ class Thresholds(Strict):
     etcd_fsync_s: Seconds = 0.2
     clock_skew_s: Seconds = 60.0
     stuck_s: Seconds = 3600.0
-    restarts_recent_s: Seconds = 3600.0
+    restarts_recent_s: Seconds = 900.0
     oom_recent_s: Seconds = 86400.0
     certificate_days: Annotated[int, Field(ge=1)] = 30
     certificate_critical_days: Annotated[int, Field(ge=1)] = 7

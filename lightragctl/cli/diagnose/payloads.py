@@ -56,10 +56,10 @@ def diagnosed(report: "Report", options: Options = ((), ())) -> Result:
         "api_requests": report.api_requests,
     }
     if found.has_errors:
-        message = f"{counts['error']} errors, {counts['warning']} warnings"
+        message = f"errors: {counts['error']}, warnings: {counts['warning']}"
         return Result("diagnose run", data, Status.FAILED, [ErrorInfo("findings", message)], ExitStatus.CHECKS_FAILED)
     if found.findings:
-        warned = [ErrorInfo("findings", f"{counts['warning']} warnings")]
+        warned = [ErrorInfo("findings", f"warnings: {counts['warning']}")]
         return Result("diagnose run", data, Status.PARTIAL, warned, ExitStatus.WARNINGS)
     return Result("diagnose run", data)
 

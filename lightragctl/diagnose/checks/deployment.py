@@ -118,7 +118,7 @@ def _moved_tags(facts: Facts) -> Iterator[Trouble]:
 
 
 def _restarts(facts: Facts) -> Iterator[Trouble]:
-    """Containers that ended in the last hour and run again; what is not ready now is told by its cause."""
+    """Containers that ended lately and run again; what is not ready now is told by its cause."""
     now, recent_s = facts[DEPLOYED].at, facts[THRESHOLDS].restarts_recent_s
     told = {cause.subject for _, cause in causes(facts)}
     for pod in facts[PODS]:
@@ -284,7 +284,7 @@ CHECKS = (
     ),
     Check(
         code="LR156",
-        title="containers were not restarted in the last hour",
+        title="containers were not restarted lately",
         category=_DEPLOYMENT,
         severity=_WARNING,
         needs=(WORKLOADS, PODS, DEPLOYED, THRESHOLDS),

@@ -281,7 +281,7 @@ CHECKS = (
     ),
     _check(
         code="LR183",
-        title="processes were not restarted in the last hour",
+        title="processes were not restarted lately",
         judge=_restarted,
         severity=_WARNING,
         needs=(PROCESSES, DEPLOYED, THRESHOLDS),

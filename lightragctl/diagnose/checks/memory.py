@@ -316,7 +316,7 @@ CHECKS = (
     ),
     _check(
         code="LR414",
-        title="no pod was evicted in the last hour",
+        title="no pod was evicted lately",
         severity=_WARNING,
         needs=(EVENTS, PODS, DEPLOYED, THRESHOLDS),
         judge=_evicted,

@@ -14,7 +14,7 @@ from lightragctl.diagnose.model import DocumentCounts, Searched
 from lightragctl.diagnose.text import redacted
 
 _PROBE = "is anybody there?"
-_SILENCE_S = 20.0
+_SILENCE_S = 8.0
 
 
 def read_search(source: Source, facts: Facts) -> None:
@@ -22,10 +22,18 @@ def read_search(source: Source, facts: Facts) -> None:
     key = source.release.runtime.api_key()
     url = source.address("lightrag-api")
     with ApiClient(url, _SILENCE_S, api_key=key) as api:
-        _searched(api)
         found = _searched(api)
-    without = source.http.get(f"{url}/documents", params={"limit": 1}).status_code
-    facts.put(SEARCHED, replace(found, without_key=without, key_given=key is not None))
+        if found.status == httpx.codes.OK:
+            found = _searched(api)
+    facts.put(SEARCHED, replace(found, without_key=_without_key(source, url), key_given=key is not None))
+
+
+def _without_key(source: Source, url: str) -> int:
+    """What a client without a key is answered; 0 where nothing is."""
+    try:
+        return source.http.get(f"{url}/documents", params={"limit": 1}).status_code
+    except httpx.HTTPError:
+        return 0
 
 
 def _searched(api: ApiClient) -> Searched:

@@ -1,16 +1,19 @@
 """One small call to each model, through model-gateway, as lightrag-api makes them. Does network I/O."""
 
+import base64
 import math
 import time
 from typing import Any
 
 import httpx
+import numpy as np
 
 from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import MODELS
 from lightragctl.diagnose.model import Endpoint
 from lightragctl.diagnose.text import redacted
+from lightragctl.vectors.model import FloatArray
 
 _MODEL_S = 20.0
 _URN = "urn:lightragctl:"
@@ -43,9 +46,11 @@ def _call(source: Source, url: str, body: dict[str, Any], asked: Endpoint) -> En
         return ended(code="unreachable", error=redacted(str(error)))
     if not answer.is_success:
         return ended(status=answer.status_code, code=_code(answer))
-    vector = _vector(answer) if asked.kind == "embedding" else []
-    norm = math.sqrt(sum(value * value for value in vector))
-    return ended(status=answer.status_code, dimension=len(vector), norm=round(norm, 4))
+    if asked.kind != "embedding":
+        return ended(status=answer.status_code)
+    vector = vector_of(answer)
+    norm = float(np.linalg.norm(vector))
+    return ended(status=answer.status_code, dimension=len(vector), norm=norm if math.isfinite(norm) else 0.0)
 
 
 def _code(answer: httpx.Response) -> str:
@@ -61,11 +66,15 @@ def _code(answer: httpx.Response) -> str:
     return redacted(str(inner.get("code") or inner.get("type") or "").removeprefix(_URN), 60)
 
 
-def _vector(answer: httpx.Response) -> list[float]:
+def vector_of(answer: httpx.Response) -> FloatArray:
+    """The vector of an answer, as numbers or in base64; without elements when it holds none."""
     try:
-        return [float(one) for one in answer.json()["data"][0]["embedding"]]
+        found = answer.json()["data"][0]["embedding"]
+        if isinstance(found, str):
+            return np.frombuffer(base64.b64decode(found), dtype=np.float32)
+        return np.asarray(found, dtype=np.float32)
     except (ValueError, LookupError, TypeError):
-        return []
+        return np.zeros(0, dtype=np.float32)
 
 
 COLLECTORS = (Collector("models", (MODELS,), read_models, deadline_s=45.0, component="model-gateway"),)

@@ -20,7 +20,7 @@ from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import is_ready, is_terminating, name_of
 from lightragctl.kube.streams import Tunnel
 
-_WINDOW_S = 1.5
+_WINDOW_S = 1.0
 _COUNTERS = ("_total", "_count", "_bucket", "_sum")
 OURS = ("lightrag-api", "model-gateway", "embedder", "mock-llm")
 _SERIES = re.compile(

@@ -11,6 +11,7 @@ import numpy as np
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.diagnose.collect.source import Collector, Source
+from lightragctl.diagnose.collect.sources.models import vector_of
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import COLLECTIONS, GOLDEN, ROW_SAMPLE, STORE, STORED_MODEL
 from lightragctl.diagnose.model import Collection, Deployed, GoldenState, RowSample, StoredModel, StoreState
@@ -18,7 +19,7 @@ from lightragctl.diagnose.text import redacted
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.control import ModelIdentity, control_name
 from lightragctl.vectors.inspect import StoreInspector
-from lightragctl.vectors.model import IndexSpec, Page, SearchBatch
+from lightragctl.vectors.model import FloatArray, IndexSpec, Page, SearchBatch
 
 _CALL_S = 5.0
 _SAMPLE_ROWS = 64
@@ -114,23 +115,23 @@ def _sample(source: Source, store: StoreInspector, chunks: Collection, uri: str)
     )
 
 
-def _reproduced(source: Source, text: str, stored: "np.typing.NDArray[np.float32]") -> float | None:
+def _reproduced(source: Source, text: str, stored: FloatArray) -> float | None:
     """The cosine between a stored vector and that of the same text now; None when the model does not answer."""
     release = source.deployed
     body = {"model": release.model, "input": [f"{release.document_prefix}{text}"]}
     try:
         url = source.address("model-gateway")
         answer = source.http.post(f"{url}/v1/embeddings", json=body, timeout=15.0)
-        now = np.asarray(answer.raise_for_status().json()["data"][0]["embedding"], dtype=np.float32)
-    except (LightragctlError, httpx.HTTPError, ValueError, LookupError, TypeError):
+    except (LightragctlError, httpx.HTTPError):
         return None
+    now = vector_of(answer)
     if now.shape != stored.shape or not np.linalg.norm(now):
         return None
     cosine = float(now @ stored) / float(np.linalg.norm(now) * np.linalg.norm(stored))
     return round(cosine, 4) if math.isfinite(cosine) else None
 
 
-def _found(uri: str, chunks: Collection, key: str, vector: "np.typing.NDArray[np.float32]") -> bool | None:
+def _found(uri: str, chunks: Collection, key: str, vector: FloatArray) -> bool | None:
     """Whether a search with a stored vector gives its row, or rows that are as near; None when it is refused."""
     index = IndexSpec(chunks.index_type or "AUTOINDEX", chunks.metric or "COSINE")
     try:
