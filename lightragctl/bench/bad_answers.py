@@ -16,7 +16,7 @@ class BadAnswer(msgspec.Struct, frozen=True, tag="bad"):
     """The first answer of one outcome, as its worker tells it.
 
     Attributes:
-        outcome: as in `targets.Outcome`.
+        outcome: as in `targets.RequestOutcome`.
         status: of HTTP, or Milvus's own code; 0 where there was no answer.
         location: where a redirect leads; empty of others.
         encoding: how the body is encoded, such as gzip; empty where it is not.

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from lightragctl.bench.recorder import Request
+from lightragctl.bench.recorder import PendingRequest
 from lightragctl.bench.targets import FirstToken
 
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -18,7 +18,7 @@ _TELLING = (b"location", b"content-encoding")
 _LENGTHS = frozenset(len(name) for name in (*_FRAMING, *_TELLING))
 
 
-class Owner(Protocol):
+class ConnectionListener(Protocol):
     """Who sends over a connection."""
 
     touched: bool
@@ -43,12 +43,12 @@ class Connection(asyncio.Protocol):
         headers: those of the answer that say why it may be of no use: `location`, `content-encoding`.
     """
 
-    def __init__(self, owner: Owner, streamed: bool) -> None:
+    def __init__(self, owner: ConnectionListener, streamed: bool) -> None:
         self._owner = owner
         self._streamed = streamed
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
-        self.request: Request | None = None
+        self.request: PendingRequest | None = None
         self.sent_s = 0.0
         self._begin_answer()
 
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         """The body as far as it came."""
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
-    def send(self, request: Request, data: bytes, sent_s: float) -> None:
+    def send(self, request: PendingRequest, data: bytes, sent_s: float) -> None:
         """Send a request; it must be free."""
         self.request = request
         self.sent_s = sent_s

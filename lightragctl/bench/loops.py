@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Protocol
 
-from lightragctl.bench.messages import Phase
-from lightragctl.bench.recorder import Recorder, Request
+from lightragctl.bench.recorder import AnswerRecorder, PendingRequest
+from lightragctl.bench.worker_protocol import LoadPhase
 
 SPIN_S = 0.0012
 """uvloop's timers count whole milliseconds and may be late by one; the rest is for waking up."""
@@ -29,8 +29,8 @@ class Sender(Protocol):
         under_way: requests that were sent and are not answered.
     """
 
-    pull: Callable[[float], Request | None]
-    waiting: deque[Request]
+    pull: Callable[[float], PendingRequest | None]
+    waiting: deque[PendingRequest]
     touched: bool
 
     @property
@@ -39,7 +39,7 @@ class Sender(Protocol):
     async def connect(self) -> int:
         """Make ready to send; how many requests may be under way."""
 
-    def place(self, request: Request, now_s: float) -> None:
+    def place(self, request: PendingRequest, now_s: float) -> None:
         """Send a request, or let it wait."""
 
     def wake(self, now_s: float) -> None:
@@ -64,7 +64,7 @@ class Loop(Protocol):
 
     spin_s: float
 
-    def begin(self, recorder: Recorder, questions: Iterator[int], at_s: float) -> None:
+    def begin(self, recorder: AnswerRecorder, questions: Iterator[int], at_s: float) -> None:
         """Begin a phase now; its requests are due from `at_s` on."""
 
     def exhausted(self, now_s: float) -> bool:
@@ -82,14 +82,14 @@ class ClosedLoop:
     def __init__(self, pool: Sender, duration_s: float) -> None:
         self._pool = pool
         self._duration_s = duration_s
-        self._recorder: Recorder | None = None
+        self._recorder: AnswerRecorder | None = None
         self._questions: Iterator[int] = repeat(0)
         self._end_s = 0.0
 
-    def begin(self, recorder: Recorder, questions: Iterator[int], at_s: float) -> None:
+    def begin(self, recorder: AnswerRecorder, questions: Iterator[int], at_s: float) -> None:
         """Ask from now until `duration_s` after `at_s`; in the warm-up until the next phase begins."""
         self._recorder, self._questions = recorder, questions
-        self._end_s = at_s + self._duration_s if recorder.phase is Phase.MEASURE else math.inf
+        self._end_s = at_s + self._duration_s if recorder.phase is LoadPhase.MEASURE else math.inf
         self._pool.pull = self._next
         self._pool.wake(time.monotonic())
 
@@ -101,10 +101,10 @@ class ClosedLoop:
         """Send nothing more."""
         self._end_s = 0.0
 
-    def _next(self, now_s: float) -> Request | None:
+    def _next(self, now_s: float) -> PendingRequest | None:
         if now_s >= self._end_s or self._recorder is None:
             return None
-        return Request(next(self._questions), now_s, self._recorder)
+        return PendingRequest(next(self._questions), now_s, self._recorder)
 
 
 class OpenLoop:
@@ -117,7 +117,7 @@ class OpenLoop:
             late by 0.05 to 0.3 ms, where a timer of uvloop is late by up to 1 ms.
     """
 
-    def __init__(self, pool: Sender, sends: Mapping[Phase, Sequence[float]], spin: bool) -> None:
+    def __init__(self, pool: Sender, sends: Mapping[LoadPhase, Sequence[float]], spin: bool) -> None:
         self._pool = pool
         self._sends = sends
         self._spin = spin
@@ -126,14 +126,14 @@ class OpenLoop:
         self._begun_s = 0.0
         self._due: Sequence[float] = ()  # from the begin of the phase
         self._sent = 0
-        self._recorder: Recorder | None = None
+        self._recorder: AnswerRecorder | None = None
         self._questions: Iterator[int] = repeat(0)
         self._seen_cpu_s = 0.0
         self.spin_s = 0.0
         if not spin:
             self._loop.add_signal_handler(signal.SIGALRM, self._turn)
 
-    def begin(self, recorder: Recorder, questions: Iterator[int], at_s: float) -> None:
+    def begin(self, recorder: AnswerRecorder, questions: Iterator[int], at_s: float) -> None:
         """Send the phase's requests from `at_s` on; those of the phase before that still wait are forgotten."""
         self._recorder, self._questions = recorder, questions
         self._begun_s, self._due = at_s, self._sends[recorder.phase]
@@ -176,7 +176,7 @@ class OpenLoop:
         while self._sent < len(self._due) and (due_s := self._begun_s + self._due[self._sent]) <= now_s:
             self._sent += 1
             self._recorder.looked(now_s - due_s)
-            self._pool.place(Request(next(self._questions), due_s, self._recorder), now_s)
+            self._pool.place(PendingRequest(next(self._questions), due_s, self._recorder), now_s)
             now_s = time.monotonic()
         return now_s
 

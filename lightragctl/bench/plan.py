@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lightragctl.bench.messages import Keep, Place, Plan, Schedule, packed
 from lightragctl.bench.schedule import (
     Closed,
     Constant,
@@ -17,6 +16,7 @@ from lightragctl.bench.schedule import (
     split,
 )
 from lightragctl.bench.targets import Target, endpoint, request_bytes
+from lightragctl.bench.worker_protocol import KeepLimits, QuestionCursor, Schedule, WorkerPlan, packed
 from lightragctl.core.errors import UsageError
 
 LEAD_S = 0.2
@@ -68,13 +68,13 @@ class LoadPlan(msgspec.Struct, frozen=True):
     timeout_s: float = 30.0
     drain_s: float | None = None
     spin: bool = True
-    keep: Keep = Keep()
+    keep: KeepLimits = KeepLimits()
     requests: Sequence[bytes] = ()
     distinct: bool = False
-    place: Place = Place()
+    place: QuestionCursor = QuestionCursor()
 
 
-def worker_plans(plan: LoadPlan) -> list[Plan]:
+def worker_plans(plan: LoadPlan) -> list[WorkerPlan]:
     """What each worker does.
 
     Raises:
@@ -84,7 +84,7 @@ def worker_plans(plan: LoadPlan) -> list[Plan]:
     requests = plan.requests or [request_bytes(plan.target, question) for question in plan.questions]
     schedules = _schedules(plan)
     return [
-        Plan(
+        WorkerPlan(
             endpoint=endpoint(plan.target),
             kind=plan.target.kind,
             requests=requests,
@@ -103,7 +103,7 @@ def worker_plans(plan: LoadPlan) -> list[Plan]:
     ]
 
 
-def repeated(plan: LoadPlan, place: Place) -> str:
+def repeated(plan: LoadPlan, place: QuestionCursor) -> str:
     """That questions were asked again though all were to be distinct, and what helps; empty when none was.
 
     Args:

@@ -16,15 +16,15 @@ from collections.abc import Callable
 
 from lightragctl.bench.bad_answers import bad_answer
 from lightragctl.bench.connection import Connection
-from lightragctl.bench.messages import Plan
-from lightragctl.bench.recorder import Recorder, Request, Took
-from lightragctl.bench.targets import Outcome, judge, kind_named
+from lightragctl.bench.recorder import AnswerRecorder, PendingRequest, RequestTimes
+from lightragctl.bench.targets import RequestOutcome, judge, kind_named
+from lightragctl.bench.worker_protocol import WorkerPlan
 from lightragctl.core.errors import UnavailableError
 
 HINT = "is the service up, and reachable from here?"
 
 
-class Pool:
+class ConnectionPool:
     """Sends requests and writes down what becomes of them; for one event loop.
 
     Args:
@@ -38,7 +38,7 @@ class Pool:
         touched: set when there was work: anything happened on a connection, or a slice was told.
     """
 
-    def __init__(self, plan: Plan, rest_s: float = 0.0) -> None:
+    def __init__(self, plan: WorkerPlan, rest_s: float = 0.0) -> None:
         self._plan = plan
         self._kind = kind_named(plan.kind)
         self._rest_s = rest_s
@@ -47,10 +47,10 @@ class Pool:
         self._opened = 0
         self._idle: deque[Connection] = deque()
         self._alive: set[Connection] = set()
-        self._opening: dict[asyncio.Task[None], tuple[Request, float]] = {}
+        self._opening: dict[asyncio.Task[None], tuple[PendingRequest, float]] = {}
         self._spare = plan.connections
-        self.waiting: deque[Request] = deque()
-        self.pull: Callable[[float], Request | None] = self._next_waiting
+        self.waiting: deque[PendingRequest] = deque()
+        self.pull: Callable[[float], PendingRequest | None] = self._next_waiting
         self.touched = False
 
     async def connect(self) -> int:
@@ -78,7 +78,7 @@ class Pool:
         """Requests that were sent, or whose connection is being opened, and that are not answered."""
         return len(self._alive) - len(self._idle) + len(self._opening)
 
-    def place(self, request: Request, now_s: float) -> None:
+    def place(self, request: PendingRequest, now_s: float) -> None:
         """Send a request, or let it wait."""
         if self._idle:
             self._send(self._idle.popleft(), request, now_s)
@@ -98,7 +98,7 @@ class Pool:
         """End the requests that have taken longer than the timeout."""
         late_s = now_s - self._plan.timeout_s
         for connection in [one for one in self._alive if one.request is not None and one.sent_s < late_s]:
-            self._end(connection, Outcome.TIMEOUT, now_s)
+            self._end(connection, RequestOutcome.TIMEOUT, now_s)
             self._retire(connection)
             connection.close()
         self.wake(now_s)
@@ -106,11 +106,11 @@ class Pool:
     def give_up(self, now_s: float) -> None:
         """Count everything that has no answer as a timeout, and close."""
         while self.waiting:
-            self._fail(self.waiting.popleft(), Outcome.TIMEOUT, now_s, now_s)
+            self._fail(self.waiting.popleft(), RequestOutcome.TIMEOUT, now_s, now_s)
         for request, began_s in self._opening.values():
-            self._fail(request, Outcome.TIMEOUT, began_s, now_s)
+            self._fail(request, RequestOutcome.TIMEOUT, began_s, now_s)
         for connection in self._alive:
-            self._end(connection, Outcome.TIMEOUT, now_s)
+            self._end(connection, RequestOutcome.TIMEOUT, now_s)
         self.close()
 
     def close(self) -> None:
@@ -130,8 +130,8 @@ class Pool:
         body = connection.body
         outcome = judge(self._kind, connection.status, body)
         first_s = connection.first_token_s and connection.first_token_s - request.due_s
-        took = Took(now_s - request.due_s, now_s - connection.sent_s, first_s)
-        if outcome is Outcome.OK:
+        took = RequestTimes(now_s - request.due_s, now_s - connection.sent_s, first_s)
+        if outcome is RequestOutcome.OK:
             request.recorder.good(request.question, body, took)
         else:
             request.recorder.failed(outcome, connection.status, took)
@@ -149,31 +149,31 @@ class Pool:
     def lost(self, connection: Connection) -> None:
         """A connection has ended, with or without a request."""
         now_s = time.monotonic()
-        self._end(connection, Outcome.CONNECTION, now_s)
+        self._end(connection, RequestOutcome.CONNECTION, now_s)
         self._retire(connection)
         self.wake(now_s)
 
     @staticmethod
-    def _keep_example(recorder: Recorder, outcome: Outcome, connection: Connection) -> None:
+    def _keep_example(recorder: AnswerRecorder, outcome: RequestOutcome, connection: Connection) -> None:
         if outcome not in recorder.bad:
             location, encoding = (
                 connection.headers.get(name, b"").decode("latin-1") for name in (b"location", b"content-encoding")
             )
             recorder.example(bad_answer(outcome, connection.status, connection.body, location, encoding))
 
-    def _next_waiting(self, _: float) -> Request | None:
+    def _next_waiting(self, _: float) -> PendingRequest | None:
         return self.waiting.popleft() if self.waiting else None
 
-    def _send(self, connection: Connection, request: Request, now_s: float) -> None:
+    def _send(self, connection: Connection, request: PendingRequest, now_s: float) -> None:
         connection.send(request, self._plan.requests[request.question], now_s)
 
-    def _end(self, connection: Connection, outcome: Outcome, now_s: float) -> None:
+    def _end(self, connection: Connection, outcome: RequestOutcome, now_s: float) -> None:
         if connection.request is not None:
             self._fail(connection.request, outcome, connection.sent_s, now_s)
             connection.request = None
 
-    def _fail(self, request: Request, outcome: Outcome, sent_s: float, now_s: float) -> None:
-        request.recorder.failed(outcome, 0, Took(now_s - request.due_s, now_s - sent_s))
+    def _fail(self, request: PendingRequest, outcome: RequestOutcome, sent_s: float, now_s: float) -> None:
+        request.recorder.failed(outcome, 0, RequestTimes(now_s - request.due_s, now_s - sent_s))
 
     def _add(self, connection: Connection) -> None:
         self._spare -= 1
@@ -196,14 +196,14 @@ class Pool:
         except OSError:
             return
 
-    async def _open_for(self, request: Request, began_s: float) -> None:
+    async def _open_for(self, request: PendingRequest, began_s: float) -> None:
         """Open a connection and send; what the opening takes is a part of the service time."""
         task = asyncio.current_task()
         assert task is not None
         try:
             connection = await self._open(self._next_address())
         except OSError as error:
-            outcome = Outcome.TIMEOUT if isinstance(error, TimeoutError) else Outcome.CONNECTION
+            outcome = RequestOutcome.TIMEOUT if isinstance(error, TimeoutError) else RequestOutcome.CONNECTION
             self._fail(request, outcome, began_s, time.monotonic())
             asyncio.get_running_loop().call_later(self._rest_s, self._rested)
         else:
@@ -246,7 +246,7 @@ class Pool:
         return f"{self._plan.endpoint.host}:{self._plan.endpoint.port}"
 
 
-def _nothing(_: float) -> Request | None:
+def _nothing(_: float) -> PendingRequest | None:
     return None
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lightragctl.bench import corpus
 from lightragctl.core.errors import UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.quality.relevance import Qrels, read_qrels
 
 ROW_CHARS = 200
@@ -23,7 +24,7 @@ class Question(NamedTuple):
     text: str
 
 
-class Recorded(NamedTuple):
+class TimedQuestion(NamedTuple):
     """A question that was asked, and when, in unix seconds."""
 
     at_s: float
@@ -31,7 +32,7 @@ class Recorded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuestionSet:
     """What a run asks.
 
     Attributes:
@@ -50,17 +51,17 @@ class Asked:
         return [question.text for question in self.questions]
 
 
-def test_data() -> Asked:
+def test_data() -> QuestionSet:
     """The shipped questions with their judgements."""
-    return Asked(tuple(Question(one.id, one.text) for one in corpus.questions()), corpus.qrels())
+    return QuestionSet(tuple(Question(one.id, one.text) for one in corpus.questions()), corpus.qrels())
 
 
-def topics() -> Asked:
+def topics() -> QuestionSet:
     """The newest of each of the three topics."""
-    return Asked(tuple(Question(topic, f"{word}领域最新进展") for topic, word in corpus.topics().items()))
+    return QuestionSet(tuple(Question(topic, f"{word}领域最新进展") for topic, word in corpus.topics().items()))
 
 
-def of_rows(rows: Mapping[str, str]) -> Asked:
+def of_rows(rows: Mapping[str, str]) -> QuestionSet:
     """The begin of stored passages, by their ids; each is answered by the passage that it comes from.
 
     Raises:
@@ -69,11 +70,13 @@ def of_rows(rows: Mapping[str, str]) -> Asked:
     found = {key: " ".join(text.split())[:ROW_CHARS].strip() for key, text in rows.items()}
     questions = tuple(Question(key, text) for key, text in found.items() if text)
     if not questions:
-        raise UsageError("the collection holds no passage to ask for", "load documents first: lightragctl ingest PATH")
-    return Asked(questions, {question.id: {question.id: 1} for question in questions})
+        raise UsageError(
+            "the collection holds no passage to ask for", Hint("load documents first: ", Command("ingest", "PATH"))
+        )
+    return QuestionSet(questions, {question.id: {question.id: 1} for question in questions})
 
 
-def of_recordings(recorded: Sequence[Recorded]) -> Asked:
+def of_recordings(recorded: Sequence[TimedQuestion]) -> QuestionSet:
     """Recorded questions, oldest first, with the instants at which they came.
 
     Raises:
@@ -81,13 +84,13 @@ def of_recordings(recorded: Sequence[Recorded]) -> Asked:
     """
     ordered = sorted(recorded)
     if not ordered:
-        hint = "have them recorded: lightragctl up --set components.lightrag-api.recording.ratio=0.1"
+        hint = Hint("record them: ", Command("up", "--set components.lightrag-api.recording.ratio=0.1"))
         raise UsageError("no question was recorded yet", hint)
     numbered = tuple(Question(str(number), one.text) for number, one in enumerate(ordered, 1))
-    return Asked(numbered, instants_s=tuple(one.at_s for one in ordered))
+    return QuestionSet(numbered, instants_s=tuple(one.at_s for one in ordered))
 
 
-def read(path: Path, qrels: Path | None = None) -> Asked:
+def read(path: Path, qrels: Path | None = None) -> QuestionSet:
     """Questions of a file and, if given, TREC's judgements of them.
 
     A line is a question; or `ID<TAB>QUESTION`; or, in a file that ends in `.jsonl`, an object with `id` (or `_id`,
@@ -104,15 +107,15 @@ def read(path: Path, qrels: Path | None = None) -> Asked:
     if not questions:
         raise UsageError(f"{path} holds no question", "write one on each line")
     if qrels is None:
-        return Asked(questions)
+        return QuestionSet(questions)
     judged = read_qrels(qrels)
     if not any(question.id in judged for question in questions):
         message = f"{qrels} judges none of the questions in {path}"
         raise UsageError(message, "give the questions their ids: ID<TAB>QUESTION, or a .jsonl file")
-    return Asked(questions, judged)
+    return QuestionSet(questions, judged)
 
 
-def distinct(asked: Asked, count: int) -> Asked:
+def distinct(asked: QuestionSet, count: int) -> QuestionSet:
     """So many different texts, so that no cache knows an answer: a number stands behind each question.
 
     Each keeps its id, so the judgements hold; the instants of recorded ones stay where they are.

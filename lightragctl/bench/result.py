@@ -8,8 +8,8 @@ import msgspec
 
 from lightragctl.bench.bad_answers import Example
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import Phase, Place
 from lightragctl.bench.schedule import Shape
+from lightragctl.bench.worker_protocol import LoadPhase, QuestionCursor
 from lightragctl.quality.stats import CONFIDENCE
 
 SCHEMA = "lightragctl-bench/1"
@@ -74,10 +74,10 @@ class Second(msgspec.Struct, frozen=True):
     waiting: int
 
 
-class Moment(msgspec.Struct, frozen=True):
+class LiveSample(msgspec.Struct, frozen=True):
     """Progress: the last half second of a phase, and the answers so far."""
 
-    phase: Phase
+    phase: LoadPhase
     elapsed_s: float
     answered_per_s: float
     p50_ms: float
@@ -97,7 +97,7 @@ class Generator(msgspec.Struct, frozen=True):
     spin_s: float
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Validity(msgspec.Struct, frozen=True):
     """Whether the figures are of the service and not of the generator; if not, why. `notes`: what they do not tell."""
 
     valid: bool
@@ -105,7 +105,7 @@ class Verdict(msgspec.Struct, frozen=True):
     notes: Sequence[str] = ()
 
 
-class Course(msgspec.Struct, frozen=True):
+class Timeline(msgspec.Struct, frozen=True):
     """How a run went.
 
     Its connections at the begin, its warm-up, how long requests were sent, what was left when it was stopped; and
@@ -119,11 +119,11 @@ class Course(msgspec.Struct, frozen=True):
     stopped: bool
     unanswered: int
     interrupted: bool = False
-    place: Place = Place()
+    place: QuestionCursor = QuestionCursor()
     bad_answers: Sequence[Example] = ()
 
 
-UNJUDGED = Verdict(False, ("it was not judged",))
+UNJUDGED = Validity(False, ("it was not judged",))
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -202,29 +202,29 @@ class LoadReport(msgspec.Struct, frozen=True):
     first_token: Times | None
     generator: Generator
     seconds: Sequence[Second]
-    verdict: Verdict = UNJUDGED
+    verdict: Validity = UNJUDGED
     bodies: Mapping[int, bytes] = {}
     quality: Quality | None = None
     interrupted: bool = False
-    place: Place = Place()
+    place: QuestionCursor = QuestionCursor()
     bad_answers: Sequence[Example] = ()
     schema: str = SCHEMA
 
 
-def judge_run(report: LoadReport, course: Course) -> Verdict:
+def judge_run(report: LoadReport, timeline: Timeline) -> Validity:
     """Whether a report's figures are of the service, and of what was planned.
 
     They are not when the run was stopped, when connections were refused from the begin, when no answer was good, and
     when the generator was late or short of a processor core.
     """
     reasons = (
-        _stopped(course),
-        _unconnected(course.connected, report.connections),
+        _stopped(timeline),
+        _unconnected(timeline.connected, report.connections),
         "" if report.good.count else "no answer was good",
         *generator_faults(report),
     )
     told = [reason for reason in reasons if reason]
-    return Verdict(not told, told, _untold(report.requests))
+    return Validity(not told, told, _untold(report.requests))
 
 
 def fewest(quantile: float) -> int:
@@ -250,8 +250,8 @@ def generator_faults(report: LoadReport) -> list[str]:
     return [reason for reason in reasons if reason]
 
 
-def _stopped(course: Course) -> str:
-    return f"it was stopped after {course.duration_s:.1f} s" if course.stopped else ""
+def _stopped(timeline: Timeline) -> str:
+    return f"it was stopped after {timeline.duration_s:.1f} s" if timeline.stopped else ""
 
 
 def _unconnected(connected: int, planned: int) -> str:

@@ -18,16 +18,29 @@ from dataclasses import dataclass
 
 import msgspec
 
+from lightragctl.bench.aggregate import PhaseTotals, is_settled, summed_up
 from lightragctl.bench.bad_answers import BadAnswer, example
-from lightragctl.bench.messages import Begin, Done, Failed, FromWorker, Kept, Phase, Place, Plan, Ready, Slice, line
 from lightragctl.bench.plan import LEAD_S, LoadPlan, worker_plans
-from lightragctl.bench.result import Course, LoadReport, Moment
-from lightragctl.bench.tally import Tally, is_settled, summed_up
+from lightragctl.bench.result import LiveSample, LoadReport, Timeline
 from lightragctl.bench.targets import kind_named
+from lightragctl.bench.worker_protocol import (
+    BeginPhase,
+    FromWorker,
+    KeptAnswer,
+    LoadPhase,
+    QuestionCursor,
+    TimeSlice,
+    WorkerDone,
+    WorkerFailed,
+    WorkerPlan,
+    WorkerReady,
+    line,
+)
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
+from lightragctl.core.hint import hint_of
 
-Progress = Callable[[Moment], None]
-Enough = Callable[[Moment], bool]
+OnSample = Callable[[LiveSample], None]
+StopEarly = Callable[[LiveSample], bool]
 """Whether the rest of a measurement need not be waited for."""
 
 START_S = 30.0
@@ -40,9 +53,9 @@ STOP_S = 5.0
 
 def run(
     plan: LoadPlan,
-    progress: Progress,
-    enough: Enough = lambda _: False,
-    at_border: Callable[[], None] = lambda: None,
+    progress: OnSample,
+    enough: StopEarly = lambda _: False,
+    on_measure_start: Callable[[], None] = lambda: None,
 ) -> LoadReport:
     """Put the load on the target and measure.
 
@@ -60,7 +73,7 @@ def run(
         KeyboardInterrupt: Ctrl-C before the measurement.
     """
     with terminated_as_interrupted():
-        return asyncio.run(_Run(plan, Watching(progress, enough, at_border)).report())
+        return asyncio.run(_Run(plan, RunObserver(progress, enough, on_measure_start)).report())
 
 
 @contextlib.contextmanager
@@ -81,15 +94,15 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Watching:
+class RunObserver:
     """Who is called while a run goes on, as in `run`."""
 
-    progress: Progress
-    enough: Enough
-    at_border: Callable[[], None]
+    progress: OnSample
+    enough: StopEarly
+    on_measure_start: Callable[[], None]
 
 
-class _EnoughError(Exception):
+class _StoppedEarlyError(Exception):
     """The rest of the measurement is not wanted."""
 
 
@@ -99,9 +112,9 @@ class _Process:
     def __init__(self, number: int, child: asyncio.subprocess.Process) -> None:
         self.number = number
         self.child = child
-        self.done: Done | None = None
+        self.done: WorkerDone | None = None
 
-    def say(self, message: Plan | Begin) -> None:
+    def say(self, message: WorkerPlan | BeginPhase) -> None:
         """Send a message; one to a worker that has ended is lost, and its end is told elsewhere."""
         assert self.child.stdin is not None
         with contextlib.suppress(ConnectionError):
@@ -132,14 +145,14 @@ class _Process:
 
 
 class _Run:
-    def __init__(self, plan: LoadPlan, watching: Watching) -> None:
+    def __init__(self, plan: LoadPlan, watching: RunObserver) -> None:
         self._plan = plan
         self._watching = watching
         self._plans = worker_plans(plan)
         self._processes: list[_Process] = []
         self._readers: list[asyncio.Task[None]] = []
         self._inbox: asyncio.Queue[tuple[_Process, FromWorker | None]] = asyncio.Queue()
-        self._tally = Tally(Phase.MEASURE, plan.workers, self._plans[0].duration_s)
+        self._totals = PhaseTotals(LoadPhase.MEASURE, plan.workers, self._plans[0].duration_s)
         self._bodies: dict[int, bytes] = {}
         self._bad_answers: dict[str, BadAnswer] = {}
         self._settled = False
@@ -155,7 +168,7 @@ class _Run:
         finally:
             await self._end()
         unanswered = sum(process.done.unanswered for process in self._processes if process.done)
-        course = Course(
+        timeline = Timeline(
             connected=connected,
             warm_up_s=warm_up_s,
             settled=self._settled,
@@ -166,14 +179,16 @@ class _Run:
             place=self._place(),
             bad_answers=[example(one, self._plan.target.secrets) for one in self._bad_answers.values()],
         )
-        return summed_up(self._plan, self._tally, course, self._bodies)
+        return summed_up(self._plan, self._totals, timeline, self._bodies)
 
-    def _place(self) -> Place:
+    def _place(self) -> QuestionCursor:
         """How far the list of questions was asked; every worker has its share of it."""
         taken = [process.done.asked for process in self._processes if process.done]
-        front, back = (max((one.get(phase, 0) for one in taken), default=0) for phase in (Phase.MEASURE, Phase.WARM_UP))
+        front, back = (
+            max((one.get(phase, 0) for one in taken), default=0) for phase in (LoadPhase.MEASURE, LoadPhase.WARM_UP)
+        )
         before, workers = self._plan.place, self._plan.workers
-        return Place(before.front + workers * front, before.back + workers * back)
+        return QuestionCursor(before.front + workers * front, before.back + workers * back)
 
     async def _start(self) -> None:
         for number, plan in enumerate(self._plans):
@@ -198,7 +213,7 @@ class _Run:
         connected = 0
         for _ in self._processes:
             _, ready = await self._next(until_s, "the workers to connect")
-            assert isinstance(ready, Ready)
+            assert isinstance(ready, WorkerReady)
             connected += ready.connections
         return connected
 
@@ -207,26 +222,26 @@ class _Run:
         wanted = self._plan.warm_up
         if not wanted.most_s:
             return 0.0
-        tally = Tally(Phase.WARM_UP, self._plan.workers)
-        begun_s = self._begin(Phase.WARM_UP)
+        totals = PhaseTotals(LoadPhase.WARM_UP, self._plan.workers)
+        begun_s = self._begin(LoadPhase.WARM_UP)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(_on_loop(begun_s + wanted.most_s)):
                 while wanted.fixed or not self._settled:
                     process, message = await self._message()
-                    if isinstance(message, Slice) and (moment := tally.add(process.number, message)):
-                        self._watching.progress(moment)
-                    self._settled = is_settled(tally.seconds)
+                    if isinstance(message, TimeSlice) and (sample := totals.add(process.number, message)):
+                        self._watching.progress(sample)
+                    self._settled = is_settled(totals.seconds)
         return max(0.0, time.monotonic() - begun_s)
 
     async def _measure(self) -> float:
         """For how many seconds requests were sent."""
-        begun_s = self._begin(Phase.MEASURE)
+        begun_s = self._begin(LoadPhase.MEASURE)
         planned_s = self._plans[0].duration_s
         end_s = begun_s + planned_s + self._plans[0].drain_s
         try:
-            await asyncio.to_thread(self._watching.at_border)
+            await asyncio.to_thread(self._watching.on_measure_start)
             await self._collect(end_s + MARGIN_S)
-        except (asyncio.CancelledError, _EnoughError) as reason:
+        except (asyncio.CancelledError, _StoppedEarlyError) as reason:
             sent_s = min(planned_s, max(0.0, time.monotonic() - begun_s))
             self._stopped = True
             self._interrupted = isinstance(reason, asyncio.CancelledError)
@@ -240,22 +255,22 @@ class _Run:
         """Take in what the workers say until all are done."""
         while not all(process.done for process in self._processes):
             process, message = await self._next(until_s, "the workers to end")
-            if isinstance(message, Slice) and message.phase is Phase.MEASURE:
-                if moment := self._tally.add(process.number, message):
-                    self._watching.progress(moment)
-                    if not self._stopped and self._watching.enough(moment):
-                        raise _EnoughError
-            elif isinstance(message, Kept):
+            if isinstance(message, TimeSlice) and message.phase is LoadPhase.MEASURE:
+                if sample := self._totals.add(process.number, message):
+                    self._watching.progress(sample)
+                    if not self._stopped and self._watching.enough(sample):
+                        raise _StoppedEarlyError
+            elif isinstance(message, KeptAnswer):
                 self._bodies.setdefault(message.question, message.body)
             elif isinstance(message, BadAnswer):
                 self._bad_answers.setdefault(message.outcome, message)
-            elif isinstance(message, Done):
+            elif isinstance(message, WorkerDone):
                 process.done = message
 
-    def _begin(self, phase: Phase) -> float:
+    def _begin(self, phase: LoadPhase) -> float:
         at_s = time.monotonic() + LEAD_S
         for process in self._processes:
-            process.say(Begin(phase, at_s))
+            process.say(BeginPhase(phase, at_s))
         return at_s
 
     async def _next(self, until_s: float, what: str) -> tuple[_Process, FromWorker]:
@@ -271,8 +286,8 @@ class _Run:
         """The next message of a worker that lives and can do its work."""
         while True:
             process, message = await self._inbox.get()
-            if isinstance(message, Failed):
-                raise UnavailableError(message.message, message.hint)
+            if isinstance(message, WorkerFailed):
+                raise UnavailableError(message.message, hint_of(message.hint, message.hint_parts))
             if message is not None:
                 return process, message
             if process.done is None:

@@ -13,7 +13,7 @@ from itertools import pairwise
 import msgspec
 
 from lightragctl.bench import schedule
-from lightragctl.bench.result import PERCENTILES, LoadReport, Moment, Positive, charged_ms, fewest, generator_faults
+from lightragctl.bench.result import PERCENTILES, LiveSample, LoadReport, Positive, charged_ms, fewest, generator_faults
 from lightragctl.bench.thresholds import Threshold
 from lightragctl.quality.stats import quantile_ranks
 
@@ -52,7 +52,7 @@ QUEUE_MOMENTS = 4
 step is broken off: what waits now will be answered too late."""
 
 
-class Step(msgspec.Struct, frozen=True):
+class RateStep(msgspec.Struct, frozen=True):
     """One rate, measured once.
 
     Attributes:
@@ -92,14 +92,14 @@ class Saturation(msgspec.Struct, frozen=True):
     slo: str
     holds_qps: Positive | None
     fails_qps: Positive | None
-    steps: Sequence[Step]
+    steps: Sequence[RateStep]
     limited: str = ""
     interrupted: bool = False
     ended_at: str = ""
     schema: str = SCHEMA
 
 
-def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) -> Step:
+def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) -> RateStep:
     """Whether a run at this rate kept to the thresholds.
 
     A percentile must keep to its threshold with its upper 95 % bound (an order statistic), so that a lucky step does
@@ -109,7 +109,7 @@ def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) ->
     broken = [one.text for one, value in seen.items() if not one.admits(value)]
     if _fell_behind(report, rate_qps):
         broken.append(FELL_BEHIND)
-    return Step(
+    return RateStep(
         rate_qps=rate_qps,
         held=not broken,
         broken=broken,
@@ -120,7 +120,7 @@ def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) ->
     )
 
 
-def next_rate(steps: Sequence[Step], first_qps: float, lowest_qps: float = LOWEST_QPS) -> float | None:
+def next_rate(steps: Sequence[RateStep], first_qps: float, lowest_qps: float = LOWEST_QPS) -> float | None:
     """The rate to measure next; None when the search has come to its end.
 
     Args:
@@ -131,7 +131,7 @@ def next_rate(steps: Sequence[Step], first_qps: float, lowest_qps: float = LOWES
     if not steps:
         return first_qps
     holds, fails = ends(steps)
-    undecided = [rate for rate, tally in _tallies(steps).items() if tally[True] == tally[False]]
+    undecided = [rate for rate, totals in _tallies(steps).items() if totals[True] == totals[False]]
     if len(steps) >= STEPS_MOST:
         return None
     if undecided:
@@ -150,12 +150,12 @@ def next_rate(steps: Sequence[Step], first_qps: float, lowest_qps: float = LOWES
     return next((rate for rate in (holds, fails) if counts[rate] < REPEATS), None)
 
 
-def ends(steps: Sequence[Step]) -> tuple[float | None, float | None]:
+def ends(steps: Sequence[RateStep]) -> tuple[float | None, float | None]:
     """The highest rate that holds below the lowest that fails, and that one; None where there is none."""
     tallies = _tallies(steps)
-    failing = [rate for rate, tally in tallies.items() if tally[False] > tally[True]]
+    failing = [rate for rate, totals in tallies.items() if totals[False] > totals[True]]
     fails = min(failing, default=None)
-    holding = [rate for rate, tally in tallies.items() if tally[True] > tally[False]]
+    holding = [rate for rate, totals in tallies.items() if totals[True] > totals[False]]
     return max((rate for rate in holding if fails is None or rate < fails), default=None), fails
 
 
@@ -176,22 +176,22 @@ def _needed(slo: Sequence[Threshold]) -> float:
     return bound + FEWEST_DEVIATIONS * math.sqrt(bound)
 
 
-def hopeless(rate_qps: float, slo: Sequence[Threshold]) -> Callable[[Moment], bool]:
+def hopeless(rate_qps: float, slo: Sequence[Threshold]) -> Callable[[LiveSample], bool]:
     """Tells of each half second of a step whether the rest need not be waited for."""
     allowed_ms = min((one.wanted for one in slo if _is_bounded(one)), default=0)
     outstanding: list[int] = []
 
-    def seen(moment: Moment) -> bool:
-        outstanding.append(moment.under_way + moment.waiting)
+    def seen(sample: LiveSample) -> bool:
+        outstanding.append(sample.under_way + sample.waiting)
         last = outstanding[-QUEUE_MOMENTS - 1 :]
         grown = len(last) > QUEUE_MOMENTS and all(one < other for one, other in pairwise(last))
-        refused = moment.answered >= REFUSED and not moment.ok
+        refused = sample.answered >= REFUSED and not sample.ok
         return refused or (bool(allowed_ms) and grown and last[-1] / rate_qps * 1000 > 2 * allowed_ms)
 
     return seen
 
 
-def limits(steps: Sequence[Step], lowest_qps: float = LOWEST_QPS) -> str:
+def limits(steps: Sequence[RateStep], lowest_qps: float = LOWEST_QPS) -> str:
     """Why what was found may be wrong, and what helps; empty when nothing is known of it.
 
     Args:
@@ -211,7 +211,7 @@ def limits(steps: Sequence[Step], lowest_qps: float = LOWEST_QPS) -> str:
     return ""
 
 
-def _tallies(steps: Sequence[Step]) -> dict[float, Counter[bool]]:
+def _tallies(steps: Sequence[RateStep]) -> dict[float, Counter[bool]]:
     tallies: dict[float, Counter[bool]] = {}
     for step in steps:
         tallies.setdefault(step.rate_qps, Counter())[step.held] += 1

@@ -15,13 +15,13 @@ import msgspec
 
 from lightragctl.core import urls
 from lightragctl.core.errors import UsageError
-from lightragctl.core.sources import plain_source
+from lightragctl.core.source_names import plain_source
 
 _VISIBLE = re.compile(r"[!-~]+")
 _NO_SPACE = re.compile(r"[^\s\x00-\x1f\x7f]*")
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """What became of a request."""
 
     OK = "ok"
@@ -106,14 +106,14 @@ class _Delta(msgspec.Struct):
     content: str | None = None
 
 
-class _Choice(msgspec.Struct):
+class _StreamChoice(msgspec.Struct):
     delta: _Delta
 
 
 class _Event(msgspec.Struct):
     """An event of a stream in OpenAI's shape; our /query puts the hits beside the first."""
 
-    choices: list[_Choice] = []
+    choices: list[_StreamChoice] = []
     lightragctl: msgspec.Raw = msgspec.Raw(b"{}")
     error: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -191,7 +191,7 @@ def _message_body(question: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Kind:
+class Operation:
     """One operation of one kind of service.
 
     Attributes:
@@ -220,21 +220,21 @@ class Kind:
         return self.hits is not _no_hits
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Operation] = {
     kind.name: kind
     for kind in (
-        Kind("retrieve", "/retrieve", _question_body, _decodes(_retrieved), _hits),
-        Kind("query", "/query", _streamed_question, _streamed_whole, _streamed_hits, streamed=True),
-        Kind("embeddings", "/v1/embeddings", _input_body, _decodes(_embedded)),
-        Kind("chat", "/v1/chat/completions", _message_body, _streamed_whole, streamed=True),
-        Kind("lightrag", "/query/data", _question_body, _succeeded, _chunk_hits, key_header="X-API-Key:"),
-        Kind("milvus", "", _question_body, _decodes(_retrieved), _hits, worker="lightragctl.bench.milvus"),
+        Operation("retrieve", "/retrieve", _question_body, _decodes(_retrieved), _hits),
+        Operation("query", "/query", _streamed_question, _streamed_whole, _streamed_hits, streamed=True),
+        Operation("embeddings", "/v1/embeddings", _input_body, _decodes(_embedded)),
+        Operation("chat", "/v1/chat/completions", _message_body, _streamed_whole, streamed=True),
+        Operation("lightrag", "/query/data", _question_body, _succeeded, _chunk_hits, key_header="X-API-Key:"),
+        Operation("milvus", "", _question_body, _decodes(_retrieved), _hits, worker="lightragctl.bench.milvus"),
     )
 }
 """Our /retrieve and /query, any OpenAI-compatible endpoint, and upstream LightRAG's /query/data; Milvus itself."""
 
 
-def kind_named(name: str) -> Kind:
+def kind_named(name: str) -> Operation:
     """The kind of that name; UsageError when there is none."""
     kind = KINDS.get(name)
     if kind is None:
@@ -288,7 +288,7 @@ def request_bytes(target: Target, question: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("utf-8") + body
 
 
-def _credentials(target: Target, kind: Kind) -> list[str]:
+def _credentials(target: Target, kind: Operation) -> list[str]:
     """The headers that say who asks."""
     basic, key = urls.basic_credentials(target.url), target.api_key
     if basic and key is not None and kind.key_header.startswith("Authorization"):
@@ -300,14 +300,14 @@ def _credentials(target: Target, kind: Kind) -> list[str]:
     return headers if key is None else [*headers, f"{kind.key_header} {key}"]
 
 
-def judge(kind: Kind, status: int, body: bytes) -> Outcome:
+def judge(kind: Operation, status: int, body: bytes) -> RequestOutcome:
     """What an answer that came whole is."""
     if not 200 <= status < 300:
-        return Outcome.HTTP
-    return Outcome.OK if kind.good(body) else Outcome.BAD_BODY
+        return RequestOutcome.HTTP
+    return RequestOutcome.OK if kind.good(body) else RequestOutcome.BAD_BODY
 
 
-def hits(kind: Kind, body: bytes) -> tuple[FoundHit, ...]:
+def hits(kind: Operation, body: bytes) -> tuple[FoundHit, ...]:
     """The hits in a kept body, best first; empty where answers have none, or not where they should be."""
     try:
         return kind.hits(body)

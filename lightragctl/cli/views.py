@@ -1,4 +1,4 @@
-"""From a Result's payload to what a person reads: the views of all commands; rich renderables come out."""
+"""The table views of all commands: from a payload to rich renderables."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from lightragctl.cli.tool import views as tool
 
 
 def manifests(command: str, data: Data) -> Sequence[Data]:
-    """What is printed as YAML documents for other tools even where no format is asked for; nothing of other results."""
+    """The documents of results that are printed as YAML by default, for other tools; empty for all others."""
     if command == "render":
         return list(data.get("objects", ()))
     return [data["profile"]] if command == "profiles show" and "profile" in data else []

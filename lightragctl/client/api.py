@@ -13,8 +13,9 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lightragctl.core.errors import LightragctlError, UnavailableError
+from lightragctl.core.hint import Command, Hint, hint_of
 
-NOT_THERE_HINT = "see `lightragctl status`; start it with `lightragctl up`"
+NOT_THERE_HINT = Hint("see `", Command("status"), "`; start it with `", Command("up"), "`")
 CONNECT_TIMEOUT_S = 5.0  # loopback or one cluster network: a TCP handshake that takes longer will not come
 LIST_PAGE = 1000  # what the service gives at most in one page
 URN = "urn:lightragctl:"
@@ -180,7 +181,7 @@ class HeldDocument:
 
 
 class _Noted(Answer):
-    noted: int
+    recorded: int
 
 
 class _Recordings(Answer):
@@ -211,6 +212,7 @@ class _Problem(Answer):
     status: int | None = None
     detail: str = ""
     hint: str = ""
+    hint_parts: Any = None
 
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -397,7 +399,7 @@ def _parsed(answer: type[AnswerT], content: bytes | Mapping[str, Any]) -> Answer
         place = ".".join(str(part) for part in first["loc"]) or "the answer"
         raise LightragctlError(
             f"lightrag-api gave an answer that this version does not understand: {place}: {first['msg']}",
-            "is the service of the same version as lightragctl? see `lightragctl status`",
+            Hint("is the service of the same version as lightragctl? see `", Command("status"), "`"),
         ) from error
 
 
@@ -433,7 +435,7 @@ def _problem_error(document: object, status: int, fallback: str, retry_after: st
     status = problem.status or status
     return ApiError(
         problem.detail or problem.title or fallback,
-        KEY_HINT if status == httpx.codes.UNAUTHORIZED else problem.hint,
+        KEY_HINT if status == httpx.codes.UNAUTHORIZED else hint_of(problem.hint, problem.hint_parts),
         status=status,
         retry_after_s=float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None,
         code=problem.type.removeprefix(URN) if problem.type.startswith(URN) else ApiError.code,

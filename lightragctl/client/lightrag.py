@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from lightragctl.client.api import CONNECT_TIMEOUT_S, Answer, AnswerT, ApiClient, ApiError, explained
 from lightragctl.core.errors import LightragctlError
-from lightragctl.core.sources import plain_source, upstream_source
+from lightragctl.core.hint import Command, Hint
+from lightragctl.core.source_names import plain_source, upstream_source
 
 _PAGE = 200
 """The most that upstream gives in one page."""
@@ -58,7 +59,7 @@ class _Pagination(Answer):
     has_next: bool
 
 
-class _Page(Answer):
+class _DocumentsPage(Answer):
     documents: list[UpstreamDocument]
     pagination: _Pagination
 
@@ -71,7 +72,7 @@ class _Tracked(Answer):
     documents: list[UpstreamDocument]
 
 
-class _Deletion(Answer):
+class _DeletionStarted(Answer):
     status: str
     message: str = ""
 
@@ -85,7 +86,7 @@ class _Health(Answer):
     configuration: _Configuration = _Configuration()
 
 
-class _Any(Answer):
+class _AnyAnswer(Answer):
     pass
 
 
@@ -126,7 +127,7 @@ class LightragClient:
         page = 1
         while True:
             asked = {"page": page, "page_size": _PAGE, "sort_field": "id", "sort_direction": "asc"}
-            got = self._call(_Page, "POST", "/documents/paginated", json=asked)
+            got = self._call(_DocumentsPage, "POST", "/documents/paginated", json=asked)
             documents += got.documents
             if not got.pagination.has_next:
                 return documents
@@ -150,12 +151,12 @@ class LightragClient:
 
     def delete(self, ids: Sequence[str]) -> str:
         """Begin to delete documents; empty when it began, else why it cannot begin now."""
-        done = self._call(_Deletion, "DELETE", "/documents/delete_document", json={"doc_ids": list(ids)})
+        done = self._call(_DeletionStarted, "DELETE", "/documents/delete_document", json={"doc_ids": list(ids)})
         return "" if done.status == "deletion_started" else done.message or done.status
 
     def resume(self) -> None:
         """Have what is pending or failed processed again; after a restart nothing goes on by itself."""
-        self._call(_Any, "POST", "/documents/reprocess_failed")
+        self._call(_AnyAnswer, "POST", "/documents/reprocess_failed")
 
     def _call(self, answer: type[AnswerT], method: str, path: str, **request: Any) -> AnswerT:
         with explained(self.base_url, self._timeout_s):
@@ -168,7 +169,9 @@ class LightragClient:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "the answer"
             message = f"lightrag-server's {path} gave an answer that is not understood: {place}: {first['msg']}"
-            raise LightragctlError(message, "is it of a version that lightragctl knows? see its logs") from error
+            raise LightragctlError(
+                message, Hint("is its version supported? see its log: ", Command("logs", "lightrag-server"))
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ def _refusal(response: httpx.Response) -> ApiError:
     retry_after = response.headers.get("Retry-After", "")
     return ApiError(
         f"lightrag-server answered with {response.status_code}: {text}",
-        "see: lightragctl logs lightrag-server",
+        Hint("see: ", Command("logs", "lightrag-server")),
         status=response.status_code,
         retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
     )

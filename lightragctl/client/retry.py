@@ -21,7 +21,7 @@ class StoppedError(Exception):
 
 
 @dataclass(frozen=True)
-class Waiting:
+class RetryWait:
     """The service does not take `source` now; the next try is in `next_try_s`."""
 
     source: str
@@ -29,14 +29,14 @@ class Waiting:
     next_try_s: float
 
 
-class _Life:
+class _LastSign:
     """When the service last gave a sign of life, to whichever call."""
 
     last_s = -math.inf
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long requests to one service are repeated.
 
     Args:
@@ -50,8 +50,8 @@ class Patience:
     wait_s: float
     clock: Callable[[], float]
     stop: threading.Event
-    notify: Callable[[Waiting], None]
-    _life: _Life = field(default_factory=_Life)
+    notify: Callable[[RetryWait], None]
+    _life: _LastSign = field(default_factory=_LastSign)
 
     def call(self, source: str, request: Callable[[Callable[[], None]], T]) -> T:
         """What `request` returns in the end. It is given a function to call at every sign of life.
@@ -75,7 +75,7 @@ class Patience:
                 silent_s = self.clock() - max(begun_s, self._life.last_s)
                 if silent_s + next_try_s > self.wait_s:
                     raise UnavailableError(error.message, error.hint or NOT_THERE_HINT) from error
-                self.notify(Waiting(source, error.message, next_try_s))
+                self.notify(RetryWait(source, error.message, next_try_s))
             if self.stop.wait(next_try_s):
                 raise StoppedError
             delay_s = min(delay_s * 2, LONGEST_DELAY_S)

@@ -1,7 +1,7 @@
 """What lightragctl deploys, one file per component."""
 
-from lightragctl.core.catalog import declared
 from lightragctl.core.component import Component
+from lightragctl.core.discovery import declared
 
 
 def all_components() -> tuple[Component, ...]:

@@ -10,13 +10,13 @@ from lightragctl.components import lightrag_server
 from lightragctl.core.bounds import Host, Name
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
 from lightragctl.core.findings import Violation
+from lightragctl.core.placement import Labels
 from lightragctl.core.profile import Runtime
 from lightragctl.core.settings import (
-    Amounts,
     ApiSettings,
     Batching,
-    Breaking,
     Caching,
+    CircuitBreaking,
     Deadlines,
     EmbeddingModel,
     LightragEndpoint,
@@ -24,12 +24,12 @@ from lightragctl.core.settings import (
     Port,
     Recording,
     RequestLimits,
+    ResourceAmounts,
     SecretKey,
     SecretRef,
-    Strict,
+    StrictModel,
     check_slow_calls,
 )
-from lightragctl.core.site import Labels
 
 KEYS_FILE = "/etc/lightragctl-keys/api-keys"
 """Where a pod finds its API keys."""
@@ -46,7 +46,7 @@ NodePort = Annotated[int, Field(ge=30000, le=32767)]
 """The range that an API server gives ports of nodes from, unless it is told another one."""
 
 
-class Expose(Strict):
+class Expose(StrictModel):
     """How clients outside the cluster reach the service.
 
     `host`, `class_name`, `tls_secret` and `annotations` are of an Ingress. For class `nginx` the annotations bound
@@ -69,7 +69,7 @@ class Expose(Strict):
         return self
 
 
-class KeySource(Strict):
+class KeySource(StrictModel):
     """A Secret that somebody made: one API key on each line of the key's value."""
 
     secret: SecretKey
@@ -87,12 +87,12 @@ class ApiValues(WorkloadValues):
     limits: RequestLimits = RequestLimits()
     batching: Batching = Batching()
     cache: Caching = Caching()
-    breaking: Breaking = Breaking()
+    breaking: CircuitBreaking = CircuitBreaking()
     recording: Recording = Recording()
     logging: Logging = Logging()
     deadlines: Deadlines = Deadlines()
     resources: Resources = Resources(
-        requests=Amounts(cpu="500m", memory="256Mi"), limits=Amounts(cpu="2", memory="1Gi")
+        requests=ResourceAmounts(cpu="500m", memory="256Mi"), limits=ResourceAmounts(cpu="2", memory="1Gi")
     )
 
     @property
@@ -160,7 +160,7 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec("lightragctl", ("serve", "api"), _settings(plan), stop_grace_s=15.0)
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     api_key = plan.values_of("lightrag-api", ApiValues).api_key
     if plan.profile.runtime is Runtime.LOCAL and api_key != "none":
         message = "api_key is for Kubernetes: on this machine only loopback is served"
@@ -185,7 +185,7 @@ COMPONENT = Component(
     probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=60),
     settings=_settings,
     process=_process,
-    unfit=_unfit,
+    unsupported=_unsupported,
     secrets=_secrets,
     generated_key=_generated_key,
     calls=("lightrag-server",),

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from lightragctl.components.model_server import server_url
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.profile import Served
-from lightragctl.core.settings import Amounts, GatewaySettings, Port, SecretKey, Upstream
+from lightragctl.core.profile import ServedModel
+from lightragctl.core.settings import GatewaySettings, Port, ResourceAmounts, SecretKey, Upstream
 
 _EMBEDDING_KEY = "LIGHTRAGCTL_EMBEDDING_API_KEY"
 _CHAT_KEY = "LIGHTRAGCTL_CHAT_API_KEY"
@@ -20,7 +20,7 @@ class GatewayValues(WorkloadValues):
     port: Port = 8081
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
     resources: Resources = Resources(
-        requests=Amounts(cpu="100m", memory="64Mi"), limits=Amounts(cpu="1", memory="256Mi")
+        requests=ResourceAmounts(cpu="100m", memory="64Mi"), limits=ResourceAmounts(cpu="1", memory="256Mi")
     )
 
 
@@ -43,7 +43,7 @@ def _settings(plan: Plan) -> GatewaySettings:
     )
 
 
-def _where(plan: Plan, model: Served, ours: str) -> str:
+def _where(plan: Plan, model: ServedModel, ours: str) -> str:
     if model.url:
         return model.url
     return server_url(plan, model.server) if model.server else plan.url(ours)

@@ -13,15 +13,16 @@ from lightragctl.core.profile import Image, Runtime
 from lightragctl.core.settings import (
     OPEN_REQUESTS_S,
     UPSTREAM_STOP_S,
-    Amounts,
     EmbeddingModel,
     LightragServerSettings,
     LightragTuning,
     Port,
+    ResourceAmounts,
     SecretKey,
     SecretRef,
     Size,
 )
+from lightragctl.core.versions import Hop, HopKind, minor
 
 NAME = "lightrag-server"
 KEY = "LIGHTRAG_API_KEY"
@@ -50,7 +51,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     environment: Mapping[Variable, str | SecretRef] = {}
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
     resources: Resources = Resources(
-        requests=Amounts(cpu="250m", memory="768Mi"), limits=Amounts(cpu="2", memory="2Gi")
+        requests=ResourceAmounts(cpu="250m", memory="768Mi"), limits=ResourceAmounts(cpu="2", memory="2Gi")
     )
 
     @field_validator("replicas")
@@ -125,7 +126,7 @@ def _parts(plan: Plan) -> Sequence[Part]:
     return [Part(NAME, "", values, "StatefulSet", start_timeout_s=start_s, stop_grace_s=grace_s)]
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     if _values(plan).autoscale:
         return Violation(
             f"components.{NAME}.autoscale",
@@ -144,6 +145,16 @@ def _secrets(plan: Plan) -> dict[str, SecretKey]:
     return {KEY: generated_key(plan.release), **ours}
 
 
+_UPGRADES = (
+    Hop(
+        minor(1, 4),
+        minor(1, 5),
+        HopKind.ONE_WAY,
+        "https://github.com/HKUDS/LightRAG/issues/2255",
+        "it migrates its stores when it starts; 12 hours were seen with a large workspace, and it answers nothing then",
+    ),
+)
+
 COMPONENT = Component(
     name=NAME,
     summary="upstream LightRAG: ingestion, the graph, answers out of it; one writer",
@@ -152,11 +163,12 @@ COMPONENT = Component(
     probes=Probes(ready="/readyz", live="/health", start_timeout_s=START_TIMEOUT_S, ready_port=_ready_port),
     settings=_settings,
     process=_process,
-    unfit=_unfit,
+    unsupported=_unsupported,
     secrets=_secrets,
     generated_key=generated_key,
     parts=_parts,
     metrics_ports=lambda plan: (),  # upstream tells none
     stop_s=OPEN_REQUESTS_S + UPSTREAM_STOP_S,
     stateful=True,
+    upgrades=_UPGRADES,
 )

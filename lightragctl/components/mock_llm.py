@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import Amounts, Faults, MockLlmSettings, Port
+from lightragctl.core.settings import Faults, MockLlmSettings, Port, ResourceAmounts
 
 
 class MockLlmValues(WorkloadValues, Faults):
@@ -11,7 +11,7 @@ class MockLlmValues(WorkloadValues, Faults):
 
     port: Port = 8082
     resources: Resources = Resources(
-        requests=Amounts(cpu="50m", memory="64Mi"), limits=Amounts(cpu="500m", memory="256Mi")
+        requests=ResourceAmounts(cpu="50m", memory="64Mi"), limits=ResourceAmounts(cpu="500m", memory="256Mi")
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Values, Workload
 from lightragctl.core.errors import ProfileError
-from lightragctl.core.settings import Port, SecretKey, Size, Strict
+from lightragctl.core.settings import Port, SecretKey, Size, StrictModel
 
 _START_S, _MIN_START_S, _GRACE_S = 1800, 600, 60
 """How long a start may take by default, and the least that a profile may allow; how long a stop may take.
@@ -20,7 +20,7 @@ _HUB = "https://*"
 """Where weights come from."""
 
 
-class ServerImage(Strict):
+class ServerImage(StrictModel):
     """The server's image; which one fits depends on the GPU and its driver."""
 
     repository: ImageRepository

@@ -13,7 +13,8 @@ from lightragctl.core.bounds import DataKey, ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, ProcessSpec, Resources, Values, Workload
 from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Runtime
-from lightragctl.core.settings import Address, Amounts, Port, SecretKey, Size, Strict
+from lightragctl.core.settings import Address, Port, ResourceAmounts, SecretKey, Size, StrictModel
+from lightragctl.core.versions import Hop, HopKind, Range, minor
 
 METRICS_PORT = 9091
 _ALONE, _HA = "standalone", "standalone-ha"
@@ -32,7 +33,7 @@ is the only one nobody ever does; after these seconds it flushes and ends, 11 s 
 _COORDINATORS = ("ROOTCOORD", "QUERYCOORD", "DATACOORD", "INDEXCOORD")
 
 
-class MilvusImage(Strict):
+class MilvusImage(StrictModel):
     """The server's image."""
 
     repository: ImageRepository = "milvusdb/milvus"
@@ -46,7 +47,7 @@ class MilvusImage(Strict):
         return tag
 
 
-class StoreKeys(Strict):
+class StoreKeys(StrictModel):
     """The Secret that holds the object store's two keys, and under which names."""
 
     secret: Name
@@ -54,7 +55,7 @@ class StoreKeys(Strict):
     secret_key: DataKey = "secret-key"
 
 
-class ObjectStore(Strict):
+class ObjectStore(StrictModel):
     """Where a Milvus of several pods keeps its data: an S3 bucket at `endpoint`, HOST:PORT.
 
     `credentials`, or `iam` where the nodes or the ServiceAccount may use the bucket without keys. `root_path`: the
@@ -70,7 +71,7 @@ class ObjectStore(Strict):
     credentials: StoreKeys | None = None
 
 
-class QueueKeys(Strict):
+class QueueKeys(StrictModel):
     """The Secret with a user's name and password for the message queue, and under which names."""
 
     secret: Name
@@ -78,7 +79,7 @@ class QueueKeys(Strict):
     password: DataKey = "password"
 
 
-class Queue(Strict):
+class Queue(StrictModel):
     """The message queue, HOST:PORT; without `address` the release's own component kafka."""
 
     kind: Literal["kafka", "pulsar"] = "kafka"
@@ -89,7 +90,7 @@ class Queue(Strict):
 
 
 def _sized(cpu: str, memory: str, most: str) -> Resources:
-    return Resources(requests=Amounts(cpu=cpu, memory=memory), limits=Amounts(cpu=most, memory=memory))
+    return Resources(requests=ResourceAmounts(cpu=cpu, memory=memory), limits=ResourceAmounts(cpu=most, memory=memory))
 
 
 class Coordinator(Workload):
@@ -122,7 +123,7 @@ class IndexNode(Workload):
     resources: Resources = _sized("500m", "2Gi", "4")
 
 
-class Roles(Strict):
+class Roles(StrictModel):
     """How each kind of pod of topology `cluster` runs."""
 
     coordinator: Coordinator = Coordinator()
@@ -148,7 +149,9 @@ class VectorEngineValues(Values, Workload):
     storage: Size = "20Gi"
     storage_class: Name | None = None
     stop_grace_s: Annotated[int, Field(ge=30)] | None = 120
-    resources: Resources = Resources(requests=Amounts(cpu="500m", memory="1Gi"), limits=Amounts(cpu="2", memory="4Gi"))
+    resources: Resources = Resources(
+        requests=ResourceAmounts(cpu="500m", memory="1Gi"), limits=ResourceAmounts(cpu="2", memory="4Gi")
+    )
     etcd: tuple[Address, ...] = ()
     object_store: ObjectStore | None = None
     queue: Queue = Queue()
@@ -207,7 +210,7 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
     return ProcessSpec(module="milvus_lite.cmdline", arguments=("server", *where, "--max-workers", "1"))
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     key, topology = "components.vector-engine.topology", _values(plan).topology
     if plan.profile.runtime is Runtime.KUBERNETES and topology == "lite":
         return Violation(key, "lite runs only on one machine", f"say --set {key}=standalone")
@@ -327,6 +330,39 @@ def host_and_port(address: str, default: int) -> tuple[str, int]:
 START_S = 180
 """A standalone Milvus with data took up to 129 s to come back after a kill."""
 
+_NOTES = "https://milvus.io/docs/upgrade_milvus_cluster-operator.md and the release notes of each minor"
+_UPGRADES = (
+    Hop(
+        minor(2, 1),
+        minor(2, 2),
+        HopKind.REFUSED,
+        "https://milvus.io/docs/v2.2.x/upgrade_milvus_standalone-helm.md",
+        "the metadata have to be migrated with Milvus's own tool first",
+    ),
+    Hop(
+        minor(2, 2, 15),
+        minor(2, 3),
+        HopKind.ONE_WAY,
+        "https://milvus.io/docs/v2.3.x/upgrade_milvus_standalone-helm.md",
+        "2.3.0 to 2.3.2 lack fixes of rolling restarts: prefer 2.3.3 or later",
+    ),
+    Hop(minor(2, 3), minor(2, 4), HopKind.ONE_WAY, _NOTES, "Milvus's charts from 4.2.0 on do not support 2.3"),
+    Hop(
+        minor(2, 4),
+        minor(2, 5),
+        HopKind.ONE_WAY,
+        "https://github.com/milvus-io/milvus/issues/39203",
+        "2.4 cannot read the scalar indexes that 2.5 writes",
+    ),
+    Hop(
+        minor(2, 5, 16),
+        Range((2, 6, 0), (2, 7, 0)),
+        HopKind.ONE_WAY,
+        "https://milvus.io/docs/upgrade_milvus_cluster-helm.md",
+        "needs mixed coordinators and streaming nodes; index nodes end",
+    ),
+)
+
 COMPONENT = Component(
     name="vector-engine",
     summary="Milvus: stores and searches the vectors",
@@ -336,7 +372,7 @@ COMPONENT = Component(
     probes=Probes(ready=None, live=None, start_timeout_s=START_S),
     settings=None,
     process=_process,
-    unfit=_unfit,
+    unsupported=_unsupported,
     secrets=_secrets,
     parts=_parts,
     environment=_environment,
@@ -346,4 +382,5 @@ COMPONENT = Component(
     peers=True,
     store=True,
     stateful=True,
+    upgrades=_UPGRADES,
 )

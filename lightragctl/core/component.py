@@ -15,8 +15,17 @@ from pydantic import Field, model_validator
 from lightragctl.core.bounds import Name
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.findings import Violation
-from lightragctl.core.profile import Profile, Runtime, Served
-from lightragctl.core.settings import OPEN_REQUESTS_S, Amounts, Port, SecretKey, SecretRef, ServiceSettings, Strict
+from lightragctl.core.profile import Profile, Runtime, ServedModel
+from lightragctl.core.settings import (
+    OPEN_REQUESTS_S,
+    Port,
+    ResourceAmounts,
+    SecretKey,
+    SecretRef,
+    ServiceSettings,
+    StrictModel,
+)
+from lightragctl.core.versions import Hop
 
 _SPARE_S = 15
 """Between the longest that a pod should need to stop and its being killed."""
@@ -24,14 +33,14 @@ _LONGEST_S = 7 * 24 * 3600
 """Longer than any start or stop takes; Kubernetes counts seconds of a deadline in 32 bits."""
 
 
-class Resources(Strict):
+class Resources(StrictModel):
     """What a container asks for, and what it may never exceed."""
 
-    requests: Amounts
-    limits: Amounts
+    requests: ResourceAmounts
+    limits: ResourceAmounts
 
 
-class Autoscale(Strict):
+class Autoscale(StrictModel):
     """Between how many pods the cluster chooses, and by what.
 
     `cpu_percent` of what the pods request; `requests_per_second` that one pod shall get, an external metric of this
@@ -45,7 +54,7 @@ class Autoscale(Strict):
     shrink_after_s: Annotated[int, Field(ge=0, le=3600)] = 300
 
 
-class DisruptionBudget(Strict):
+class DisruptionBudget(StrictModel):
     """How many pods must stay, or may be away, while nodes are emptied; exactly one of the two."""
 
     min_available: Annotated[int, Field(ge=0)] | None = None
@@ -58,7 +67,7 @@ class DisruptionBudget(Strict):
         return self
 
 
-class Workload(Strict):
+class Workload(StrictModel):
     """How pods of one kind run on Kubernetes: how many, how large, where.
 
     Without `replicas` it is one, or as many as `autoscale` says. Without `disruption_budget` several pods may miss one
@@ -90,7 +99,7 @@ class Workload(Strict):
         return DisruptionBudget(max_unavailable=1) if self.least > 1 else None
 
 
-class Values(Strict):
+class Values(StrictModel):
     """What every component's section of a profile may hold."""
 
     enabled: bool = True
@@ -229,7 +238,7 @@ class Plan:
         message = f"profile '{self.profile_name}' does not enable {name}, which another component needs"
         return ProfileError(message, f"add it under components, or say components.{name}.enabled: true")
 
-    def is_served_elsewhere(self, model: Served, ours: str) -> bool:
+    def is_served_elsewhere(self, model: ServedModel, ours: str) -> bool:
         """Whether another server than our component `ours` serves the model, and no model's url leads to `ours`."""
         models, own = self.profile.models, urlsplit(self.url(ours))
         urls = [
@@ -320,7 +329,7 @@ class Component:
         probes: how to tell that it works.
         settings: what its process is told; None when it is not a process of ours.
         process: its form on this machine, given the plan and a folder for its data; None when it has none.
-        unfit: which of the plan's values cannot run on its runtime, and what to do; None when all can.
+        unsupported: which of the plan's values cannot run on its runtime, and what to do; None when all can.
         secrets: environment variables of its pod that come from Kubernetes Secrets; None when there are none.
         generated_key: of a release, the Secret with the key that `up` makes once where the values say `api_key:
             generated`; None: it asks its clients for none.
@@ -335,6 +344,7 @@ class Component:
         redundant: whether in production it has two pods or more, as nobody is answered while it has none.
         store: whether it holds what others believe to be stored, so that they are wrong once its data are gone.
         stateful: whether it writes data in a format of its version, wherever these lie.
+        upgrades: changes of its image's version between minors that are known; within a minor all are.
         quorum: whether its pods vote, so that the majority of them must be there.
         stop_s: how long its process may take to end once it has drained.
         node_credentials: whether it asks the node's metadata service for its cloud credentials; None: it never does.
@@ -349,7 +359,7 @@ class Component:
     probes: Probes
     settings: Callable[[Plan], ServiceSettings] | None
     process: Callable[[Plan, Path], ProcessSpec] | None
-    unfit: Callable[[Plan], Violation | None] | None = None
+    unsupported: Callable[[Plan], Violation | None] | None = None
     secrets: Callable[[Plan], Mapping[str, SecretKey]] | None = None
     generated_key: Callable[[str], SecretKey] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None
@@ -364,6 +374,7 @@ class Component:
     quorum: bool = False
     store: bool = False
     stateful: bool = False
+    upgrades: tuple[Hop, ...] = ()
     stop_s: float = OPEN_REQUESTS_S
     node_credentials: Callable[[Plan], bool] | None = None
     open_to_all: Callable[[Plan], bool] | None = None

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lightragctl.core.settings import Strict
+from lightragctl.core.settings import StrictModel
 
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
-class Thresholds(Strict):
+class Thresholds(StrictModel):
     """When a measured value is a finding.
 
     Memory and disk: shares of the limit. `*_s`: seconds. The defaults for memory are Milvus's own water levels.
@@ -50,7 +50,7 @@ class Thresholds(Strict):
     log_bytes: Annotated[int, Field(ge=1)] = 200_000_000
 
 
-class Suppression(Strict):
+class Suppression(StrictModel):
     """A finding that is accepted: of this code, on this object (without one, on any), until the end of a day."""
 
     code: Annotated[str, Field(pattern=r"^LR[0-9]{3}$")]
@@ -59,7 +59,7 @@ class Suppression(Strict):
     until: date
 
 
-class Diagnosis(Strict):
+class Diagnosis(StrictModel):
     """What `diagnose` goes by: thresholds, and findings that are not reported."""
 
     thresholds: Thresholds = Thresholds()

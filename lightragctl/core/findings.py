@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-Judged = TypeVar("Judged", contravariant=True)
+from lightragctl.core.hint import Hint
+
+SubjectT = TypeVar("SubjectT", contravariant=True)
 
 
 class Severity(StrEnum):
@@ -75,8 +77,13 @@ class Skipped(Finding):
     severity: Severity = field(default=Severity.WARNING, init=False)
 
 
+def with_hint(finding: Finding) -> Hint:
+    """The finding and its hint in one text."""
+    return Hint(str(finding), "; ", finding.hint)
+
+
 @dataclass(frozen=True)
-class Check(Generic[Judged]):
+class Check(Generic[SubjectT]):
     """A condition that must hold.
 
     Attributes:
@@ -89,9 +96,9 @@ class Check(Generic[Judged]):
     code: str
     title: str
     severity: Severity
-    judge: Callable[[Judged], Iterable[Violation]]
+    judge: Callable[[SubjectT], Iterable[Violation]]
 
-    def findings(self, judged: Judged) -> Iterator[Finding]:
+    def findings(self, judged: SubjectT) -> Iterator[Finding]:
         """Where the condition does not hold."""
         for one in self.judge(judged):
             yield Finding(self.code, one.subject, one.message, one.hint, severity=self.severity, evidence=one.evidence)

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from lightragctl.core.errors import ProfileError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.scalars import Loader, two_readings
 from lightragctl.core.serialize import json_text
 
@@ -77,7 +78,7 @@ def parse_layer(text: str, source: str) -> Layer:
         if node is None:
             return Layer()
         if not isinstance(node, yaml.MappingNode):
-            raise ProfileError(f"{source}: a profile is a map of keys", "see one: lightragctl profiles show")
+            raise ProfileError(f"{source}: a profile is a map of keys", Hint("see one: ", Command("profiles show")))
         reader = _Reader(source)
         return Layer(reader.mapping(node, ()), reader.origins)
     except yaml.MarkedYAMLError as error:
@@ -283,7 +284,7 @@ def find_profile(reference: str, shipped: Path, beside: Path) -> Path:
         path = beside / reference
         if os.path.isfile(path):
             return path
-        raise ProfileError(f"there is no profile file {path}", "start one: lightragctl profiles init NAME")
+        raise ProfileError(f"there is no profile file {path}", Hint("start one: ", Command("profiles init", "NAME")))
     path = shipped / f"{reference}.yaml"
     if os.path.isfile(path):
         return path

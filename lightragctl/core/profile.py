@@ -12,21 +12,22 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
 from lightragctl.core.diagnosis import Diagnosis
 from lightragctl.core.errors import ProfileError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
+from lightragctl.core.placement import NetworkPolicySettings, NodePool, unset
+from lightragctl.core.quantity import quantity
 from lightragctl.core.scalars import kind_of
 from lightragctl.core.settings import (
     Address,
-    Amounts,
     Chunking,
     EmbeddingModel,
     Index,
     Quantity,
+    ResourceAmounts,
     SecretRef,
-    Strict,
+    StrictModel,
     Workspace,
 )
-from lightragctl.core.site import Network, Pool, unset
-from lightragctl.core.units import quantity
 
 Sections = Mapping[str, type[BaseModel]]
 """The model of each component's section, by component name."""
@@ -47,7 +48,7 @@ class Runtime(StrEnum):
     KUBERNETES = "kubernetes"
 
 
-class Served(Strict):
+class ServedModel(StrictModel):
     """Where a model is served: at `url`, or by the server of this name of the component model-server."""
 
     url: Address | None = None
@@ -55,7 +56,7 @@ class Served(Strict):
     api_key: SecretRef | None = None
 
     @model_validator(mode="after")
-    def _one_place(self) -> "Served":
+    def _one_place(self) -> "ServedModel":
         if self.url and self.server:
             raise ValueError("a model is served at url or by server, not both")
         if self.url and not self.url.startswith(("http://", "https://", "<")):  # `<`: what a draft has in its place
@@ -63,24 +64,24 @@ class Served(Strict):
         return self
 
 
-class EmbeddingEndpoint(EmbeddingModel, Served):
+class EmbeddingEndpoint(EmbeddingModel, ServedModel):
     """The embedding model; served by nobody else, the release's own embedder serves it."""
 
 
-class ChatEndpoint(Served):
+class ChatEndpoint(ServedModel):
     """The chat model; served by nobody else, the release's own mock-llm serves it."""
 
     name: str = "mock-llm"
 
 
-class Models(Strict):
+class Models(StrictModel):
     """The models that the release uses."""
 
     embedding: EmbeddingEndpoint = EmbeddingEndpoint()
     chat: ChatEndpoint = ChatEndpoint()
 
 
-class Image(Strict):
+class Image(StrictModel):
     """The image of our own components on Kubernetes."""
 
     repository: ImageRepository = "lightragctl"
@@ -88,7 +89,7 @@ class Image(Strict):
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
 
 
-class RunAs(Strict):
+class RunAs(StrictModel):
     """The ids that every pod of the release runs under; `fs_group` owns its volumes."""
 
     user: Annotated[int, Field(ge=1)] = 1000
@@ -101,13 +102,13 @@ class RunAs(Strict):
         return {**ids, "fsGroupChangePolicy": "OnRootMismatch"}
 
 
-class LocalOptions(Strict):
+class LocalOptions(StrictModel):
     """The local runtime. `port_offset` is added to every port, so that a second release fits beside the first."""
 
     port_offset: Annotated[int, Field(ge=0, le=40000)] = 0
 
 
-class Quota(Strict):
+class Quota(StrictModel):
     """Most that the release's namespace may ask for, all pods together; what is left out is not bounded."""
 
     cpu: Quantity | None = None
@@ -132,11 +133,11 @@ class Quota(Strict):
         return {name: str(value) for name, value in names.items() if value is not None}
 
 
-class LimitRange(Strict):
+class LimitRange(StrictModel):
     """What a container of the namespace gets that names no requests or limits of its own."""
 
-    default_request: Amounts
-    default: Amounts
+    default_request: ResourceAmounts
+    default: ResourceAmounts
 
     @model_validator(mode="after")
     def _requests_fit(self) -> "LimitRange":
@@ -147,7 +148,7 @@ class LimitRange(Strict):
         return self
 
 
-class IgnoreRule(Strict):
+class IgnoreRule(StrictModel):
     """Fields that others may change: `path` as `status` writes it, with all below; without `name` of every object."""
 
     kind: str
@@ -155,13 +156,13 @@ class IgnoreRule(Strict):
     path: Annotated[str, Field(min_length=1)]
 
 
-class Drift(Strict):
+class DriftPolicy(StrictModel):
     """What others may change in the release's objects: it is neither told nor changed back."""
 
     ignore: tuple[IgnoreRule, ...] = ()
 
 
-class Profile(Strict):
+class Profile(StrictModel):
     """Everything that a profile may say.
 
     `production`: somebody depends on it, so what only serves for trying out is refused. `zones`: over how many zones
@@ -178,8 +179,8 @@ class Profile(Strict):
     pod_security: Literal["privileged", "baseline", "restricted"] | None = None
     run_as: RunAs | None = RunAs()
     priorities: dict[str, Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)]] | None = None
-    pools: dict[str, Pool] | None = None
-    network: Network | None = None
+    pools: dict[str, NodePool] | None = None
+    network: NetworkPolicySettings | None = None
     site: dict[str, str | None] | None = None
     namespace: Annotated[str, Field(pattern=DNS_LABEL)] = "lightrag"
     workspace: Workspace = "default"
@@ -190,7 +191,7 @@ class Profile(Strict):
     local: LocalOptions = LocalOptions()
     quota: Quota | None = None
     limit_range: LimitRange | None = None
-    drift: Drift = Drift()
+    drift: DriftPolicy = DriftPolicy()
     diagnose: Diagnosis = Diagnosis()
     components: dict[str, Any]
 
@@ -259,7 +260,7 @@ def check(name: str, layer: Layer, sections: Sections, blanks: Collection[str] =
     except ValidationError as error:
         problems = [*_explained(error, values, (), Profile, layer.origins), *problems]
     if problems:
-        raise ProfileError("\n".join(problems), "see every key: lightragctl profiles show --origin")
+        raise ProfileError("\n".join(problems), Hint("see every key: ", Command("profiles show", "--origin")))
     return LoadedProfile(name, profile, layer.origins)
 
 
@@ -269,8 +270,10 @@ def _asks_for(name: str, missing: Mapping[str, str], asked: Origin) -> ProfileEr
     base = asked.source.removeprefix("profiles/").removesuffix(".yaml")
     return ProfileError(
         f"profile '{name}' needs {len(missing)} values that only you know:\n{lines}",
-        "put them into the profile, a file for --values, or --set KEY=VALUE; "
-        f"a profile to fill in: lightragctl profiles init mine --extends {base}",
+        Hint(
+            "put them into the profile, a file for --values, or --set KEY=VALUE; a profile to fill in: ",
+            Command("profiles init", f"mine --extends {base}"),
+        ),
     )
 
 

@@ -7,22 +7,23 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from lightragctl.core.component import Plan
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.result import Notify
 
 
-def way_to_a_release(wanted: str, there: Sequence[str], place: str = "") -> str:
-    """What to do when a release is not there.
+def missing_release_hint(name: str, existing: Sequence[str], elsewhere: str = "") -> Hint:
+    """What to do when a release does not exist.
 
     Args:
-        wanted: its name.
-        there: the names of those that are.
-        place: other places to look at.
+        name: the missing release.
+        existing: the names of those that exist.
+        elsewhere: where else it may be, added to the command that starts it.
     """
-    start = f"start it: lightragctl up{place}"
-    if near := difflib.get_close_matches(wanted, there, n=1):
-        return f"did you mean --name {near[0]}? or {start}"
-    return f"{start}; there are: {', '.join(there)}" if there else start
+    start = Hint("start it: ", Command("up"), elsewhere)
+    if near := difflib.get_close_matches(name, existing, n=1):
+        return Hint(f"did you mean --name {near[0]}? or ", start)
+    return Hint(start, f"; existing releases: {', '.join(existing)}") if existing else start
 
 
 class State(StrEnum):
@@ -208,7 +209,7 @@ class UpOutcome:
     status: ReleaseStatus
 
 
-class Outcome(StrEnum):
+class RevisionOutcome(StrEnum):
     """What became of a revision."""
 
     APPLYING = "applying"
@@ -244,7 +245,7 @@ class Revision:
     version: str
     profile_name: str
     values: Mapping[str, Any]
-    outcome: Outcome
+    outcome: RevisionOutcome
     description: str
     cause: str = ""
     objects: tuple[KubernetesObject, ...] = field(default=(), repr=False)
@@ -264,13 +265,13 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Unlocked:
+class UnlockResult:
     """Who held the lock of a release; `holder` is empty when nobody did. Times by the holder's own clock."""
 
     holder: str = ""
     command: str = ""
-    acquired: str = ""
-    renewed_s_ago: float = 0.0
+    acquired_at: str = ""
+    renewed_ago_s: float = 0.0
 
 
 Approve = Callable[[Differences], None]
@@ -380,7 +381,7 @@ class Revisions(Protocol):
     def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
         """Make the release what it was in a revision; None: in the last that was applied before the present one."""
 
-    def unlock(self, even_if_fresh: bool) -> Unlocked:
+    def unlock(self, even_if_fresh: bool) -> UnlockResult:
         """Take the lock of the release away from whoever holds it.
 
         Raises:

@@ -47,7 +47,7 @@ UPSTREAM_STOP_S = 60.0
 """How long upstream's lightrag-server may take to end, as it may be writing its files; then it is killed."""
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """A frozen model that refuses unknown keys; null is the default where it is no value of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -96,21 +96,21 @@ Quantity = bounds.Amount
 Size = bounds.Size
 
 
-class Amounts(Strict):
+class ResourceAmounts(StrictModel):
     """CPU and memory in Kubernetes quantities, `500m` and `1Gi`."""
 
     cpu: Quantity
     memory: Quantity
 
 
-class SecretKey(Strict):
+class SecretKey(StrictModel):
     """A key of a Kubernetes Secret."""
 
     name: bounds.Name
     key: bounds.DataKey
 
 
-class SecretRef(Strict):
+class SecretRef(StrictModel):
     """Where a secret is found; its value never stands in a profile.
 
     Exactly one of `env` (environment variable), `file` (path) and `secret` (Kubernetes Secret).
@@ -143,7 +143,7 @@ def secret_references(settings: object, path: str = "") -> Iterator[tuple[str, S
         yield from secret_references(value, f"{path}.{name}" if path else str(name))
 
 
-class EmbeddingModel(Strict):
+class EmbeddingModel(StrictModel):
     """The model that turns text into vectors, and how texts are given to it.
 
     The prefixes are part of the model's identity: OpenAI's request shape has no field for them, so the caller puts
@@ -161,8 +161,8 @@ class EmbeddingModel(Strict):
         return re.sub(r"[^a-zA-Z0-9_]", "_", self.name.strip().lower()) + f"_{self.dimension}d"
 
 
-class Chunking(Strict):
-    """How a document is cut. Sizes in tokens as `core.chunks` counts them."""
+class Chunking(StrictModel):
+    """How a document is cut. Sizes in tokens as `core.chunking` counts them."""
 
     size_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
     overlap_tokens: Annotated[int, Field(ge=0)] = 32
@@ -174,7 +174,7 @@ class Chunking(Strict):
         return self
 
 
-class Index(Strict):
+class Index(StrictModel):
     """The vector index of a collection. `ef` is used at query time; the rest only when the index is built."""
 
     type: Literal["HNSW", "FLAT", "IVF_FLAT", "AUTOINDEX"] = "HNSW"
@@ -186,7 +186,7 @@ class Index(Strict):
     nprobe: Annotated[int, Field(ge=1, le=65536)] = 16
 
 
-class RequestLimits(Strict):
+class RequestLimits(StrictModel):
     """Bounds on what one request may ask of lightrag-api; a request over a bound is answered with 4xx."""
 
     body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
@@ -196,7 +196,7 @@ class RequestLimits(Strict):
     documents: Annotated[int, Field(ge=1)] = 256
 
 
-class Batching(Strict):
+class Batching(StrictModel):
     """Batches are formed when a slot is free, without a timer."""
 
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
@@ -204,7 +204,7 @@ class Batching(Strict):
     queue: Annotated[int, Field(ge=1)] = 100
 
 
-class Breaking(Strict):
+class CircuitBreaking(StrictModel):
     """When lightrag-api stops calling a backend for a while.
 
     Over `window_s` seconds and at least `calls` calls: when `failure_ratio` of them failed, or `slow_ratio` took
@@ -222,7 +222,7 @@ class Breaking(Strict):
     retry_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
-class Caching(Strict):
+class Caching(StrictModel):
     """What lightrag-api keeps in memory; 0 bytes keep nothing.
 
     An answer is given out again for at most `staleness_s`, and not after a change that went through lightragctl.
@@ -233,7 +233,7 @@ class Caching(Strict):
     staleness_s: Annotated[float, Field(gt=0)] = 1.0
 
 
-class Recording(Strict):
+class Recording(StrictModel):
     """Which questions lightrag-api writes down: none by default.
 
     `ratio` of them, in at most `bytes`, given out for `days`; what matches a regular expression of `redact` is hidden.
@@ -255,14 +255,14 @@ class Recording(Strict):
         return patterns
 
 
-class Logging(Strict):
+class Logging(StrictModel):
     """Which requests lightrag-api logs beside those that fail: what takes `slow_s`, and a `ratio` of the others."""
 
     slow_s: Annotated[float, Field(gt=0)] = 1.0
     ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
-class Deadlines(Strict):
+class Deadlines(StrictModel):
     """How long lightrag-api waits for what stands behind it.
 
     `request_s`: for a retrieval as a whole, unless the client asks otherwise in the header `X-Request-Timeout`.
@@ -275,7 +275,7 @@ class Deadlines(Strict):
     write_s: Annotated[float, Field(gt=0)] = 60.0
 
 
-def check_slow_calls(breaking: Breaking, deadlines: Deadlines) -> None:
+def check_slow_calls(breaking: CircuitBreaking, deadlines: Deadlines) -> None:
     """Raise ValueError where no call could live long enough to count as slow: its request ends first."""
     if breaking.slow_s >= deadlines.request_s:
         raise ValueError(
@@ -284,7 +284,7 @@ def check_slow_calls(breaking: Breaking, deadlines: Deadlines) -> None:
         )
 
 
-class ServiceSettings(Strict):
+class ServiceSettings(StrictModel):
     """What every process of ours is told. After SIGTERM it is unready, and takes requests for `drain_s` more."""
 
     host: str = "127.0.0.1"
@@ -292,7 +292,7 @@ class ServiceSettings(Strict):
     drain_s: Annotated[float, Field(ge=0)] = 0.0
 
 
-class LightragEndpoint(Strict):
+class LightragEndpoint(StrictModel):
     """Where the release's lightrag-server is, and the key that it asks for; None where it asks for none."""
 
     url: str
@@ -320,7 +320,7 @@ class ApiSettings(ServiceSettings):
     limits: RequestLimits = RequestLimits()
     batching: Batching = Batching()
     cache: Caching = Caching()
-    breaking: Breaking = Breaking()
+    breaking: CircuitBreaking = CircuitBreaking()
     recording: Recording = Recording()
     recording_folder: str = "recordings"
     logging: Logging = Logging()
@@ -332,7 +332,7 @@ class ApiSettings(ServiceSettings):
         return self
 
 
-class Upstream(Strict):
+class Upstream(StrictModel):
     """An OpenAI-compatible endpoint that model-gateway sends a kind of request to.
 
     `url` is the base without `/v1`; `api_key` is sent as a bearer token.
@@ -361,7 +361,7 @@ class EmbedderSettings(ServiceSettings):
     body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
 
 
-class Faults(Strict):
+class Faults(StrictModel):
     """How mock-llm misbehaves, each for a share or a bound of the requests; by default it does not.
 
     `error_ratio` (0..1) of the requests get a 500, `rate_limit_ratio` a 429 with Retry-After `retry_after_s`, each
@@ -388,7 +388,7 @@ class MockLlmSettings(ServiceSettings):
     body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
 
 
-class LightragTuning(Strict):
+class LightragTuning(StrictModel):
     """How upstream's server works; its own defaults, but for `workers` (1; upstream 2).
 
     `chunk_tokens` and `chunk_overlap_tokens` are counted by its tokenizer (o200k); `llm_in_flight`,

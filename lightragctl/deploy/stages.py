@@ -1,4 +1,4 @@
-"""In which order the objects of a release are applied. Pure."""
+"""The order in which the objects of a release are applied. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from lightragctl.kube.objects import WORKLOAD_KINDS
 
 _FIRST, _SETTINGS, _WORKLOADS, _LAST = 0, 1, 2, 3
 _LAST_KINDS = {"Ingress", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
-"""What looks at pods comes when there are some."""
+"""Kinds that refer to pods are applied after the workloads."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Objects that are applied at once; the next stage waits until they are ready."""
+    """Objects that are applied concurrently; the next stage waits until they are ready."""
 
     name: str
     objects: tuple[KubernetesObject, ...]
 
 
 def stages(objects: Sequence[KubernetesObject], requires: Mapping[str, Sequence[str]]) -> list[Stage]:
-    """The objects in stages: the namespace, settings and addresses, workloads each after what it requires, access.
+    """The objects in stages: namespace, settings and services, workloads in order of their requirements, access.
 
     Args:
         objects: of the release.
-        requires: by component, what must be ready before it.
+        requires: by component, those that must be ready before it.
     """
     levels = _levels(requires)
 
@@ -43,7 +43,7 @@ def stages(objects: Sequence[KubernetesObject], requires: Mapping[str, Sequence[
 
 
 def _levels(requires: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """How many requirements deep each component stands; requirements that are not deployed count for nothing."""
+    """The depth of each component in the graph of requirements; requirements that are not deployed are ignored."""
 
     def depth(name: str) -> int:
         inner = [depth(other) for other in requires[name] if other in requires]

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from lightragctl.core import findings
-from lightragctl.core.catalog import declared
+from lightragctl.core.discovery import declared
 from lightragctl.core.findings import Finding, Violation
 from lightragctl.core.hint import Hint
 from lightragctl.diagnose.facts import Fact, Facts

@@ -5,8 +5,8 @@ from typing import Any
 
 from lightragctl.components import all_components
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.quantity import quantity
 from lightragctl.core.settings import EmbeddingModel
-from lightragctl.core.units import quantity
 from lightragctl.core.urls import shown
 from lightragctl.diagnose.model import Deployed, PartOf
 

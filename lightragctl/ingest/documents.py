@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.texts import clean_text, has_text
 from lightragctl.ingest.docx_text import docx_to_markdown
 from lightragctl.ingest.encodings import decode, decode_page
@@ -65,7 +66,7 @@ class DocumentFile:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFiles:
     """What the paths lead to: each file once, in order. A pipe's path is in `streams`, "-" for standard input.
 
     `skipped` counts files in folders that are of no known kind, by the ends of their names.
@@ -88,7 +89,7 @@ class Document:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How pipes are read.
 
     Args:
@@ -101,7 +102,7 @@ class Reading:
 
 
 @dataclass
-class _Search:
+class _FileSearch:
     files: dict[str, DocumentFile] = field(default_factory=dict)
     streams: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
@@ -109,13 +110,13 @@ class _Search:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def find_documents(paths: Sequence[str], cwd: Path) -> Found:
+def find_documents(paths: Sequence[str], cwd: Path) -> FoundFiles:
     """The documents that `paths` name: files, folders with all below them, globs, pipes, `-` for standard input.
 
     Hidden files and folders are left out unless named. Each real file and folder is taken once, under the first name
     that leads to it, so a link to a folder above ends nowhere. What cannot be taken is in `failed` with its reason.
     """
-    search = _Search()
+    search = _FileSearch()
     for path in paths:
         if path == STDIN_ARGUMENT:
             search.streams.append(path)
@@ -131,10 +132,12 @@ def find_documents(paths: Sequence[str], cwd: Path) -> Found:
         else:
             search.failed.append((_shown(full), missing))
     streams = tuple(dict.fromkeys(search.streams))
-    return Found(tuple(search.files.values()), tuple(sorted(search.skipped.items())), tuple(search.failed), streams)
+    return FoundFiles(
+        tuple(search.files.values()), tuple(sorted(search.skipped.items())), tuple(search.failed), streams
+    )
 
 
-def read_streams(found: Found, reading: Reading) -> Found:
+def read_streams(found: FoundFiles, reading: ReadOptions) -> FoundFiles:
     """The same with what the pipes hold among the files. Reads them to their ends.
 
     Without a name of its own a document gets one that is made of its content, so that it replaces no other one.
@@ -220,7 +223,7 @@ def _extract(data: bytes, kind: Kind, encoding: str) -> Extracted:
             return Extracted(decode(data, encoding))
 
 
-def _take(path: str, search: _Search, *, named: bool) -> None:
+def _take(path: str, search: _FileSearch, *, named: bool) -> None:
     """Add a file or a folder. What a user has named must be good; in folders, what is of another kind is skipped."""
     real = os.path.realpath(path)
     if real in search.seen:
@@ -245,7 +248,7 @@ def _take(path: str, search: _Search, *, named: bool) -> None:
     search.files[path] = DocumentFile(path, _size_bytes(real))
 
 
-def _take_matches(pattern: str, cwd: Path, search: _Search) -> None:
+def _take_matches(pattern: str, cwd: Path, search: _FileSearch) -> None:
     matches = sorted(glob.glob(pattern, root_dir=cwd, recursive=True))
     if not matches:
         search.failed.append((_shown(pattern), "matches nothing"))
@@ -253,7 +256,7 @@ def _take_matches(pattern: str, cwd: Path, search: _Search) -> None:
         _take(os.path.normpath(cwd / match), search, named=False)
 
 
-def _entries(folder: str, search: _Search) -> Iterator[str]:
+def _entries(folder: str, search: _FileSearch) -> Iterator[str]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
@@ -290,13 +293,16 @@ def _refusal(path: str) -> str:
 def _url_reason(path: str, scheme: str) -> str:
     if scheme == "file":
         return "is a URL; name the file itself, without file://"
-    return f"is a URL, and only files are read: curl -sSL URL | lightragctl ingest - --source {_shown(path)}"
+    read = Command("ingest", f"- --source {_shown(path)}")
+    return Hint("is a URL, and only files are read: curl -sSL URL | ", read)
 
 
 def _check_source(source: str, streams: int) -> None:
     if streams != 1:
         many = "there is none" if not streams else f"there are {streams}"
-        raise UsageError(f"--source names what comes from a pipe, and {many}", "lightragctl ingest - --source NAME")
+        raise UsageError(
+            f"--source names what comes from a pipe, and {many}", Hint(Command("ingest", "- --source NAME"))
+        )
     if _shown(source) != source or not source.strip() or len(source) > MAX_SOURCE_CHARS:
         raise UsageError(f"--source: 1 to {MAX_SOURCE_CHARS} characters in UTF-8 are a name", "choose another one")
 

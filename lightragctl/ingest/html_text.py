@@ -49,7 +49,7 @@ _MOST_COLUMNS = 1000  # what browsers take of a colspan
 
 
 @dataclass(frozen=True)
-class _Page:
+class _PageText:
     """`left_out` has its words as keys, in the order in which they were met."""
 
     soup: BeautifulSoup
@@ -91,7 +91,7 @@ def html_to_markdown(html: str) -> Extracted:
     return Extracted(text, tuple(page.left_out))
 
 
-def _seen(html: str) -> _Page:
+def _seen(html: str) -> _PageText:
     """The page without what a reader does not see, the pages that it carries in frames in their places."""
     soup = BeautifulSoup(_normal_form(html), "html.parser")
     head = soup.head
@@ -105,7 +105,7 @@ def _seen(html: str) -> _Page:
         frame.name, frame.attrs = "div", {}
         frame.clear()
         frame.extend([child.extract() for child in list(inner.soup.body or ())])
-    return _Page(soup, title, left_out)
+    return _PageText(soup, title, left_out)
 
 
 def _markdown(soup: BeautifulSoup) -> str:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lightragctl.client.api import NOT_THERE_HINT, AcceptedDocument, ApiClient, ApiError
-from lightragctl.client.retry import Patience, StoppedError, Waiting
+from lightragctl.client.retry import RetryPolicy, RetryWait, StoppedError
 from lightragctl.core.errors import LightragctlError, UnavailableError
 from lightragctl.ingest.documents import (
     Document,
     DocumentFile,
-    Found,
-    Reading,
+    FoundFiles,
+    ReadOptions,
     find_documents,
     read_document,
     read_streams,
@@ -34,7 +34,7 @@ LAST_WORDS_S = 1.0  # after the end of a load, for what the threads have in hand
 
 
 @dataclass(frozen=True)
-class Progress:
+class LoadProgress:
     """How far a load is. `source` is the document that moved it; `remaining_s` is None until there is a rate."""
 
     done_documents: int
@@ -54,7 +54,7 @@ class Interrupted:
     remaining_documents: int
 
 
-LoadEvent = Progress | Waiting | Interrupted
+LoadEvent = LoadProgress | RetryWait | Interrupted
 
 
 class Failure(NamedTuple):
@@ -90,7 +90,7 @@ class Summary:
 
 
 @dataclass
-class Accounts:
+class LoadCounts:
     """What a load has done so far, in documents."""
 
     total: int
@@ -120,7 +120,7 @@ class Accounts:
         if document.left_out:
             self.left_out[document.source] = document.left_out
 
-    def summary(self, found: Found, seconds: float) -> Summary:
+    def summary(self, found: FoundFiles, seconds: float) -> Summary:
         """All of it."""
         return Summary(
             created=self.created,
@@ -136,11 +136,11 @@ class Accounts:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class LoadConditions:
     """What a load takes from the process it runs in, and how long it waits for the service, per document.
 
-    `source` as in `Reading`, `encoding` as in `read_document`; `poll_s` is between two looks at what lightrag-server
-    does.
+    `source` as in `ReadOptions`, `encoding` as in `read_document`; `poll_s` is the interval at which
+    lightrag-server is polled.
     """
 
     cwd: Path = field(default_factory=Path.cwd)
@@ -152,13 +152,13 @@ class Conditions:
     wait_s: float = 120.0
     poll_s: float = 1.0
 
-    def find(self, paths: Sequence[str]) -> Found:
+    def find(self, paths: Sequence[str]) -> FoundFiles:
         """What `paths` name; pipes are read to their ends.
 
         Raises:
             UsageError: `source` names what comes from a pipe, and there is not exactly one.
         """
-        return read_streams(find_documents(paths, self.cwd), Reading(self.stdin, self.source))
+        return read_streams(find_documents(paths, self.cwd), ReadOptions(self.stdin, self.source))
 
 
 def load(
@@ -166,7 +166,7 @@ def load(
     api: ApiClient,
     workspace: str | None,
     notify: Callable[[LoadEvent], None],
-    conditions: Conditions | None = None,
+    conditions: LoadConditions | None = None,
 ) -> Summary:
     """Load what `paths` name, one document per request, then have it flushed and indexed.
 
@@ -181,10 +181,10 @@ def load(
         ApiError: the service takes no document at all: its data are of another model, or the workspace is wrong.
         KeyboardInterrupt: passed on after an `Interrupted` event.
     """
-    conditions = conditions or Conditions()
+    conditions = conditions or LoadConditions()
     begun_s = conditions.clock()
     found = conditions.find(paths)
-    tally = _Tally(found, conditions.clock)
+    tally = _LoadCounter(found, conditions.clock)
     try:
         if found.files:
             _load_files(found.files, _Target(api, workspace, conditions), tally, notify)
@@ -199,26 +199,26 @@ def load(
 class _Target:
     api: ApiClient
     workspace: str | None
-    conditions: Conditions
+    conditions: LoadConditions
 
 
 def _load_files(
-    files: Sequence[DocumentFile], target: _Target, tally: "_Tally", notify: Callable[[LoadEvent], None]
+    files: Sequence[DocumentFile], target: _Target, tally: "_LoadCounter", notify: Callable[[LoadEvent], None]
 ) -> None:
     conditions = target.conditions
-    patience = Patience(conditions.wait_s, conditions.clock, threading.Event(), notify)
-    stored = patience.call("the list of documents", lambda _: target.api.list_documents(target.workspace))
+    retries = RetryPolicy(conditions.wait_s, conditions.clock, threading.Event(), notify)
+    stored = retries.call("the list of documents", lambda _: target.api.list_documents(target.workspace))
     tally.known = {one.source: one.sha256 for one in stored if one.state == "ready" and one.current}
     while files:
         _send(files, _Sender(target, tally.known), tally, notify)
         files = tally.take_lost()
     # An earlier run may have ended before it came to this, so that nothing new is no reason to leave it out.
     if stored or tally.accounts.acknowledged:
-        patience.call("the flush", lambda _: target.api.flush(target.workspace))
+        retries.call("the flush", lambda _: target.api.flush(target.workspace))
 
 
 @dataclass(frozen=True)
-class _Moved:
+class _ChunkProgress:
     """Chunks of a document that the service has embedded so far."""
 
     source: str
@@ -250,12 +250,12 @@ class _Failed:
 
 
 @dataclass(frozen=True)
-class _Left:
+class _ThreadEnded:
     """A thread has ended."""
 
 
-_Countable = _Moved | _Finished | _Failed
-_Message = _Countable | Waiting | _Left
+_Countable = _ChunkProgress | _Finished | _Failed
+_Message = _Countable | RetryWait | _ThreadEnded
 
 
 class _Sender:
@@ -268,7 +268,7 @@ class _Sender:
         self._known = known
         self._files: queue.SimpleQueue[DocumentFile] = queue.SimpleQueue()
         conditions = target.conditions
-        self._patience = Patience(conditions.wait_s, conditions.clock, self.stop, self.messages.put)
+        self._retries = RetryPolicy(conditions.wait_s, conditions.clock, self.stop, self.messages.put)
 
     def start(self, files: Sequence[DocumentFile]) -> list[threading.Thread]:
         """Start the threads. They are daemons: a request that hangs must not keep an interrupted command alive."""
@@ -287,34 +287,34 @@ class _Sender:
         except (queue.Empty, StoppedError):
             return
         finally:
-            self.messages.put(_Left())
+            self.messages.put(_ThreadEnded())
 
     def _load(self, file: DocumentFile) -> _Finished | _Failed:
         try:
             document = read_document(file, self._target.conditions.encoding)
             if self._known.get(document.source) == document.sha256:
                 return _Finished(file.source, None, document.left_out)
-            reached = _Reached()
-            accepted = self._patience.call(document.source, lambda alive: self._post(document, reached, alive))
+            reached = _HighestChunk()
+            accepted = self._retries.call(document.source, lambda alive: self._post(document, reached, alive))
         except UnavailableError as error:
             return _Failed(file, error, lost=True)
         except LightragctlError as error:
             return _Failed(file, error)
         return _Finished(file.source, accepted, document.left_out)
 
-    def _post(self, document: Document, reached: "_Reached", alive: Callable[[], None]) -> AcceptedDocument:
+    def _post(self, document: Document, reached: "_HighestChunk", alive: Callable[[], None]) -> AcceptedDocument:
         def moved(done: int, chunks: int) -> None:
             if self.stop.is_set():
                 raise StoppedError
             if reached.is_passed_by(done):
                 alive()
-            self.messages.put(_Moved(document.source, done, chunks))
+            self.messages.put(_ChunkProgress(document.source, done, chunks))
 
         workspace = self._target.workspace
         return self._target.api.post_document(document.source, document.text, workspace=workspace, on_progress=moved)
 
 
-class _Reached:
+class _HighestChunk:
     """The most chunks of a document that were done: only what goes further is progress, not the same once more."""
 
     def __init__(self) -> None:
@@ -327,11 +327,11 @@ class _Reached:
         return passed
 
 
-class _Tally:
+class _LoadCounter:
     """Counts what the messages say, in the one thread that reads them. `known` are checksums of before, by source."""
 
-    def __init__(self, found: Found, clock: Callable[[], float]) -> None:
-        self.accounts = Accounts(len(found.files) + len(found.failed))
+    def __init__(self, found: FoundFiles, clock: Callable[[], float]) -> None:
+        self.accounts = LoadCounts(len(found.files) + len(found.failed))
         for source, reason in found.failed:
             self.accounts.fail(source, reason)
         self.known: Mapping[str, str] = {}
@@ -339,7 +339,7 @@ class _Tally:
         self._waiting_bytes = {file.source: file.size_bytes for file in found.files}
         self._left_bytes = sum(self._waiting_bytes.values())
         self._sent_bytes = 0
-        self._moved: dict[str, _Moved] = {}  # documents under way: one per thread at most
+        self._moved: dict[str, _ChunkProgress] = {}  # documents under way: one per thread at most
         self._lost: dict[str, _Failed] = {}
         self._lost_in_a_row = 0
         self._lost_before: set[str] = set()
@@ -379,7 +379,7 @@ class _Tally:
             LightragctlError: it is one after which going on makes no sense.
         """
         match message:
-            case _Moved():
+            case _ChunkProgress():
                 self._moved[message.source] = message
                 self._lost_in_a_row = 0
             case _Finished():
@@ -387,14 +387,14 @@ class _Tally:
             case _Failed():
                 self._fail(message)
 
-    def progress(self, source: str) -> Progress:
+    def progress(self, source: str) -> LoadProgress:
         """How far it is now."""
         done_chunks = self.accounts.chunks + sum(moved.done for moved in self._moved.values())
         under_way = sum(
             self._waiting_bytes[moved.source] * moved.done / max(moved.chunks, 1) for moved in self._moved.values()
         )
         rate, bytes_per_s = self._speed.at(self._clock(), done_chunks, self._sent_bytes + under_way)
-        return Progress(
+        return LoadProgress(
             done_documents=self.accounts.total - self.remaining_documents,
             total_documents=self.accounts.total,
             done_chunks=done_chunks,
@@ -456,7 +456,7 @@ class _Speed:
         return max(chunks - then_chunks, 0.0) / (now_s - then_s), max(size_bytes - then_bytes, 0.0) / (now_s - then_s)
 
 
-def _unavailable(lost: Sequence[_Failed], accounts: Accounts) -> UnavailableError:
+def _unavailable(lost: Sequence[_Failed], accounts: LoadCounts) -> UnavailableError:
     count = "1 document" if len(lost) == 1 else f"{len(lost)} documents"
     stored = f"; {accounts.acknowledged} are stored, and the same command goes on from there"
     return UnavailableError(
@@ -466,7 +466,9 @@ def _unavailable(lost: Sequence[_Failed], accounts: Accounts) -> UnavailableErro
     )
 
 
-def _send(files: Sequence[DocumentFile], sender: _Sender, tally: _Tally, notify: Callable[[LoadEvent], None]) -> None:
+def _send(
+    files: Sequence[DocumentFile], sender: _Sender, tally: _LoadCounter, notify: Callable[[LoadEvent], None]
+) -> None:
     """Start the threads and count what they report until all have ended."""
     threads = sender.start(files)
     try:
@@ -483,12 +485,12 @@ def _send(files: Sequence[DocumentFile], sender: _Sender, tally: _Tally, notify:
         raise RuntimeError(f"the loading threads ended with {tally.remaining_documents} documents left")
 
 
-def _listen(sender: _Sender, tally: _Tally, notify: Callable[[LoadEvent], None], running: int) -> None:
+def _listen(sender: _Sender, tally: _LoadCounter, notify: Callable[[LoadEvent], None], running: int) -> None:
     while running:
         message = sender.messages.get()
-        if isinstance(message, _Left):
+        if isinstance(message, _ThreadEnded):
             running -= 1
-        elif isinstance(message, Waiting):
+        elif isinstance(message, RetryWait):
             notify(message)
         else:
             tally.add(message)

@@ -17,8 +17,8 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError, TimeoutError
 
 from lightragctl.core.urls import shown
+from lightragctl.kube.connection_errors import explain
 from lightragctl.kube.model import ClusterUnavailableError
-from lightragctl.kube.unanswered import explain
 
 CALL_S = 20.0
 """The longest that a call takes, with all its repetitions; a loaded API server of one small machine took up to 2 s."""

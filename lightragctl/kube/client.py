@@ -23,7 +23,6 @@ from lightragctl.core.urls import shown
 from lightragctl.kube.calls import CALL_S, Answer, Caller, Request
 from lightragctl.kube.model import (
     FIELD_MANAGER,
-    Access,
     ChangedMeanwhileError,
     ClusterUnavailableError,
     FieldConflictError,
@@ -33,6 +32,7 @@ from lightragctl.kube.model import (
     KindNotServedError,
     NoClusterError,
     Resource,
+    ResourceAttributes,
 )
 
 _DISCOVERY_S = 2.0
@@ -156,7 +156,7 @@ class ClusterClient:
             return None
         return there if _without_status(predicted) == _without_status(there) else None
 
-    def allowed(self, access: Access) -> bool:
+    def allowed(self, access: ResourceAttributes) -> bool:
         """See `Cluster`."""
         wanted = {"verb": access.verb, "group": access.group, "resource": access.resource}
         attributes = {**wanted, "namespace": access.namespace, "subresource": access.subresource}

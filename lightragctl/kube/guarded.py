@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef
-from lightragctl.kube.model import FIELD_MANAGER, Access, Cluster, Resource
+from lightragctl.kube.model import FIELD_MANAGER, Cluster, Resource, ResourceAttributes
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class GuardedCluster:
         self.check()
         return self.inner.delete(identity, uid, version=version, orphan=orphan)
 
-    def allowed(self, access: Access) -> bool:
+    def allowed(self, access: ResourceAttributes) -> bool:
         """See `Cluster`."""
         return self.inner.allowed(access)
 

@@ -22,11 +22,11 @@ GENERATE = "lightragctl/generate"
 CONTENT = "lightragctl/content"
 """Of a pod template: the digest of the content, and after a dot how often pods were rolled for it."""
 FENCE = "lightragctl/fence"
-"""The fence of the lock under which the object was sealed last."""
+"""The fence of the lock under which the object was fenced last."""
 MACHINE = "lightragctl/machine"
 COMMAND = "lightragctl/command"
 ABANDONED = "lightragctl/abandoned"
-"""Of a Lease that its holder did not give back, until a successor has sealed the release."""
+"""Of a Lease that its holder did not give back, until a successor has fenced the release."""
 
 # ApplySets (KEP 3659).
 APPLYSET_PART_OF = "applyset.kubernetes.io/part-of"
@@ -60,6 +60,6 @@ def object_selector(release: str) -> str:
     return f"{INSTANCE}={release},{MANAGED_BY}={MANAGER}"
 
 
-def record_selector() -> str:
+def inventory_selector() -> str:
     """Selects the records of all releases, but not their revisions."""
     return f"{MANAGED_BY}={MANAGER},!{REVISION_OF},!{CHUNK_OF}"

@@ -5,7 +5,7 @@ for; elsewhere the Lease must stand unchanged for its whole duration while we lo
 whether looking on is worth while. Each holder has a higher number, the fence, than the one before.
 
 The Lease orders those who behave; a holder that stood still may have a write on its way when the lock is another's.
-Such a write is refused by what it says of the object that it was decided on: `deploy.conditional`, `deploy.seal`.
+Such a write is refused by what it says of the object that it was decided on: `deploy.conditional`, `deploy.fencing`.
 """
 
 import os
@@ -31,7 +31,7 @@ DURATION_S = 60
 RENEW_S = 15.0
 MARGIN_S = CALL_S + 5.0
 """We stop so long before others may take over: a write that is under way has been answered or given up by then."""
-_LOOK_S = 2.0
+_WATCH_S = 2.0
 _TRIES = 5
 _JOIN_S = MARGIN_S
 """A renewal that is under way has been answered or given up by then."""
@@ -70,7 +70,7 @@ class LockHolder:
 
 
 @dataclass(frozen=True)
-class Held:
+class LeaseRecord:
     """What a Lease says. Times as it has them, by the holder's clock."""
 
     holder: str
@@ -95,7 +95,7 @@ class Held:
         return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
 
 
-class Verdict(StrEnum):
+class LockState(StrEnum):
     """Whether a Lease may be taken."""
 
     FREE = "free"
@@ -104,14 +104,14 @@ class Verdict(StrEnum):
     OLD = "old"
 
 
-def judge(held: Held, by: LockHolder) -> Verdict:
+def lock_state(held: LeaseRecord, by: LockHolder) -> LockState:
     """Whether the Lease is free; old means that only looking on can tell."""
     if not held.holder:
-        return Verdict.FREE
+        return LockState.FREE
     if held.machine and held.machine == by.machine and not by.alive(held.pid):
-        return Verdict.DEAD
+        return LockState.DEAD
     fresh = held.renewed + timedelta(seconds=DURATION_S) > by.now()
-    return Verdict.FRESH if fresh else Verdict.OLD
+    return LockState.FRESH if fresh else LockState.OLD
 
 
 def lease_ref(release: str, namespace: str) -> ObjectRef:
@@ -119,10 +119,10 @@ def lease_ref(release: str, namespace: str) -> ObjectRef:
     return ObjectRef(_API, "Lease", namespace, f"{release}-lightragctl")
 
 
-def read_held(thing: KubernetesObject) -> Held:
+def read_lease(thing: KubernetesObject) -> LeaseRecord:
     """What the Lease says; what it lacks is empty, or long ago."""
     spec, noted = spec_of(thing), annotations_of(thing)
-    return Held(
+    return LeaseRecord(
         holder=str(spec.get("holderIdentity") or ""),
         command=str(noted.get(COMMAND, "")),
         machine=str(noted.get(MACHINE, "")),
@@ -169,17 +169,17 @@ class ReleaseLock:
 
     @property
     def was_abandoned(self) -> bool:
-        """Whether the holder before may live, and not know yet that it lost the lock; so until `sealed` is said."""
+        """Whether the holder before may live, and not know yet that it lost the lock; so until `fenced` is said."""
         return self._is_abandoned
 
-    def sealed(self) -> None:
+    def fenced(self) -> None:
         """Note that whatever the holder before may still send is refused by now."""
         self._is_abandoned = False
 
     @property
     def fence(self) -> int:
         """The number of this holder; 0 before `take`."""
-        return read_held(self._lease).fence if self._lease else 0
+        return read_lease(self._lease).fence if self._lease else 0
 
     def __enter__(self) -> "ReleaseLock":
         return self
@@ -239,7 +239,7 @@ class ReleaseLock:
         """
         begin_s = self._holder.clock_s()
         there = self._cluster.get(self._identity)
-        if there is None or read_held(there).holder not in (expected, self._holder.identity):
+        if there is None or read_lease(there).holder not in (expected, self._holder.identity):
             raise LockedError(f"{self._name} was not handed over to {expected}", _WHO)
         try:
             self._lease = self._cluster.replace(self._wanted(there, self._holder.identity))
@@ -301,35 +301,35 @@ class ReleaseLock:
         there = self._cluster.get(self._identity)
         if there is None:
             return self._cluster.create(self._wanted({"spec": {"leaseTransitions": after}}, self._holder.identity))
-        if read_held(there).holder == self._holder.identity:  # an earlier try took effect, and its answer was lost
+        if read_lease(there).holder == self._holder.identity:  # an earlier try took effect, and its answer was lost
             return self._cluster.replace(self._wanted(there, self._holder.identity))
-        verdict = judge(read_held(there), self._holder)
-        self._is_abandoned = verdict is Verdict.OLD or ABANDONED in annotations_of(there)
-        if verdict is Verdict.FRESH:
-            raise self._refusal(read_held(there))
-        if verdict is Verdict.OLD:
-            self._look_on(there)
+        state = lock_state(read_lease(there), self._holder)
+        self._is_abandoned = state is LockState.OLD or ABANDONED in annotations_of(there)
+        if state is LockState.FRESH:
+            raise self._refusal(read_lease(there))
+        if state is LockState.OLD:
+            self._watch_abandoned(there)
         return self._cluster.replace(self._wanted(there, self._holder.identity))
 
-    def _look_on(self, there: KubernetesObject) -> None:
+    def _watch_abandoned(self, there: KubernetesObject) -> None:
         """Until the Lease has stood unchanged for its duration.
 
         Raises:
             LockedError: it changed.
         """
         begin_s = self._holder.clock_s()
-        held = read_held(there)
+        held = read_lease(there)
         while (waited_s := self._holder.clock_s() - begin_s) < DURATION_S:
             left = f"looks abandoned by {held.who}; it is ours in {DURATION_S - waited_s:.0f} s unless it is renewed"
             self._notify(Event(left, self._name, passing=True))
-            self._holder.pause(_LOOK_S)
+            self._holder.pause(_WATCH_S)
             now = self._cluster.get(self._identity)
             if now is None or now["metadata"]["resourceVersion"] != there["metadata"]["resourceVersion"]:
-                if now is not None and read_held(now).holder:
-                    raise self._refusal(read_held(now))
+                if now is not None and read_lease(now).holder:
+                    raise self._refusal(read_lease(now))
                 raise ChangedMeanwhileError("the lock was given back")
 
-    def _refusal(self, held: Held) -> LockedError:
+    def _refusal(self, held: LeaseRecord) -> LockedError:
         age_s = (self._holder.now() - held.renewed).total_seconds()
         since = held.acquired.strftime("%Y-%m-%d %H:%M:%S")
         message = f"{held} has held {self._name} since {since} UTC and renewed it {max(0.0, age_s):.0f} s ago"
@@ -362,7 +362,7 @@ class ReleaseLock:
 
     def _keep(self) -> None:
         """Renew until the command ends or the lock is lost."""
-        while not self._ending.wait(_LOOK_S if self._trouble else RENEW_S) and not self._lost:
+        while not self._ending.wait(_WATCH_S if self._trouble else RENEW_S) and not self._lost:
             self.renew()
 
     def renew(self) -> None:
@@ -389,7 +389,7 @@ class ReleaseLock:
         except LightragctlError as error:
             self._trouble = error.message
             return None
-        held = read_held(there) if there else None
+        held = read_lease(there) if there else None
         if there is not None and held is not None and held.holder == self._holder.identity:
             return there
         self._lost = f"{held.who if held and held.holder else 'nobody'} holds it now"
@@ -400,7 +400,7 @@ _WHO_COMMAND = "lightragctl unlock"
 _WHO = f"see who holds it: {_WHO_COMMAND}"
 
 
-def unlock(cluster: Cluster, identity: ObjectRef, by: LockHolder, even_if_fresh: bool) -> Held | None:
+def unlock(cluster: Cluster, identity: ObjectRef, by: LockHolder, even_if_fresh: bool) -> LeaseRecord | None:
     """Take the lock away from its holder, who stops before its next write; what was held, None when nobody did.
 
     Raises:
@@ -408,10 +408,10 @@ def unlock(cluster: Cluster, identity: ObjectRef, by: LockHolder, even_if_fresh:
         ChangedMeanwhileError: it was renewed at this very moment.
     """
     there = cluster.get(identity)
-    held = read_held(there) if there else None
+    held = read_lease(there) if there else None
     if there is None or held is None or not held.holder:
         return None
-    if judge(held, by) is Verdict.FRESH and not even_if_fresh:
+    if lock_state(held, by) is LockState.FRESH and not even_if_fresh:
         age_s = (by.now() - held.renewed).total_seconds()
         message = f"{held} renewed the lock {age_s:.0f} s ago"
         hint = f"if you know that it is dead: {_WHO_COMMAND} --yes"

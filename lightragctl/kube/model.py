@@ -18,7 +18,7 @@ from lightragctl.core.errors import LightragctlError, LockedError, UnavailableEr
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 
 FIELD_MANAGER = "lightragctl"
-"""Owner of the fields that a release's templates set."""
+"""Field manager of the fields that a release's templates set."""
 ABSENT = "1"
 """The resourceVersion of an object that must not be there: no object ever has the first version of the whole store."""
 
@@ -86,7 +86,7 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Access:
+class ResourceAttributes:
     """A question to the API server: may we do `verb` on `resource` of `group` in `namespace`?"""
 
     verb: str
@@ -153,7 +153,7 @@ class Cluster(Protocol):
             ChangedMeanwhileError: it has another resourceVersion by now.
         """
 
-    def allowed(self, access: Access) -> bool:
+    def allowed(self, access: ResourceAttributes) -> bool:
         """Whether we may."""
 
     def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:

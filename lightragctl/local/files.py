@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from lightragctl.core.errors import LightragctlError, LockedError, UsageError
-from lightragctl.core.settings import Strict
+from lightragctl.core.settings import StrictModel
 
 
 class StorageError(LightragctlError):
@@ -32,7 +32,7 @@ class StorageError(LightragctlError):
     code = "storage"
 
 
-class WantedProcess(Strict):
+class DesiredProcess(StrictModel):
     """A process that should run. `digest` changes with anything that it is started with.
 
     `ready_path` is asked on `ready_port`, on `port` where there is none.
@@ -48,7 +48,7 @@ class WantedProcess(Strict):
     stop_grace_s: float
 
 
-class Wanted(Strict):
+class DesiredProcesses(StrictModel):
     """What `up` wants: processes in the order in which they start, and the profile that they come from.
 
     `request` is another one for each `up`: what failed before it is tried again at once.
@@ -58,17 +58,17 @@ class Wanted(Strict):
     release: str
     profile_name: str
     profile: dict[str, Any]
-    processes: tuple[WantedProcess, ...]
+    processes: tuple[DesiredProcess, ...]
 
 
-class ProcessId(Strict):
+class ProcessId(StrictModel):
     """A process, told from a later one with the same number: `ticks` is its start in clock ticks since boot."""
 
     pid: int
     ticks: int
 
 
-class Record(Strict):
+class ProcessRecord(StrictModel):
     """What the supervisor knows of one process. Times are Unix seconds.
 
     `process` is None between a death and the next start; `failures` counts deaths in a row since the `up` of this
@@ -85,22 +85,22 @@ class Record(Strict):
     last_exit: str = ""
 
 
-class Running(Strict):
+class Running(StrictModel):
     """What the supervisor runs. `boot_id` tells a state left from before a reboot."""
 
     boot_id: str
     supervisor: ProcessId
-    records: dict[str, Record] = Field(default_factory=dict)
+    records: dict[str, ProcessRecord] = Field(default_factory=dict)
 
 
-class HandedOver(Strict):
+class Environments(StrictModel):
     """The environment variables that `up` hands to each process; `salt` is the key of their fingerprints."""
 
     salt: str
     processes: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=StrictModel)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -154,14 +154,14 @@ class ReleaseFiles:
     def prepare(self) -> None:
         """Make the folders, readable by this user alone."""
         for folder in (self.folder, self.data, self.folder / "settings", self.folder / "logs"):
-            with _explained("make", folder):
+            with _storage_errors("make", folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def read_wanted(self) -> Wanted | None:
+    def read_desired(self) -> DesiredProcesses | None:
         """What `up` last wanted, or None."""
-        return self._read("wanted.json", Wanted)
+        return self._read("wanted.json", DesiredProcesses)
 
-    def write_wanted(self, wanted: Wanted) -> None:
+    def write_desired(self, wanted: DesiredProcesses) -> None:
         """Replace what is wanted."""
         self._write(self.folder / "wanted.json", wanted)
 
@@ -173,41 +173,41 @@ class ReleaseFiles:
         """Replace what is known of the processes."""
         self._write(self.folder / "running.json", running)
 
-    def forget_running(self) -> None:
+    def remove_running(self) -> None:
         """Remove what is known of the processes: they are stopped."""
         (self.folder / "running.json").unlink(missing_ok=True)
 
-    def read_handed(self) -> HandedOver | None:
-        """The environment that the last `up` handed over, or None."""
-        return self._read("environment.json", HandedOver)
+    def read_environments(self) -> Environments | None:
+        """The environments that the last `up` passed, or None."""
+        return self._read("environment.json", Environments)
 
-    def write_handed(self, handed: HandedOver) -> None:
-        """Replace the environment that is handed to the processes."""
-        self._write(self.folder / "environment.json", handed)
+    def write_environments(self, environments: Environments) -> None:
+        """Replace the environments of the processes."""
+        self._write(self.folder / "environment.json", environments)
 
     def write_settings(self, name: str, settings: BaseModel) -> None:
         """Replace the settings file of a component."""
         self._write(self.settings(name), settings)
 
-    def forget_handed(self) -> None:
-        """Remove the secrets that were handed over: nothing needs them any more."""
+    def remove_environments(self) -> None:
+        """Remove the environments with their secrets: no process needs them any more."""
         (self.folder / "environment.json").unlink(missing_ok=True)
 
     def delete(self) -> None:
         """Delete the folder. It is renamed first: whoever makes a release of this name meanwhile makes a new one."""
-        with _explained("delete", self.folder):
+        with _storage_errors("delete", self.folder):
             self.folder.rename(self.folder.with_name(f".{self.folder.name}.{os.getpid()}.deleted"))
             for doomed in self.folder.parent.glob(f".{self.folder.name}.*.deleted"):  # and what a killed one left
                 shutil.rmtree(doomed)
 
     def _write(self, path: Path, content: BaseModel) -> None:
-        with _explained("write", path):
-            write_whole(path, content.model_dump_json(indent=1))
+        with _storage_errors("write", path):
+            write_atomically(path, content.model_dump_json(indent=1))
 
     def _read(self, name: str, model: type[Model]) -> Model | None:
         path = self.folder / name
         try:
-            with _explained("read", path):
+            with _storage_errors("read", path):
                 try:
                     return model.model_validate_json(path.read_text(encoding="utf-8"))
                 except FileNotFoundError:
@@ -224,8 +224,8 @@ class ReleaseFiles:
             LockedError: another command is changing the release.
         """
         with ExitStack() as held:
-            with _explained("lock", self.folder):
-                holder = held.enter_context(hold(self.folder / "lock"))
+            with _storage_errors("lock", self.folder):
+                holder = held.enter_context(file_lock(self.folder / "lock"))
             if holder is not None:
                 who = f"process {holder}" if holder else "another process"
                 raise LockedError(
@@ -235,7 +235,7 @@ class ReleaseFiles:
 
 
 @contextmanager
-def _explained(action: str, path: Path) -> Iterator[None]:
+def _storage_errors(action: str, path: Path) -> Iterator[None]:
     """Turn an error of the file system into one that says what it means for the release."""
     try:
         yield
@@ -246,7 +246,7 @@ def _explained(action: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[str | None]:
+def file_lock(path: Path) -> Iterator[str | None]:
     """Lock `path` while the block runs; gives None when locked, else the process id text of the holder, if known."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -278,7 +278,7 @@ def _same_file(descriptor: int, path: Path) -> None:
         raise BlockingIOError
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Replace a file in one step, so that a reader and a crash see the old text or the new, never a part.
 
     Only its owner can read it. A draft that could not be written, as on a full disk, is removed.

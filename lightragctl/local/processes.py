@@ -35,7 +35,7 @@ def alive(process: ProcessId | None) -> bool:
     return process is not None and identify(process.pid) == process
 
 
-def exit_words(status: int | None) -> str:
+def describe_exit(status: int | None) -> str:
     """How a process ended, by its `returncode`: None where that is not known, negative for a signal."""
     if status is None:
         return "ended"

@@ -22,17 +22,17 @@ from lightragctl.core.runtime import (
     State,
     UpOptions,
     UpOutcome,
-    way_to_a_release,
+    missing_release_hint,
 )
-from lightragctl.local.environment import fingerprint, hand_over, require_secrets, secret_files
-from lightragctl.local.files import HandedOver, Record, ReleaseFiles, Running, Wanted, WantedProcess
+from lightragctl.local.environment import collect_environments, fingerprint, require_secrets, secret_files
+from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ProcessRecord, ReleaseFiles, Running
 from lightragctl.local.logs import read_logs
 from lightragctl.local.processes import alive, boot_id, port_holder, stop, wait_gone
 from lightragctl.local.readiness import not_ready_reason
 
 _POLL_S = 0.2
 _SUPERVISOR_START_S = 10.0
-_HOPELESS_FAILURES = 4
+_CRASH_LOOP_FAILURES = 4
 """Deaths in a row after which `up` stops waiting: back-off has given it seconds to recover, its log says why."""
 
 
@@ -51,7 +51,7 @@ class LocalRuntime:
 
     def diff(self, plan: Plan, options: UpOptions) -> Differences:
         """What `up` would do to each process; changes nothing."""
-        wanted, running = self.wanted_processes(plan, self.hand_over(plan)), self._running()
+        wanted, running = self.desired_processes(plan, self.collect_environments(plan)), self._running()
         there = running.records if running else {}
         changes = [Difference(one.name, _action(one, running)) for one in wanted.processes]
         names = {one.name for one in wanted.processes}
@@ -68,17 +68,17 @@ class LocalRuntime:
             WaitExpired: something is not ready after `timeout_s`.
             LightragctlError: a process dies again and again.
         """
-        require_secrets(_settings_of_processes(plan), self.hand_over(plan))
+        require_secrets(_settings_of_processes(plan), self.collect_environments(plan))
         self.files.prepare()
         with self.files.lock():
-            handed = self.hand_over(plan)
-            wanted = self.wanted_processes(plan, handed)
+            environments = self.collect_environments(plan)
+            wanted = self.desired_processes(plan, environments)
             running = self._running()
             changed = tuple(process.name for process in wanted.processes if not _runs(process, running))
             _refuse_taken_ports([process for process in wanted.processes if process.name in changed], running)
             self._write_settings(plan, wanted)
-            self.files.write_handed(handed)
-            self.files.write_wanted(wanted)
+            self.files.write_environments(environments)
+            self.files.write_desired(wanted)
             self._ensure_supervisor(running, notify)
             if options.wait:
                 self._wait_ready(wanted, options.timeout_s, notify)
@@ -184,18 +184,18 @@ class LocalRuntime:
         """
         notify(Event(f"listens on this machine already: {self.endpoint(component)}", component))
 
-    def _process(self, component: str) -> WantedProcess:
+    def _process(self, component: str) -> DesiredProcess:
         processes = {process.name: process for process in self._wanted().processes}
         if component not in processes:
             raise NotRunningError(f"release '{self.release}' has no {component}", f"it has: {', '.join(processes)}")
         return processes[component]
 
-    def _wanted(self) -> Wanted:
-        wanted = self.files.read_wanted()
+    def _wanted(self) -> DesiredProcesses:
+        wanted = self.files.read_desired()
         if wanted is None:
             there = sorted(path.parent.name for path in self.files.folder.parent.glob("*/wanted.json"))
             raise NotRunningError(
-                f"there is no release '{self.release}' on this machine", way_to_a_release(self.release, there)
+                f"there is no release '{self.release}' on this machine", missing_release_hint(self.release, there)
             )
         return wanted
 
@@ -213,12 +213,12 @@ class LocalRuntime:
             return "its supervisor is gone, so nothing restarts what fails; start it again: lightragctl up"
         return ""
 
-    def hand_over(self, plan: Plan) -> HandedOver:
-        """The environment variables that `up` would hand to the processes now."""
-        before = self.files.read_handed() or HandedOver(salt=secrets.token_hex(16))
-        return hand_over(plan, _settings_of_processes(plan), self.environ, before)
+    def collect_environments(self, plan: Plan) -> Environments:
+        """The environments that `up` would pass to the processes now."""
+        before = self.files.read_environments() or Environments(salt=secrets.token_hex(16))
+        return collect_environments(plan, _settings_of_processes(plan), self.environ, before)
 
-    def wanted_processes(self, plan: Plan, handed: HandedOver) -> Wanted:
+    def desired_processes(self, plan: Plan, environments: Environments) -> DesiredProcesses:
         """The processes of a plan; the digest of each covers its arguments, its settings and its secrets."""
         processes = []
         for name in start_order(plan.components):
@@ -228,9 +228,11 @@ class LocalRuntime:
             spec = component.process(plan, self.files.data)
             argv = self._argv(name, spec)
             told = spec.settings.model_dump_json() if spec.settings else ""
-            secret = fingerprint({**handed.processes.get(name, {}), **_contents(spec.settings)}, handed.salt)
+            secret = fingerprint(
+                {**environments.processes.get(name, {}), **_contents(spec.settings)}, environments.salt
+            )
             processes.append(
-                WantedProcess(
+                DesiredProcess(
                     name=name,
                     argv=argv,
                     digest=hashlib.sha256("\0".join([*argv, told, secret]).encode()).hexdigest(),
@@ -242,7 +244,7 @@ class LocalRuntime:
                 )
             )
         profile = plan.profile.model_dump(mode="json")
-        return Wanted(
+        return DesiredProcesses(
             request=secrets.token_hex(8),
             release=self.release,
             profile_name=plan.profile_name,
@@ -255,7 +257,7 @@ class LocalRuntime:
         # -P: the working directory must not stand in the way of the installed packages.
         return (sys.executable, "-P", "-m", spec.module, *spec.arguments, *settings)
 
-    def _write_settings(self, plan: Plan, wanted: Wanted) -> None:
+    def _write_settings(self, plan: Plan, wanted: DesiredProcesses) -> None:
         for process in wanted.processes:
             component = plan.components[process.name]
             if component.settings is not None:
@@ -280,7 +282,7 @@ class LocalRuntime:
                 raise LightragctlError("the supervisor did not start", f"read {self.files.log('supervisor')}")
             time.sleep(_POLL_S)
 
-    def _wait_ready(self, wanted: Wanted, timeout_s: float, notify: Notify) -> None:
+    def _wait_ready(self, wanted: DesiredProcesses, timeout_s: float, notify: Notify) -> None:
         begin = time.monotonic()
         waiting = {process.name: process for process in wanted.processes}
         while waiting:
@@ -292,15 +294,15 @@ class LocalRuntime:
                 if status.state is State.READY:
                     del waiting[process.name]
                     notify(Event(f"ready after {time.monotonic() - begin:.1f} s", process.name))
-                elif _failures(process, wanted.request, running) >= _HOPELESS_FAILURES:
-                    raise self._hopeless(process, status)
+                elif _failures(process, wanted.request, running) >= _CRASH_LOOP_FAILURES:
+                    raise self._crash_loop(process, status)
             if waiting and time.monotonic() - begin > timeout_s:
                 raise self._expired(list(waiting.values()), running, timeout_s)
             if waiting:
                 notify(Event(reasons(waiting.values(), running), "waiting", passing=True))
                 time.sleep(_POLL_S)
 
-    def _hopeless(self, process: WantedProcess, status: ComponentStatus) -> LightragctlError:
+    def _crash_loop(self, process: DesiredProcess, status: ComponentStatus) -> LightragctlError:
         lines = [line for _, line in read_logs({process.name: self.files.log(process.name)}, False, 5)]
         said = "\n".join(f"    {line}" for line in lines)
         return LightragctlError(
@@ -308,15 +310,15 @@ class LocalRuntime:
             f"see more: lightragctl logs {process.name}",
         )
 
-    def _expired(self, waiting: list[WantedProcess], running: Running | None, timeout_s: float) -> WaitExpired:
+    def _expired(self, waiting: list[DesiredProcess], running: Running | None, timeout_s: float) -> WaitExpired:
         message = f"not ready after {timeout_s:g} s: {reasons(waiting, running)}"
         return WaitExpired(message, "see: lightragctl logs; wait longer with --timeout SECONDS")
 
     def _stop(self, timeout_s: float, notify: Notify) -> bool:
         running = self._running()
-        self.files.forget_handed()
+        self.files.remove_environments()
         if running is None:
-            self.files.forget_running()
+            self.files.remove_running()
             return False
         if alive(running.supervisor):
             notify(Event("stopping", self.release))
@@ -327,16 +329,16 @@ class LocalRuntime:
             notify(Event("stopping", name))
             if record.process is not None:
                 stop(record.process, 10.0)
-        self.files.forget_running()
+        self.files.remove_running()
         return True
 
-    def _left_over(self) -> dict[str, Record]:
+    def _left_over(self) -> dict[str, ProcessRecord]:
         """Processes that outlived their supervisor."""
         running = self._running()
         return dict(running.records) if running else {}
 
 
-def reasons(waiting: Iterable[WantedProcess], running: Running | None) -> str:
+def reasons(waiting: Iterable[DesiredProcess], running: Running | None) -> str:
     """What each process lacks, as `status` says it."""
     told = [(one.name, _component_status(one, running).message) for one in waiting]
     return "; ".join(f"{name}: {message}" if message else name for name, message in told)
@@ -349,7 +351,7 @@ def _settings_of_processes(plan: Plan) -> dict[str, object]:
 
 
 def _contents(settings: object) -> dict[str, str]:
-    """What the secret files hold that the settings name; one that cannot be read is the process's to report."""
+    """Contents of the secret files that the settings name; the process itself reports one that cannot be read."""
     found = {}
     for path in secret_files(settings):
         try:
@@ -359,19 +361,19 @@ def _contents(settings: object) -> dict[str, str]:
     return found
 
 
-def _action(process: WantedProcess, running: Running | None) -> Action:
+def _action(process: DesiredProcess, running: Running | None) -> Action:
     if _runs(process, running):
         return Action.UNCHANGED
     there = running is not None and process.name in running.records
     return Action.CONFIGURED if there else Action.CREATED
 
 
-def _runs(process: WantedProcess, running: Running | None) -> bool:
+def _runs(process: DesiredProcess, running: Running | None) -> bool:
     record = running.records.get(process.name) if running else None
     return record is not None and record.digest == process.digest and alive(record.process)
 
 
-def _refuse_taken_ports(processes: list[WantedProcess], running: Running | None) -> None:
+def _refuse_taken_ports(processes: list[DesiredProcess], running: Running | None) -> None:
     """Refuse when somebody else listens on a port that is about to be used; the release itself may."""
     ours = {record.process.pid for record in running.records.values() if record.process} if running else set()
     for process, port, key in [(one, port, key) for one in processes for port, key in _ports(one)]:
@@ -383,20 +385,20 @@ def _refuse_taken_ports(processes: list[WantedProcess], running: Running | None)
             )
 
 
-def _ports(process: WantedProcess) -> list[tuple[int, str]]:
+def _ports(process: DesiredProcess) -> list[tuple[int, str]]:
     """The ports that the process will open, and the keys that set them."""
     ready = [(process.ready_port, "ready_port")] if process.ready_port else []
     return [(process.port, "port"), *ready]
 
 
-def _failures(process: WantedProcess, request: str, running: Running | None) -> int:
+def _failures(process: DesiredProcess, request: str, running: Running | None) -> int:
     """Deaths in a row since the `up` of this request."""
     record = running.records.get(process.name) if running else None
     ours = record is not None and record.digest == process.digest and record.request == request
     return record.failures if record is not None and ours else 0
 
 
-def _component_status(process: WantedProcess, running: Running | None) -> ComponentStatus:
+def _component_status(process: DesiredProcess, running: Running | None) -> ComponentStatus:
     """The component's state: what the supervisor recorded, and what the process itself answers."""
     endpoint = f"http://127.0.0.1:{process.port}"
     record = running.records.get(process.name) if running else None

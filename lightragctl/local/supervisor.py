@@ -17,10 +17,18 @@ from pathlib import Path
 from types import FrameType
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.local.decide import Start, Stop, after_death, decide, obsolete, renewed
 from lightragctl.local.environment import process_environment
-from lightragctl.local.files import Record, ReleaseFiles, Running, StorageError, Wanted, WantedProcess, hold
-from lightragctl.local.processes import alive, boot_id, exit_words, identify, stop
+from lightragctl.local.files import (
+    DesiredProcess,
+    DesiredProcesses,
+    ProcessRecord,
+    ReleaseFiles,
+    Running,
+    StorageError,
+    file_lock,
+)
+from lightragctl.local.processes import alive, boot_id, describe_exit, identify, stop
+from lightragctl.local.reconcile import Start, Stop, after_exit, obsolete, reconcile, with_backoff_reset
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +69,7 @@ class Supervisor:
     def try_round(self) -> bool:
         """One round; False when it failed for a reason that may pass, which is logged once."""
         try:
-            wanted = self._files.read_wanted()
+            wanted = self._files.read_desired()
             if wanted is None:
                 self._save()
             else:
@@ -75,16 +83,16 @@ class Supervisor:
         self._problem = ""
         return True
 
-    def _round(self, wanted: Wanted) -> None:
+    def _round(self, wanted: DesiredProcesses) -> None:
         now = time.time()
-        self._records = {name: renewed(record, wanted.request) for name, record in self._records.items()}
+        self._records = {name: with_backoff_reset(record, wanted.request) for name, record in self._records.items()}
         for name, record in self._records.items():
             if record.process is not None and not self._lives(name, record):
-                self._records[name] = after_death(record, self._exit_words(name), now)
+                self._records[name] = after_exit(record, self._describe_exit(name), now)
         living = frozenset(name for name, record in self._records.items() if record.process is not None)
         for name in obsolete(wanted.processes, self._records, living):
             del self._records[name]
-        for action in decide(wanted.processes, self._records, living, now):
+        for action in reconcile(wanted.processes, self._records, living, now):
             match action:
                 case Stop(name, grace_s):
                     self._stop(name, grace_s)
@@ -92,25 +100,25 @@ class Supervisor:
                     self._start(process, wanted.request, now)
         self._save()
 
-    def _lives(self, name: str, record: Record) -> bool:
+    def _lives(self, name: str, record: ProcessRecord) -> bool:
         child = self._children.get(name)
         if child is not None:
             return child.poll() is None
         return alive(record.process)
 
-    def _exit_words(self, name: str) -> str:
+    def _describe_exit(self, name: str) -> str:
         child = self._children.pop(name, None)
-        return exit_words(child.returncode if child else None)
+        return describe_exit(child.returncode if child else None)
 
-    def _start(self, process: WantedProcess, request: str, now: float) -> None:
+    def _start(self, process: DesiredProcess, request: str, now: float) -> None:
         before = self._records.get(process.name)
         again = before is not None and before.digest == process.digest
-        record = before if before is not None and again else Record(digest=process.digest, request=request)
+        record = before if before is not None and again else ProcessRecord(digest=process.digest, request=request)
         self._save()  # where this fails, as on a full disk, a process could not be recorded either
         try:
             child = self._spawn(process)
         except OSError as error:
-            self._records[process.name] = after_death(record, f"cannot be started: {error}", now)
+            self._records[process.name] = after_exit(record, f"cannot be started: {error}", now)
             return
         identity = identify(child.pid)
         restarts = record.restarts + (1 if again else 0)
@@ -118,7 +126,7 @@ class Supervisor:
         self._children[process.name] = child
         if identity is None:
             child.wait()
-            record = after_death(record, self._exit_words(process.name), now)
+            record = after_exit(record, self._describe_exit(process.name), now)
         self._records[process.name] = record
         try:
             # Saved at once: a supervisor killed right here must find the process that it has started.
@@ -127,9 +135,9 @@ class Supervisor:
             self._stop(process.name, process.stop_grace_s)
             raise
 
-    def _spawn(self, process: WantedProcess) -> "subprocess.Popen[bytes]":
-        handed = self._files.read_handed()
-        variables = handed.processes.get(process.name, {}) if handed else {}
+    def _spawn(self, process: DesiredProcess) -> "subprocess.Popen[bytes]":
+        environments = self._files.read_environments()
+        variables = environments.processes.get(process.name, {}) if environments else {}
         with open(self._files.log(process.name), "ab") as output:
             return subprocess.Popen(
                 process.argv,
@@ -151,12 +159,12 @@ class Supervisor:
         grace_s = {process.name: process.stop_grace_s for process in self._last_wanted()}
         for name in reversed(list(self._records)):
             self._stop(name, grace_s.get(name, 10.0))
-        self._files.forget_running()
+        self._files.remove_running()
 
-    def _last_wanted(self) -> tuple[WantedProcess, ...]:
+    def _last_wanted(self) -> tuple[DesiredProcess, ...]:
         """What is wanted; nothing where that cannot be read, as the processes are stopped all the same."""
         try:
-            wanted = self._files.read_wanted()
+            wanted = self._files.read_desired()
         except LightragctlError as error:
             log.warning("%s", error)
             return ()
@@ -184,7 +192,7 @@ def main() -> int:
     """Supervise the release whose folder is the only argument; a second supervisor ends at once."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     files = ReleaseFiles(Path(sys.argv[1]))
-    with hold(files.folder / "supervisor.lock") as holder:
+    with file_lock(files.folder / "supervisor.lock") as holder:
         if holder is None:
             Supervisor(files).run()
     return 0

@@ -59,7 +59,7 @@ class Evidence:
         claims: its volume claims.
         events: events of the namespace, in any order.
         last_lines: by pod, the end of the log of what crashed, or runs and is not ready.
-        growing: labels of nodes that are made when pods ask for them.
+        autoscaled_nodes: labels of nodes that are made when pods ask for them.
     """
 
     component: str
@@ -70,7 +70,7 @@ class Evidence:
     claims: Sequence[KubernetesObject] = ()
     events: Sequence[KubernetesObject] = ()
     last_lines: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    growing: Sequence[Mapping[str, str]] = ()
+    autoscaled_nodes: Sequence[Mapping[str, str]] = ()
 
     def events_of(self, thing: KubernetesObject, *reasons: str, since: str = "") -> list[str]:
         """Messages of the object's events with one of these reasons, newest first; of this very object, by its uid.
@@ -327,7 +327,7 @@ def _selected_node(claim: KubernetesObject) -> str:
 def _comes_by_itself(evidence: Evidence, pod: KubernetesObject) -> bool:
     """Whether a node for the pod is being made, or will be: by the profile's word or by an autoscaler's own."""
     labels = spec_of(pod).get("nodeSelector")
-    return labels in evidence.growing or bool(evidence.events_of(pod, *_SCALE_UP))
+    return labels in evidence.autoscaled_nodes or bool(evidence.events_of(pod, *_SCALE_UP))
 
 
 _PASSING = re.compile(r"failed to sync (configmap|secret) cache")
@@ -427,7 +427,7 @@ def _crash(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, An
     lines = evidence.last_lines.get(name_of(pod)) or ([ended["message"]] if ended.get("message") else ())
     said = "".join(f"\n        {line}" for line in lines)
     why = f"{ended.get('reason', 'ended')}, exit code {ended.get('exitCode', '?')}, {restarts} restarts"
-    first = f"; {telling_line(lines)}" if lines else ""
+    first = f"; {informative_line(lines)}" if lines else ""
     tail = f"\n    its last lines:{said}" if said else ""
     return Cause("crash", _subject(pod), f"it crashes: {why}{first}{tail}", hint, grace_s)
 
@@ -450,14 +450,14 @@ def _probe_said(evidence: Evidence, pod: KubernetesObject, since: str) -> str:
 
 
 def _probing(evidence: Evidence, pod: KubernetesObject, container: Mapping[str, Any]) -> Iterator[Cause]:
-    """A container that runs and is not ready: what its probe says, and what ended its last run. Neither is hopeless."""
+    """A container that runs and is not ready: its probe's message and what ended its last run. It may still recover."""
     running = (container.get("state") or {}).get("running")
     if _last_end(container).get("exitCode") not in (0, None):
         yield replace(_crash(evidence, pod, container, ""), grace_s=NEVER_S)
     elif running is not None and (said := _probe_said(evidence, pod, str(running.get("startedAt") or ""))):
         hint = f"see what it waits for: lightragctl logs {evidence.component}"
         lines = evidence.last_lines.get(name_of(pod)) or ()
-        telling = telling_line(lines)
+        telling = informative_line(lines)
         where = "the last line of its log" if lines and telling == lines[-1].strip() else "its log says"
         last = f"; {where}: {telling}" if lines else ""
         yield Cause("probe", _subject(pod), said + last, hint, NEVER_S)
@@ -474,7 +474,7 @@ _CALM = re.compile(r"\b(INFO|DEBUG)\b|\[(INFO|DEBUG)\]|level\"?[=:]\"?(info|debu
 _LINE_CHARS = 200
 
 
-def telling_line(lines: Sequence[str]) -> str:
+def informative_line(lines: Sequence[str]) -> str:
     """The line of a log that says most about what went wrong: the last that tells of an error and is no stack frame."""
     plain = [line for line in lines if line.strip() and not _FRAME.match(line)] or [
         line for line in lines if line.strip()

@@ -94,7 +94,7 @@ def exact_neighbours(queries: FloatArray, blocks: Iterable[Block], k: int, metri
         LightragctlError: there are no rows, one of the nearest came twice, or a vector holds NaN or infinity.
     """
     wanted = _checked(queries, queries.shape[1])
-    kept = [_Kept() for _ in wanted]
+    kept = [_BestRows() for _ in wanted]
     rows = 0
     for ids, vectors in _parts(blocks, len(wanted)):
         rows += len(ids)
@@ -127,7 +127,7 @@ def recall(found: Sequence[str], neighbours: Neighbours, k: int) -> float:
     return len(neighbours.admissible(k).intersection(found[:k])) / most
 
 
-class _Seen(NamedTuple):
+class _OrientedScores(NamedTuple):
     """Scores turned so that higher is nearer, and their slack; both `(nq, n) float64`."""
 
     closeness: _Doubles
@@ -135,7 +135,7 @@ class _Seen(NamedTuple):
 
 
 @dataclass
-class _Kept:
+class _BestRows:
     """The best rows of one query so far. What does not reach the border now never will: it only rises."""
 
     ids: _Ids = field(default_factory=lambda: np.empty(0, object))
@@ -185,7 +185,7 @@ def _checked(vectors: FloatArray, dimension: int) -> _Doubles:
     return vectors.astype(np.float64)
 
 
-def _compare(queries: _Doubles, vectors: _Doubles, metric: Metric) -> _Seen:
+def _compare(queries: _Doubles, vectors: _Doubles, metric: Metric) -> _OrientedScores:
     """Closeness of every query to every row.
 
     A zero vector has COSINE 0 to everything, as in Milvus (knowhere pull request 803).
@@ -196,13 +196,13 @@ def _compare(queries: _Doubles, vectors: _Doubles, metric: Metric) -> _Seen:
     squares = np.sum(queries**2, axis=1)[:, np.newaxis], np.sum(vectors**2, axis=1)
     match metric:
         case "COSINE":
-            return _Seen(products, _slack(np.ones_like(products), queries.shape[1]))
+            return _OrientedScores(products, _slack(np.ones_like(products), queries.shape[1]))
         case "IP":
-            return _Seen(products, _slack(np.sqrt(squares[0] * squares[1]), queries.shape[1]))
+            return _OrientedScores(products, _slack(np.sqrt(squares[0] * squares[1]), queries.shape[1]))
         case "L2":
             distances = np.maximum(0.0, squares[0] + squares[1] - 2 * products)
             size = (np.sqrt(squares[0]) + np.sqrt(squares[1])) ** 2
-            return _Seen(-distances, _slack(size, queries.shape[1]))
+            return _OrientedScores(-distances, _slack(size, queries.shape[1]))
 
 
 def _slack(size: _Doubles, dimension: int) -> _Doubles:

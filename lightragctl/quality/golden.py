@@ -18,6 +18,7 @@ from typing import Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality.exact import Metric, Neighbours, recall
 from lightragctl.quality.stats import Interval, bounded_mean, mean_share, queries_needed
@@ -36,13 +37,13 @@ class GoldenMissingError(LightragctlError):
     code = "no-golden-set"
 
 
-class Frozen(BaseModel):
+class StoredModel(BaseModel):
     """Read back from a store: keys that a newer version adds are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Holding(Frozen):
+class WorkspaceContent(StoredModel):
     """What a workspace held at a moment: the collection of its passages, the row `epoch` as text, and how many rows."""
 
     collection: str
@@ -50,7 +51,7 @@ class Holding(Frozen):
     rows: int
 
 
-class Head(Frozen):
+class Head(StoredModel):
     """What is known of a golden set beside its queries.
 
     Attributes:
@@ -68,7 +69,7 @@ class Head(Frozen):
     version: int
     built_at: int
     tool: str
-    held: Holding
+    held: WorkspaceContent
     metric: Metric
     k: int
     model: EmbeddingModel
@@ -116,13 +117,13 @@ class Floors:
     overlap: float | None = None
 
 
-class Verdict(StrEnum):
-    """How a figure stands to its floor; `unsure` when its interval holds the floor."""
+class FloorStatus(StrEnum):
+    """How a figure compares with its floor; `inconclusive` when its interval contains the floor."""
 
-    SHOWN = "shown"
-    KEPT = "kept"
+    REPORTED = "reported"
+    MET = "met"
     BELOW = "below"
-    UNSURE = "unsure"
+    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -138,12 +139,12 @@ class GoldenFigure:
     interval: Interval
     queries: int
     floor: float | None
-    verdict: Verdict
+    verdict: FloorStatus
     needed: int | None = None
 
 
 @dataclass(frozen=True)
-class Answers:
+class CurrentAnswers:
     """What the workspace answers now, query by query.
 
     Attributes:
@@ -158,7 +159,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Judged:
+class QueryFigures:
     """One query: recall of the index and of lightrag-api (None for a row), overlap with the answer when it was built.
 
     `missed`: ids of the right answer that the index did not give, nearest first.
@@ -179,7 +180,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Report:
+class GoldenReport:
     """A check.
 
     Attributes:
@@ -192,14 +193,14 @@ class Report:
     """
 
     head: Head
-    held: Holding
+    held: WorkspaceContent
     k: int
     scanned: bool
     stale: tuple[str, ...]
     others: int
     moving: bool
     figures: tuple[GoldenFigure, ...]
-    worst: tuple[Judged, ...]
+    worst: tuple[QueryFigures, ...]
 
 
 def sample(ids: Iterable[str], count: int, seed: int) -> list[str]:
@@ -238,7 +239,10 @@ def depth(k: int | None, head: Head) -> int:
         UsageError: deeper than the right answers are known.
     """
     if k is not None and not 1 <= k <= head.k:
-        raise UsageError(f"k is {k}, and the golden set knows the {head.k} nearest", f"lightragctl golden build -k {k}")
+        raise UsageError(
+            f"k is {k}, and the golden set knows the {head.k} nearest",
+            Hint("build a deeper one: ", Command("golden build", f"-k {k}")),
+        )
     return k or head.k
 
 
@@ -251,12 +255,14 @@ def refuse_other_model(head: Head, model: EmbeddingModel) -> None:
     if head.model != model:
         raise RefusedError(
             f"the golden set was built with another embedding model ({head.model}) than the profile names ({model})",
-            "give the --set and --values that the release was brought up with, or build it anew: "
-            "lightragctl golden build",
+            Hint(
+                "pass the --set and --values that the release was started with, or rebuild the set: ",
+                Command("golden build"),
+            ),
         )
 
 
-def staleness(head: Head, held: Holding) -> tuple[str, ...]:
+def staleness(head: Head, held: WorkspaceContent) -> tuple[str, ...]:
     """Why the set is not of what the workspace holds now."""
     before = head.held
     reasons = []
@@ -279,7 +285,7 @@ def kept(found: Sequence[str], neighbours: Neighbours, k: int) -> float:
     return len(right) / longer if longer else 1.0
 
 
-def judged(golden: GoldenSet, answers: Answers, k: int) -> list[Judged]:
+def judged(golden: GoldenSet, answers: CurrentAnswers, k: int) -> list[QueryFigures]:
     """Each query's figures, in the order of the set."""
     rows = []
     for at, (known, found, exact) in enumerate(zip(golden.answers, answers.found, answers.exact, strict=True)):
@@ -287,11 +293,11 @@ def judged(golden: GoldenSet, answers: Answers, k: int) -> list[Judged]:
         end_to_end = None if through is None else recall(through, exact, k)
         query, missed = known.query, [name for name in exact.ids[:k] if name not in found[:k]]
         figures = (recall(found, exact, k), end_to_end, kept(found, known.neighbours, k))
-        rows.append(Judged(at + 1, query.origin, query.text, *figures, tuple(missed)))
+        rows.append(QueryFigures(at + 1, query.origin, query.text, *figures, tuple(missed)))
     return rows
 
 
-def figures(rows: Sequence[Judged], floors: Floors) -> tuple[GoldenFigure, ...]:
+def figures(rows: Sequence[QueryFigures], floors: Floors) -> tuple[GoldenFigure, ...]:
     """Recall of the index; recall through lightrag-api where questions were asked; overlap with the set's answers."""
     through = [row.end_to_end for row in rows if row.end_to_end is not None]
     found = [_figure("recall", [row.recall for row in rows], floors.recall)]
@@ -301,7 +307,7 @@ def figures(rows: Sequence[Judged], floors: Floors) -> tuple[GoldenFigure, ...]:
     return tuple(found)
 
 
-def worst(rows: Sequence[Judged]) -> tuple[Judged, ...]:
+def worst(rows: Sequence[QueryFigures]) -> tuple[QueryFigures, ...]:
     """Those that lost most recall, then most overlap."""
     lost = [row for row in rows if min(row.least_recall, row.overlap) < 1]
     return tuple(sorted(lost, key=lambda row: (row.least_recall, row.overlap))[:MOST_WORST])
@@ -317,19 +323,19 @@ def _figure(
     name: Literal["recall", "end_to_end", "overlap"], values: Sequence[float], floor: float | None
 ) -> GoldenFigure:
     mean, interval = mean_share(values), bounded_mean(values, _SEED)
-    verdict = Verdict.SHOWN if floor is None else _verdict(values, interval, floor)
-    needed = queries_needed(values, floor) if floor is not None and verdict is Verdict.UNSURE else None
+    verdict = FloorStatus.REPORTED if floor is None else _verdict(values, interval, floor)
+    needed = queries_needed(values, floor) if floor is not None and verdict is FloorStatus.INCONCLUSIVE else None
     return GoldenFigure(name, mean, interval, len(values), floor, verdict, needed)
 
 
-def _verdict(values: Sequence[float], interval: Interval, floor: float) -> Verdict:
+def _verdict(values: Sequence[float], interval: Interval, floor: float) -> FloorStatus:
     """How figures stand to a floor.
 
     A floor of 1 asks that nothing is lost: one query that loses something is enough to know that it is not kept, and
     no number of them would raise the lower end of an interval to 1.
     """
     if floor == 1:
-        return Verdict.KEPT if min(values) == 1 else Verdict.BELOW
+        return FloorStatus.MET if min(values) == 1 else FloorStatus.BELOW
     if interval.low >= floor:
-        return Verdict.KEPT
-    return Verdict.BELOW if interval.high < floor else Verdict.UNSURE
+        return FloorStatus.MET
+    return FloorStatus.BELOW if interval.high < floor else FloorStatus.INCONCLUSIVE

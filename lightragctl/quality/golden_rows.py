@@ -13,17 +13,18 @@ import numpy as np
 from pydantic import ValidationError
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.quality.exact import Neighbours
-from lightragctl.quality.golden import Frozen, GoldenSet, Head, KnownAnswer, Origin, Query
+from lightragctl.quality.golden import GoldenSet, Head, KnownAnswer, Origin, Query, StoredModel
 from lightragctl.vectors.model import CONTENT_BYTES
 
 HEAD = "golden"
 FIRST, LAST = "golden:", "golden;"
 """Between these are the ids of all queries; ; is the character after :."""
-_BROKEN = "build it anew: lightragctl golden build"
+_BROKEN = Hint("rebuild it: ", Command("golden build"))
 
 
-class _QueryRow(Frozen):
+class _QueryRow(StoredModel):
     """`vector` is float32, little-endian, in base64; scores and slack as `Neighbours` has them."""
 
     origin: Origin

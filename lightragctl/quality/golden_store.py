@@ -14,11 +14,22 @@ import msgspec
 import numpy as np
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality import golden, golden_rows
 from lightragctl.quality.exact import Neighbours, exact_neighbours
-from lightragctl.quality.golden import Answers, Floors, GoldenSet, Head, Holding, KnownAnswer, Origin, Query, Report
+from lightragctl.quality.golden import (
+    CurrentAnswers,
+    Floors,
+    GoldenReport,
+    GoldenSet,
+    Head,
+    KnownAnswer,
+    Origin,
+    Query,
+    WorkspaceContent,
+)
 from lightragctl.vectors.blocks import all_ids, vector_blocks
 from lightragctl.vectors.control import (
     EPOCH,
@@ -58,7 +69,7 @@ _WRITTEN_ROWS = 100
 
 
 @dataclass(frozen=True)
-class Place:
+class GoldenWorkspace:
     """A workspace, the model that its vectors came from, and how its index is searched."""
 
     workspace: str
@@ -84,14 +95,14 @@ class BuildPlan:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildResult:
     """The new set, and how many queries were left out of it because they do not fit into a row."""
 
     golden: GoldenSet
     left_out: int
 
 
-def held(store: VectorStore, place: Place) -> Holding:
+def held(store: VectorStore, place: GoldenWorkspace) -> WorkspaceContent:
     """What the workspace holds now.
 
     Raises:
@@ -102,7 +113,7 @@ def held(store: VectorStore, place: Place) -> Holding:
     if physical is None:
         raise LightragctlError(
             f"workspace '{place.workspace}' holds no passages: there is no collection {alias}",
-            "load documents first: lightragctl ingest PATH",
+            Hint("load documents first: ", Command("ingest", "PATH")),
         )
     # Asked, because Milvus Lite counts the rows of a collection that it does not read.
     if is_ours(place.workspace, physical, place.model) and not store.is_loaded(physical):
@@ -111,11 +122,11 @@ def held(store: VectorStore, place: Place) -> Holding:
     rows = store.row_count(physical)
     if rows == 1:
         message = f"workspace '{place.workspace}' holds one passage, which has no neighbours to find"
-        raise LightragctlError(message, "load more documents: lightragctl ingest PATH")
-    return Holding(collection=physical, epoch=epoch, rows=rows)
+        raise LightragctlError(message, Hint("load more documents: ", Command("ingest", "PATH")))
+    return WorkspaceContent(collection=physical, epoch=epoch, rows=rows)
 
 
-def current(store: VectorStore, place: Place) -> Head:
+def current(store: VectorStore, place: GoldenWorkspace) -> Head:
     """The head of the set that counts.
 
     Raises:
@@ -124,11 +135,11 @@ def current(store: VectorStore, place: Place) -> Head:
     text = _control(store, place, [golden_rows.HEAD]).get(golden_rows.HEAD)
     if text is None:
         message = f"workspace '{place.workspace}' has no golden set"
-        raise golden.GoldenMissingError(message, f"build one: lightragctl golden build -w {place.workspace}")
+        raise golden.GoldenMissingError(message, Hint("build one: ", Command("golden build", f"-w {place.workspace}")))
     return golden_rows.head_of(text)
 
 
-def load(store: VectorStore, place: Place) -> GoldenSet:
+def load(store: VectorStore, place: GoldenWorkspace) -> GoldenSet:
     """The set that counts.
 
     Raises:
@@ -141,7 +152,7 @@ def load(store: VectorStore, place: Place) -> GoldenSet:
     return golden_rows.golden_set(head, [texts.get(key) for key in keys])
 
 
-def versions(store: VectorStore, place: Place) -> list[int]:
+def versions(store: VectorStore, place: GoldenWorkspace) -> list[int]:
     """The versions of which there are queries, whole or not, oldest first."""
     try:
         return sorted({version for version, _ in _stored(store, place)})
@@ -149,7 +160,7 @@ def versions(store: VectorStore, place: Place) -> list[int]:
         return []
 
 
-def build(store: VectorStore, place: Place, plan: BuildPlan, embed: Embed, notify: Notify) -> Built:
+def build(store: VectorStore, place: GoldenWorkspace, plan: BuildPlan, embed: Embed, notify: Notify) -> BuildResult:
     """Find the right answers of a sample and of questions, and make them the workspace's golden set.
 
     Raises:
@@ -161,21 +172,21 @@ def build(store: VectorStore, place: Place, plan: BuildPlan, embed: Embed, notif
     before = held(store, place)
     queries = [*_sampled(store, before, plan, notify), *_embedded(plan.questions, embed, notify)]
     if not queries:
-        raise UsageError("there is nothing to ask", "say --sample N, or --questions FILE")
+        raise UsageError("there is nothing to ask", "set --sample N or --questions FILE")
     exact = _exact(place, queries, plan.k, _blocks(store, place, before, notify))
     if held(store, place) != before:
         message = f"workspace '{place.workspace}' was written to while its golden set was built"
-        raise LightragctlError(message, "build it when nothing is loaded: lightragctl golden build")
+        raise LightragctlError(message, Hint("build it while nothing is being loaded: ", Command("golden build")))
     known = [KnownAnswer(query, near) for query, near in zip(queries, exact, strict=True)]
     encoded = [(answer, value) for answer in known if (value := golden_rows.encoded(answer)) is not None]
     if not encoded:
         raise LightragctlError("no query fits into a row of the control collection", "ask for fewer: -k 10")
     head = _write(store, place, plan, before, encoded)
-    return Built(GoldenSet(head, tuple(answer for answer, _ in encoded)), len(known) - len(encoded))
+    return BuildResult(GoldenSet(head, tuple(answer for answer, _ in encoded)), len(known) - len(encoded))
 
 
 @dataclass(frozen=True)
-class Doors:
+class Searchers:
     """How a check asks: the index itself, and lightrag-api."""
 
     search: Search
@@ -183,14 +194,16 @@ class Doors:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CheckOptions:
     """How many answers of each query to look at, None for all that are known; and what must be reached."""
 
     k: int | None
     floors: Floors
 
 
-def check(store: VectorStore, place: Place, doors: Doors, wanted: Wanted, notify: Notify) -> Report:
+def check(
+    store: VectorStore, place: GoldenWorkspace, doors: Searchers, wanted: CheckOptions, notify: Notify
+) -> GoldenReport:
     """How well the workspace answers the queries of its golden set now. Writes nothing.
 
     Where collection, rows, epoch and metric are those of the build, its right answers still hold; else all rows are
@@ -211,9 +224,9 @@ def check(store: VectorStore, place: Place, doors: Doors, wanted: Wanted, notify
     scanned = bool(stale) or head.metric != place.index.metric_type
     kept = [answer.neighbours for answer in known.answers]
     exact = _exact(place, queries, head.k, _blocks(store, place, now, notify)) if scanned else kept
-    answers = Answers(_found(doors, place, now, queries, k), exact, _through(doors, queries, k, notify))
+    answers = CurrentAnswers(_found(doors, place, now, queries, k), exact, _through(doors, queries, k, notify))
     rows = golden.judged(known, answers, k)
-    return Report(
+    return GoldenReport(
         head,
         now,
         k,
@@ -226,7 +239,7 @@ def check(store: VectorStore, place: Place, doors: Doors, wanted: Wanted, notify
     )
 
 
-def _control(store: VectorStore, place: Place, keys: Sequence[str]) -> dict[str, str]:
+def _control(store: VectorStore, place: GoldenWorkspace, keys: Sequence[str]) -> dict[str, str]:
     """Values of the control collection by key; those that are there."""
     try:
         rows = when_loaded(store, place.control, lambda: store.get(place.control, keys, ["value"]))
@@ -235,14 +248,14 @@ def _control(store: VectorStore, place: Place, keys: Sequence[str]) -> dict[str,
     return {key: str(row["value"]) for key, row in rows.items()}
 
 
-def _stored(store: VectorStore, place: Place) -> list[tuple[int, str]]:
+def _stored(store: VectorStore, place: GoldenWorkspace) -> list[tuple[int, str]]:
     """Version and id of every query that is stored."""
     ends = (golden_rows.FIRST, golden_rows.LAST)
     ids = when_loaded(store, place.control, lambda: list(all_ids(store, place.control, *ends)))
     return [(version, name) for name in ids if (version := golden_rows.version_of(name)) is not None]
 
 
-def _refuse_other_model(store: VectorStore, place: Place) -> None:
+def _refuse_other_model(store: VectorStore, place: GoldenWorkspace) -> None:
     key = model_key(place.model)
     text = _control(store, place, [key]).get(key)
     if text is None:
@@ -254,7 +267,7 @@ def _refuse_other_model(store: VectorStore, place: Place) -> None:
         )
 
 
-def _sampled(store: VectorStore, before: Holding, plan: BuildPlan, notify: Notify) -> list[Query]:
+def _sampled(store: VectorStore, before: WorkspaceContent, plan: BuildPlan, notify: Notify) -> list[Query]:
     """Queries of stored rows, in the order of the sample."""
     notify(Event(f"choosing {min(plan.rows, before.rows)} of {before.rows} rows", passing=True))
     ids = golden.sample(all_ids(store, before.collection), plan.rows, plan.seed)
@@ -270,14 +283,14 @@ def _embedded(questions: Mapping[str, Origin], embed: Embed, notify: Notify) -> 
     return [Query(origin, text, vector) for (text, origin), vector in zip(questions.items(), vectors, strict=True)]
 
 
-def _exact(place: Place, queries: Sequence[Query], k: int, blocks: Iterator[Block]) -> list[Neighbours]:
+def _exact(place: GoldenWorkspace, queries: Sequence[Query], k: int, blocks: Iterator[Block]) -> list[Neighbours]:
     """The right answer of each query over all rows, without the row that the query is."""
     metric = golden.metric_of(place.index.metric_type)
     found = exact_neighbours(np.stack([query.vector for query in queries]), blocks, k + 1, metric)
     return [near.nearest(k, without=query.row) for query, near in zip(queries, found, strict=True)]
 
 
-def _blocks(store: VectorStore, place: Place, now: Holding, notify: Notify) -> Iterator[Block]:
+def _blocks(store: VectorStore, place: GoldenWorkspace, now: WorkspaceContent, notify: Notify) -> Iterator[Block]:
     """All rows, with progress as they are compared."""
     done = 0
     for ids, vectors in vector_blocks(store, now.collection, place.model.dimension):
@@ -286,7 +299,9 @@ def _blocks(store: VectorStore, place: Place, now: Holding, notify: Notify) -> I
         notify(Event(f"compared with {done} of {now.rows} rows", passing=True))
 
 
-def _found(doors: Doors, place: Place, now: Holding, queries: Sequence[Query], k: int) -> list[list[str]]:
+def _found(
+    doors: Searchers, place: GoldenWorkspace, now: WorkspaceContent, queries: Sequence[Query], k: int
+) -> list[list[str]]:
     """What the index gives for each query, without the row that the query is."""
     vectors = np.stack([query.vector for query in queries])
     parts = [vectors[begin : begin + _SEARCHED_ROWS] for begin in range(0, len(vectors), _SEARCHED_ROWS)]
@@ -294,7 +309,7 @@ def _found(doors: Doors, place: Place, now: Holding, queries: Sequence[Query], k
     return [[hit.id for hit in some if hit.id != query.row] for query, some in zip(queries, hits, strict=True)]
 
 
-def _through(doors: Doors, queries: Sequence[Query], k: int, notify: Notify) -> dict[int, Sequence[str]]:
+def _through(doors: Searchers, queries: Sequence[Query], k: int, notify: Notify) -> dict[int, Sequence[str]]:
     """What lightrag-api gives for each question, by place."""
     asked = [at for at, query in enumerate(queries) if query.row is None]
     found = {}
@@ -304,7 +319,9 @@ def _through(doors: Doors, queries: Sequence[Query], k: int, notify: Notify) -> 
     return found
 
 
-def _write(store: VectorStore, place: Place, plan: BuildPlan, before: Holding, encoded: Sequence[_Encoded]) -> Head:
+def _write(
+    store: VectorStore, place: GoldenWorkspace, plan: BuildPlan, before: WorkspaceContent, encoded: Sequence[_Encoded]
+) -> Head:
     """The queries, then the head; then what neither this set nor the one before it needs goes."""
     store.create(control_spec(place.control))
     stored = _stored(store, place)

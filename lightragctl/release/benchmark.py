@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from lightragctl.bench import quality, questions
-from lightragctl.bench.measured import Beside, Measured
+from lightragctl.bench.annotated_run import AnnotatedRun, Annotations
 from lightragctl.bench.plan import LoadPlan
 from lightragctl.bench.quality import FoundHits
-from lightragctl.bench.questions import Asked
-from lightragctl.bench.result import LoadReport, Moment, Quality
+from lightragctl.bench.questions import QuestionSet
+from lightragctl.bench.result import LiveSample, LoadReport, Quality
 from lightragctl.bench.run import run
 from lightragctl.bench.schedule import Shape
 from lightragctl.bench.targets import Target, kind_named
 from lightragctl.bench.thresholds import QUALITY, Threshold
-from lightragctl.client.metrics import Lookout, Replicas
-from lightragctl.client.stages import Look, Looks, inside
+from lightragctl.client.scrape import MetricsScraper, Replicas
+from lightragctl.client.server_metrics import MetricsSample, MetricsSamples, metrics_between
 from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Event, Notify
@@ -45,21 +45,21 @@ RECALL_ROWS = 100_000
 
 
 @dataclass(frozen=True)
-class LoadEvent(Event):
+class BenchmarkEvent(Event):
     """How a load stands: a line that every observer can show, and the figures behind it; `plan` where it is known."""
 
-    moment: Moment | None = None
+    live: LiveSample | None = None
     plan: LoadPlan | None = None
 
 
 @dataclass(frozen=True)
-class Source:
+class BenchmarkSource:
     """Where questions come from and answers are judged by: a release, read when it is first needed."""
 
     release: Release
     load: LoadSpec
     notify: Notify
-    lead: "Source | None" = None
+    lead: "BenchmarkSource | None" = None
     """Another source, whose questions are asked here too."""
     _known: dict[int, Neighbours] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class Source:
         self.load.check()
 
     @cached_property
-    def asked(self) -> Asked:
+    def asked(self) -> QuestionSet:
         """The questions.
 
         Raises:
@@ -251,19 +251,19 @@ def connections(release: Release, url: str | None) -> int:
     return STREAMS if is_tunnelled else 512
 
 
-def measured(plan: LoadPlan, replicas: Replicas, notify: Notify) -> Measured:
+def measured(plan: LoadPlan, replicas: Replicas, notify: Notify) -> AnnotatedRun:
     """Put the load on; Ctrl-C ends it early with what there is."""
     notify(Event(f"{plan.target.kind} at {plan.target.shown}: connecting", passing=True))
-    lookout, before = Lookout(replicas), dict[str, Look | str]()
-    report = run(plan, progress(notify, plan), at_border=lambda: before.update(lookout.look()))
-    after: Looks
+    scraper, before = MetricsScraper(replicas), dict[str, MetricsSample | str]()
+    report = run(plan, progress(notify, plan), on_measure_start=lambda: before.update(scraper.scrape()))
+    after: MetricsSamples
     try:
-        after = lookout.look()
+        after = scraper.scrape()
     except KeyboardInterrupt:
         after = dict.fromkeys(before, "it was interrupted")
         report = msgspec.structs.replace(report, interrupted=True)
-    told = inside(before, after)
-    return Measured(report, Beside(**asdict(told), ended_at=ended_at()))
+    told = metrics_between(before, after)
+    return AnnotatedRun(report, Annotations(**asdict(told), ended_at=ended_at()))
 
 
 def ended_at() -> str:
@@ -271,23 +271,25 @@ def ended_at() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[Moment], None]:
+def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[LiveSample], None]:
     """Shows each half second."""
-    return lambda moment: notify(LoadEvent(_words(moment), passing=True, moment=moment, plan=plan))
+    return lambda live: notify(BenchmarkEvent(_words(live), passing=True, live=live, plan=plan))
 
 
-def sides(release: Release, load: LoadSpec, names: Sequence[str], notify: Notify) -> list[Source]:
+def sides(release: Release, load: LoadSpec, names: Sequence[str], notify: Notify) -> list[BenchmarkSource]:
     """Both sides of a comparison, which are asked the same questions: those of the first that is a profile's release.
 
     Raises:
         UsageError: options mean nothing together.
     """
-    sources: list[Source] = []
+    sources: list[BenchmarkSource] = []
     for text in names:
         if is_url(text):
-            sources.append(Source(release, replace(load, url=text), notify))
+            sources.append(BenchmarkSource(release, replace(load, url=text), notify))
         else:
-            sources.append(Source(release.of_profile(text), replace(load, url=None, api_key_file=None), notify))
+            sources.append(
+                BenchmarkSource(release.of_profile(text), replace(load, url=None, api_key_file=None), notify)
+            )
     lead = next((one for one in sources if one.load.url is None), sources[0])
     return [one if one is lead else replace(one, lead=lead) for one in sources]
 
@@ -305,30 +307,30 @@ def given_key(file: Path | None, environ: Mapping[str, str]) -> str | None:
     return key
 
 
-def _test_data(_: Source) -> Asked:
+def _test_data(_: BenchmarkSource) -> QuestionSet:
     return questions.test_data()
 
 
-def _topics(_: Source) -> Asked:
+def _topics(_: BenchmarkSource) -> QuestionSet:
     return questions.topics()
 
 
-def _of_collection(source: Source) -> Asked:
+def _of_collection(source: BenchmarkSource) -> QuestionSet:
     from lightragctl.vectors.model import Page
 
     rows = source.store.scan(source.collection, ["content"], Page(limit=_SAMPLE_ROWS))
     return questions.of_rows({row["id"]: row["content"] for row in rows})
 
 
-def _of_recordings(source: Source) -> Asked:
+def _of_recordings(source: BenchmarkSource) -> QuestionSet:
     found = source.release.recordings(_RECORDED_MOST)
     for one in found.missing:
         source.notify(Event(f"of the recorded questions {one}"))
     fitting = plain(found.questions, source.release.loaded.profile.workspace)
-    return questions.of_recordings([questions.Recorded(one.at, one.query) for one in fitting])
+    return questions.of_recordings([questions.TimedQuestion(one.at, one.query) for one in fitting])
 
 
-_SCENARIOS: Mapping[str, Callable[[Source], Asked]] = {
+_SCENARIOS: Mapping[str, Callable[[BenchmarkSource], QuestionSet]] = {
     "test-data": _test_data,
     "topics": _topics,
     "collection": _of_collection,
@@ -336,7 +338,7 @@ _SCENARIOS: Mapping[str, Callable[[Source], Asked]] = {
 }
 
 
-def _searches(source: Source) -> Any:
+def _searches(source: BenchmarkSource) -> Any:
     """Milvus's own messages for the questions."""
     from lightragctl.bench.milvus import search_requests
     from lightragctl.vectors.model import index_spec
@@ -356,7 +358,7 @@ def _fields(load: LoadSpec) -> dict[str, Any]:
             return {"top_k": load.k}
 
 
-def _words(moment: Moment) -> str:
-    rate = f"{moment.answered_per_s:.0f}/s, p50 {moment.p50_ms:.1f} ms, p99 {moment.p99_ms:.1f} ms"
-    bad = moment.answered - moment.ok
-    return f"{moment.phase}: {moment.elapsed_s:.0f} s, {rate}, {moment.under_way} under way, {bad} failed"
+def _words(live: LiveSample) -> str:
+    rate = f"{live.answered_per_s:.0f}/s, p50 {live.p50_ms:.1f} ms, p99 {live.p99_ms:.1f} ms"
+    bad = live.answered - live.ok
+    return f"{live.phase}: {live.elapsed_s:.0f} s, {rate}, {live.under_way} under way, {bad} failed"

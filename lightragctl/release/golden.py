@@ -10,8 +10,8 @@ from lightragctl.client.api import ApiError, RecordedQuestion
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.settings import ApiSettings
 from lightragctl.quality import golden, golden_store
-from lightragctl.quality.golden import GoldenSet, Report
-from lightragctl.quality.golden_store import Built, Doors, Embed, Place, Wanted
+from lightragctl.quality.golden import GoldenReport, GoldenSet
+from lightragctl.quality.golden_store import BuildResult, CheckOptions, Embed, GoldenWorkspace, Searchers
 from lightragctl.release.profiles import service_settings
 from lightragctl.release.release import Release
 from lightragctl.vectors.ask import search_all
@@ -44,13 +44,13 @@ class BuildOptions:
     seed: int
 
 
-def place(release: Release, workspace: str | None) -> Place:
+def place(release: Release, workspace: str | None) -> GoldenWorkspace:
     """The workspace, the profile's own unless another is named."""
     told = _settings(release)
-    return Place(workspace or told.workspace, told.embedding, index_spec(told.index))
+    return GoldenWorkspace(workspace or told.workspace, told.embedding, index_spec(told.index))
 
 
-def build(release: Release, place: Place, options: BuildOptions, now_s: int, notify: Notify) -> Built:
+def build(release: Release, place: GoldenWorkspace, options: BuildOptions, now_s: int, notify: Notify) -> BuildResult:
     """Find the right answers by exact search, and make them the workspace's golden set; `now_s` in unix seconds.
 
     Raises:
@@ -64,7 +64,7 @@ def build(release: Release, place: Place, options: BuildOptions, now_s: int, not
         return golden_store.build(store, place, plan, _embed(release), notify)
 
 
-def known(release: Release, place: Place) -> tuple[GoldenSet, list[int]]:
+def known(release: Release, place: GoldenWorkspace) -> tuple[GoldenSet, list[int]]:
     """The golden set that counts, and the versions that are stored.
 
     Raises:
@@ -75,7 +75,7 @@ def known(release: Release, place: Place) -> tuple[GoldenSet, list[int]]:
         return golden_store.load(store, place), golden_store.versions(store, place)
 
 
-def check(release: Release, place: Place, wanted: Wanted, notify: Notify) -> Report:
+def check(release: Release, place: GoldenWorkspace, wanted: CheckOptions, notify: Notify) -> GoldenReport:
     """How well the release answers the queries of its golden set now. Writes nothing.
 
     Raises:
@@ -101,14 +101,14 @@ def _store(release: Release) -> Iterator[MilvusStore]:
         opened.close()
 
 
-def _doors(release: Release, workspace: str) -> Doors:
+def _doors(release: Release, workspace: str) -> Searchers:
     """The index, and lightrag-api."""
 
     def retrieve(question: str, k: int) -> Sequence[str]:
         answer = release.api.retrieve(question, top_k=k, workspace=workspace, recorded=False)
         return [hit.id for hit in answer.hits]
 
-    return Doors(partial(search_all, release.runtime.endpoint("vector-engine")), retrieve)
+    return Searchers(partial(search_all, release.runtime.endpoint("vector-engine")), retrieve)
 
 
 def _embed(release: Release) -> Embed:
@@ -128,7 +128,7 @@ def _recorded(release: Release, workspace: str, notify: Notify) -> list[str]:
     try:
         found = release.recordings(_NEWEST)
     except ApiError as error:
-        if error.code != "no-recording":
+        if error.code != "recording-disabled":
             raise
         notify(Event(f"{error.message}, so that none are taken; {error.hint}"))
         return []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
+class RuntimeOptions:
     """What the command line and the environment say of where a release runs."""
 
     environ: Mapping[str, str]
@@ -31,7 +31,7 @@ class Place:
     context: str | None
 
 
-def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRuntime:
+def open_runtime(release: str, loaded: LoadedProfile, place: RuntimeOptions) -> ReleaseRuntime:
     """The runtime of the profile.
 
     Raises:
@@ -47,7 +47,7 @@ def open_runtime(release: str, loaded: LoadedProfile, place: Place) -> ReleaseRu
     return LocalRuntime(release, ReleaseFiles(data_home(place.environ) / release), place.environ)
 
 
-def _connected(place: Place) -> "ClusterClient":
+def _connected(place: RuntimeOptions) -> "ClusterClient":
     """The cluster; the official client stumbles over a kubeconfig that is no YAML, or is of another shape."""
     from lightragctl.kube.client import connect
     from lightragctl.kube.model import NoClusterError

@@ -4,8 +4,9 @@ import threading
 import time
 
 from lightragctl.client.lightrag import DONE
-from lightragctl.client.retry import Patience, Waiting
+from lightragctl.client.retry import RetryPolicy, RetryWait
 from lightragctl.core.errors import NeedsAttentionError, NotRunningError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import UpOutcome
 from lightragctl.release.release import Release
@@ -19,15 +20,15 @@ _LOADING_S = 60.0
 def prove_search(release: Release, outcome: UpOutcome, timeout_s: float, notify: Notify) -> float | None:
     """Search once, as a client would; milliseconds, or None when the release has no lightrag-api."""
 
-    def tell(waiting: Waiting) -> None:
+    def tell(waiting: RetryWait) -> None:
         notify(Event(waiting.reason, "waiting", passing=True))
 
     if "lightrag-api" not in [part.name for part in outcome.status.components]:
         return None
     notify(Event("asking lightrag-api", "searching", passing=True))
     begin = time.monotonic()
-    patience = Patience(timeout_s, time.monotonic, threading.Event(), tell)
-    found = patience.call("a search", lambda sign: release.api.retrieve(_PROOF, top_k=1, recorded=False))
+    retries = RetryPolicy(timeout_s, time.monotonic, threading.Event(), tell)
+    found = retries.call("a search", lambda sign: release.api.retrieve(_PROOF, top_k=1, recorded=False))
     took_ms = round((time.monotonic() - begin) * 1000, 1)
     if not found.hits:
         _refuse_empty_store(release, notify)
@@ -49,7 +50,7 @@ def _refuse_empty_store(release: Release, notify: Notify) -> None:
     while known and not release.api.retrieve(_PROOF, top_k=1, recorded=False).hits:
         if time.monotonic() > until_s:
             message = f"it runs, but Milvus is empty, and lightrag-server knows {len(known)} documents: they are lost"
-            hint = "load them into a new release: lightragctl down --purge, then up and ingest"
+            hint = Hint("load them into a new release: ", Command("down", "--purge"), ", then `up` and `ingest`")
             raise NeedsAttentionError(message, hint)
         notify(Event(f"Milvus finds none of {len(known)} documents yet", "waiting", passing=True))
         time.sleep(1.0)

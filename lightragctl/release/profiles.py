@@ -12,6 +12,7 @@ from lightragctl.components import all_components
 from lightragctl.core import assets
 from lightragctl.core.component import Plan, Values
 from lightragctl.core.errors import LightragctlError, ProfileError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.layers import (
     Layer,
     Origin,
@@ -23,9 +24,9 @@ from lightragctl.core.layers import (
     read_layer,
     read_layers,
 )
+from lightragctl.core.placement import filled, unset
 from lightragctl.core.profile import LoadedProfile, Runtime, check, is_dns_label
 from lightragctl.core.settings import LAST_PORT, ServiceSettings
-from lightragctl.core.site import filled, unset
 
 if TYPE_CHECKING:
     from lightragctl.core.findings import Finding
@@ -112,7 +113,7 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
     plan = Plan(release, loaded.name, loaded.profile, chosen)
     _check_ports(plan)
     for component in chosen.values():
-        if component.unfit and (found := component.unfit(plan)):
+        if component.unsupported and (found := component.unsupported(plan)):
             raise ProfileError(f"profile '{loaded.name}': {component.name}: {found.message}", found.hint)
         if component.settings:
             component.settings(plan)  # refuses a plan that lacks what the component needs
@@ -137,10 +138,10 @@ def judge_plan(plan: Plan) -> "list[Finding]":
     """What is unsafe in the plan, as far as that can be told without a cluster."""
     if plan.profile.runtime is not Runtime.KUBERNETES:
         return []
-    from lightragctl.checks.lint import lint, subject_of
+    from lightragctl.checks.lint import lint, rendered_plan
     from lightragctl.deploy.render import render_plan
 
-    return lint(subject_of(plan, render_plan(plan, assets.root() / "templates")))
+    return lint(rendered_plan(plan, render_plan(plan, assets.root() / "templates")))
 
 
 def start_profile(name: str, base: str) -> Path:
@@ -176,7 +177,7 @@ def _started(base: str) -> str:
         about = (
             f"# Fill these in: only you know them. Add what else shall differ from '{base}'; see all that it says:\n"
         )
-        show = f"#   lightragctl profiles show --origin --profile {base}\n"
+        show = f"#   {Command('profiles show', f'--origin --profile {base}')}\n"
         return f"extends: {base}\n\n{about}{show}" + "\n".join(_to_fill_in(asked, "")) + "\n"
     lines = [f"# {line}".rstrip() for line in text.splitlines()]
     head = f"# Uncomment what shall differ from the shipped profile '{base}'; the rest follows it.\nextends: {base}\n\n"
@@ -202,7 +203,9 @@ def service_settings(file: Path | None, model: type[SettingsT], plan: Callable[[
         try:
             return model.model_validate_json(file.read_text(encoding="utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError) as error:
-            raise LightragctlError(f"cannot read settings {file}: {error}", "write it anew: lightragctl up") from error
+            raise LightragctlError(
+                f"cannot read settings {file}: {error}", Hint("write it again: ", Command("up"))
+            ) from error
     made = plan()
     chosen = made.components.get(component)
     settings = chosen.settings(made) if chosen and chosen.settings else None

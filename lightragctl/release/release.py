@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from lightragctl.core.errors import RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 
 if TYPE_CHECKING:
     from lightragctl.client.api import ApiClient
@@ -122,9 +123,9 @@ class Release:
     @functools.cached_property
     def runtime(self) -> "ReleaseRuntime":
         """Where the release runs."""
-        from lightragctl.release.open import Place, open_runtime
+        from lightragctl.release.open import RuntimeOptions, open_runtime
 
-        place = Place(self.environ, self.options.kubeconfig, self.options.context)
+        place = RuntimeOptions(self.environ, self.options.kubeconfig, self.options.context)
         return self.closing(open_runtime(self.name, self.loaded, place))
 
     def revisions(self, command: str) -> "Revisions":
@@ -199,7 +200,9 @@ class Release:
 
 
 def _needs_cluster(command: str) -> RefusedError:
-    hint = f"on Kubernetes: lightragctl {command} --profile dev; here: lightragctl up with the profile as it was"
+    hint = Hint(
+        "on Kubernetes: ", Command(command, "--profile dev"), "; here: ", Command("up"), " with the earlier profile"
+    )
     if command == "unlock":
-        hint = "the lock of a local release ends with the process that holds it"
-    return RefusedError(f"{command} is of releases on Kubernetes; this one runs as local processes", hint)
+        hint = Hint("the lock of a local release ends with the process that holds it")
+    return RefusedError(f"{command} needs a release on Kubernetes; this one runs as local processes", hint)

@@ -228,7 +228,7 @@ def test_what_is_unsafe_is_in_the_document_with_its_way_out(tool: Tool) -> None:
     done = tool.run("profiles", "validate", "--profile", "prod", "--values", str(SITE), *sets, "-o", "json")
     assert done.returncode == 8
     document = json.loads(done.stdout)
-    assert {one["code"] for one in document["errors"]} == {"image-not-fixed"}
+    assert {one["code"] for one in document["errors"]} == {"mutable-image-tag"}
     found = {one["code"]: one for one in document["findings"]}
     assert found["no-tls"]["severity"] == "warning"
     assert set(found["no-tls"]) == {"code", "severity", "subject", "message", "hint"}

@@ -25,7 +25,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from lightragctl.bench.report.kinds import Document
+from lightragctl.bench.report.documents import Document
 from lightragctl.cli.bench import payloads as bench
 from lightragctl.cli.data import payloads as data
 from lightragctl.cli.deploy import payloads as deploy
@@ -40,7 +40,7 @@ from lightragctl.core.plain import plain
 from lightragctl.core.profile import LoadedProfile
 from lightragctl.core.result import Event, Result
 from lightragctl.core.serialize import json_text, yaml_text
-from lightragctl.quality.golden import GoldenFigure, Verdict
+from lightragctl.quality.golden import FloorStatus, GoldenFigure
 from lightragctl.quality.stats import Interval
 from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.saved_run import RUN
@@ -63,8 +63,8 @@ KNOWN: Mapping[Any, list[Any]] = {
     type(None): [None],
     np.ndarray: [np.ones(2, np.float32)],
     GoldenFigure: [
-        GoldenFigure("recall", 1.0, Interval(0.9, 1.0), 40, None if verdict is Verdict.SHOWN else 0.9, verdict)
-        for verdict in Verdict
+        GoldenFigure("recall", 1.0, Interval(0.9, 1.0), 40, None if verdict is FloorStatus.REPORTED else 0.9, verdict)
+        for verdict in FloorStatus
     ],
     Mapping[str, Any]: [OBJECT],
 }

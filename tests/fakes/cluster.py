@@ -12,10 +12,9 @@ from typing import Any
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 from lightragctl.kube.model import (
     FIELD_MANAGER,
-    Access,
     ChangedMeanwhileError,
     FieldConflictError,
     ForbiddenError,
@@ -23,6 +22,7 @@ from lightragctl.kube.model import (
     InvalidObjectError,
     KindNotServedError,
     Resource,
+    ResourceAttributes,
 )
 
 KINDS = {
@@ -204,7 +204,7 @@ class FakeCluster:
             del self.objects[gone]
             self.owned = {key: paths for key, paths in self.owned.items() if key[0] != gone}
 
-    def allowed(self, access: Access) -> bool:
+    def allowed(self, access: ResourceAttributes) -> bool:
         return str(access) not in self.denied and not (access.verb == "*" and self.denied)
 
     def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:

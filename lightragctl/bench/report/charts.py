@@ -102,7 +102,7 @@ class LineChart:
 
 
 @dataclass(frozen=True)
-class Part:
+class BarSegment:
     """One bar: how long, where it begins (0: at the left), what is written beside it and shown of it."""
 
     name: str
@@ -116,7 +116,7 @@ class Part:
 class Bar:
     """A part as it is drawn; `middle` is the height of its texts."""
 
-    part: Part
+    part: BarSegment
     x: float
     y: float
     width: float
@@ -137,7 +137,7 @@ class BarChart:
 
 
 @dataclass(frozen=True)
-class Interval:
+class IntervalRow:
     """A value with its interval, on a row of its own: its name before it, what it is called behind it."""
 
     name: str
@@ -153,7 +153,7 @@ class Interval:
 class Whisker:
     """An interval as it is drawn."""
 
-    interval: Interval
+    interval: IntervalRow
     low: float
     x: float
     high: float
@@ -186,7 +186,7 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Ground:
+class ChartBackground:
     """What lies below single values: levels by their names, lines, bands."""
 
     levels: Mapping[str, float] = field(default_factory=dict)
@@ -202,7 +202,7 @@ def lines(
     return LineChart(frame, axes.x.ticks, axes.y.ticks, curves, spots, bands)
 
 
-def dots(frame: Frame, axes: Axes, found: Sequence[Dots], ground: Ground) -> LineChart:
+def dots(frame: Frame, axes: Axes, found: Sequence[Dots], ground: ChartBackground) -> LineChart:
     """Single values over a field."""
     drawn = [replace(one, places=[(axes.x.at(x), axes.y.at(y), text) for x, y, text in one.places]) for one in found]
     levels = [Level(name, axes.y.at(value)) for name, value in ground.levels.items()]
@@ -212,7 +212,7 @@ def dots(frame: Frame, axes: Axes, found: Sequence[Dots], ground: Ground) -> Lin
 
 
 def intervals(
-    frame: Frame, scale: Scale, found: Sequence[Interval], band: tuple[float, float], line: float
+    frame: Frame, scale: Scale, found: Sequence[IntervalRow], band: tuple[float, float], line: float
 ) -> IntervalChart:
     """Intervals below each other in their order; what reaches beyond the scale ends at its edge."""
     middles = [TOP + _ROW * row + _ROW / 2 for row in range(len(found))]
@@ -225,7 +225,7 @@ def intervals(
     return IntervalChart(frame, foot + HEIGHT - BOTTOM, foot, scale.ticks, drawn, margin, scale.at(line))
 
 
-def bars(frame: Frame, parts: Sequence[Part], limit: float | None = None) -> BarChart:
+def bars(frame: Frame, parts: Sequence[BarSegment], limit: float | None = None) -> BarChart:
     """Parts below each other in their order; `limit` is a line across all of them."""
     most = max((part.begin + part.length for part in parts), default=0.0)
     scale = linear(max(most, limit or 0.0), NAMES, FIGURES, _BAR_STEPS)
@@ -243,10 +243,10 @@ def column(scale: Scale, begin: float, end: float, text: str, kind: str = "spot"
     return Column(min(scale.at(begin), scale.end - width), round(width, 2), text, kind)
 
 
-def _bar(part: Part, row: int, scale: Scale) -> Bar:
+def _bar(part: BarSegment, row: int, scale: Scale) -> Bar:
     begin, end = scale.at(part.begin), scale.at(part.begin + part.length)
     y = TOP + _ROW * row + (_ROW - BAR) / 2
-    named = part if part.figure else Part(part.name, part.length, part.begin, figure(part.length), part.tone)
+    named = part if part.figure else BarSegment(part.name, part.length, part.begin, figure(part.length), part.tone)
     return Bar(named, begin, y, max(1.0, round(end - begin, 2)), y + BAR / 2)
 
 

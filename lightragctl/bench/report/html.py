@@ -3,10 +3,10 @@
 import jinja2
 
 from lightragctl.bench.report import charts
-from lightragctl.bench.report.page import Page
+from lightragctl.bench.report.page import ReportPage
 
 
-def html(page: Page) -> str:
+def html(page: ReportPage) -> str:
     """The whole file; whatever comes out of runs is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lightragctl.bench.report", "."),

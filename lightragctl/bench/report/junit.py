@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
-from lightragctl.bench.report.kinds import Document, kind_of
+from lightragctl.bench.report.documents import Document, kind_of
 
 
 def xml(documents: Mapping[str, Document]) -> bytes:

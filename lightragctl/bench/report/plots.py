@@ -13,10 +13,10 @@ from lightragctl.bench.report.charts import (
     TOP,
     Axes,
     BarChart,
+    BarSegment,
     Column,
     Frame,
     LineChart,
-    Part,
     Series,
     bars,
     column,
@@ -57,14 +57,14 @@ def percentiles(id: str, title: str, named: Mapping[str, Times]) -> LineChart | 
     return lines(Frame(id, title, "percentile", "ms", note), axes, series, spots)
 
 
-def course(id: str, report: LoadReport) -> list[LineChart]:
+def timeline(id: str, report: LoadReport) -> list[LineChart]:
     """How the run went, second by second: answers, latency, what was open. Nothing when it has no seconds."""
     seconds = _told_seconds(report)
     if not seconds:
         return []
     last_s = max(report.duration_s, seconds[-1].number + 1.0)
     across = scale.seconds(last_s, LEFT, RIGHT)
-    ground = _Ground(id, report, seconds, across)
+    ground = _TimelineCharts(id, report, seconds, across)
     return [_answers(ground), _latency(ground), _open_requests(ground)]
 
 
@@ -74,7 +74,7 @@ def stages(id: str, stages_ms: Mapping[str, float]) -> BarChart | None:
     parts, begin = [], 0.0
     for name in names:
         tone = 2 if name.startswith("queue") else 0
-        parts.append(Part(name, stages_ms[name], begin, f"{figure(stages_ms[name])} ms", tone))
+        parts.append(BarSegment(name, stages_ms[name], begin, f"{figure(stages_ms[name])} ms", tone))
         begin += stages_ms[name]
     note = "Means of the requests that came through a stage; an answer out of a cache comes through none."
     return bars(Frame(id, "Where the time went", "ms", "", note), parts) if parts else None
@@ -83,28 +83,30 @@ def stages(id: str, stages_ms: Mapping[str, float]) -> BarChart | None:
 def outcomes(id: str, report: LoadReport) -> BarChart | None:
     """How the requests ended, and with which statuses."""
     parts = [
-        Part(name, count, figure=f"{count:,} ({count / report.requests:.1%})", tone=_TONES.get(name, 7))
+        BarSegment(name, count, figure=f"{count:,} ({count / report.requests:.1%})", tone=_TONES.get(name, 7))
         for name, count in sorted(report.outcomes.items(), key=lambda one: one[0] != "ok")
     ]
-    parts += [Part(f"status {status}", count, figure=f"{count:,}", tone=3) for status, count in report.statuses.items()]
+    parts += [
+        BarSegment(f"status {status}", count, figure=f"{count:,}", tone=3) for status, count in report.statuses.items()
+    ]
     return bars(Frame(id, "How requests ended", "requests", ""), parts) if parts else None
 
 
 def generator(id: str, report: LoadReport) -> BarChart:
     """What the generator's own figures are of what they may be."""
     busy = report.generator.cpu_share
-    parts = [Part("a core, busy", 100 * busy / CPU_SHARE, figure=f"{busy:.0%}", tone=1)]
+    parts = [BarSegment("a core, busy", 100 * busy / CPU_SHARE, figure=f"{busy:.0%}", tone=1)]
     note = f"Allowed are {CPU_SHARE:.0%} of a core"
     if report.lateness.count:  # a closed loop is never late
         allowed_ms, late_ms = allowed_lateness_ms(report.latency.p99_ms), report.lateness.p99_ms
-        parts.insert(0, Part("late, p99", 100 * late_ms / allowed_ms, figure=f"{figure(late_ms)} ms", tone=1))
+        parts.insert(0, BarSegment("late, p99", 100 * late_ms / allowed_ms, figure=f"{figure(late_ms)} ms", tone=1))
         note += f", and {figure(allowed_ms)} ms for this latency"
     return bars(Frame(id, "The generator itself", "% of what is allowed", "", f"{note}."), parts, limit=100.0)
 
 
 @dataclass(frozen=True)
-class _Ground:
-    """What the charts of one course have in common."""
+class _TimelineCharts:
+    """What the charts of one run have in common."""
 
     id: str
     report: LoadReport
@@ -144,7 +146,7 @@ class _Ground:
         return lines(frame, Axes(self.across, upwards), series, self.spots(), self.bands)
 
 
-def _answers(ground: _Ground) -> LineChart:
+def _answers(ground: _TimelineCharts) -> LineChart:
     planned = _planned(ground.report)
     most = max(*(one.answered for one in ground.seconds), *(rate or 0 for _, rate in planned), 1)
     series = [Series("all answers", 3, ground.middle("answered")), Series("good answers", 0, ground.middle("ok"))]
@@ -156,13 +158,13 @@ def _answers(ground: _Ground) -> LineChart:
     return ground.chart("answers", ("Answers a second", "1/s"), upwards, series)
 
 
-def _latency(ground: _Ground) -> LineChart:
+def _latency(ground: _TimelineCharts) -> LineChart:
     values = [time_ms for one in ground.seconds if one.answered for time_ms in (one.p50_ms, one.p99_ms)]
     series = [Series("p99", 1, ground.middle("p99_ms")), Series("p50", 0, ground.middle("p50_ms"))]
     return ground.chart("latency", ("Latency of each second's answers", "ms"), milliseconds(values), series)
 
 
-def _open_requests(ground: _Ground) -> LineChart:
+def _open_requests(ground: _TimelineCharts) -> LineChart:
     most = max(max(one.under_way, one.waiting) for one in ground.seconds)
     series = [
         Series("due, waiting for a connection", 1, ground.end("waiting")),

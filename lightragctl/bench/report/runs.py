@@ -5,44 +5,44 @@ from typing import Any
 
 import msgspec
 
+from lightragctl.bench.annotated_run import AnnotatedRun, Annotations
 from lightragctl.bench.bad_answers import words
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.measured import Beside, Measured
-from lightragctl.bench.report import figures, plots
+from lightragctl.bench.report import plots, summary_rows
 from lightragctl.bench.report.charts import LineChart
-from lightragctl.bench.report.kind import BELIEVABLE, Case, Kind, Said, Section, Table, ended
+from lightragctl.bench.report.document import BELIEVABLE, DocumentKind, Headline, JunitCase, Section, Table, ended
 from lightragctl.bench.report.scale import figure
 from lightragctl.bench.result import SCHEMA, LoadReport, Times
 from lightragctl.core.result import ErrorInfo
 
 
-def side_by_side(runs: Mapping[str, Measured]) -> Table:
+def side_by_side(runs: Mapping[str, AnnotatedRun]) -> Table:
     """The figures of runs by name, a column for each."""
-    rows = figures.rows([_plain(run) for run in runs.values()])
+    rows = summary_rows.rows([_plain(run) for run in runs.values()])
     return Table("Figures", ["", *runs] if len(runs) > 1 else (), [[name, *texts] for name, texts in rows])
 
 
-def together(runs: Mapping[str, Measured]) -> LineChart | None:
+def together(runs: Mapping[str, AnnotatedRun]) -> LineChart | None:
     """Runs by name in one chart; None when there is but one, or nothing to draw."""
     named = {name: run.report.latency for name, run in runs.items()}
     return plots.percentiles("together", "Latency of all runs", named) if len(runs) > 1 else None
 
 
-def _read(text: bytes) -> Measured:
+def _read(text: bytes) -> AnnotatedRun:
     report = msgspec.json.decode(text, type=LoadReport)
     for times in (report.latency, report.good, report.failed, report.service, report.lateness, report.first_token):
         if isinstance(times, Times):
             Histogram.decode(times.histogram)
-    return Measured(report, msgspec.json.decode(text, type=Beside))
+    return AnnotatedRun(report, msgspec.json.decode(text, type=Annotations))
 
 
-def _plain(run: Measured) -> dict[str, Any]:
-    """The file is flat: the report's fields, and those of `Beside` next to them. Bodies of answers stay out."""
+def _plain(run: AnnotatedRun) -> dict[str, Any]:
+    """The file is flat: the report's fields, and those of `Annotations` next to them. Bodies of answers stay out."""
     report: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(run.report, bodies={}))
-    return {**report, **msgspec.to_builtins(run.beside)}
+    return {**report, **msgspec.to_builtins(run.annotations)}
 
 
-def _errors(run: Measured) -> Sequence[ErrorInfo]:
+def _errors(run: AnnotatedRun) -> Sequence[ErrorInfo]:
     """Figures that are not to be believed say nothing of thresholds, kept or not: so that comes first."""
     found = []
     if not run.report.verdict.valid:
@@ -57,11 +57,11 @@ def _errors(run: Measured) -> Sequence[ErrorInfo]:
     return found
 
 
-def _cases(run: Measured) -> Iterator[Case]:
+def _cases(run: AnnotatedRun) -> Iterator[JunitCase]:
     interrupted = ("it was interrupted",) if run.report.interrupted and run.report.verdict.valid else ()
-    yield Case(BELIEVABLE, "; ".join((*run.report.verdict.reasons, *interrupted)))
-    for threshold, kept in run.beside.thresholds.items():
-        yield Case(threshold, "" if kept else _seen(run.report))
+    yield JunitCase(BELIEVABLE, "; ".join((*run.report.verdict.reasons, *interrupted)))
+    for threshold, kept in run.annotations.thresholds.items():
+        yield JunitCase(threshold, "" if kept else _seen(run.report))
 
 
 def _seen(report: LoadReport) -> str:
@@ -72,31 +72,31 @@ def _seen(report: LoadReport) -> str:
     return f"not kept: {seen}, {told}"
 
 
-def _section(id: str, name: str, run: Measured) -> Section:
+def _section(id: str, name: str, run: AnnotatedRun) -> Section:
     report = run.report
     charts = [
         plots.percentiles(f"{id}-percentiles", "Latency by percentile", _times(report)),
-        *plots.course(id, report),
-        plots.stages(f"{id}-stages", run.beside.stages_ms),
+        *plots.timeline(id, report),
+        plots.stages(f"{id}-stages", run.annotations.stages_ms),
         plots.outcomes(f"{id}-outcomes", report),
         plots.generator(f"{id}-generator", report),
     ]
     return Section(
         id=id,
         name=name,
-        headline=f"{figures.headline(msgspec.to_builtins(report))}{ended(run.beside.ended_at)}",
+        headline=f"{summary_rows.headline(msgspec.to_builtins(report))}{ended(run.annotations.ended_at)}",
         said=_said(report),
-        thresholds=run.beside.thresholds,
+        thresholds=run.annotations.thresholds,
         tables=[side_by_side({name: run})],
         charts=[chart for chart in charts if chart is not None],
         notes=_notes(run),
     )
 
 
-def _said(report: LoadReport) -> Said:
+def _said(report: LoadReport) -> Headline:
     if report.verdict.valid:
-        return Said(True, "To be believed.", "The generator kept up.", report.verdict.notes)
-    return Said(False, "Do not believe these figures:", reasons=[*report.verdict.reasons, *report.verdict.notes])
+        return Headline(True, "To be believed.", "The generator kept up.", report.verdict.notes)
+    return Headline(False, "Do not believe these figures:", reasons=[*report.verdict.reasons, *report.verdict.notes])
 
 
 def _times(report: LoadReport) -> Mapping[str, Any]:
@@ -109,7 +109,7 @@ def _times(report: LoadReport) -> Mapping[str, Any]:
     return {name: times for name, times in named.items() if times is not None}
 
 
-def _notes(run: Measured) -> list[str]:
+def _notes(run: AnnotatedRun) -> list[str]:
     """What needs no chart."""
     report = run.report
     meaning = "Latency counts from when a request was due, service from when it was sent."
@@ -120,24 +120,24 @@ def _notes(run: Measured) -> list[str]:
     spun = f", {figure(cost.spin_s)} s of it spent in waiting to the microsecond" if cost.spin_s else ""
     workers = "1 process" if cost.workers == 1 else f"{cost.workers} processes"
     sent = f"Sent by {workers}, which took {figure(cost.cpu_s)} s of processor time{spun}; seed {report.seed}."
-    of = "1 replica" if run.beside.replicas == 1 else f"{run.beside.replicas} replicas"
-    told = f"Where the time went is of {of} of lightrag-api." if run.beside.replicas else ""
-    sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in run.beside.batch_sizes.items())
+    of = "1 replica" if run.annotations.replicas == 1 else f"{run.annotations.replicas} replicas"
+    told = f"Where the time went is of {of} of lightrag-api." if run.annotations.replicas else ""
+    sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in run.annotations.batch_sizes.items())
     batches = f"Items in a batch: {sizes}." if sizes else ""
     caches = [
         f"{share:.1%} of the looks into the {cache} cache found an answer."
-        for cache, share in run.beside.cache_hits.items()
+        for cache, share in run.annotations.cache_hits.items()
     ]
     quality = report.quality.notes if report.quality is not None else ()
     bad = [f"{words(one)[:1].upper()}{words(one)[1:]}" for one in report.bad_answers]
-    notes = (meaning, warm_up, left, *bad, sent, told, *run.beside.replica_notes, batches, *caches, *quality)
+    notes = (meaning, warm_up, left, *bad, sent, told, *run.annotations.replica_notes, batches, *caches, *quality)
     return [note for note in notes if note]
 
 
-RUN = Kind(
+RUN = DocumentKind(
     name="run",
     command="bench run",
-    type=Measured,
+    type=AnnotatedRun,
     schema=SCHEMA,
     read=_read,
     plain=_plain,

@@ -13,21 +13,31 @@ from lightragctl.bench.report.charts import (
     TOP,
     Axes,
     Chart,
+    ChartBackground,
     Column,
     Dots,
     Frame,
-    Ground,
     LineChart,
     Series,
     column,
     dots,
 )
-from lightragctl.bench.report.kind import BELIEVABLE, Case, Kind, Plain, Said, Section, Table, ended
+from lightragctl.bench.report.document import (
+    BELIEVABLE,
+    DocumentKind,
+    Headline,
+    JunitCase,
+    Plain,
+    Section,
+    Table,
+    ended,
+)
 from lightragctl.bench.report.plots import milliseconds
 from lightragctl.bench.report.scale import Scale, figure
-from lightragctl.bench.saturate import SCHEMA, Saturation, Step
+from lightragctl.bench.saturate import SCHEMA, RateStep, Saturation
 from lightragctl.bench.thresholds import QUALITY, Threshold, parse
 from lightragctl.core.errors import UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo
 
 HEADINGS = ("RATE/S", "", "P99 MS", "GOOD/S", "")
@@ -76,15 +86,15 @@ def _errors(found: Saturation) -> Sequence[ErrorInfo]:
     if found.limited:
         told.append(ErrorInfo("not-valid", found.limited))
     if found.holds_qps is None:
-        hint = "see what is slow: lightragctl bench run"
+        hint = Hint("see what is slow: ", Command("bench run"))
         told.append(ErrorInfo("thresholds", f"no rate kept to {found.slo}", hint))
     return told
 
 
-def _cases(found: Saturation) -> Iterator[Case]:
-    yield Case("a rate held", "" if found.holds_qps is not None else f"no rate kept to {found.slo}")
+def _cases(found: Saturation) -> Iterator[JunitCase]:
+    yield JunitCase("a rate held", "" if found.holds_qps is not None else f"no rate kept to {found.slo}")
     interrupted = "the search was interrupted" if found.interrupted else ""
-    yield Case(BELIEVABLE, "; ".join(reason for reason in (interrupted, found.limited) if reason))
+    yield JunitCase(BELIEVABLE, "; ".join(reason for reason in (interrupted, found.limited) if reason))
 
 
 def _section(id: str, name: str, found: Saturation) -> Section:
@@ -102,10 +112,10 @@ def _section(id: str, name: str, found: Saturation) -> Section:
     )
 
 
-def _said(found: Saturation, outcome: str) -> Said:
+def _said(found: Saturation, outcome: str) -> Headline:
     errors = _errors(found)
     title = f"{outcome[:1].upper()}{outcome[1:]}." if outcome else "No rate held."
-    return Said(not errors, title, reasons=[text for one in errors for text in (one.message, one.hint) if text])
+    return Headline(not errors, title, reasons=[text for one in errors for text in (one.message, one.hint) if text])
 
 
 def _notes(found: Saturation) -> list[str]:
@@ -118,16 +128,16 @@ def _notes(found: Saturation) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Paper:
+class _SearchCharts:
     """What the charts of one search have in common: a rate, rightwards; each step with a shape for its end."""
 
     id: str
-    steps: Sequence[Step]
+    steps: Sequence[RateStep]
     across: Scale
     bands: Sequence[Column]
 
     @classmethod
-    def of(cls, id: str, found: Saturation) -> "_Paper":
+    def of(cls, id: str, found: Saturation) -> "_SearchCharts":
         """The ground for at least one step; the bracket lies between the rate that holds and the one that fails."""
         rates = [step.rate_qps for step in found.steps]
         across = scale.span(min(rates), max(rates), LEFT, RIGHT)
@@ -155,14 +165,14 @@ _SHAPES = {
 }
 
 
-def _end(step: Step) -> str:
+def _end(step: RateStep) -> str:
     held, failed, doubted = _SHAPES
     if step.held:
         return held
     return failed if step.believed else doubted
 
 
-def _words(number: int, step: Step) -> str:
+def _words(number: int, step: RateStep) -> str:
     broken = f": {', '.join(step.broken)}" if step.broken else ""
     seen = f"p99 {figure(step.p99_ms)} ms, {figure(step.good_per_s)} good answers a second"
     return f"step {number}, {figure(step.rate_qps)}/s {'held' if step.held else 'failed'}{broken}; {seen}"
@@ -171,12 +181,12 @@ def _words(number: int, step: Step) -> str:
 def _charts(id: str, found: Saturation) -> list[Chart]:
     if not found.steps:
         return []
-    paper = _Paper.of(id, found)
+    paper = _SearchCharts.of(id, found)
     judged = [_judged(paper, number, one) for number, one in enumerate(parse(found.slo), 1)]
     return [*(chart for chart in judged if chart is not None), _answers(paper)]
 
 
-def _judged(paper: _Paper, number: int, one: Threshold) -> LineChart | None:
+def _judged(paper: _SearchCharts, number: int, one: Threshold) -> LineChart | None:
     """What was held against a threshold, by rate; None when no step tells."""
     unit, factor = _unit(one)
     values = [_value(step, one) for step in paper.steps]
@@ -189,11 +199,11 @@ def _judged(paper: _Paper, number: int, one: Threshold) -> LineChart | None:
     drawn = paper.ends([worst if value is None else factor * value for value in values])
     note = paper.note("On the edge: too few answers to tell." if None in values else "")
     frame = Frame(f"{paper.id}-slo{number}", f"{one.text}, by rate", "requests a second", unit, note)
-    ground = Ground({f"allowed: {one.text}": factor * one.wanted}, bands=paper.bands)
+    ground = ChartBackground({f"allowed: {one.text}": factor * one.wanted}, bands=paper.bands)
     return dots(frame, Axes(paper.across, upwards), drawn, ground)
 
 
-def _value(step: Step, one: Threshold) -> float | None:
+def _value(step: RateStep, one: Threshold) -> float | None:
     """What was held against a threshold; files of before it was saved have the p99 that was seen."""
     if not step.seen and one.figure == "p99":
         return step.p99_ms
@@ -207,17 +217,17 @@ def _unit(one: Threshold) -> tuple[str, float]:
     return {"errors": ("% of the requests", 100.0), "good": ("1/s", 1.0)}.get(one.figure, ("ms", 1.0))
 
 
-def _answers(paper: _Paper) -> LineChart:
+def _answers(paper: _SearchCharts) -> LineChart:
     """Good answers a second by rate, and where they would be if all were answered at once."""
     across = paper.across
     values = [step.good_per_s for step in paper.steps]
     upwards = scale.span(min(*values, across.low), max(*values, across.high), BOTTOM, TOP)
     ideal = Series("as many as were sent", 7, [(across.low, across.low), (across.high, across.high)])
     frame = Frame(f"{paper.id}-answers", "Good answers, by rate", "requests a second", "1/s", paper.note())
-    return dots(frame, Axes(across, upwards), paper.ends(values), Ground(series=[ideal], bands=paper.bands))
+    return dots(frame, Axes(across, upwards), paper.ends(values), ChartBackground(series=[ideal], bands=paper.bands))
 
 
-SATURATION = Kind(
+SATURATION = DocumentKind(
     name="saturation",
     command="bench saturate",
     type=Saturation,

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from lightragctl.bench.report.kind import Kind
-from lightragctl.bench.report.kinds import KINDS, Document, kind_of
+from lightragctl.bench.report.document import DocumentKind
+from lightragctl.bench.report.documents import KINDS, Document, kind_of
 from lightragctl.core.errors import UsageError
 
 _HINT = f"give a file that {', '.join(f'`{kind.command}`' for kind in KINDS)} wrote with --save FILE"
@@ -37,7 +37,7 @@ def decoded(text: bytes, name: str) -> Document:
     return document
 
 
-def _kind(text: bytes, name: str) -> Kind[Any]:
+def _kind(text: bytes, name: str) -> DocumentKind[Any]:
     try:
         schema = msgspec.json.decode(text, type=_Head).schema
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,11 +1,12 @@
-"""The Results of the commands that use a release, from what the packages return.
+"""Results of `ingest`, `retrieve`, `query` and `recordings`.
 
-Pure; the keys of each payload are stated here only.
+Pure; the only place that defines the keys of their payloads.
 """
 
 from typing import TYPE_CHECKING
 
 from lightragctl.core.errors import ExitStatus
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ingest(summary: "Summary", through: str) -> Result:
-    """`ingest`: counts, through which component, one error for each document that failed, and what was left out."""
+    """`ingest`: counts, the component used, one error per failed document, and omitted content."""
     data = {
         "through": through,
         "created": summary.created,
@@ -24,9 +25,9 @@ def ingest(summary: "Summary", through: str) -> Result:
         "skipped": summary.skipped,
         "skipped_kinds": dict(summary.skipped_kinds),
         "failed": [failure._asdict() for failure in summary.failed],
-        "left_out": [{"source": source, "what": list(what)} for source, what in summary.left_out],
+        "omitted": [{"source": source, "content": list(what)} for source, what in summary.left_out],
         "chunks": summary.chunks,
-        "seconds": round(summary.seconds, 2),
+        "duration_s": round(summary.seconds, 2),
         "chunks_per_s": round(summary.chunks_per_s, 1),
     }
     if not summary.failed:
@@ -38,7 +39,11 @@ def ingest(summary: "Summary", through: str) -> Result:
 
 def retrieve(answer: "Retrieval") -> Result:
     """`retrieve`: the hits, best first."""
-    return Result("retrieve", answer.model_dump(mode="json"))
+    message = ""
+    if not answer.hits and not answer.forwarded_to:
+        load = Command("ingest", "PATH")
+        message = Hint(f"no passage of workspace {answer.workspace} matches; load documents: ", load)
+    return Result("retrieve", {**answer.model_dump(mode="json"), "message": message})
 
 
 def query(answer: "QueryAnswer") -> Result:
@@ -47,9 +52,9 @@ def query(answer: "QueryAnswer") -> Result:
 
 
 def recordings(found: "AllRecordings") -> Result:
-    """`recordings`: the questions, newest first; 4 when those of a replica are missing."""
+    """`recordings`: the questions, newest first; exit status 4 when a replica did not answer."""
     data = {"recordings": [one.model_dump(mode="json") for one in found.questions]}
     if not found.missing:
         return Result("recordings", data)
-    errors = [ErrorInfo("replica-silent", one, "see: lightragctl status") for one in found.missing]
+    errors = [ErrorInfo("replica-silent", one, Hint("see: ", Command("status"))) for one in found.missing]
     return Result("recordings", data, Status.PARTIAL, errors, ExitStatus.WARNINGS)

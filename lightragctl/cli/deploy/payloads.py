@@ -1,6 +1,6 @@
-"""The Results of the commands that run a release, from what the packages return.
+"""Results of the commands that deploy and inspect a release.
 
-Pure; the keys of each payload are stated here only.
+Pure; the only place that defines the keys of their payloads.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus, LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
-from lightragctl.core.runtime import ComponentStatus, Differences, ReleaseStatus, Revision, State, Unlocked, UpOutcome
+from lightragctl.core.runtime import (
+    ComponentStatus,
+    Differences,
+    ReleaseStatus,
+    Revision,
+    State,
+    UnlockResult,
+    UpOutcome,
+)
 from lightragctl.core.urls import shown
 
 if TYPE_CHECKING:
@@ -54,27 +63,27 @@ def planned(command: str, differences: Differences) -> Result:
 
 
 def diff(differences: Differences) -> Result:
-    """`diff`: 1 when something differs."""
+    """`diff`: exit status 1 when something differs."""
     differs = bool(differences.differing)
     return Result("diff", _differences(differences), exit_status=ExitStatus.FAILED if differs else ExitStatus.DONE)
 
 
 def diff_failed(error: LightragctlError) -> Result:
-    """`diff` that could not compare: never 1, which says that something differs."""
+    """`diff` that failed: never exit status 1, which means differences."""
     failure = Result.failure("diff", error)
     return replace(failure, exit_status=max(error.exit_status, ExitStatus.USAGE))
 
 
 def up(command: str, outcome: UpOutcome, search_ms: float | None) -> Result:
-    """`up` and `rollback`: what changed, the release as it is, how long a search took; None when none was tried."""
+    """`up` and `rollback`: what changed, the release's status, the duration of the search probe (None: not run)."""
     return Result(command, {**_release(outcome.status), "changed": list(outcome.changed), "search_ms": search_ms})
 
 
 def _revision(revision: Revision) -> dict[str, Any]:
     return {
         "number": revision.number,
-        "at": revision.at,
-        "who": revision.who,
+        "started_at": revision.at,
+        "user": revision.who,
         "outcome": str(revision.outcome),
         "cause": revision.cause,
         "description": revision.description,
@@ -91,39 +100,40 @@ def history(release: str, revisions: Sequence[Revision]) -> Result:
 
 
 def one_revision(release: str, revision: Revision) -> Result:
-    """`history REVISION`: one of them whole."""
+    """`history REVISION`: one revision in full."""
     whole = {"images": revision.images, "values": dict(revision.values), "objects": list(revision.objects)}
     return Result("history", {"release": release, "revision": {**_revision(revision), **whole}})
 
 
-def unlock(release: str, unlocked: Unlocked) -> Result:
+def unlock(release: str, unlocked: UnlockResult) -> Result:
     """`unlock`: who held the lock."""
     return Result("unlock", {"release": release, **asdict(unlocked)})
 
 
 def status(release: ReleaseStatus) -> Result:
-    """`status`: fails its check when a component is not ready; warns of what threatens the release."""
+    """`status`: exit status 3 when a component is not ready, 4 with warnings."""
     if release.ready and not release.message:
         if not release.warnings:
             return Result("status", _release(release))
-        warned = [ErrorInfo("warning", "ready, with the warnings above")]
+        warned = [ErrorInfo("warning", "all components are ready, with warnings")]
         return Result("status", _release(release), Status.PARTIAL, warned, ExitStatus.WARNINGS)
     if release.ready:
         errors = [ErrorInfo("unsupervised", release.message)]
         return Result("status", _release(release), Status.PARTIAL, errors, ExitStatus.WARNINGS)
     missing = [part.name for part in release.components if part.state is not State.READY]
-    error = ErrorInfo("not-ready", f"not ready: {', '.join(missing)}", release.message or "lightragctl logs COMPONENT")
+    hint = release.message or Hint(Command("logs", "COMPONENT"))
+    error = ErrorInfo("not-ready", f"not ready: {', '.join(missing)}", hint)
     return Result("status", _release(release), Status.FAILED, [error], ExitStatus.CHECKS_FAILED)
 
 
 def down(release: str, stopped: bool, purged: bool, kept: Path | str) -> Result:
-    """`down`: what was done, and what was kept."""
+    """`down`: what was stopped and deleted, and where kept data is."""
     data = {"release": release, "stopped": stopped, "purged": purged, "kept": "" if purged else str(kept)}
     return Result("down", data)
 
 
 def render(objects: "Sequence[KubernetesObject]", written: Sequence[Path] | None) -> Result:
-    """`render`: the objects, or the files that they were written to."""
+    """`render`: the objects, or the files they were written to."""
     if written is not None:
         return Result("render", {"files": [str(path) for path in written]})
     return Result("render", {"objects": list(objects)})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lightragctl.cli.hints import with_options
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Event, Result
 
@@ -57,11 +58,11 @@ def run(
     if source is not None:
         settings = session.release.loaded.profile.diagnose
         return payloads.diagnosed(examine_facts(read_bundle(source), checks, settings, datetime.now(UTC)))
-    options = (session.options.place, session.options.overrides)
+    place = (session.options.place, session.options.overrides)
     while watch:
-        session.out.show(payloads.diagnosed(_examined(session, checks), options))
+        session.out.show(with_options(payloads.diagnosed(_examined(session, checks)), *place))
         time.sleep(_EVERY_S)
-    return payloads.diagnosed(_examined(session, checks), options)
+    return payloads.diagnosed(_examined(session, checks))
 
 
 def _examined(session: Session, checks: "tuple[Check, ...]") -> "Report":

@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus
-from lightragctl.core.hint import Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 if TYPE_CHECKING:
     from lightragctl.diagnose.check import Check, Found
     from lightragctl.diagnose.run import Report
 
-Options = tuple[Sequence[str], Sequence[str]]
-"""Words of a command line: which release, and overrides of its profile."""
 
-
-def _finding(found: "Found", options: Options) -> dict[str, Any]:
+def _finding(found: "Found") -> dict[str, Any]:
     return {
         "code": found.code,
         "severity": str(found.severity),
@@ -25,28 +21,21 @@ def _finding(found: "Found", options: Options) -> dict[str, Any]:
         "subject": found.subject,
         "component": found.component,
         "message": found.message,
-        "hint": _completed(found.hint, options),
+        "hint": found.hint,
         "evidence": list(found.evidence),
         "docs": found.docs,
-        "consequences": [_finding(one, options) for one in found.consequences],
+        "consequences": [_finding(one) for one in found.consequences],
     }
 
 
-def _completed(hint: str, options: Options) -> str:
-    """The hint with its commands as they can be typed for this release."""
-    return hint.line(*options) if isinstance(hint, Hint) else hint
-
-
-def diagnosed(report: "Report", options: Options = ((), ())) -> Result:
-    """`diagnose`; options say which release, and override its profile, for the commands of hints.
-
-    Exit status 3 when a root cause is an error, 4 when there are only warnings."""
+def diagnosed(report: "Report") -> Result:
+    """`diagnose`: 3 when a root cause is an error, 4 when there are only warnings."""
     found = report.diagnosed
     counts = Counter(str(one.severity) for one in found.findings)
     data = {
         "release": report.release,
         "runtime": report.runtime,
-        "findings": [_finding(one, options) for one in found.findings],
+        "findings": [_finding(one) for one in found.findings],
         "path": [vars(one) for one in report.path],
         "unseen": [{"code": one.code, "title": one.title, "reasons": list(one.reasons)} for one in found.unseen],
         "suppressed": [vars(one) for one in found.suppressed],

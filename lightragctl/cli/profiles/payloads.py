@@ -1,4 +1,4 @@
-"""From what the packages return to the Results of `profiles`. Pure; the keys of each payload are stated here only."""
+"""Results of `profiles`. Pure; the only place that defines the keys of their payloads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -24,7 +24,7 @@ def profiles_list(profiles: Mapping[str, Mapping[str, Any]]) -> Result:
 
 
 def profiles_show(loaded: "LoadedProfile", origin: bool) -> Result:
-    """`profiles show`: the profile's values, or with `origin` one row for each."""
+    """`profiles show`: the profile's values; with `origin`, one row per value."""
     if not origin:
         return Result("profiles show", {"name": loaded.name, "profile": loaded.profile.model_dump(mode="json")})
     rows = [{"key": ".".join(path), "value": value, "origin": str(where)} for path, value, where in loaded.leaves()]
@@ -37,7 +37,7 @@ def profiles_init(path: Path, base: str) -> Result:
 
 
 def profiles_validate(plan: "Plan", findings: "Sequence[Finding]") -> Result:
-    """`profiles validate`: the profile is right, or what is unsafe about it."""
+    """`profiles validate`: the findings; exit status 8 when one is an error."""
     rows = [asdict(one) | {"severity": str(one.severity)} for one in findings]
     data = {"name": plan.profile_name, "components": sorted(plan.components), "findings": rows}
     errors = [ErrorInfo(one.code, str(one), one.hint) for one in findings if one.severity == "error"]

@@ -4,5 +4,5 @@ from lightragctl.core.result import Result
 
 
 def version(number: str, python: str) -> Result:
-    """`version`: of lightragctl and of what runs it."""
+    """`version`: of lightragctl and of Python."""
     return Result("version", {"version": number, "python": python})

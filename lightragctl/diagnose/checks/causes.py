@@ -21,7 +21,7 @@ from lightragctl.diagnose.keys import (
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import labels_of, spec_of, status_of
 from lightragctl.observe.causes import Cause, Evidence, find_causes
-from lightragctl.observe.kstatus import Progress, assess
+from lightragctl.observe.kstatus import Status, compute
 
 
 def causes(facts: Facts) -> list[tuple[str, Cause]]:
@@ -34,7 +34,7 @@ def _causes(facts: Facts) -> list[tuple[str, Cause]]:
     if RECORD in facts and facts[RECORD].stopped:
         return []
     for workload in facts[WORKLOADS]:
-        if assess(workload).progress is Progress.CURRENT:
+        if compute(workload).status is Status.CURRENT:
             continue
         component = component_of(workload)
         serves = any(status_of(one).get("readyReplicas") for one in facts[WORKLOADS] if component_of(one) == component)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from lightragctl.core.findings import Severity
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 from lightragctl.diagnose.check import OOM, SLOW, UNAVAILABLE, Category, Check, Trouble
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import (

@@ -5,7 +5,7 @@ from functools import partial
 
 from lightragctl.core.findings import Severity
 from lightragctl.core.hint import Command, Hint
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 from lightragctl.diagnose.check import OOM, Category, Check, Trouble
 from lightragctl.diagnose.checks.cluster import unix
 from lightragctl.diagnose.facts import Facts

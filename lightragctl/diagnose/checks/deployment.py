@@ -22,6 +22,7 @@ from lightragctl.diagnose.keys import (
     WORKLOADS,
 )
 from lightragctl.diagnose.signatures import BY_NAME
+from lightragctl.diagnose.text import hint_of
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import (
     container_statuses,
@@ -32,7 +33,7 @@ from lightragctl.kube.objects import (
     spec_of,
     status_of,
 )
-from lightragctl.observe.kstatus import Progress, assess
+from lightragctl.observe.kstatus import Status, compute
 
 _GRACE_S = 60.0
 
@@ -88,7 +89,7 @@ def _stopped(facts: Facts) -> Iterator[Trouble]:
 def _mixed(facts: Facts) -> Iterator[Trouble]:
     """Pods of one workload that run another image than its template, while no rollout is under way."""
     for workload in facts[WORKLOADS]:
-        if assess(workload).progress is not Progress.CURRENT:
+        if compute(workload).status is not Status.CURRENT:
             continue
         template = (spec_of(workload).get("template") or {}).get("spec") or {}
         wanted = {one.get("name"): one.get("image") for one in template.get("containers") or ()}
@@ -151,9 +152,8 @@ def _terminating(facts: Facts) -> Iterator[Trouble]:
 
 
 def _dangers(facts: Facts) -> Iterator[Trouble]:
-    for text in facts[DANGERS]:
-        subject, _, message = text.partition(": ") if text.split(": ")[0].count("/") == 1 else ("release", "", text)
-        yield Trouble(subject, message or text, Hint("see: ", Command("status")))
+    for one in facts[DANGERS]:
+        yield Trouble(one.subject, f"{one.message} ({one.code})", hint_of(one.hint))
 
 
 def _endpoints(facts: Facts) -> Iterator[Trouble]:
@@ -200,16 +200,16 @@ def _behind(facts: Facts) -> Iterator[Trouble]:
     told = {component for component, _ in causes(facts)} | {""}
     seen = {cause.subject for _, cause in causes(facts)}
     for one in facts[WORKLOADS]:
-        state = assess(one)
+        state = compute(one)
         subject = f"{one['kind']}/{name_of(one)}"
-        if state.progress is Progress.CURRENT or (RECORD in facts and facts[RECORD].stopped) or subject in seen:
+        if state.status is Status.CURRENT or (RECORD in facts and facts[RECORD].stopped) or subject in seen:
             continue
         if component_of(one) in told or subject in facts.get(ASLEEP, {}):
             continue
         serving = status_of(one).get("readyReplicas")
         hint = Hint("see its events: kubectl -n ", f"{facts[DEPLOYED].namespace} describe {subject}")
         component = "" if serving else component_of(one)
-        yield Trouble(subject, state.message or str(state.progress), hint, component=component)
+        yield Trouble(subject, state.message or str(state.status), hint, component=component)
 
 
 _DEPLOYMENT, _ERROR, _WARNING = Category.DEPLOYMENT, Severity.ERROR, Severity.WARNING

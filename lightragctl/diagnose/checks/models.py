@@ -6,7 +6,7 @@ from functools import partial
 
 from lightragctl.core.findings import Severity
 from lightragctl.core.hint import Command, Hint
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 from lightragctl.diagnose.check import SLOW, UNAVAILABLE, WRONG, Category, Check, Trouble
 from lightragctl.diagnose.checks.retrieval import merged, open_breakers
 from lightragctl.diagnose.facts import Facts

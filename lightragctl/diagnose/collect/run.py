@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from lightragctl.core.catalog import declared
 from lightragctl.core.diagnosis import Thresholds
+from lightragctl.core.discovery import declared
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.profile import Runtime
 from lightragctl.diagnose.collect.source import Collector, Source

@@ -10,8 +10,8 @@ import httpx
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.profile import Runtime
-from lightragctl.deploy.prepare import read_record
-from lightragctl.deploy.record import Record
+from lightragctl.deploy.inventory import Inventory
+from lightragctl.deploy.rollout_plan import read_inventory
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.diagnose.deployed import deployed
 from lightragctl.diagnose.facts import Fact, Facts
@@ -67,16 +67,16 @@ class Source:
         return runtime.scope
 
     @cached_property
-    def record(self) -> Record | None:
+    def record(self) -> Inventory | None:
         """The record of a release on a cluster."""
-        return read_record(self.scope)
+        return read_inventory(self.scope)
 
     @cached_property
     def deployed(self) -> Deployed:
         """The release by its record; by the profile where there is none that can be read."""
         loaded, name = self.release.loaded, self.release.name
         if self.is_local:
-            wanted = self.files.read_wanted()
+            wanted = self.files.read_desired()
             if wanted is not None:
                 names: Sequence[str] = [one.name for one in wanted.processes]
                 return deployed(name, wanted.profile_name, wanted.profile, names, self.now)
@@ -86,7 +86,7 @@ class Source:
             name, loaded.name, loaded.profile.model_dump(mode="json"), list(self.release.plan.components), self.now
         )
 
-    def _read_record(self) -> Record | None:
+    def _read_record(self) -> Inventory | None:
         try:
             with self._lock:
                 return self.record

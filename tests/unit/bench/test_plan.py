@@ -2,10 +2,10 @@
 
 import pytest
 
-from lightragctl.bench.messages import unpacked
 from lightragctl.bench.plan import LoadPlan, WarmUp, worker_plans
 from lightragctl.bench.schedule import Closed, Constant
 from lightragctl.bench.targets import Target
+from lightragctl.bench.worker_protocol import unpacked
 from lightragctl.core.errors import UsageError
 
 TARGET = Target("http://127.0.0.1:1")

@@ -7,7 +7,7 @@ import pytest
 from lightragctl.bench.questions import (
     ROW_CHARS,
     Question,
-    Recorded,
+    TimedQuestion,
     distinct,
     of_recordings,
     of_rows,
@@ -78,7 +78,7 @@ def test_stored_passages_answer_their_own_begin() -> None:
 
 
 def test_recordings_keep_their_instants() -> None:
-    asked = of_recordings([Recorded(12.5, "later"), Recorded(10.0, "first")])
+    asked = of_recordings([TimedQuestion(12.5, "later"), TimedQuestion(10.0, "first")])
     assert asked.texts == ["first", "later"]
     assert asked.instants_s == (10.0, 12.5)
     with pytest.raises(UsageError, match="no question was recorded"):

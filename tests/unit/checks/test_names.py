@@ -13,9 +13,11 @@ from tests.fakes.release import plan
 
 def test_a_name_is_as_long_as_the_profile_lets_it_be_and_no_longer() -> None:
     wanted(plan(release="a" * 36))
-    with pytest.raises(UsageError, match="too long a name for a release of this profile, by 4") as caught:
+    with pytest.raises(UsageError, match="is 4 characters too long for this profile") as caught:
         wanted(plan(release="a" * 40))
-    assert "StatefulSet/" + "a" * 40 + "-lightrag-server has 56 characters, and 52 are allowed" in caught.value.message
+    assert (
+        "StatefulSet/" + "a" * 40 + "-lightrag-server has 56 characters, at most 52 are allowed" in caught.value.message
+    )
     assert caught.value.hint == "at most 36 characters fit: --name " + "a" * 36
     wanted(plan("components.lightrag-server.enabled=false", release="a" * 38))
 
@@ -35,7 +37,7 @@ def test_each_kind_has_its_longest_name(kind: str, longest: int) -> None:
 def test_labels_of_pods_count_too() -> None:
     template = {"metadata": {"labels": {"app": "x" * 64}}, "spec": {"containers": []}}
     thing = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "r"}, "spec": {"template": template}}
-    with pytest.raises(UsageError, match="label app has 64 characters, and 63 are allowed"):
+    with pytest.raises(UsageError, match="label app has 64 characters, at most 63 are allowed"):
         check_names([thing], "x" * 64)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from lightragctl.client.api import ApiClient, ApiError
 from lightragctl.core.errors import LightragctlError, UnavailableError
+from lightragctl.core.hint import Command, Hint, hint_parts
 
 HIT = {"id": "doc-1-chunk-000", "score": 0.9, "text": "t", "source": "/a.md", "chunk_order": 0}
 
@@ -71,7 +72,8 @@ def test_a_key_goes_with_every_request_and_none_where_there_is_none() -> None:
 
 
 def test_a_refused_key_is_an_error_that_says_where_the_key_comes_from() -> None:
-    problem = {"type": "urn:lightragctl:key", "title": "Unauthorized", "status": 401, "detail": "no", "hint": "header"}
+    type_ = "urn:lightragctl:unauthorized"
+    problem = {"type": type_, "title": "Unauthorized", "status": 401, "detail": "no", "hint": "header"}
     with pytest.raises(ApiError, match="no") as caught:
         client(lambda _: httpx.Response(401, json=problem)).retrieve("q")
     assert "components.lightrag-api.api_key" in caught.value.hint
@@ -113,6 +115,15 @@ def test_a_problem_becomes_an_error_with_its_detail_and_hint() -> None:
     error = caught.value
     assert (error.message, error.hint, error.status, error.code) == ("full", "wait", 429, "queue-full")
     assert error.retry_after_s == 2
+
+
+def test_the_commands_of_a_hint_arrive_as_commands() -> None:
+    hint = Hint("turn it on: ", Command("up", "--set a=1"))
+    problem = {"title": "Conflict", "status": 409, "detail": "off", "hint": hint, "hint_parts": hint_parts(hint)}
+    with pytest.raises(ApiError) as caught:
+        client(lambda _: httpx.Response(409, json=problem)).query("why?")
+    assert isinstance(caught.value.hint, Hint)
+    assert caught.value.hint.line(["--name", "two"], []) == "turn it on: lightragctl up --name two --set a=1"
 
 
 def test_a_problem_inside_a_stream_is_the_same_error() -> None:

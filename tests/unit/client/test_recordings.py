@@ -52,7 +52,7 @@ def test_a_silent_replica_is_told_and_the_others_are_listed() -> None:
 
 
 def test_when_all_are_silent_the_first_says_why() -> None:
-    none = ApiError("questions are not recorded", status=404, code="no-recording")
+    none = ApiError("questions are not recorded", status=404, code="recording-disabled")
     with pytest.raises(ApiError) as caught:
         read_all({"a": failing(none), "b": failing(UnavailableError("gone"))}, 5)
-    assert caught.value.code == "no-recording"
+    assert caught.value.code == "recording-disabled"

@@ -7,10 +7,10 @@ import pytest
 from lightragctl.core.errors import ExitStatus, ProfileError
 from lightragctl.core.layers import merge, parse_layer, parse_set, read_layer, read_layers
 from lightragctl.core.profile import LoadedProfile, check
-from lightragctl.core.settings import Strict
+from lightragctl.core.settings import StrictModel
 
 
-class EngineValues(Strict):
+class EngineValues(StrictModel):
     port: int = 19530
     topology: str = "lite"
 

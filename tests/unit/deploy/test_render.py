@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lightragctl.checks.quota import demand
+from lightragctl.checks.quota import requested
 from lightragctl.core import assets
 from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
 from lightragctl.core.objects import KubernetesObject, order, ref
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 from lightragctl.deploy.render import render_plan, write_objects
 from lightragctl.release.profiles import load_profile, make_plan
 
@@ -189,11 +189,11 @@ def test_a_key_in_a_secret_is_rendered_as_a_reference_alone() -> None:
             "valueFrom": {"secretKeyRef": {"name": "llm", "key": "token"}},
         }
     ]
-    references = [
+    config_references = [
         value["secretKeyRef"] for value in walk(objects) if isinstance(value, dict) and "secretKeyRef" in value
     ]
     own = {"name": "rel-lightrag-server-keys", "key": "api-keys"}
-    assert [one for one in references if one != own] == [{"name": "llm", "key": "token"}]
+    assert [one for one in config_references if one != own] == [{"name": "llm", "key": "token"}]
     assert not [thing for thing in objects if thing["kind"] == "Secret" and "data" in thing]
     settings = next(thing for thing in objects if ref(thing).name == "rel-model-gateway-settings")["data"]
     assert '"env": "LIGHTRAGCTL_CHAT_API_KEY"' in settings["settings.json"]
@@ -345,11 +345,11 @@ def test_an_exposure_that_does_not_fit_is_refused_by_its_key(expose: str, says: 
 def test_the_quota_of_dev_has_room_to_roll_every_component_and_for_one_more_replica() -> None:
     (quota,) = of_kind("ResourceQuota")
     deployments = of_kind("Deployment")
-    asked, rolling = demand([*deployments, *of_kind("StatefulSet")]), demand(deployments)
+    asked, rolling = requested([*deployments, *of_kind("StatefulSet")]), requested(deployments)
     hard = quota["spec"]["hard"]
     assert set(asked) == set(hard)
     for name, bound in hard.items():
-        one_more = max(demand([one])[name] for one in deployments)
+        one_more = max(requested([one])[name] for one in deployments)
         assert asked[name] + rolling[name] + one_more <= quantity(bound), name
 
 

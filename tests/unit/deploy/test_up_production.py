@@ -7,8 +7,8 @@ import pytest
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ref
-from lightragctl.deploy.down import take_down
-from lightragctl.deploy.up import bring_up, foresee, wanted
+from lightragctl.deploy.down import tear_down
+from lightragctl.deploy.up import bring_up, preview, wanted
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.scope import Scope
 from lightragctl.release.profiles import load_profile, make_plan
@@ -36,8 +36,8 @@ def test_prod_comes_up_by_stages_and_a_purge_takes_its_cluster_wide_objects_too(
     assert written.index("StatefulSet/prod-etcd") < written.index("Deployment/prod-vector-engine-proxy")
     assert written.index("NetworkPolicy/prod-default-deny") < written.index("StatefulSet/prod-etcd")
     assert bring_up(place, planned, OPTIONS, agree, ignore) == ()
-    assert foresee(place, wanted(planned), OPTIONS).drift == ()
-    assert take_down(place, True, 5.0, ignore)
+    assert preview(place, wanted(planned), OPTIONS).drift == ()
+    assert tear_down(place, True, 5.0, ignore)
     assert set(cluster.objects) == before
 
 
@@ -55,8 +55,8 @@ def test_what_is_unsafe_on_the_cluster_stops_up_before_anything_is_written() -> 
 def test_what_may_be_unsafe_is_told_with_the_changes() -> None:
     cluster = FakeCluster()
     planned, place = prod(cluster)
-    seen = foresee(place, wanted(planned), OPTIONS)
-    assert any("nobody serves external metrics" in one for one in seen.warnings)
+    seen = preview(place, wanted(planned), OPTIONS)
+    assert any("does not serve external metrics" in one for one in seen.warnings)
 
 
 def test_the_right_to_make_cluster_wide_objects_is_asked_for_beside_those_in_the_namespace() -> None:
@@ -71,7 +71,7 @@ def test_pods_that_are_left_to_an_autoscaler_stay_as_many_as_they_are() -> None:
     cluster = FakeCluster()
     up(cluster, "components.embedder.replicas=4")
     left = ("components.embedder.replicas=null", "components.embedder.autoscale={min: 2, max: 6}")
-    seen = foresee(scope(cluster), wanted(plan(*left)), OPTIONS)
+    seen = preview(scope(cluster), wanted(plan(*left)), OPTIONS)
     assert {one.subject for one in seen.differing} == {"HorizontalPodAutoscaler/dev-embedder"}
     up(cluster, *left)
     assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 4

@@ -12,8 +12,8 @@ from lightragctl.core.errors import LightragctlError
 from lightragctl.ingest.documents import (
     Document,
     DocumentFile,
-    Found,
-    Reading,
+    FoundFiles,
+    ReadOptions,
     clean_text,
     find_documents,
     read_document,
@@ -42,7 +42,7 @@ def text_of(root: Path, data: bytes, name: str = "a.txt") -> str:
 
 
 def piped(data: bytes, source: str | None = None) -> Document:
-    (file,) = read_streams(Found((), (), (), ("-",)), Reading(io.BytesIO(data), source)).files
+    (file,) = read_streams(FoundFiles((), (), (), ("-",)), ReadOptions(io.BytesIO(data), source)).files
     return read_document(file)
 
 

@@ -14,16 +14,16 @@ import httpx
 import pytest
 
 from lightragctl.client.api import ApiClient, ApiError
-from lightragctl.client.retry import Waiting
+from lightragctl.client.retry import RetryWait
 from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.ingest.load import (
-    Conditions,
     Failure,
     Interrupted,
+    LoadConditions,
     LoadEvent,
-    Progress,
+    LoadProgress,
     Summary,
-    _Reached,
+    _HighestChunk,
     _Speed,
     load,
 )
@@ -112,7 +112,7 @@ def run(
 ) -> Summary:
     transport = httpx.MockTransport(service.answer)
     with ApiClient("http://127.0.0.1:8080", timeout_s=5, transport=transport) as api:
-        return load(paths or ("."), api, None, notify, Conditions(cwd=folder, **conditions))
+        return load(paths or ("."), api, None, notify, LoadConditions(cwd=folder, **conditions))
 
 
 def counts(summary: Summary) -> tuple[int, int, int, int]:
@@ -192,7 +192,7 @@ def test_a_busy_service_is_tried_again(service: Service, folder: Path) -> None:
 
     service.disturb = disturb
     assert counts(run(service, folder, notify=events.append)) == (8, 0, 0, 0)
-    waiting = [event for event in events if isinstance(event, Waiting)]
+    waiting = [event for event in events if isinstance(event, RetryWait)]
     assert {(event.source, event.next_try_s) for event in waiting} == {
         (f"{folder}/1.md", 1.0),
         (f"{folder}/2.md", 1.0),
@@ -274,7 +274,7 @@ def test_an_interrupted_load_says_what_stands_and_continues(service: Service, fo
 
     def press_ctrl_c(event: LoadEvent) -> None:
         events.append(event)
-        if isinstance(event, Progress) and event.done_documents == 3:
+        if isinstance(event, LoadProgress) and event.done_documents == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -301,7 +301,7 @@ def test_an_interrupt_does_not_wait_for_a_request_that_hangs(service: Service, f
             released.wait(60)
 
     def press_ctrl_c(event: LoadEvent) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, LoadProgress):
             raise KeyboardInterrupt
 
     service.disturb = lambda request: httpx.Response(200, stream=Hanging()) if posted_source(request) else None
@@ -403,7 +403,7 @@ def test_what_failed_is_in_one_order_whatever_ended_first(service: Service, fold
 
 
 def test_a_repeated_count_of_chunks_is_no_sign_of_life() -> None:
-    reached = _Reached()
+    reached = _HighestChunk()
     assert [reached.is_passed_by(chunks) for chunks in (16, 32, 16, 32, 33)] == [True, True, False, False, True]
 
 
@@ -425,7 +425,7 @@ def test_progress_counts_up_to_the_end_with_rate_and_time_left(service: Service,
 
     events: list[LoadEvent] = []
     run(service, folder, notify=events.append, clock=clock, threads=1)
-    progress = [event for event in events if isinstance(event, Progress)]
+    progress = [event for event in events if isinstance(event, LoadProgress)]
     assert [event.done_documents for event in progress] == sorted(event.done_documents for event in progress)
     assert {event.total_documents for event in progress} == {8}
     assert progress[-1].done_documents == 8

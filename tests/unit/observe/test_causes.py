@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightragctl.observe.causes import Cause, Evidence, find_causes, telling_line
+from lightragctl.observe.causes import Cause, Evidence, find_causes, informative_line
 
 POD = "dev-embedder-5b9c-xk2lp"
 
@@ -67,11 +67,11 @@ def unschedulable(**selector: str) -> dict[str, Any]:
 
 
 def test_a_pod_of_a_pool_whose_nodes_come_by_themselves_is_waited_for() -> None:
-    growing = ({"pool": "gpu"},)
-    (one,) = causes(unschedulable(pool="gpu"), growing=growing)
+    autoscaled_nodes = ({"pool": "gpu"},)
+    (one,) = causes(unschedulable(pool="gpu"), autoscaled_nodes=autoscaled_nodes)
     assert one.message == "no node can take it yet: 0/3 nodes are available: 3 Insufficient cpu."
     assert one.grace_s == math.inf
-    (other,) = causes(unschedulable(pool="cpu"), growing=growing)
+    (other,) = causes(unschedulable(pool="cpu"), autoscaled_nodes=autoscaled_nodes)
     assert other.grace_s < 60
 
 
@@ -205,7 +205,7 @@ def test_a_claim_that_waits_for_its_first_pod_is_no_cause() -> None:
     [
         (pod(waiting("CreateContainerConfigError", 'secret "keys" not found')), []),
         (pod(waiting("ContainerCreating")), [event("FailedMount", 'MountVolume failed: secret "keys" not found')]),
-        (pod(waiting("ContainerCreating")), [event("FailedMount", "references non-existent secret key: keys")]),
+        (pod(waiting("ContainerCreating")), [event("FailedMount", "config_references non-existent secret key: keys")]),
     ],
 )
 def test_a_missing_secret_is_named(evidence: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
@@ -514,7 +514,7 @@ def test_a_pull_that_goes_on_is_told_and_a_passing_mount_failure_is_not() -> Non
     ],
 )  # fmt: skip
 def test_the_line_that_tells_most_is_chosen(lines: list[str], told: str) -> None:
-    assert telling_line(lines) == told
+    assert informative_line(lines) == told
 
 
 def test_a_crash_s_first_line_says_why() -> None:

@@ -19,7 +19,7 @@ from lightragctl.diagnose.keys import MACHINE, PROCESSES, SIGNS
 from lightragctl.diagnose.model import Holder, Machine, Process
 from lightragctl.diagnose.signatures import count_signs
 from lightragctl.diagnose.text import redacted
-from lightragctl.local.files import Record, ReleaseFiles, Running, Wanted, WantedProcess
+from lightragctl.local.files import DesiredProcess, DesiredProcesses, ProcessRecord, ReleaseFiles, Running
 from lightragctl.local.logs import read_logs
 from lightragctl.local.processes import alive, boot_id, identify
 from lightragctl.local.readiness import not_ready_reason
@@ -34,7 +34,7 @@ def read_machine(source: Source, facts: Facts) -> None:
     disk, memory = shutil.disk_usage(_there(files.folder)), psutil.virtual_memory()
     inodes = os.statvfs(_there(files.folder))
     holder = _lock_holder(files)
-    wanted = files.read_wanted()
+    wanted = files.read_desired()
     facts.put(
         MACHINE,
         Machine(
@@ -59,9 +59,9 @@ def read_machine(source: Source, facts: Facts) -> None:
     )
 
 
-def _missing_secrets(files: ReleaseFiles, wanted: Wanted) -> list[str]:
+def _missing_secrets(files: ReleaseFiles, wanted: DesiredProcesses) -> list[str]:
     """Secrets that settings of processes name and that are not there, as `component: where`."""
-    handed = files.read_handed()
+    handed = files.read_environments()
     found = []
     for process in wanted.processes:
         try:
@@ -105,7 +105,7 @@ def _lock_holder(files: ReleaseFiles) -> int:
 def read_processes(source: Source, facts: Facts) -> None:
     """Put `PROCESSES` and `SIGNS`."""
     files = source.files
-    wanted, running = files.read_wanted(), files.read_running()
+    wanted, running = files.read_desired(), files.read_running()
     if wanted is None:
         facts.put(PROCESSES, [])
         facts.put(SIGNS, {})
@@ -141,14 +141,14 @@ def _listeners() -> dict[int, int]:
 
 
 def _process(  # noqa: PLR0913 - one record from its six sources
-    wanted: WantedProcess,
+    wanted: DesiredProcess,
     running: Running | None,
     files: ReleaseFiles,
     listeners: dict[int, int],
     ours: frozenset[int],
     now: float,
 ) -> Process:
-    record = (running.records.get(wanted.name) if running else None) or Record(digest="")
+    record = (running.records.get(wanted.name) if running else None) or ProcessRecord(digest="")
     is_alive = alive(record.process)
     pid = record.process.pid if record.process is not None and is_alive else 0
     log = files.log(wanted.name)

@@ -4,19 +4,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lightragctl.checks.cluster_facts import read_facts
-from lightragctl.checks.lint import Rendered, lint
+from lightragctl.checks.lint import RenderedObjects, lint
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.findings import Finding
 from lightragctl.core.objects import KubernetesObject, ref
 from lightragctl.core.profile import Runtime
 from lightragctl.core.runtime import Revision
 from lightragctl.deploy.apply import read_live
-from lightragctl.deploy.attention import read_warnings
-from lightragctl.deploy.drift import zero
-from lightragctl.deploy.history import read_revision
-from lightragctl.deploy.prepare import autoscalers, drift_since
-from lightragctl.deploy.record import Phase, Record
+from lightragctl.deploy.desired_state import autoscaled_nodes, ignore_rules
+from lightragctl.deploy.drift import ignored
+from lightragctl.deploy.health import find_risks
+from lightragctl.deploy.inventory import Inventory, ReleasePhase
+from lightragctl.deploy.revision_store import read_revision
 from lightragctl.deploy.rollback import read_holder
-from lightragctl.deploy.target import growing_nodes, ignore_rules
+from lightragctl.deploy.rollout_plan import autoscalers, drift_since
 from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import ASLEEP, DANGERS, DRIFT, LAST_LINES, RECORD, RULES, SIGNS
@@ -24,15 +25,16 @@ from lightragctl.diagnose.model import Change, Recorded, Written
 from lightragctl.diagnose.signatures import count_signs
 from lightragctl.diagnose.text import hint_data, redacted
 from lightragctl.kube.labels import component_of
-from lightragctl.kube.lease import judge
+from lightragctl.kube.lease import lock_state
 from lightragctl.kube.objects import container_statuses, name_of
-from lightragctl.observe.snapshot import read_view
+from lightragctl.observe.scaling import REPLICAS, scaled_to_zero
+from lightragctl.observe.snapshot import read_snapshot
 
 _LINES = 40
 _SHOWN_LINES = 8
 
 
-def _last(source: Source) -> tuple[Record, Revision | None]:
+def _last(source: Source) -> tuple[Inventory, Revision | None]:
     record = source.record
     if record is None:
         raise LightragctlError(f"there is no release '{source.release.name}' in namespace {source.scope.namespace}")
@@ -42,16 +44,16 @@ def _last(source: Source) -> tuple[Record, Revision | None]:
 def read_recorded(source: Source, facts: Facts) -> None:
     """Put `RECORD`."""
     record, _ = _last(source)
-    held = read_holder(source.scope) if record.phase is Phase.APPLYING else None
+    held = read_holder(source.scope) if record.phase is ReleasePhase.APPLYING else None
     facts.put(
         RECORD,
         Recorded(
             phase=str(record.phase),
             revision=record.revision,
             components=list(record.components),
-            stopped=record.phase is Phase.STOPPED,
+            stopped=record.phase is ReleasePhase.STOPPED,
             held_by=str(held) if held else "",
-            verdict=judge(held, source.scope.holder).name.lower() if held else "",
+            verdict=str(lock_state(held, source.scope.holder)) if held else "",
         ),
     )
 
@@ -59,7 +61,7 @@ def read_recorded(source: Source, facts: Facts) -> None:
 def read_drift(source: Source, facts: Facts) -> None:
     """Put `DRIFT`; Secrets are left out, and so are all values."""
     record, last = _last(source)
-    if last is None or record.phase is not Phase.APPLIED:
+    if last is None or record.phase is not ReleasePhase.APPLIED:
         facts.put(DRIFT, [])
         return
     looked_at = tuple(one for one in last.objects if one["kind"] != "Secret" and one["metadata"].get("namespace"))
@@ -72,10 +74,10 @@ def read_asleep(source: Source, facts: Facts) -> None:
     record, last = _last(source)
     rules, applied = ignore_rules(record.profile), {ref(one): one for one in (last.objects if last else ())}
     scalers = autoscalers(source.scope)
-    view = read_view(source.scope)
+    view = read_snapshot(source.scope)
     found = {}
     for one in (one for things in view.workloads.values() for one in things):
-        why = zero(applied.get(ref(one)), one, rules, scalers)
+        why = scaled_to_zero(applied.get(ref(one)), one, ignored(rules, one)(REPLICAS), scalers)
         if why is not None and not why.is_meant:
             found[f"{one['kind']}/{name_of(one)}"] = str(why)
     facts.put(ASLEEP, found)
@@ -84,24 +86,24 @@ def read_asleep(source: Source, facts: Facts) -> None:
 def read_dangers(source: Source, facts: Facts) -> None:
     """Put `DANGERS`, as `status` warns of them."""
     record, last = _last(source)
-    view = read_view(source.scope, growing_nodes(record.profile))
-    facts.put(DANGERS, [redacted(one) for one in read_warnings(source.scope, record, last, view)])
+    view = read_snapshot(source.scope, autoscaled_nodes(record.profile))
+    facts.put(DANGERS, [_written(one) for one in find_risks(source.scope, record, last, view)])
 
 
 def read_rules(source: Source, facts: Facts) -> None:
     """Put `RULES`: whether the cluster still has what the applied objects need."""
     record, last = _last(source)
-    if last is None or record.phase is Phase.STOPPED:
+    if last is None or record.phase is ReleasePhase.STOPPED:
         facts.put(RULES, [])
         return
-    rendered = Rendered(last.objects, source.scope.namespace, growing_nodes(record.profile), read_facts(source.scope))
-    facts.put(
-        RULES,
-        [
-            Written(one.code, str(one.severity), one.subject, redacted(one.message), hint_data(one.hint))
-            for one in lint(rendered)
-        ],
+    rendered = RenderedObjects(
+        last.objects, source.scope.namespace, autoscaled_nodes(record.profile), read_facts(source.scope)
     )
+    facts.put(RULES, [_written(one) for one in lint(rendered)])
+
+
+def _written(one: Finding) -> Written:
+    return Written(one.code, str(one.severity), one.subject, redacted(one.message), hint_data(one.hint))
 
 
 def read_logs(source: Source, facts: Facts) -> None:

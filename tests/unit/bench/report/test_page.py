@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from lightragctl.bench.report import figures, junit
+from lightragctl.bench.report import junit, summary_rows
+from lightragctl.bench.report.document import BELIEVABLE
 from lightragctl.bench.report.html import html
-from lightragctl.bench.report.kind import BELIEVABLE
 from lightragctl.bench.report.page import page
-from lightragctl.bench.result import Verdict
+from lightragctl.bench.result import Validity
 from tests.fakes.saved_run import REPORT, RUN, unbelievable
 
 PLAIN = msgspec.to_builtins(REPORT)
@@ -64,12 +64,12 @@ def test_the_page_needs_nothing_from_anywhere_and_runs_no_script() -> None:
 
 def test_nothing_of_a_run_breaks_out_of_its_place() -> None:
     report = msgspec.structs.replace(
-        REPORT, url=NASTY, kind=NASTY, outcomes={NASTY: 1}, verdict=Verdict(False, (NASTY,))
+        REPORT, url=NASTY, kind=NASTY, outcomes={NASTY: 1}, verdict=Validity(False, (NASTY,))
     )
-    beside = msgspec.structs.replace(
-        RUN.beside, stages_ms={NASTY: 1.0}, thresholds={NASTY: True}, cache_hits={NASTY: 1.0}, ended_at=NASTY
+    annotations = msgspec.structs.replace(
+        RUN.annotations, stages_ms={NASTY: 1.0}, thresholds={NASTY: True}, cache_hits={NASTY: 1.0}, ended_at=NASTY
     )
-    run = msgspec.structs.replace(RUN, report=report, beside=beside)
+    run = msgspec.structs.replace(RUN, report=report, annotations=annotations)
     text = html(page({NASTY: run, "b": run}))
     assert "<script" not in text
     assert text.count("&lt;script&gt;") > 10
@@ -83,7 +83,7 @@ def test_a_run_without_answers_has_a_page_too() -> None:
 
 def test_the_table_has_a_row_for_each_figure_that_some_run_has() -> None:
     closed = {**PLAIN, "first_token": None, "requests": 0, "verdict": {"valid": False}}
-    rows = dict(figures.rows([PLAIN, closed]))
+    rows = dict(summary_rows.rows([PLAIN, closed]))
     assert rows["to be believed"] == ["yes", "no"]
     assert rows["not good"] == ["2.00%", "-"]
     assert rows["first token p50, ms"] == ["2.00", "-"]
@@ -97,7 +97,7 @@ def test_it_says_whose_figures_where_the_time_went_are() -> None:
 
 def test_quality_stands_in_the_table_with_its_interval_and_below_what_was_not_measured() -> None:
     older = {name: value for name, value in PLAIN.items() if name != "quality"}
-    rows = dict(figures.rows([PLAIN, older]))
+    rows = dict(summary_rows.rows([PLAIN, older]))
     assert rows["recall"] == ["0.950 (0.900 to 1.000)", "-"]
     assert "map" not in rows
     assert "map was not measured: nobody judged" in html(page({"run.json": RUN}))
@@ -113,11 +113,11 @@ def test_quality_stands_in_the_table_with_its_interval_and_below_what_was_not_me
     ],
 )
 def test_the_headline_says_what_was_asked_and_how(shape: dict[str, object], told: str) -> None:
-    assert figures.headline({**PLAIN, "shape": shape}) == f"query at http://127.0.0.1:8080, {told}, 10 s"
+    assert summary_rows.headline({**PLAIN, "shape": shape}) == f"query at http://127.0.0.1:8080, {told}, 10 s"
 
 
 def test_outcomes_are_told_with_the_statuses() -> None:
-    assert figures.outcomes(PLAIN) == "1000 requests: http 15, ok 980, timeout 5 (15 with 503)"
+    assert summary_rows.outcomes(PLAIN) == "1000 requests: http 15, ok 980, timeout 5 (15 with 503)"
 
 
 def test_junit_has_a_case_for_each_threshold_and_one_for_the_verdict() -> None:
