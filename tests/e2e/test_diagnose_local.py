@@ -189,8 +189,10 @@ def stop(ill: Ill) -> None:
 
 
 def take_port(ill: Ill) -> None:
-    ill.kill("lightrag-api")
-    port = ill.port("lightrag-api")
+    supervisor, port = ill.pid("supervisor"), ill.port("lightrag-api")
+    os.kill(supervisor, signal.SIGSTOP)  # as if the thief were quicker than it
+    os.kill(ill.pid("lightrag-api"), signal.SIGKILL)
+    ill.undo.callback(ill.up)
     thief = socket.socket()
     thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     deadline = time.monotonic() + 10
@@ -203,6 +205,8 @@ def take_port(ill: Ill) -> None:
             time.sleep(0.05)
     thief.listen()
     ill.undo.callback(thief.close)
+    os.kill(supervisor, signal.SIGCONT)
+    time.sleep(2.0)
 
 
 def reboot(ill: Ill) -> None:
@@ -242,7 +246,7 @@ def drop_alias(ill: Ill) -> None:
     store, name = ill.store(), ill.chunks()
     alias = name.rpartition("_g")[0]
     store._call("drop_alias", alias, alias)
-    ill.undo.callback(store.point_alias, alias, name)
+    ill.undo.callback(reload, ill)
 
 
 def leave_copy(ill: Ill) -> None:
@@ -271,7 +275,7 @@ def no_listener(ill: Ill) -> None:
 
 def other_prefix(ill: Ill) -> None:
     ill.undo.callback(ill.up)
-    settings = ["--set", "models.embedding.query_prefix=ask: ", "--timeout", "5"]
+    settings = ["--set", 'models.embedding.query_prefix="ask: "', "--timeout", "5"]
     ill.tool.run("up", "--name", NAME, *ill.settings, *settings)
 
 
@@ -290,7 +294,7 @@ STORIES: dict[str, tuple[Break, str]] = {
     "rebooted": (reboot, "LR173"),
     "index dropped": (drop_index, "LR205"),
     "wrong metric": (other_metric, "LR207"),
-    "collection dropped": (drop_collection, "LR501"),
+    "collection dropped": (drop_collection, "LR517"),
     "alias dropped": (drop_alias, "LR509"),
     "leftover of a migration": (leave_copy, "LR505"),
     "model rate-limits": (bad_model("limit"), "LR303"),

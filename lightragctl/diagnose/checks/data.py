@@ -27,15 +27,23 @@ _ALIKE = 0.98
 
 def _fewer(facts: Facts) -> Iterator[Trouble]:
     one, known = chunks(facts), facts[DOCUMENTS]
-    if known.writing or not known.chunks or (one is not None and (one.rows is None or one.state != "Loaded")):
+    if known.writing or not known.chunks or one is None or one.rows is None or one.state != "Loaded":
         return
-    rows = (one.rows or 0) if one is not None else 0
-    if rows < known.chunks:
+    if (rows := one.rows) < known.chunks:
         missing = known.chunks - rows
         message = f"{missing} passages are lost: documents have {known.chunks}, and the store has {rows}"
         hint = Hint("load the documents again: ", Command("ingest", "PATH"), "; or restore a backup")
         evidence = (f"{known.total} documents with {known.chunks} passages", f"row count {rows}")
         yield Trouble(chunks_name(facts[DEPLOYED]), message, hint, evidence=evidence, component="vector-engine")
+
+
+def _gone(facts: Facts) -> Iterator[Trouble]:
+    known = facts[DOCUMENTS]
+    if known.chunks and chunks(facts) is None:
+        name = chunks_name(facts[DEPLOYED])
+        message = f"the collection is gone, and {known.total} documents with {known.chunks} passages are recorded"
+        hint = Hint("load the documents again: ", Command("ingest", "PATH"), "; or restore a backup")
+        yield Trouble(name, message, hint, evidence=("neither a collection nor an alias of the name",))
 
 
 def _more(facts: Facts) -> Iterator[Trouble]:
@@ -236,6 +244,16 @@ CHECKS = (
         explains=("LR554",),
     ),
     _check(
+        code="LR517",
+        title="the collection of recorded documents exists",
+        severity=_ERROR,
+        needs=(*_NEEDS, DOCUMENTS),
+        judge=_gone,
+        fix=_AGAIN,
+        symptoms=(WRONG, UNAVAILABLE),
+        explains=("LR176", "LR201", "LR217", "LR221", "LR554"),
+    ),
+    _check(
         code="LR502",
         title="every stored passage belongs to a document",
         severity=_WARNING,
@@ -298,7 +316,7 @@ CHECKS = (
         needs=_NEEDS,
         judge=_no_alias,
         fix=_AGAIN,
-        explains=("LR501", "LR554", "LR201"),
+        explains=("LR201", "LR517", "LR554"),
     ),
     _check(
         code="LR510",
@@ -307,7 +325,7 @@ CHECKS = (
         needs=_NEEDS,
         judge=_only_others,
         fix=Hint("set models.embedding back, or load the documents again: ", Command("ingest", "PATH")),
-        explains=("LR501", "LR504", "LR554"),
+        explains=("LR504", "LR517", "LR554"),
     ),
     _check(
         code="LR511",
