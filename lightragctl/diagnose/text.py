@@ -29,7 +29,7 @@ HintData = list[str | tuple[str, str]]
 def hint_data(hint: str) -> HintData:
     """The hint as plain data: texts, and commands as (name, arguments)."""
     parts = hint.parts if isinstance(hint, Hint) else (hint,)
-    return [(part.name, part.arguments) if isinstance(part, Command) else redacted(part) for part in parts]
+    return [(part.name, part.arguments) if isinstance(part, Command) else _SECRET.sub(HIDDEN, part) for part in parts]
 
 
 def hint_of(data: Sequence[str | tuple[str, str] | list[str]]) -> Hint:

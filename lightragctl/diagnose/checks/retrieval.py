@@ -479,6 +479,7 @@ CHECKS = (
         judge=_late,
         fix=_LOG,
         symptoms=(SLOW,),
+        explains=("LR217",),
     ),
     _check(
         code="LR216",
