@@ -110,6 +110,6 @@ def test_every_category_has_checks(category: Category) -> None:
 def test_the_path_of_a_search_names_the_hop_that_failed() -> None:
     facts = FAULTS["LR171"].facts()
     found = {hop.component: (hop.state, hop.code) for hop in hops(facts, judged(facts))}
-    assert list(found)[0] == "lightrag-api"
+    assert next(iter(found)) == "lightrag-api"
     assert found["embedder"] == ("failed", "LR171")
     assert found["vector-engine"] == ("ok", "")
