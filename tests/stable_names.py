@@ -24,7 +24,7 @@ from pydantic.json_schema import models_json_schema
 
 import lightragctl
 from lightragctl import components
-from lightragctl.checks.lint import rules
+from lightragctl.checks.lint import all_rules
 from lightragctl.cli.app import build
 from lightragctl.core import settings
 from lightragctl.core.errors import ExitStatus, LightragctlError
@@ -199,7 +199,7 @@ COLLECTORS: Mapping[str, Callable[[], Iterable[str]]] = {
     "exit status": lambda: (f"{one.value} {one.name}" for one in ExitStatus),
     "error code": _error_codes,
     "problem code": _problem_codes,
-    "rule code": lambda: (rule.code for rule in rules()),
+    "rule code": lambda: (rule.code for rule in all_rules()),
     "cause code": partial(_first_arguments, "Cause"),
     "payload key": _payload_keys,
     "profile key": _profile_keys,

@@ -433,7 +433,7 @@ class Workspaces:
         return tuple(one for one in self._collections(name) if _GENERATION.sub("", one) != alias)
 
     def _collections(self, name: str) -> list[str]:
-        """Chunk collections of the workspace; a workspace whose name goes on with `_chunks_` is another one."""
+        """Chunk collections of the workspace, without those of a workspace whose name contains `_chunks_`."""
         start = f"{name}_chunks_"
         names = self.store.list_collections()
         return [one for one in names if one.startswith(start) and "_chunks_" not in one.removeprefix(start)]

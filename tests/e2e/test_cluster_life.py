@@ -188,7 +188,7 @@ def test_a_stateful_set_that_is_stuck_on_a_bad_image_is_freed_and_one_is_remade_
     bad = release.up(*STORED, "--set", "components.vector-engine.image.tag=v9.9.9")
     assert bad.returncode == 1, bad.stderr
     back = ok(release.run("rollback", "--yes"))
-    assert "Pod/life-vector-engine-0: deleted: it was stuck" in back.stderr
+    assert "Pod/life-vector-engine-0: deleted: stuck" in back.stderr
     pod = release.objects("pods")["Pod/life-vector-engine-0"]["metadata"]["uid"]
     claims = {name: one["metadata"]["uid"] for name, one in release.objects("persistentvolumeclaims").items()}
     release.cluster.kubectl("apply", "-f", "-", stdin=CLASS)

@@ -224,7 +224,7 @@ def test_down_keeps_the_data_and_up_finds_them(release: ClusterRelease) -> None:
     release.cluster.kubectl("delete", "pvc", "data-story-vector-engine-0", "-n", "story", "--wait=false")
     warned = release.run("status")
     assert warned.returncode == 4
-    assert "warning: PersistentVolumeClaim/data-story-vector-engine-0: it is being deleted since" in warned.stdout
+    assert "warning: PersistentVolumeClaim/data-story-vector-engine-0: terminating since" in warned.stdout
     refused = release.run("down")
     assert refused.returncode == 8
     assert "this data would be lost with the pods" in refused.stderr

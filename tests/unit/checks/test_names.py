@@ -18,7 +18,7 @@ def test_a_name_is_as_long_as_the_profile_lets_it_be_and_no_longer() -> None:
     assert (
         "StatefulSet/" + "a" * 40 + "-lightrag-server has 56 characters, at most 52 are allowed" in caught.value.message
     )
-    assert caught.value.hint == "at most 36 characters fit: --name " + "a" * 36
+    assert caught.value.hint == "use at most 36 characters: --name " + "a" * 36
     wanted(plan("components.lightrag-server.enabled=false", release="a" * 38))
 
 

@@ -127,7 +127,7 @@ def test_a_volume_of_a_model_server_is_never_made_anew() -> None:
     with pytest.raises(RefusedError, match=r"storage class \(fast to slow\) is immutable") as caught:
         up(cluster, SERVER % "50Gi, storage_class: slow")
     assert "rename the server" in caught.value.hint
-    with pytest.raises(RefusedError, match="a volume cannot shrink: it has 50Gi, 20Gi is wanted"):
+    with pytest.raises(RefusedError, match="a volume cannot shrink: it has 50Gi, 20Gi is requested"):
         up(cluster, SERVER % "20Gi, storage_class: fast")
     assert cluster.objects[WEIGHTS] == before
     assert not [write for write in cluster.writes[written:] if "Lease" not in write]
