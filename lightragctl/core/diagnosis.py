@@ -60,7 +60,7 @@ class Suppression(StrictModel):
 
 
 class Diagnosis(StrictModel):
-    """What `diagnose` goes by: thresholds, and findings that are not reported."""
+    """Settings of `diagnose`: thresholds, and findings that are accepted."""
 
     thresholds: Thresholds = Thresholds()
     suppress: tuple[Suppression, ...] = ()

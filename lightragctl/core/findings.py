@@ -47,7 +47,7 @@ class Finding:
 
     Attributes:
         code: a stable word.
-        severity: what it means for whoever goes on.
+        severity: whether it blocks the operation.
         subject: the object, `Kind/name`, or the key of the profile.
         message: what is wrong there; the first line says it, more may follow.
         hint: the next command or setting.

@@ -18,6 +18,11 @@ COMMANDS = [
     "rollback",
     "unlock",
     "render",
+    "diagnose",
+    "diagnose run",
+    "diagnose list",
+    "diagnose explain",
+    "diagnose bundle",
     "ingest",
     "retrieve",
     "recordings",
@@ -45,6 +50,7 @@ COMMANDS = [
 ]
 WITHOUT_EXAMPLES = {
     "",
+    "diagnose",
     "golden",
     "profiles",
     "serve",

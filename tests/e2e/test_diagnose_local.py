@@ -5,10 +5,12 @@ import os
 import signal
 import socket
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +286,92 @@ def open_folder(ill: Ill) -> None:
     ill.undo.callback(ill.folder.chmod, 0o700)
 
 
+def wrong_key(ill: Ill) -> None:
+    """An endpoint that wants a key, and one that is not its key."""
+    model = ill.undo.enter_context(refusing(401, {"error": {"code": "invalid_api_key", "message": f"no {SECRET}"}}))
+    ill.undo.callback(ill.up)
+    more = ["--set", f"models.embedding.url={model}", "--set", "models.embedding.name=words", "--timeout", "5"]
+    ill.tool.run("up", "--name", NAME, *ill.settings, *more)
+
+
+def wrong_chat_name(ill: Ill) -> None:
+    model = ill.undo.enter_context(refusing(404, {"error": {"code": "model_not_found", "message": "no such model"}}))
+    ill.undo.callback(ill.up)
+    ill.up("--set", f"models.chat.url={model}", "--set", "models.chat.name=gpt-none")
+
+
+@contextmanager
+def refusing(status: int, document: dict[str, Any]) -> Iterator[str]:
+    """A server that refuses everything; its address."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *arguments: Any) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def crash_loop(ill: Ill) -> None:
+    """Its settings file is damaged, and it is restarted."""
+    file = ill.folder / "settings" / "model-gateway.json"
+    text = file.read_text()
+    ill.undo.callback(ill.up)
+    ill.undo.callback(file.write_text, text)
+    file.write_text("{")
+    os.kill(ill.pid("model-gateway"), signal.SIGKILL)
+    time.sleep(6)
+
+
+def stray_rows(ill: Ill) -> None:
+    store, name = ill.store(), ill.chunks()
+    row = store.scan(name, ["vector", "content", "file_path", "full_doc_id", "created_at"], Page(limit=1))[0]
+    store.upsert(name, [{**row, "id": f"stray-{number}"} for number in range(3)])
+    ill.undo.callback(reload, ill)
+
+
+def zero_vectors(ill: Ill) -> None:
+    store, name = ill.store(), ill.chunks()
+    fields = ["vector", "content", "file_path", "full_doc_id", "created_at"]
+    rows = store.scan(name, fields, Page(limit=100))
+    store.upsert(name, [{**row, "vector": [0.0] * 384} for row in rows])
+    ill.undo.callback(reload, ill)
+
+
+def other_vectors(ill: Ill) -> None:
+    """As if another model had been served under the same name."""
+    store, name = ill.store(), ill.chunks()
+    fields = ["vector", "content", "file_path", "full_doc_id", "created_at"]
+    rows = store.scan(name, fields, Page(limit=100))
+    store.upsert(name, [{**row, "vector": row["vector"][::-1]} for row in rows])
+    ill.undo.callback(reload, ill)
+
+
+def other_model_left(ill: Ill) -> None:
+    store = ill.store()
+    store.create(chunks_spec("default_chunks_old_model_64d_g1", 64, Index(type="FLAT")))
+    ill.undo.callback(store.drop, "default_chunks_old_model_64d_g1")
+
+
+def killed_while_writing(ill: Ill) -> None:
+    draft = ill.folder / ".wanted.json.99999"
+    draft.write_text("{")
+    ill.undo.callback(draft.unlink)
+
+
 STORIES: dict[str, tuple[Break, str]] = {
     "Milvus killed": (kill_store, "LR170"),
     "all killed": (kill_everything, "LR170"),
@@ -304,6 +392,16 @@ STORIES: dict[str, tuple[Break, str]] = {
     "model not reached": (no_listener, "LR301"),
     "other prefix": (other_prefix, "LR512"),
     "folder open to others": (open_folder, "LR608"),
+    "wrong key": (wrong_key, "LR302"),
+    "unknown chat model": (wrong_chat_name, "LR306"),
+    "damaged settings": (crash_loop, "LR171"),
+    "rows of no document": (stray_rows, "LR502"),
+    "zero vectors": (zero_vectors, "LR514"),
+    "vectors of another model": (other_vectors, "LR551"),
+    "collection of another model": (other_model_left, "LR504"),
+    "command killed while it wrote": (killed_while_writing, "LR175"),
+    "gateway killed": (lambda ill: ill.kill("model-gateway"), "LR170"),
+    "chat model frozen": (freeze("mock-llm"), "LR181"),
 }
 
 

@@ -25,13 +25,13 @@ def _path(data: Data) -> Text:
     for hop in data["path"]:
         took = "" if hop["took_ms"] is None else f" {hop['took_ms']:.0f} ms"
         code = f" {hop['code']}" if hop["code"] else ""
-        shown.append(" > ").append(f"{hop['component']} {hop['state']}{took}{code}", style=_STATE[hop["state"]])
+        shown.append(" > ").append(f"{hop['component']} {hop['state']}{took}{code}", style=_STATE.get(hop["state"], ""))
     return shown
 
 
 def _finding(one: Data) -> Iterator[RenderableType]:
     yield Text()
-    head = Text(f"{one['severity']} {one['code']} ", style=_STYLE[one["severity"]])
+    head = Text(f"{one['severity']} {one['code']} ", style=_STYLE.get(one["severity"], ""))
     yield head.append(f"{one['subject']}: ", style="bold").append(one["message"])
     for line in one["evidence"]:
         yield Text(f"    evidence: {line}", style="dim")

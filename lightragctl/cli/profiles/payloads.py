@@ -1,7 +1,6 @@
 """Results of `profiles`. Pure; the only place that defines the keys of their payloads."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,16 @@ def profiles_init(path: Path, base: str) -> Result:
 
 def profiles_validate(plan: "Plan", findings: "Sequence[Finding]") -> Result:
     """`profiles validate`: the findings; exit status 8 when one is an error."""
-    rows = [asdict(one) | {"severity": str(one.severity)} for one in findings]
+    rows = [
+        {
+            "code": one.code,
+            "severity": str(one.severity),
+            "subject": one.subject,
+            "message": one.message,
+            "hint": one.hint,
+        }
+        for one in findings
+    ]
     data = {"name": plan.profile_name, "components": sorted(plan.components), "findings": rows}
     errors = [ErrorInfo(one.code, str(one), one.hint) for one in findings if one.severity == "error"]
     if not errors:

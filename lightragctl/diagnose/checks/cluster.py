@@ -40,7 +40,7 @@ def _used_nodes(facts: Facts) -> dict[str, list[str]]:
 
 
 def unix(text: str) -> float | None:
-    """A time as the API server writes it, in unix seconds; None when it is none."""
+    """A time as the API server writes it, in unix seconds; None when it cannot be read."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC).timestamp()
     except ValueError:

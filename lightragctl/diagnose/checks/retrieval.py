@@ -1,4 +1,4 @@
-"""Checks of a search on its way: services, queues, breakers, the vector store and what it tells of itself. Pure."""
+"""Checks of a search on its way: services, queues, breakers, the vector store and its own metrics. Pure."""
 
 from collections.abc import Iterator
 from functools import partial

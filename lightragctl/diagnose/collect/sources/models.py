@@ -20,7 +20,7 @@ _URN = "urn:lightragctl:"
 
 
 def read_models(source: Source, facts: Facts) -> None:
-    """Put `MODELS`. The chat model is asked for one token."""
+    """Put `MODELS`. The chat model generates one token."""
     release = source.deployed
     url = source.address("model-gateway")
     embedding = {"model": release.model, "input": [f"{release.query_prefix}test"]}
