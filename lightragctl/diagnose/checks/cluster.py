@@ -23,6 +23,7 @@ from lightragctl.diagnose.keys import (
     RULES,
     THRESHOLDS,
 )
+from lightragctl.diagnose.lookup import unix
 from lightragctl.diagnose.text import hint_of, percent
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import condition, has_condition, is_ready, labels_of, name_of, spec_of, status_of
@@ -37,14 +38,6 @@ def _used_nodes(facts: Facts) -> dict[str, list[str]]:
         if node := spec_of(pod).get("nodeName"):
             found.setdefault(str(node), []).append(name_of(pod))
     return found
-
-
-def unix(text: str) -> float | None:
-    """A time as the API server writes it, in unix seconds; None when it cannot be read."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
-    except ValueError:
-        return None
 
 
 def _nodes_down(facts: Facts) -> Iterator[Trouble]:

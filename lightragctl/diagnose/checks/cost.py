@@ -7,9 +7,9 @@ from lightragctl.core.findings import Severity
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.quantity import quantity
 from lightragctl.diagnose.check import OOM, Category, Check, Trouble
-from lightragctl.diagnose.checks.cluster import unix
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import CLAIMS, COLLECTIONS, DEPLOYED, POD_METRICS, PODS, PROCESSES, RECORD, THRESHOLDS
+from lightragctl.diagnose.lookup import unix
 from lightragctl.diagnose.text import sized
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import name_of, spec_of, status_of

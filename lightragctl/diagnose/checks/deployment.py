@@ -6,7 +6,6 @@ from lightragctl.core.findings import Severity
 from lightragctl.core.hint import Command, Hint
 from lightragctl.diagnose.check import OOM, SLOW, UNAVAILABLE, WRONG, Category, Check, Trouble
 from lightragctl.diagnose.checks.causes import causes
-from lightragctl.diagnose.checks.cluster import unix
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import (
     ASLEEP,
@@ -21,6 +20,7 @@ from lightragctl.diagnose.keys import (
     THRESHOLDS,
     WORKLOADS,
 )
+from lightragctl.diagnose.lookup import unix
 from lightragctl.diagnose.signatures import BY_NAME
 from lightragctl.diagnose.text import hint_of
 from lightragctl.kube.labels import component_of

@@ -7,8 +7,6 @@ from lightragctl.core.findings import Severity
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.quantity import quantity
 from lightragctl.diagnose.check import OOM, SLOW, UNAVAILABLE, Category, Check, Trouble
-from lightragctl.diagnose.checks.cluster import unix
-from lightragctl.diagnose.checks.retrieval import of_component
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import (
     COLLECTIONS,
@@ -22,6 +20,7 @@ from lightragctl.diagnose.keys import (
     PODS,
     THRESHOLDS,
 )
+from lightragctl.diagnose.lookup import of_component, unix
 from lightragctl.diagnose.text import percent, share, sized
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import Part, container_statuses, name_of, spec_of, status_of

@@ -8,9 +8,10 @@ from lightragctl.core.findings import Severity
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.quantity import quantity
 from lightragctl.diagnose.check import SLOW, UNAVAILABLE, WRONG, Category, Check, Trouble
-from lightragctl.diagnose.checks.retrieval import merged, open_breakers
+from lightragctl.diagnose.checks.retrieval import open_breakers
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import DEPLOYED, METRICS, MODELS, NODES, THRESHOLDS, WORKLOADS
+from lightragctl.diagnose.lookup import merged
 from lightragctl.diagnose.model import Endpoint
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import name_of, spec_of, status_of
