@@ -35,9 +35,9 @@ class Thresholds(StrictModel):
     time_tick_lag_critical_s: Seconds = 300.0
     checkpoint_lag_s: Seconds = 3600.0
     search_ratio: Ratio = 0.5
-    round_trip_s: Seconds = 0.5
+    round_trip_s: Seconds = 1.0
     embedding_s: Seconds = 5.0
-    loop_lag_s: Seconds = 0.5
+    loop_lag_s: Seconds = 2.0
     etcd_fsync_s: Seconds = 0.2
     clock_skew_s: Seconds = 60.0
     stuck_s: Seconds = 3600.0

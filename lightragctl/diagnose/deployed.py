@@ -96,10 +96,11 @@ def _numbers(values: Values) -> dict[str, Any]:
 
 def _query_memory(engine: Values) -> int:
     """What all query nodes together may use: of several pods those of that role, else the one server's."""
-    node = _at(engine, "roles", "querynode")
-    if not node:
+    if engine.get("topology") != "cluster":
         return _memory(engine)
-    return _memory(node) * int(node.get("replicas") or 1)
+    node = _at(engine, "roles", "querynode")
+    least = _at(node, "autoscale").get("min") or node.get("replicas") or 1
+    return _memory(node) * int(least)
 
 
 def _memory(section: Values) -> int:

@@ -157,13 +157,17 @@ class RowSample:
 
 @dataclass(frozen=True)
 class DocumentCounts:
-    """The documents of the workspace, in numbers. `chunks` of documents that are ready; ages in seconds."""
+    """The documents of the workspace, in numbers. `chunks` of documents that are ready; ages in seconds.
+
+    `rows` of the store, counted between two equal readings of the documents; None when they changed.
+    """
 
     total: int
     writing: int = 0
     oldest_writing_s: float = 0.0
     outdated: int = 0
     chunks: int = 0
+    rows: int | None = None
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def _shared(facts: Facts) -> None:
     facts.put(keys.ROW_SAMPLE, RowSample(CHUNKS, 64, unit=64, reproduced=1.0, found=True))
     facts.put(keys.STORED_MODEL, StoredModel("e5", 4, "query: ", "passage: "))
     facts.put(keys.GOLDEN, GoldenState(1))
-    facts.put(keys.DOCUMENTS, DocumentCounts(10, chunks=100))
+    facts.put(keys.DOCUMENTS, DocumentCounts(10, chunks=100, rows=100))
     facts.put(keys.SIGNS, {})
     facts.put(
         keys.LIGHTRAG,

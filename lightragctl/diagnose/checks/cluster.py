@@ -25,7 +25,7 @@ from lightragctl.diagnose.keys import (
 )
 from lightragctl.diagnose.lookup import unix
 from lightragctl.diagnose.text import hint_of, percent
-from lightragctl.kube.labels import component_of
+from lightragctl.kube.labels import INSTANCE, component_of
 from lightragctl.kube.objects import condition, has_condition, is_ready, labels_of, name_of, spec_of, status_of
 
 _DAY_S = 86400.0
@@ -172,7 +172,13 @@ def _budget(facts: Facts) -> Iterator[Trouble]:
 
 
 def _policies(facts: Facts) -> Iterator[Trouble]:
-    """Policies add up: a pod is cut off in a direction when some policy selects it and none has a rule for it."""
+    """Policies add up: a pod is cut off in a direction when some policy selects it and none has a rule for it.
+
+    Pods that the release's own policies select have the rules that they need.
+    """
+    release = facts[DEPLOYED].release
+    ours = [one for one in facts[POLICIES] if labels_of(one).get(INSTANCE) == release]
+    pods = [pod for pod in facts[PODS] if not any(_selects(spec_of(one).get("podSelector") or {}, pod) for one in ours)]
     for word in ("Ingress", "Egress"):
         selecting: dict[str, list[str]] = {}
         allowed: set[str] = set()
@@ -180,12 +186,12 @@ def _policies(facts: Facts) -> Iterator[Trouble]:
             spec = spec_of(policy)
             if word not in (spec.get("policyTypes") or ("Ingress",)):
                 continue
-            for pod in facts[PODS]:
+            for pod in pods:
                 if _selects(spec.get("podSelector") or {}, pod):
                     selecting.setdefault(name_of(policy), []).append(name_of(pod))
                     allowed |= {name_of(pod)} if spec.get(word.lower()) else set()
-        for name, pods in selecting.items():
-            if cut := sorted(set(pods) - allowed):
+        for name, selected in selecting.items():
+            if cut := sorted(set(selected) - allowed):
                 message = f"it denies all {word.lower()} of {len(cut)} pods of the release, such as {cut[0]}"
                 hint = Hint(
                     "set network: {} in the profile for policies that allow what is needed, then ", Command("up")

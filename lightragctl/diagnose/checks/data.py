@@ -23,9 +23,9 @@ _LEFT = re.compile(r"_(temp|tmp|old|bak|backup|migrating)(_\d+)?$")
 
 def _fewer(facts: Facts) -> Iterator[Trouble]:
     one, known = chunks(facts), facts[DOCUMENTS]
-    if known.writing or not known.chunks or one is None or one.rows is None or one.state != "Loaded":
+    if known.writing or not known.chunks or one is None or known.rows is None or one.state != "Loaded":
         return
-    if (rows := one.rows) < known.chunks:
+    if (rows := known.rows) < known.chunks:
         missing = known.chunks - rows
         message = f"{missing} passages are lost: documents have {known.chunks}, and the store has {rows}"
         hint = Hint("load the documents again: ", Command("ingest", "PATH"), "; or restore a backup")
@@ -44,12 +44,12 @@ def _gone(facts: Facts) -> Iterator[Trouble]:
 
 def _more(facts: Facts) -> Iterator[Trouble]:
     one, known = chunks(facts), facts[DOCUMENTS]
-    if one is None or one.rows is None or known.writing or "lightrag-server" in facts[DEPLOYED].components:
+    if one is None or known.rows is None or known.writing or "lightrag-server" in facts[DEPLOYED].components:
         return
-    if one.rows > known.chunks:
-        message = f"{one.rows - known.chunks} rows belong to no document: they are found, and cannot be deleted"
+    if known.rows > known.chunks:
+        message = f"{known.rows - known.chunks} rows belong to no document: they are found, and cannot be deleted"
         hint = Hint("load their documents again, then delete them; or start over in another workspace")
-        evidence = (f"{known.chunks} passages of documents", f"row count {one.rows}")
+        evidence = (f"{known.chunks} passages of documents", f"row count {known.rows}")
         yield Trouble(one.name, message, hint, evidence=evidence)
 
 

@@ -36,6 +36,8 @@ from lightragctl.kube.objects import (
 from lightragctl.observe.kstatus import Status, compute
 
 _GRACE_S = 60.0
+_START_S, _START_ENDS = 300.0, 3
+"""A pod that starts before what it needs may end a few times in its first minutes."""
 
 
 def _asleep(facts: Facts) -> Iterator[Trouble]:
@@ -87,20 +89,24 @@ def _stopped(facts: Facts) -> Iterator[Trouble]:
 
 
 def _mixed(facts: Facts) -> Iterator[Trouble]:
-    """Pods of one workload that run another image than its template, while no rollout is under way."""
+    """Pods of one workload that run different images while no rollout is under way.
+
+    All pods may run another image than the template: an admission webhook can rewrite it to a mirror.
+    """
     for workload in facts[WORKLOADS]:
         if compute(workload).status is not Status.CURRENT:
             continue
-        template = (spec_of(workload).get("template") or {}).get("spec") or {}
-        wanted = {one.get("name"): one.get("image") for one in template.get("containers") or ()}
         labels = ((spec_of(workload).get("selector") or {}).get("matchLabels") or {}).items()
+        images: dict[str, list[str]] = {}
         for pod in (one for one in facts[PODS] if labels <= labels_of(one).items() and not deletion_time(one)):
-            for container in spec_of(pod).get("containers") or ():
-                name, image = container.get("name"), container.get("image")
-                if name in wanted and image != wanted[name]:
-                    message = f"it runs {image}, and its {workload['kind']} names {wanted[name]}"
-                    hint = Hint(f"kubectl -n {facts[DEPLOYED].namespace} delete pod {name_of(pod)}")
-                    yield Trouble(f"Pod/{name_of(pod)}", message, hint, component=component_of(pod))
+            named = ", ".join(str(one.get("image")) for one in spec_of(pod).get("containers") or ())
+            images.setdefault(named, []).append(name_of(pod))
+        if len(images) > 1:
+            message = f"its pods run {len(images)} different images, and no rollout is under way"
+            hint = Hint("finish the change, or take it back: ", Command("up"), " or ", Command("rollback"))
+            evidence = tuple(f"{image}: {', '.join(sorted(pods))}" for image, pods in sorted(images.items()))
+            subject = f"{workload['kind']}/{name_of(workload)}"
+            yield Trouble(subject, message, hint, evidence=evidence, component=component_of(workload))
     yield from _moved_tags(facts)
 
 
@@ -130,6 +136,8 @@ def _restarts(facts: Facts) -> Iterator[Trouble]:
             subject = f"Pod/{name_of(pod)}"
             if at is None or now - at > recent_s or subject in told or ended.get("reason") == "OOMKilled" or not count:
                 continue
+            if at - (unix(str(status_of(pod).get("startTime") or "")) or at) < _START_S and count <= _START_ENDS:
+                continue
             why = f"{ended.get('reason', 'ended')}, exit code {ended.get('exitCode', '?')}"
             message = f"it was restarted {(now - at) / 60:.0f} minutes ago ({why}); {count} restarts in all"
             hint = Hint("see why: ", Command("logs", component_of(pod)))
@@ -153,7 +161,17 @@ def _terminating(facts: Facts) -> Iterator[Trouble]:
 
 def _dangers(facts: Facts) -> Iterator[Trouble]:
     for one in facts[DANGERS]:
-        yield Trouble(one.subject, f"{one.message} ({one.code})", hint_of(one.hint))
+        if one.code != _OUTDATED:
+            yield Trouble(one.subject, f"{one.message} ({one.code})", hint_of(one.hint))
+
+
+def _outdated(facts: Facts) -> Iterator[Trouble]:
+    for one in facts[DANGERS]:
+        if one.code == _OUTDATED:
+            yield Trouble(one.subject, one.message, hint_of(one.hint))
+
+
+_OUTDATED = "config-outdated"
 
 
 def _endpoints(facts: Facts) -> Iterator[Trouble]:
@@ -337,6 +355,16 @@ CHECKS = (
         fix=_UP,
         symptoms=(UNAVAILABLE,),
         stops=True,
+    ),
+    Check(
+        code="LR161",
+        title="pods run with the present ConfigMaps and Secrets",
+        category=_DEPLOYMENT,
+        severity=_WARNING,
+        needs=(DANGERS,),
+        judge=_outdated,
+        fix=_UP,
+        symptoms=(WRONG, UNAVAILABLE),
     ),
     Check(
         code="LR180",

@@ -16,6 +16,7 @@ from lightragctl.diagnose.keys import (
 )
 from lightragctl.diagnose.lookup import chunks
 
+_MANY_ROWS = 1000
 _ALIKE = 0.98
 """Cosine between two vectors of one text; another model, another prefix give far less, another runtime 0.999."""
 
@@ -39,7 +40,7 @@ def _self(facts: Facts) -> Iterator[Trouble]:
 
 def _no_golden(facts: Facts) -> Iterator[Trouble]:
     one = chunks(facts)
-    if facts[DEPLOYED].production and not facts[GOLDEN].version and one is not None and one.rows:
+    if facts[DEPLOYED].production and not facts[GOLDEN].version and one is not None and (one.rows or 0) >= _MANY_ROWS:
         message = "there is no golden set, so a loss of quality would not be noticed"
         yield Trouble("golden set", message, Hint("build one: ", Command("golden build")))
 

@@ -36,7 +36,7 @@ def _exposed(facts: Facts, component: str) -> str:
 
 def _open(facts: Facts) -> Iterator[Trouble]:
     way = _exposed(facts, "lightrag-api")
-    if facts[SEARCHED].without_key == 200 and (way or facts[DEPLOYED].production):
+    if facts[SEARCHED].without_key == 200 and ((way and "NodePort" not in way) or facts[DEPLOYED].production):
         where = f" through {way}" if way else ""
         message = f"it answers requests without a key{where}: any client may read, load and delete documents"
         hint = Hint("set components.lightrag-api.api_key: generated, then: ", Command("up"))

@@ -153,6 +153,12 @@ def container_of(component: str, **changes: Any) -> dict[str, Any]:
     return one
 
 
+def second(component: str, **changes: Any) -> dict[str, Any]:
+    """Another pod of a component, whose container differs."""
+    one = pod(component, spec={"containers": [healthy.container(component, **changes)]})
+    return {**one, "metadata": {**one["metadata"], "name": f"rel-{component}-1"}}
+
+
 def pod_spec(component: str, **changes: Any) -> dict[str, Any]:
     one = workload(component)
     one["spec"]["template"]["spec"] |= changes
@@ -282,7 +288,7 @@ FAULTS: dict[str, Fault] = {
     "LR152": cluster(put(keys.DRIFT, [Change("Deployment/rel-embedder", "", "", "")])),
     "LR153": cluster(with_(keys.RECORD, phase="applying", verdict="dead", held_by="ann@laptop")),
     "LR154": cluster(with_(keys.RECORD, phase="stopped", stopped=True)),
-    "LR155": cluster(of(keys.WORKLOADS, container_of("embedder", image="lightragctl:2"))),
+    "LR155": cluster(lambda facts: facts[keys.PODS].append(second("embedder", image="lightragctl:2"))),
     "LR156": cluster(of(keys.PODS, pod("embedder", last=ended("Error", 1), restarts=1))),
     "LR157": cluster(of(keys.PODS, pod("embedder", deletionTimestamp=ago(600), finalizers=["x.example/hold"]))),
     "LR158": cluster(
@@ -293,6 +299,9 @@ FAULTS: dict[str, Fault] = {
     ),
     "LR159": cluster(of(keys.WORKLOADS, workload("embedder", 0))),
     "LR160": cluster(of(keys.CLUSTER_SERVICES, healthy.service("embedder", selector={"app": "other"}))),
+    "LR161": cluster(
+        put(keys.DANGERS, [Written("config-outdated", "warning", "Pod/x", "started before Secret/y", ["restart it"])])
+    ),
     "LR170": local(with_(keys.MACHINE, supervisor_alive=False)),
     "LR171": local(processes("embedder", alive=False, holder=None, last_exit="killed by SIGKILL")),
     "LR172": local(processes("embedder", alive=False, holder=Holder(7, "nginx", False))),
@@ -332,7 +341,7 @@ FAULTS: dict[str, Fault] = {
             lightragctl_http_requests_total=[({"code": "504"}, 20.0)],
         )
     ),
-    "LR216": cluster(metrics("lightrag-api", "lightragctl_loop_lag_seconds", 2.0)),
+    "LR216": cluster(metrics("lightrag-api", "lightragctl_loop_lag_seconds", 9.0)),
     "LR217": cluster(
         growth("lightrag-api", lightragctl_http_requests_total=[({"code": "500", "route": "POST /retrieve"}, 5.0)])
     ),
@@ -391,10 +400,10 @@ FAULTS: dict[str, Fault] = {
     "LR412": local(with_(keys.MACHINE, inodes_free=3)),
     "LR413": cluster(metrics("etcd", "etcd_mvcc_db_total_size_in_bytes", 3.9 * GIB)),
     "LR414": cluster(put(keys.EVENTS, [event("Evicted", "The node was low on resource: memory.", "embedder")])),
-    "LR501": local(collection(rows=90)),
+    "LR501": local(with_(keys.DOCUMENTS, rows=90)),
     "LR502": local(
         several(
-            collection(rows=120),
+            with_(keys.DOCUMENTS, rows=120),
             lambda facts: with_(
                 keys.DEPLOYED, components={k: v for k, v in healthy.PARTS.items() if k != "lightrag-server"}
             )(facts),
@@ -422,7 +431,9 @@ FAULTS: dict[str, Fault] = {
     "LR517": local(put(keys.COLLECTIONS, [healthy.control()])),
     "LR551": local(with_(keys.ROW_SAMPLE, reproduced=0.4)),
     "LR552": local(with_(keys.ROW_SAMPLE, found=False)),
-    "LR553": cluster(several(with_(keys.DEPLOYED, production=True), put(keys.GOLDEN, GoldenState(0)))),
+    "LR553": cluster(
+        several(with_(keys.DEPLOYED, production=True), put(keys.GOLDEN, GoldenState(0)), collection(rows=5000))
+    ),
     "LR554": local(with_(keys.SEARCHED, hits=0)),
     "LR601": cluster(several(put(keys.INGRESSES, [ingress(tls=True)]), with_(keys.SEARCHED, without_key=200))),
     "LR602": cluster(of(keys.CLUSTER_SERVICES, healthy.service("vector-engine", type="NodePort"))),

@@ -75,6 +75,7 @@ def test_a_release_is_read_from_the_values_of_its_record() -> None:
             "lightrag-api": {"port": 8080, "deadlines": {"request_s": 30}, "cache": {"result_bytes": 5}},
             "vector-engine": {
                 "port": 19530,
+                "topology": "cluster",
                 "roles": {"querynode": {"replicas": 2, "resources": {"limits": {"memory": "1Gi"}}}},
             },
             "kafka": {"heap": "512m"},

@@ -1,17 +1,21 @@
 """lightrag-api as its clients see it: one search, and how many documents it holds. Does network I/O."""
 
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import httpx
 
-from lightragctl.client.api import ApiClient, ApiError
+from lightragctl.client.api import ApiClient, ApiError, StoredDocument
 from lightragctl.core.errors import LightragctlError
 from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import DOCUMENTS, SEARCHED
+from lightragctl.diagnose.lookup import chunks_name
 from lightragctl.diagnose.model import DocumentCounts, Searched
 from lightragctl.diagnose.text import redacted
+from lightragctl.vectors.milvus import MilvusStore
 
 _PROBE = "is anybody there?"
 _SILENCE_S = 8.0
@@ -49,22 +53,33 @@ def _searched(api: ApiClient) -> Searched:
 
 
 def read_documents(source: Source, facts: Facts) -> None:
-    """Put `DOCUMENTS`."""
+    """Put `DOCUMENTS`: read before and after the rows are counted, as documents may be written meanwhile."""
     key = source.release.runtime.api_key()
     with ApiClient(source.address("lightrag-api"), _SILENCE_S, api_key=key) as api:
-        documents = api.list_documents()
+        before = _counts(api.list_documents(), source.now)
+        rows = _rows(source)
+        after = _counts(api.list_documents(), source.now)
+    facts.put(DOCUMENTS, replace(after, rows=rows if before == after else None))
+
+
+def _counts(documents: Sequence[StoredDocument], now: float) -> DocumentCounts:
     writing = [one for one in documents if one.state == "writing"]
-    oldest = min((one.updated_at for one in writing), default=source.now)
-    facts.put(
-        DOCUMENTS,
-        DocumentCounts(
-            total=len(documents),
-            writing=len(writing),
-            oldest_writing_s=max(0.0, source.now - oldest),
-            outdated=sum(not one.current for one in documents),
-            chunks=sum(one.chunks for one in documents if one.state == "ready"),
-        ),
+    return DocumentCounts(
+        total=len(documents),
+        writing=len(writing),
+        oldest_writing_s=max(0.0, now - min((one.updated_at for one in writing), default=now)),
+        outdated=sum(not one.current for one in documents),
+        chunks=sum(one.chunks for one in documents if one.state == "ready"),
     )
+
+
+def _rows(source: Source) -> int | None:
+    """Rows of the workspace's passages; None when the store does not tell."""
+    try:
+        with closing(MilvusStore(source.address("vector-engine"), _SILENCE_S)) as store:
+            return store.row_count(chunks_name(source.deployed))
+    except LightragctlError:
+        return None
 
 
 COLLECTORS = (

@@ -2,14 +2,17 @@
 
 import re
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from functools import partial
 
 import httpx
 
 from lightragctl.client.series import parse_series
 from lightragctl.components.etcd import METRICS_PORT as ETCD_PORT
 from lightragctl.components.vector_engine import METRICS_PORT as MILVUS_PORT
-from lightragctl.core.errors import LightragctlError
+from lightragctl.core.errors import NotRunningError
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.diagnose.collect.source import ANSWER_S, Collector, Source
 from lightragctl.diagnose.facts import Facts
@@ -21,6 +24,7 @@ from lightragctl.kube.objects import is_ready, is_terminating, name_of
 from lightragctl.kube.streams import Tunnel
 
 _WINDOW_S = 1.0
+_AT_ONCE = 8
 _COUNTERS = ("_total", "_count", "_bucket", "_sum")
 OURS = ("lightrag-api", "model-gateway", "embedder", "mock-llm")
 _SERIES = re.compile(
@@ -49,7 +53,7 @@ def read_services(source: Source, facts: Facts) -> None:
 def _replicas(source: Source, component: str) -> list[Replica]:
     try:
         addresses = source.addresses(component)
-    except LightragctlError as error:
+    except NotRunningError as error:  # what we may not reach is missing, and no finding
         return [Replica(component, component, error=redacted(error.message))]
     return [_replica(source, component, name, url) for name, url in addresses.items()]
 
@@ -79,9 +83,11 @@ def _detail(answer: httpx.Response) -> str:
 
 def read_metrics(source: Source, facts: Facts) -> None:
     """Put `METRICS`, of what answers, and `GROWTH`: what counters grew by in `_WINDOW_S`, while others collect."""
-    before = _look(source)
-    time.sleep(_WINDOW_S)
-    after = _look(source)
+    with ExitStack() as opened:
+        targets = {**_of_services(source), **({} if source.is_local else _of_engines(source, opened))}
+        before = _look(source, targets)
+        time.sleep(_WINDOW_S)
+        after = _look(source, targets)
     facts.put(METRICS, after)
     facts.put(GROWTH, {key: _grown(before[key], series) for key, series in after.items() if key in before})
 
@@ -98,17 +104,21 @@ def _grown(before: Series, after: Series) -> Series:
     return found
 
 
-def _look(source: Source) -> dict[str, Series]:
-    found: dict[str, Series] = {}
+def _look(source: Source, targets: Mapping[str, str]) -> dict[str, Series]:
+    """The series of each target that answers."""
+    with ThreadPoolExecutor(max(1, min(len(targets), _AT_ONCE))) as pool:
+        found = pool.map(lambda url: _series(source, url), targets.values())
+        return {key: series for key, series in zip(targets, found, strict=True) if series}
+
+
+def _of_services(source: Source) -> dict[str, str]:
+    """Addresses of the replicas of our services, by component/replica; of those that are ready."""
+    found: dict[str, str] = {}
     for component in (name for name in (*OURS, "lightrag-server") if name in source.deployed.components):
         try:
-            addresses = source.addresses(component)
-        except LightragctlError:
+            found |= {f"{component}/{name}": url for name, url in source.addresses(component).items()}
+        except NotRunningError:
             continue
-        for name, url in addresses.items():
-            if series := _series(source, url):
-                found[f"{component}/{name}"] = series
-    found.update({} if source.is_local else _of_engines(source))
     return found
 
 
@@ -123,9 +133,9 @@ def _series(source: Source, url: str) -> Series:
     return {name: list(samples) for name, samples in parsed.items()}
 
 
-def _of_engines(source: Source) -> dict[str, Series]:
-    """Of the pods of Milvus, etcd and model servers, whose metrics have a port of their own."""
-    found: dict[str, Series] = {}
+def _of_engines(source: Source, opened: ExitStack) -> dict[str, str]:
+    """Addresses of the pods of Milvus, etcd and model servers, whose metrics have a port of their own."""
+    found: dict[str, str] = {}
     runtime = source.release.runtime
     if not isinstance(runtime, KubernetesRuntime):
         return found
@@ -135,14 +145,14 @@ def _of_engines(source: Source) -> dict[str, Series]:
             port = int(pod["spec"]["containers"][0]["ports"][0]["containerPort"])
         if port is None or not is_ready(pod) or is_terminating(pod):
             continue
-        place = (source.scope.namespace, name_of(pod), port)
-        tunnel = Tunnel(runtime.client, lambda place=place: place, 0, lambda reason: None)  # type: ignore[misc]
-        try:
-            if series := _series(source, f"http://127.0.0.1:{tunnel.port}"):
-                found[f"{component_of(pod)}/{name_of(pod)}"] = series
-        finally:
-            tunnel.close()
+        pick = partial(_place, source.scope.namespace, name_of(pod), port)
+        tunnel = opened.enter_context(closing(Tunnel(runtime.client, pick, 0, lambda reason: None)))
+        found[f"{component_of(pod)}/{name_of(pod)}"] = f"http://127.0.0.1:{tunnel.port}"
     return found
+
+
+def _place(namespace: str, pod: str, port: int) -> tuple[str, str, int]:
+    return namespace, pod, port
 
 
 COLLECTORS = (

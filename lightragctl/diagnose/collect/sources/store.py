@@ -2,8 +2,10 @@
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
+from typing import Any
 
 import httpx
 import msgspec
@@ -14,6 +16,7 @@ from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.collect.sources.models import vector_of
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import COLLECTIONS, GOLDEN, ROW_SAMPLE, STORE, STORED_MODEL
+from lightragctl.diagnose.lookup import chunks_name
 from lightragctl.diagnose.model import Collection, Deployed, GoldenState, RowSample, StoredModel, StoreState
 from lightragctl.diagnose.text import redacted
 from lightragctl.vectors.ask import search_all
@@ -43,17 +46,12 @@ def read_store(source: Source, facts: Facts) -> None:
         collections = [_collection(store, name) for name in names[:_COLLECTIONS]]
         facts.put(COLLECTIONS, collections)
         _read_control(store, source.deployed, names, facts)
-        chunks = next((one for one in collections if _is_chunks(one, source.deployed)), None)
+        chunks = next((one for one in collections if chunks_name(source.deployed) in (one.name, *one.aliases)), None)
         if chunks is None or chunks.state != "Loaded":
             reason = "the workspace has no passages yet" if chunks is None else f"{chunks.name} is not loaded"
             facts.miss(ROW_SAMPLE, reason)
             return
         facts.put(ROW_SAMPLE, _sample(source, store, chunks, uri))
-
-
-def _is_chunks(collection: Collection, release: Deployed) -> bool:
-    name = f"{release.workspace}_chunks_{release.suffix}"
-    return name in (collection.name, *collection.aliases)
 
 
 def _collection(store: StoreInspector, name: str) -> Collection:
@@ -99,6 +97,7 @@ def _golden(text: str) -> GoldenState:
 def _sample(source: Source, store: StoreInspector, chunks: Collection, uri: str) -> RowSample:
     """Numbers of a page of rows; the first row is searched for, and its text embedded again."""
     rows = store.scan(chunks.name, ["vector", "content"], Page(limit=_SAMPLE_ROWS))
+    is_ours = chunks.name != chunks_name(source.deployed)  # LightRAG embeds other texts than it stores
     vectors = [np.asarray(row["vector"], dtype=np.float32) for row in rows]
     lengths = [float(np.linalg.norm(one)) for one in vectors]
     ids = [str(row["id"]) for row in rows]
@@ -110,15 +109,15 @@ def _sample(source: Source, store: StoreInspector, chunks: Collection, uri: str)
         not_finite=sum(not math.isfinite(length) for length in lengths),
         unit=sum(abs(length - 1) <= _UNIT for length in lengths),
         same_id=len(ids) - len(set(ids)),
-        reproduced=None if first is None else _reproduced(source, str(rows[first].get("content", "")), vectors[first]),
+        reproduced=None if first is None or not is_ours else _reproduced(source, rows[first], vectors[first]),
         found=None if first is None else _found(uri, chunks, ids[first], vectors[first]),
     )
 
 
-def _reproduced(source: Source, text: str, stored: FloatArray) -> float | None:
+def _reproduced(source: Source, row: Mapping[str, Any], stored: FloatArray) -> float | None:
     """The cosine between a stored vector and that of the same text now; None when the model does not answer."""
     release = source.deployed
-    body = {"model": release.model, "input": [f"{release.document_prefix}{text}"]}
+    body = {"model": release.model, "input": [f"{release.document_prefix}{row.get('content', '')}"]}
     try:
         url = source.address("model-gateway")
         answer = source.http.post(f"{url}/v1/embeddings", json=body, timeout=15.0)
