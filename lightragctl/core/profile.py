@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
+from lightragctl.core.diagnosis import Diagnosis
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
@@ -191,6 +192,7 @@ class Profile(StrictModel):
     quota: Quota | None = None
     limit_range: LimitRange | None = None
     drift: DriftPolicy = DriftPolicy()
+    diagnose: Diagnosis = Diagnosis()
     components: dict[str, Any]
 
     @field_validator("priorities")

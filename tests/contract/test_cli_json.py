@@ -71,7 +71,13 @@ CASES = [
     Case("render --profile dev --output-dir out", keys=("files",)),
     Case("up --dry-run", keys=("release", "where", "changes", "conflicts", "drift", "warnings")),
     Case("diff", status=1, keys=("release", "where", "changes"), good=True),
+    Case("diagnose list", keys=("checks",)),
+    Case("diagnose explain LR203", command="diagnose explain", keys=("check",)),
     # failures
+    Case("diagnose", status=3, command="diagnose run", keys=("findings", "path", "unseen", "suppressed")),
+    Case("diagnose --from nope.tar.gz", status=2, command="diagnose run"),
+    Case("diagnose explain LR999", status=2, command="diagnose explain"),
+    Case("diagnose --only nothing", status=2, command="diagnose run"),
     Case("down", status=1),
     Case("down --purge --yes", status=1),
     Case("status", status=1),
