@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO
 
+import numpy as np
+
 from lightragctl.backup.archive import Archive
+from lightragctl.backup.belonging import is_control, is_transient
 from lightragctl.backup.chain import Chain, IndexRow, definition
 from lightragctl.backup.manifest import CollectionEntry, FileEntry, check_file_name, object_path
 from lightragctl.backup.parts import CollectionWriter, Tally
@@ -14,10 +17,11 @@ from lightragctl.backup.progress import Progress
 from lightragctl.backup.source import Source, World
 from lightragctl.core.errors import RefusedError
 from lightragctl.vectors.copying import loaded
-from lightragctl.vectors.rows import row_hashes
+from lightragctl.vectors.rows import RowBatch, row_hashes
 from lightragctl.vectors.schema import CollectionSchema, to_plain, uncopyable
 
-_CONTROL = "_lightragctl"
+_VECTOR = "vector"
+"""The field that LightRAG searches."""
 _READ_BYTES = 1024 * 1024
 
 
@@ -91,12 +95,13 @@ class Scanner:
         tally = Tally()
         field = _searched(schema)
         for scope in sorted(schema.scopes):
-            for batch in self._source.store.read_rows(schema.name, schema, partition=scope):
+            for read in self._source.store.read_rows(schema.name, schema, partition=scope):
+                batch = _lasting(read) if is_control(schema.name) else read
                 hashes = row_hashes(batch, schema)
                 tally.see(batch, hashes, field)
                 if writer:
                     writer.add(batch, hashes)
-                progress.add(schema.name, len(batch), batch.size_bytes)
+                progress.add(schema.name, len(read), read.size_bytes)
         return tally
 
     def _entry(self, schema: CollectionSchema, tally: Tally, writer: CollectionWriter) -> CollectionEntry:
@@ -105,7 +110,7 @@ class Scanner:
             name=schema.name,
             definition=to_plain(schema),
             incremental=writer.incremental,
-            rows=max(self._source.store.row_count(schema.name), tally.unique_keys),
+            rows=tally.unique_keys if is_control(schema.name) else self._source.store.row_count(schema.name),
             unique_keys=tally.unique_keys,
             digest=tally.digest.hexdigest(),
             parts=rows,
@@ -138,9 +143,14 @@ class Scanner:
 
 
 def _searched(schema: CollectionSchema) -> str | None:
-    """The field whose searches are known answers: the only one of float vectors; none in our control collection."""
-    fields = [one.name for one in schema.vector_fields if one.dtype == "FLOAT_VECTOR"]
-    return fields[0] if len(fields) == 1 and not schema.name.endswith(_CONTROL) else None
+    """The field whose searches are known answers; none in our control collection, whose vectors mean nothing."""
+    return None if is_control(schema.name) or schema.field(_VECTOR) is None else _VECTOR
+
+
+def _lasting(batch: RowBatch) -> RowBatch:
+    """The rows of a control collection that are to be kept."""
+    places = [at for at, key in enumerate(batch.keys) if not is_transient(key)]
+    return batch if len(places) == len(batch) else batch.taken(np.array(places, np.intp))
 
 
 def _same_fields(one: CollectionSchema, other: CollectionSchema) -> bool:

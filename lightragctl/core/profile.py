@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from lightragctl.core.backup import Backup
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
@@ -190,6 +191,7 @@ class Profile(Strict):
     quota: Quota | None = None
     limit_range: LimitRange | None = None
     drift: Drift = Drift()
+    backup: Backup = Backup()
     components: dict[str, Any]
 
     @field_validator("priorities")

@@ -60,22 +60,26 @@ def _connected(place: Place) -> "ClusterClient":
         raise NoClusterError(f"the kubeconfig cannot be read: {reason}", hint) from error
 
 
+def this_user() -> str:
+    """Who runs this process: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
 def _lock_holder() -> "LockHolder":
     """Who runs this process. Its machine is known by its last start and its table of processes, where it tells them."""
     from lightragctl.kube.lease import LockHolder, since_boot_s, this_process_lives
 
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        user = str(os.getuid())
-    try:
         start = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         machine = f"{start}-{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         machine = ""
-    who = f"{user}@{socket.gethostname()}"
     return LockHolder(
-        who=who,
+        who=this_user(),
         pid=os.getpid(),
         run=secrets.token_hex(4),
         machine=machine,
