@@ -1,4 +1,4 @@
-"""Filters that clients write: what no vector store should be given. Pure.
+"""Filters: strings in those that we write, and what no vector store should be given of those that clients write. Pure.
 
 A store parses filters itself, and says what is wrong with most of them. Some it takes and fails at: Milvus 2.3.5 ends
 with SIGFPE at a division by zero, Milvus Lite at integers of more than 64 bits, both at a depth that fills the stack.
@@ -33,6 +33,13 @@ _HINT = 'example: file_path == "notes/a.md" and chunk_order_index < 10'
 class _Token(NamedTuple):
     kind: str
     text: str
+
+
+def quoted(text: str) -> str:
+    """A string for a filter; Milvus takes any character in it but these raw."""
+    for raw, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(raw, escaped)
+    return f'"{text}"'
 
 
 def check_filter(text: str) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from lightragctl.core.errors import RefusedError, WaitExpired
 from lightragctl.core.urls import shown
+from lightragctl.vectors.filters import quoted
 from lightragctl.vectors.model import (
     ID_BYTES,
     CollectionMissingError,
@@ -203,8 +204,8 @@ class MilvusStore:
         return dimension_of(self._describe(name))
 
     def _indexes(self, name: str) -> list[str]:
-        """Indexes of the vectors. Their names depend on the server, so they are always asked for."""
-        return list(self._call("list_indexes", name, name, field_name="vector"))
+        """Names of all indexes. They depend on the server, so they are always asked for."""
+        return list(self._call("list_indexes", name, name))
 
     def _unindexed(self, name: str) -> str:
         """What is missing until all flushed rows are indexed, or nothing. Milvus Lite does not say, and builds fast."""
@@ -262,13 +263,6 @@ class MilvusStore:
             if self._client is client:
                 self._client = None
         client.close()
-
-
-def quoted(text: str) -> str:
-    """A string for a filter; Milvus takes any character in it but these raw."""
-    for raw, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
-        text = text.replace(raw, escaped)
-    return f'"{text}"'
 
 
 def page_filter(page: Page) -> str:

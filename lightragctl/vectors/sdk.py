@@ -50,7 +50,7 @@ with _environment(MILVUS_URI="", PYTHON_DOTENV_DISABLED="1"):
     from pymilvus import DataType, MilvusClient, MilvusException
     from pymilvus.client.ts_utils import get_collection_ts, get_eventually_ts
     from pymilvus.client.utils import check_status
-    from pymilvus.grpc_gen import common_pb2, milvus_pb2
+    from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
     from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -68,10 +68,22 @@ def route(uri: str) -> str:
     return f"{shown(uri)} through the proxy {shown(proxy)}" if proxy else shown(uri)
 
 
+def stub(address: str) -> tuple[Any, Any]:
+    """A channel to Milvus at `host:port` and the stub of its service on it, for what pymilvus's client does slowly."""
+    options = {
+        "grpc.max_receive_message_length": -1,
+        "grpc.max_send_message_length": -1,
+        "grpc.keepalive_time_ms": 10_000,
+        **channel_options(address),
+    }
+    channel = grpc.insecure_channel(address, options=list(options.items()))
+    return channel, MilvusServiceStub(channel)
+
+
 SdkError = (MilvusException, grpc.RpcError)
 """All that a call through pymilvus may raise."""
 
-__all__ = ["DataType", "MilvusClient", "MilvusServiceStub", "check_status", "common_pb2", "milvus_pb2"]
+__all__ = ["DataType", "MilvusClient", "MilvusServiceStub", "check_status", "common_pb2", "milvus_pb2", "schema_pb2"]
 
 
 # Codes are those of Milvus's `merr` package, which Milvus Lite shares in part; 2.3 answers much with 65535 and Milvus
@@ -89,6 +101,7 @@ _BAD_FILTER = re.compile(
     r"parse expression|not a boolean expression|create query plan|maximum recursion depth|too large to convert"
     r"|unsupported (?:expr|left|right)|PlanProto"  # what 2.3 parses and cannot compute
 )
+_TOO_LARGE = re.compile(r"larger than max|maxOutputSize|message (?:is )?too large|exceeds? (?:the )?(?:max|limit)")
 _BAD_ROW = re.compile(r"max.length|not a number|data type is inconsistent|missed an field|divide the dim|num_rows")
 _LITE_ILLEGAL_ARGUMENT = 6
 _ILLEGAL_PARAMETER = 1100
@@ -119,6 +132,17 @@ def lost_connection(problem: Any) -> bool:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return False
     return isinstance(code, grpc.StatusCode) or "closed channel" in text or "fail connecting" in text.lower()
+
+
+def too_large(problem: Any) -> bool:
+    """True when a request or an answer was larger than the server or a proxy allows; a smaller one may work."""
+    code, text = _code_and_text(problem)
+    return code is grpc.StatusCode.RESOURCE_EXHAUSTED or bool(_TOO_LARGE.search(text))
+
+
+def unimplemented(problem: Any) -> bool:
+    """True when the server does not know the call."""
+    return _code_and_text(problem)[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 def last_write(collection: str, address: str) -> int:
