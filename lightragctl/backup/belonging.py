@@ -21,7 +21,9 @@ def collections_of(workspace: str, names: Mapping[str, Collection[str]]) -> list
     """
     known = {one.removesuffix(_CONTROL) for one in names if is_control(one)} | {workspace}
     return sorted(
-        physical for physical, aliases in names.items() if workspace in {_owner(one, known) for one in (physical, *aliases)}
+        physical
+        for physical, aliases in names.items()
+        if workspace in {_owner(one, known) for one in (physical, *aliases)}
     )
 
 

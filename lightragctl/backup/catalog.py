@@ -20,7 +20,8 @@ from lightragctl.backup.manifest import (
 from lightragctl.backup.source import Destination
 from lightragctl.backup.storage import MissingObjectError, Storage
 from lightragctl.core.backup import Retention
-from lightragctl.core.errors import LightragctlError, RefusedError
+from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify
 
 _UNCLAIMED = timedelta(days=1)
@@ -80,6 +81,26 @@ def listed(storage: Storage, now: datetime) -> list[Listed]:
     return [_one(storage, id, running) for id in sorted(ids, reverse=True)]
 
 
+def chosen(storage: Storage, id: str, now: datetime) -> str:
+    """The id of a backup that the user names; `latest` is the newest complete one.
+
+    Raises:
+        UsageError: it is no id, or there is no complete backup.
+    """
+    if id == "latest":
+        found = next((one.id for one in listed(storage, now) if one.state == "complete"), None)
+        if found is None:
+            raise UsageError(
+                f"there is no complete backup in {storage.url}", Hint("make one: ", Command("backup create"))
+            )
+        return found
+    if not is_backup_id(id):
+        raise UsageError(
+            f"'{id[:80]}' is not the id of a backup", Hint("see which there are: ", Command("backup list"))
+        )
+    return id
+
+
 def find_parent(storage: Storage, subject: Subject, destination: Destination, notify: Notify) -> Chain | None:
     """What the next backup holds the changes to: the newest backup; None when it is time for a full one.
 
@@ -88,7 +109,9 @@ def find_parent(storage: Storage, subject: Subject, destination: Destination, no
     """
     ids = sorted((name for name in storage.folders() if is_backup_id(name)), reverse=True)
     found = next((one for id in ids if (one := _one(storage, id, set())).subject == subject and one.manifest), None)
-    if found is None or found.manifest is None or found.manifest.generation + 1 >= destination.full_every:
+    if destination.full or found is None or found.manifest is None:
+        return None
+    if found.manifest.generation + 1 >= destination.full_every:
         return None
     if reason := _unfit(found.manifest, destination):
         notify(Event(f"this is a full backup: {reason}"))

@@ -135,13 +135,13 @@ def read_manifest(storage: Storage, id: str) -> Manifest:
         ) from error
 
 
-def open_chain(storage: Storage, id: str, identities: Sequence[str] = ()) -> Chain:
+def open_chain(storage: Storage, id: str, identities: Sequence[str] | None = ()) -> Chain:
     """A backup with its parents.
 
     Args:
         storage: where it is.
         id: of the backup.
-        identities: private keys, for encrypted ones.
+        identities: private keys, for encrypted ones; None: leave encrypted ones closed, as for a check of SHA-256.
 
     Raises:
         MissingBackupError: there is none.
@@ -154,7 +154,8 @@ def open_chain(storage: Storage, id: str, identities: Sequence[str] = ()) -> Cha
         manifest = _parent(storage, wanted, links[0].manifest.id) if links else read_manifest(storage, wanted)
         if links and manifest.generation != links[-1].manifest.generation - 1:
             raise InvalidBackupError(f"backup {wanted} is not the parent that {links[-1].manifest.id} names")
-        links.append(Link(Archive(storage, wanted, data_key(storage, manifest, identities)), manifest))
+        key = None if identities is None else data_key(storage, manifest, identities)
+        links.append(Link(Archive(storage, wanted, key), manifest))
         wanted = manifest.parent
     return Chain(tuple(links))
 

@@ -5,8 +5,9 @@ Until the manifest is there, the folder is an incomplete backup, which nothing r
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
 
 from lightragctl import __version__
@@ -31,7 +32,8 @@ from lightragctl.backup.scan import Pass, Scanner
 from lightragctl.backup.source import Destination, Held, Source, World
 from lightragctl.backup.storage import Storage
 from lightragctl.core.errors import LightragctlError
-from lightragctl.core.result import Event
+from lightragctl.core.result import Event, Notify
+from lightragctl.vectors.copying import loaded
 
 MOST_PASSES = 6
 
@@ -62,6 +64,34 @@ def create(source: Source, destination: Destination, world: World) -> Manifest:
         _commit(storage, manifest)
         undo.pop_all()
     return manifest
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a backup would be.
+
+    Attributes:
+        parent: id of the backup that it would hold the changes to; None: a full one.
+        rows: of each collection.
+        files: how many there are.
+        fence: whether writes would be held off.
+    """
+
+    parent: str | None
+    rows: Mapping[str, int]
+    files: int
+    fence: bool
+
+
+def preview(source: Source, destination: Destination, notify: Notify) -> Preview:
+    """What `create` would back up now; writes nothing."""
+    parent = find_parent(destination.storage, source.subject, destination, notify)
+    rows = {}
+    for name in source.collections():
+        with loaded(source.store, name):
+            rows[name] = source.store.row_count(name)
+    files = sum(1 for _ in source.files())
+    return Preview(parent.manifest.id if parent else None, rows, files, source.hold is not None)
 
 
 def _commit(storage: Storage, manifest: Manifest) -> None:

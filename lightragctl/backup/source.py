@@ -63,12 +63,14 @@ class Destination:
         recipients: public keys; when there are any, it is encrypted.
         identities: private keys, for the parent of an incremental one.
         full_every: every n-th backup is a full one.
+        full: this one is, too.
     """
 
     storage: Storage
     recipients: Sequence[str] = ()
     identities: Sequence[str] = ()
     full_every: int = 7
+    full: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lightragctl.core.settings import SecretRef
 from lightragctl.release.release import Release
 from lightragctl.service.gateway import secret_value
 from lightragctl.vectors.ask import search_all
-from lightragctl.vectors.milvus import MilvusStore
+from lightragctl.vectors.collections import MilvusCollections
 from lightragctl.vectors.model import IndexSpec, SearchBatch
 from lightragctl.vectors.rows import Key
 from lightragctl.vectors.schema import CollectionSchema
@@ -62,17 +62,17 @@ def identities(settings: Backup, environ: Mapping[str, str]) -> tuple[str, ...]:
     return (secret_value(settings.identity, environ, "backup.identity"),) if settings.identity else ()
 
 
-def destination(settings: Backup, storage: Storage, environ: Mapping[str, str]) -> Destination:
+def destination(settings: Backup, storage: Storage, environ: Mapping[str, str], full: bool) -> Destination:
     """How backups go there, by the profile.
 
     Raises:
         UsageError: the private key that it names cannot be read.
     """
-    return Destination(storage, settings.recipients, identities(settings, environ), settings.full_every)
+    return Destination(storage, settings.recipients, identities(settings, environ), settings.full_every, full)
 
 
 @contextlib.contextmanager
-def open_source(release: Release, workspace: str | None) -> Iterator[Source]:
+def open_source(release: Release, workspace: str | None, fence: bool) -> Iterator[Source]:
     """The workspace of a release that is up (None: the profile's own).
 
     Raises:
@@ -81,7 +81,7 @@ def open_source(release: Release, workspace: str | None) -> Iterator[Source]:
     """
     chosen = workspace or release.loaded.profile.workspace
     uri = release.runtime.endpoint("vector-engine")
-    with contextlib.closing(MilvusStore(uri, _CALL_S)) as store:
+    with contextlib.closing(MilvusCollections(uri, _CALL_S)) as store:
         if not workspace_collections(store, chosen):
             raise UsageError(
                 f"there is no workspace '{chosen}' in release '{release.name}'",

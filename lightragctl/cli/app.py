@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
+from lightragctl.cli.backup import commands as backup
 from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
@@ -83,6 +84,9 @@ def build() -> typer.Typer:
     about = "Keep queries whose right answers are known, and check a release against them."
     known = _group(about, (golden.build, golden.show, golden.check))
     app.add_typer(known, name="golden", rich_help_panel="Measure it")
+    about = "Back up a workspace, verify backups, delete old ones."
+    saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune))
+    app.add_typer(saves, name="backup", rich_help_panel="Keep its data")
     return app
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lightragctl.cli.backup import views as backup
 from lightragctl.cli.bench import views as bench
 from lightragctl.cli.data import views as data
 from lightragctl.cli.deploy import views as deploy
@@ -24,5 +25,6 @@ VIEWS: dict[str, View] = {
     **data.VIEWS,
     **bench.VIEWS,
     **golden.VIEWS,
+    **backup.VIEWS,
     **tool.VIEWS,
 }

@@ -83,7 +83,7 @@ class Workspace:
     fence: Fence | None = field(default_factory=Fence)
     clock: Clock = field(default_factory=Clock)
     events: list[Event] = field(default_factory=list)
-    subject: Subject = Subject("local", "default")
+    subject: Subject = field(default_factory=lambda: Subject("local", "default"))
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
 
     def __post_init__(self) -> None:

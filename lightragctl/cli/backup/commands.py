@@ -7,7 +7,7 @@ import typer
 from lightragctl.cli.data.commands import Workspace
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import UsageError
-from lightragctl.core.result import Result
+from lightragctl.core.result import Event, Result
 
 Place = Annotated[
     str | None,
@@ -141,7 +141,8 @@ def prune(session: Session, destination: Place = None, workspace: Workspace = No
     planned = catalog.pruning(storage, subject, policy, _now())
     if dry_run or not planned.deleted:
         return payloads.pruned(storage.url, planned, ())
-    session.out.explain(payloads.pruned(storage.url, planned, ()))
+    for id in planned.deleted:
+        session.out.notify(Event(f"to be deleted, {planned.sizes[id] / 1e6:.1f} MB", id))
     session.confirm(f"Delete {len(planned.deleted)} backups of workspace '{subject.workspace}' in {storage.url}?")
     with Lock(storage, subject, Holder(this_user(), "backup prune"), _now) as held:
         return payloads.pruned(storage.url, planned, catalog.prune(storage, subject, planned.deleted, policy, held))
