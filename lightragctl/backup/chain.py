@@ -26,8 +26,10 @@ from lightragctl.backup.storage import MissingObjectError, Storage
 from lightragctl.core.errors import UsageError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.vectors.rows import Key, RowBatch
-from lightragctl.vectors.schema import CollectionSchema, from_plain
+from lightragctl.vectors.schema import SCALARS, CollectionSchema, from_plain, uncopyable
 
+_MOST_DIMENSION = 32768
+"""Of Milvus's vectors."""
 _MOST_KEY_BYTES = 1024 * 1024
 
 
@@ -178,9 +180,25 @@ def definition(entry: CollectionEntry) -> CollectionSchema:
         InvalidBackupError: it is none.
     """
     try:
-        return from_plain(entry.definition)
+        schema = from_plain(entry.definition)
     except ValueError as error:
         raise InvalidBackupError(f"collection {entry.name}: {error}") from error
+    if reason := _unreadable(schema, entry.name):
+        raise InvalidBackupError(f"collection {entry.name}: {reason}")
+    return schema
+
+
+def _unreadable(schema: CollectionSchema, name: str) -> str:
+    """Why rows of a definition cannot be read; empty when they can."""
+    names = [one.name for one in schema.fields]
+    sized = [one for one in schema.vector_fields if one.dtype != "SPARSE_FLOAT_VECTOR"]
+    if schema.name != name or len(set(names)) != len(names):
+        return "its definition is of another collection, or has a field twice"
+    if any(not 0 < (one.dimension or 0) <= _MOST_DIMENSION for one in sized):
+        return f"a vector has no dimension up to {_MOST_DIMENSION}"
+    if any(one.dtype == "ARRAY" and one.element_type not in SCALARS for one in schema.fields):
+        return "an array has elements of an unknown type"
+    return "; ".join(uncopyable(schema))
 
 
 def read_rows(archive: Archive, part: Part, schema: CollectionSchema) -> Iterator[pa.Table]:

@@ -14,7 +14,6 @@ from pyrage import ssh, x25519
 
 from lightragctl.backup.manifest import InvalidBackupError
 from lightragctl.core.errors import LightragctlError, UsageError
-from lightragctl.core.hint import Hint
 
 KEY_NAME = "key.age"
 SUFFIX = ".age"
@@ -130,7 +129,8 @@ def _recipient(text: str) -> Any:
         return read(text.strip())
     except pyrage.RecipientError as error:
         raise UsageError(
-            f"'{text[:80]}' is not a recipient: {error}", Hint("make a key pair: age-keygen; its public key is age1...")
+            f"the recipient that begins with '{text[:8]}' is no public key: {error}",
+            "make a key pair: age-keygen; its public key begins with age1",
         ) from error
 
 

@@ -1,5 +1,6 @@
 """The manifest of a backup, format 1: what is in it, with sizes and SHA-256; hostile input is refused. Pure."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -108,6 +109,7 @@ class CollectionEntry(_Strict):
         parts: rows that are new or changed since the parent; all rows in a full backup.
         index: primary key and row hash of each of these; a key without a hash was deleted since the parent.
         changed_rows, deleted_rows: how many these are.
+        nulls: fields that are null in some row of the collection.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,255}$")]
@@ -120,6 +122,7 @@ class CollectionEntry(_Strict):
     index: Annotated[tuple[Part, ...], Field(strict=False)]
     changed_rows: Count
     deleted_rows: Count
+    nulls: Annotated[tuple[Text, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _adds_up(self) -> "CollectionEntry":
@@ -224,7 +227,17 @@ class Manifest(_Strict):
 
     def to_json(self) -> bytes:
         """The manifest as it is stored."""
-        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False).encode()
+        return sealed(self.model_dump(mode="json"))
+
+
+def sealed(document: Mapping[str, Any]) -> bytes:
+    """A manifest's JSON with a `digest` of the rest, so that damage of the manifest itself is seen."""
+    return json.dumps({**document, "digest": _digest(document)}, indent=1).encode()
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 of the document as JSON with sorted keys, without white space, in ASCII."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def parse(data: bytes, expected_id: str) -> Manifest:
@@ -241,6 +254,8 @@ def parse(data: bytes, expected_id: str) -> Manifest:
             f"backup {expected_id} has format {number}; this version reads up to {FORMAT}",
             "read it with the version of lightragctl that wrote it, or with a newer one",
         )
+    if document.pop("digest", None) != _digest(document):
+        raise InvalidBackupError(f"the manifest of backup {expected_id} is damaged: its digest differs")
     try:
         made = Manifest.model_validate(document)
     except ValidationError as error:
@@ -252,7 +267,7 @@ def parse(data: bytes, expected_id: str) -> Manifest:
     return made
 
 
-def _object(data: bytes, expected_id: str) -> Mapping[str, Any]:
+def _object(data: bytes, expected_id: str) -> dict[str, Any]:
     if len(data) > MOST_MANIFEST_BYTES:
         raise InvalidBackupError(f"the manifest of backup {expected_id} is larger than {MOST_MANIFEST_BYTES} bytes")
     try:

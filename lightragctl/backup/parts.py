@@ -151,16 +151,19 @@ class Tally:
         unique_keys: how many rows.
         digest: of their hashes, in order.
         sample: the rows with the smallest hashes, as (hash, key, vector): a choice that a second pass makes again.
+        nulls: fields that are null in some row.
     """
 
     unique_keys: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
     sample: list[tuple[bytes, Key, Any]] = field(default_factory=list)
+    nulls: set[str] = field(default_factory=set)
 
     def see(self, batch: RowBatch, hashes: Sequence[bytes], vector_field: str | None) -> None:
         """Counts the rows of a batch, which follow those before."""
         self.unique_keys += len(hashes)
         self.digest.update(b"".join(hashes))
+        self.nulls |= {name for name, mask in batch.nulls.items() if mask.any()}
         if vector_field is None:
             return
         bound = self.sample[-1][0] if len(self.sample) == SAMPLE_ROWS else b"\xff" * HASH_BYTES

@@ -117,6 +117,7 @@ class Scanner:
             index=index,
             changed_rows=writer.changed_rows,
             deleted_rows=writer.deleted_rows,
+            nulls=tuple(sorted(tally.nulls)),
         )
 
     def _parent_rows(self, schema: CollectionSchema) -> Iterator[IndexRow] | None:

@@ -75,6 +75,7 @@ class _Verifying:
     def __init__(self, found: Verified, notify: Notify) -> None:
         self.found = found
         self._notify = notify
+        self._read: set[str] = set()
 
     def note(self, check: Callable[..., None], *arguments: Any) -> None:
         """Runs a check; what it finds is a problem, once."""
@@ -125,6 +126,9 @@ class _Verifying:
             self._count(link, part)
 
     def _count(self, link: Link, file: StoredFile) -> None:
+        if (path := link.archive.path(file.path)) in self._read:
+            return
+        self._read.add(path)
         self.found.read_objects += 1
         self.found.read_bytes += file.size_bytes
         words = f"verified {self.found.read_objects} of {self.found.objects} objects, {self.found.rows} rows"
