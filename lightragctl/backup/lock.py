@@ -104,10 +104,11 @@ class Lock:
             LockedError: it expired, or another process has taken it.
         """
         number, found = self._newest()
-        if number != self._number or self.now() - self._renewed >= EXPIRY:
+        is_ours = number == self._number and found is not None and found.holder == self._holder
+        if not is_ours or self.now() - self._renewed >= EXPIRY:
             raise LockedError(
                 f"the lock of {self._storage.url} was lost: it was not renewed for {EXPIRY.seconds} s"
-                + (f", and {found.holder.who} has taken it" if found and number != self._number else ""),
+                + (f", and {found.holder.who} has taken it" if found and not is_ours else ""),
                 "start the command again",
             )
 

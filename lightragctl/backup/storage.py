@@ -6,6 +6,7 @@ connections and timeouts; what is raised after that names the object.
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from lightragctl.core.urls import shown
 CLAIMS_ROOT = Path("/var/lib/lightragctl/claims")
 """Where a pod has the volume claims of `pvc://CLAIM/PATH`, each in a folder of its name."""
 _CHUNK_BYTES = 8 * 1024 * 1024
+_ANSWER = re.compile(r"<Code>(?P<code>\w+)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
+"""An error of an S3 service."""
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
 
 
@@ -180,6 +183,8 @@ class Storage:
         try:
             yield
         except FileNotFoundError as error:
+            if verb == "write":
+                raise StorageError(f"{self.url} does not exist", "create the bucket, or correct its name") from error
             raise MissingObjectError(f"there is no {self._named(path)}") from error
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
             raise StorageError(
@@ -306,4 +311,8 @@ def _synchronize(path: Path) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:300]
+    """What a service or the system says, on one line."""
+    text = str(error)
+    if answer := _ANSWER.search(text):
+        return f"{answer['code']}: {answer['message'][:300]}"
+    return text.partition("\n")[0][:300]
