@@ -40,10 +40,10 @@ from lightragctl.vectors.writer import Writer
 
 READ_S = 60.0
 """The deadline of a query for rows and of a write of them."""
-READERS, WRITERS = 3, 3
-"""Requests at a time on Milvus. Milvus Lite does one after the other; there a second only waits while this process
-decodes the first."""
-LITE_READERS, LITE_WRITERS = 2, 1
+READERS, WRITERS = 2, 2
+"""Requests at a time on Milvus; more are no faster on two cores."""
+LITE_WRITERS = 1
+"""Two writes at once break Milvus Lite."""
 _INDEX_MISSING = 700
 
 
@@ -65,7 +65,7 @@ class MilvusCollections(MilvusStore):
     def describe(self, name: str) -> CollectionSchema:
         """See `CollectionStore`."""
         described = self._send("DescribeCollection", name, milvus_pb2.DescribeCollectionRequest(collection_name=name))
-        physical = str(described.collection_name)
+        physical = str(described.schema.name)  # Milvus 2.3 repeats an alias in `collection_name`
         partitions = self._send("ShowPartitions", name, milvus_pb2.ShowPartitionsRequest(collection_name=physical))
         schema = collection_schema(described, self._index_messages(physical), partitions.partition_names)
         aliases = tuple(sorted(self._call("list_aliases", physical, physical)["aliases"]))
@@ -99,13 +99,14 @@ class MilvusCollections(MilvusStore):
         if reasons := uncopyable(schema):
             raise RefusedError(f"collection {name} cannot be read completely: {'; '.join(reasons)}")
         source = _Source(self, name, schema, partition)
-        yield from Pager(source, schema, LITE_READERS if self._server().lite else READERS).read(after)
+        pager = Pager(source, schema, READERS)
+        yield from pager.by_limits(after) if self._server().lite else pager.by_ranges(after)
 
     def write_rows(self, name: str, batches: Iterable[RowBatch], done: Callable[[RowBatch], None] | None = None) -> int:
         """See `CollectionStore`."""
         schema = self.describe(name)
-        lite = self._server().lite
-        writer = Writer(partial(self._write_rows, name, schema), LITE_WRITERS if lite else WRITERS)
+        verb, writers = ("Insert", LITE_WRITERS) if self._server().lite else ("Upsert", WRITERS)
+        writer = Writer(partial(self._write_rows, verb, name, schema), writers)
         return writer.send((filled(batch, schema) for batch in batches), done)
 
     def rename(self, old: str, new: str) -> None:
@@ -154,14 +155,16 @@ class MilvusCollections(MilvusStore):
             raise store_error(problem, "its clock") from problem
         return int(answer.timestamp)
 
-    def _write_rows(self, name: str, schema: CollectionSchema, batch: RowBatch) -> None:
-        asked = milvus_pb2.UpsertRequest(
+    def _write_rows(self, verb: str, name: str, schema: CollectionSchema, batch: RowBatch) -> None:
+        """One request. On Milvus Lite an insert replaces the row, and an upsert would keep old dynamic fields of it."""
+        kind = milvus_pb2.InsertRequest if verb == "Insert" else milvus_pb2.UpsertRequest
+        asked = kind(
             collection_name=name,
             partition_name=batch.partition if len(schema.partitions) > 1 else "",
             fields_data=encoded(batch, schema),
             num_rows=len(batch),
         )
-        self._send("Upsert", name, asked, READ_S)
+        self._send(verb, name, asked, READ_S)
 
     def _server(self) -> Server:
         return server(self.server_version())
@@ -198,7 +201,7 @@ class MilvusCollections(MilvusStore):
                 raise TooLargeError(f"{verb} of {subject} is larger than the server allows") from problem
             if unimplemented(problem):
                 raise RefusedError(f"this server cannot do {verb} ({subject})") from problem
-            raise store_error(problem, subject, writing=verb == "Upsert") from problem
+            raise store_error(problem, subject, writing=verb in ("Insert", "Upsert")) from problem
         return answer
 
 
@@ -210,20 +213,21 @@ class _Source:
         self._seen_until = store.now()
 
     def keys(self, filter_text: str, limit: int) -> Sequence[Key]:
-        """See `pager.Source`. `iterator` asks Milvus Lite for the order of keys; Milvus 2.3 sorts anyway."""
-        order = {"limit": str(limit), "iterator": "True"}
+        """See `pager.Source`."""
         primary = self._schema.primary
-        answer = self._store.query(self._name, self._request(filter_text, [primary.name], order))
+        answer = self._store.query(self._name, self._request(filter_text, [primary.name], limit))
         return key_column(next(one for one in answer.fields_data if one.field_name == primary.name), primary)
 
-    def rows(self, filter_text: str) -> RowBatch:
+    def rows(self, filter_text: str, limit: int | None = None) -> RowBatch:
         """See `pager.Source`."""
         names = [one.name for one in self._schema.fields] + [DYNAMIC] * self._schema.dynamic
-        answer = self._store.query(self._name, self._request(filter_text, names, {}))
+        answer = self._store.query(self._name, self._request(filter_text, names, limit))
         return decoded(answer.fields_data, self._schema, self._partition)
 
-    def _request(self, filter_text: str, fields: Sequence[str], options: dict[str, str]) -> Any:
+    def _request(self, filter_text: str, fields: Sequence[str], limit: int | None) -> Any:
+        """`iterator` asks Milvus Lite for the order of keys; Milvus sorts anyway."""
         level = common_pb2.ConsistencyLevel
+        options = {"limit": str(limit), "iterator": "True"} if limit else {}
         return milvus_pb2.QueryRequest(
             collection_name=self._name,
             partition_names=[self._partition] if self._partition else [],

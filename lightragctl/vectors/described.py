@@ -30,7 +30,7 @@ def collection_schema(described: Any, indexes: Iterable[Any], partitions: Iterab
     keyed = any(one.partition_key for one in fields)
     named = sorted(partitions, key=lambda name: (name != DEFAULT_PARTITION, name))
     return CollectionSchema(
-        name=described.collection_name,
+        name=described.schema.name,
         fields=fields,
         description=described.schema.description,
         dynamic=described.schema.enable_dynamic_field,

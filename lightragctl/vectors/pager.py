@@ -3,6 +3,9 @@
 Milvus cuts each segment's part of a limited answer before it drops the duplicates of a key, so that a page with a limit
 may lack rows in its midst (in 2.3 after upserts). So pages with a limit ask for keys alone and only say where to cut.
 The rows are then read by ranges of keys without a limit, which lack nothing; several at a time.
+
+Milvus Lite drops duplicates first, so its pages with a limit are whole, and a query for keys takes half as long
+as one for rows. There the rows are read by such pages.
 """
 
 from collections import deque
@@ -17,6 +20,8 @@ from lightragctl.vectors.schema import CollectionSchema, FieldSchema
 
 TARGET_BYTES = 4 * 1024 * 1024
 """Aim for the rows of one answer: as fast as larger ones, and each takes 4 times that here while it is decoded."""
+FIRST_ROWS = 1000
+"""Most rows of the first page, before the size of rows is known."""
 TEXT_BYTES = 500
 """Guess for a field without a fixed size, until rows have been seen."""
 _INT_MIN = -(2**63)
@@ -34,8 +39,8 @@ class Source(Protocol):
     def keys(self, filter_text: str, limit: int) -> Sequence[Key]:
         """At most `limit` keys of the rows that fit, the least ones first."""
 
-    def rows(self, filter_text: str) -> RowBatch:
-        """All rows that fit, sorted.
+    def rows(self, filter_text: str, limit: int | None = None) -> RowBatch:
+        """All rows that fit, or at most `limit` of them, sorted.
 
         Raises:
             TooLargeError: the answer would be too large.
@@ -50,30 +55,31 @@ class KeyRange(NamedTuple):
 
 
 class Pager:
-    """Reads a source from the first or from a given key on.
+    """Reads a source from the first or from a given key on. Batches are not empty.
 
     Args:
         source: what to read; called by several threads when `readers` > 1.
         schema: of the collection.
-        readers: how many requests are sent at a time.
+        readers: how many ranges are asked for at a time; as many batches wait for the caller at most.
         key_limit: how many keys are asked for at a time.
     """
 
-    def __init__(self, source: Source, schema: CollectionSchema, readers: int, key_limit: int = PAGE_ROWS) -> None:
+    def __init__(self, source: Source, schema: CollectionSchema, readers: int = 1, key_limit: int = PAGE_ROWS) -> None:
         self._source = source
         self._primary = schema.primary
         self._row_bytes = row_bytes(schema)
         self._page_bytes: float = TARGET_BYTES
+        self._page_rows = max(1, min(FIRST_ROWS, int(TARGET_BYTES / self._row_bytes)))
         self._readers = readers
         self._key_limit = key_limit
 
-    def read(self, after: Key | None) -> Iterator[RowBatch]:
-        """The rows above `after`; batches are not empty. No more than `readers` batches wait for the caller."""
+    def by_ranges(self, after: Key | None) -> Iterator[RowBatch]:
+        """The rows above `after`, from any server."""
         with ThreadPoolExecutor(self._readers) as readers:
             waiting: deque[Future[list[RowBatch]]] = deque()
             try:
                 for piece in self._ranges(after):
-                    waiting.append(readers.submit(self._rows, piece))
+                    waiting.append(readers.submit(self._range, piece))
                     if len(waiting) == self._readers:
                         yield from waiting.popleft().result()
                 while waiting:
@@ -82,19 +88,33 @@ class Pager:
                 for future in waiting:
                     future.cancel()
 
+    def by_limits(self, after: Key | None) -> Iterator[RowBatch]:
+        """The rows above `after`, from a server whose pages with a limit are whole."""
+        while len(batch := self._limited(after)):
+            self._learn(batch)
+            after = batch.last_key
+            yield batch
+
+    def _limited(self, after: Key | None) -> RowBatch:
+        while True:
+            rows = self._page_rows
+            try:
+                return self._source.rows(above(self._primary, after), rows)
+            except TooLargeError:
+                if rows < 2:
+                    raise
+                self._shrink(rows // 2)
+
     def _ranges(self, after: Key | None) -> Iterator[KeyRange]:
         """Ranges that follow each other without a gap, and the last one ends at the greatest key."""
         while keys := sorted(self._source.keys(above(self._primary, after), self._key_limit)):
             start = 0
             while start < len(keys):
-                piece = keys[start : start + self._rows_per_page()]
+                piece = keys[start : start + self._page_rows]
                 yield KeyRange(after, piece)
                 after, start = piece[-1], start + len(piece)
 
-    def _rows_per_page(self) -> int:
-        return max(1, min(PAGE_ROWS, int(self._page_bytes / self._row_bytes)))
-
-    def _rows(self, piece: KeyRange) -> list[RowBatch]:
+    def _range(self, piece: KeyRange) -> list[RowBatch]:
         """The rows of a range; when they are too large for one answer, in several."""
         try:
             batch = self._source.rows(between(self._primary, piece))
@@ -102,13 +122,22 @@ class Pager:
             if len(piece.keys) < 2:
                 raise
             half = len(piece.keys) // 2
+            self._shrink(half)
             first = KeyRange(piece.after, piece.keys[:half])
-            self._page_bytes = min(self._page_bytes, self._row_bytes * half)
-            return self._rows(first) + self._rows(KeyRange(first.keys[-1], piece.keys[half:]))
-        if not len(batch):
-            return []
-        self._row_bytes = max(1.0, batch.size_bytes / len(batch))
-        return [batch]
+            return self._range(first) + self._range(KeyRange(first.keys[-1], piece.keys[half:]))
+        self._learn(batch)
+        return [batch] if len(batch) else []
+
+    def _learn(self, batch: RowBatch) -> None:
+        """Sets the rows of a page by the size of these."""
+        if len(batch):
+            self._row_bytes = max(1.0, batch.size_bytes / len(batch))
+            self._page_rows = max(1, min(PAGE_ROWS, int(self._page_bytes / self._row_bytes)))
+
+    def _shrink(self, rows: int) -> None:
+        """After an answer that was too large: no page has more rows than this, or more bytes than they have."""
+        self._page_bytes = min(self._page_bytes, self._row_bytes * rows)
+        self._page_rows = min(self._page_rows, rows)
 
 
 def row_bytes(schema: CollectionSchema) -> float:

@@ -160,14 +160,14 @@ def row_hashes(batch: RowBatch, schema: CollectionSchema) -> list[bytes]:
 
 
 def canonical_json(text: bytes) -> bytes:
-    """JSON with sorted keys and without white space, ASCII; the text itself where it is no JSON."""
+    """JSON with sorted keys and without white space, ASCII; the text itself where it is no JSON or nested too deep."""
     if text == b"{}":
         return text
     try:
         value = json.loads(text)
-    except ValueError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
         return text
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _encoded(column: Column, one: FieldSchema) -> list[bytes]:
