@@ -91,6 +91,7 @@ class Changes:
         workspace = asked.workspace or self._settings.workspace
         texts = [(one.source, await self._documents.cleaned(one.source, one.text)) for one in asked.documents]
         await self._workspaces.writable(workspace)  # what is wrong with the workspace is told by the status
+        await self._workspaces.guard.refuse(workspace)
         if "ndjson" in request.header("accept"):
             return http.Streaming(self._write_lines(workspace, texts))
         begin = time.perf_counter()

@@ -234,8 +234,9 @@ class Retrieval:
         try:
             served = await self._search.submit(search, search.key, until_s)
         except CollectionMissingError:
-            moved = (await self._workspaces.look(asked.workspace)).collection(asked.kind)
-            if moved is None or moved == collection:
+            await self._workspaces.look(asked.workspace)
+            moved = await self._workspaces.readable(asked.workspace, asked.kind)
+            if moved is None:
                 raise
             search = search._replace(collection=moved)
             served = await self._search.submit(search, search.key, until_s)

@@ -9,7 +9,7 @@ import base64
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -24,6 +24,7 @@ from lightragctl.service.flight import SingleFlight
 from lightragctl.service.loads import Loads
 from lightragctl.service.locks import KeyedLocks
 from lightragctl.service.threads import Threads
+from lightragctl.service.write_guard import SwitchingError, WriteGuard, WriterPace
 from lightragctl.vectors.control import (
     EPOCH,
     KINDS,
@@ -37,6 +38,7 @@ from lightragctl.vectors.control import (
     model_key,
     settings_difference,
 )
+from lightragctl.vectors.fence_rows import SWITCHING, SwitchingRow
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, chunks_spec, control_spec
 from lightragctl.vectors.store import VectorStore
 
@@ -67,6 +69,7 @@ class Pace:
             long until no replica gives out what it kept from before.
         lag_s: rows that another process wrote may come into sight so much later than its epoch; 0.5 s on Milvus 2.3.5.
         probe_s: between two looks at the model.
+        writer: of the registration of a replica that writes.
     """
 
     watch_s: float = 1.0
@@ -74,6 +77,7 @@ class Pace:
     lease_s: float = 2.0
     lag_s: float = 1.0
     probe_s: float = 30.0
+    writer: WriterPace = field(default_factory=WriterPace)
 
 
 USUAL = Pace()
@@ -117,6 +121,7 @@ class Seen:
         identity: the model of its vectors; None when nobody has noted it (upstream's collections).
         others: chunk collections of the workspace that were made with other models.
         related: lightrag-server's collections of entities and relationships, by kind; only those that are there.
+        switching: the operation that is replacing its collections; empty when none is.
     """
 
     epoch: str = ""
@@ -124,6 +129,7 @@ class Seen:
     identity: ModelIdentity | None = None
     others: tuple[str, ...] = ()
     related: Mapping[str, str] = field(default_factory=dict)
+    switching: str = ""
 
     @property
     def is_partial(self) -> bool:
@@ -169,6 +175,7 @@ class Workspaces:
         self._pace = pace
         self.store = store
         self.loads = Loads(store)
+        self.guard = WriteGuard(self.loads, store, settings.deadlines.write_s, pace.writer)
         self.model_generation = 0
         self._settings = settings
         self._embedding = embedding
@@ -188,6 +195,7 @@ class Workspaces:
         """Start no further call to the store."""
         for task in list(self._following.values()):
             task.cancel()
+        self.guard.close()
         self.loads.close()
         self._looks.close()
         self._watchers.close()
@@ -285,10 +293,12 @@ class Workspaces:
             WorkspaceMissingError: another workspace is asked for, and nothing was ever loaded into it.
             ModelMismatchError: what was loaded came from another model.
             UnavailableError: it is not known, or was last seen empty, and cannot be looked at now.
+            SwitchingError: its collections are being replaced.
         """
         seen = self._seen.get(name)
         if seen is None or seen.collection(kind) is None:
             seen = await self.confirmed(name)
+        _refuse_switching(name, seen)
         if seen.physical is None:
             if seen.others:
                 raise self._other_model(name, seen)
@@ -311,11 +321,13 @@ class Workspaces:
         Raises:
             NotOursError: it belongs to lightrag-server.
             ModelMismatchError: what is in it came from another model.
+            SwitchingError: its collections are being replaced.
         """
         alias = chunks_alias(name, self._settings.embedding)
         seen = self._seen.get(name)
         if seen is None or seen.physical is None:
             seen = await self._made(name, alias)
+        _refuse_switching(name, seen)
         if seen.physical is None or not self.is_ours(name, seen.physical):
             message = f"collection {alias} was made by lightrag-server, which alone may write to it"
             raise NotOursError(message, "load documents through lightrag-server, or use another workspace")
@@ -326,11 +338,17 @@ class Workspaces:
         """The workspace with its collections, which the first of those who need them makes."""
         async with self._locks.hold(name):
             seen = await self.look(name)
-            if seen.physical is None:
+            if seen.physical is None and not seen.switching:
                 identity = self._identity(await self._take_probe())
-                await self.loads.threads.run(self._create, name, alias, identity)
+                await self._change(name, partial(self._create, name, alias, identity))
                 seen = await self.look(name)
             return seen
+
+    async def _change(self, name: str, change: Callable[[], None]) -> None:
+        """Change the workspace unless it is fenced; its control collection is made before."""
+        await self.loads.threads.run(self.store.create, control_spec(control_name(name)))
+        async with self.guard.writing(name):
+            await self.loads.threads.run(change)
 
     async def adopt(self, name: str) -> None:
         """Note the model of a workspace that lightrag-server writes to, where nobody has noted it yet.
@@ -343,7 +361,7 @@ class Workspaces:
             if seen.identity is not None:
                 return await self._check_identity(name, seen)
             identity = self._identity(await self._take_probe())
-            await self.loads.threads.run(self._note_model, name, identity)
+            await self._change(name, partial(self._note_model, name, identity))
             await self.look(name)
 
     def is_ours(self, name: str, physical: str) -> bool:
@@ -396,14 +414,29 @@ class Workspaces:
         return str(self._read_control(name, [EPOCH]).get(EPOCH, ""))
 
     def _read(self, name: str) -> Seen:
+        """What there is; read again if a switch began or ended meanwhile, so that its middle is not taken for empty."""
+        seen = self._read_once(name)
+        while seen.physical is None and self._read_epoch(name) != seen.epoch:
+            seen = self._read_once(name)
+        return seen
+
+    def _read_once(self, name: str) -> Seen:
         model = self._settings.embedding
         alias = chunks_alias(name, model)
         key = model_key(model)
-        control = self._read_control(name, [EPOCH, key])
+        control = self._read_control(name, [EPOCH, key, SWITCHING])
         identity = msgspec.json.decode(control[key], type=ModelIdentity) if key in control else None
         related = {kind: self.store.resolve(collection_name(name, kind, model)) for kind in KINDS[1:]}
         there = {kind: collection for kind, collection in related.items() if collection}
-        return Seen(control.get(EPOCH, ""), self.store.resolve(alias), identity, self._others(name, alias), there)
+        marker = control.get(SWITCHING)
+        return Seen(
+            control.get(EPOCH, ""),
+            self.store.resolve(alias),
+            identity,
+            self._others(name, alias),
+            there,
+            msgspec.json.decode(marker, type=SwitchingRow).operation if marker else "",
+        )
 
     def _read_control(self, name: str, keys: Sequence[str]) -> dict[str, str]:
         try:
@@ -437,6 +470,11 @@ class Workspaces:
         self.store.create(control_spec(control))
         rows = [control_row(model_key(model), identity, now_ns // 1_000_000_000), epoch_row(now_ns)]
         self.store.upsert(control, rows)
+
+
+def _refuse_switching(name: str, seen: Seen) -> None:
+    if seen.switching:
+        raise SwitchingError(name, seen.switching)
 
 
 def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray) -> str:
