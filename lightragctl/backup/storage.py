@@ -20,6 +20,7 @@ from obstore import exceptions
 from obstore.store import LocalStore, MemoryStore, S3Store, from_url
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UnavailableError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.urls import shown
 
 CLAIMS_ROOT = Path("/var/lib/lightragctl/claims")
@@ -27,6 +28,7 @@ CLAIMS_ROOT = Path("/var/lib/lightragctl/claims")
 _CHUNK_BYTES = 8 * 1024 * 1024
 _ANSWER = re.compile(r"<Code>(?P<code>\w+)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
 """An error of an S3 service."""
+_FOLDERS = ("file://", "pvc://")
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
 
 
@@ -192,22 +194,22 @@ class Storage:
                 "check the credentials and what they may do: read, write, list, delete",
             ) from error
         except (exceptions.BaseError, OSError, ValueError) as error:
-            raise self._failure(verb, path, error) from error
-
-    def _failure(self, verb: str, path: str, error: BaseException) -> LightragctlError:
-        reason = _reason(error)
-        if any(text in str(error) for text in _NO_SPACE):
-            return StorageFullError(
-                f"{self.url} is full: {verb} {path}: {reason}",
-                "make room, or delete old backups: see which are not needed by a dry run of backup prune",
-            )
-        if self._folder is not None:
-            return StorageError(f"cannot {verb} {self._named(path)}: {reason}", "check the path and its permissions")
-        hint = "check the URL, the endpoint and the network; an interrupted backup can be started again"
-        return StorageUnavailableError(f"cannot {verb} {self._named(path)}: {reason}", hint)
+            raise failure(self.url, verb, path, error) from error
 
     def _named(self, path: str) -> str:
         return f"{self.url.rstrip('/')}/{path}"
+
+
+def failure(url: str, verb: str, path: str, error: BaseException) -> LightragctlError:
+    """The error for a request that failed in another way than by a missing object or missing rights."""
+    reason, named = _reason(error), f"{url.rstrip('/')}/{path}"
+    if any(text in str(error) for text in _NO_SPACE):
+        hint = Hint("make room, or delete old backups: ", Command("backup prune"))
+        return StorageFullError(f"{url} is full: cannot {verb} {path}: {reason}", hint)
+    if url.startswith(_FOLDERS):
+        return StorageError(f"cannot {verb} {named}: {reason}", "check the path and its permissions")
+    hint = Hint("check the URL, the endpoint and the network, and start the command again")
+    return StorageUnavailableError(f"cannot {verb} {named}: {reason}", hint)
 
 
 def open_storage(url: str, access: Access = Access(), patience: Patience = Patience()) -> Storage:

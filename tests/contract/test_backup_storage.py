@@ -20,6 +20,7 @@ from lightragctl.backup.storage import (
     StorageError,
     StorageFullError,
     StorageUnavailableError,
+    failure,
     open_storage,
 )
 from lightragctl.core.errors import RefusedError, UsageError
@@ -158,17 +159,12 @@ def test_a_fault_that_stays_is_an_error_that_names_the_object(faulty: tuple[Fail
     assert KEYS[1] not in raised.value.message + raised.value.hint
 
 
-def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = open_storage(f"file://{tmp_path}")
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(
-            "Generic LocalFileSystem error: Unable to copy data to file: No space left on device (os error 28)"
-        )
-
-    monkeypatch.setattr("obstore.put", full)
-    with pytest.raises(StorageFullError, match="is full"):
-        storage.write("a", b"data")
+def test_a_full_disk_is_named() -> None:
+    system = OSError("Generic LocalFileSystem error: Unable to copy data: No space left on device (os error 28)")
+    error = failure("file:///backups", "write", "a", system)
+    assert isinstance(error, StorageFullError)
+    assert "is full" in error.message
+    assert "backup prune" in error.hint
 
 
 @pytest.mark.parametrize("url", ["s3://", "file://host/path", "file://", "nowhere://x", "pvc://"])
