@@ -11,6 +11,7 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.profile import IgnoreRule
 from lightragctl.core.runtime import ForeignField
 from lightragctl.deploy.changeset import HIDDEN
+from lightragctl.kube.labels import HELD_BY
 from lightragctl.kube.managed_fields import MISSING, Owner, Path, find, owners, show, with_value, without
 from lightragctl.kube.model import FIELD_MANAGER
 from lightragctl.kube.objects import annotations_of, owner_of, spec_of
@@ -204,6 +205,8 @@ def zero(
     """
     if live["spec"].get("replicas", 1) != 0:
         return None
+    if held_by := annotations_of(live).get(HELD_BY):
+        return Zero(str(held_by), False)
     scaler = _waker(live, autoscalers)
     is_ours = wanted is not None and wanted["spec"].get("replicas", 1) == 0
     is_meant = is_ours or scaler != "" or _sleeps(live) or ignored(rules, live)(_REPLICAS)

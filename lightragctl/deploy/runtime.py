@@ -13,6 +13,7 @@ from lightragctl.core.errors import LightragctlError, NotRunningError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
+    AppliedRelease,
     Approve,
     Differences,
     ForeignField,
@@ -24,11 +25,13 @@ from lightragctl.core.runtime import (
     way_to_a_release,
 )
 from lightragctl.core.settings import SecretKey
+from lightragctl.deploy.applied import read_applied
 from lightragctl.deploy.apply import read_live
 from lightragctl.deploy.attention import read_warnings
 from lightragctl.deploy.down import kept_words, take_down
 from lightragctl.deploy.drift import zero
 from lightragctl.deploy.history import read_revision
+from lightragctl.deploy.hold import hold, read_replicas, resume
 from lightragctl.deploy.prepare import autoscalers, drift_since, read_record
 from lightragctl.deploy.reach import refuse_forbidden, refuse_stream
 from lightragctl.deploy.record import Phase, Record, releases_in
@@ -46,6 +49,7 @@ from lightragctl.kube.streams import PickPod, Tunnel, run_in_pod
 from lightragctl.observe.kstatus import Progress, Zero
 from lightragctl.observe.logs import read_logs
 from lightragctl.observe.snapshot import View, component_status, progress, read_causes, read_view
+from lightragctl.observe.wait import Patience
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,22 @@ class KubernetesRuntime:
         except ForbiddenError:
             return False
         return True
+
+    def applied(self, include_secrets: bool = False) -> AppliedRelease:
+        """See `read_applied`."""
+        return read_applied(self.scope, self._record(), include_secrets)
+
+    def replicas(self, component: str) -> int:
+        """See `read_replicas`."""
+        return read_replicas(self.scope, component)
+
+    def hold(self, component: str, reason: str, timeout_s: float, notify: Notify) -> None:
+        """See `deploy.hold.hold`."""
+        hold(self.scope, component, reason, Patience.of(timeout_s, notify))
+
+    def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        """See `deploy.hold.resume`."""
+        resume(self.scope, component, replicas, Patience.of(timeout_s, notify))
 
     def close(self) -> None:
         """Close the tunnels to its pods; their addresses lead nowhere then."""

@@ -1,6 +1,6 @@
 """What a supervisor should do next, given what is wanted and what is. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightragctl.local.files import Record, WantedProcess
@@ -27,16 +27,25 @@ class Stop:
 
 
 def decide(
-    wanted: Sequence[WantedProcess], records: Mapping[str, Record], alive: frozenset[str], now: float
+    wanted: Sequence[WantedProcess],
+    records: Mapping[str, Record],
+    alive: frozenset[str],
+    now: float,
+    held: Collection[str] = (),
 ) -> list[Start | Stop]:
-    """The actions that bring what is nearer to what is wanted; stops come first, in reverse order of starting."""
+    """The actions that bring what is nearer to what is wanted; stops come first, in reverse order of starting.
+
+    Args:
+        held: names of processes that are kept stopped.
+    """
     by_name = {process.name: process for process in wanted}
     stops = [
         Stop(name, by_name[name].stop_grace_s if name in by_name else 10.0)
         for name in reversed(list(records))
-        if name in alive and (name not in by_name or records[name].digest != by_name[name].digest)
+        if name in alive and (name in held or name not in by_name or records[name].digest != by_name[name].digest)
     ]
-    starts = [Start(process) for process in wanted if process.name not in alive and _is_due(process, records, now)]
+    free = [process for process in wanted if process.name not in held]
+    starts = [Start(process) for process in free if process.name not in alive and _is_due(process, records, now)]
     return [*stops, *starts]
 
 

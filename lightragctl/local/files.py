@@ -3,6 +3,7 @@
 $XDG_DATA_HOME/lightragctl/RELEASE/      (~/.local/share when the variable is not set)
     wanted.json       written by `up`: the processes that should run, and the profile they come from
     running.json      written by the supervisor: the processes that it started
+    held.json         written by an operation: processes that are kept stopped, and why
     environment.json  written by `up`: environment variables of the processes, secrets among them; `down` removes it
     settings/NAME.json, logs/NAME.log, data/
     lock              held by a command that changes the release; names its process
@@ -93,6 +94,12 @@ class Running(Strict):
     records: dict[str, Record] = Field(default_factory=dict)
 
 
+class Held(Strict):
+    """Processes that are kept stopped although they are wanted, with what holds each."""
+
+    reasons: dict[str, str] = Field(default_factory=dict)
+
+
 class HandedOver(Strict):
     """The environment variables that `up` hands to each process; `salt` is the key of their fingerprints."""
 
@@ -176,6 +183,15 @@ class ReleaseFiles:
     def forget_running(self) -> None:
         """Remove what is known of the processes: they are stopped."""
         (self.folder / "running.json").unlink(missing_ok=True)
+
+    def read_held(self) -> Mapping[str, str]:
+        """What holds each process that is kept stopped, by the process's name."""
+        held = self._read("held.json", Held)
+        return held.reasons if held else {}
+
+    def write_held(self, reasons: Mapping[str, str]) -> None:
+        """Replace what is kept stopped."""
+        self._write(self.folder / "held.json", Held(reasons=dict(reasons)))
 
     def read_handed(self) -> HandedOver | None:
         """The environment that the last `up` handed over, or None."""
