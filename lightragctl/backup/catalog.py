@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from lightragctl.backup import lock, retention
 from lightragctl.backup.chain import Chain, open_chain
@@ -29,6 +30,9 @@ _UNCLAIMED = timedelta(days=1)
 _MOST_STARTED_BYTES = 64 * 1024
 
 
+State = Literal["complete", "running", "incomplete", "damaged", "newer"]
+
+
 @dataclass(frozen=True)
 class Listed:
     """A folder of a destination.
@@ -37,21 +41,18 @@ class Listed:
         id: its name.
         state: `complete`; `running`; `incomplete`, interrupted; `damaged`, its manifest cannot be read; `newer`, only a
             newer version can read it.
+        started_at: UTC.
         subject: whose it is; None when it does not say.
         manifest: of a complete one.
         problem: why its manifest cannot be read.
     """
 
     id: str
-    state: str
+    state: State
+    started_at: datetime
     subject: Subject | None
     manifest: Manifest | None = None
     problem: str = ""
-
-    @property
-    def started_at(self) -> datetime:
-        """When it was started (UTC)."""
-        return datetime.strptime(self.id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -179,15 +180,16 @@ def prune(storage: Storage, subject: Subject, agreed: Sequence[str], policy: Ret
 
 
 def _one(storage: Storage, id: str, running: set[str]) -> Listed:
+    at = datetime.strptime(id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     try:
         manifest = parse(storage.read(f"{id}/{MANIFEST_NAME}", MOST_MANIFEST_BYTES), id)
     except MissingObjectError:
-        return Listed(id, "running" if id in running else "incomplete", _started_by(storage, id))
+        return Listed(id, "running" if id in running else "incomplete", at, _started_by(storage, id))
     except InvalidBackupError as error:
-        return Listed(id, "damaged", _started_by(storage, id), problem=error.message)
+        return Listed(id, "damaged", at, _started_by(storage, id), problem=error.message)
     except RefusedError as error:
-        return Listed(id, "newer", _started_by(storage, id), problem=error.message)
-    return Listed(id, "complete", Subject(manifest.release, manifest.workspace), manifest)
+        return Listed(id, "newer", at, _started_by(storage, id), problem=error.message)
+    return Listed(id, "complete", at, Subject(manifest.release, manifest.workspace), manifest)
 
 
 def _started_by(storage: Storage, id: str) -> Subject | None:

@@ -38,7 +38,13 @@ def object_path(folder: str, name: str, number: int) -> str:
 
 def is_backup_id(text: str) -> bool:
     """Whether a name in a destination can be that of a backup."""
-    return _ID.fullmatch(text) is not None
+    if not _ID.fullmatch(text):
+        return False
+    try:
+        datetime.strptime(text[:15], "%Y%m%dT%H%M%S")
+    except ValueError:
+        return False
+    return True
 
 
 def backup_id(now: datetime, random_hex: str) -> str:

@@ -128,12 +128,12 @@ class Scanner:
         return self._parent.index(schema.name)
 
     def _read_files(self, found: Pass, writes: bool) -> None:
-        for number, (name, opening) in enumerate(self._source.files()):
+        for number, (name, opened) in enumerate(self._source.files()):
             try:
                 check_file_name(name)
             except ValueError as error:
                 raise RefusedError(f"a file of the workspace cannot be backed up: {error}", "rename it") from error
-            with opening as stream:
+            with opened() as stream:
                 if not writes:
                     found.file_digests[name] = _digest(stream)
                     continue

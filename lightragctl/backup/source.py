@@ -12,7 +12,8 @@ from lightragctl.backup.storage import Storage
 from lightragctl.core.result import Notify
 from lightragctl.vectors.store import CollectionStore
 
-Files = Callable[[], Iterable[tuple[str, AbstractContextManager[IO[bytes]]]]]
+Opener = Callable[[], AbstractContextManager[IO[bytes]]]
+Files = Callable[[], Iterable[tuple[str, Opener]]]
 """The files of the workspace, each under its relative name; read once for each pass."""
 
 

@@ -3,19 +3,25 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
 from lightragctl.backup.belonging import collections_of
 from lightragctl.backup.lock import Subject
-from lightragctl.backup.source import Destination, Source
+from lightragctl.backup.source import Destination, Opener, Source
 from lightragctl.backup.storage import Access, Storage, open_storage
+from lightragctl.backup.writes import WriteStop
 from lightragctl.core.backup import Backup
-from lightragctl.core.errors import UsageError
+from lightragctl.core.errors import RefusedError, UsageError
 from lightragctl.core.hint import Command, Hint
+from lightragctl.core.result import Notify
 from lightragctl.core.settings import SecretRef
 from lightragctl.release.release import Release
+from lightragctl.release.saved_configuration import configuration
+from lightragctl.release.workspace_files import INPUTS, WorkspaceFiles, find_files, list_files
 from lightragctl.service.gateway import secret_value
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.collections import MilvusCollections
@@ -71,31 +77,79 @@ def destination(settings: Backup, storage: Storage, environ: Mapping[str, str], 
     return Destination(storage, settings.recipients, identities(settings, environ), settings.full_every, full)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What of a release to back up, and how.
+
+    Attributes:
+        workspace: its name; None: the profile's.
+        fence: hold writes off.
+        include_secrets: save values of Secrets too.
+        timeout_s: how long to wait until nothing writes any more, and until lightrag-server is ready again.
+        token: letters and digits that no other command has.
+    """
+
+    workspace: str | None
+    fence: bool
+    include_secrets: bool
+    timeout_s: float
+    token: str
+
+
 @contextlib.contextmanager
-def open_source(release: Release, workspace: str | None, fence: bool) -> Iterator[Source]:
-    """The workspace of a release that is up (None: the profile's own).
+def open_source(release: Release, choice: Choice, notify: Notify) -> Iterator[Source]:
+    """A workspace of a release that is up.
 
     Raises:
         NotRunningError: the release is not up.
         UsageError: there are no collections of this workspace.
+        UnsupportedStoreError: a part of the workspace is in a database that cannot be copied.
     """
-    chosen = workspace or release.loaded.profile.workspace
+    workspace = choice.workspace or release.loaded.profile.workspace
     uri = release.runtime.endpoint("vector-engine")
     with contextlib.closing(MilvusCollections(uri, _CALL_S)) as store:
-        if not workspace_collections(store, chosen):
-            raise UsageError(
-                f"there is no workspace '{chosen}' in release '{release.name}'",
-                Hint("load documents: ", Command("ingest", "PATH")),
-            )
+        if not workspace_collections(store, workspace):
+            hint = Hint("load documents: ", Command("ingest", "PATH"))
+            raise UsageError(f"there is no workspace '{workspace}' in release '{release.name}'", hint)
+        files = _files(release, workspace)
+        writes = WriteStop(release.runtime, store, workspace, files is not None, choice.timeout_s, choice.token)
         yield Source(
-            subject=Subject(release.name, chosen),
+            subject=Subject(release.name, workspace),
             store=store,
-            collections=lambda: workspace_collections(store, chosen),
-            files=lambda: (),
-            documents={"profile.json": _profile(release)},
+            collections=lambda: workspace_collections(store, workspace),
+            files=lambda: _opened(files) if files else (),
+            documents=_documents(release, store, files, choice.include_secrets),
             search=lambda name, schema, vectors, k: search(uri, name, schema, vectors, k),
-            hold=None,
+            hold=(lambda: writes.held(notify)) if choice.fence else None,
         )
+
+
+def _files(release: Release, workspace: str) -> WorkspaceFiles | None:
+    """The files of the workspace; None when lightrag-server serves another one, or is not in the release."""
+    found = find_files(release.runtime, release.name)
+    if found is None or found.workspace != workspace:
+        return None
+    if found.claim and not found.storage.is_dir():
+        message = (
+            f"the files of workspace '{workspace}' are on the volume claim {found.claim}, which is not mounted here"
+        )
+        raise RefusedError(message, "a backup of them runs in a pod that mounts it")
+    return found
+
+
+def _opened(files: WorkspaceFiles) -> Iterator[tuple[str, Opener]]:
+    for entry in list_files(files):
+        yield entry.path, partial(open, files.path(entry.path), "rb")
+
+
+def _documents(
+    release: Release, store: CollectionStore, files: WorkspaceFiles | None, include_secrets: bool
+) -> dict[str, bytes]:
+    applied = release.runtime.applied(include_secrets)
+    documents = {"configuration.json": configuration(release.name, applied, {"milvus": store.server_version()})}
+    if files:
+        documents["files.json"] = {"inputs": str(files.roots[INPUTS].absolute())}
+    return {name: json.dumps(one, indent=1, sort_keys=True).encode() for name, one in documents.items()}
 
 
 def workspace_collections(store: CollectionStore, workspace: str) -> list[str]:
@@ -113,10 +167,3 @@ def search(uri: str, name: str, schema: CollectionSchema, vectors: NDArray[Any],
     found = search_all(uri, [SearchBatch(name, vectors, k, spec, [])], _CALL_S)
     as_key: Any = str if schema.primary.dtype == "VARCHAR" else int
     return [[as_key(hit.id) for hit in hits] for hits in found]
-
-
-def _profile(release: Release) -> bytes:
-    """The profile with its overrides; secrets are references in it, never values."""
-    loaded = release.loaded
-    document = {"name": loaded.name, "profile": loaded.profile.model_dump(mode="json", exclude_none=True)}
-    return json.dumps(document, indent=1, sort_keys=True).encode()

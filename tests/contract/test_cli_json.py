@@ -71,7 +71,13 @@ CASES = [
     Case("render --profile dev --output-dir out", keys=("files",)),
     Case("up --dry-run", keys=("release", "where", "changes", "conflicts", "drift", "warnings")),
     Case("diff", status=1, keys=("release", "where", "changes"), good=True),
+    Case("backup list --destination memory://", keys=("destination", "backups")),
+    Case("backup prune --destination memory:// --dry-run", keys=("destination", "keep", "delete", "deleted")),
     # failures
+    Case("backup list", status=2),
+    Case("backup show latest --destination memory://", status=2, command="backup show"),
+    Case("backup verify --read-data all --destination memory://", status=2),
+    Case("backup create --destination memory://", status=1),
     Case("down", status=1),
     Case("down --purge --yes", status=1),
     Case("status", status=1),

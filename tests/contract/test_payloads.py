@@ -26,6 +26,7 @@ import yaml
 from pydantic import BaseModel
 
 from lightragctl.bench.report.kinds import Document
+from lightragctl.cli.backup import payloads as backup
 from lightragctl.cli.bench import payloads as bench
 from lightragctl.cli.data import payloads as data
 from lightragctl.cli.deploy import payloads as deploy
@@ -61,6 +62,7 @@ KNOWN: Mapping[Any, list[Any]] = {
     float: [0.5],
     Any: [None, {"a": [1, TEXT]}],
     type(None): [None],
+    datetime: [datetime(2026, 11, 30, tzinfo=UTC)],
     np.ndarray: [np.ones(2, np.float32)],
     GoldenFigure: [
         GoldenFigure("recall", 1.0, Interval(0.9, 1.0), 40, None if verdict is Verdict.SHOWN else 0.9, verdict)
@@ -144,7 +146,7 @@ def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
 
 BUILDERS = {
     name: one
-    for payloads in (deploy, profiles, data, bench, golden, tool)
+    for payloads in (backup, deploy, profiles, data, bench, golden, tool)
     for name, one in inspect.getmembers(payloads, inspect.isfunction)
     if one.__module__ == payloads.__name__ and not name.startswith("_")
 }

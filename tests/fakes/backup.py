@@ -2,16 +2,17 @@
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 from obstore.store import MemoryStore
 
 from lightragctl.backup.lock import Subject
-from lightragctl.backup.source import Destination, Held, Source, World
+from lightragctl.backup.source import Destination, Held, Opener, Source, World
 from lightragctl.backup.storage import Storage
 from lightragctl.core.result import Event
 from lightragctl.core.settings import Index
@@ -105,9 +106,9 @@ class Workspace:
             self.fence.hold if self.fence else None,
         )
 
-    def open_files(self) -> Iterator[tuple[str, AbstractContextManager[IO[bytes]]]]:
+    def open_files(self) -> Iterator[tuple[str, Opener]]:
         for name, data in self.files.items():
-            yield name, nullcontext(io.BytesIO(data))
+            yield name, partial(io.BytesIO, data)
 
     def search(self, name: str, schema: CollectionSchema, vectors: Any, k: int) -> Sequence[Sequence[str]]:
         rows = self.store.readable(name).matching("")

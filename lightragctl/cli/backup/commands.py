@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from lightragctl.cli.data.commands import Workspace
+from lightragctl.cli.deploy.commands import Timeout
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import UsageError
 from lightragctl.core.result import Event, Result
@@ -30,6 +31,10 @@ def create(
     fence: Annotated[
         bool, typer.Option("--fence/--no-fence", help="Hold writes off; without, read until two passes agree.")
     ] = True,
+    include_secrets: Annotated[
+        bool, typer.Option("--include-secrets", help="Save the values of Secrets too; only with encryption.")
+    ] = False,
+    timeout_s: Timeout = 600.0,
     dry_run: DryRun = False,
 ) -> Result:
     """Back up a workspace: vectors, LightRAG's files, configuration. It is whole, or it is not there.
@@ -42,15 +47,22 @@ def create(
       lightragctl backup create --destination s3://bucket/lightrag -w manuals --full
       lightragctl backup create --dry-run -o json
     """
+    import secrets
+
     from lightragctl.backup import workspace as opened
     from lightragctl.backup.create import create as make
     from lightragctl.backup.create import preview
+    from lightragctl.backup.encryption import check_recipients
     from lightragctl.cli.backup import payloads
 
     settings = session.release.loaded.profile.backup
     storage = opened.open_destination(settings, destination, session.environ)
     target = opened.destination(settings, storage, session.environ, full)
-    with session.out.live() as notify, opened.open_source(session.release, workspace, fence) as source:
+    if include_secrets and not settings.recipients:
+        raise UsageError("--include-secrets needs encryption", "set backup.recipients in the profile")
+    check_recipients(settings.recipients)
+    choice = opened.Choice(workspace, fence, include_secrets, timeout_s, secrets.token_hex(4))
+    with session.out.live() as notify, opened.open_source(session.release, choice, notify) as source:
         if dry_run:
             return payloads.planned(storage.url, preview(source, target, notify))
         return payloads.created(storage.url, make(source, target, _world(notify)))
