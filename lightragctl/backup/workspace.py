@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from numpy.typing import NDArray
 
@@ -139,7 +140,11 @@ def _files(release: Release, workspace: str) -> WorkspaceFiles | None:
 
 def _opened(files: WorkspaceFiles) -> Iterator[tuple[str, Opener]]:
     for entry in list_files(files):
-        yield entry.path, partial(open, files.path(entry.path), "rb")
+        yield entry.path, partial(_open, files.path(entry.path))
+
+
+def _open(path: Path) -> IO[bytes]:
+    return open(path, "rb")
 
 
 def _documents(
