@@ -8,6 +8,7 @@ from typing import Literal
 
 from lightragctl.backup import lock, retention
 from lightragctl.backup.chain import Chain, open_chain
+from lightragctl.backup.encryption import rewrap
 from lightragctl.backup.lock import Subject
 from lightragctl.backup.manifest import (
     MANIFEST_NAME,
@@ -177,6 +178,32 @@ def prune(storage: Storage, subject: Subject, agreed: Sequence[str], policy: Ret
         storage.delete_folder(id)
         deleted.append(id)
     return deleted
+
+
+def rekey(storage: Storage, chain: Chain, recipients: Sequence[str], held: lock.Lock) -> list[str]:
+    """Encrypts the keys of a backup and of those that it is based on for other recipients; ids of those that have one.
+
+    The data stay as they are: who has kept a data key can still read them.
+
+    Args:
+        storage: where the backups are.
+        chain: opened with an identity.
+        recipients: public keys.
+        held: the lock of the workspace's backups.
+    """
+    changed = []
+    for link in chain.links:
+        key, encryption = link.archive.key, link.manifest.encryption
+        if key is None or encryption is None:
+            continue
+        held.check()
+        wrapped = rewrap(key, recipients)
+        storage.write(link.archive.path(encryption.key), wrapped)
+        replaced = encryption.model_copy(update={"recipients": tuple(recipients)})
+        manifest = link.manifest.model_copy(update={"encryption": replaced})
+        storage.write(link.archive.path(MANIFEST_NAME), manifest.to_json())
+        changed.append(link.manifest.id)
+    return changed
 
 
 def _one(storage: Storage, id: str, running: set[str]) -> Listed:

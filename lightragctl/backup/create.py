@@ -140,11 +140,12 @@ class _Job:
             known = self._answers(copied)
             if held:
                 held.check()
+            ended = self._world.now()
         consistency = Consistency(
             method="fence" if held else "stable-scan",
             passes=passes,
             from_time=_text(begun),
-            to_time=_text(self._world.now()),
+            to_time=_text(ended),
             writer_stopped_s=held.writer_stopped_s if held else 0.0,
         )
         return self._manifest(started, copied, documents, known, consistency)

@@ -66,7 +66,7 @@ class WriteStop:
             WaitExpired: something still writes after the timeout.
         """
         terms = FenceTerms(self.token, f"backup {self.token}", drain_s=self.timeout_s)
-        with self._writer_at_rest(notify) as rest, hold(self.store, self.workspace, terms, notify) as fence:
+        with hold(self.store, self.workspace, terms, notify) as fence, self._writer_at_rest(notify) as rest:
             yield _Held(fence, rest)
 
     @contextlib.contextmanager

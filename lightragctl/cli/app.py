@@ -85,7 +85,7 @@ def build() -> typer.Typer:
     known = _group(about, (golden.build, golden.show, golden.check))
     app.add_typer(known, name="golden", rich_help_panel="Measure it")
     about = "Back up a workspace, verify backups, delete old ones."
-    saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune))
+    saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey))
     app.add_typer(saves, name="backup", rich_help_panel="Keep its data")
     return app
 

@@ -1,4 +1,4 @@
-"""backup create, list, show, verify, prune: saves of a workspace, and the proof that they can be read."""
+"""backup create, list, show, verify, prune, rekey: saves of a workspace, and the proof that they can be read."""
 
 from typing import Annotated, Any
 
@@ -158,6 +158,33 @@ def prune(session: Session, destination: Place = None, workspace: Workspace = No
     session.confirm(f"Delete {len(planned.deleted)} backups of workspace '{subject.workspace}' in {storage.url}?")
     with Lock(storage, subject, Holder(this_user(), "backup prune"), _now) as held:
         return payloads.pruned(storage.url, planned, catalog.prune(storage, subject, planned.deleted, policy, held))
+
+
+def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Result:
+    """Encrypt the key of a backup, and of those that it is based on, for backup.recipients of the profile.
+
+    The data are not written again. Needs backup.identity, a private key that opens the backup now.
+
+    \b
+    Examples:
+      lightragctl backup rekey latest --set 'backup.recipients=[age1...]'
+    """
+    from lightragctl.backup import catalog
+    from lightragctl.backup.chain import open_chain
+    from lightragctl.backup.lock import Holder, Lock, Subject
+    from lightragctl.backup.workspace import identities
+    from lightragctl.cli.backup import payloads
+    from lightragctl.release.open import this_user
+
+    settings = session.release.loaded.profile.backup
+    if not settings.recipients:
+        raise UsageError("there are no recipients to encrypt for", "set backup.recipients in the profile")
+    storage = _storage(session, destination)
+    found = catalog.chosen(storage, id, _now())
+    chain = open_chain(storage, found, identities(settings, session.environ))
+    subject = Subject(chain.manifest.release, chain.manifest.workspace)
+    with Lock(storage, subject, Holder(this_user(), "backup rekey"), _now) as held:
+        return payloads.rekeyed(storage.url, found, catalog.rekey(storage, chain, settings.recipients, held))
 
 
 def _storage(session: Session, destination: str | None) -> Any:

@@ -103,6 +103,11 @@ def _instead() -> str:
     return Hint("do not restore it; make another one: ", Command("backup create", "--full"))
 
 
+def rekeyed(url: str, id: str, changed: Sequence[str]) -> Result:
+    """`backup rekey`: the backups whose keys were encrypted again; none when they are not encrypted."""
+    return Result("backup rekey", {"destination": url, "id": id, "rekeyed": list(changed)})
+
+
 def pruned(url: str, planned: "Pruning", deleted: Sequence[str]) -> Result:
     """`backup prune`: what is kept and why, what can be deleted, and what was."""
     data = {

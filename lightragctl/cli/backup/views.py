@@ -96,6 +96,13 @@ def _pruned(data: Data) -> Iterator[RenderableType]:
         yield Text("nothing to delete")
 
 
+def _rekeyed(data: Data) -> Iterator[RenderableType]:
+    if not data["rekeyed"]:
+        yield Text(f"backup {data['id']} is not encrypted; nothing was changed")
+    for id in data["rekeyed"]:
+        yield Text(f"backup {id}: its key is encrypted for the recipients of the profile")
+
+
 def _why(incomplete: bool) -> str:
     return "interrupted" if incomplete else "old"
 
@@ -110,4 +117,5 @@ VIEWS: Mapping[str, View] = {
     "backup show": _shown,
     "backup verify": _verified,
     "backup prune": _pruned,
+    "backup rekey": _rekeyed,
 }

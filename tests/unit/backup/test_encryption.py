@@ -3,8 +3,10 @@
 import pyrage
 import pytest
 
+from lightragctl.backup.catalog import rekey
 from lightragctl.backup.chain import open_chain
 from lightragctl.backup.encryption import DecryptionError, check_recipients, new_key, open_key, rewrap
+from lightragctl.backup.lock import Holder, Lock
 from lightragctl.backup.verify import verify
 from lightragctl.core.errors import UsageError
 from tests.fakes.backup import Workspace, memory
@@ -76,6 +78,20 @@ def test_recipients_change_without_the_data() -> None:
     assert open_key(again, (str(EVE),)).open(sealed, "x") == b"data"
     with pytest.raises(DecryptionError):
         open_key(again, (str(ALICE),))
+
+
+def test_recipients_of_a_chain_change() -> None:
+    workspace, storage = Workspace(), memory()
+    workspace.fill(20)
+    backed_up(workspace, storage, recipients=PUBLIC)
+    made = backed_up(workspace, storage, recipients=PUBLIC, identities=(str(BOB),))
+    chain = open_chain(storage, made.id, (str(BOB),))
+    with Lock(storage, workspace.subject, Holder("ann@host", "backup rekey"), workspace.clock.now) as lock:
+        assert len(rekey(storage, chain, (str(EVE.to_public()),), lock)) == 2
+    assert content(storage, made.id, (str(EVE),)) == held(workspace)
+    assert verified(storage, made.id, (str(EVE),)).problems == []
+    with pytest.raises(DecryptionError):
+        open_chain(storage, made.id, (str(BOB),))
 
 
 def test_a_key_shows_nothing_of_itself() -> None:
