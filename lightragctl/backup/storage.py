@@ -29,6 +29,7 @@ _CHUNK_BYTES = 8 * 1024 * 1024
 _ANSWER = re.compile(r"<Code>(?P<code>\w+)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
 """An error of an S3 service."""
 _FOLDERS = ("file://", "pvc://")
+_DENIED = ("SignatureDoesNotMatch", "UserNotFound", "InvalidAccessKeyId", "AccessDenied", "ExpiredToken")
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
 
 
@@ -185,14 +186,9 @@ class Storage:
         try:
             yield
         except FileNotFoundError as error:
-            if verb == "write":
-                raise StorageError(f"{self.url} does not exist", "create the bucket, or correct its name") from error
-            raise MissingObjectError(f"there is no {self._named(path)}") from error
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise StorageError(
-                f"{self.url} refuses to {verb} {path or 'objects'}: {_reason(error)}",
-                "check the credentials and what they may do: read, write, list, delete",
-            ) from error
+            if not _is_answer_about_all(error, verb):
+                raise MissingObjectError(f"there is no {self._named(path)}") from error
+            raise failure(self.url, verb, path, error) from error
         except (exceptions.BaseError, OSError, ValueError) as error:
             raise failure(self.url, verb, path, error) from error
 
@@ -201,11 +197,17 @@ class Storage:
 
 
 def failure(url: str, verb: str, path: str, error: BaseException) -> LightragctlError:
-    """The error for a request that failed in another way than by a missing object or missing rights."""
+    """The error for a request that failed in another way than by a missing object."""
     reason, named = _reason(error), f"{url.rstrip('/')}/{path}"
+    denied = isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
+    if denied or any(code in reason for code in _DENIED):
+        hint = "check the credentials and what they may do: read, write, list, delete"
+        return StorageError(f"{url} refuses to {verb} {path}: {reason}", hint)
     if any(text in str(error) for text in _NO_SPACE):
         hint = Hint("make room, or delete old backups: ", Command("backup prune"))
         return StorageFullError(f"{url} is full: cannot {verb} {path}: {reason}", hint)
+    if isinstance(error, FileNotFoundError):
+        return StorageError(f"{url} does not exist: {reason}", "create the bucket, or correct its name")
     if url.startswith(_FOLDERS):
         return StorageError(f"cannot {verb} {named}: {reason}", "check the path and its permissions")
     hint = Hint("check the URL, the endpoint and the network, and start the command again")
@@ -310,6 +312,11 @@ def _synchronize(path: Path) -> None:
             os.fsync(opened)
         finally:
             os.close(opened)
+
+
+def _is_answer_about_all(error: FileNotFoundError, verb: str) -> bool:
+    """Whether more than one object is missing: some services answer 404 to a wrong key or bucket."""
+    return verb == "write" or any(code in str(error) for code in (*_DENIED, "NoSuchBucket"))
 
 
 def _reason(error: BaseException) -> str:

@@ -51,7 +51,7 @@ def open_destination(settings: Backup, url: str | None, environ: Mapping[str, st
         return secret_value(secret, environ, f"backup.{name}") if secret else None
 
     access = Access(
-        settings.endpoint,
+        settings.endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
         settings.region,
         settings.path_style,
         value(settings.access_key, "access_key"),

@@ -159,6 +159,23 @@ def test_a_fault_that_stays_is_an_error_that_names_the_object(faulty: tuple[Fail
     assert KEYS[1] not in raised.value.message + raised.value.hint
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [(KEYS[0], "wrong"), ("nobody", KEYS[1])])
+def test_wrong_credentials_are_told_apart(s3_server: str, keys: tuple[str, str]) -> None:
+    storage = open_storage("s3://bucket/x", Access(s3_server, "us-east-1", True, *keys), QUICK)
+    for act in (lambda: storage.write("a", b"x"), lambda: storage.sizes(""), lambda: storage.read("a", 9)):
+        with pytest.raises(StorageError) as raised:
+            act()
+        assert "check the credentials" in raised.value.hint
+
+
+@pytest.mark.slow
+def test_a_missing_bucket_is_named(s3_server: str) -> None:
+    storage = open_storage("s3://nowhere/x", Access(s3_server, "us-east-1", True, *KEYS), QUICK)
+    with pytest.raises(StorageError, match="s3://nowhere/x does not exist"):
+        storage.write("a", b"x")
+
+
 def test_a_full_disk_is_named() -> None:
     system = OSError("Generic LocalFileSystem error: Unable to copy data: No space left on device (os error 28)")
     error = failure("file:///backups", "write", "a", system)
