@@ -10,7 +10,8 @@ from lightragctl.vectors.store import CollectionStore
 def loaded(store: CollectionStore, name: str) -> Iterator[None]:
     """Loads a collection for the length of the block, and leaves it loaded or not, as it was before.
 
-    A process that is killed in the block leaves it loaded, which harms no reader and takes memory of the server.
+    A collection of which only some partitions are loaded is left so, and reading all of it is then refused. A process
+    that is killed in the block leaves the collection loaded, which takes memory of the server.
     """
     before = store.is_loaded(name)
     if not before:

@@ -18,7 +18,7 @@ from lightragctl.vectors.model import PAGE_ROWS, StoreError
 from lightragctl.vectors.rows import Key, RowBatch
 from lightragctl.vectors.schema import CollectionSchema, FieldSchema
 
-TARGET_BYTES = 4 * 1024 * 1024
+TARGET_BYTES = 2 * 1024 * 1024
 """Aim for the rows of one answer: as fast as larger ones, and each takes 4 times that here while it is decoded."""
 FIRST_ROWS = 1000
 """Most rows of the first page, before the size of rows is known."""
@@ -61,15 +61,23 @@ class Pager:
         source: what to read; called by several threads when `readers` > 1.
         schema: of the collection.
         readers: how many ranges are asked for at a time; as many batches wait for the caller at most.
+        page_bytes: aim for the rows of one answer.
         key_limit: how many keys are asked for at a time.
     """
 
-    def __init__(self, source: Source, schema: CollectionSchema, readers: int = 1, key_limit: int = PAGE_ROWS) -> None:
+    def __init__(
+        self,
+        source: Source,
+        schema: CollectionSchema,
+        readers: int = 1,
+        page_bytes: int = TARGET_BYTES,
+        key_limit: int = PAGE_ROWS,
+    ) -> None:
         self._source = source
         self._primary = schema.primary
         self._row_bytes = row_bytes(schema)
-        self._page_bytes: float = TARGET_BYTES
-        self._page_rows = max(1, min(FIRST_ROWS, int(TARGET_BYTES / self._row_bytes)))
+        self._page_bytes: float = page_bytes
+        self._page_rows = max(1, min(FIRST_ROWS, int(page_bytes / self._row_bytes)))
         self._readers = readers
         self._key_limit = key_limit
 

@@ -134,7 +134,7 @@ class CollectionStore(VectorStore, Protocol):
             partition: one of `schema.scopes`; `""` reads all.
 
         Raises:
-            NotLoadedError: the collection is not loaded; see `copying.loaded`.
+            NotLoadedError: the collection, or one of the partitions to read, is not loaded; see `copying.loaded`.
             RefusedError: it has fields that cannot be copied (`schema.uncopyable`).
         """
 
@@ -146,7 +146,7 @@ class CollectionStore(VectorStore, Protocol):
         Args:
             name: the collection; it need not be loaded.
             batches: taken as they are needed: a few are in memory at a time.
-            done: called with each batch, in their order, when it and all before it are written.
+            done: called with each batch as it was written, in their order, when it and all before it are written.
 
         Raises:
             InvalidRowError: rows do not fit the collection's schema.

@@ -127,14 +127,15 @@ def is_lite(subject: Subject) -> bool:
 
 
 def test_every_type_comes_back_bit_for_bit(subject: Subject) -> None:
-    written = rows_of(EVERY_TYPE, [every_type(key, seed) for seed, key in enumerate(HOSTILE)])
-    name = made(subject, EVERY_TYPE, written)
+    schema = fitted(EVERY_TYPE, server(subject.store.server_version()))  # Milvus 2.3.0 has no arrays
+    written = rows_of(schema, [every_type(key, seed) for seed, key in enumerate(HOSTILE)])
+    name = made(subject, schema, written)
     for flushed in (False, True):
         if flushed:
             subject.store.flush(name)
         got = read(subject, name)
         assert keys(got) == sorted(HOSTILE)
-        assert hashes(got, EVERY_TYPE) == hashes([written], EVERY_TYPE)
+        assert hashes(got, schema) == hashes([written], schema)
         stored = np.concatenate([batch.columns["vector"] for batch in got])
         assert stored.tobytes() == np.asarray(written.columns["vector"]).tobytes()
 
@@ -152,7 +153,7 @@ def test_keys_may_be_any_integer(subject: Subject) -> None:
 def test_reading_goes_on_after_any_key(subject: Subject) -> None:
     name = made(subject, PLAIN, plain_rows(HOSTILE))
     ordered = sorted(HOSTILE)
-    for at, key in enumerate(ordered):
+    for at, key in list(enumerate(ordered))[:: 1 if is_lite(subject) else 4]:  # Milvus takes 0.2 s for each
         assert keys(read(subject, name, after=key)) == ordered[at + 1 :]
 
 
@@ -217,6 +218,7 @@ def test_what_is_written_again_replaces_all_of_the_row(subject: Subject) -> None
     name = made(subject, PLAIN, rows_of(PLAIN, [{"id": "a", "vector": vector(0), "old": 1}]))
     again = rows_of(PLAIN, [{"id": "a", "vector": vector(1), "new": 2}])
     subject.store.write_rows(name, [again])
+    assert subject.store.get(name, ["a"], ["old", "new"]) == {"a": {"id": "a", "new": 2}}
     assert hashes(read(subject, name), PLAIN) == hashes([again], PLAIN)
 
 
@@ -362,19 +364,35 @@ def test_binary_and_sparse_vectors_are_copied_where_the_server_stores_them(subje
 
 
 @pytest.mark.milvus
+def test_a_collection_that_is_loaded_in_part_is_not_read_in_part(milvus: MilvusServer) -> None:
+    store, name = MilvusCollections(milvus.uri, CALL_S), "copy_partial"
+    store.create_from(replace(PLAIN, partitions=("_default", "north", "south")), name)
+    client = MilvusClient(milvus.uri, timeout=CALL_S, dedicated=True)
+    client.load_partitions(name, ["north"])
+    client.close()
+    schema = store.describe(name)
+    assert schema.loaded
+    assert list(store.read_rows(name, schema, partition="north")) == []
+    with pytest.raises(NotLoadedError, match="partition _default"):
+        next(store.read_rows(name, schema))
+    store.drop(name)
+    store.close()
+
+
+@pytest.mark.milvus
 def test_duplicates_of_a_key_are_read_once_and_counted_apart(milvus: MilvusServer) -> None:
     """Milvus drops the duplicates after it has cut each segment's rows, so pages with a limit would lose rows."""
     store, name = MilvusCollections(milvus.uri, CALL_S), "copy_duplicates"
     store.create_from(PLAIN, name)
     client = MilvusClient(milvus.uri, timeout=CALL_S, dedicated=True)
     numbers = [f"k{n:04d}" for n in range(1000)]
-    for part in (numbers, numbers[:300], numbers[:300], numbers[500:600]):
+    for part in (numbers, numbers[:300] * 2, numbers[::2]):
         client.insert(name, [{"id": key, "vector": vector(0)} for key in part])
-        client.flush(name)
-    client.insert(name, [{"id": key, "vector": vector(0)} for key in numbers[::2]])
+        if part is numbers:
+            client.flush(name)
     client.close()
     store.load(name)
     assert [key for batch in store.read_rows(name, store.describe(name)) for key in batch.keys] == numbers
-    assert store.row_count(name) == 2200
+    assert store.row_count(name) == 2100
     store.drop(name)
     store.close()

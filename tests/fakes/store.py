@@ -202,7 +202,8 @@ class FakeStore:
         count = 0
         for batch in batches:
             found = self._collection(name)
-            found.take(filled(batch, found.schema))
+            batch = filled(batch, found.schema)
+            found.take(batch)
             count += len(batch)
             if done is not None:
                 done(batch)
