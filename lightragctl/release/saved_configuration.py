@@ -58,7 +58,9 @@ def to_recreate(document: Mapping[str, Any]) -> list[NeededSecret]:
     needed = [
         NeededSecret(one["name"], tuple(one["keys"]), tuple(one["generated"])) for one in document.get("secrets") or ()
     ]
-    return [one for one in needed if one.name not in held and not (one.keys and set(one.keys) <= set(one.generated))]
+    return [
+        one for one in needed if one.name not in held and not (one.generated and set(one.keys) <= set(one.generated))
+    ]
 
 
 def secret_manifests(document: Mapping[str, Any], namespace: str) -> list[dict[str, Any]]:
