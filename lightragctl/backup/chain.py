@@ -30,8 +30,6 @@ from lightragctl.vectors.schema import SCALARS, CollectionSchema, from_plain, un
 
 _MOST_DIMENSION = 32768
 """Of Milvus's vectors."""
-_INDEX_ROWS = 10_000
-"""Keys of an index that are Python objects at a time."""
 _MOST_KEY_BYTES = 1024 * 1024
 
 
@@ -211,10 +209,9 @@ def read_rows(archive: Archive, part: Part, schema: CollectionSchema) -> Iterato
 def read_index(archive: Archive, part: Part, schema: CollectionSchema) -> Iterator[IndexRow]:
     """The keys and hashes of one part of an index, checked."""
     for table in parquet.decode(archive.read(part), parquet.index_schema(schema), part.rows, archive.path(part.path)):
-        for piece in table.to_batches(max_chunksize=_INDEX_ROWS):
-            columns: Mapping[str, Any] = piece.to_pydict()
-            for key, hash in zip(columns[parquet.KEY], columns[parquet.HASH], strict=True):
-                yield IndexRow(part.partition, key, hash)
+        columns: Mapping[str, Any] = table.to_pydict()
+        for key, hash in zip(columns[parquet.KEY], columns[parquet.HASH], strict=True):
+            yield IndexRow(part.partition, key, hash)
 
 
 class _Newer:

@@ -17,7 +17,8 @@ STARTED_NAME = "started.json"
 MOST_MANIFEST_BYTES = 64 * 1024 * 1024
 """A manifest of 100,000 parts has 20 MB."""
 MOST_PART_BYTES = 256 * 1024 * 1024
-"""A part is read into memory as a whole; those that are written have about 16 MB."""
+"""A part is read into memory as a whole; those that are written have about 4 MB."""
+MOST_PART_ROWS = 10_000_000
 _MOST_DEPTH = 32
 _NAME_BYTES = 1024
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
@@ -98,7 +99,7 @@ class Part(StoredFile):
     """A Parquet file with rows of one partition, ascending by primary key."""
 
     size_bytes: Annotated[int, Field(ge=0, le=MOST_PART_BYTES)]
-    rows: Count
+    rows: Annotated[int, Field(ge=0, le=MOST_PART_ROWS)]
     partition: Text
 
 

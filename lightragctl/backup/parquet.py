@@ -15,8 +15,10 @@ from lightragctl.backup.manifest import InvalidBackupError
 from lightragctl.vectors.rows import HASH_BYTES, Key, RowBatch
 from lightragctl.vectors.schema import BYTE_VECTORS, CollectionSchema, FieldSchema
 
-PART_BYTES = 16 * 1024 * 1024
+PART_BYTES = 4 * 1024 * 1024
 """About what the rows of a part take in memory; a part itself is smaller."""
+PIECE_BYTES = 2 * 1024 * 1024
+"""About what the rows that are read from a part at a time take in memory; hashing them takes several times that."""
 MOST_ROWS_BYTES = 1024 * 1024 * 1024
 """The most that the rows of a part may take in memory when it is read."""
 DYNAMIC = "$meta"
@@ -105,7 +107,9 @@ def decode(data: bytes, wanted: pa.Schema, rows: int, name: str) -> Iterator[pa.
         for number in range(opened.num_row_groups):
             table = opened.read_row_group(number).cast(wanted)
             table.validate(full=True)
-            yield table
+            rows_at_once = max(1, PIECE_BYTES * len(table) // max(1, table.nbytes))
+            for start in range(0, len(table), rows_at_once):
+                yield table.slice(start, rows_at_once)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidBackupError(f"{name} cannot be read as Parquet: {error}") from error
 
