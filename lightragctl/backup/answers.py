@@ -16,8 +16,8 @@ from lightragctl.vectors.schema import CollectionSchema
 
 TOP_K = 10
 MIN_OVERLAP = 0.7
-"""Equal rows are proved by their hashes; this proves that the index finds them. Two indexes over the same rows differ in
-the last places of an answer: over 20,000 random vectors, which are all nearly equally far, two shared 0.82 of it."""
+"""Equal rows are proved by their hashes; this proves that the index finds them. Two indexes over the same rows differ
+in the last places of an answer: over 20,000 random vectors, which are all nearly equally far, two shared 0.82 of it."""
 
 Search = Callable[[str, CollectionSchema, NDArray[np.float32], int], Sequence[Sequence[Key]]]
 """Takes a collection's name, its schema, vectors and k; gives the keys of the hits of each, best first."""

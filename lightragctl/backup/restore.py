@@ -7,6 +7,7 @@ changed or deleted.
 import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 from lightragctl.backup import answers
 from lightragctl.backup.belonging import is_control
 from lightragctl.backup.chain import Chain
+from lightragctl.backup.graph import GRAPH_FILE, sample_of_entities, without_vectors
 from lightragctl.backup.manifest import InvalidBackupError
 from lightragctl.backup.progress import Progress
 from lightragctl.core.errors import LightragctlError, RefusedError
@@ -26,6 +28,8 @@ from lightragctl.vectors.copying import loaded
 from lightragctl.vectors.rows import RowBatch, row_hashes
 from lightragctl.vectors.schema import CollectionSchema, fitted, lossy, server
 from lightragctl.vectors.store import CollectionStore
+
+_SPOOLED_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -97,24 +101,47 @@ def expected(chain: Chain, name: str) -> Expected:
 
 
 def copied_rows(store: CollectionStore, name: str, schema: CollectionSchema) -> Iterator[RowBatch]:
-    """All rows of a collection, by partition and key."""
+    """All rows of a collection, by partition and key: what `write_collection` takes for a clone."""
     for scope in sorted(schema.scopes):
         yield from store.read_rows(name, schema, partition=scope)
 
 
-def compare(store: CollectionStore, name: str, wanted: Expected, progress: Progress) -> list[str]:
-    """How a copy differs from what it must have, one sentence each; every row is read and hashed."""
+def measure(store: CollectionStore, name: str, schema: CollectionSchema, progress: Progress) -> Expected:
+    """What a collection has now: every row is read and hashed by a schema, its own or that of the original."""
     seen, count = hashlib.sha256(), 0
     with loaded(store, name):
-        for batch in copied_rows(store, name, wanted.schema):
-            seen.update(b"".join(row_hashes(batch, wanted.schema)))
+        for batch in copied_rows(store, name, schema):
+            seen.update(b"".join(row_hashes(batch, schema)))
             count += len(batch)
             progress.add(name, len(batch), batch.size_bytes)
-    if count != wanted.unique_keys:
-        return [f"{name} has {count} rows, {wanted.schema.name} had {wanted.unique_keys}"]
-    if seen.hexdigest() != wanted.digest:
+    return Expected(schema, count, seen.hexdigest())
+
+
+def compare(store: CollectionStore, name: str, wanted: Expected, progress: Progress) -> list[str]:
+    """How a copy differs from what it must have, one sentence each."""
+    found = measure(store, name, wanted.schema, progress)
+    if found.unique_keys != wanted.unique_keys:
+        return [f"{name} has {found.unique_keys} rows, {wanted.schema.name} had {wanted.unique_keys}"]
+    if found.digest != wanted.digest:
         return [f"rows of {name} differ from those of {wanted.schema.name}: the digests of their hashes differ"]
     return []
+
+
+def entities_without_vectors(chain: Chain, store: CollectionStore, entities: str) -> list[str]:
+    """Names of entities of the backup's graph whose vectors a collection lacks, of a sample; none without a graph.
+
+    Raises:
+        InvalidBackupError: the graph is damaged, or no GraphML.
+    """
+    file = next((one for one in chain.manifest.files if one.name.rpartition("/")[2] == GRAPH_FILE), None)
+    if file is None:
+        return []
+    with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as graph:
+        chain.links[0].archive.read_stream(file, graph)
+        graph.seek(0)
+        sample = sample_of_entities(graph)
+    with loaded(store, entities):
+        return without_vectors(sample, set(store.get(entities, list(sample), [])))
 
 
 def known_answers(chain: Chain) -> answers.Answers | None:

@@ -14,8 +14,9 @@ from lightragctl.backup.manifest import InvalidBackupError
 from lightragctl.backup.progress import Progress
 from lightragctl.backup.storage import Storage
 from lightragctl.core.errors import RefusedError
-from lightragctl.core.settings import EmbeddingModel
+from lightragctl.core.settings import EmbeddingModel, Index
 from lightragctl.vectors.control import control_row
+from lightragctl.vectors.model import chunks_spec
 from lightragctl.vectors.schema import CollectionSchema, FieldSchema, IndexSchema
 from tests.fakes.backup import CHUNKS, CONTROL, Workspace, memory, row
 from tests.fakes.store import FakeStore
@@ -61,6 +62,17 @@ def test_a_restored_workspace_has_the_same_rows_and_answers() -> None:
     found = restore.check_answers(chain, known, names, elsewhere.search)
     assert [(one.collection, one.overlap, one.ok) for one in found] == [(CHUNKS, 1.0, True)]
     assert target.describe(names[CHUNKS]).indexes == workspace.store.describe(CHUNKS).indexes
+
+
+def test_a_clone_has_the_same_rows() -> None:
+    workspace, target = Workspace(), FakeStore()
+    workspace.fill(60)
+    schema = workspace.store.describe(CHUNKS)
+    rows = restore.copied_rows(workspace.store, CHUNKS, schema)
+    restore.write_collection(rows, schema, target, "clone", progress())
+    wanted = restore.measure(workspace.store, CHUNKS, schema, progress())
+    assert wanted.unique_keys == 60
+    assert restore.compare(target, "clone", wanted, progress()) == []
 
 
 @pytest.mark.parametrize("change", ["lost", "added", "other"])
@@ -155,6 +167,19 @@ def test_a_damaged_file_is_not_restored(tmp_path: Path) -> None:
     with pytest.raises(InvalidBackupError, match="is damaged"):
         restore.write_files(chain, tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_graph_is_compared_with_the_vectors_of_its_entities() -> None:
+    workspace, target = Workspace(), FakeStore()
+    space = b'xmlns="http://graphml.graphdrawing.org/xmlns"'
+    nodes = b'<graphml %s><graph><node id="A"/><node id="B"/></graph></graphml>' % space
+    workspace.files = {"rag_storage/graph_chunk_entity_relation.graphml": nodes}
+    chain = open_chain(storage := memory(), backed_up(workspace, storage).id)
+    target.create(chunks_spec("entities", 8, Index()))
+    target.upsert("entities", [row(entity_id("A"))])
+    assert restore.entities_without_vectors(chain, target, "entities") == ["B"]
+    target.upsert("entities", [row(entity_id("B"))])
+    assert restore.entities_without_vectors(chain, target, "entities") == []
 
 
 def test_entities_of_a_graph_without_vectors_are_named() -> None:
