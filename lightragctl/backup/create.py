@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from numpy.typing import NDArray
 
 from lightragctl import __version__
 from lightragctl.backup import answers
@@ -34,6 +37,8 @@ from lightragctl.backup.storage import Storage
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.result import Event, Notify
 from lightragctl.vectors.copying import loaded
+from lightragctl.vectors.rows import Key
+from lightragctl.vectors.schema import CollectionSchema
 
 MOST_PASSES = 6
 
@@ -190,8 +195,12 @@ class _Job:
         return FileEntry(**stored.model_dump(), name=name)
 
     def _answers(self, copied: Pass) -> StoredFile:
-        known = answers.record(copied.schemas, copied.tallies, self._source.search)
+        known = answers.record(copied.schemas, copied.tallies, self._search)
         return self._archive.write("answers.json", known.model_dump_json().encode())
+
+    def _search(self, name: str, schema: CollectionSchema, vectors: NDArray[Any], k: int) -> Sequence[Sequence[Key]]:
+        with loaded(self._source.store, name):
+            return self._source.search(name, schema, vectors, k)
 
     def _manifest(
         self,

@@ -30,7 +30,6 @@ class Pass:
     """What one pass saw, and what it wrote if it `wrote`."""
 
     wrote: bool
-
     schemas: dict[str, CollectionSchema] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
     file_digests: dict[str, str] = field(default_factory=dict)
@@ -85,11 +84,9 @@ class Scanner:
         return found
 
     def _total(self, names: Sequence[str]) -> int:
-        total = 0
-        for name in names:
-            with loaded(self._source.store, name):
-                total += self._source.store.row_count(name)
-        return total
+        """Rows of the collections that are loaded; loading one only to count its rows would take longer."""
+        store = self._source.store
+        return sum(store.row_count(name) for name in names if store.is_loaded(name))
 
     def _read(self, schema: CollectionSchema, writer: CollectionWriter | None, progress: Progress) -> Tally:
         tally = Tally()

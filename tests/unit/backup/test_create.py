@@ -6,6 +6,7 @@ from lightragctl.backup.catalog import listed
 from lightragctl.backup.chain import open_chain
 from lightragctl.backup.create import UnstableError, create
 from lightragctl.backup.manifest import Manifest
+from lightragctl.backup.restore import known_answers
 from lightragctl.backup.storage import Storage
 from lightragctl.backup.verify import Verified, verify
 from lightragctl.core.errors import LightragctlError, LockedError
@@ -68,6 +69,18 @@ def test_an_incremental_backup_has_what_changed_and_reads_as_the_whole() -> None
     assert content(storage, third.id) == held(workspace)
     assert verified(storage, third.id).problems == []
     assert verified(storage, third.id).backups == (third.id, second.id, first.id)
+
+
+def test_a_collection_that_is_not_loaded_is_loaded_for_the_backup() -> None:
+    workspace, storage = Workspace(), memory()
+    workspace.fill(5)
+    workspace.store.release(CHUNKS)
+    made = backed_up(workspace, storage)
+    assert len(content(storage, made.id)) == 5
+    assert not workspace.store.is_loaded(CHUNKS)
+    known = known_answers(open_chain(storage, made.id))
+    assert known is not None
+    assert len(known.collections[CHUNKS]) == 5
 
 
 def test_every_nth_backup_is_full() -> None:
