@@ -16,9 +16,9 @@ from lightragctl.core.errors import RefusedError
 from lightragctl.vectors.columns import DYNAMIC, decoded, encoded, key_column
 from lightragctl.vectors.described import collection_schema, create_request, index_request
 from lightragctl.vectors.milvus import WAIT_S, MilvusStore
-from lightragctl.vectors.model import CollectionMissingError, NotLoadedError
+from lightragctl.vectors.model import CollectionMissingError, InvalidRowError, NotLoadedError
 from lightragctl.vectors.pager import Pager, TooLargeError
-from lightragctl.vectors.rows import Key, RowBatch, filled
+from lightragctl.vectors.rows import Key, RowBatch, clashing_names, filled
 from lightragctl.vectors.schema import (
     CollectionSchema,
     Server,
@@ -172,6 +172,9 @@ class MilvusCollections(MilvusStore):
 
     def _insert(self, name: str, schema: CollectionSchema, batch: RowBatch) -> None:
         """One request to Milvus Lite: there an insert replaces a row, and an upsert keeps old dynamic fields of it."""
+        if names := clashing_names(batch):
+            message = f"rows have dynamic fields with the names of fields ({', '.join(names)})"
+            raise InvalidRowError(f"{message}, of which Milvus Lite would keep one: {name}")
         with self._write_turn(name):
             self._send("Insert", name, milvus_pb2.InsertRequest(**_fields(name, schema, batch)), READ_S)
 

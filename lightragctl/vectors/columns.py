@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lightragctl.vectors.model import StoreError
-from lightragctl.vectors.rows import NUMBERS, Column, Mask, RowBatch, in_order
+from lightragctl.vectors.rows import NUMBERS, Column, Mask, RowBatch, in_order, zeros
 from lightragctl.vectors.schema import BYTE_VECTORS, CollectionSchema, FieldSchema
 from lightragctl.vectors.sdk import DataType, schema_pb2
 
@@ -79,17 +79,16 @@ def _column(data: Any, one: FieldSchema, count: int) -> tuple[Column, Mask | Non
         return values, None
     valid = np.fromiter(data.valid_data, np.bool_, len(data.valid_data))
     if len(values) != count:
-        values = _spread(values, valid)
+        values = _spread(values, valid, one)
     return values, (None if valid.all() else ~valid)
 
 
-def _spread(values: Column, valid: Mask) -> Column:
-    """The values at the places of the rows that have one; the others get the first value, or an empty one."""
-    places = np.maximum(np.cumsum(valid) - 1, 0)
-    if not isinstance(values, list):
-        shape = (len(valid), *values.shape[1:])
-        return values[places] if len(values) else np.zeros(shape, values.dtype)
-    return [values[place] for place in places] if values else [b""] * len(valid)
+def _spread(values: Column, valid: Mask, one: FieldSchema) -> Column:
+    """The values at the places of the rows that have one, zeros at the others."""
+    spread = zeros(one, len(valid))
+    for place, value in zip(np.flatnonzero(valid), values, strict=True):
+        spread[place] = value
+    return spread
 
 
 def _values(data: Any, one: FieldSchema) -> Column:

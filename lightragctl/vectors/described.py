@@ -63,10 +63,14 @@ def create_request(schema: CollectionSchema, name: str) -> Any:
 
 
 def index_request(index: IndexSchema, name: str) -> Any:
-    """CreateIndexRequest. Build parameters are nested, the only form that Milvus Lite does not drop."""
-    extra = {"index_type": index.index_type, "params": msgspec.json.encode(index.params).decode()}
-    if index.metric_type:
-        extra["metric_type"] = index.metric_type
+    """CreateIndexRequest. Build parameters are nested, the only form that Milvus Lite does not drop.
+
+    The index of a scalar field may have no type, metric or parameters: then the server chooses.
+    """
+    named = {"index_type": index.index_type, "metric_type": index.metric_type}
+    extra = {key: value for key, value in named.items() if value}
+    if index.metric_type or index.params:
+        extra["params"] = msgspec.json.encode(index.params).decode()
     return milvus_pb2.CreateIndexRequest(
         collection_name=name, field_name=index.field, index_name=index.name, extra_params=_messages(extra)
     )

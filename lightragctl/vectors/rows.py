@@ -118,8 +118,11 @@ def filled(batch: RowBatch, target: CollectionSchema) -> RowBatch:
     `schema.lossy` names what this loses.
 
     Raises:
-        InvalidRowError: a field of the target has neither values nor nulls nor a default; names it.
+        InvalidRowError: a field of the target has neither values nor nulls nor a default; names it. Or rows have
+            dynamic fields and the target takes none.
     """
+    if not target.dynamic and any(canonical_json(value) != b"{}" for value in batch.dynamic or ()):
+        raise InvalidRowError(f"the rows have dynamic fields, and collection {target.name} takes none")
     columns: dict[str, Column] = {}
     nulls: dict[str, Mask] = {}
     for one in target.fields:
@@ -128,7 +131,7 @@ def filled(batch: RowBatch, target: CollectionSchema) -> RowBatch:
         if column is None:
             if not one.nullable and one.default is None:
                 raise InvalidRowError(f"the rows have no values for field {one.name} of {target.name}")
-            column, mask = _zeros(one, len(batch)), np.ones(len(batch), np.bool_)
+            column, mask = zeros(one, len(batch)), np.ones(len(batch), np.bool_)
         if mask is not None and mask.any():
             if one.nullable:
                 nulls[one.name] = mask
@@ -136,6 +139,12 @@ def filled(batch: RowBatch, target: CollectionSchema) -> RowBatch:
                 column = _replaced(column, mask, one)
         columns[one.name] = column
     return replace(batch, columns=columns, nulls=nulls, dynamic=batch.dynamic if target.dynamic else None)
+
+
+def clashing_names(batch: RowBatch) -> list[str]:
+    """The dynamic fields that have the name of a field, sorted. Milvus keeps both, Milvus Lite only one of them."""
+    names = {name for value in batch.dynamic or () if value != b"{}" for name in json.loads(value)}
+    return sorted(names & batch.columns.keys())
 
 
 def row_hashes(batch: RowBatch, schema: CollectionSchema) -> list[bytes]:
@@ -212,7 +221,7 @@ def _taken(column: Column, chosen: NDArray[np.intp] | slice) -> Any:
     return column[chosen]
 
 
-def _zeros(one: FieldSchema, count: int) -> Column:
+def zeros(one: FieldSchema, count: int) -> Column:
     """A column of what stands for a null: the default, or the zero of the type."""
     if one.dtype in NUMBERS:
         return np.full(count, one.default or 0, NUMBERS[one.dtype])
@@ -226,9 +235,9 @@ def _zeros(one: FieldSchema, count: int) -> Column:
 
 
 def _replaced(column: Column, mask: Mask, one: FieldSchema) -> Column:
-    zeros: Any = _zeros(one, len(column))
+    blanks: Any = zeros(one, len(column))
     if isinstance(column, list):
-        return [zero if null else value for value, zero, null in zip(column, zeros, mask.tolist(), strict=True)]
+        return [zero if null else value for value, zero, null in zip(column, blanks, mask.tolist(), strict=True)]
     copied: NDArray[Any] = column.copy()
-    copied[mask] = zeros[mask]
+    copied[mask] = blanks[mask]
     return copied

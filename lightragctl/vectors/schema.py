@@ -5,7 +5,7 @@ A schema has no limits of its own: it holds what the server reported. `uncopyabl
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,9 +25,14 @@ FIRST_VERSION: Mapping[str, tuple[int, int, int]] = {
     "INT8_VECTOR": (2, 6, 0),
 }
 """First Milvus that stores a type; what is not here is in every 2.3."""
+FIRST_INDEX: Mapping[str, tuple[int, int, int]] = {"INVERTED": (2, 4, 0), "BITMAP": (2, 5, 0)}
+"""First Milvus with an index type; those that are not here are not checked."""
+LITE_INDEXES = {"FLAT", "AUTOINDEX", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "SPARSE_INVERTED_INDEX", "INVERTED"}
 SCALARS = {"BOOL", "INT8", "INT16", "INT32", "INT64", "FLOAT", "DOUBLE", "VARCHAR"}
 BYTE_VECTORS = {"BINARY_VECTOR": 1 / 8, "FLOAT16_VECTOR": 2, "BFLOAT16_VECTOR": 2, "INT8_VECTOR": 1}
 """Bytes per dimension of the vectors that Milvus sends as bytes."""
+VARCHAR_BYTES = 65535
+"""Greatest `max_length`; where a schema has none, as Milvus Lite reports for the elements of arrays."""
 VECTORS = {"FLOAT_VECTOR", "SPARSE_FLOAT_VECTOR", *BYTE_VECTORS}
 COPIED_TYPES = SCALARS | VECTORS | {"JSON", "ARRAY"}
 LITE_TYPES = SCALARS | {"JSON", "ARRAY", "FLOAT_VECTOR", "SPARSE_FLOAT_VECTOR"}
@@ -130,6 +135,12 @@ class Server:
             return dtype in LITE_TYPES
         return dtype in COPIED_TYPES and self.version >= FIRST_VERSION.get(dtype, (0,))
 
+    def builds(self, index_type: str) -> bool:
+        """True when the server builds indexes of this type, as far as is known; `""` is one that the server chooses."""
+        if self.lite:
+            return index_type in LITE_INDEXES
+        return self.version >= FIRST_INDEX.get(index_type, (0,))
+
 
 def server(version: str) -> Server:
     """The server that reports this version: `v2.3.5-lite` is Milvus, `milvus_lite-3.2.2` is Milvus Lite."""
@@ -192,6 +203,11 @@ def lossy(schema: CollectionSchema, target: Server, nulls: Iterable[str] = ()) -
         without = set(nulls)
         losses += [f"field {one.name}: nulls become {zero_text(one)}" for one in schema.fields if one.name in without]
         losses += [f"field {one.name}: no default value" for one in schema.fields if one.default is not None]
+    losses += [
+        f"index {one.name}: this server does not build {one.index_type or 'an index of no type'}"
+        for one in schema.indexes
+        if not target.builds(one.index_type)
+    ]
     if schema.primary.auto_id and not keeps_auto_id(target):
         losses.append(f"field {schema.primary.name}: new rows get no key from the server (auto_id is turned off)")
     return losses
@@ -203,7 +219,10 @@ def keeps_auto_id(target: Server) -> bool:
 
 
 def fitted(schema: CollectionSchema, target: Server) -> CollectionSchema:
-    """The schema as the server can hold it; `lossy` names what is gone."""
+    """The schema as the server can hold it; `lossy` names what is gone.
+
+    A vector index that the server does not build becomes `AUTOINDEX`, without which the collection cannot be loaded.
+    """
     modern, auto = target.has(NULLABLE), keeps_auto_id(target)
     fields = tuple(
         replace(
@@ -211,6 +230,7 @@ def fitted(schema: CollectionSchema, target: Server) -> CollectionSchema:
             nullable=one.nullable and modern,
             default=one.default if modern else None,
             auto_id=one.auto_id and auto,
+            max_length=VARCHAR_BYTES if one.max_length is None and _is_text(one) else one.max_length,
         )
         for one in schema.fields
         if target.stores(one.dtype)
@@ -218,8 +238,22 @@ def fitted(schema: CollectionSchema, target: Server) -> CollectionSchema:
     properties = dict(schema.properties)
     if schema.primary.auto_id and auto:
         properties[ALLOW_INSERT_AUTO_ID] = "true"
-    indexes = tuple(one for one in schema.indexes if any(one.field == kept.name for kept in fields))
-    return replace(schema, fields=fields, properties=properties, indexes=indexes)
+    return replace(schema, fields=fields, properties=properties, indexes=tuple(_fitted_indexes(schema, target)))
+
+
+def _is_text(one: FieldSchema) -> bool:
+    return "VARCHAR" in (one.dtype, one.element_type)
+
+
+def _fitted_indexes(schema: CollectionSchema, target: Server) -> Iterator[IndexSchema]:
+    for one in schema.indexes:
+        indexed = schema.field(one.field)
+        if indexed is None or not target.stores(indexed.dtype):
+            continue
+        if target.builds(one.index_type):
+            yield one
+        elif indexed.dtype in VECTORS:
+            yield replace(one, index_type="AUTOINDEX", params={})
 
 
 def zero_text(one: FieldSchema) -> str:

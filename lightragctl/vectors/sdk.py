@@ -76,6 +76,8 @@ def stub(address: str) -> tuple[Any, Any]:
     options = {
         "grpc.max_receive_message_length": -1,
         "grpc.max_send_message_length": -1,
+        "grpc.initial_reconnect_backoff_ms": 100,
+        "grpc.max_reconnect_backoff_ms": 500,
         **channel_options(address),
     }
     channel = grpc.insecure_channel(address, options=list(options.items()))

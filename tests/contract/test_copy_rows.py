@@ -1,5 +1,6 @@
 """What every store promises about whole collections: any schema is described, created, read, written and renamed."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 from lightragctl.core.errors import RefusedError
 from lightragctl.vectors.collections import MilvusCollections
 from lightragctl.vectors.copying import loaded
-from lightragctl.vectors.model import CollectionMissingError, InvalidRowError, NotLoadedError
+from lightragctl.vectors.model import CollectionMissingError, InvalidRowError, NotLoadedError, StoreUnavailableError
 from lightragctl.vectors.rows import RowBatch, row_hashes
 from lightragctl.vectors.schema import CollectionSchema, FieldSchema, IndexSchema, fitted, lossy, server
 from lightragctl.vectors.sdk import MilvusClient
 from tests.contract.conftest import CALL_S, Subject
 from tests.fakes.store import FakeCollection
+from tests.milvus.fixtures import LiteServer
 from tests.milvus.server import MilvusServer
 
 DIMENSION = 4
@@ -58,6 +60,7 @@ EVERY_TYPE = replace(
         FieldSchema("words", "ARRAY", element_type="VARCHAR", max_length=20, max_capacity=4),
     ),
 )
+CLASHING = RowBatch("id", {"id": ["a"], "vector": np.ones((1, DIMENSION), np.float32)}, [b'{"id":"b","n":1}'])
 Row = Mapping[str, Any]
 
 
@@ -206,6 +209,26 @@ def test_a_partition_key_partitions_the_copy(subject: Subject) -> None:
     assert hashes(read(subject, name), schema) == hashes([written], schema)
 
 
+def test_milvus_lite_is_not_given_a_dynamic_field_with_the_name_of_a_field(lite: LiteServer) -> None:
+    store, name = MilvusCollections(lite.uri, CALL_S), "copy_clash"
+    store.create_from(PLAIN, name)
+    with pytest.raises(InvalidRowError, match=r"\(id\)"):
+        store.write_rows(name, [CLASHING])
+    store.drop(name)
+    store.close()
+
+
+@pytest.mark.milvus
+def test_milvus_keeps_a_dynamic_field_with_the_name_of_a_field(milvus: MilvusServer) -> None:
+    store, name = MilvusCollections(milvus.uri, CALL_S), "copy_clash"
+    store.create_from(PLAIN, name)
+    store.write_rows(name, [CLASHING])
+    store.load(name)
+    assert hashes(list(store.read_rows(name, PLAIN)), PLAIN) == hashes([CLASHING], PLAIN)
+    store.drop(name)
+    store.close()
+
+
 def test_without_a_dynamic_field_there_are_no_dynamic_values(subject: Subject) -> None:
     schema = replace(PLAIN, dynamic=False)
     name = made(subject, schema, rows_of(schema, [{"id": "a", "vector": vector(0)}]))
@@ -247,16 +270,17 @@ def test_a_collection_that_is_not_loaded_is_read_and_left_so(subject: Subject) -
 
 def test_a_copy_has_the_schema_of_its_source(subject: Subject) -> None:
     index = IndexSchema("vector", "vector_index", "HNSW", "COSINE", {"M": 8, "efConstruction": 40})
-    schema = replace(
-        EVERY_TYPE, indexes=(index,), properties={"collection.ttl.seconds": "86400"}, consistency="Session"
-    )
+    more = () if is_lite(subject) else (IndexSchema("int64", "by_int64", "STL_SORT", "", {}),)
+    properties = {"collection.ttl.seconds": "86400"}
+    schema = replace(EVERY_TYPE, indexes=(index, *more), properties=properties, consistency="Session")
     subject.store.create_from(schema, subject.name)
     subject.store.create_from(schema, subject.name)
     described = subject.store.describe(subject.name)
     subject.store.create_from(described, f"{subject.name}_copy")
     again = subject.store.describe(f"{subject.name}_copy")
     assert replace(again, name=subject.name) == described
-    assert [replace(one, name="") for one in described.indexes] == [replace(index, name="")]
+    indexes = [sorted((replace(one, name="") for one in it.indexes), key=str) for it in (described, schema)]
+    assert indexes[0] == indexes[1]
     assert is_lite(subject) or (described.loaded, described.replicas) == (False, 0)
     assert described.properties["collection.ttl.seconds"] == "86400"
     assert {(one.name, one.dtype, one.dimension) for one in described.fields} == {
@@ -363,6 +387,28 @@ def test_binary_and_sparse_vectors_are_copied_where_the_server_stores_them(subje
         assert hashes(read(subject, name), schema) == hashes([written], schema)
 
 
+def test_reading_goes_on_after_a_crash_of_the_server(lite: LiteServer) -> None:
+    store, name = MilvusCollections(lite.uri, CALL_S), "copy_crash"
+    store.create_from(PLAIN, name)
+    written = plain_rows([f"k{n:04d}" for n in range(2500)])
+    store.write_rows(name, [written])
+    schema = store.describe(name)
+    batches = store.read_rows(name, schema)
+    got = [next(batches)]
+    lite.kill()
+    with pytest.raises(StoreUnavailableError):
+        got += list(batches)
+    with pytest.raises(StoreUnavailableError):
+        store.write_rows(name, [written])
+    lite.start()
+    time.sleep(1)  # the connection is tried again twice a second
+    store.load(name)
+    got += list(store.read_rows(name, schema, got[-1].last_key))
+    assert hashes(got, schema) == hashes([written], schema)
+    store.drop(name)
+    store.close()
+
+
 @pytest.mark.milvus
 def test_a_collection_that_is_loaded_in_part_is_not_read_in_part(milvus: MilvusServer) -> None:
     store, name = MilvusCollections(milvus.uri, CALL_S), "copy_partial"
@@ -377,6 +423,26 @@ def test_a_collection_that_is_loaded_in_part_is_not_read_in_part(milvus: MilvusS
         next(store.read_rows(name, schema))
     store.drop(name)
     store.close()
+
+
+@pytest.mark.milvus
+def test_rows_are_the_same_after_a_round_trip_over_another_server(lite: LiteServer, milvus: MilvusServer) -> None:
+    real, small = MilvusCollections(milvus.uri, CALL_S), MilvusCollections(lite.uri, CALL_S)
+    written = rows_of(EVERY_TYPE, [every_type(key, seed) for seed, key in enumerate(HOSTILE)])
+    real.create_from(EVERY_TYPE, "copy_trip")
+    real.write_rows("copy_trip", [written])
+    real.load("copy_trip")
+    for source, target, name in ((real, small, "copy_trip"), (small, real, "copy_trip_back")):
+        schema = source.describe("copy_trip")
+        target.create_from(schema, name)
+        target.write_rows(name, source.read_rows("copy_trip", schema))
+        target.load(name)
+    got = list(real.read_rows("copy_trip_back", real.describe("copy_trip_back")))
+    assert hashes(got, EVERY_TYPE) == hashes([written], EVERY_TYPE)
+    for store in (real, small):
+        for name in ("copy_trip", "copy_trip_back"):
+            store.drop(name)
+        store.close()
 
 
 @pytest.mark.milvus

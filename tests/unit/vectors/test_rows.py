@@ -125,6 +125,13 @@ def test_a_target_without_nulls_gets_defaults_and_zeros() -> None:
     assert {name: mask.tolist() for name, mask in got.nulls.items()} == {"n": [True, False], "new": [True, True]}
 
 
+def test_dynamic_fields_are_not_dropped_silently() -> None:
+    fixed = replace(SCHEMA, dynamic=False)
+    assert filled(batch(["a"], [b" { } "]), fixed).dynamic is None
+    with pytest.raises(InvalidRowError, match="dynamic"):
+        filled(batch(["a", "b"], [b"{}", b'{"x": 1}']), fixed)
+
+
 def test_a_field_without_any_value_is_named() -> None:
     with pytest.raises(InvalidRowError, match="field text of c"):
         filled(batch(["a"]), replace(SCHEMA, fields=(KEY, VECTOR, FieldSchema("text", "VARCHAR"))))

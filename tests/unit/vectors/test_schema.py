@@ -79,6 +79,27 @@ def test_keys_of_auto_id_are_kept_by_turning_it_off_or_by_a_property() -> None:
     assert fitted(auto, NEWEST).properties["allow_insert_auto_id"] == "true"
 
 
+def test_an_index_that_the_server_does_not_build_is_named_and_a_vector_keeps_one() -> None:
+    diskann = replace(INDEX, index_type="DISKANN")
+    inverted = IndexSchema("text", "by_text", "INVERTED", "", {})
+    schema = replace(SCHEMA, fields=(KEY, VECTOR, replace(TEXT, default=None)), indexes=(diskann, inverted))
+    assert lossy(schema, LITE) == ["index vector: this server does not build DISKANN"]
+    assert lossy(schema, OLD) == ["index by_text: this server does not build INVERTED"]
+    assert [(one.name, one.index_type) for one in fitted(schema, LITE).indexes] == [
+        ("vector", "AUTOINDEX"),
+        ("by_text", "INVERTED"),
+    ]
+    assert fitted(schema, OLD).indexes == (diskann,)
+    assert lossy(schema, NEW) == []
+
+
+def test_a_text_without_a_greatest_length_gets_the_greatest_there_is() -> None:
+    words = FieldSchema("words", "ARRAY", element_type="VARCHAR", max_capacity=4)
+    numbers = FieldSchema("numbers", "ARRAY", element_type="INT64", max_capacity=4)
+    fields = fitted(replace(SCHEMA, fields=(KEY, words, numbers)), OLD).fields
+    assert [one.max_length for one in fields] == [64, 65535, None]
+
+
 def test_what_no_copy_can_hold_is_named() -> None:
     computed = FieldSchema("sparse", "SPARSE_FLOAT_VECTOR", computed=True)
     assert uncopyable(SCHEMA) == []
