@@ -28,7 +28,7 @@ CAPABILITIES = (
     ("lightrag-server", "e2e.test_lightrag_server", "e2e.test_cluster_lightrag", "unit.service.test_lightrag_server"),
     ("bench", "unit.bench", "e2e.test_bench_report", "unit.cli.test_bench_report", "unit.cli.test_live"),
     ("golden sets", "unit.quality", "contract.test_golden", "e2e.test_golden"),
-    ("rendered manifests", "contract.test_golden_manifests"),
+    ("rendered manifests", "contract.test_manifest_snapshots"),
     ("the test cluster itself", "cluster."),
 )
 REST = "command line, packages, house rules"

@@ -1,4 +1,4 @@
-"""Two services measured in turn, and what the rounds say of them. Pure.
+"""Statistical comparison of two services measured in alternating rounds. Pure.
 
 Each round measures both, in the order AB, BA, AB, ...: what drifts in the machine then hits both alike. Of 10 % drift
 and a true shift of 5 %, rounds in turn saw the shift in every simulated trial, one long run of each in 28 %.
@@ -12,7 +12,7 @@ import msgspec
 
 from lightragctl.bench import quality
 from lightragctl.bench.result import LoadReport, Positive
-from lightragctl.bench.targets import Outcome
+from lightragctl.bench.targets import RequestOutcome
 from lightragctl.quality.stats import CONFIDENCE, Comparison, compare_rounds, rounds_needed, shares_p_value
 
 SCHEMA = "lightragctl-compare/1"
@@ -32,8 +32,8 @@ SHARE_MARGIN = 0.001
 _SEED = 1
 
 
-class Finding(StrEnum):
-    """What the rounds say of B against A in one figure."""
+class ComparisonResult(StrEnum):
+    """The result of comparing B with A in one metric."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -41,11 +41,11 @@ class Finding(StrEnum):
     """The true ratio is within the margin, with 95 % confidence."""
     UNKNOWN = "not enough data"
     UNLIKE = "not comparable"
-    """The times are of unlike answers: one side failed more often, or found less."""
+    """The answers differ: one side failed more often, or found fewer hits."""
 
 
-class Ends(msgspec.Struct, frozen=True):
-    """How the requests of one service ended, and what its good answers held.
+class RequestCounts(msgspec.Struct, frozen=True):
+    """Outcomes of the requests of one service, and the hits of its good answers.
 
     Attributes:
         requests: all of them.
@@ -66,9 +66,9 @@ class Ends(msgspec.Struct, frozen=True):
         """How many failed."""
         return sum(self.failed.values())
 
-    def plus(self, other: "Ends") -> "Ends":
+    def plus(self, other: "RequestCounts") -> "RequestCounts":
         """Both together."""
-        return Ends(
+        return RequestCounts(
             self.requests + other.requests,
             dict(Counter(self.failed) + Counter(other.failed)),
             self.answers + other.answers,
@@ -83,11 +83,11 @@ class Round(msgspec.Struct, frozen=True):
     first: str
     a: Mapping[str, float]
     b: Mapping[str, float]
-    a_ends: Ends = Ends()
-    b_ends: Ends = Ends()
+    a_ends: RequestCounts = RequestCounts()
+    b_ends: RequestCounts = RequestCounts()
 
 
-class Compared(msgspec.Struct, frozen=True):
+class ComparedFigure(msgspec.Struct, frozen=True):
     """One figure.
 
     Attributes:
@@ -102,7 +102,7 @@ class Compared(msgspec.Struct, frozen=True):
     low: Positive
     high: Positive
     p_value: float
-    finding: Finding
+    finding: ComparisonResult
     rounds_needed: int | None = None
 
 
@@ -111,18 +111,18 @@ class CompareReport(msgspec.Struct, frozen=True):
 
     Attributes:
         margin: the relative shift that matters.
-        doubts: what may have spoilt it.
-        fails_more: `A` or `B`, where one surely fails more of its requests; else empty.
-        unlike: in which ways the ends of the requests differ, so that the times are of unlike answers.
-        cut_short: it ended before its last round.
-        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty in files that do not tell.
+        doubts: what may have distorted it.
+        fails_more: `A` or `B`, if one fails significantly more requests; else empty.
+        unlike: differences in outcomes that make the times incomparable.
+        cut_short: it ended before the last round.
+        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty when unknown.
     """
 
     a: str
     b: str
     margin: Positive
     rounds: Sequence[Round]
-    figures: Sequence[Compared]
+    figures: Sequence[ComparedFigure]
     doubts: Sequence[str] = ()
     ended_at: str = ""
     fails_more: str = ""
@@ -130,7 +130,7 @@ class CompareReport(msgspec.Struct, frozen=True):
     cut_short: bool = False
     schema: str = SCHEMA
 
-    def figure(self, name: str) -> Compared:
+    def figure(self, name: str) -> ComparedFigure:
         """The figure of that name."""
         return next(one for one in self.figures if one.figure == name)
 
@@ -175,23 +175,25 @@ def report(
     )
 
 
-def ends(report: LoadReport) -> Ends:
+def ends(report: LoadReport) -> RequestCounts:
     """How the requests of a run ended."""
-    failed = Counter({name: count for name, count in report.outcomes.items() if name not in (Outcome.OK, Outcome.HTTP)})
+    failed = Counter(
+        {name: count for name, count in report.outcomes.items() if name not in (RequestOutcome.OK, RequestOutcome.HTTP)}
+    )
     for status, count in report.statuses.items():
         failed[f"code {status}" if report.kind == "milvus" else f"http {status // 100}xx"] += count
     found = [len(hits) for hits in quality.answers(report).values()] if quality.finds(report) else []
-    return Ends(report.requests, dict(failed), len(found), found.count(0), sum(found))
+    return RequestCounts(report.requests, dict(failed), len(found), found.count(0), sum(found))
 
 
-def fails_more(a: Ends, b: Ends) -> str:
+def fails_more(a: RequestCounts, b: RequestCounts) -> str:
     """Which side surely fails more of its requests, by a share that matters; empty when neither does."""
     if not _differ((a.bad, a.requests), (b.bad, b.requests)):
         return ""
     return "A" if a.bad / a.requests > b.bad / b.requests else "B"
 
 
-def unlike(a: Ends, b: Ends, margin: float) -> list[str]:
+def unlike(a: RequestCounts, b: RequestCounts, margin: float) -> list[str]:
     """In which ways the requests of A and B ended differently, so that their times are of unlike answers.
 
     Args:
@@ -201,15 +203,15 @@ def unlike(a: Ends, b: Ends, margin: float) -> list[str]:
     return [*_unlike_failures(a, b), *_unlike_hits(a, b, margin)]
 
 
-def together(rounds: Sequence[Round]) -> tuple[Ends, Ends]:
+def together(rounds: Sequence[Round]) -> tuple[RequestCounts, RequestCounts]:
     """The ends of A and of B over all rounds."""
-    a = b = Ends()
+    a = b = RequestCounts()
     for one in rounds:
         a, b = a.plus(one.a_ends), b.plus(one.b_ends)
     return a, b
 
 
-def compared(rounds: Sequence[Round], margin: float) -> list[Compared]:
+def compared(rounds: Sequence[Round], margin: float) -> list[ComparedFigure]:
     """What the rounds say of each figure; figures that were 0 in a round are left out.
 
     A side that fails more is charged for it: it is never better or the same by the times of the answers that are left.
@@ -226,41 +228,41 @@ def compared(rounds: Sequence[Round], margin: float) -> list[Compared]:
         if min(a + b) > 0:
             one = _judged(name, compare_rounds(a, b, _SEED), margin, more_is_better)
             is_spoilt = one.finding in spoilt and (name != "good" or finds_unlike)
-            unlike = msgspec.structs.replace(one, finding=Finding.UNLIKE, rounds_needed=None)
+            unlike = msgspec.structs.replace(one, finding=ComparisonResult.UNLIKE, rounds_needed=None)
             found.append(unlike if is_spoilt else one)
     return found
 
 
-def _spoilt(a: Ends, b: Ends, margin: float) -> set[Finding]:
+def _spoilt(a: RequestCounts, b: RequestCounts, margin: float) -> set[ComparisonResult]:
     """Findings about times that mean nothing for the way in which requests ended."""
     more = fails_more(a, b)
     if _unlike_hits(a, b, margin) or (not more and _unlike_failures(a, b)):
-        return set(Finding)
+        return set(ComparisonResult)
     if more == "B":
-        return {Finding.BETTER, Finding.SAME, Finding.UNKNOWN}
-    return {Finding.WORSE, Finding.UNKNOWN} if more else set()
+        return {ComparisonResult.BETTER, ComparisonResult.SAME, ComparisonResult.UNKNOWN}
+    return {ComparisonResult.WORSE, ComparisonResult.UNKNOWN} if more else set()
 
 
-def _unlike_failures(a: Ends, b: Ends) -> list[str]:
+def _unlike_failures(a: RequestCounts, b: RequestCounts) -> list[str]:
     kinds = sorted({*a.failed, *b.failed})
     shares = [(kind, (a.failed.get(kind, 0), a.requests), (b.failed.get(kind, 0), b.requests)) for kind in kinds]
     return [
-        f"{kind}: {_percent(of_a)} of the requests to A, {_percent(of_b)} of those to B"
+        f"{kind}: {_percent(of_a)} of the requests to A, {_percent(of_b)} to B"
         for kind, of_a, of_b in shares
         if _differ(of_a, of_b)
     ]
 
 
-def _unlike_hits(a: Ends, b: Ends, margin: float) -> list[str]:
-    told = []
+def _unlike_hits(a: RequestCounts, b: RequestCounts, margin: float) -> list[str]:
+    found = []
     if _differ((a.empty, a.answers), (b.empty, b.answers)):
         of_a, of_b = _percent((a.empty, a.answers)), _percent((b.empty, b.answers))
-        told.append(f"no hits in {of_a} of A's answers, {of_b} of B's")
+        found.append(f"no hits in {of_a} of the answers of A, {of_b} of B")
     if a.answers and b.answers:
         mean_a, mean_b = a.hits / a.answers, b.hits / b.answers
         if max(mean_a, mean_b) > (1 + margin) * min(mean_a, mean_b):
-            told.append(f"{mean_a:.1f} hits in an answer of A, {mean_b:.1f} in one of B")
-    return told
+            found.append(f"{mean_a:.1f} hits per answer of A, {mean_b:.1f} of B")
+    return found
 
 
 def _differ(one: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -274,13 +276,13 @@ def _percent(share: tuple[int, int]) -> str:
     return f"{share[0] / share[1]:.2%}" if share[1] else "none"
 
 
-def _judged(name: str, seen: Comparison, margin: float, more_is_better: bool) -> Compared:
+def _judged(name: str, seen: Comparison, margin: float, more_is_better: bool) -> ComparedFigure:
     """A shift that is surely below the margin does not matter, however sure it is that there is one."""
-    finding, needed = Finding.UNKNOWN, None
+    finding, needed = ComparisonResult.UNKNOWN, None
     if seen.interval.low >= 1 / (1 + margin) and seen.interval.high <= 1 + margin:
-        finding = Finding.SAME
+        finding = ComparisonResult.SAME
     elif seen.p_value <= 1 - CONFIDENCE:
-        finding = Finding.BETTER if (seen.ratio > 1) == more_is_better else Finding.WORSE
+        finding = ComparisonResult.BETTER if (seen.ratio > 1) == more_is_better else ComparisonResult.WORSE
     else:
         needed = max(seen.rounds + 1, rounds_needed(seen.deviation, margin))  # these rounds did not tell
-    return Compared(name, seen.ratio, *seen.interval, seen.p_value, finding, needed)
+    return ComparedFigure(name, seen.ratio, *seen.interval, seen.p_value, finding, needed)

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from lightragctl.bench.recorder import Request
+from lightragctl.bench.recorder import PendingRequest
 from lightragctl.bench.targets import FirstToken
 
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -18,17 +18,17 @@ _TELLING = (b"location", b"content-encoding")
 _LENGTHS = frozenset(len(name) for name in (*_FRAMING, *_TELLING))
 
 
-class Owner(Protocol):
-    """Who sends over a connection."""
+class ConnectionListener(Protocol):
+    """Receives the events of a connection."""
 
     touched: bool
-    """Set by a connection to which something happened."""
+    """Set when something happened on a connection."""
 
     def answered(self, connection: "Connection") -> None:
-        """The answer to its request came whole."""
+        """The answer is complete."""
 
     def lost(self, connection: "Connection") -> None:
-        """It is of no use any more; if it carries a request, that has no whole answer."""
+        """The connection is unusable; a request in flight has no complete answer."""
 
 
 class Connection(asyncio.Protocol):
@@ -43,12 +43,12 @@ class Connection(asyncio.Protocol):
         headers: those of the answer that say why it may be of no use: `location`, `content-encoding`.
     """
 
-    def __init__(self, owner: Owner, streamed: bool) -> None:
+    def __init__(self, owner: ConnectionListener, streamed: bool) -> None:
         self._owner = owner
         self._streamed = streamed
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
-        self.request: Request | None = None
+        self.request: PendingRequest | None = None
         self.sent_s = 0.0
         self._begin_answer()
 
@@ -64,11 +64,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def body(self) -> bytes:
-        """The body as far as it came."""
+        """The body received so far."""
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
-    def send(self, request: Request, data: bytes, sent_s: float) -> None:
-        """Send a request; it must be free."""
+    def send(self, request: PendingRequest, data: bytes, sent_s: float) -> None:
+        """Send a request; the connection must be idle."""
         self.request = request
         self.sent_s = sent_s
         self._begin_answer()
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def close(self) -> None:
-        """End it at once, whatever it carries."""
+        """Abort the connection, with any request in flight."""
         if self._transport is not None:
             self._transport.abort()
 

@@ -1,4 +1,4 @@
-"""The closed and the open loop: which request is next, and when. Reads the clock and sets timers; no other I/O.
+"""The closed and the open loop: which request is sent next, and when. Clock and timers; no other I/O.
 
 Both give out requests of one phase at a time. `begin` ends the phase before.
 """
@@ -12,51 +12,51 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Protocol
 
-from lightragctl.bench.messages import Phase
-from lightragctl.bench.recorder import Recorder, Request
+from lightragctl.bench.recorder import AnswerRecorder, PendingRequest
+from lightragctl.bench.worker_protocol import LoadPhase
 
 SPIN_S = 0.0012
 """uvloop's timers count whole milliseconds and may be late by one; the rest is for waking up."""
 
 
 class Sender(Protocol):
-    """Sends requests and writes down what becomes of them: over HTTP (`pool`) or as calls of Milvus (`milvus`).
+    """Sends requests and records their outcomes: over HTTP (`pool`) or as calls of Milvus (`milvus`).
 
     Attributes:
         pull: gives the request that is to be sent next when there is room; None: there is none now.
         waiting: requests that found no room.
-        touched: set when there was work: anything came back, or a slice was told.
+        touched: set when there was work: anything came back, or a slice was reported.
         under_way: requests that were sent and are not answered.
     """
 
-    pull: Callable[[float], Request | None]
-    waiting: deque[Request]
+    pull: Callable[[float], PendingRequest | None]
+    waiting: deque[PendingRequest]
     touched: bool
 
     @property
     def under_way(self) -> int: ...
 
     async def connect(self) -> int:
-        """Make ready to send; how many requests may be under way."""
+        """Connect; the maximum number of requests in flight."""
 
-    def place(self, request: Request, now_s: float) -> None:
-        """Send a request, or let it wait."""
+    def place(self, request: PendingRequest, now_s: float) -> None:
+        """Send a request, or queue it."""
 
     def wake(self, now_s: float) -> None:
-        """Send while there is room and something to send."""
+        """Send queued requests while there is capacity."""
 
     def expire(self, now_s: float) -> None:
-        """End the requests that have taken longer than the timeout."""
+        """Time out overdue requests."""
 
     def give_up(self, now_s: float) -> None:
-        """Count everything that has no answer as a timeout, and close."""
+        """Count unanswered requests as timeouts, and close."""
 
     def close(self) -> None:
-        """Send nothing more; what is under way is written down nowhere."""
+        """Stop; requests in flight are not recorded."""
 
 
 class Loop(Protocol):
-    """What a worker drives.
+    """The load loop of a worker.
 
     Attributes:
         spin_s: processor time burnt in waiting.
@@ -64,32 +64,32 @@ class Loop(Protocol):
 
     spin_s: float
 
-    def begin(self, recorder: Recorder, questions: Iterator[int], at_s: float) -> None:
-        """Begin a phase now; its requests are due from `at_s` on."""
+    def begin(self, recorder: AnswerRecorder, questions: Iterator[int], at_s: float) -> None:
+        """Start a phase; its requests are due from `at_s`."""
 
     def exhausted(self, now_s: float) -> bool:
         """Whether the phase has no more requests to send."""
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stop."""
 
 
 class ClosedLoop:
-    """Every connection asks again as soon as it has its answer, for `duration_s`."""
+    """Closed loop: every connection sends its next request when it has an answer, for `duration_s`."""
 
     spin_s = 0.0
 
     def __init__(self, pool: Sender, duration_s: float) -> None:
         self._pool = pool
         self._duration_s = duration_s
-        self._recorder: Recorder | None = None
+        self._recorder: AnswerRecorder | None = None
         self._questions: Iterator[int] = repeat(0)
         self._end_s = 0.0
 
-    def begin(self, recorder: Recorder, questions: Iterator[int], at_s: float) -> None:
+    def begin(self, recorder: AnswerRecorder, questions: Iterator[int], at_s: float) -> None:
         """Ask from now until `duration_s` after `at_s`; in the warm-up until the next phase begins."""
         self._recorder, self._questions = recorder, questions
-        self._end_s = at_s + self._duration_s if recorder.phase is Phase.MEASURE else math.inf
+        self._end_s = at_s + self._duration_s if recorder.phase is LoadPhase.MEASURE else math.inf
         self._pool.pull = self._next
         self._pool.wake(time.monotonic())
 
@@ -98,17 +98,17 @@ class ClosedLoop:
         return now_s >= self._end_s
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stop."""
         self._end_s = 0.0
 
-    def _next(self, now_s: float) -> Request | None:
+    def _next(self, now_s: float) -> PendingRequest | None:
         if now_s >= self._end_s or self._recorder is None:
             return None
-        return Request(next(self._questions), now_s, self._recorder)
+        return PendingRequest(next(self._questions), now_s, self._recorder)
 
 
 class OpenLoop:
-    """Requests go at instants fixed before, whatever the answers do.
+    """Open loop: requests are sent on a fixed schedule, independent of the answers.
 
     Args:
         pool: takes the requests.
@@ -117,7 +117,7 @@ class OpenLoop:
             late by 0.05 to 0.3 ms, where a timer of uvloop is late by up to 1 ms.
     """
 
-    def __init__(self, pool: Sender, sends: Mapping[Phase, Sequence[float]], spin: bool) -> None:
+    def __init__(self, pool: Sender, sends: Mapping[LoadPhase, Sequence[float]], spin: bool) -> None:
         self._pool = pool
         self._sends = sends
         self._spin = spin
@@ -126,14 +126,14 @@ class OpenLoop:
         self._begun_s = 0.0
         self._due: Sequence[float] = ()  # from the begin of the phase
         self._sent = 0
-        self._recorder: Recorder | None = None
+        self._recorder: AnswerRecorder | None = None
         self._questions: Iterator[int] = repeat(0)
         self._seen_cpu_s = 0.0
         self.spin_s = 0.0
         if not spin:
             self._loop.add_signal_handler(signal.SIGALRM, self._turn)
 
-    def begin(self, recorder: Recorder, questions: Iterator[int], at_s: float) -> None:
+    def begin(self, recorder: AnswerRecorder, questions: Iterator[int], at_s: float) -> None:
         """Send the phase's requests from `at_s` on; those of the phase before that still wait are forgotten."""
         self._recorder, self._questions = recorder, questions
         self._begun_s, self._due = at_s, self._sends[recorder.phase]
@@ -147,7 +147,7 @@ class OpenLoop:
         return self._sent == len(self._due)
 
     def stop(self) -> None:
-        """Send nothing more, and set no alarm: after the end of the event loop it would end the process."""
+        """Stop, and set no alarm: after the end of the event loop it would end the process."""
         self._due = ()
         self._sent = 0
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -170,13 +170,13 @@ class OpenLoop:
             self._timer = self._loop.call_soon(self._turn)
 
     def _send_due(self) -> float:
-        """Send what is due by the clock, looked at anew for each request; the time after that."""
+        """Send what is due by the clock, which is read again for each request; the time after that."""
         assert self._recorder is not None
         now_s = time.monotonic()
         while self._sent < len(self._due) and (due_s := self._begun_s + self._due[self._sent]) <= now_s:
             self._sent += 1
             self._recorder.looked(now_s - due_s)
-            self._pool.place(Request(next(self._questions), due_s, self._recorder), now_s)
+            self._pool.place(PendingRequest(next(self._questions), due_s, self._recorder), now_s)
             now_s = time.monotonic()
         return now_s
 

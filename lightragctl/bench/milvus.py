@@ -1,4 +1,4 @@
-"""Load on Milvus itself: searches of one vector each, as lightrag-api sends them. Does network I/O.
+"""Load on Milvus itself: single-vector searches, as lightrag-api sends them. Network I/O.
 
 Run as a process with `python -m lightragctl.bench.milvus`, in the place of `worker`. A call costs the generator some
 150 us of processor time, where one over HTTP costs it 10: for more than a few thousand a second use several workers.
@@ -14,12 +14,13 @@ import grpc  # type: ignore[import-untyped]
 import msgspec
 
 from lightragctl.bench.bad_answers import bad_answer
-from lightragctl.bench.messages import Plan
-from lightragctl.bench.recorder import Request, Took
-from lightragctl.bench.targets import Outcome
+from lightragctl.bench.recorder import PendingRequest, RequestTimes
+from lightragctl.bench.targets import RequestOutcome
 from lightragctl.bench.worker import main
+from lightragctl.bench.worker_protocol import WorkerPlan
 from lightragctl.core.errors import UnavailableError
-from lightragctl.core.sources import plain_source
+from lightragctl.core.hint import Command, Hint
+from lightragctl.core.source_names import plain_source
 from lightragctl.vectors import search
 from lightragctl.vectors.model import FloatArray, IndexSpec, SearchBatch
 from lightragctl.vectors.sdk import CONNECT_S, channel_options, milvus_pb2
@@ -36,7 +37,7 @@ def search_requests(collection: str, vectors: FloatArray, top_k: int, index: Ind
     return [bytes(search.request(batch, _EVENTUALLY).SerializeToString()) for batch in batches]
 
 
-class Calls:
+class MilvusSender:
     """A `Sender` of calls over one HTTP/2 connection; for one event loop.
 
     Args:
@@ -44,17 +45,17 @@ class Calls:
         rest_s: how long nothing is pulled after a call that was not answered.
     """
 
-    def __init__(self, plan: Plan, rest_s: float = 0.0) -> None:
+    def __init__(self, plan: WorkerPlan, rest_s: float = 0.0) -> None:
         self._plan = plan
         self._rest_s = rest_s
         self._rested_s = 0.0
-        self._calls: dict[asyncio.Task[bool], tuple[Request, float]] = {}
-        self.waiting: deque[Request] = deque()
-        self.pull: Callable[[float], Request | None] = self._next_waiting
+        self._calls: dict[asyncio.Task[bool], tuple[PendingRequest, float]] = {}
+        self.waiting: deque[PendingRequest] = deque()
+        self.pull: Callable[[float], PendingRequest | None] = self._next_waiting
         self.touched = False
 
     async def connect(self) -> int:
-        """Open the connection; how many calls may be under way.
+        """Connect; the maximum number of calls in flight.
 
         Raises:
             UnavailableError: nothing takes it.
@@ -69,16 +70,16 @@ class Calls:
                 probe.close()
                 await self._channel.channel_ready()
         except OSError as error:  # a timeout is one too
-            raise UnavailableError(f"no Milvus answers at {where}", "see: lightragctl status") from error
+            raise UnavailableError(f"Milvus does not answer at {where}", Hint("see: ", Command("status"))) from error
         return self._plan.connections
 
     @property
     def under_way(self) -> int:
-        """Calls without an answer."""
+        """Calls in flight."""
         return len(self._calls)
 
-    def place(self, request: Request, now_s: float) -> None:
-        """Send a search, or let it wait."""
+    def place(self, request: PendingRequest, now_s: float) -> None:
+        """Send a search, or queue it."""
         if self.under_way < self._plan.connections:
             task = asyncio.get_running_loop().create_task(self._ask(request, now_s))
             self._calls[task] = request, now_s
@@ -87,7 +88,7 @@ class Calls:
             self.waiting.append(request)
 
     def wake(self, now_s: float) -> None:
-        """Send while there is room and something to send."""
+        """Send queued calls while there is capacity."""
         if now_s < self._rested_s:
             return
         while self.under_way < self._plan.connections and (request := self.pull(now_s)) is not None:
@@ -98,15 +99,15 @@ class Calls:
         self.wake(now_s)
 
     def give_up(self, now_s: float) -> None:
-        """Count everything that has no answer as a timeout, and close."""
+        """Count unanswered calls as timeouts, and close."""
         for waiting in self.waiting:
-            self._fail(waiting, Outcome.TIMEOUT, now_s, now_s)
+            self._fail(waiting, RequestOutcome.TIMEOUT, now_s, now_s)
         for asked, sent_s in self._calls.values():
-            self._fail(asked, Outcome.TIMEOUT, sent_s, now_s)
+            self._fail(asked, RequestOutcome.TIMEOUT, sent_s, now_s)
         self.close()
 
     def close(self) -> None:
-        """Send nothing more; what is under way is written down nowhere."""
+        """Stop; calls in flight are not recorded."""
         self.waiting.clear()
         self.pull = lambda _: None
         for task in self._calls:
@@ -121,31 +122,33 @@ class Calls:
             self._rested_s = now_s + self._rest_s
         self.wake(now_s)
 
-    async def _ask(self, asked: Request, sent_s: float) -> bool:
+    async def _ask(self, asked: PendingRequest, sent_s: float) -> bool:
         """Whether Milvus answered, in one way or another."""
         try:
             answer = await self._search(self._plan.requests[asked.question], timeout=self._plan.timeout_s)
         except grpc.aio.AioRpcError as error:
             late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            outcome = Outcome.TIMEOUT if late else Outcome.CONNECTION
+            outcome = RequestOutcome.TIMEOUT if late else RequestOutcome.CONNECTION
             self._fail(asked, outcome, sent_s, time.monotonic())
             asked.recorder.example(bad_answer(outcome, 0, str(error.details()).encode()))
             return False
         now_s = time.monotonic()
         if answer.status.error_code or answer.status.code:
             status = int(answer.status.code or answer.status.error_code)
-            self._fail(asked, Outcome.HTTP, sent_s, now_s, status)
-            asked.recorder.example(bad_answer(Outcome.HTTP, status, answer.status.reason.encode()))
+            self._fail(asked, RequestOutcome.HTTP, sent_s, now_s, status)
+            asked.recorder.example(bad_answer(RequestOutcome.HTTP, status, answer.status.reason.encode()))
             return True
         is_new = asked.question not in asked.recorder.bodies
         body = _body(answer.results) if is_new else b""
-        asked.recorder.good(asked.question, body, Took(now_s - asked.due_s, now_s - sent_s))
+        asked.recorder.good(asked.question, body, RequestTimes(now_s - asked.due_s, now_s - sent_s))
         return True
 
-    def _fail(self, asked: Request, outcome: Outcome, sent_s: float, now_s: float, status: int = 0) -> None:
-        asked.recorder.failed(outcome, status, Took(now_s - asked.due_s, now_s - sent_s))
+    def _fail(
+        self, asked: PendingRequest, outcome: RequestOutcome, sent_s: float, now_s: float, status: int = 0
+    ) -> None:
+        asked.recorder.failed(outcome, status, RequestTimes(now_s - asked.due_s, now_s - sent_s))
 
-    def _next_waiting(self, _: float) -> Request | None:
+    def _next_waiting(self, _: float) -> PendingRequest | None:
         return self.waiting.popleft() if self.waiting else None
 
 
@@ -158,10 +161,10 @@ def _body(results: object) -> bytes:
     return msgspec.json.encode({"hits": found})
 
 
-def _calls(plan: Plan, rest_s: float) -> Calls:
+def _calls(plan: WorkerPlan, rest_s: float) -> MilvusSender:
     """gRPC makes circles that only the collector frees: it is switched on again, against the worker's wish."""
     asyncio.get_running_loop().call_later(CONNECT_S, gc.enable)
-    return Calls(plan, rest_s)
+    return MilvusSender(plan, rest_s)
 
 
 if __name__ == "__main__":

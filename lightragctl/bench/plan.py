@@ -1,10 +1,9 @@
-"""What a run is to measure, and what each of its workers does for it. Pure."""
+"""The plan of a run, and the plans of its workers. Pure."""
 
 from collections.abc import Sequence
 
 import msgspec
 
-from lightragctl.bench.messages import Keep, Place, Plan, Schedule, packed
 from lightragctl.bench.schedule import (
     Closed,
     Constant,
@@ -17,6 +16,7 @@ from lightragctl.bench.schedule import (
     split,
 )
 from lightragctl.bench.targets import Target, endpoint, request_bytes
+from lightragctl.bench.worker_protocol import KeepLimits, QuestionCursor, Schedule, WorkerPlan, packed
 from lightragctl.core.errors import UsageError
 
 LEAD_S = 0.2
@@ -28,7 +28,7 @@ HANDOVER_S = 1.0
 
 
 class WarmUp(msgspec.Struct, frozen=True):
-    """How long the service is asked before the measurement: until it has settled, for `most_s` at most.
+    """The warm-up before the measurement: until the service has settled, at most `most_s`.
 
     `fixed`: for the whole of `most_s`. 0: not at all.
     """
@@ -41,8 +41,8 @@ class LoadPlan(msgspec.Struct, frozen=True):
     """One run.
 
     Attributes:
-        target: what is asked.
-        questions: asked in turn, over and over.
+        target: what to load-test.
+        questions: sent in turn, repeatedly.
         requests: what is sent for them, where it is not made of the target and their texts: Milvus's own messages.
         shape: when.
         connections: of all workers together: the closed loop keeps them busy, the open loop opens no more.
@@ -68,13 +68,13 @@ class LoadPlan(msgspec.Struct, frozen=True):
     timeout_s: float = 30.0
     drain_s: float | None = None
     spin: bool = True
-    keep: Keep = Keep()
+    keep: KeepLimits = KeepLimits()
     requests: Sequence[bytes] = ()
     distinct: bool = False
-    place: Place = Place()
+    place: QuestionCursor = QuestionCursor()
 
 
-def worker_plans(plan: LoadPlan) -> list[Plan]:
+def worker_plans(plan: LoadPlan) -> list[WorkerPlan]:
     """What each worker does.
 
     Raises:
@@ -84,7 +84,7 @@ def worker_plans(plan: LoadPlan) -> list[Plan]:
     requests = plan.requests or [request_bytes(plan.target, question) for question in plan.questions]
     schedules = _schedules(plan)
     return [
-        Plan(
+        WorkerPlan(
             endpoint=endpoint(plan.target),
             kind=plan.target.kind,
             requests=requests,
@@ -103,8 +103,8 @@ def worker_plans(plan: LoadPlan) -> list[Plan]:
     ]
 
 
-def repeated(plan: LoadPlan, place: Place) -> str:
-    """That questions were asked again though all were to be distinct, and what helps; empty when none was.
+def repeated(plan: LoadPlan, place: QuestionCursor) -> str:
+    """A note when questions were repeated although they should be distinct; empty otherwise.
 
     Args:
         plan: what is asked.
@@ -113,8 +113,8 @@ def repeated(plan: LoadPlan, place: Place) -> str:
     asked = place.front + place.back
     if not plan.distinct or asked <= len(plan.questions):
         return ""
-    told = f"the {len(plan.questions)} distinct questions ran out: some were asked again, and a cache may have answered"
-    return f"{told}; give --distinct {asked} or more"
+    repeated = f"the {len(plan.questions)} distinct questions ran out: some were repeated and may come from a cache"
+    return f"{repeated}; use --distinct {asked} or more"
 
 
 def _schedules(plan: LoadPlan) -> Sequence[Schedule | None]:
@@ -138,12 +138,12 @@ def _part(whole: int, parts: int, number: int) -> int:
 
 def _check(plan: LoadPlan) -> None:
     if not plan.questions:
-        raise UsageError("there is no question to ask", "give at least one")
+        raise UsageError("there are no questions", "provide at least one")
     if plan.workers < 1:
-        raise UsageError(f"{plan.workers} workers cannot send anything", "give 1 or more")
+        raise UsageError(f"invalid number of workers: {plan.workers}", "use 1 or more")
     if plan.connections < plan.workers:
         raise UsageError(
-            f"{plan.connections} connections are fewer than {plan.workers} workers", "each worker needs one at least"
+            f"{plan.connections} connections are too few for {plan.workers} workers", "each worker needs at least one"
         )
     if plan.timeout_s <= 0 or plan.warm_up.most_s < 0 or (plan.drain_s or 0) < 0:
-        raise UsageError("a time of the plan is below 0, or the timeout is 0", "give seconds")
+        raise UsageError("a duration is negative, or the timeout is 0", "set positive seconds")

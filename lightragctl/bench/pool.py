@@ -1,4 +1,4 @@
-"""The connections of one worker, and the requests that wait for one. Does network I/O.
+"""The connection pool of one worker, and its queue of requests. Network I/O.
 
 A request goes to the connection that has been free longest, so that all are used alike and none grows cold; without a
 free one a new one is opened, up to the bound; beyond that it waits, and its latency goes on counting.
@@ -16,16 +16,16 @@ from collections.abc import Callable
 
 from lightragctl.bench.bad_answers import bad_answer
 from lightragctl.bench.connection import Connection
-from lightragctl.bench.messages import Plan
-from lightragctl.bench.recorder import Recorder, Request, Took
-from lightragctl.bench.targets import Outcome, judge, kind_named
+from lightragctl.bench.recorder import AnswerRecorder, PendingRequest, RequestTimes
+from lightragctl.bench.targets import RequestOutcome, judge, kind_named
+from lightragctl.bench.worker_protocol import WorkerPlan
 from lightragctl.core.errors import UnavailableError
 
-HINT = "is the service up, and reachable from here?"
+HINT = "check that the service is up and reachable from this machine"
 
 
-class Pool:
-    """Sends requests and writes down what becomes of them; for one event loop.
+class ConnectionPool:
+    """Sends requests and records their outcomes; for one event loop.
 
     Args:
         plan: where to connect, what to send, how long to wait.
@@ -35,10 +35,10 @@ class Pool:
         pull: gives the request that a free connection is to carry next; None: there is none now. At first it gives
             those that wait.
         waiting: requests that found no connection.
-        touched: set when there was work: anything happened on a connection, or a slice was told.
+        touched: set when there was work: anything happened on a connection, or a slice was reported.
     """
 
-    def __init__(self, plan: Plan, rest_s: float = 0.0) -> None:
+    def __init__(self, plan: WorkerPlan, rest_s: float = 0.0) -> None:
         self._plan = plan
         self._kind = kind_named(plan.kind)
         self._rest_s = rest_s
@@ -47,19 +47,19 @@ class Pool:
         self._opened = 0
         self._idle: deque[Connection] = deque()
         self._alive: set[Connection] = set()
-        self._opening: dict[asyncio.Task[None], tuple[Request, float]] = {}
+        self._opening: dict[asyncio.Task[None], tuple[PendingRequest, float]] = {}
         self._spare = plan.connections
-        self.waiting: deque[Request] = deque()
-        self.pull: Callable[[float], Request | None] = self._next_waiting
+        self.waiting: deque[PendingRequest] = deque()
+        self.pull: Callable[[float], PendingRequest | None] = self._next_waiting
         self.touched = False
 
     async def connect(self) -> int:
-        """Open all connections; how many stand. Addresses that refuse now are not tried again.
+        """Open all connections; the number opened. Addresses that refuse are not retried.
 
         Raises:
             UnavailableError: none of the host's addresses takes a connection.
         """
-        failure = "it has no address"
+        failure = "no address"
         for address in await self._resolve():
             try:
                 self._add(await self._open(address))
@@ -78,8 +78,8 @@ class Pool:
         """Requests that were sent, or whose connection is being opened, and that are not answered."""
         return len(self._alive) - len(self._idle) + len(self._opening)
 
-    def place(self, request: Request, now_s: float) -> None:
-        """Send a request, or let it wait."""
+    def place(self, request: PendingRequest, now_s: float) -> None:
+        """Send a request, or queue it."""
         if self._idle:
             self._send(self._idle.popleft(), request, now_s)
         elif self._spare:
@@ -90,31 +90,31 @@ class Pool:
             self.waiting.append(request)
 
     def wake(self, now_s: float) -> None:
-        """Give work to every connection that is free or could be opened."""
+        """Send queued requests on idle or new connections."""
         while (self._idle or self._spare) and (request := self.pull(now_s)) is not None:
             self.place(request, now_s)
 
     def expire(self, now_s: float) -> None:
-        """End the requests that have taken longer than the timeout."""
+        """Time out overdue requests."""
         late_s = now_s - self._plan.timeout_s
         for connection in [one for one in self._alive if one.request is not None and one.sent_s < late_s]:
-            self._end(connection, Outcome.TIMEOUT, now_s)
+            self._end(connection, RequestOutcome.TIMEOUT, now_s)
             self._retire(connection)
             connection.close()
         self.wake(now_s)
 
     def give_up(self, now_s: float) -> None:
-        """Count everything that has no answer as a timeout, and close."""
+        """Count unanswered requests as timeouts, and close."""
         while self.waiting:
-            self._fail(self.waiting.popleft(), Outcome.TIMEOUT, now_s, now_s)
+            self._fail(self.waiting.popleft(), RequestOutcome.TIMEOUT, now_s, now_s)
         for request, began_s in self._opening.values():
-            self._fail(request, Outcome.TIMEOUT, began_s, now_s)
+            self._fail(request, RequestOutcome.TIMEOUT, began_s, now_s)
         for connection in self._alive:
-            self._end(connection, Outcome.TIMEOUT, now_s)
+            self._end(connection, RequestOutcome.TIMEOUT, now_s)
         self.close()
 
     def close(self) -> None:
-        """End all connections; what they carry is written down nowhere."""
+        """Close all connections; requests in flight are not recorded."""
         self.pull = _nothing
         for task in self._opening:
             task.cancel()
@@ -123,15 +123,15 @@ class Pool:
             connection.close()
 
     def answered(self, connection: Connection) -> None:
-        """Write down an answer and send the next request."""
+        """Record an answer and send the next request."""
         now_s = time.monotonic()
         request = connection.request
         assert request is not None
         body = connection.body
         outcome = judge(self._kind, connection.status, body)
         first_s = connection.first_token_s and connection.first_token_s - request.due_s
-        took = Took(now_s - request.due_s, now_s - connection.sent_s, first_s)
-        if outcome is Outcome.OK:
+        took = RequestTimes(now_s - request.due_s, now_s - connection.sent_s, first_s)
+        if outcome is RequestOutcome.OK:
             request.recorder.good(request.question, body, took)
         else:
             request.recorder.failed(outcome, connection.status, took)
@@ -149,31 +149,31 @@ class Pool:
     def lost(self, connection: Connection) -> None:
         """A connection has ended, with or without a request."""
         now_s = time.monotonic()
-        self._end(connection, Outcome.CONNECTION, now_s)
+        self._end(connection, RequestOutcome.CONNECTION, now_s)
         self._retire(connection)
         self.wake(now_s)
 
     @staticmethod
-    def _keep_example(recorder: Recorder, outcome: Outcome, connection: Connection) -> None:
+    def _keep_example(recorder: AnswerRecorder, outcome: RequestOutcome, connection: Connection) -> None:
         if outcome not in recorder.bad:
             location, encoding = (
                 connection.headers.get(name, b"").decode("latin-1") for name in (b"location", b"content-encoding")
             )
             recorder.example(bad_answer(outcome, connection.status, connection.body, location, encoding))
 
-    def _next_waiting(self, _: float) -> Request | None:
+    def _next_waiting(self, _: float) -> PendingRequest | None:
         return self.waiting.popleft() if self.waiting else None
 
-    def _send(self, connection: Connection, request: Request, now_s: float) -> None:
+    def _send(self, connection: Connection, request: PendingRequest, now_s: float) -> None:
         connection.send(request, self._plan.requests[request.question], now_s)
 
-    def _end(self, connection: Connection, outcome: Outcome, now_s: float) -> None:
+    def _end(self, connection: Connection, outcome: RequestOutcome, now_s: float) -> None:
         if connection.request is not None:
             self._fail(connection.request, outcome, connection.sent_s, now_s)
             connection.request = None
 
-    def _fail(self, request: Request, outcome: Outcome, sent_s: float, now_s: float) -> None:
-        request.recorder.failed(outcome, 0, Took(now_s - request.due_s, now_s - sent_s))
+    def _fail(self, request: PendingRequest, outcome: RequestOutcome, sent_s: float, now_s: float) -> None:
+        request.recorder.failed(outcome, 0, RequestTimes(now_s - request.due_s, now_s - sent_s))
 
     def _add(self, connection: Connection) -> None:
         self._spare -= 1
@@ -196,14 +196,14 @@ class Pool:
         except OSError:
             return
 
-    async def _open_for(self, request: Request, began_s: float) -> None:
+    async def _open_for(self, request: PendingRequest, began_s: float) -> None:
         """Open a connection and send; what the opening takes is a part of the service time."""
         task = asyncio.current_task()
         assert task is not None
         try:
             connection = await self._open(self._next_address())
         except OSError as error:
-            outcome = Outcome.TIMEOUT if isinstance(error, TimeoutError) else Outcome.CONNECTION
+            outcome = RequestOutcome.TIMEOUT if isinstance(error, TimeoutError) else RequestOutcome.CONNECTION
             self._fail(request, outcome, began_s, time.monotonic())
             asyncio.get_running_loop().call_later(self._rest_s, self._rested)
         else:
@@ -239,18 +239,18 @@ class Pool:
         try:
             found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise UnavailableError(f"{endpoint.host} has no address: {_reason(error)}", HINT) from error
+            raise UnavailableError(f"cannot resolve {endpoint.host}: {_reason(error)}", HINT) from error
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     def _place(self) -> str:
         return f"{self._plan.endpoint.host}:{self._plan.endpoint.port}"
 
 
-def _nothing(_: float) -> Request | None:
+def _nothing(_: float) -> PendingRequest | None:
     return None
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "timed out"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

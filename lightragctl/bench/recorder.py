@@ -1,4 +1,4 @@
-"""What a worker writes down of each answer, and how it becomes the slices that the parent gets. Pure."""
+"""Recording of answers in a worker, and their aggregation into time slices. Pure."""
 
 from array import array
 from collections import Counter
@@ -7,28 +7,28 @@ from typing import NamedTuple
 
 from lightragctl.bench.bad_answers import BadAnswer
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import Keep, Phase, Plan, Slice
-from lightragctl.bench.targets import Outcome
+from lightragctl.bench.targets import RequestOutcome
+from lightragctl.bench.worker_protocol import KeepLimits, LoadPhase, TimeSlice, WorkerPlan
 
 
-class Request(NamedTuple):
-    """One request: which question it asks, when it was to be sent, and where its answer is written down."""
+class PendingRequest(NamedTuple):
+    """One request: its question, its intended send time, and the recorder of its answer."""
 
     question: int
     due_s: float
-    recorder: "Recorder"
+    recorder: "AnswerRecorder"
 
 
-class Took(NamedTuple):
-    """Seconds that an answer took: since it was to be sent, since it was sent, and to its first token (0: none)."""
+class RequestTimes(NamedTuple):
+    """Seconds of an answer: from the intended send, from the actual send, and to the first token (0: none)."""
 
     latency_s: float
     service_s: float
     first_token_s: float = 0.0
 
 
-class Standing(NamedTuple):
-    """How the worker stands at the end of a slice, as in `Slice`."""
+class WorkerGauges(NamedTuple):
+    """Gauges of the worker at the end of a slice, as in `TimeSlice`."""
 
     under_way: int
     waiting: int
@@ -36,7 +36,7 @@ class Standing(NamedTuple):
     spin_s: float
 
 
-class Recorder:
+class AnswerRecorder:
     """Answers of one phase. Times go into arrays, which cost 0.04 us each; they are counted slice by slice.
 
     Attributes:
@@ -48,10 +48,10 @@ class Recorder:
         keep: the bodies that it may keep.
     """
 
-    def __init__(self, phase: Phase, keep: Keep) -> None:
+    def __init__(self, phase: LoadPhase, keep: KeepLimits) -> None:
         self.phase = phase
         self.bodies: dict[int, bytes] = {}
-        self.bad: dict[Outcome, BadAnswer] = {}
+        self.bad: dict[RequestOutcome, BadAnswer] = {}
         self._room = keep
         self._number = 0
         self._empty()
@@ -62,14 +62,14 @@ class Recorder:
         self._service = array("d")
         self._lateness = array("d")
         self._first_token = array("d")
-        self._outcomes: Counter[Outcome] = Counter()
+        self._outcomes: Counter[RequestOutcome] = Counter()
         self._statuses: Counter[int] = Counter()
 
     def looked(self, late_s: float) -> None:
-        """A request fell due, and the generator looked at it so many seconds later."""
+        """Record how late the generator processed a due request."""
         self._lateness.append(late_s)
 
-    def good(self, question: int, body: bytes, took: Took) -> None:
+    def good(self, question: int, body: bytes, took: RequestTimes) -> None:
         """A good answer."""
         self._good.append(took.latency_s)
         self._service.append(took.service_s)
@@ -78,25 +78,25 @@ class Recorder:
         if question not in self.bodies:
             self._keep(question, body)
 
-    def failed(self, outcome: Outcome, status: int, took: Took) -> None:
+    def failed(self, outcome: RequestOutcome, status: int, took: RequestTimes) -> None:
         """Any other end of a request; `status` counts where the status is what was wrong."""
         self._failed.append(took.latency_s)
         self._service.append(took.service_s)
         self._outcomes[outcome] += 1
-        if outcome is Outcome.HTTP:
+        if outcome is RequestOutcome.HTTP:
             self._statuses[status] += 1
 
     def example(self, found: BadAnswer) -> None:
-        """An answer that was not good; only the first of its outcome is kept."""
-        self.bad.setdefault(Outcome(found.outcome), found)
+        """A failed answer; only the first of its outcome is kept."""
+        self.bad.setdefault(RequestOutcome(found.outcome), found)
 
-    def take(self, standing: Standing) -> Slice:
-        """What was written down since the last slice, as the next one."""
+    def take(self, standing: WorkerGauges) -> TimeSlice:
+        """The next slice: what was recorded since the last one."""
         if self._good:
-            self._outcomes[Outcome.OK] += len(self._good)
+            self._outcomes[RequestOutcome.OK] += len(self._good)
         times = (self._good, self._failed, self._service, self._lateness, self._first_token)
         good, failed, service, lateness, first_token = (_encoded(seconds) for seconds in times)
-        taken = Slice(
+        taken = TimeSlice(
             phase=self.phase,
             number=self._number,
             outcomes={str(outcome): count for outcome, count in self._outcomes.items()},
@@ -118,18 +118,18 @@ class Recorder:
     def _keep(self, question: int, body: bytes) -> None:
         if self._room.bodies > 0 and len(body) <= self._room.size_bytes:
             self.bodies[question] = body
-            self._room = Keep(self._room.bodies - 1, self._room.size_bytes - len(body))
+            self._room = KeepLimits(self._room.bodies - 1, self._room.size_bytes - len(body))
 
 
-class Questions(Iterator[int]):
+class QuestionSequence(Iterator[int]):
     """Which of a plan's questions one of several workers asks, without end: in turn, in the warm-up from the end.
 
     Attributes:
         taken: how many it has given out.
     """
 
-    def __init__(self, phase: Phase, plan: Plan) -> None:
-        is_measured, self._count = phase is Phase.MEASURE, len(plan.requests)
+    def __init__(self, phase: LoadPhase, plan: WorkerPlan) -> None:
+        is_measured, self._count = phase is LoadPhase.MEASURE, len(plan.requests)
         self._step = plan.shares if is_measured else -plan.shares
         self._first = plan.place.front + plan.share if is_measured else -1 - plan.place.back - plan.share
         self.taken = 0

@@ -1,9 +1,9 @@
-"""A run of load: starts the workers, leads them through the phases, sums up, judges. Starts and ends processes.
+"""A load run: starts workers, runs the phases, aggregates and evaluates. Starts and ends processes.
 
     connect -> warm-up -> measure -> drain
 
 Ctrl-C or SIGTERM while it measures ends the run early with what there is; before that, and a second time, it goes
-through. The workers end with the run, whatever happens: they are told to, they see the end of their stdin, they are
+through. The workers end with the run, whatever happens: they get a message, they see the end of their stdin, they are
 killed.
 """
 
@@ -18,17 +18,30 @@ from dataclasses import dataclass
 
 import msgspec
 
+from lightragctl.bench.aggregate import PhaseTotals, is_settled, summed_up
 from lightragctl.bench.bad_answers import BadAnswer, example
-from lightragctl.bench.messages import Begin, Done, Failed, FromWorker, Kept, Phase, Place, Plan, Ready, Slice, line
 from lightragctl.bench.plan import LEAD_S, LoadPlan, worker_plans
-from lightragctl.bench.result import Course, LoadReport, Moment
-from lightragctl.bench.tally import Tally, is_settled, summed_up
+from lightragctl.bench.result import LiveSample, LoadReport, Timeline
 from lightragctl.bench.targets import kind_named
+from lightragctl.bench.worker_protocol import (
+    BeginPhase,
+    FromWorker,
+    KeptAnswer,
+    LoadPhase,
+    QuestionCursor,
+    TimeSlice,
+    WorkerDone,
+    WorkerFailed,
+    WorkerPlan,
+    WorkerReady,
+    line,
+)
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
+from lightragctl.core.hint import hint_of
 
-Progress = Callable[[Moment], None]
-Enough = Callable[[Moment], bool]
-"""Whether the rest of a measurement need not be waited for."""
+OnSample = Callable[[LiveSample], None]
+StopEarly = Callable[[LiveSample], bool]
+"""Whether to end a measurement early."""
 
 START_S = 30.0
 """For a worker to start: half a second of imports on an idle machine, more on a busy one."""
@@ -40,16 +53,16 @@ STOP_S = 5.0
 
 def run(
     plan: LoadPlan,
-    progress: Progress,
-    enough: Enough = lambda _: False,
-    at_border: Callable[[], None] = lambda: None,
+    progress: OnSample,
+    enough: StopEarly = lambda _: False,
+    on_measure_start: Callable[[], None] = lambda: None,
 ) -> LoadReport:
-    """Put the load on the target and measure.
+    """Load-test the target.
 
     Args:
         plan: what is measured.
         progress: called each half second.
-        enough: called each half second while it measures.
+        enough: called each half second of the measurement; true ends it.
         at_border: called in a thread where the warm-up ends and the measurement begins, within `LEAD_S` or so.
 
     Raises:
@@ -60,12 +73,12 @@ def run(
         KeyboardInterrupt: Ctrl-C before the measurement.
     """
     with terminated_as_interrupted():
-        return asyncio.run(_Run(plan, Watching(progress, enough, at_border)).report())
+        return asyncio.run(_Run(plan, RunObserver(progress, enough, on_measure_start)).report())
 
 
 @contextlib.contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, as `timeout` and CI systems send it, does what Ctrl-C does, unless that is ignored here.
+    """Treat SIGTERM, as `timeout` and CI systems send it, as Ctrl-C, unless that is ignored.
 
     Around all that has measured something which an end without warning would lose: a run, the pauses of a series.
     """
@@ -81,28 +94,28 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Watching:
-    """Who is called while a run goes on, as in `run`."""
+class RunObserver:
+    """The callbacks of a run, as in `run`."""
 
-    progress: Progress
-    enough: Enough
-    at_border: Callable[[], None]
+    progress: OnSample
+    enough: StopEarly
+    on_measure_start: Callable[[], None]
 
 
-class _EnoughError(Exception):
-    """The rest of the measurement is not wanted."""
+class _StoppedEarlyError(Exception):
+    """The measurement was ended early."""
 
 
 class _Process:
-    """One worker as its parent sees it."""
+    """A worker process."""
 
     def __init__(self, number: int, child: asyncio.subprocess.Process) -> None:
         self.number = number
         self.child = child
-        self.done: Done | None = None
+        self.done: WorkerDone | None = None
 
-    def say(self, message: Plan | Begin) -> None:
-        """Send a message; one to a worker that has ended is lost, and its end is told elsewhere."""
+    def say(self, message: WorkerPlan | BeginPhase) -> None:
+        """Send a message; one to a worker that has ended is lost, and its end is reported elsewhere."""
         assert self.child.stdin is not None
         with contextlib.suppress(ConnectionError):
             self.child.stdin.write(line(message))
@@ -132,14 +145,14 @@ class _Process:
 
 
 class _Run:
-    def __init__(self, plan: LoadPlan, watching: Watching) -> None:
+    def __init__(self, plan: LoadPlan, watching: RunObserver) -> None:
         self._plan = plan
         self._watching = watching
         self._plans = worker_plans(plan)
         self._processes: list[_Process] = []
         self._readers: list[asyncio.Task[None]] = []
         self._inbox: asyncio.Queue[tuple[_Process, FromWorker | None]] = asyncio.Queue()
-        self._tally = Tally(Phase.MEASURE, plan.workers, self._plans[0].duration_s)
+        self._totals = PhaseTotals(LoadPhase.MEASURE, plan.workers, self._plans[0].duration_s)
         self._bodies: dict[int, bytes] = {}
         self._bad_answers: dict[str, BadAnswer] = {}
         self._settled = False
@@ -155,7 +168,7 @@ class _Run:
         finally:
             await self._end()
         unanswered = sum(process.done.unanswered for process in self._processes if process.done)
-        course = Course(
+        timeline = Timeline(
             connected=connected,
             warm_up_s=warm_up_s,
             settled=self._settled,
@@ -166,14 +179,16 @@ class _Run:
             place=self._place(),
             bad_answers=[example(one, self._plan.target.secrets) for one in self._bad_answers.values()],
         )
-        return summed_up(self._plan, self._tally, course, self._bodies)
+        return summed_up(self._plan, self._totals, timeline, self._bodies)
 
-    def _place(self) -> Place:
+    def _place(self) -> QuestionCursor:
         """How far the list of questions was asked; every worker has its share of it."""
         taken = [process.done.asked for process in self._processes if process.done]
-        front, back = (max((one.get(phase, 0) for one in taken), default=0) for phase in (Phase.MEASURE, Phase.WARM_UP))
+        front, back = (
+            max((one.get(phase, 0) for one in taken), default=0) for phase in (LoadPhase.MEASURE, LoadPhase.WARM_UP)
+        )
         before, workers = self._plan.place, self._plan.workers
-        return Place(before.front + workers * front, before.back + workers * back)
+        return QuestionCursor(before.front + workers * front, before.back + workers * back)
 
     async def _start(self) -> None:
         for number, plan in enumerate(self._plans):
@@ -197,8 +212,8 @@ class _Run:
         until_s = time.monotonic() + START_S + self._plan.timeout_s
         connected = 0
         for _ in self._processes:
-            _, ready = await self._next(until_s, "the workers to connect")
-            assert isinstance(ready, Ready)
+            _, ready = await self._next(until_s, "workers to connect")
+            assert isinstance(ready, WorkerReady)
             connected += ready.connections
         return connected
 
@@ -207,26 +222,26 @@ class _Run:
         wanted = self._plan.warm_up
         if not wanted.most_s:
             return 0.0
-        tally = Tally(Phase.WARM_UP, self._plan.workers)
-        begun_s = self._begin(Phase.WARM_UP)
+        totals = PhaseTotals(LoadPhase.WARM_UP, self._plan.workers)
+        begun_s = self._begin(LoadPhase.WARM_UP)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(_on_loop(begun_s + wanted.most_s)):
                 while wanted.fixed or not self._settled:
                     process, message = await self._message()
-                    if isinstance(message, Slice) and (moment := tally.add(process.number, message)):
-                        self._watching.progress(moment)
-                    self._settled = is_settled(tally.seconds)
+                    if isinstance(message, TimeSlice) and (sample := totals.add(process.number, message)):
+                        self._watching.progress(sample)
+                    self._settled = is_settled(totals.seconds)
         return max(0.0, time.monotonic() - begun_s)
 
     async def _measure(self) -> float:
         """For how many seconds requests were sent."""
-        begun_s = self._begin(Phase.MEASURE)
+        begun_s = self._begin(LoadPhase.MEASURE)
         planned_s = self._plans[0].duration_s
         end_s = begun_s + planned_s + self._plans[0].drain_s
         try:
-            await asyncio.to_thread(self._watching.at_border)
+            await asyncio.to_thread(self._watching.on_measure_start)
             await self._collect(end_s + MARGIN_S)
-        except (asyncio.CancelledError, _EnoughError) as reason:
+        except (asyncio.CancelledError, _StoppedEarlyError) as reason:
             sent_s = min(planned_s, max(0.0, time.monotonic() - begun_s))
             self._stopped = True
             self._interrupted = isinstance(reason, asyncio.CancelledError)
@@ -239,23 +254,23 @@ class _Run:
     async def _collect(self, until_s: float) -> None:
         """Take in what the workers say until all are done."""
         while not all(process.done for process in self._processes):
-            process, message = await self._next(until_s, "the workers to end")
-            if isinstance(message, Slice) and message.phase is Phase.MEASURE:
-                if moment := self._tally.add(process.number, message):
-                    self._watching.progress(moment)
-                    if not self._stopped and self._watching.enough(moment):
-                        raise _EnoughError
-            elif isinstance(message, Kept):
+            process, message = await self._next(until_s, "workers to exit")
+            if isinstance(message, TimeSlice) and message.phase is LoadPhase.MEASURE:
+                if sample := self._totals.add(process.number, message):
+                    self._watching.progress(sample)
+                    if not self._stopped and self._watching.enough(sample):
+                        raise _StoppedEarlyError
+            elif isinstance(message, KeptAnswer):
                 self._bodies.setdefault(message.question, message.body)
             elif isinstance(message, BadAnswer):
                 self._bad_answers.setdefault(message.outcome, message)
-            elif isinstance(message, Done):
+            elif isinstance(message, WorkerDone):
                 process.done = message
 
-    def _begin(self, phase: Phase) -> float:
+    def _begin(self, phase: LoadPhase) -> float:
         at_s = time.monotonic() + LEAD_S
         for process in self._processes:
-            process.say(Begin(phase, at_s))
+            process.say(BeginPhase(phase, at_s))
         return at_s
 
     async def _next(self, until_s: float, what: str) -> tuple[_Process, FromWorker]:
@@ -264,21 +279,21 @@ class _Run:
             async with asyncio.timeout_at(_on_loop(until_s)):
                 return await self._message()
         except TimeoutError as error:
-            message = f"waited in vain for {what}"
-            raise WaitExpired(message, "is this machine too busy? try fewer workers, and no spinning") from error
+            message = f"timed out waiting for {what}"
+            raise WaitExpired(message, "the machine may be too busy: use fewer --workers and --no-spin") from error
 
     async def _message(self) -> tuple[_Process, FromWorker]:
         """The next message of a worker that lives and can do its work."""
         while True:
             process, message = await self._inbox.get()
-            if isinstance(message, Failed):
-                raise UnavailableError(message.message, message.hint)
+            if isinstance(message, WorkerFailed):
+                raise UnavailableError(message.message, hint_of(message.hint, message.hint_parts))
             if message is not None:
                 return process, message
             if process.done is None:
                 status = await process.child.wait()
                 raise LightragctlError(
-                    f"worker {process.number} ended with status {status}", "what it said stands above, if anything"
+                    f"worker {process.number} exited with status {status}", "its output, if any, is above"
                 )
 
     async def _end(self) -> None:

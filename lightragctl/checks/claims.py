@@ -1,7 +1,7 @@
-"""Which volume claims are a release's: StatefulSets make them, so no record names them and none has our label.
+"""Determines which volume claims belong to a release: StatefulSets create them, so they are in no inventory.
 
-A release of another tool may have the same name in the same namespace: a chart gives its claims the same label of an
-instance. So a claim is ours when its component is one that the release has or had, and its name is as ours are.
+A release of another tool may have the same name in the same namespace, and a Helm chart sets the same instance label.
+So a claim is ours if its component is or was part of the release and its name has the form that our StatefulSets give.
 """
 
 import re
@@ -14,18 +14,18 @@ from lightragctl.kube.labels import MANAGED_BY, MANAGER, component_of
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import labels_of, spec_of
 from lightragctl.kube.scope import Scope
-from lightragctl.observe.volumes import Endangered, endangered
+from lightragctl.observe.volumes import EndangeredClaim, endangered
 
 
 def split_claims(scope: Scope, components: Collection[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The claims with the release's label: those that are its own, and those that are not."""
+    """The claims with the release's label: those of the release, and others."""
     found = scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
     own = [claim for claim in found if is_own(claim, scope.release, components)]
     return own, [claim for claim in found if claim not in own]
 
 
 def is_own(claim: KubernetesObject, release: str, components: Collection[str]) -> bool:
-    """Whether a claim with the release's label is the release's own."""
+    """Whether a claim with the release's label belongs to the release."""
     manager = labels_of(claim).get(MANAGED_BY)
     if manager is not None:
         return bool(manager == MANAGER)
@@ -34,8 +34,8 @@ def is_own(claim: KubernetesObject, release: str, components: Collection[str]) -
     return component in components and re.fullmatch(made, claim["metadata"]["name"]) is not None
 
 
-def at_risk(scope: Scope, claims: Iterable[KubernetesObject]) -> tuple[Endangered, ...]:
-    """The claims whose data will not last; of volumes only what may be read, as they are the whole cluster's."""
+def at_risk_claims(scope: Scope, claims: Iterable[KubernetesObject]) -> tuple[EndangeredClaim, ...]:
+    """The claims whose data is at risk. Volumes are cluster-scoped and considered as far as permissions allow."""
     claims = list(claims)
     names = {str(spec_of(claim).get("volumeName") or "") for claim in claims} - {""}
     volumes: dict[str, KubernetesObject | None] = {}

@@ -1,4 +1,4 @@
-"""Reads what the rules of `checks.lint` want to know of a cluster; what cannot be read is unknown, with the reason."""
+"""Reads the state of the cluster that the rules of `checks.lint` need; what cannot be read is None, with a reason."""
 
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,36 +23,36 @@ _LISTED = {
     "secrets": ("v1", "Secret"),
     "claims": ("v1", "PersistentVolumeClaim"),
 }
-"""Facts that are lists of objects: of the release's namespace, or of the whole cluster where the kind is so."""
+"""Facts that are lists of objects, in the release's namespace or cluster-scoped."""
 _METRICS = ("metrics.k8s.io/v1beta1", "PodMetrics")
 _EXTERNAL = ("external.metrics.k8s.io/v1beta1", "ExternalMetricValueList")
 
 
 def read_facts(scope: Scope) -> ClusterFacts:
-    """The cluster's facts for a release of this scope.
+    """The state of the cluster for a release.
 
-    Groups that another server stands behind, such as metrics-server, may be down while the rest of the cluster works.
+    Aggregated API groups, such as that of metrics-server, may be down while the rest of the cluster works.
     """
     reasons: dict[str, str] = {}
-    questions: dict[str, Callable[[], Any]] = {
+    readers: dict[str, Callable[[], Any]] = {
         **{name: partial(_select, scope, kind) for name, kind in _LISTED.items()},
         "namespace": partial(_namespace, scope),
         "metrics": partial(_is_served, scope, _METRICS),
         "external_metrics": partial(_is_served, scope, _EXTERNAL),
     }
     with ThreadPoolExecutor(WORKERS) as pool:
-        answers = pool.map(lambda name: _known(name, questions[name], reasons), questions)
-        found = dict(zip(questions, answers, strict=True))
+        values = pool.map(lambda name: _known(name, readers[name], reasons), readers)
+        found = dict(zip(readers, values, strict=True))
     for name in ("secrets", "claims"):
         things = found[name]
         found[name] = None if things is None else frozenset(one["metadata"]["name"] for one in things)
     return ClusterFacts(**found, reasons=reasons)
 
 
-def _known(name: str, ask: Callable[[], T], reasons: MutableMapping[str, str]) -> T | None:
-    """A fact; None when it cannot be read, for a reason that is noted unless it is that we may not."""
+def _known(name: str, read: Callable[[], T], reasons: MutableMapping[str, str]) -> T | None:
+    """A fact; None if it cannot be read: `reasons` gets the cause, except for a missing permission."""
     try:
-        return ask()
+        return read()
     except ForbiddenError:
         return None
     except ClusterUnavailableError as error:

@@ -1,35 +1,36 @@
-"""What is unsafe in a plan, before anything is written: rules over the profile, its objects and the cluster. Pure.
+"""Checks a plan before anything is written: rules for its profile, its objects and the cluster. Pure.
 
-A rule is an entry of `RULES` in a module of `lightragctl.checks.rules`. It yields what it finds; a rule that needs a
-fact of the cluster that could not be read finds nothing, and `unread` says so. An earlier revision has no plan: it is
-judged by what its objects need of the cluster alone, which may have changed since.
+A rule is an entry of `RULES` in a module of `lightragctl.checks.rules` and yields violations. A rule that needs facts
+of the cluster that could not be read yields none; `skipped_checks` reports these. An earlier revision has no plan: only
+the cluster rules apply to it, as the cluster may have changed since.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lightragctl.core.catalog import declared
 from lightragctl.core.component import Plan
+from lightragctl.core.discovery import declared
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.findings import Check, Finding, Severity, Skipped
+from lightragctl.core.hint import Hint
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.kube.objects import WORKLOAD_KINDS
 
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """What the cluster has of what a release needs; None where it could not be read.
+    """The state of the cluster that rules refer to; None: could not be read.
 
     Attributes:
         nodes: its nodes.
         storage_classes, priority_classes, ingress_classes: the objects.
         secrets, claims: names of the Secrets and the volume claims in the namespace.
-        namespace: the release's namespace; an empty map when it is new.
-        pods: those of the namespace.
-        metrics: whether pods' CPU use can be asked for, which autoscalers need.
-        external_metrics: whether external metrics can.
-        reasons: by name of a fact, why it could not be read; of those that we may not read nothing.
+        namespace: the release's namespace; an empty map if it does not exist yet.
+        pods: in the namespace.
+        metrics: whether the CPU metrics of pods are served, which autoscalers need.
+        external_metrics: whether external metrics are served.
+        reasons: by the name of a fact, why it could not be read; missing permissions are not listed.
     """
 
     nodes: Sequence[KubernetesObject] | None = None
@@ -46,19 +47,19 @@ class ClusterFacts:
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """Objects that are judged, of a plan or of an earlier revision.
+class RenderedObjects:
+    """Objects to check, of a plan or of an earlier revision.
 
     Attributes:
         objects: of the release.
         namespace: of the release.
-        growing: labels of nodes that are made when pods ask for them.
+        autoscaled_nodes: labels of the nodes that a cluster autoscaler adds.
         facts: of the cluster.
     """
 
     objects: Sequence[KubernetesObject]
     namespace: str
-    growing: Sequence[Mapping[str, str]] = ()
+    autoscaled_nodes: Sequence[Mapping[str, str]] = ()
     facts: ClusterFacts = ClusterFacts()
 
     def of_kind(self, *kinds: str) -> list[KubernetesObject]:
@@ -78,63 +79,65 @@ class Rendered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject(Rendered):
-    """A plan that is judged, with its objects."""
+class RenderedPlan(RenderedObjects):
+    """A plan to check, with its objects."""
 
     plan: Plan
 
 
-def subject_of(plan: Plan, objects: Sequence[KubernetesObject], facts: ClusterFacts = ClusterFacts()) -> Subject:
-    """The plan and its objects, to be judged."""
-    growing = [pool.node_selector for pool in (plan.profile.pools or {}).values() if pool.autoscaled]
-    return Subject(objects, plan.profile.namespace, growing, facts, plan=plan)
+def rendered_plan(
+    plan: Plan, objects: Sequence[KubernetesObject], facts: ClusterFacts = ClusterFacts()
+) -> RenderedPlan:
+    """The plan and its objects as the rules take them."""
+    autoscaled_nodes = [pool.node_selector for pool in (plan.profile.pools or {}).values() if pool.autoscaled]
+    return RenderedPlan(objects, plan.profile.namespace, autoscaled_nodes, facts, plan=plan)
 
 
-class Rule(Check[Subject]):
-    """A rule about a plan and its objects."""
+class Rule(Check[RenderedPlan]):
+    """A rule for a plan and its objects."""
 
 
-class ClusterRule(Check[Rendered]):
-    """A rule that asks only whether the cluster has what objects need to run: it holds for earlier revisions too."""
+class ClusterRule(Check[RenderedObjects]):
+    """A rule for what objects require of the cluster; it applies to earlier revisions too."""
 
 
-def rules() -> tuple[Rule | ClusterRule, ...]:
+def all_rules() -> tuple[Rule | ClusterRule, ...]:
     """Every rule, by module and in the modules' order."""
     return tuple(rule for group in declared("lightragctl.checks.rules", "RULES", tuple) for rule in group)
 
 
-def lint(subject: Rendered) -> list[Finding]:
-    """What the rules find, errors first; without a plan only what the cluster lacks."""
-    found = [one for rule in rules() for one in _judged(rule, subject)]
+def lint(subject: RenderedObjects) -> list[Finding]:
+    """The findings of all rules, errors first; without a plan those of the cluster rules."""
+    found = [one for rule in all_rules() for one in _findings(rule, subject)]
     return sorted(found, key=lambda one: one.severity)
 
 
-def _judged(rule: Rule | ClusterRule, subject: Rendered) -> Iterable[Finding]:
+def _findings(rule: Rule | ClusterRule, subject: RenderedObjects) -> Iterable[Finding]:
     if isinstance(rule, ClusterRule):
         return rule.findings(subject)
-    return rule.findings(subject) if isinstance(subject, Subject) else ()
+    return rule.findings(subject) if isinstance(subject, RenderedPlan) else ()
 
 
-def unread(facts: ClusterFacts) -> list[Skipped]:
-    """What could not be read of the cluster, so that rules about it were not judged."""
+def skipped_checks(facts: ClusterFacts) -> list[Skipped]:
+    """Facts of the cluster that could not be read, so that rules for them were skipped."""
     missing = [one.name for one in fields(facts) if getattr(facts, one.name) is None]
     closed = [name.replace("_", " ") for name in missing if name not in facts.reasons]
     down = [f"{name.replace('_', ' ')} ({facts.reasons[name]})" for name in missing if name in facts.reasons]
-    told = [
-        (closed, f"not checked, because we may not read them: {', '.join(closed)}", "ask for the right to list them"),
-        (down, f"not checked: {', '.join(down)}", "see which part of the API is down: kubectl get apiservices"),
+    skipped = [
+        (closed, f"not checked, no permission to list: {', '.join(closed)}", "request the permission to list them"),
+        (down, f"not checked: {', '.join(down)}", "see which API services are down: kubectl get apiservices"),
     ]
-    return [Skipped("cluster", text, hint) for some, text, hint in told if some]
+    return [Skipped("cluster", text, hint) for names, text, hint in skipped if names]
 
 
-def refuse(findings: Sequence[Finding], what: str) -> None:
+def refuse_errors(findings: Sequence[Finding], what: str) -> None:
     """Stop at errors.
 
     Raises:
-        RefusedError: there are some; names them all, each with its way out.
+        RefusedError: lists every error with its hint.
     """
     errors = [one for one in findings if one.severity is Severity.ERROR]
     if not errors:
         return
-    lines = "\n".join(f"    {one} ({one.code})\n        {one.hint}" for one in errors)
-    raise RefusedError(f"{what} is not safe:\n{lines}", "mend these and run it again")
+    lines = [part for one in errors for part in (f"\n    {one} ({one.code})\n        ", one.hint)]
+    raise RefusedError(Hint(f"{what} is not safe:", *lines), "fix these and retry")

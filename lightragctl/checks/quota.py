@@ -1,14 +1,16 @@
-"""Whether a namespace's quotas leave room for a release. Pure."""
+"""Compares what a release uses with the quotas of its namespace. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from lightragctl.core.findings import Finding, Severity
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.core.units import quantity, words
+from lightragctl.core.quantity import quantity, words
 from lightragctl.kube.objects import WORKLOAD_KINDS, spec_of, status_of
 
+_HINT = "raise the quota (profile key quota), or lower replicas and resources of the components"
 _PLAIN = {
     "cpu": "requests.cpu",
     "memory": "requests.memory",
@@ -16,7 +18,7 @@ _PLAIN = {
     "count/pods": "pods",
     "count/persistentvolumeclaims": "persistentvolumeclaims",
 }
-"""Other names that a quota may use for the same amounts."""
+"""Other names of the same resources in a quota."""
 
 
 _COUNTED = {
@@ -31,13 +33,13 @@ _COUNTED = {
     "PodDisruptionBudget": ("count/poddisruptionbudgets.policy",),
     "HorizontalPodAutoscaler": ("count/horizontalpodautoscalers.autoscaling",),
 }
-"""Under which names a quota counts objects of a kind."""
+"""The names under which a quota counts objects of a kind."""
 
 
-def demand(objects: Iterable[KubernetesObject]) -> Counter[str]:
-    """What the workloads among the objects ask of a quota, all replicas running: by quota resource name.
+def requested(objects: Iterable[KubernetesObject]) -> Counter[str]:
+    """What the workloads use of a quota when all replicas run, by the quota's resource names.
 
-    An autoscaled workload counts with its least number of pods.
+    An autoscaled workload counts with its minimum number of pods.
     """
     total: Counter[str] = Counter()
     objects = list(objects)
@@ -60,10 +62,10 @@ def demand(objects: Iterable[KubernetesObject]) -> Counter[str]:
     return total
 
 
-def number(objects: Iterable[KubernetesObject]) -> Counter[str]:
-    """What a quota counts of the objects themselves, not of what they make.
+def object_counts(objects: Iterable[KubernetesObject]) -> Counter[str]:
+    """What the objects themselves use of a quota, without what they create.
 
-    Not of volume claims, whose sizes the server itself compares with its quotas when it is asked for a dry run.
+    Volume claims are not counted: in a dry run the server compares their sizes with its quotas itself.
     """
     total: Counter[str] = Counter()
     for thing in objects:
@@ -76,7 +78,7 @@ def number(objects: Iterable[KubernetesObject]) -> Counter[str]:
 
 
 def usage(pods: Iterable[KubernetesObject], claims: Iterable[KubernetesObject]) -> Counter[str]:
-    """What a quota counts already of pods and of the claims that they go on to use, under the names of `demand`."""
+    """What existing pods, and the claims that they keep, use of a quota, under the names of `requested`."""
     total: Counter[str] = Counter()
     for claim in claims:
         total += _of_claim(claim)
@@ -106,18 +108,20 @@ def _pod(spec: Mapping[str, Any]) -> Iterator[tuple[str, Decimal]]:
                 yield f"{part}.{name}", quantity(amount)
 
 
-def shortfalls(quotas: Sequence[KubernetesObject], wanted: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
-    """Where the quotas leave too little room, one sentence each.
+def exceeded_quotas(
+    quotas: Sequence[KubernetesObject], wanted: Mapping[str, Any], present: Mapping[str, Any]
+) -> list[Finding]:
+    """The resources of quotas that the release would exceed.
 
     Args:
         quotas: the namespace's ResourceQuotas with their status.
-        wanted: what the release will ask for, from `demand`.
-        present: what is counted of it as used already, from `usage`.
+        wanted: what the release will use, from `requested`.
+        present: the part that the quotas count already, from `usage`.
     """
     found = []
     for one in quotas:
         if spec_of(one).get("scopes") or spec_of(one).get("scopeSelector"):
-            continue  # it counts some pods only, and the cluster alone knows which
+            continue  # it counts only some pods, which only the cluster can select
         status = status_of(one)
         hard = status.get("hard") or one.get("spec", {}).get("hard") or {}
         for name, limit in hard.items():
@@ -125,6 +129,7 @@ def shortfalls(quotas: Sequence[KubernetesObject], wanted: Mapping[str, Any], pr
             more = Decimal(wanted.get(resource, 0)) - Decimal(present.get(resource, 0))
             used = quantity((status.get("used") or {}).get(name, 0))
             if more > 0 and used + more > quantity(limit):
-                numbers = f"{words(used, name)} used + {words(more, name)} more > {words(quantity(limit), name)}"
-                found.append(f"ResourceQuota/{one['metadata']['name']}: {name}: {numbers}")
+                sums = f"{words(used, name)} used + {words(more, name)} more > {words(quantity(limit), name)}"
+                subject = f"ResourceQuota/{one['metadata']['name']}"
+                found.append(Finding("quota-exceeded", subject, f"{name}: {sums}", _HINT, severity=Severity.ERROR))
     return found

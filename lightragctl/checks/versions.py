@@ -1,21 +1,17 @@
-"""What a change of image versions means: a downgrade is said, and refused where it may not read its data. Pure."""
+"""What a change of image versions means for a release, by the compatibility matrix of its components. Pure."""
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from lightragctl.components import all_components
 from lightragctl.core.objects import KubernetesObject, ObjectRef
+from lightragctl.core.versions import HopKind, Verdict, Version, judge_change, version_of
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import WORKLOAD_KINDS
 
-_VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+.].*)?")
-
-Version = tuple[int, int, int]
-
 
 class Changed(Protocol):
-    """What happens to one object: as it is, and as it will be; None where it is not there."""
+    """The change of one object: before and after; None if it does not exist."""
 
     @property
     def identity(self) -> ObjectRef:
@@ -23,38 +19,47 @@ class Changed(Protocol):
 
     @property
     def before(self) -> KubernetesObject | None:
-        """As it is."""
+        """The live object."""
 
     @property
     def after(self) -> KubernetesObject | None:
-        """As it will be."""
+        """The object after the change."""
 
 
 def version(image: str) -> tuple[str, Version] | None:
-    """The image's name and the version that its tag stands for; None when the tag is no version."""
+    """The image's name and the version in its tag; None if the tag is not a version."""
     name, _, tag = image.partition("@")[0].rpartition(":")
-    found = _VERSION.fullmatch(tag)
-    return (name, (int(found[1]), int(found[2]), int(found[3] or 0))) if found and name else None
+    found = version_of(tag)
+    return (name, found) if found and name else None
 
 
-def judge_versions(changes: Iterable[Changed]) -> tuple[list[str], list[str]]:
-    """What the changes of versions deserve: warnings, and what may leave data that cannot be read."""
+def version_changes(changes: Iterable[Changed]) -> tuple[list[str], list[str]]:
+    """What the changes of versions mean: warnings, and changes that the compatibility matrix refuses."""
     warnings: list[str] = []
     refusals: list[str] = []
+    hops = {one.name: one.upgrades for one in all_components()}
     for change in changes:
-        for told, before, after in _moves(change):
-            holds_data = _holds_data(change.before or {})
-            if after < before and holds_data and after[:2] < before[:2]:
-                refusals.append(f"{told} is a downgrade: the older version may not read what the newer one has written")
-            elif after < before:
-                warnings.append(f"{told} is a downgrade")
-            elif holds_data and after[:2] > before[:2]:
-                warnings.append(f"{told} may change its data so that no rollback leads back")
+        for moved, before, after in _moves(change):
+            verdict = judge_change(hops.get(component_of(change.before or {}) or "", ()), before, after)
+            if verdict.kind is HopKind.REFUSED:
+                refusals.append(f"{moved} {_refusal(verdict)}")
+            elif verdict.downgrade:
+                warnings.append(f"{moved} is a downgrade")
+            elif verdict.kind is HopKind.ONE_WAY:
+                note = f" ({verdict.reason})" if verdict.reason else ""
+                warnings.append(f"{moved} cannot be rolled back by image, only by restoring a backup{note}")
     return warnings, refusals
 
 
+def _refusal(verdict: Verdict) -> str:
+    if verdict.downgrade:
+        return f"is a downgrade: {verdict.reason}"
+    through = f"; upgrade in steps: {' -> '.join(verdict.path)}" if verdict.path else ""
+    return f"is no supported upgrade: {verdict.reason}{through}"
+
+
 def _moves(change: Changed) -> Iterator[tuple[str, Version, Version]]:
-    """Containers that run another version of the same image: in words, before and after."""
+    """Containers whose image changes to another version: a text, the version before and after."""
     if change.identity.kind not in WORKLOAD_KINDS or change.before is None or change.after is None:
         return
     after = dict(_images(change.after))
@@ -68,7 +73,3 @@ def _moves(change: Changed) -> Iterator[tuple[str, Version, Version]]:
 def _images(workload: KubernetesObject) -> Iterator[tuple[str, str]]:
     for container in workload["spec"]["template"]["spec"]["containers"]:
         yield container["name"], str(container.get("image", ""))
-
-
-def _holds_data(workload: KubernetesObject) -> bool:
-    return component_of(workload) in {one.name for one in all_components() if one.stateful}

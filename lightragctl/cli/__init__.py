@@ -1,1 +1,1 @@
-"""The command line: parse, call one function, show its result."""
+"""The command line: parses options, calls one function, shows its result."""

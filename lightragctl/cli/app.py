@@ -1,4 +1,4 @@
-"""The command tree, nothing else."""
+"""The command tree."""
 
 import inspect
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
 from lightragctl.cli.golden import commands as golden
+from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
-from lightragctl.cli.parsing import Command as ParsedCommand
-from lightragctl.cli.parsing import Group
+from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
 from lightragctl.core.result import Result
 
-Command = Callable[..., Result]
+CommandFunction = Callable[..., Result]
 
 _EXIT_STATUSES = (
     "Exit statuses: 0 done, 1 failed, 2 usage, 3 checks failed, 4 warnings, 5 timeout, 6 locked or conflict, "
@@ -36,13 +36,13 @@ _SETTINGS: dict[str, Any] = {
 
 
 def build() -> typer.Typer:
-    """The whole command line."""
+    """The Typer application with all commands."""
     completion_init()
-    app = typer.Typer(name="lightragctl", cls=Group, epilog=_EXIT_STATUSES, **_SETTINGS)
+    app = typer.Typer(name="lightragctl", cls=StrictGroup, epilog=_EXIT_STATUSES, **_SETTINGS)
     app.callback()(_root())
-    panels: tuple[tuple[str, tuple[Command, ...]], ...] = (
+    panels: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
         (
-            "Run a release",
+            "Deploy and operate",
             (
                 deploy.up,
                 deploy.diff,
@@ -57,54 +57,69 @@ def build() -> typer.Typer:
                 deploy.render,
             ),
         ),
-        ("Use it", (data.ingest, data.retrieve, data.query, data.recordings)),
-        ("The tool itself", (tool.completion, tool.version)),
+        ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
+        ("Profiles and tool", (tool.completion, tool.version)),
     )
     for panel, functions in panels:
         for function in functions:
-            app.command(_name(function), cls=ParsedCommand, rich_help_panel=panel)(with_session(function))
-    groups: dict[str, tuple[str, tuple[Command, ...]]] = {
+            app.command(_name(function), cls=StrictCommand, rich_help_panel=panel)(with_session(function))
+    groups: dict[str, tuple[str, tuple[CommandFunction, ...]]] = {
         "profiles": (
-            "Look at profiles; start one of your own.",
+            "List, show, create and validate profiles.",
             (profiles.list_, profiles.show, profiles.init, profiles.validate),
         ),
         "serve": (
-            "Run one of our services in this process, in a pod or by hand.",
+            "Run one of the services in the foreground (what pods and local processes run).",
             (serve.api, serve.gateway, serve.embedder, serve.mock_llm, serve.lightrag_server),
         ),
     }
     for name, (about, members) in groups.items():
-        app.add_typer(_group(about, members), name=name, rich_help_panel="The tool itself")
+        app.add_typer(_group(about, members), name=name, rich_help_panel="Profiles and tool")
     measuring = _group(
-        "Put load on a release and tell what it holds; alone: bench run.",
+        "Load-test a release. Without a subcommand: bench run.",
         (bench.run, bench.saturate, bench.compare, bench.report),
-        _RunsAlone,
+        _DefaultsToRun,
     )
-    app.add_typer(measuring, name="bench", rich_help_panel="Measure it")
-    about = "Keep queries whose right answers are known, and check a release against them."
+    app.add_typer(measuring, name="bench", rich_help_panel="Load tests and quality")
+    about = "Build and check golden sets: queries with known correct answers."
     known = _group(about, (golden.build, golden.show, golden.check))
-    app.add_typer(known, name="golden", rich_help_panel="Measure it")
+    app.add_typer(known, name="golden", rich_help_panel="Load tests and quality")
+    about = "Watch and steer long-running work on a release: backups, restores, upgrades."
+    steering = _group(
+        about,
+        (
+            operations.list_,
+            operations.status,
+            operations.pause,
+            operations.resume,
+            operations.abort,
+            operations.cleanup,
+            operations.rehearse,
+        ),
+    )
+    steering.command("run", cls=StrictCommand, hidden=True)(with_session(operations.run))  # what a Job's pod runs
+    app.add_typer(steering, name="operations", rich_help_panel="Run a release")
     about = "Back up a workspace, verify backups, delete old ones."
     saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey))
     app.add_typer(saves, name="backup", rich_help_panel="Keep its data")
     return app
 
 
-class _RunsAlone(Group):
-    """A group whose word by itself, or followed by options, stands for its command `run`."""
+class _DefaultsToRun(StrictGroup):
+    """A group whose default command is `run`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command in where it is left out."""
+        """The arguments, with `run` inserted when no command is given."""
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
             args = ["run", *args]
         return list(super().parse_args(ctx, args))
 
 
-def _group(about: str, members: tuple[Command, ...], kind: type[Group] = Group) -> typer.Typer:
-    """Commands under one word."""
+def _group(about: str, members: tuple[CommandFunction, ...], kind: type[StrictGroup] = StrictGroup) -> typer.Typer:
+    """A command group."""
     group = typer.Typer(help=about, cls=kind, **_SETTINGS)
     for function in members:
-        group.command(_name(function), cls=ParsedCommand)(with_session(function))
+        group.command(_name(function), cls=StrictCommand)(with_session(function))
 
     @group.callback()
     def together() -> None:
@@ -113,12 +128,12 @@ def _group(about: str, members: tuple[Command, ...], kind: type[Group] = Group) 
     return group
 
 
-def _name(function: Command) -> str:
+def _name(function: CommandFunction) -> str:
     return function.__name__.strip("_").replace("_", "-")
 
 
 def _root() -> Callable[..., None]:
-    """The callback of the root: it takes the global options before the command's name."""
+    """The root callback: accepts the global options before the command's name."""
 
     def lightragctl(**options: Any) -> None:
         """Run LightRAG with Milvus, on one machine or on Kubernetes."""

@@ -1,4 +1,4 @@
-"""Options that every command has, and the session that they make: profile, runtime, clients, output."""
+"""Global options, and the session that a command works with: its output and its release."""
 
 import errno
 import functools
@@ -48,14 +48,14 @@ def _global(*names: str, help: str, metavar: str | None = None, autocompletion: 
 
 @dataclass(frozen=True)
 class GlobalOptions:
-    """The options as given, on either side of the command's name; None, empty or False means not given."""
+    """The global options, given before or after the command's name; None, empty or False: not given."""
 
     profile: Annotated[
         str | None,
         _global(
             "--profile",
             metavar="NAME|FILE",
-            help="Profile: a shipped name or a file. (default: local)",
+            help="Profile: the name of a shipped one, or a file. (default: local)",
             autocompletion=complete_profile,
         ),
     ] = None
@@ -63,28 +63,34 @@ class GlobalOptions:
         str | None, _global("--name", metavar="RELEASE", help="Name of the release. (default: the profile's name)")
     ] = None
     values: Annotated[
-        list[Path] | None, _global("--values", metavar="FILE", help="Overrides the profile; may be repeated.")
+        list[Path] | None,
+        _global("--values", metavar="FILE", help="YAML file that overrides profile values; repeatable."),
     ] = None
     set: Annotated[
-        list[str] | None, _global("--set", metavar="KEY=VALUE", help="Overrides profile and --values; may be repeated.")
+        list[str] | None,
+        _global("--set", metavar="KEY=VALUE", help="Override one profile value, after --values; repeatable."),
     ] = None
     namespace: Annotated[
-        str | None, _global("--namespace", "-n", metavar="NAMESPACE", help="Kubernetes namespace.")
+        str | None,
+        _global("--namespace", "-n", metavar="NAMESPACE", help="Kubernetes namespace. (default: the profile's)"),
     ] = None
-    context: Annotated[str | None, _global("--context", metavar="CONTEXT", help="Context of the kubeconfig.")] = None
+    context: Annotated[
+        str | None,
+        _global("--context", metavar="CONTEXT", help="Context in the kubeconfig. (default: its current context)"),
+    ] = None
     kubeconfig: Annotated[
         Path | None, _global("--kubeconfig", metavar="FILE", help="Kubeconfig file. (default: $KUBECONFIG)")
     ] = None
     output: Annotated[
-        Format | None, _global("--output", "-o", metavar="table|json|yaml", help="Format of the result.")
+        Format | None, _global("--output", "-o", metavar="table|json|yaml", help="Output format. (default: table)")
     ] = None
-    yes: Annotated[bool, _global("--yes", help="Do not ask.")] = False
-    verbose: Annotated[bool, _global("--verbose", "-v", help="Say more; show where an error came from.")] = False
-    no_color: Annotated[bool, _global("--no-color", help="No colour; NO_COLOR does the same.")] = False
+    yes: Annotated[bool, _global("--yes", help="Answer yes to all confirmations.")] = False
+    verbose: Annotated[bool, _global("--verbose", "-v", help="Show the traceback of an error.")] = False
+    no_color: Annotated[bool, _global("--no-color", help="Disable colour, as NO_COLOR does.")] = False
 
     @property
     def place(self) -> list[str]:
-        """Those that say which release, and where, as words for a shell."""
+        """The options that select the release, as words for a shell."""
         given = {
             "--profile": self.profile,
             "--name": self.name,
@@ -96,7 +102,7 @@ class GlobalOptions:
 
     @property
     def release(self) -> "ReleaseOptions":
-        """Those that say which release, and where, for whoever opens it."""
+        """The options that select the release, for `Release`."""
         from lightragctl.release.release import ReleaseOptions
 
         return ReleaseOptions(
@@ -105,7 +111,7 @@ class GlobalOptions:
 
     @property
     def overrides(self) -> list[str]:
-        """Those that override the profile, as words for a shell."""
+        """The options that override the profile, as words for a shell."""
         files = [word for path in self.values or () for word in ("--values", shlex.quote(str(path)))]
         return files + [word for pair in self.set or () for word in ("--set", shlex.quote(pair))]
 
@@ -125,7 +131,7 @@ def parameters(group: type = GlobalOptions) -> list[inspect.Parameter]:
 
 
 class Session:
-    """What a command works with: its options, its output, and the release, whose parts are opened when first used."""
+    """What a command works with: its options, its output, and its release, which is opened on first use."""
 
     def __init__(self, command: str, options: GlobalOptions) -> None:
         from lightragctl.release.release import Release
@@ -137,33 +143,33 @@ class Session:
         self.out = Output(options.output or Format.TABLE, no_color=options.no_color)
 
     def approve(self, differences: "Differences") -> None:
-        """Show what is about to change; on a terminal ask, elsewhere `--yes` is needed only where something is deleted.
+        """Show the pending changes and ask on a terminal; without one, only deletions need `--yes`.
 
         Raises:
-            UsageError: something would be deleted, and there is nobody to ask.
-            LightragctlError: the user said no.
+            UsageError: something would be deleted, and there is no terminal.
+            LightragctlError: the user declined.
         """
         self.out.differences(differences)
         if self.out.interactive or differences.deletes:
             self.confirm(f"Change {len(differences.differing)} objects of release '{differences.release}'?")
 
     def confirm(self, question: str) -> None:
-        """Go on when the user agrees; without a terminal only `--yes` agrees.
+        """Return when the user confirms; without a terminal, `--yes` is needed.
 
         Raises:
-            UsageError: there is nobody to ask.
-            LightragctlError: the user said no.
+            UsageError: there is no terminal.
+            LightragctlError: the user declined.
         """
         if self.options.yes:
             return
         if not self.out.interactive:
-            raise UsageError(f"{question} There is no terminal to ask on.", "say --yes")
+            raise UsageError(f"{question} Confirmation needs a terminal.", "use --yes")
         if not self.out.ask(question):
             raise LightragctlError("nothing was changed: not confirmed")
 
 
 def with_session(function: Callable[..., Result]) -> Callable[..., int]:
-    """A command function whose first parameter is a Session, as Typer wants it: with the global options as parameters.
+    """A Typer command of a function that takes a Session: the global options become its parameters.
 
     A parameter that is a dataclass is a group of options: its fields become the options. The wrapped function's Result
     is shown; its exit status is returned. An expected error becomes a Result too.
@@ -189,7 +195,7 @@ def with_session(function: Callable[..., Result]) -> Callable[..., int]:
             result = Result.failure(session.command, error)
             if session.options.verbose:
                 session.out.trace(error)
-        with suppress(ReaderGone):  # who has read enough says nothing of how the command went
+        with suppress(ReaderGone):  # a closed pipe does not change how the command ended
             session.out.show(with_options(result, session.options.place, session.options.overrides))
         return int(result.exit_status)
 
@@ -200,14 +206,14 @@ def with_session(function: Callable[..., Result]) -> Callable[..., int]:
 
 
 def _either(outer: Any, own: Any) -> Any:
-    """An option as given before the command's name and after it: of one value the last, of several both."""
+    """An option given before and after the command's name: the last value; of a repeatable one, both."""
     if isinstance(outer, list | tuple) and isinstance(own, list | tuple):
         return [*outer, *own]
     return own or outer
 
 
 def _with_extras(function: Callable[..., Result], session: Session, arguments: dict[str, Any]) -> Result:
-    """Run the command; what the machine lacks is told: a package that only an extra brings, a right, room on a disk."""
+    """Run the command; a missing extra, missing permissions and a full disk become errors with a hint."""
     try:
         return function(session, **arguments)
     except OSError as error:
@@ -223,14 +229,14 @@ def _with_extras(function: Callable[..., Result], session: Session, arguments: d
 
 
 _MACHINE = {
-    errno.ENOSPC: "make room on the disk and run it again",
-    errno.EDQUOT: "make room within the quota and run it again",
-    errno.EROFS: "the file system takes no writes; choose a place on another one",
-    errno.EMFILE: "allow more open files: ulimit -n",
+    errno.ENOSPC: "free disk space and retry",
+    errno.EDQUOT: "free space within the disk quota and retry",
+    errno.EROFS: "the file system is read-only; choose another location",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
     errno.ENFILE: "the machine has too many open files",
-    errno.EIO: "the disk fails; see the system's log",
+    errno.EIO: "the disk reports I/O errors; see the system log",
 }
-"""Failures of the machine that name no file, with the way out."""
+"""Hints for failures of the machine that name no file."""
 
 
 def _remedy(number: int | None) -> str:
@@ -238,5 +244,5 @@ def _remedy(number: int | None) -> str:
 
 
 def _path(ctx: typer.Context) -> str:
-    """The command's words without the program's name: `profiles show`."""
+    """The command without the program's name: `profiles show`."""
     return " ".join(ctx.command_path.split()[1:])

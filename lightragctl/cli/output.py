@@ -1,7 +1,7 @@
 """The only place that prints: results on standard output, everything else on standard error.
 
-Whatever data say, a terminal does not act upon it: for a person it is escaped (`core.visible`), and JSON and YAML carry
-it as escapes of their own. What our own styling emits stays.
+Control characters in data never reach a terminal: tables escape them (`core.visible`), JSON and YAML use escapes of
+their own. Only our own styling is emitted.
 """
 
 import sys
@@ -36,29 +36,29 @@ class Format(StrEnum):
 
 
 class Panel(Protocol):
-    """A picture of something long, for a terminal: it is made anew from each passing event."""
+    """A live display of a long operation, redrawn for each passing event."""
 
     def picture(self, event: Event) -> "RenderableType":
-        """How things stand after this event."""
+        """The display after this event."""
 
 
 class Output:
-    """Prints for one command."""
+    """Prints what one command shows."""
 
     def __init__(self, format: Format, no_color: bool = False) -> None:
         self.format = format
         self.as_events = False
-        """Standard error takes one JSON document a line and nothing else."""
+        """Progress goes to standard error as JSON, one event per line."""
         self._no_color = no_color
         self._status: Status | None = None
 
     @property
     def interactive(self) -> bool:
-        """Whether a person can be asked."""
+        """Whether the user can be asked for confirmation."""
         return sys.stdin.isatty() and sys.stderr.isatty() and not self.as_events
 
     def console(self, to_stderr: bool = False) -> "Console":
-        """A console that neither reads markup in data nor cuts it when there is no terminal."""
+        """A console that does not interpret markup and does not truncate lines without a terminal."""
         from rich.console import Console
 
         file = sys.stderr if to_stderr else sys.stdout
@@ -67,9 +67,9 @@ class Output:
         return Console(file=file, no_color=no_color, markup=False, highlight=False, emoji=False, width=width)
 
     def show(self, result: Result) -> None:
-        """Print the result in the wanted format; as a table its errors go to standard error."""
+        """Print the result in the chosen format; with tables, errors go to standard error."""
         if self.as_events:
-            self._tell_end(result)
+            self._notify_end(result)
         if result.shown:
             return
         if self.format is not Format.TABLE:
@@ -96,7 +96,7 @@ class Output:
 
     def error(self, error: ErrorInfo) -> None:
         """`error:` and `hint:` lines on standard error."""
-        if self.as_events:  # told by `_tell_end` already
+        if self.as_events:  # `_notify_end` has reported it
             return
         console = self.console(to_stderr=True)
         console.print(visible(f"error: {error.message}"), style="red", soft_wrap=True)
@@ -108,7 +108,7 @@ class Output:
         text = _json_line(event.document(_now()), sys.stderr) if self.as_events else words(event)
         print(text, file=sys.stderr, flush=True)
 
-    def _tell_end(self, result: Result) -> None:
+    def _notify_end(self, result: Result) -> None:
         for error in result.errors:
             self.notify(Event(error.message, type=EventType.ERROR, data={"code": error.code, "hint": error.hint}))
         told: dict[str, Any] = {
@@ -120,14 +120,14 @@ class Output:
 
     @contextmanager
     def live(self, panel: Panel | None = None) -> Iterator[Notify]:
-        """Progress of something long: a passing event stands at the foot of a terminal until the next comes, as a line,
-        or as `panel` draws it.
+        """Show progress while the block runs: on a terminal, a passing event stays at the bottom until the next one, as
+        a line or as `panel` draws it.
 
-        Elsewhere a passing event is a line of its own, when it says something new and at most every few seconds.
+        Without a terminal, a passing event is a line of its own, at most every few seconds and only when it is new.
         """
         console = self.console(to_stderr=True)
         if self.as_events or not console.is_terminal or console.is_dumb_terminal:
-            yield _Lines(time.monotonic, self.notify).show
+            yield _EventLines(time.monotonic, self.notify).show
             return
         if panel is not None:
             with _drawn(console, panel) as notify:
@@ -143,7 +143,7 @@ class Output:
                 self._status = None
 
     def differences(self, differences: "Differences") -> None:
-        """What is about to change, on standard error."""
+        """Print pending changes to standard error."""
         from lightragctl.cli.deploy.payloads import planned
         from lightragctl.cli.deploy.views import counts
         from lightragctl.cli.views import VIEWS
@@ -157,7 +157,7 @@ class Output:
             console.print(part, soft_wrap=True)
 
     def lines(self, lines: Iterable[tuple[str, str]]) -> None:
-        """Lines of components as they come: with the component's name before each, or one JSON document a line."""
+        """Print log lines as they arrive, prefixed with the component's name, or as one JSON document per line."""
         for component, line in lines:
             if self.format is Format.TABLE:
                 self.text(f"{component:<14} {visible(line)}\n")
@@ -165,12 +165,12 @@ class Output:
                 self.text(_json_line({"component": component, "line": line}, sys.stdout) + "\n")
 
     def text(self, text: str) -> None:
-        """A text as it is, on standard output, at once."""
+        """Write text to standard output and flush it."""
         sys.stdout.write(text)
         sys.stdout.flush()
 
     def ask(self, question: str) -> bool:
-        """Ask on the terminal; anything but yes is no."""
+        """Whether the user answers yes on the terminal."""
         if self._status is not None:
             self._status.stop()
         print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
@@ -179,8 +179,13 @@ class Output:
             self._status.start()
         return answer in ("y", "yes")
 
+    def choose(self, question: str) -> str:
+        """Ask on the terminal for a word; its first letter, in lower case, or nothing."""
+        print(f"{visible(question)} ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower()[:1]
+
     def trace(self, error: LightragctlError) -> None:
-        """Where an expected error came from, for `--verbose`; not among events."""
+        """Print the traceback of an expected error, for `--verbose`; not with `--events`."""
         if self.as_events:
             return
         _print_traceback(error)
@@ -188,7 +193,7 @@ class Output:
 
 @contextmanager
 def _drawn(console: "Console", panel: Panel) -> Iterator[Notify]:
-    """Draw a panel at each passing event, and take it away at the end, whatever that was."""
+    """Draw a panel at each passing event; it is removed at the end."""
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False, transient=True) as live:
@@ -202,8 +207,8 @@ def _drawn(console: "Console", panel: Panel) -> Iterator[Notify]:
 _PASSING_S = 5.0
 
 
-class _Lines:
-    """Plain lines: a passing event when it says something new, at most every few seconds; everything else at once."""
+class _EventLines:
+    """Plain lines: passing events when they are new, at most every few seconds; all others at once."""
 
     def __init__(self, clock: Callable[[], float], say: Notify) -> None:
         self._clock, self._say = clock, say
@@ -242,7 +247,7 @@ def show_usage_error(error: Any, arguments: Sequence[str]) -> ExitStatus:
 
 
 def _wanted_format(arguments: Sequence[str]) -> Format:
-    """The output format, read off a command line that could not be parsed."""
+    """The output format of a command line that could not be parsed."""
     for format in (Format.JSON, Format.YAML):
         joined = (f"-o{format}", f"--output={format}")
         apart = any(pair in (("-o", format), ("--output", format)) for pair in pairwise(arguments))
@@ -258,7 +263,7 @@ def show_error(error: LightragctlError) -> ExitStatus:
 
 
 def show_bug(error: BaseException) -> ExitStatus:
-    """Print the traceback of what should not have happened."""
+    """Print the traceback of a bug."""
     _print_traceback(error)
     print("error: this is a bug in lightragctl; please report the lines above", file=sys.stderr)
     return ExitStatus.BUG
@@ -269,7 +274,7 @@ def _print_traceback(error: BaseException) -> None:
 
 
 def dump(document: dict[str, Any], format: Format, stream: TextIO) -> str:
-    """The document as JSON or YAML text; in ASCII where the stream that it is for lacks a character of it."""
+    """The document as JSON or YAML text; in ASCII when the stream cannot encode it."""
     from lightragctl.core.serialize import json_text, yaml_text
 
     made = partial(json_text, document, 2) if format is Format.JSON else partial(yaml_text, document)

@@ -1,4 +1,4 @@
-"""Commands and groups as the command line has them: they refuse arguments that say nothing, or are no text."""
+"""Typer commands and groups that reject empty arguments and arguments that are not text."""
 
 import sys
 from pathlib import Path
@@ -13,29 +13,29 @@ _COMMAND = "command"
 """The words of another command: all but the first may be empty."""
 
 
-class Command(TyperCommand):
-    """A command."""
+class StrictCommand(TyperCommand):
+    """A command that rejects empty arguments."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take the arguments, if each says something."""
+        """Parse the arguments; rejects empty ones."""
         _check(self, ctx, args)
         return list(super().parse_args(ctx, args))
 
 
-class Group(TyperGroup):
-    """A group of commands."""
+class StrictGroup(TyperGroup):
+    """A command group that rejects empty options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take the options before the command's name, if each says something."""
+        """Parse the options before the command's name; rejects empty ones."""
         _check(self, ctx, args)
         return list(super().parse_args(ctx, args))
 
 
 def _check(command: TyperCommand | TyperGroup, ctx: Any, args: list[str]) -> None:
-    """Refuse a value that is empty: a shell's variable that is not set must never stand for a default.
+    """Reject empty values: an unset shell variable must never mean the default.
 
     Raises:
-        typer.BadParameter: a value is empty or is no text.
+        typer.BadParameter: a value is empty or not text.
     """
     if not args or ctx.resilient_parsing:
         return
@@ -49,7 +49,7 @@ def _check(command: TyperCommand | TyperGroup, ctx: Any, args: list[str]) -> Non
 
 def _check_text(text: str, ctx: Any, param: Any) -> None:
     if not text.strip():
-        raise typer.BadParameter("it is empty; give a value or leave it out", ctx=ctx, param=param)
+        raise typer.BadParameter("empty value; set one or omit the option", ctx=ctx, param=param)
     annotation = param.type_descriptor.annotation
     if param.name in _FILES or Path in (annotation, *get_args(annotation)):
         return
@@ -57,4 +57,4 @@ def _check_text(text: str, ctx: Any, param: Any) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         encoding = sys.getfilesystemencoding()
-        raise typer.BadParameter(f"'{text}' is no text in {encoding}", ctx=ctx, param=param) from None
+        raise typer.BadParameter(f"'{text}' is not valid {encoding}", ctx=ctx, param=param) from None

@@ -1,4 +1,4 @@
-"""Progress of a load: a bar on a terminal, elsewhere a plain line each few seconds; on standard error."""
+"""Progress of `ingest` on standard error: a bar on a terminal, else a line every few seconds."""
 
 import sys
 import time
@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from lightragctl.client.retry import Waiting
+from lightragctl.client.retry import RetryWait
 from lightragctl.core.visible import visible
-from lightragctl.ingest.load import Interrupted, LoadEvent
-from lightragctl.ingest.load import Progress as LoadProgress
+from lightragctl.ingest.load import Interrupted, LoadEvent, LoadProgress
 
 _LINE_S = 5.0
 Report = Callable[[LoadEvent], None]
@@ -19,10 +18,10 @@ Report = Callable[[LoadEvent], None]
 
 @contextmanager
 def showing_progress() -> Iterator[Report]:
-    """Give the function that a load reports to, and show what it is told while the block runs."""
+    """A callback for progress events, which are shown while the block runs."""
     console = Console(stderr=True, markup=False, highlight=False)
     if not console.is_terminal:
-        lines = _Lines(time.monotonic())
+        lines = _LoadLines(time.monotonic())
         yield lambda event: lines.show(event, time.monotonic())
         return
     columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
@@ -33,19 +32,19 @@ def showing_progress() -> Iterator[Report]:
 
 def words(event: LoadEvent) -> str:
     """The event as a person reads it."""
-    return visible(_told(event))
+    return visible(_text(event))
 
 
-def _told(event: LoadEvent) -> str:
+def _text(event: LoadEvent) -> str:
     match event:
         case LoadProgress():
             left = "" if event.remaining_s is None else f", {event.remaining_s:.0f} s left"
             return f"{event.done_chunks} chunks, {event.rate_chunks_per_s:.1f}/s{left}"
-        case Waiting():
-            return f"waiting, next try in {event.next_try_s:.1f} s: {event.reason}"
+        case RetryWait():
+            return f"waiting, next retry in {event.next_try_s:.1f} s: {event.reason}"
         case Interrupted():
             kept = f"{event.acknowledged_documents} documents ({event.acknowledged_chunks} chunks) are stored"
-            return f"{kept}, {event.remaining_documents} are left; the same command goes on from here"
+            return f"{kept}, {event.remaining_documents} remaining; run the same command to resume"
 
 
 def _move(bar: Progress, task: TaskID, event: LoadEvent) -> None:
@@ -55,7 +54,7 @@ def _move(bar: Progress, task: TaskID, event: LoadEvent) -> None:
         bar.console.print(words(event))
 
 
-class _Lines:
+class _LoadLines:
     """Plain lines: progress every few seconds, everything else at once."""
 
     def __init__(self, now_s: float) -> None:

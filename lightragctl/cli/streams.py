@@ -1,7 +1,7 @@
-"""Standard input, output and error as every command may rely on them: open, and never a traceback.
+"""Standard streams that are always open and never cause a traceback.
 
-A character that the encoding lacks is written as an escape. Standard output that fails ends the command: with an error,
-or without a word where its reader has gone. What standard error does not take is lost, as nobody is left to be told.
+Characters that the encoding lacks are escaped. A failing standard output ends the command: with an error, or silently
+when its reader has closed the pipe. What cannot be written to standard error is dropped.
 """
 
 import io
@@ -16,20 +16,20 @@ from lightragctl.core.errors import LightragctlError
 
 
 class OutputError(LightragctlError):
-    """Standard output takes no more: its disk is full, or it is closed."""
+    """Standard output cannot be written: its disk is full, or it is closed."""
 
 
 class ReaderGone(BaseException):
-    """The reader of standard output wants no more, as `head` does; nothing is left to be said."""
+    """The reader of standard output has closed the pipe, as `head` does; the command ends silently."""
 
 
 class _Output(io.FileIO):
-    """Standard output; after a failure it takes everything and drops it, as what is in buffers still comes."""
+    """Standard output; after a failure, what is still buffered is dropped."""
 
     _is_over = False
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
-        """Write at least a part; waits where the descriptor is set not to."""
+        """Write at least a part; waits when the descriptor is non-blocking."""
         while not self._is_over:
             try:
                 written = super().write(data)
@@ -38,7 +38,7 @@ class _Output(io.FileIO):
                 raise ReaderGone from None
             except OSError as error:
                 self._is_over = True
-                hint = "the command itself has run; look again with its output elsewhere"
+                hint = "the command has completed; run it again with its output redirected elsewhere"
                 raise OutputError(f"cannot write to standard output: {error.strerror}", hint) from error
             if written is not None:
                 return written
@@ -47,7 +47,7 @@ class _Output(io.FileIO):
 
 
 class _Diagnostics(io.FileIO):
-    """Standard error: what it does not take is dropped."""
+    """Standard error: what cannot be written is dropped."""
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
         """Write, or drop."""
@@ -58,7 +58,7 @@ class _Diagnostics(io.FileIO):
 
 
 def open_standard() -> None:
-    """Replace the three standard streams of this process; those that are closed are opened on nothing."""
+    """Replace the standard streams of this process; closed ones are opened on the null device."""
     encodings = [getattr(stream, "encoding", None) for stream in (sys.stdin, sys.stdout, sys.stderr)]
     # A closed standard output fails as a full one does: its place is taken by what can only be read.
     for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
@@ -72,7 +72,7 @@ def open_standard() -> None:
 
 
 def text_stream(descriptor: int, encoding: str | None) -> TextIO:
-    """A descriptor as standard output, or where it is 2 as standard error; None is the locale's encoding."""
+    """A text stream on a descriptor; 2 behaves as standard error. None: the locale's encoding."""
     kind: Callable[..., io.FileIO] = _Diagnostics if descriptor == 2 else _Output
     raw = kind(descriptor, "w", closefd=False)
     is_lined = descriptor == 2 or raw.isatty()
@@ -85,7 +85,7 @@ def text_stream(descriptor: int, encoding: str | None) -> TextIO:
 
 
 def _occupy(descriptor: int, mode: int) -> None:
-    """Put nothing in the place of a closed descriptor, so that no file or socket gets its number."""
+    """Open the null device on a closed descriptor, so that no file or socket gets its number."""
     try:
         os.fstat(descriptor)
     except OSError:

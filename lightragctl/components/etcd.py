@@ -1,4 +1,4 @@
-"""etcd: where a Milvus of several pods keeps what it knows of its collections."""
+"""etcd: the metadata store of a Milvus with several pods."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,24 +8,25 @@ from pydantic import Field
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
 from lightragctl.core.findings import Violation
-from lightragctl.core.settings import Amounts, Port, Size, Strict
+from lightragctl.core.settings import Port, ResourceAmounts, Size, StrictModel
+from lightragctl.core.versions import Hop, HopKind, minor
 
 METRICS_PORT = 2381
 _START_S, _MIN_START_S, _GRACE_S = 120, 60, 30
-"""How long a start may take by default, and the least that a profile may allow; how long a stop may take."""
+"""Start timeout: default and minimum; grace period of a stop."""
 
 
-class EtcdImage(Strict):
-    """An image with `etcd` on its path. The default is the one that Milvus's own charts take."""
+class EtcdImage(StrictModel):
+    """An image with `etcd` in its PATH. The default is that of the Milvus charts."""
 
     repository: ImageRepository = "milvusdb/etcd"
     tag: ImageTag = "3.5.5-r4"
 
 
 class EtcdValues(Values, Workload):
-    """Members by `replicas`, an odd number. `storage: null` keeps the data in the pod, and they go with it.
+    """`replicas`: the number of members, odd. `storage: null`: data is lost with the pod.
 
-    `quota_bytes`: at so many bytes etcd takes no more writes.
+    `quota_bytes`: the database size from which etcd rejects writes.
     """
 
     port: Port = 2379
@@ -35,15 +36,15 @@ class EtcdValues(Values, Workload):
     storage_class: Name | None = None
     quota_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
     resources: Resources = Resources(
-        requests=Amounts(cpu="250m", memory="512Mi"), limits=Amounts(cpu="1", memory="1Gi")
+        requests=ResourceAmounts(cpu="250m", memory="512Mi"), limits=ResourceAmounts(cpu="1", memory="1Gi")
     )
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     values = plan.values_of("etcd", EtcdValues)
     if values.autoscale:
-        message = "members of etcd are added by hand, one at a time"
-        return Violation("components.etcd.autoscale", message, "leave autoscale out and say replicas: 3")
+        message = "etcd does not scale automatically: members are added one at a time"
+        return Violation("components.etcd.autoscale", message, "omit autoscale and set replicas: 3")
     return None
 
 
@@ -56,19 +57,37 @@ def _parts(plan: Plan) -> Sequence[Part]:
     ]
 
 
+_UPGRADES = (
+    Hop(
+        minor(3, 4),
+        minor(3, 5),
+        HopKind.ONE_WAY,
+        "https://etcd.io/docs/v3.5/upgrades/upgrade_3_5/",
+        "once every member runs 3.5, only a snapshot leads back",
+    ),
+    Hop(
+        minor(3, 5, 20),
+        minor(3, 6),
+        HopKind.ONE_WAY,
+        "https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/",
+        "before 3.5.20 removed members may come back",
+    ),
+)
+
 COMPONENT = Component(
     name="etcd",
-    summary="etcd: what Milvus knows of its collections",
+    summary="etcd: the metadata store of Milvus",
     requires=(),
     values=EtcdValues,
     probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),
     settings=None,
     process=None,
-    unfit=_unfit,
+    unsupported=_unsupported,
     parts=_parts,
     metrics_ports=lambda plan: (METRICS_PORT,),
     peers=True,
     quorum=True,
     store=True,
     stateful=True,
+    upgrades=_UPGRADES,
 )

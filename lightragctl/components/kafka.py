@@ -1,4 +1,4 @@
-"""kafka: one broker, the message queue of a Milvus of several pods where nobody depends on it."""
+"""kafka: a single broker, the message queue of a Milvus with several pods, not for production."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,13 +8,14 @@ from pydantic import Field
 from lightragctl.core.bounds import ImageRepository, ImageTag, Name
 from lightragctl.core.component import Component, Part, Plan, Probes, Resources, Values, Workload
 from lightragctl.core.findings import Violation
-from lightragctl.core.settings import Amounts, Port, Size, Strict
+from lightragctl.core.settings import Port, ResourceAmounts, Size, StrictModel
+from lightragctl.core.versions import Hop, HopKind, Range
 
 _START_S, _MIN_START_S, _GRACE_S = 120, 60, 60
-"""How long a start may take by default, and the least that a profile may allow; how long a stop may take."""
+"""Start timeout: default and minimum; grace period of a stop."""
 
 
-class KafkaImage(Strict):
+class KafkaImage(StrictModel):
     """An image with Kafka in /opt/kafka."""
 
     repository: ImageRepository = "apache/kafka"
@@ -22,21 +23,25 @@ class KafkaImage(Strict):
 
 
 class KafkaValues(Values, Workload):
-    """`heap` is the JVM's, such as 512m. `storage: null` keeps the data in the pod, and they go with it."""
+    """`heap`: of the JVM, such as 512m. `storage: null`: data is lost with the pod."""
 
     port: Port = 9092
     image: KafkaImage = KafkaImage()
     heap: Annotated[str, Field(pattern=r"^[1-9][0-9]*[kKmMgG]?$")] = "512m"
     storage: Size | None = "10Gi"
     storage_class: Name | None = None
-    resources: Resources = Resources(requests=Amounts(cpu="250m", memory="1Gi"), limits=Amounts(cpu="2", memory="1Gi"))
+    resources: Resources = Resources(
+        requests=ResourceAmounts(cpu="250m", memory="1Gi"), limits=ResourceAmounts(cpu="2", memory="1Gi")
+    )
 
 
-def _unfit(plan: Plan) -> Violation | None:
+def _unsupported(plan: Plan) -> Violation | None:
     values = plan.values_of("kafka", KafkaValues)
     if values.least > 1 or values.autoscale:
-        way = "run Kafka as a cluster elsewhere and name it: components.vector-engine.queue.address"
-        return Violation("components.kafka.replicas", "our kafka is one broker, and several are not a cluster", way)
+        hint = "use an external Kafka cluster: components.vector-engine.queue.address"
+        return Violation(
+            "components.kafka.replicas", "this kafka is a single broker; several of them form no cluster", hint
+        )
     return None
 
 
@@ -50,17 +55,25 @@ def _parts(plan: Plan) -> Sequence[Part]:
     ]
 
 
+_SOURCE = "https://kafka.apache.org/documentation/#upgrade"
+_UPGRADES = (
+    Hop(Range((3, 3, 0), (4, 0, 0)), Range((3, 3, 0), (4, 0, 0)), HopKind.ONE_WAY, _SOURCE, "once finalised"),
+    Hop(Range((3, 3, 0), (4, 0, 0)), Range((4, 0, 0), (5, 0, 0)), HopKind.ONE_WAY, _SOURCE, "KRaft mode alone"),
+    Hop(Range((4, 0, 0), (5, 0, 0)), Range((4, 0, 0), (5, 0, 0)), HopKind.ONE_WAY, _SOURCE, "once finalised"),
+)
+
 COMPONENT = Component(
     name="kafka",
-    summary="one Kafka broker: Milvus's message queue for trying out",
+    summary="one Kafka broker: Milvus's message queue, for testing",
     requires=(),
     values=KafkaValues,
     probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),
     settings=None,
     process=None,
-    unfit=_unfit,
+    unsupported=_unsupported,
     parts=_parts,
     metrics_ports=lambda plan: (),
     store=True,
     stateful=True,
+    upgrades=_UPGRADES,
 )

@@ -1,17 +1,17 @@
-"""mock-llm: a stand-in for a chat model, for machines without one and for tests."""
+"""mock-llm: a mock chat model for tests, and for machines without a model."""
 
 from pathlib import Path
 
 from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
-from lightragctl.core.settings import Amounts, Faults, MockLlmSettings, Port
+from lightragctl.core.settings import Faults, MockLlmSettings, Port, ResourceAmounts
 
 
 class MockLlmValues(WorkloadValues, Faults):
-    """How it misbehaves from its start; `PUT /faults` changes that while it runs."""
+    """Faults to inject from the start; `PUT /faults` changes them at run time."""
 
     port: Port = 8082
     resources: Resources = Resources(
-        requests=Amounts(cpu="50m", memory="64Mi"), limits=Amounts(cpu="500m", memory="256Mi")
+        requests=ResourceAmounts(cpu="50m", memory="64Mi"), limits=ResourceAmounts(cpu="500m", memory="256Mi")
     )
 
 
@@ -32,7 +32,7 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
 
 COMPONENT = Component(
     name="mock-llm",
-    summary="stand-in for a chat model: answers with sentences of the passages",
+    summary="mock chat model: answers with sentences of the passages",
     requires=(),
     values=MockLlmValues,
     probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=30),

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from lightragctl.core.settings import Address, SecretRef, Strict
+from lightragctl.core.settings import Address, SecretRef, StrictModel
 
 _Kept = Annotated[int, Field(ge=0, le=10_000)]
 
 
-class Retention(Strict):
+class Retention(StrictModel):
     """Which backups `backup prune` keeps: the newest `last`, and the newest of so many days, weeks and months."""
 
     last: _Kept = 7
@@ -24,7 +24,7 @@ class Retention(Strict):
         return self
 
 
-class Backup(Strict):
+class Backup(StrictModel):
     """Backups of the release.
 
     `destination`: `file:///PATH`, `s3://BUCKET/PREFIX` or `pvc://CLAIM/PATH`. `endpoint`, `region`, `path_style`,

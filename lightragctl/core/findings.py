@@ -1,4 +1,4 @@
-"""What checks find, in one vocabulary for everything that judges a profile, a cluster or a release. Pure.
+"""Findings and checks: one vocabulary for everything that checks a profile, a cluster or a release. Pure.
 
     Check      a condition that must hold; its `judge` yields a `Violation` wherever it does not
     Finding    a violation with the check's code and severity; who adds to it derives from it, as `observe.causes.Cause`
@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-Judged = TypeVar("Judged", contravariant=True)
+from lightragctl.core.hint import Hint
+
+SubjectT = TypeVar("SubjectT", contravariant=True)
 
 
 class Severity(StrEnum):
-    """An error stands in the way; a warning does not."""
+    """An error blocks the command; a warning does not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -25,7 +27,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Violation:
-    """Where a condition does not hold.
+    """A violated condition.
 
     Attributes:
         subject: the object, `Kind/name`, or the key of the profile.
@@ -40,11 +42,11 @@ class Violation:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong.
+    """A problem that a check found.
 
     Attributes:
         code: a stable word.
-        severity: what it means for whoever goes on.
+        severity: whether it prevents the action.
         subject: the object, `Kind/name`, or the key of the profile.
         message: what is wrong there; the first line says it, more may follow.
         hint: the next command or setting.
@@ -62,14 +64,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Skipped(Finding):
-    """What could not be checked; the message says why."""
+    """A check that could not run; the message says why."""
 
     code: str = field(default="not-checked", init=False)
     severity: Severity = field(default=Severity.WARNING, init=False)
 
 
+def with_hint(finding: Finding) -> Hint:
+    """The finding and its hint in one text."""
+    return Hint(str(finding), "; ", finding.hint)
+
+
 @dataclass(frozen=True)
-class Check(Generic[Judged]):
+class Check(Generic[SubjectT]):
     """A condition that must hold.
 
     Attributes:
@@ -82,9 +89,9 @@ class Check(Generic[Judged]):
     code: str
     title: str
     severity: Severity
-    judge: Callable[[Judged], Iterable[Violation]]
+    judge: Callable[[SubjectT], Iterable[Violation]]
 
-    def findings(self, judged: Judged) -> Iterator[Finding]:
-        """Where the condition does not hold."""
+    def findings(self, judged: SubjectT) -> Iterator[Finding]:
+        """The violations as findings."""
         for one in self.judge(judged):
             yield Finding(self.code, one.subject, one.message, one.hint, severity=self.severity)

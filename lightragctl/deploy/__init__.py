@@ -1,1 +1,1 @@
-"""A release on a cluster: planned, applied by stages, recorded, rolled back, taken down."""
+"""Releases on Kubernetes: plan, apply in stages, inventory, revisions, drift, rollback, deletion."""

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightragctl.core.errors import NotRunningError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.core.runtime import AppliedRelease, NeededSecret
-from lightragctl.deploy.history import read_revision
-from lightragctl.deploy.record import Record
+from lightragctl.deploy.inventory import Inventory
+from lightragctl.deploy.revision_store import read_revision
 from lightragctl.kube.labels import GENERATE, component_of
 from lightragctl.kube.objects import annotations_of, name_of, spec_of
 from lightragctl.kube.scope import Scope
@@ -16,20 +17,20 @@ from lightragctl.kube.scope import Scope
 _SETTINGS = "settings.json"
 
 
-def read_applied(scope: Scope, record: Record, include_secrets: bool) -> AppliedRelease:
+def read_applied(scope: Scope, inventory: Inventory, include_secrets: bool) -> AppliedRelease:
     """The release as its record and its last revision have it.
 
     Raises:
         NotRunningError: the revision is gone.
     """
-    revision = read_revision(scope, record.revision) if record.revision else None
+    revision = read_revision(scope, inventory.revision) if inventory.revision else None
     if revision is None:
-        message = f"release '{scope.release}' has no revision {record.revision}"
-        raise NotRunningError(message, "bring it up again: lightragctl up")
+        message = f"release '{scope.release}' has no revision {inventory.revision}"
+        raise NotRunningError(message, Hint("bring it up again: ", Command("up")))
     secrets = needed_secrets(revision.objects)
     return AppliedRelease(
-        profile_name=record.profile_name,
-        values=record.profile,
+        profile_name=inventory.profile_name,
+        values=inventory.profile,
         settings=settings_in(revision.objects),
         objects=tuple(revision.objects),
         secrets=secrets,

@@ -1,4 +1,4 @@
-"""Writes a release's objects: dry run, apply by stages, generated secrets, prune. All I/O goes through the cluster."""
+"""Applies a release's objects: server-side dry run, apply, generated secrets, pruning. I/O through the cluster."""
 
 import base64
 import secrets
@@ -11,26 +11,27 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.runtime import Action, ForeignField
 from lightragctl.deploy.changeset import Change, change, deletion
 from lightragctl.deploy.conditional import apply_over, delete_seen
-from lightragctl.deploy.drift import contested, is_left_behind, is_put_out
-from lightragctl.deploy.ownership import is_still_ours
+from lightragctl.deploy.drift import contested
+from lightragctl.deploy.ownership import is_owned
 from lightragctl.deploy.replacement import plan_replacement
 from lightragctl.kube import labels
 from lightragctl.kube.calls import WORKERS
 from lightragctl.kube.model import FIELD_MANAGER, Cluster, FieldConflictError, ImmutableFieldError
 from lightragctl.kube.objects import WORKLOAD_KINDS, annotations_of
 from lightragctl.kube.scope import Scope
+from lightragctl.observe.scaling import is_orphaned_replicas, is_scaled_down_manually
 
 GENERATED_MANAGER = "lightragctl-generated"
-"""Owner of generated values: the templates' manager never holds them, so applying a template never takes them away."""
+"""Field manager of generated values. The templates' manager never owns them, so applying a template keeps them."""
 _KEY_BYTES = 32
 SCALED_MANAGER = "lightragctl-scaled"
-"""Owner of `spec.replicas` once a profile leaves it to an autoscaler: without an owner it would fall to 1 at once."""
+"""Field manager of `spec.replicas` once a profile leaves it to an autoscaler: unowned, the field is reset to 1."""
 
 
 def read_live(scope: Scope, objects: Iterable[KubernetesObject]) -> dict[ObjectRef, dict[str, Any]]:
-    """The live objects of the release, of the kinds that `objects` has: one call for each kind in the namespace.
+    """The live objects of the release, of the kinds in `objects`: one list call per namespaced kind.
 
-    Those of the whole cluster are read one by one, but for the namespace itself.
+    Cluster-scoped objects are read one by one, except the namespace itself.
     """
     names = {ref(thing) for thing in objects}
     kinds = sorted({(one.api_version, one.kind) for one in names})
@@ -45,7 +46,7 @@ def read_live(scope: Scope, objects: Iterable[KubernetesObject]) -> dict[ObjectR
 def read_unlabelled(
     scope: Scope, objects: Iterable[KubernetesObject], live: Mapping[ObjectRef, dict[str, Any]]
 ) -> dict[ObjectRef, dict[str, Any]]:
-    """Those of the wanted objects that exist without the release's labels."""
+    """The wanted objects that exist without the release's labels."""
     names = [identity for identity in map(ref, objects) if identity not in live and identity.namespace]
     with ThreadPoolExecutor(WORKERS) as pool:
         return {ref(there): there for there in pool.map(scope.cluster.get, names) if there is not None}
@@ -58,17 +59,17 @@ def plan_changes(
     *,
     namespace_is_new: bool,
 ) -> list[Change]:
-    """What applying the objects would do, by the server's own dry run of each.
+    """The changes that applying the objects would make, by a server-side dry run of each.
 
     Raises:
-        InvalidObjectError: the server refuses an object.
-        RefusedError: a field would change that cannot, and there is no plan for it.
+        InvalidObjectError: the server rejects an object.
+        RefusedError: an immutable field would change, and the object cannot be replaced.
     """
 
     def predict(thing: KubernetesObject) -> Change:
         identity = ref(thing)
         if namespace_is_new and identity.namespace == scope.namespace:
-            return change(None, thing, "its namespace is new, so the server could not check it")
+            return change(None, thing, "not checked by the server: its namespace does not exist yet")
         there = live.get(identity)
         if there is None and not identity.namespace:
             there = scope.cluster.get(identity)
@@ -84,9 +85,9 @@ def plan_changes(
 
 
 def _dry_run(scope: Scope, thing: KubernetesObject, there: KubernetesObject | None) -> Change:
-    """What applying would do; where others hold fields, what taking these over would do."""
+    """The change that applying makes; with conflicts, the change with `force`."""
     try:
-        return change(there, _with_left_replicas(scope.cluster.apply(thing, dry_run=True), there, thing))
+        return change(there, _with_released_replicas(scope.cluster.apply(thing, dry_run=True), there, thing))
     except FieldConflictError as error:
         predicted = scope.cluster.apply(thing, dry_run=True, force=True)
         return replace(change(there, predicted), conflicts=tuple(_conflicts(thing, there, error)), is_forced=True)
@@ -95,31 +96,31 @@ def _dry_run(scope: Scope, thing: KubernetesObject, there: KubernetesObject | No
 def _conflicts(
     thing: KubernetesObject, there: KubernetesObject | None, error: FieldConflictError
 ) -> list[ForeignField]:
-    """The fields that others hold, but for what an autoscaler that is gone has left."""
+    """The fields that other managers own, except `spec.replicas` left by a deleted autoscaler."""
     plain = [
         ForeignField(str(ref(thing)), path.removeprefix("."), who, "", "", None, None)
         for path, who in error.fields
-        if not is_left_behind(path.removeprefix("."), who)
-        and not (there and is_put_out(thing, there, path.removeprefix(".")))
+        if not is_orphaned_replicas(path.removeprefix("."), who)
+        and not (there and is_scaled_down_manually(thing, there, path.removeprefix(".")))
     ]
     return (contested(thing, there) if there and plain else []) or plain
 
 
-def _with_left_replicas(
+def _with_released_replicas(
     predicted: dict[str, Any], there: KubernetesObject | None, wanted: KubernetesObject
 ) -> dict[str, Any]:
-    """The prediction with the number of pods that `_leave_replicas` will keep."""
-    replicas = left_replicas(there, wanted) if there else None
+    """The prediction with the replica count that `_release_replicas` keeps."""
+    replicas = released_replicas(there, wanted) if there else None
     return predicted if replicas is None else {**predicted, "spec": {**predicted["spec"], "replicas": replicas}}
 
 
 def _replaced(scope: Scope, thing: KubernetesObject, there: KubernetesObject, error: ImmutableFieldError) -> Change:
-    """The change of an object that is made anew; the server is asked what it would be under a name that is free."""
+    """The change of an object that is recreated, predicted by a dry run under an unused name."""
     claims = scope.cluster.select("v1", "PersistentVolumeClaim", scope.namespace, scope.pods)
     names = {str(one["spec"].get("storageClassName") or "") for one in claims} - {""}
     classes = {name: scope.cluster.get(ObjectRef("storage.k8s.io/v1", "StorageClass", "", name)) for name in names}
-    growing = {name: bool((one or {}).get("allowVolumeExpansion")) for name, one in classes.items()}
-    plan = plan_replacement(thing, there, claims, growing, error.message)
+    expandable = {name: bool((one or {}).get("allowVolumeExpansion")) for name, one in classes.items()}
+    plan = plan_replacement(thing, there, claims, expandable, error.message)
     name = thing["metadata"]["name"]
     other = {**thing, "metadata": {**thing["metadata"], "name": f"{name[:40]}-lightragctl-plan"}}
     predicted = scope.cluster.apply(other, dry_run=True)
@@ -128,13 +129,13 @@ def _replaced(scope: Scope, thing: KubernetesObject, there: KubernetesObject, er
 
 
 def plan_deletions(scope: Scope, pruned: Iterable[ObjectRef]) -> list[Change]:
-    """What deleting the objects would do; those that are gone, or somebody else's by now, are left out."""
+    """The changes that delete the objects, without those that are gone or belong to another owner by now."""
     return [deletion(there) for there in read_ours(scope, pruned)]
 
 
 def read_ours(scope: Scope, recorded: Iterable[ObjectRef]) -> list[dict[str, Any]]:
-    """The live objects of these names that are still the release's."""
-    return [there for there in map(scope.cluster.get, recorded) if there and is_still_ours(there, scope.release)]
+    """The live objects of these names that still belong to the release."""
+    return [there for there in map(scope.cluster.get, recorded) if there and is_owned(there, scope.release)]
 
 
 def apply_objects(
@@ -144,21 +145,21 @@ def apply_objects(
     forced: Container[ObjectRef] = (),
     generated: Mapping[ObjectRef, Mapping[str, str]] = {},
 ) -> list[dict[str, Any]]:
-    """Apply the objects at once, and give generated secrets their values; the objects as they are now.
+    """Apply the objects concurrently and generate missing secret values; returns the live objects.
 
     Args:
         scope: of the release.
         objects: to apply.
-        seen: the live objects that this was decided on; those that it lacks were not there.
-        forced: those whose fields are taken over from others.
-        generated: values for Secrets that ask for them, from `generate`.
+        seen: the live objects that the plan is based on; a missing one did not exist.
+        forced: objects whose conflicting fields are taken over.
+        generated: values for Secrets with generated keys, from `generate`.
 
     Raises:
-        ChangedMeanwhileError: one is not what was seen any more.
+        ChangedMeanwhileError: an object has changed since it was read.
     """
 
     def write(thing: KubernetesObject) -> dict[str, Any]:
-        there = _leave_replicas(scope.cluster, thing, seen.get(ref(thing)))
+        there = _release_replicas(scope.cluster, thing, seen.get(ref(thing)))
         applied = apply_over(scope.cluster, thing, there, force=ref(thing) in forced)
         return fill_generated(scope.cluster, applied, generated.get(ref(thing), {}))
 
@@ -166,8 +167,8 @@ def apply_objects(
         return list(pool.map(write, objects))
 
 
-def left_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | None:
-    """How many pods a workload has that we have set so far and no longer say; None when that is not so."""
+def released_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | None:
+    """The replica count that we own and no longer set; None if we do not own it or still set it."""
     if wanted["kind"] not in WORKLOAD_KINDS or "replicas" in wanted["spec"]:
         return None
     owned = [
@@ -178,11 +179,11 @@ def left_replicas(live: KubernetesObject, wanted: KubernetesObject) -> int | Non
     return int(live["spec"]["replicas"]) if owned else None
 
 
-def _leave_replicas(
+def _release_replicas(
     cluster: Cluster, wanted: KubernetesObject, live: KubernetesObject | None
 ) -> KubernetesObject | None:
-    """Let another manager own the number of pods before we stop saying it; the live object after that."""
-    if live is None or (replicas := left_replicas(live, wanted)) is None:
+    """Pass ownership of `spec.replicas` to `SCALED_MANAGER` before we stop setting it; returns the live object."""
+    if live is None or (replicas := released_replicas(live, wanted)) is None:
         return live
     metadata = {key: wanted["metadata"][key] for key in ("name", "namespace")}
     kept = {key: wanted[key] for key in ("apiVersion", "kind")} | {"metadata": metadata}
@@ -190,7 +191,7 @@ def _leave_replicas(
 
 
 def generate(secret: KubernetesObject) -> dict[str, str]:
-    """Random values, as a Secret holds them, for each key that the Secret asks for and has no value of."""
+    """Random values, base64-encoded, for the keys that the Secret's annotation lists and that have no value."""
     wanted = annotations_of(secret).get(labels.GENERATE, "") if secret["kind"] == "Secret" else ""
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     missing = [name for name in names if not (secret.get("data") or {}).get(name)]
@@ -198,14 +199,14 @@ def generate(secret: KubernetesObject) -> dict[str, str]:
 
 
 def fill_generated(cluster: Cluster, secret: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
-    """Give a Secret that asks for it a random value for each key that has none; values that are there stay.
+    """Set a random value for each generated key of a Secret without one; returns the live object.
 
-    The object as it is then.
+    Existing values stay.
 
     Args:
-        cluster: where it is.
+        cluster: of the Secret.
         secret: as it was applied.
-        values: what to take where it is given.
+        values: values to use instead of random ones.
     """
     made = {name: values.get(name, value) for name, value in generate(secret).items()}
     if not made:
@@ -218,5 +219,5 @@ def fill_generated(cluster: Cluster, secret: dict[str, Any], values: Mapping[str
 
 
 def delete_objects(scope: Scope, things: Iterable[KubernetesObject]) -> list[ObjectRef]:
-    """Delete exactly the live objects that were read, one after the other; those that were still there."""
+    """Delete the live objects that were read, in order; returns those that existed."""
     return [ref(thing) for thing in things if delete_seen(scope.cluster, thing)]

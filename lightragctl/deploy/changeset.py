@@ -1,4 +1,4 @@
-"""What applying objects would do, as data: live objects compared with what the server would make of ours. Pure."""
+"""Changes as data: live objects compared with the server's dry-run result. Pure."""
 
 import difflib
 import hashlib
@@ -15,18 +15,18 @@ from lightragctl.core.runtime import Action, Difference, ForeignField
 from lightragctl.deploy.replacement import Replacement
 
 _SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
-"""Metadata that the server writes: it differs without anything having changed."""
+"""Metadata that the server sets; ignored when comparing."""
 HIDDEN = "***HIDDEN***"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to one object: as it is, and as it will be; None where it is not there.
+    """The change of one object: before and after; None if it does not exist.
 
     Attributes:
-        conflicts: fields that others hold and that it would change.
-        is_forced: whether the server takes it only with force.
-        replacement: how it is made anew where it cannot be changed.
+        conflicts: fields of other managers that would change.
+        is_forced: whether applying it needs `force`.
+        replacement: how to recreate it if it has an immutable field that changes.
     """
 
     identity: ObjectRef
@@ -41,29 +41,29 @@ class Change:
 
 @dataclass(frozen=True)
 class ChangeSet:
-    """What happens to each object of a release, in the order in which it happens."""
+    """The changes of a release's objects, in the order of execution."""
 
     changes: tuple[Change, ...]
 
     @property
     def differing(self) -> tuple[Change, ...]:
-        """Changes that do something."""
+        """The changes that are not `UNCHANGED`."""
         return tuple(change for change in self.changes if change.action is not Action.UNCHANGED)
 
     @property
     def conflicts(self) -> tuple[ForeignField, ...]:
-        """Fields that others hold and that would be changed."""
+        """Fields of other managers that would change."""
         return tuple(one for change in self.changes for one in change.conflicts)
 
     @property
     def counts(self) -> str:
-        """How many changes of each kind, in words."""
+        """The number of changes by action, as text."""
         found = Counter(change.action for change in self.differing)
         return ", ".join(f"{count} {action}" for action, count in sorted(found.items())) or "nothing"
 
 
 def change(live: KubernetesObject | None, predicted: KubernetesObject, note: str = "") -> Change:
-    """The change from the live object to the one that the server predicts of a dry run."""
+    """The change from the live object to the result of a dry run."""
     identity = ref(predicted)
     if live is None:
         return Change(identity, Action.CREATED, None, predicted, note)
@@ -72,22 +72,22 @@ def change(live: KubernetesObject | None, predicted: KubernetesObject, note: str
 
 
 def deletion(live: KubernetesObject) -> Change:
-    """The change that removes the object."""
+    """The change that deletes the object."""
     return Change(ref(live), Action.DELETED, live, None)
 
 
 def stripped(thing: KubernetesObject) -> dict[str, Any]:
-    """The object without status and what only the server writes."""
+    """The object without its status and the metadata that the server sets."""
     metadata = {key: value for key, value in thing.get("metadata", {}).items() if key not in _SERVER_FIELDS}
     return {**{key: value for key, value in thing.items() if key != "status"}, "metadata": metadata}
 
 
 def difference(one: Change, key: bytes) -> Difference:
-    """The change for a person: a unified diff of YAML, secret values masked.
+    """The change as a unified diff of YAML, secret values masked.
 
     Args:
         one: the change.
-        key: keys the hash that stands for a secret value, so that a change shows and the value does not; one per run.
+        key: of the hash that replaces a secret value, so that a change is visible and the value is not; one per run.
     """
     text = "" if one.action is Action.UNCHANGED else _unified(one, key)
     return Difference(str(one.identity), one.action, text, one.note)
@@ -107,7 +107,7 @@ def _lines(thing: KubernetesObject | None, key: bytes) -> Sequence[str]:
 
 
 class _Blocks(yaml.SafeDumper):
-    """Writes texts of several lines as such, so that a diff shows the line that differs."""
+    """Writes multi-line strings as block scalars, so that a diff shows the changed line."""
 
 
 def _block(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -117,7 +117,7 @@ def _block(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 
 def _visible(line: str) -> str:
-    """The line without what YAML has no block for: tabs, and blanks at the end, which a reader would not see either."""
+    """The line with tabs, carriage returns and trailing spaces as symbols, which block scalars cannot contain."""
     shown = line.replace("\t", "␉").replace("\r", "␍")
     return shown.rstrip(" ") + "␠" * (len(shown) - len(shown.rstrip(" ")))
 
@@ -126,7 +126,7 @@ _Blocks.add_representer(str, _block)
 
 
 def masked(thing: KubernetesObject, key: bytes) -> dict[str, Any]:
-    """The object with each value of a Secret replaced by a short keyed hash of it."""
+    """The object with each value of a Secret replaced by a short keyed hash."""
     if thing.get("kind") != "Secret":
         return dict(thing)
     hidden = {part: _hide(thing[part], key) for part in ("data", "stringData") if isinstance(thing.get(part), Mapping)}

@@ -1,14 +1,14 @@
-"""Writes that the API server carries out only on the object that they were decided on. I/O through the cluster.
+"""Conditional writes: the API server rejects them if the object has changed since it was read. I/O through the cluster.
 
-Each carries the uid and the resourceVersion of that object, or says that there was none. So a process that stood still,
-and meanwhile lost the release's lock, writes over nothing that its successor wrote. Where only others' fields moved
-since, status above all, the write is decided anew on what is there now, a few times at most.
+Each write has the uid and resourceVersion of the object, or states that there was none. So a process that was suspended
+and lost the release's lock meanwhile cannot overwrite its successor's changes. If only fields of others have changed,
+such as status, the write is repeated on the current object, up to `_TRIES` times.
 """
 
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.kube.managed_fields import Owner, find, owners
+from lightragctl.kube.managed_fields import FieldOwner, find, owners
 from lightragctl.kube.model import ABSENT, FIELD_MANAGER, ChangedMeanwhileError, Cluster
 
 _TRIES = 10
@@ -22,10 +22,10 @@ def apply_over(
     force: bool = False,
     manager: str = FIELD_MANAGER,
 ) -> dict[str, Any]:
-    """Apply the object over the one that was seen; None stands for seeing that there was none.
+    """Apply the object if the live one is still `seen`; None: it must not exist.
 
     Raises:
-        ChangedMeanwhileError: it was made, made anew, deleted, or changed in what is applied.
+        ChangedMeanwhileError: it was created, recreated or deleted, or fields that are applied have changed.
         FieldConflictError: another manager owns a field.
     """
     for _ in range(_TRIES):
@@ -33,17 +33,17 @@ def apply_over(
             return cluster.apply(pinned(thing, seen), force=force, manager=manager)
         except ChangedMeanwhileError:
             now = cluster.get(ref(thing))
-            if not is_same_ground(seen, now, thing):
+            if not is_unchanged(seen, now, thing):
                 raise
             seen = now
-    raise _restless(ref(thing))
+    raise _contended(ref(thing))
 
 
 def delete_seen(cluster: Cluster, seen: KubernetesObject, *, orphan: bool = False) -> bool:
-    """Delete the object that was seen; False when it is gone already, or another has its name.
+    """Delete the object if it is still `seen`; False if it is gone or was recreated.
 
     Raises:
-        ChangedMeanwhileError: we have written it since.
+        ChangedMeanwhileError: another lightragctl has changed it since.
     """
     uid, now = str(seen["metadata"]["uid"]), seen
     for _ in range(_TRIES):
@@ -54,27 +54,27 @@ def delete_seen(cluster: Cluster, seen: KubernetesObject, *, orphan: bool = Fals
             there = cluster.get(ref(seen))
             if there is None:
                 return False
-            if not is_same_ground(seen, there, {}):
+            if not is_unchanged(seen, there, {}):
                 raise
             now = there
-    raise _restless(ref(seen))
+    raise _contended(ref(seen))
 
 
 def pinned(thing: KubernetesObject, seen: KubernetesObject | None) -> dict[str, Any]:
-    """The object, to be applied to nothing but what was seen."""
+    """The object with the uid and resourceVersion of `seen` as preconditions."""
     if seen is None:
         return {**thing, "metadata": {**thing["metadata"], "resourceVersion": ABSENT}}
     condition = {key: seen["metadata"][key] for key in ("uid", "resourceVersion")}
     return {**thing, "metadata": {**thing["metadata"], **condition}}
 
 
-def is_same_ground(seen: KubernetesObject | None, now: KubernetesObject | None, wanted: KubernetesObject) -> bool:
-    """Whether a write that was decided on `seen` would be decided in the same way on `now`. Pure.
+def is_unchanged(seen: KubernetesObject | None, now: KubernetesObject | None, wanted: KubernetesObject) -> bool:
+    """Whether a write that is based on `seen` is valid for `now` too. Pure.
 
     Args:
-        seen: the object then; None when there was none.
+        seen: the object when it was read; None if it did not exist.
         now: the object now.
-        wanted: what would be applied; nothing for a deletion.
+        wanted: the object to apply; empty for a deletion.
     """
     if seen is None or now is None:
         return seen is None and now is None
@@ -88,16 +88,16 @@ def is_same_ground(seen: KubernetesObject | None, now: KubernetesObject | None, 
     return all(find(seen, path) == find(now, path) for path in held) and _part(seen, wanted) == _part(now, wanted)
 
 
-def _ours(thing: KubernetesObject) -> list[Owner]:
+def _ours(thing: KubernetesObject) -> list[FieldOwner]:
     return [one for one in owners(thing) if one.manager.startswith(FIELD_MANAGER)]
 
 
 def _part(thing: object, wanted: object) -> object:
-    """What of the object stands where something is wanted; a list counts as a whole."""
+    """The parts of the object that `wanted` sets; a list counts as a whole."""
     if isinstance(thing, dict) and isinstance(wanted, dict):
         return {key: _part(thing.get(key), value) for key, value in wanted.items() if key != "status"}
     return thing
 
 
-def _restless(identity: ObjectRef) -> ChangedMeanwhileError:
-    return ChangedMeanwhileError(f"{identity} is written by others again and again", "run the command again")
+def _contended(identity: ObjectRef) -> ChangedMeanwhileError:
+    return ChangedMeanwhileError(f"{identity} is being changed continuously by others", "run the command again")

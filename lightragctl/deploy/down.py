@@ -1,32 +1,32 @@
-"""Takes a release down: what runs goes, data stay unless they are purged."""
+"""Stops a release: deletes its workloads, and with a purge its data."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from lightragctl.checks.claims import at_risk, split_claims
+from lightragctl.checks.claims import at_risk_claims, split_claims
 from lightragctl.checks.preflight import access_of_down, access_of_purge, check_rights
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, Notify
 from lightragctl.deploy.apply import delete_objects, read_ours
-from lightragctl.deploy.danger import find_lacking
-from lightragctl.deploy.history import drop_all_revisions, known_components, read_revision, write_outcome
-from lightragctl.deploy.losses import SAVE_HINT
-from lightragctl.deploy.prepare import owns_namespace, read_record, refuse_newer
-from lightragctl.deploy.record import Phase, Record, record_ref
-from lightragctl.deploy.rollout import done_to, locked, write_record
-from lightragctl.deploy.seal import take
-from lightragctl.kube.labels import CHUNK_OF, REVISION_OF, component_of
+from lightragctl.deploy.data_loss import SAVE_HINT
+from lightragctl.deploy.data_risk import find_missing_claims
+from lightragctl.deploy.fencing import take_lock
+from lightragctl.deploy.inventory import Inventory, ReleasePhase, inventory_ref
+from lightragctl.deploy.revision_store import drop_all_revisions, known_components, read_revision, write_outcome
+from lightragctl.deploy.rollout import locked, object_event, write_inventory
+from lightragctl.deploy.rollout_plan import owns_namespace, read_inventory, refuse_newer, refuse_open_operation
+from lightragctl.kube.labels import CHUNK_OF, OPERATION_OF, REVISION_OF, component_of
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import labels_of, status_of
 from lightragctl.kube.scope import Scope
-from lightragctl.observe.wait import Patience, wait_until
+from lightragctl.observe.wait import Deadline, wait_until
 
 KEPT_KINDS = ("Secret", "PersistentVolumeClaim", "Namespace")
-"""Data, keys that clients hold, and what may hold other people's objects: only a purge touches them."""
+"""Kinds that hold data, keys of clients, or objects of others: only a purge deletes them."""
 
 
 _MADE_KINDS = (
@@ -43,70 +43,72 @@ _MADE_KINDS = (
     ("v1", "LimitRange"),
     ("v1", "ResourceQuota"),
 )
-"""What a release is made of, last made first."""
-_TOLD = 5
+"""The kinds of a release's objects, in reverse order of creation."""
+_LISTED = 5
 """Names in one line."""
 
 
-def take_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
-    """Delete what runs, last made first, and wait until its pods are gone; with `purge` delete everything.
+def tear_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
+    """Delete the workloads, in reverse order of creation, and wait until their pods are gone; with `purge` everything.
 
     Returns:
-        False when there was nothing to do.
+        False if there was nothing to do.
 
     Raises:
-        LockedError: somebody else changes the release.
-        WaitExpired: pods are still there after `timeout_s`.
-        RefusedError: data that shall be kept would go with the pods, and that is not allowed.
-        ForbiddenError: we may not delete all of it.
+        LockedError: another process is changing the release, or an operation of it is open.
+        WaitExpired: pods still exist after `timeout_s`.
+        RefusedError: data would be lost with the pods, and that is not allowed.
+        ForbiddenError: permissions are missing.
     """
     if scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) is None:
         return False
-    record = read_record(scope)
-    if record is None and not (purge and _has_leftovers(scope)):
+    inventory = read_inventory(scope)
+    if inventory is None and not (purge and _has_leftovers(scope)):
         return False
-    patience = Patience.of(timeout_s, notify)
-    _check_rights(scope, record, purge)
+    deadline = Deadline.of(timeout_s, notify)
+    _check_rights(scope, inventory, purge)
     lock, scope = locked(scope, "down", notify)
     with lock:
-        take(scope, lock, record)
-        record = read_record(scope)
-        refuse_newer(record, lock.fence, scope.release)
-        components = known_components(scope, record)
+        refuse_open_operation(scope)
+        take_lock(scope, lock, inventory)
+        refuse_open_operation(scope)
+        inventory = read_inventory(scope)
+        refuse_newer(inventory, lock.fence, scope.release)
+        components = known_components(scope, inventory)
         if not (purge or allow_data_loss):
             _refuse_loss(scope, components)
-        owned = tuple(reversed(record.objects)) if record else _labelled(scope)
+        owned = tuple(reversed(inventory.objects)) if inventory else _labelled(scope)
         running = read_ours(scope, [one for one in owned if one.kind not in KEPT_KINDS])
         for identity in delete_objects(scope, running):
-            notify(done_to("deleted", identity))
-        wait_until(lambda: _pods_left(scope, components), patience)
+            notify(object_event("deleted", identity))
+        wait_until(lambda: _pods_left(scope, components), deadline)
         if purge:
-            _purge(Left(scope, owned, components), lock, patience)
+            _purge(PurgeScope(scope, owned, components), lock, deadline)
             return True
-        return record is not None and _note_stopped(scope, record, lock.fence)
+        return inventory is not None and _record_stopped(scope, inventory, lock.fence)
 
 
-def _check_rights(scope: Scope, record: Record | None, purge: bool) -> None:
-    """Stop before the first write when we could not do all of it."""
-    owned = record.objects if record else _labelled(scope)
+def _check_rights(scope: Scope, inventory: Inventory | None, purge: bool) -> None:
+    """Check all permissions before the first write."""
+    owned = inventory.objects if inventory else _labelled(scope)
     running = [one for one in owned if one.kind not in KEPT_KINDS]
-    asked = access_of_down(scope.cluster, running, scope.namespace)
-    asked += access_of_purge(scope.namespace, owns_namespace(scope)) if purge else []
-    check_rights(scope.cluster, scope.namespace, asked)
+    needed = access_of_down(scope.cluster, running, scope.namespace)
+    needed += access_of_purge(scope.namespace, owns_namespace(scope)) if purge else []
+    check_rights(scope.cluster, scope.namespace, needed)
 
 
 def _refuse_loss(scope: Scope, components: Collection[str]) -> None:
-    """Stop while pods still hold what goes with them."""
+    """Refuse while pods use volumes that are deleted with them."""
     own, _ = split_claims(scope, components)
-    if found := at_risk(scope, own):
+    if found := at_risk_claims(scope, own):
         lines = "\n".join(f"    {one}" for one in found)
-        raise RefusedError(f"down keeps data, and these would go with their pods:\n{lines}", SAVE_HINT)
+        raise RefusedError(f"down keeps data, but this data would be lost with the pods:\n{lines}", SAVE_HINT)
 
 
 def _labelled(scope: Scope) -> tuple[ObjectRef, ...]:
-    """The release's objects by their labels, for when somebody has deleted the record.
+    """The release's objects by their labels, for a release without an inventory.
 
-    Of those of the whole cluster a release of the same name in another namespace may have some: theirs begin otherwise.
+    Cluster-scoped objects may belong to a release of the same name in another namespace; their name prefix differs.
     """
     found = [ref(thing) for kind in _MADE_KINDS for thing in scope.select(*kind)]
     own = f"{scope.namespace}-{scope.release}-"
@@ -114,39 +116,39 @@ def _labelled(scope: Scope) -> tuple[ObjectRef, ...]:
 
 
 def _has_leftovers(scope: Scope) -> bool:
-    """Whether a run that died has left something that no record names."""
+    """Whether a killed run has left objects that are in no inventory."""
     lease = scope.cluster.get(lease_ref(scope.release, scope.namespace))
     own, _ = split_claims(scope, known_components(scope, None))
     return bool(lease or own or scope.select("v1", "Secret")) or owns_namespace(scope)
 
 
-def _note_stopped(scope: Scope, record: Record, fence: int) -> bool:
-    """Write that nothing runs any more; whether anything did."""
-    if record.phase is Phase.STOPPED:
+def _record_stopped(scope: Scope, inventory: Inventory, fence: int) -> bool:
+    """Write the phase `STOPPED`; returns whether the release was running."""
+    if inventory.phase is ReleasePhase.STOPPED:
         return False
-    revision = read_revision(scope, record.revision) if record.revision else None
+    revision = read_revision(scope, inventory.revision) if inventory.revision else None
     if revision is not None:
         now = scope.holder.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         write_outcome(scope, replace(revision, stopped_at=now, stopped_by=scope.holder.who))
-    kept = tuple(one for one in record.objects if one.kind in KEPT_KINDS)
-    write_record(scope, replace(record, phase=Phase.STOPPED, objects=kept, fence=fence))
+    kept = tuple(one for one in inventory.objects if one.kind in KEPT_KINDS)
+    write_inventory(scope, replace(inventory, phase=ReleasePhase.STOPPED, objects=kept, fence=fence))
     return True
 
 
-def kept_words(scope: Scope, record: Record | None) -> str:
-    """Where the release's data are, and what else stays, for a person."""
-    own, _ = split_claims(scope, known_components(scope, record))
-    keys = [one for one in (record.objects if record else ()) if one.kind == "Secret"]
-    gone = [*(find_lacking(scope).claims if record else ()), *(one for one in keys if _is_gone(scope, one))]
-    lost = {one.claim: one.reason for one in at_risk(scope, own)}
+def describe_kept(scope: Scope, inventory: Inventory | None) -> str:
+    """The volumes and keys of the release that are kept, and those that are not, as text."""
+    own, _ = split_claims(scope, known_components(scope, inventory))
+    keys = [one for one in (inventory.objects if inventory else ()) if one.kind == "Secret"]
+    gone = [*(find_missing_claims(scope).claims if inventory else ()), *(one for one in keys if _is_gone(scope, one))]
+    lost = {one.claim: one.reason for one in at_risk_claims(scope, own)}
     left = [str(one) for one in (*map(ref, own), *keys) if one not in lost and one not in gone]
-    kept = f"{', '.join(left) or 'no volume yet'} in namespace {scope.namespace}"
-    told = [*(f"{one} is gone" for one in gone), *(f"{one}: {reason}" for one, reason in lost.items())]
-    return kept + (f"; not kept: {'; '.join(told)}" if told else "")
+    kept = f"{', '.join(left) or 'no volumes'} in namespace {scope.namespace}"
+    not_kept = [*(f"{one} is gone" for one in gone), *(f"{one}: {reason}" for one, reason in lost.items())]
+    return kept + (f"; not kept: {'; '.join(not_kept)}" if not_kept else "")
 
 
 def _is_gone(scope: Scope, identity: ObjectRef) -> bool:
-    """Whether the object is not there any more; what we may not read is taken to be there."""
+    """Whether the object is gone; without permission to read it, it is assumed to exist."""
     try:
         return scope.cluster.get(identity) is None
     except ForbiddenError:
@@ -156,12 +158,12 @@ def _is_gone(scope: Scope, identity: ObjectRef) -> bool:
 def _pods_left(scope: Scope, components: Collection[str]) -> str:
     pods = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
     names = sorted(pod["metadata"]["name"] for pod in pods if component_of(pod) in components)
-    return f"ending: {', '.join(names)}" if names else ""
+    return f"terminating: {', '.join(names)}" if names else ""
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a purge deletes after everything that runs: of these objects and components."""
+class PurgeScope:
+    """The objects that a purge deletes after the workloads."""
 
     scope: Scope
     owned: Sequence[ObjectRef]
@@ -169,59 +171,61 @@ class Left:
 
     @property
     def claims(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The release's claims, and those that only look so."""
+        """The release's claims, and claims of others with its label."""
         return split_claims(self.scope, self.components)
 
     @property
     def secrets(self) -> list[KubernetesObject]:
-        """Its Secrets, by record and by label."""
+        """Its Secrets, from the inventory and by label."""
         recorded = read_ours(self.scope, [one for one in self.owned if one.kind == "Secret"])
         return list({ref(thing): thing for thing in (*self.scope.select("v1", "Secret"), *recorded)}.values())
 
 
-def _purge(left: Left, lock: ReleaseLock, patience: Patience) -> None:
-    """Delete what is left. A namespace of our own goes whole, with the record in it, or a purge that died would leave
-    one that nobody knows."""
+def _purge(left: PurgeScope, lock: ReleaseLock, deadline: Deadline) -> None:
+    """Delete what is left. A namespace that we created is deleted whole, with the inventory in it: a purge that was
+    killed would otherwise leave a namespace that no release owns."""
     scope = left.scope
     own, others = left.claims
     for claim in others:
-        patience.notify(Event("left alone: this release has not made it", str(ref(claim))))
+        deadline.notify(Event("kept: not created by this release", str(ref(claim))))
     for identity in delete_objects(scope, [*own, *left.secrets]):
-        patience.notify(done_to("deleted", identity))
-    wait_until(lambda: _claims_left(left), patience)
-    if owns_namespace(scope) and _may_go(scope, patience.notify):
+        deadline.notify(object_event("deleted", identity))
+    wait_until(lambda: _claims_left(left), deadline)
+    if owns_namespace(scope) and _is_deletable(scope, deadline.notify):
         namespace = ObjectRef("v1", "Namespace", "", scope.namespace)
         lock.stop()
         delete_objects(scope, filter(None, [scope.cluster.get(namespace)]))
-        patience.notify(done_to("deleted", namespace))
-        wait_until(partial(_still_there, scope, namespace), patience)
+        deadline.notify(object_event("deleted", namespace))
+        wait_until(partial(_still_there, scope, namespace), deadline)
         return
     drop_all_revisions(scope)
-    delete_objects(scope, filter(None, [scope.cluster.get(record_ref(scope.release, scope.namespace))]))
+    operations = scope.cluster.select("v1", "ConfigMap", scope.namespace, f"{OPERATION_OF}={scope.release}")
+    delete_objects(scope, operations)
+    delete_objects(scope, filter(None, [scope.cluster.get(inventory_ref(scope.release, scope.namespace))]))
     lock.forget()
 
 
-def _claims_left(left: Left) -> str:
+def _claims_left(left: PurgeScope) -> str:
     own, _ = left.claims
-    return f"releasing: {', '.join(one['metadata']['name'] for one in own)}" if own else ""
+    return f"deleting: {', '.join(one['metadata']['name'] for one in own)}" if own else ""
 
 
 def _still_there(scope: Scope, identity: ObjectRef) -> str:
     there = scope.cluster.get(identity)
-    return f"deleting {identity}{_held_up(there)}" if there else ""
+    return f"deleting {identity}{_deletion_blocker(there)}" if there else ""
 
 
 _REASONS = ("DiscoveryFailed", "GroupVersionParsingFailed", "ContentDeletionFailed", "SomeFinalizersRemain")
-"""Why a namespace does not go: a part of the API is down, or what is in it cannot be deleted."""
+"""Conditions that block the deletion of a namespace: an API service is down, or finalizers remain."""
 
 
-def _held_up(namespace: KubernetesObject) -> str:
+def _deletion_blocker(namespace: KubernetesObject) -> str:
     conditions = status_of(namespace).get("conditions") or ()
     held = {one.get("reason"): one.get("message", "") for one in conditions if one.get("status") == "True"}
     return next((f": {held[reason]}" for reason in _REASONS if reason in held), "")
 
 
-_PEOPLES_KINDS = (
+_USER_KINDS = (
     ("v1", "Pod"),
     ("v1", "PersistentVolumeClaim"),
     ("v1", "Secret"),
@@ -233,30 +237,30 @@ _PEOPLES_KINDS = (
     ("batch/v1", "CronJob"),
     ("batch/v1", "Job"),
 )
-"""What people put into a namespace, and would miss."""
-_CLUSTERS_OWN = ("kube-root-ca.crt",)
-"""ConfigMaps that the cluster itself puts into every namespace."""
+"""Kinds that users create in a namespace."""
+_SYSTEM_CONFIG_MAPS = ("kube-root-ca.crt",)
+"""ConfigMaps that Kubernetes creates in every namespace."""
 
 
-def _may_go(scope: Scope, notify: Notify) -> bool:
-    """Whether the namespace holds nothing of other people; says what it does hold."""
-    served = [kind for kind in _PEOPLES_KINDS if scope.cluster.resource(*kind)]
+def _is_deletable(scope: Scope, notify: Notify) -> bool:
+    """Whether the namespace has no objects of others; reports those it has."""
+    served = [kind for kind in _USER_KINDS if scope.cluster.resource(*kind)]
     found = [thing for kind in served for thing in scope.cluster.select(*kind, scope.namespace)]
     others = [str(ref(thing)) for thing in found if not _is_bookkeeping(thing, scope)]
     if others:
-        told = ", ".join(others[:_TOLD]) + (f" and {len(others) - _TOLD} more" if len(others) > _TOLD else "")
-        notify(Event(f"kept, because it holds what is not of this release: {told}", f"Namespace/{scope.namespace}"))
+        names = ", ".join(others[:_LISTED]) + (f" and {len(others) - _LISTED} more" if len(others) > _LISTED else "")
+        notify(Event(f"kept: it contains objects of others: {names}", f"Namespace/{scope.namespace}"))
     return not others
 
 
 def _is_bookkeeping(thing: KubernetesObject, scope: Scope) -> bool:
-    """Whether it is the release's record or a revision of it, or of the cluster itself."""
+    """Whether it is the release's inventory, one of its revisions or operations, or created by Kubernetes."""
     if thing["kind"] == "Secret":
         return bool(thing.get("type") == "kubernetes.io/service-account-token")
-    is_recorded = ref(thing) == record_ref(scope.release, scope.namespace) or _is_revision(thing, scope.release)
-    return thing["kind"] == "ConfigMap" and (is_recorded or thing["metadata"]["name"] in _CLUSTERS_OWN)
+    is_recorded = ref(thing) == inventory_ref(scope.release, scope.namespace) or _is_history(thing, scope.release)
+    return thing["kind"] == "ConfigMap" and (is_recorded or thing["metadata"]["name"] in _SYSTEM_CONFIG_MAPS)
 
 
-def _is_revision(config_map: KubernetesObject, release: str) -> bool:
+def _is_history(config_map: KubernetesObject, release: str) -> bool:
     labels = labels_of(config_map)
-    return release in (labels.get(REVISION_OF), labels.get(CHUNK_OF))
+    return release in (labels.get(REVISION_OF), labels.get(CHUNK_OF), labels.get(OPERATION_OF))

@@ -6,13 +6,14 @@ Each write states which version of the workload it was made from. An annotation 
 from typing import Any
 
 from lightragctl.core.errors import NotRunningError, UnavailableError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event
 from lightragctl.kube.labels import HELD_BY
 from lightragctl.kube.model import ChangedMeanwhileError
 from lightragctl.kube.objects import annotations_of, name_of, spec_of
 from lightragctl.kube.scope import Scope
-from lightragctl.observe.snapshot import read_view
-from lightragctl.observe.wait import Patience, wait_components, wait_until
+from lightragctl.observe.snapshot import read_snapshot
+from lightragctl.observe.wait import Deadline, wait_ready, wait_until
 
 _TRIES = 10
 
@@ -26,29 +27,29 @@ def read_replicas(scope: Scope, component: str) -> int:
     return int(spec_of(_workload(scope, component)).get("replicas", 1))
 
 
-def hold(scope: Scope, component: str, reason: str, patience: Patience) -> None:
+def hold(scope: Scope, component: str, reason: str, deadline: Deadline) -> None:
     """Scale the component to no pods, and wait until its pods are gone.
 
     Raises:
         NotRunningError: there is no such workload.
-        WaitExpired: a pod is still there when patience ends.
+        WaitExpired: a pod is still there when deadline ends.
     """
     _scale(scope, component, 0, reason)
-    patience.notify(Event("stopping", component))
-    wait_until(lambda: _left(scope, component), patience)
+    deadline.notify(Event("stopping", component))
+    wait_until(lambda: _left(scope, component), deadline)
 
 
-def resume(scope: Scope, component: str, replicas: int, patience: Patience) -> None:
+def resume(scope: Scope, component: str, replicas: int, deadline: Deadline) -> None:
     """Scale the component to its pods, and wait until they are ready.
 
     Raises:
         NotRunningError: there is no such workload.
         NotReadyError: it will not become ready by waiting.
-        WaitExpired: it is not ready when patience ends.
+        WaitExpired: it is not ready when deadline ends.
     """
     _scale(scope, component, replicas, "")
     if replicas:
-        wait_components(scope, [component], patience)
+        wait_ready(scope, [component], deadline)
 
 
 def _scale(scope: Scope, component: str, replicas: int, reason: str) -> None:
@@ -74,13 +75,13 @@ def _scaled(live: dict[str, Any], replicas: int, reason: str) -> dict[str, Any]:
 
 
 def _workload(scope: Scope, component: str) -> dict[str, Any]:
-    found = list(read_view(scope).workloads_of(component))
+    found = list(read_snapshot(scope).workloads_of(component))
     if len(found) != 1:
         there = ", ".join(map(name_of, found)) or "none"
-        raise NotRunningError(f"{component} has no single workload: {there}", "see: lightragctl status")
+        raise NotRunningError(f"{component} has no single workload: {there}", Hint("see: ", Command("status")))
     return dict(found[0])
 
 
 def _left(scope: Scope, component: str) -> str:
-    pods = read_view(scope).pods_of(component)
+    pods = read_snapshot(scope).pods_of(component)
     return f"{component}: pods are ending: {', '.join(map(name_of, pods))}" if pods else ""

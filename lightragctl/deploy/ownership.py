@@ -1,7 +1,7 @@
-"""Whose an object is: ours, nobody's, or another tool's; and the labels that say so to other tools. Pure.
+"""Determines the owner of an object: the release, another tool, or none; and the labels that show it. Pure.
 
-The labels are those of ApplySets (KEP 3659): the record is the parent, the release's objects are the members. They
-stand on the objects alone, never in selectors, pod templates or claims, which cannot change.
+The labels are those of ApplySets (KEP 3659): the inventory is the parent, the release's objects are the members. Only
+the objects have them, never selectors, pod templates or claims, which are immutable.
 """
 
 import base64
@@ -11,6 +11,7 @@ from typing import Any
 
 import lightragctl
 from lightragctl.core.errors import RefusedError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.kube import labels as keys
 from lightragctl.kube.managed_fields import owners
@@ -19,7 +20,7 @@ from lightragctl.kube.objects import annotations_of, controller_of, labels_of
 
 
 def applyset_id(parent: ObjectRef) -> str:
-    """The name of the set that the parent stands for."""
+    """The ID of the parent's ApplySet."""
     group = parent.api_version.rpartition("/")[0]
     text = f"{parent.name}.{parent.namespace}.{parent.kind}.{group}"
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
@@ -41,7 +42,7 @@ def parent_annotations(members: Iterable[ObjectRef]) -> dict[str, str]:
 
 
 def as_member(thing: KubernetesObject, parent: ObjectRef) -> dict[str, Any]:
-    """The object with the label of a member; one without a namespace cannot be in a set whose parent has one."""
+    """The object with the label of a member; cluster-scoped objects cannot be members of a namespaced parent."""
     metadata = thing["metadata"]
     if not metadata.get("namespace"):
         return dict(thing)
@@ -50,47 +51,47 @@ def as_member(thing: KubernetesObject, parent: ObjectRef) -> dict[str, Any]:
 
 
 def was_applied(live: KubernetesObject) -> bool:
-    """Whether we hold a field of it: so it is ours even when somebody has taken its labels away."""
+    """Whether we own a field of it: then it is ours even if its labels were removed."""
     return any(owner.manager == FIELD_MANAGER for owner in owners(live))
 
 
-def is_still_ours(live: KubernetesObject, release: str) -> bool:
-    """Whether an object of a name that we would give is the release's: another may have that name by now."""
+def is_owned(live: KubernetesObject, release: str) -> bool:
+    """Whether an object with one of our names belongs to the release, and not to another owner."""
     labels = labels_of(live)
     if labels.get(keys.MANAGED_BY, keys.MANAGER) != keys.MANAGER:
         return False
     return labels[keys.INSTANCE] == release if keys.INSTANCE in labels else was_applied(live)
 
 
-def refuse_strangers(strangers: Iterable[KubernetesObject], release: str, parent: ObjectRef, adopt: bool) -> None:
-    """Refuse to write over objects that are there and not the release's.
+def refuse_foreign(strangers: Iterable[KubernetesObject], release: str, parent: ObjectRef, adopt: bool) -> None:
+    """Refuse to overwrite existing objects that do not belong to the release.
 
     Args:
-        strangers: live objects of wanted names that are neither labelled as the release's nor were applied by us.
+        strangers: live objects with wanted names that neither have the release's labels nor were applied by us.
         release: its name.
-        parent: its record.
-        adopt: take those that nobody's tool looks after.
+        parent: its inventory.
+        adopt: allow those without an owner.
 
     Raises:
-        RefusedError: names each with whose it is, or who made it.
+        RefusedError: lists each with its owner, or with the manager that created it.
     """
     found = list(strangers)
-    taken = [f"{ref(one)} {whose}" for one in found if (whose := _whose(one, release, applyset_id(parent)))]
+    taken = [f"{ref(one)} {owner}" for one in found if (owner := _owner_text(one, release, applyset_id(parent)))]
     if taken:
-        hint = "take another name: --name NAME; or let its owner remove it first (helm uninstall, lightragctl down)"
-        raise RefusedError(f"these belong to others, and are never taken over:\n{_listed(taken)}", hint)
+        hint = Hint("use another name: --name NAME; or delete them with their tool: helm uninstall, ", Command("down"))
+        raise RefusedError(f"these objects have another owner and are never adopted:\n{_listed(taken)}", hint)
     if found and not adopt:
-        lines = [f"{ref(one)} was made by {_makers(one)}" for one in found]
-        hint = "take them over with --adopt, take another name with --name, or delete them"
-        raise RefusedError(f"these are there and do not belong to release '{release}':\n{_listed(lines)}", hint)
+        lines = [f"{ref(one)} was created by {_creators(one)}" for one in found]
+        hint = Hint("adopt them with --adopt, use another name with --name, or delete them")
+        raise RefusedError(f"these objects exist and do not belong to release '{release}':\n{_listed(lines)}", hint)
 
 
 def _listed(lines: Iterable[str]) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-def _whose(live: KubernetesObject, release: str, set_id: str) -> str:
-    """The other tool or release that looks after the object, in words; empty when there is none."""
+def _owner_text(live: KubernetesObject, release: str, set_id: str) -> str:
+    """The other tool or release that owns the object, as text; empty if there is none."""
     labels, noted = labels_of(live), annotations_of(live)
     instance, manager = labels.get(keys.INSTANCE, ""), labels.get(keys.MANAGED_BY, "")
     if keys.HELM_RELEASE in noted or manager == "Helm":
@@ -103,6 +104,6 @@ def _whose(live: KubernetesObject, release: str, set_id: str) -> str:
     return f"belongs to {by['kind']}/{by['name']}" if by else ""
 
 
-def _makers(live: KubernetesObject) -> str:
+def _creators(live: KubernetesObject) -> str:
     names = sorted({one.manager for one in owners(live) if one.subresource != "status"})
-    return ", ".join(names) or "somebody unknown"
+    return ", ".join(names) or "an unknown manager"

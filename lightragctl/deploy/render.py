@@ -1,11 +1,10 @@
-"""From a plan to Kubernetes objects: Jinja templates in, checked and sorted plain maps out. Reads the templates only.
+"""Renders a plan to Kubernetes objects from Jinja templates, checked and sorted. Reads the templates only.
 
-Each component's folder in `templates/` holds one file per object, `templates/release/` those of the release as a whole;
-`_macros.j2` beside the folders holds what they share. A template of the release sees `release`, `namespace` and
-`profile`; one of a component `component`, `values`, `port`, `probes`, `settings` (the JSON that a process of ours is
-started with), `environment`, `secrets` (environment variables that come from Secrets), `generated_key` (the Secret of
-the key that `up` makes) and `parts` too, and all of these together as `context`, for macros. `release/` sees the parts
-of all components, and the network policies.
+`templates/` has a folder per component with one file per object, and `release/` for those of the whole release;
+`_macros.j2` has what they share. Templates get `release`, `namespace` and `profile`; those of a component also
+`component`, `values`, `port`, `probes`, `settings` (the JSON that a process of ours is started with), `environment`,
+`secrets` (environment variables from Secrets), `generated_key` (the Secret of the generated API key) and `parts`, and
+all of these as `context`, for macros. Those in `release/` get the plan and the network policies.
 """
 
 import functools
@@ -21,26 +20,27 @@ import yaml
 from lightragctl.checks.names import check_names
 from lightragctl.core.component import Component, Plan, start_order
 from lightragctl.core.errors import LightragctlError, RefusedError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, order, ref
 from lightragctl.core.profile import Runtime
 from lightragctl.core.serialize import json_text, yaml_text
+from lightragctl.deploy.inventory import inventory_ref
 from lightragctl.deploy.network import policies
 from lightragctl.deploy.ownership import as_member
-from lightragctl.deploy.record import record_ref
 
 
 def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
-    """Every object of the plan, sorted; the same plan gives the same objects.
+    """Every object of the plan, sorted; deterministic.
 
     Raises:
-        RefusedError: the profile is for another runtime, or for a namespace of the cluster itself.
-        UsageError: the release's name is too long for what Kubernetes makes of it.
-        LightragctlError: a template is wrong; names it.
+        RefusedError: the profile has another runtime, or a system namespace.
+        UsageError: the release's name leads to object names that are too long.
+        LightragctlError: a template is invalid; gives its name.
     """
     if plan.profile.runtime is not Runtime.KUBERNETES:
         raise RefusedError(
             f"profile '{plan.profile_name}' runs as local processes and has no manifests",
-            "take one for Kubernetes: lightragctl render --profile dev",
+            Hint("use a profile for Kubernetes: ", Command("render", "--profile dev")),
         )
     _refuse_system_namespace(plan.profile.namespace)
     environment = _environment(templates)
@@ -58,25 +58,45 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
         component = plan.components[name]
         for template in sorted((templates / name).glob("*.yaml.j2")):
             objects += _render(environment, f"{name}/{template.name}", _context(plan, component))
-    parent = record_ref(plan.release, plan.profile.namespace)
+    parent = inventory_ref(plan.release, plan.profile.namespace)
     objects = [as_member(_named_by_content(thing), parent) for thing in objects]
     _refuse_twins(objects)
     check_names(objects, plan.release)
     return sorted(objects, key=order)
 
 
+def render_folder(templates: Path, folder: str, context: dict[str, Any]) -> list[KubernetesObject]:
+    """The objects of one folder of templates, in the order in which to create them.
+
+    Args:
+        templates: the folder of all templates.
+        folder: a name in it.
+        context: what its templates see.
+
+    Raises:
+        LightragctlError: a template is wrong; names it.
+    """
+    environment = _environment(templates)
+    found = [
+        thing
+        for template in sorted((templates / folder).glob("*.yaml.j2"))
+        for thing in _render(environment, f"{folder}/{template.name}", context)
+    ]
+    return sorted(found, key=order)
+
+
 def _refuse_system_namespace(namespace: str) -> None:
-    """Quotas, limits and policies of a release concern everything in its namespace, and `down --purge` deletes it."""
+    """A release's quotas, limits and policies apply to its whole namespace, and `down --purge` may delete it."""
     if namespace.startswith("kube-"):
         message = (
-            f"namespace {namespace} belongs to the cluster itself: a release there would bound the cluster's own pods"
+            f"namespace {namespace} is a system namespace: quotas and policies of a release would affect system pods"
         )
-        raise RefusedError(message, "choose another one: -n lightrag")
+        raise RefusedError(message, "use another one: -n lightrag")
 
 
 @functools.cache
 def _environment(templates: Path) -> jinja2.Environment:
-    """Compiles a template once; looks again at one that has changed."""
+    """Compiles each template once; reloads one that has changed."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
@@ -87,7 +107,7 @@ def _environment(templates: Path) -> jinja2.Environment:
 
 
 def _named_by_content(thing: KubernetesObject) -> KubernetesObject:
-    """A Job cannot change, so that another content is another Job; the old one is then pruned."""
+    """A Job is immutable, so a changed one gets a new name and the old one is pruned."""
     if thing["kind"] != "Job":
         return thing
     digest = hashlib.sha256(json.dumps(thing["spec"], sort_keys=True).encode()).hexdigest()[:8]
@@ -95,8 +115,8 @@ def _named_by_content(thing: KubernetesObject) -> KubernetesObject:
 
 
 def _context(plan: Plan, component: Component) -> dict[str, Any]:
-    told = component.settings(plan).model_dump(mode="json") if component.settings else None
-    settings = json_text(told, indent=1) if told else ""
+    document = component.settings(plan).model_dump(mode="json") if component.settings else None
+    settings = json_text(document, indent=1) if document else ""
     context: dict[str, Any] = {
         "release": plan.release,
         "namespace": plan.profile.namespace,
@@ -125,14 +145,14 @@ def _render(environment: jinja2.Environment, name: str, context: dict[str, Any])
         text = environment.get_template(name).render(context)
         documents = [document for document in yaml.load_all(text, _LOADER) if document]
     except jinja2.TemplateError as error:
-        raise LightragctlError(f"template {name}: {error.message}", "mend the template") from error
+        raise LightragctlError(f"template {name}: {error.message}", "fix the template") from error
     except yaml.YAMLError as error:
-        raise LightragctlError(f"template {name} does not render to YAML: {error}", "mend the template") from error
+        raise LightragctlError(f"template {name} does not render to YAML: {error}", "fix the template") from error
     for document in documents:
         try:
             ref(document)
         except ValueError as error:
-            raise LightragctlError(f"template {name}: {error}", "mend the template") from error
+            raise LightragctlError(f"template {name}: {error}", "fix the template") from error
     return documents
 
 
@@ -140,21 +160,21 @@ def _refuse_twins(objects: Sequence[KubernetesObject]) -> None:
     seen: set[ObjectRef] = set()
     for identity in map(ref, objects):
         if identity in seen:
-            raise LightragctlError(f"{identity} is rendered twice", "give one of them another name")
+            raise LightragctlError(f"{identity} is rendered twice", "rename one of them")
         seen.add(identity)
 
 
 def write_objects(objects: Sequence[KubernetesObject], folder: Path) -> list[Path]:
-    """Write each object to a file of its own, numbered in the order in which to apply them; the files' paths.
+    """Write each object to its own file, numbered in the order to apply them; returns the paths.
 
     Raises:
-        RefusedError: the folder holds something already, so an object that is gone would linger.
+        RefusedError: the folder is not empty, so files of removed objects would remain.
         LightragctlError: the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise RefusedError(f"{folder} is not empty", "name a new folder, or empty this one")
+            raise RefusedError(f"{folder} is not empty", "use a new folder, or empty this one")
         paths = []
         for number, thing in enumerate(objects, 1):
             identity = ref(thing)

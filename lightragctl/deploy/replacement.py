@@ -1,4 +1,4 @@
-"""What to do about a field that cannot change while its object lives: a plan for each kind, or a refusal. Pure."""
+"""Plans how to change an immutable field: recreate the object, or refuse. Pure."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lightragctl.core.errors import RefusedError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """How a StatefulSet is replaced: it is deleted without its pods, and made again around them.
+    """The replacement of a StatefulSet: it is orphan-deleted, without its pods, and recreated; the new one adopts them.
 
     Attributes:
-        uid: of the one that is deleted.
-        note: the plan, for a person.
-        claims: volume claims to grow first, with their new sizes.
+        uid: of the object to delete.
+        note: the plan, as text.
+        claims: volume claims to expand first, with their new sizes.
     """
 
     uid: str
@@ -25,16 +26,24 @@ class Replacement:
     claims: tuple[tuple[ObjectRef, str], ...] = ()
 
 
-_WAYS_OUT = {
-    "Deployment": "bring it up beside this one under another name: --name NAME; or lightragctl down, then up",
-    "Service": "lightragctl down, then up: its address changes, the data stay",
-    "PriorityClass": "it is the whole cluster's: if nobody else names it, kubectl delete priorityclass NAME, then up",
+_DOWN_UP = (Command("down"), ", then ", Command("up"))
+_HINTS = {
+    "Deployment": Hint("bring up a second release under another name: --name NAME; or ", *_DOWN_UP),
+    "Service": Hint(*_DOWN_UP, ": its address changes, the data stays"),
+    "PriorityClass": Hint(
+        "it is cluster-scoped: if no other pods use it, kubectl delete priorityclass NAME, then ", Command("up")
+    ),
 }
-_ELSE = "take the change back; or lightragctl down, then up: the data stay"
+_ELSE = Hint("revert the change; or ", *_DOWN_UP, ": the data stays")
 _OF_A_CLAIM = {"storageClassName": "storage class", "accessModes": "access modes", "volumeMode": "volume mode"}
-_NEW_VOLUME = (
-    "take the change back; or make a new volume: give the server another name under components.model-server.servers, "
-    "the old volume stays until up --prune-data; or lightragctl down --purge, which deletes all data, then up"
+_NEW_VOLUME = Hint(
+    "revert the change; or create a new volume: rename the server under components.model-server.servers, the old "
+    "volume stays until ",
+    Command("up", "--prune-data"),
+    "; or ",
+    Command("down", "--purge"),
+    ", which deletes all data, then ",
+    Command("up"),
 )
 
 
@@ -45,34 +54,38 @@ def plan_replacement(
     classes: Mapping[str, bool],
     reason: str,
 ) -> Replacement:
-    """The plan that brings an immutable change about without touching data.
+    """The plan that changes an immutable field without touching data.
 
     Args:
-        wanted: the object as it shall be.
-        live: as it is.
+        wanted: the desired object.
+        live: the live object.
         claims: volume claims of its pods.
-        classes: by storage class, whether its volumes can grow.
-        reason: why the server refused the change.
+        classes: by storage class, whether it allows volume expansion.
+        reason: why the server rejected the change.
 
     Raises:
-        RefusedError: there is no such plan for the kind or the field; says what else to do.
+        RefusedError: the kind or the field cannot be changed in this way; the hint has an alternative.
     """
     if wanted["kind"] == "PersistentVolumeClaim":
         _refuse_claim(wanted, live, classes, reason)
     if wanted["kind"] != "StatefulSet":
-        raise RefusedError(f"{reason}", _WAYS_OUT.get(str(wanted["kind"]), _ELSE))
+        raise RefusedError(reason, _HINTS.get(str(wanted["kind"]), _ELSE))
     if _selector(wanted) != _selector(live):
-        message = f"{ref(wanted)}: its selector cannot change, or its pods would belong to nobody"
+        message = f"{ref(wanted)}: its selector is immutable: a new one would orphan its pods"
         raise RefusedError(message, _ELSE)
-    growing = _growing(wanted, live, claims, classes)
-    grown = f"; first {', '.join(f'{identity.name} grows to {size}' for identity, size in growing)}" if growing else ""
-    kept = "" if _classes(wanted) == _classes(live) else "; claims that are there keep their storage class"
-    note = f"deleted without its pods and made again around them{grown}; no volume claim is deleted{kept}"
-    return Replacement(str(live["metadata"]["uid"]), note, growing)
+    expandable = _expanding(wanted, live, claims, classes)
+    grown = (
+        f"; first {', '.join(f'{identity.name} is expanded to {size}' for identity, size in expandable)}"
+        if expandable
+        else ""
+    )
+    kept = "" if _classes(wanted) == _classes(live) else "; existing claims keep their storage class"
+    note = f"orphan-deleted and recreated, its pods keep running{grown}; no volume claim is deleted{kept}"
+    return Replacement(str(live["metadata"]["uid"]), note, expandable)
 
 
-def keeping_volumes(wanted: KubernetesObject, live: KubernetesObject | None) -> dict[str, Any]:
-    """The object of an earlier revision, its volumes as big as they are now: those that have grown cannot shrink."""
+def with_live_volumes(wanted: KubernetesObject, live: KubernetesObject | None) -> dict[str, Any]:
+    """The object of an earlier revision with the present volume sizes: volumes cannot shrink."""
     if live is None:
         return dict(wanted)
     made, now = copy.deepcopy(dict(wanted)), _sizes(live)
@@ -84,7 +97,7 @@ def keeping_volumes(wanted: KubernetesObject, live: KubernetesObject | None) -> 
 
 
 def _claims(thing: KubernetesObject) -> Sequence[Any]:
-    """The claims that the object is, or has templates of."""
+    """The claim itself, or the claim templates of the object."""
     if thing["kind"] == "PersistentVolumeClaim":
         return [thing]
     return thing["spec"].get("volumeClaimTemplates") or () if thing["kind"] == "StatefulSet" else ()
@@ -101,11 +114,11 @@ def _size(claim: KubernetesObject) -> str:
 def _refuse_claim(
     wanted: KubernetesObject, live: KubernetesObject, classes: Mapping[str, bool], reason: str
 ) -> NoReturn:
-    """Say why the claim cannot become so: it would have to be deleted for that, and its data with it."""
+    """Refuse the change of a claim: it would have to be deleted, with its data."""
     size, before = _size(wanted), _size(live)
     if quantity(size) < quantity(before):
-        message = f"{ref(wanted)}: a volume cannot shrink: it has {before}, {size} is wanted"
-        raise RefusedError(message, f"ask for at least {before}")
+        message = f"{ref(wanted)}: a volume cannot shrink: it has {before}, {size} is requested"
+        raise RefusedError(message, f"request at least {before}")
     changes = [
         f"{what} ({_words(live, key)} to {_words(wanted, key)})"
         for key, what in _OF_A_CLAIM.items()
@@ -113,8 +126,8 @@ def _refuse_claim(
     ]
     if not changes and quantity(size) > quantity(before):
         _refuse_fixed(live, classes, size)
-    told = f"{ref(wanted)} is there, and its {', '.join(changes)} cannot change; no volume claim is deleted"
-    raise RefusedError(told if changes else reason, _NEW_VOLUME)
+    message = f"{ref(wanted)} exists and its {', '.join(changes)} is immutable; no volume claim is deleted"
+    raise RefusedError(message if changes else reason, _NEW_VOLUME)
 
 
 def _words(claim: KubernetesObject, key: str) -> str:
@@ -134,7 +147,7 @@ def _classes(thing: KubernetesObject) -> list[Any]:
     return [one["spec"].get("storageClassName") for one in thing["spec"].get("volumeClaimTemplates") or ()]
 
 
-def _growing(
+def _expanding(
     wanted: KubernetesObject,
     live: KubernetesObject,
     claims: Sequence[KubernetesObject],
@@ -145,8 +158,8 @@ def _growing(
     for template, before in _sizes(live).items():
         size = sizes.get(template, before)
         if quantity(size) < quantity(before):
-            message = f"{ref(wanted)}: a volume cannot shrink: '{template}' has {before}, {size} is wanted"
-            raise RefusedError(message, f"ask for at least {before}")
+            message = f"{ref(wanted)}: a volume cannot shrink: '{template}' has {before}, {size} is requested"
+            raise RefusedError(message, f"request at least {before}")
         for claim in claims:
             if not _name(claim).startswith(f"{template}-{name}-"):
                 continue
@@ -160,6 +173,6 @@ def _growing(
 def _refuse_fixed(claim: KubernetesObject, classes: Mapping[str, bool], size: str) -> None:
     name = str(claim["spec"].get("storageClassName") or "")
     if not classes.get(name, False):
-        message = f"{ref(claim)} cannot grow to {size}: its storage class '{name}' does not let volumes grow"
-        hint = "set allowVolumeExpansion on the class if its driver can do it; else load the data into a new release"
+        message = f"{ref(claim)} cannot be expanded to {size}: storage class '{name}' does not allow volume expansion"
+        hint = "set allowVolumeExpansion on the class if its driver supports it; else load the data into a new release"
         raise RefusedError(message, hint)

@@ -1,6 +1,6 @@
-"""A revision as ConfigMaps: an index that says what it was, and its objects, compressed, beside it or in chunks. Pure.
+"""A revision as ConfigMaps: an index with metadata, and its objects, compressed, in the index or in chunks. Pure.
 
-No value of a Secret gets in: where one stood, the revision says in which Secret and key it is.
+Values of Secrets are not stored; a revision has a reference to the Secret and key instead.
 """
 
 import base64
@@ -11,27 +11,28 @@ from dataclasses import replace
 from typing import Any
 
 from lightragctl.core.errors import LightragctlError, RefusedError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.runtime import Outcome, Revision
+from lightragctl.core.runtime import Revision, RevisionOutcome
 from lightragctl.kube.labels import CHUNK_OF, MANAGED_BY, MANAGER, REVISION_OF
 
 SCHEMA = 1
 CHUNK_BYTES = 600 * 1024
-"""Of compressed objects in one ConfigMap: as base64 800 KiB, so that it stays under 900 KiB; the server takes 1 MiB."""
+"""Compressed objects per ConfigMap: 800 KiB as base64; the API server limits a ConfigMap to 1 MiB."""
 KEEP = 10
-"""As many as helm keeps."""
+"""As helm's default."""
 _INDEX, _OBJECTS = "revision.json", "objects.json.gz"
 _IN_SECRET = "lightragctl/in-secret:"
 
 
 def revision_ref(release: str, namespace: str, number: int, chunk: int | None = None) -> ObjectRef:
-    """Where a revision's index, or one of its chunks, is kept."""
+    """The ConfigMap of a revision's index, or of one of its chunks."""
     part = "" if chunk is None else f"-{chunk}"
     return ObjectRef("v1", "ConfigMap", namespace, f"{release}-lightragctl-r{number}{part}")
 
 
 def to_config_maps(revision: Revision, release: str, namespace: str) -> list[dict[str, Any]]:
-    """The revision as ConfigMaps in the order in which to write them: chunks first, the index last."""
+    """The revision as ConfigMaps in write order: chunks first, the index last."""
     packed = gzip.compress(_text([redacted(one) for one in revision.objects]).encode(), mtime=0)
     pieces = [packed[start : start + CHUNK_BYTES] for start in range(0, len(packed), CHUNK_BYTES)]
     document = {
@@ -75,7 +76,7 @@ def _config_map(
 
 
 def chunk_count(index: KubernetesObject) -> int:
-    """How many chunks belong to the index.
+    """The number of chunks of the index.
 
     Raises:
         LightragctlError: it is damaged.
@@ -84,7 +85,7 @@ def chunk_count(index: KubernetesObject) -> int:
 
 
 def from_config_maps(index: KubernetesObject, chunks: Sequence[KubernetesObject] = ()) -> Revision:
-    """The revision of an index and its chunks in order; without the chunks that it needs, without objects.
+    """The revision of an index and its chunks in order; without the chunks, it has no objects.
 
     Raises:
         LightragctlError: it is damaged, or a newer lightragctl wrote it.
@@ -102,7 +103,7 @@ def from_config_maps(index: KubernetesObject, chunks: Sequence[KubernetesObject]
             version=document["version"],
             profile_name=document["profile_name"],
             values=document["values"],
-            outcome=Outcome(document["outcome"]),
+            outcome=RevisionOutcome(document["outcome"]),
             cause=document["cause"],
             description=document["description"],
             requires={name: tuple(needs) for name, needs in document["requires"].items()},
@@ -128,58 +129,58 @@ def _document(index: KubernetesObject) -> dict[str, Any]:
 
 def _damaged(index: KubernetesObject, error: Exception) -> LightragctlError:
     metadata = index["metadata"]
-    message = f"ConfigMap/{metadata['name']} in {metadata.get('namespace')} is no revision of a release: {error}"
-    return LightragctlError(message, "restore it, or delete it: only this revision is lost")
+    message = f"ConfigMap/{metadata['name']} in {metadata.get('namespace')} is not a valid revision: {error}"
+    return LightragctlError(message, "restore it, or delete it; only this revision is lost")
 
 
-def judged(revisions: Iterable[Revision], at_work: int | None) -> list[Revision]:
-    """The revisions newest first, with what became of them since they were written.
+def with_current_outcomes(revisions: Iterable[Revision], applying: int | None) -> list[Revision]:
+    """The revisions newest first, with their current outcomes.
 
     Args:
         revisions: as they were written.
-        at_work: the number of the one that somebody applies right now.
+        applying: the number of the revision that is being applied now.
     """
     newest_first = sorted(revisions, key=lambda one: one.number, reverse=True)
     made, applied = [], False
     for one in newest_first:
         outcome = one.outcome
-        if outcome is Outcome.APPLYING and one.number != at_work:
-            outcome = Outcome.INTERRUPTED
-        if outcome is Outcome.APPLIED:
-            outcome, applied = (Outcome.SUPERSEDED if applied else outcome), True
+        if outcome is RevisionOutcome.APPLYING and one.number != applying:
+            outcome = RevisionOutcome.INTERRUPTED
+        if outcome is RevisionOutcome.APPLIED:
+            outcome, applied = (RevisionOutcome.SUPERSEDED if applied else outcome), True
         made.append(replace(one, outcome=outcome))
     return made
 
 
-def to_drop(revisions: Iterable[Revision]) -> list[int]:
-    """Numbers of the revisions that are too many; the newest that was applied always stays."""
+def expired_revisions(revisions: Iterable[Revision]) -> list[int]:
+    """Numbers of the revisions beyond `KEEP`; the newest applied one always stays."""
     newest_first = sorted(revisions, key=lambda one: one.number, reverse=True)
-    good = next((one.number for one in newest_first if one.outcome is Outcome.APPLIED), None)
+    good = next((one.number for one in newest_first if one.outcome is RevisionOutcome.APPLIED), None)
     return [one.number for one in newest_first[KEEP:] if one.number != good]
 
 
-def to_roll_back_to(revisions: Sequence[Revision], number: int | None) -> Revision:
-    """The revision to go back to: the one of this number, or the newest before the present one that was applied.
+def rollback_revision(revisions: Sequence[Revision], number: int | None) -> Revision:
+    """The revision to roll back to: the one of this number, or the newest applied one before the present.
 
     Raises:
         RefusedError: there is none.
     """
     known = ", ".join(str(one.number) for one in sorted(revisions, key=lambda one: one.number)) or "none"
-    hint = f"there are: {known}; see them: lightragctl history"
+    hint = Hint(f"revisions: {known}; see them: ", Command("history"))
     if number is not None:
         found = next((one for one in revisions if one.number == number), None)
         if found is None:
-            raise RefusedError(f"there is no revision {number}", hint)
+            raise RefusedError(f"revision {number} does not exist", hint)
         return found
     present = max((one.number for one in revisions), default=0)
-    good = [one for one in revisions if one.number < present and one.outcome is Outcome.APPLIED]
+    good = [one for one in revisions if one.number < present and one.outcome is RevisionOutcome.APPLIED]
     if not good:
-        raise RefusedError("there is no earlier revision that was applied", hint)
+        raise RefusedError("there is no earlier applied revision", hint)
     return max(good, key=lambda one: one.number)
 
 
 def redacted(thing: KubernetesObject) -> dict[str, Any]:
-    """The object with each value of a Secret replaced by where it is."""
+    """The object with each value of a Secret replaced by a reference to its Secret and key."""
     if thing["kind"] != "Secret":
         return dict(thing)
     parts = {part: thing[part] for part in ("data", "stringData") if isinstance(thing.get(part), Mapping)}
@@ -191,16 +192,16 @@ def redacted(thing: KubernetesObject) -> dict[str, Any]:
 
 
 def with_secrets(thing: KubernetesObject, live: Mapping[ObjectRef, KubernetesObject]) -> dict[str, Any]:
-    """The object of a revision with the values that its Secret has now.
+    """The object of a revision with the current values of its Secret.
 
     Raises:
-        RefusedError: the Secret is gone, or has no such key any more.
+        RefusedError: the Secret or a key is gone.
     """
     if thing["kind"] != "Secret" or not thing.get("data"):
         return dict(thing)
     there = (live.get(ref(thing)) or {}).get("data") or {}
     missing = [key for key in thing["data"] if key not in there]
     if missing:
-        message = f"{ref(thing)} has no {', '.join(missing)} any more, and revisions keep no secret values"
-        raise RefusedError(message, "bring it up from the profile, which says where they come from: lightragctl up")
+        message = f"{ref(thing)} no longer has {', '.join(missing)}, and revisions store no secret values"
+        raise RefusedError(message, Hint("apply the profile, which has their source: ", Command("up")))
     return {**thing, "data": {key: there[key] for key in thing["data"]}}

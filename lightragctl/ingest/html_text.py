@@ -32,7 +32,7 @@ _UNSEEN = {
     "noembed": "noembed text",
     "datalist": "hidden text",
 }
-"""Elements that are left out, by the words that name them."""
+"""Omitted elements and their descriptions."""
 
 _BLOCKS = (
     *("address", "center", "details", "dialog", "fieldset", "figure", "footer", "form", "header", "hgroup", "legend"),
@@ -49,7 +49,7 @@ _MOST_COLUMNS = 1000  # what browsers take of a colspan
 
 
 @dataclass(frozen=True)
-class _Page:
+class _PageText:
     """`left_out` has its words as keys, in the order in which they were met."""
 
     soup: BeautifulSoup
@@ -91,7 +91,7 @@ def html_to_markdown(html: str) -> Extracted:
     return Extracted(text, tuple(page.left_out))
 
 
-def _seen(html: str) -> _Page:
+def _seen(html: str) -> _PageText:
     """The page without what a reader does not see, the pages that it carries in frames in their places."""
     soup = BeautifulSoup(_normal_form(html), "html.parser")
     head = soup.head
@@ -105,7 +105,7 @@ def _seen(html: str) -> _Page:
         frame.name, frame.attrs = "div", {}
         frame.clear()
         frame.extend([child.extract() for child in list(inner.soup.body or ())])
-    return _Page(soup, title, left_out)
+    return _PageText(soup, title, left_out)
 
 
 def _markdown(soup: BeautifulSoup) -> str:
@@ -131,7 +131,7 @@ def _check_depth(root: LexborNode | None) -> None:
         level = [child for node in level for child in node.iter()]
         if not level:
             return
-    raise LightragctlError("is HTML nested too deeply to be read")
+    raise LightragctlError("is HTML with too deeply nested elements")
 
 
 def _drop_unseen(soup: BeautifulSoup) -> Iterator[str]:

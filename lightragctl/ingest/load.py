@@ -1,4 +1,4 @@
-"""Loading documents into a release through lightrag-api: resumable, and patient while a part restarts. Network I/O.
+"""Loading documents through lightrag-api: resumable, with retries while components restart. Network I/O.
 
 Four threads read and send; the calling thread alone counts and tells. What the service has acknowledged is not sent
 again, so a run that was interrupted is continued by running it again.
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lightragctl.client.api import NOT_THERE_HINT, AcceptedDocument, ApiClient, ApiError
-from lightragctl.client.retry import Patience, StoppedError, Waiting
+from lightragctl.client.retry import RetryPolicy, RetryWait, StoppedError
 from lightragctl.core.errors import LightragctlError, UnavailableError
 from lightragctl.ingest.documents import (
     Document,
     DocumentFile,
-    Found,
-    Reading,
+    FoundFiles,
+    ReadOptions,
     find_documents,
     read_document,
     read_streams,
@@ -34,8 +34,8 @@ LAST_WORDS_S = 1.0  # after the end of a load, for what the threads have in hand
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a load is. `source` is the document that moved it; `remaining_s` is None until there is a rate."""
+class LoadProgress:
+    """Progress of a load. `source`: the last document; `remaining_s`: None until a rate is known."""
 
     done_documents: int
     total_documents: int
@@ -47,18 +47,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The user ended the load. What is acknowledged is stored; the same command again loads the rest."""
+    """The user interrupted the load. Acknowledged documents are stored; running it again loads the rest."""
 
     acknowledged_documents: int
     acknowledged_chunks: int
     remaining_documents: int
 
 
-LoadEvent = Progress | Waiting | Interrupted
+LoadEvent = LoadProgress | RetryWait | Interrupted
 
 
 class Failure(NamedTuple):
-    """A document that is not loaded."""
+    """A document that failed to load."""
 
     source: str
     reason: str
@@ -67,10 +67,10 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """What a load did, in documents; `chunks` counts those of created and updated documents.
+    """The result of a load, in documents; `chunks` are those of created and updated documents.
 
-    `skipped` are files in folders that are of no supported kind, in `skipped_kinds` by the ends of their names.
-    `failed` is ordered by source. `left_out` says of a source what it holds that is not in the index.
+    `skipped`: files of unsupported types in folders; `skipped_kinds`: by suffix. `failed` is ordered by source.
+    `left_out`: content of a source that is not in the index.
     """
 
     created: int
@@ -85,13 +85,13 @@ class Summary:
 
     @property
     def skipped(self) -> int:
-        """How many files were skipped."""
+        """The number of skipped files."""
         return sum(count for _, count in self.skipped_kinds)
 
 
 @dataclass
-class Accounts:
-    """What a load has done so far, in documents."""
+class LoadCounts:
+    """Running counts of a load, in documents."""
 
     total: int
     created: int = 0
@@ -103,25 +103,25 @@ class Accounts:
 
     @property
     def acknowledged(self) -> int:
-        """Documents that were sent and taken, with something new in them."""
+        """Documents created or updated."""
         return self.created + self.updated
 
     @property
     def done(self) -> int:
-        """Documents whose fate is known."""
+        """Documents that are finished, failed ones included."""
         return self.created + self.updated + self.unchanged + len(self.failed)
 
     def fail(self, source: str, reason: str, hint: str = "") -> None:
-        """Note a document that is not loaded."""
+        """Record a failed document."""
         self.failed[source] = Failure(source, reason, hint)
 
     def note_left_out(self, document: Document) -> None:
-        """Note what of a document is not in its text."""
+        """Record content of a document that is not in its text."""
         if document.left_out:
             self.left_out[document.source] = document.left_out
 
-    def summary(self, found: Found, seconds: float) -> Summary:
-        """All of it."""
+    def summary(self, found: FoundFiles, seconds: float) -> Summary:
+        """The summary of the load."""
         return Summary(
             created=self.created,
             updated=self.updated,
@@ -136,11 +136,11 @@ class Accounts:
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What a load takes from the process it runs in, and how long it waits for the service, per document.
+class LoadConditions:
+    """The environment and timeouts of a load, per document.
 
-    `source` as in `Reading`, `encoding` as in `read_document`; `poll_s` is between two looks at what lightrag-server
-    does.
+    `source` as in `ReadOptions`, `encoding` as in `read_document`; `poll_s` is the interval at which
+    lightrag-server is polled.
     """
 
     cwd: Path = field(default_factory=Path.cwd)
@@ -148,17 +148,17 @@ class Conditions:
     source: str | None = None
     encoding: str = ""
     clock: Callable[[], float] = time.monotonic
-    threads: int = 4  # so that the service can put the chunks of several small documents into one batch
+    threads: int = 4  # so that the service can batch chunks of several small documents
     wait_s: float = 120.0
     poll_s: float = 1.0
 
-    def find(self, paths: Sequence[str]) -> Found:
-        """What `paths` name; pipes are read to their ends.
+    def find(self, paths: Sequence[str]) -> FoundFiles:
+        """The files of `paths`; pipes are read to the end.
 
         Raises:
             UsageError: `source` names what comes from a pipe, and there is not exactly one.
         """
-        return read_streams(find_documents(paths, self.cwd), Reading(self.stdin, self.source))
+        return read_streams(find_documents(paths, self.cwd), ReadOptions(self.stdin, self.source))
 
 
 def load(
@@ -166,25 +166,25 @@ def load(
     api: ApiClient,
     workspace: str | None,
     notify: Callable[[LoadEvent], None],
-    conditions: Conditions | None = None,
+    conditions: LoadConditions | None = None,
 ) -> Summary:
-    """Load what `paths` name, one document per request, then have it flushed and indexed.
+    """Load the documents of `paths`, one per request, then flush and index.
 
-    A document that cannot be read or is refused is in the summary's `failed`; the others are loaded.
+    Documents that cannot be read or are rejected are in the summary's `failed`; the others are loaded.
 
     Args:
         notify: called in this thread.
 
     Raises:
-        UnavailableError: the service did nothing for `wait_s`, for three documents in a row or for all of them.
-        UsageError: a source is given, and there is not exactly one pipe that it could name.
-        ApiError: the service takes no document at all: its data are of another model, or the workspace is wrong.
-        KeyboardInterrupt: passed on after an `Interrupted` event.
+        UnavailableError: the service did not respond for `wait_s`, for three documents in a row or for all.
+        UsageError: a source is given, but there is not exactly one pipe.
+        ApiError: the service rejects all documents: its data is of another model, or the workspace is wrong.
+        KeyboardInterrupt: re-raised after an `Interrupted` event.
     """
-    conditions = conditions or Conditions()
+    conditions = conditions or LoadConditions()
     begun_s = conditions.clock()
     found = conditions.find(paths)
-    tally = _Tally(found, conditions.clock)
+    tally = _LoadCounter(found, conditions.clock)
     try:
         if found.files:
             _load_files(found.files, _Target(api, workspace, conditions), tally, notify)
@@ -199,27 +199,27 @@ def load(
 class _Target:
     api: ApiClient
     workspace: str | None
-    conditions: Conditions
+    conditions: LoadConditions
 
 
 def _load_files(
-    files: Sequence[DocumentFile], target: _Target, tally: "_Tally", notify: Callable[[LoadEvent], None]
+    files: Sequence[DocumentFile], target: _Target, tally: "_LoadCounter", notify: Callable[[LoadEvent], None]
 ) -> None:
     conditions = target.conditions
-    patience = Patience(conditions.wait_s, conditions.clock, threading.Event(), notify)
-    stored = patience.call("the list of documents", lambda _: target.api.list_documents(target.workspace))
+    retries = RetryPolicy(conditions.wait_s, conditions.clock, threading.Event(), notify)
+    stored = retries.call("the list of documents", lambda _: target.api.list_documents(target.workspace))
     tally.known = {one.source: one.sha256 for one in stored if one.state == "ready" and one.current}
     while files:
         _send(files, _Sender(target, tally.known), tally, notify)
         files = tally.take_lost()
     # An earlier run may have ended before it came to this, so that nothing new is no reason to leave it out.
     if stored or tally.accounts.acknowledged:
-        patience.call("the flush", lambda _: target.api.flush(target.workspace))
+        retries.call("the flush", lambda _: target.api.flush(target.workspace))
 
 
 @dataclass(frozen=True)
-class _Moved:
-    """Chunks of a document that the service has embedded so far."""
+class _ChunkProgress:
+    """Progress of one document: embedded chunks."""
 
     source: str
     done: int
@@ -228,7 +228,7 @@ class _Moved:
 
 @dataclass(frozen=True)
 class _Finished:
-    """A document that the service has; `accepted` is None when it was not sent because nothing has changed."""
+    """A loaded document; `accepted` is None when it was unchanged and not sent."""
 
     source: str
     accepted: AcceptedDocument | None
@@ -237,7 +237,7 @@ class _Finished:
 
 @dataclass(frozen=True)
 class _Failed:
-    """A document that is not loaded; `lost` when that is because nobody answered."""
+    """A failed document; `lost`: the service did not answer."""
 
     file: DocumentFile
     error: LightragctlError
@@ -245,21 +245,21 @@ class _Failed:
 
     @property
     def source(self) -> str:
-        """Where it comes from."""
+        """Its source name."""
         return self.file.source
 
 
 @dataclass(frozen=True)
-class _Left:
+class _ThreadEnded:
     """A thread has ended."""
 
 
-_Countable = _Moved | _Finished | _Failed
-_Message = _Countable | Waiting | _Left
+_Countable = _ChunkProgress | _Finished | _Failed
+_Message = _Countable | RetryWait | _ThreadEnded
 
 
 class _Sender:
-    """What the threads share: they take files, read and send them, and report each step as a message."""
+    """The worker threads: they read and send files, and report each step as a message."""
 
     def __init__(self, target: _Target, known: Mapping[str, str]) -> None:
         self.messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
@@ -268,7 +268,7 @@ class _Sender:
         self._known = known
         self._files: queue.SimpleQueue[DocumentFile] = queue.SimpleQueue()
         conditions = target.conditions
-        self._patience = Patience(conditions.wait_s, conditions.clock, self.stop, self.messages.put)
+        self._retries = RetryPolicy(conditions.wait_s, conditions.clock, self.stop, self.messages.put)
 
     def start(self, files: Sequence[DocumentFile]) -> list[threading.Thread]:
         """Start the threads. They are daemons: a request that hangs must not keep an interrupted command alive."""
@@ -287,51 +287,51 @@ class _Sender:
         except (queue.Empty, StoppedError):
             return
         finally:
-            self.messages.put(_Left())
+            self.messages.put(_ThreadEnded())
 
     def _load(self, file: DocumentFile) -> _Finished | _Failed:
         try:
             document = read_document(file, self._target.conditions.encoding)
             if self._known.get(document.source) == document.sha256:
                 return _Finished(file.source, None, document.left_out)
-            reached = _Reached()
-            accepted = self._patience.call(document.source, lambda alive: self._post(document, reached, alive))
+            reached = _HighestChunk()
+            accepted = self._retries.call(document.source, lambda alive: self._post(document, reached, alive))
         except UnavailableError as error:
             return _Failed(file, error, lost=True)
         except LightragctlError as error:
             return _Failed(file, error)
         return _Finished(file.source, accepted, document.left_out)
 
-    def _post(self, document: Document, reached: "_Reached", alive: Callable[[], None]) -> AcceptedDocument:
+    def _post(self, document: Document, reached: "_HighestChunk", alive: Callable[[], None]) -> AcceptedDocument:
         def moved(done: int, chunks: int) -> None:
             if self.stop.is_set():
                 raise StoppedError
             if reached.is_passed_by(done):
                 alive()
-            self.messages.put(_Moved(document.source, done, chunks))
+            self.messages.put(_ChunkProgress(document.source, done, chunks))
 
         workspace = self._target.workspace
         return self._target.api.post_document(document.source, document.text, workspace=workspace, on_progress=moved)
 
 
-class _Reached:
-    """The most chunks of a document that were done: only what goes further is progress, not the same once more."""
+class _HighestChunk:
+    """The highest chunk count of a document: only more is progress, a repeated one after a retry is not."""
 
     def __init__(self) -> None:
         self._chunks = 0
 
     def is_passed_by(self, chunks: int) -> bool:
-        """Whether `chunks` are more than ever before; they are remembered."""
+        """Whether `chunks` is a new maximum; it is stored."""
         passed = chunks > self._chunks
         self._chunks = max(chunks, self._chunks)
         return passed
 
 
-class _Tally:
-    """Counts what the messages say, in the one thread that reads them. `known` are checksums of before, by source."""
+class _LoadCounter:
+    """Counts the messages, in the thread that reads them. `known`: checksums of stored documents, by source."""
 
-    def __init__(self, found: Found, clock: Callable[[], float]) -> None:
-        self.accounts = Accounts(len(found.files) + len(found.failed))
+    def __init__(self, found: FoundFiles, clock: Callable[[], float]) -> None:
+        self.accounts = LoadCounts(len(found.files) + len(found.failed))
         for source, reason in found.failed:
             self.accounts.fail(source, reason)
         self.known: Mapping[str, str] = {}
@@ -339,7 +339,7 @@ class _Tally:
         self._waiting_bytes = {file.source: file.size_bytes for file in found.files}
         self._left_bytes = sum(self._waiting_bytes.values())
         self._sent_bytes = 0
-        self._moved: dict[str, _Moved] = {}  # documents under way: one per thread at most
+        self._moved: dict[str, _ChunkProgress] = {}  # documents under way: one per thread at most
         self._lost: dict[str, _Failed] = {}
         self._lost_in_a_row = 0
         self._lost_before: set[str] = set()
@@ -348,11 +348,11 @@ class _Tally:
 
     @property
     def remaining_documents(self) -> int:
-        """Documents whose fate is open."""
+        """Documents that are not finished."""
         return len(self._waiting_bytes)
 
     def take_lost(self) -> list[DocumentFile]:
-        """The documents that nobody answered for, to be tried again now that the others are done.
+        """Documents that got no answer, to be retried after the others.
 
         None when not one was taken since the last time: these have failed.
 
@@ -379,7 +379,7 @@ class _Tally:
             LightragctlError: it is one after which going on makes no sense.
         """
         match message:
-            case _Moved():
+            case _ChunkProgress():
                 self._moved[message.source] = message
                 self._lost_in_a_row = 0
             case _Finished():
@@ -387,14 +387,14 @@ class _Tally:
             case _Failed():
                 self._fail(message)
 
-    def progress(self, source: str) -> Progress:
-        """How far it is now."""
+    def progress(self, source: str) -> LoadProgress:
+        """The present progress."""
         done_chunks = self.accounts.chunks + sum(moved.done for moved in self._moved.values())
         under_way = sum(
             self._waiting_bytes[moved.source] * moved.done / max(moved.chunks, 1) for moved in self._moved.values()
         )
         rate, bytes_per_s = self._speed.at(self._clock(), done_chunks, self._sent_bytes + under_way)
-        return Progress(
+        return LoadProgress(
             done_documents=self.accounts.total - self.remaining_documents,
             total_documents=self.accounts.total,
             done_chunks=done_chunks,
@@ -440,13 +440,13 @@ class _Tally:
 
 
 class _Speed:
-    """How fast a load goes, by what was done in the last `_SPEED_S` seconds."""
+    """The rate of a load over the last `_SPEED_S` seconds."""
 
     def __init__(self, begun_s: float) -> None:
         self._marks: deque[tuple[float, float, float]] = deque([(begun_s, 0.0, 0.0)])
 
     def at(self, now_s: float, chunks: float, size_bytes: float) -> tuple[float, float]:
-        """Chunks and bytes per second, when so many of both are done."""
+        """Chunks and bytes per second, given both totals."""
         while len(self._marks) > 1 and self._marks[1][0] <= now_s - _SPEED_S:
             self._marks.popleft()
         then_s, then_chunks, then_bytes = self._marks[0]
@@ -456,17 +456,19 @@ class _Speed:
         return max(chunks - then_chunks, 0.0) / (now_s - then_s), max(size_bytes - then_bytes, 0.0) / (now_s - then_s)
 
 
-def _unavailable(lost: Sequence[_Failed], accounts: Accounts) -> UnavailableError:
+def _unavailable(lost: Sequence[_Failed], accounts: LoadCounts) -> UnavailableError:
     count = "1 document" if len(lost) == 1 else f"{len(lost)} documents"
-    stored = f"; {accounts.acknowledged} are stored, and the same command goes on from there"
+    stored = f"; {accounts.acknowledged} are stored; run the same command to resume"
     return UnavailableError(
-        f"gave up after {count}, the last of them {lost[-1].source}: {lost[-1].error.message}"
+        f"gave up after {count} without an answer, last {lost[-1].source}: {lost[-1].error.message}"
         + (stored if accounts.acknowledged else ""),
         NOT_THERE_HINT,
     )
 
 
-def _send(files: Sequence[DocumentFile], sender: _Sender, tally: _Tally, notify: Callable[[LoadEvent], None]) -> None:
+def _send(
+    files: Sequence[DocumentFile], sender: _Sender, tally: _LoadCounter, notify: Callable[[LoadEvent], None]
+) -> None:
     """Start the threads and count what they report until all have ended."""
     threads = sender.start(files)
     try:
@@ -483,12 +485,12 @@ def _send(files: Sequence[DocumentFile], sender: _Sender, tally: _Tally, notify:
         raise RuntimeError(f"the loading threads ended with {tally.remaining_documents} documents left")
 
 
-def _listen(sender: _Sender, tally: _Tally, notify: Callable[[LoadEvent], None], running: int) -> None:
+def _listen(sender: _Sender, tally: _LoadCounter, notify: Callable[[LoadEvent], None], running: int) -> None:
     while running:
         message = sender.messages.get()
-        if isinstance(message, _Left):
+        if isinstance(message, _ThreadEnded):
             running -= 1
-        elif isinstance(message, Waiting):
+        elif isinstance(message, RetryWait):
             notify(message)
         else:
             tally.add(message)

@@ -1,7 +1,7 @@
-"""Fields of live objects and who holds them, read from `metadata.managedFields`. Pure.
+"""Reads the owners of an object's fields from `metadata.managedFields`. Pure.
 
-A path is a tuple of steps as the API server writes them: `f:spec`, `k:{"name":"api"}` (the item of a list that has this
-key), `v:"x"` (the item that is this value), `i:0` (the item at this place).
+A path is a tuple of steps as the API server writes them: `f:spec`, `k:{"name":"api"}` (the item of a list with this
+key), `v:"x"` (the item with this value), `i:0` (the item at this index).
 """
 
 import copy
@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
+from lightragctl.kube.model import FIELD_MANAGER
 
 Path = tuple[str, ...]
 MISSING: Any = object()
-"""What `find` gives where there is nothing; None is a value."""
+"""Returned by `find` for a missing field; None is a value."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
-class Owner:
-    """One entry of managedFields: who set which fields, how and when."""
+class FieldOwner:
+    """One entry of managedFields: the manager of fields, the operation and its time."""
 
     manager: str
     operation: str
@@ -30,10 +31,10 @@ class Owner:
     paths: frozenset[Path]
 
 
-def owners(thing: KubernetesObject) -> list[Owner]:
-    """Who holds which fields of the live object."""
+def owners(thing: KubernetesObject) -> list[FieldOwner]:
+    """The owners of the live object's fields."""
     return [
-        Owner(
+        FieldOwner(
             manager=str(entry.get("manager", "")),
             operation=str(entry.get("operation", "")),
             time=str(entry.get("time", "")),
@@ -42,6 +43,14 @@ def owners(thing: KubernetesObject) -> list[Owner]:
         )
         for entry in thing["metadata"].get("managedFields") or ()
     ]
+
+
+def foreign_owners(live: KubernetesObject) -> Iterator[FieldOwner]:
+    """The owners other than us, without those of the status, which belongs to controllers."""
+    for owner in owners(live):
+        ours = owner.manager == FIELD_MANAGER or owner.manager.startswith(f"{FIELD_MANAGER}-")
+        if not ours and owner.subresource != "status":
+            yield owner
 
 
 def _leaves(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
@@ -55,7 +64,7 @@ def _leaves(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
 
 
 def show(path: Path) -> str:
-    """The path for a person: `spec.template.spec.containers[name=api].image`."""
+    """The path as text: `spec.template.spec.containers[name=api].image`."""
     return "".join(map(_show_step, path)).removeprefix(".")
 
 
@@ -79,7 +88,7 @@ def find(thing: Any, path: Path) -> Any:
 
 
 def _key(thing: Any, step: str) -> Any:
-    """Under which key or index of `thing` the step leads on; None when it does not."""
+    """The key or index of `thing` for the step; None if it does not exist."""
     kind, _, text = step.partition(":")
     if kind == "f":
         return text if isinstance(thing, Mapping) and text in thing else None
@@ -104,7 +113,7 @@ def without(thing: KubernetesObject, path: Path) -> dict[str, Any]:
 
 
 def with_value(thing: KubernetesObject, path: Path, value: Any) -> dict[str, Any]:
-    """A copy with another value at a path that is there."""
+    """A copy with another value at an existing path."""
     made = copy.deepcopy(dict(thing))
     parent = find(made, path[:-1])
     parent[_key(parent, path[-1])] = copy.deepcopy(value)

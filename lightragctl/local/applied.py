@@ -7,12 +7,12 @@ from typing import Any
 
 from lightragctl.core.runtime import AppliedRelease, NeededSecret
 from lightragctl.core.settings import SecretRef
-from lightragctl.local.files import ReleaseFiles, Wanted
+from lightragctl.local.files import DesiredProcesses, ReleaseFiles
 
 
-def read_applied(files: ReleaseFiles, wanted: Wanted, include_secrets: bool) -> AppliedRelease:
+def read_applied(files: ReleaseFiles, wanted: DesiredProcesses, include_secrets: bool) -> AppliedRelease:
     """The release: its profile, its settings files, and the environment variables that hold its secrets."""
-    handed = files.read_handed()
+    handed = files.read_environments()
     given = {name: value for held in (handed.processes.values() if handed else ()) for name, value in held.items()}
     settings = {process.name: found for process in wanted.processes if (found := _settings(files, process.name))}
     names = sorted(set(_variables(settings)))

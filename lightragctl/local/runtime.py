@@ -1,4 +1,4 @@
-"""The local runtime: brings a release up as supervised processes, looks at it, takes it down."""
+"""The local runtime: a release as supervised processes."""
 
 import hashlib
 import secrets
@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from lightragctl.core.component import Plan, ProcessSpec, start_order
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError, WaitExpired
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
     Action,
@@ -24,11 +25,11 @@ from lightragctl.core.runtime import (
     State,
     UpOptions,
     UpOutcome,
-    way_to_a_release,
+    missing_release_hint,
 )
 from lightragctl.local.applied import read_applied
-from lightragctl.local.environment import fingerprint, hand_over, require_secrets, secret_files
-from lightragctl.local.files import HandedOver, Record, ReleaseFiles, Running, Wanted, WantedProcess
+from lightragctl.local.environment import collect_environments, fingerprint, require_secrets, secret_files
+from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ProcessRecord, ReleaseFiles, Running
 from lightragctl.local.logs import read_logs
 from lightragctl.local.processes import alive, boot_id, port_holder, stop, wait_gone
 from lightragctl.local.readiness import not_ready_reason
@@ -37,8 +38,8 @@ _POLL_S = 0.2
 _SUPERVISOR_START_S = 10.0
 _SETTLE_S = 1.0
 """A process that the supervisor was just starting is recorded by then."""
-_HOPELESS_FAILURES = 4
-"""Deaths in a row after which `up` stops waiting: back-off has given it seconds to recover, its log says why."""
+_CRASH_LOOP_FAILURES = 4
+"""Consecutive exits after which `up` stops waiting."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class LocalRuntime:
         return str(self.files.folder)
 
     def diff(self, plan: Plan, options: UpOptions) -> Differences:
-        """What `up` would do to each process; changes nothing."""
-        wanted, running = self.wanted_processes(plan, self.hand_over(plan)), self._running()
+        """The changes that `up` would make to each process; changes nothing."""
+        wanted, running = self.desired_processes(plan, self.collect_environments(plan)), self._running()
         there = running.records if running else {}
         changes = [Difference(one.name, _action(one, running)) for one in wanted.processes]
         names = {one.name for one in wanted.processes}
@@ -64,41 +65,43 @@ class LocalRuntime:
         return Differences(self.release, "this machine", tuple(changes))
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
-        """Make the release what the plan says. Nothing is asked: a process that is restarted loses no data.
+        """Reconcile the release with the plan, without approval: a restart loses no data.
 
         Raises:
-            LockedError: another command is changing the release.
-            RefusedError: a port is taken by another process, or a secret is not in the environment.
+            LockedError: another command is changing the release, or an operation of it is open.
+            RefusedError: a port is in use, or a secret is missing in the environment.
             StorageError: a file of the release cannot be written.
             WaitExpired: something is not ready after `timeout_s`.
-            LightragctlError: a process dies again and again.
+            LightragctlError: a process keeps crashing.
         """
-        require_secrets(_settings_of_processes(plan), self.hand_over(plan))
+        require_secrets(_settings_of_processes(plan), self.collect_environments(plan))
         self.files.prepare()
         with self.files.lock():
-            handed = self.hand_over(plan)
-            wanted = self.wanted_processes(plan, handed)
+            self.files.refuse_open_operation()
+            environments = self.collect_environments(plan)
+            wanted = self.desired_processes(plan, environments)
             running = self._running()
             changed = tuple(process.name for process in wanted.processes if not _runs(process, running))
             _refuse_taken_ports([process for process in wanted.processes if process.name in changed], running)
             self._write_settings(plan, wanted)
-            self.files.write_handed(handed)
-            self.files.write_wanted(wanted)
+            self.files.write_environments(environments)
+            self.files.write_desired(wanted)
             self._ensure_supervisor(running, notify)
             if options.wait:
                 self._wait_ready(wanted, options.timeout_s, notify)
             return UpOutcome(changed, self.status())
 
     def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
-        """Stop the release; with `purge` delete its folder, data included. False when there was nothing to do.
+        """Stop the release; with `purge` delete its folder with all data. False if there was nothing to do.
 
         Raises:
-            LockedError: another command is changing the release.
-            WaitExpired: the supervisor did not end within `timeout_s`.
+            LockedError: another command is changing the release, or an operation of it is open.
+            WaitExpired: the supervisor did not stop within `timeout_s`.
         """
         if not self.files.folder.exists():
             return False
         with self.files.lock():
+            self.files.refuse_open_operation()
             stopped = self._stop(timeout_s, notify)
             if purge:
                 notify(Event("deleting data", str(self.files.folder)))
@@ -108,10 +111,10 @@ class LocalRuntime:
         return stopped or purge
 
     def status(self) -> ReleaseStatus:
-        """The release as it is.
+        """The status of the release.
 
         Raises:
-            NotRunningError: there is no release of this name on this machine.
+            NotRunningError: the release does not exist on this machine.
         """
         wanted, running = self._wanted(), self._running()
         held = self.files.read_held()
@@ -158,7 +161,7 @@ class LocalRuntime:
         while running is not None and gone_s < _SETTLE_S:
             gone_s = 0.0 if _lives(component, self._running()) else gone_s + _POLL_S
             if time.monotonic() > deadline:
-                raise WaitExpired(f"{component} still runs after {timeout_s:g} s", "see: lightragctl status")
+                raise WaitExpired(f"{component} still runs after {timeout_s:g} s", Hint("see: ", Command("status")))
             notify(Event("stopping", component, passing=True))
             time.sleep(_POLL_S)
 
@@ -176,25 +179,25 @@ class LocalRuntime:
             self._wait_ready(wanted.model_copy(update={"processes": (process,)}), timeout_s, notify)
 
     def close(self) -> None:
-        """Nothing: its processes are reached directly."""
+        """Nothing to close: processes are reached directly."""
 
     def endpoint(self, component: str) -> str:
         """The component's address on loopback.
 
         Raises:
-            NotRunningError: the release is not up, or has no such component.
+            NotRunningError: the release is stopped, or has no such component.
         """
         process = self._process(component)
         if self._running() is None:
-            raise NotRunningError(f"release '{self.release}' is stopped", "start it: lightragctl up")
+            raise NotRunningError(f"release '{self.release}' is stopped", Hint("start it: ", Command("up")))
         return f"http://127.0.0.1:{process.port}"
 
     def endpoints(self, component: str) -> Mapping[str, str]:
-        """The address of the component's one process."""
+        """The address of the component's single process."""
         return {component: self.endpoint(component)}
 
     def spread(self, component: str) -> str:
-        """The same as `endpoint`: there is one process."""
+        """As `endpoint`: there is one process."""
         return self.endpoint(component)
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
@@ -208,7 +211,7 @@ class LocalRuntime:
         return read_logs({name: self.files.log(name) for name in chosen}, follow, tail_lines)
 
     def components(self) -> tuple[str, ...]:
-        """The names of the processes that the release consists of.
+        """The names of the release's processes.
 
         Raises:
             NotRunningError: there is no such release.
@@ -216,11 +219,11 @@ class LocalRuntime:
         return tuple(process.name for process in self._wanted().processes)
 
     def api_key(self, component: str = "lightrag-api") -> str | None:
-        """None: on loopback no component asks for a key."""
+        """None: on loopback no component requires an API key."""
         return None
 
     def exec(self, component: str, command: Sequence[str]) -> int:
-        """Run a command as a component's processes run: same machine, same user, in the release's folder.
+        """Run a command like a component's process: same machine and user, in the release's folder.
 
         Raises:
             NotRunningError: there is no such release or component.
@@ -233,49 +236,49 @@ class LocalRuntime:
             raise LightragctlError(f"cannot run {command[0]}: {error.strerror}", "check the command") from error
 
     def forward(self, component: str, port: int, notify: Notify) -> None:
-        """Say where the component listens already.
+        """Report the component's address.
 
         Raises:
             NotRunningError: there is no such release or component, or it is stopped.
         """
-        notify(Event(f"listens on this machine already: {self.endpoint(component)}", component))
+        notify(Event(f"already listening on this machine: {self.endpoint(component)}", component))
 
-    def _process(self, component: str) -> WantedProcess:
+    def _process(self, component: str) -> DesiredProcess:
         processes = {process.name: process for process in self._wanted().processes}
         if component not in processes:
             raise NotRunningError(f"release '{self.release}' has no {component}", f"it has: {', '.join(processes)}")
         return processes[component]
 
-    def _wanted(self) -> Wanted:
-        wanted = self.files.read_wanted()
+    def _wanted(self) -> DesiredProcesses:
+        wanted = self.files.read_desired()
         if wanted is None:
             there = sorted(path.parent.name for path in self.files.folder.parent.glob("*/wanted.json"))
             raise NotRunningError(
-                f"there is no release '{self.release}' on this machine", way_to_a_release(self.release, there)
+                f"there is no release '{self.release}' on this machine", missing_release_hint(self.release, there)
             )
         return wanted
 
     def _running(self) -> Running | None:
-        """What runs; a state left from before a reboot counts as nothing."""
+        """The state of the processes; None if it is from before a reboot."""
         running = self.files.read_running()
         return running if running is not None and running.boot_id == boot_id() else None
 
     def _message(self, running: Running | None) -> str:
         if running is None:
             left = self.files.read_running()
-            why = "the machine was restarted since it came up" if left is not None else "stopped"
-            return f"{why}; start it: lightragctl up"
+            why = "the machine was restarted" if left is not None else "stopped"
+            return Hint(f"{why}; start it: ", Command("up"))
         if not alive(running.supervisor):
-            return "its supervisor is gone, so nothing restarts what fails; start it again: lightragctl up"
+            return Hint("its supervisor is gone: failed processes are not restarted; start it: ", Command("up"))
         return ""
 
-    def hand_over(self, plan: Plan) -> HandedOver:
-        """The environment variables that `up` would hand to the processes now."""
-        before = self.files.read_handed() or HandedOver(salt=secrets.token_hex(16))
-        return hand_over(plan, _settings_of_processes(plan), self.environ, before)
+    def collect_environments(self, plan: Plan) -> Environments:
+        """The environments that `up` would pass to the processes now."""
+        before = self.files.read_environments() or Environments(salt=secrets.token_hex(16))
+        return collect_environments(plan, _settings_of_processes(plan), self.environ, before)
 
-    def wanted_processes(self, plan: Plan, handed: HandedOver) -> Wanted:
-        """The processes of a plan; the digest of each covers its arguments, its settings and its secrets."""
+    def desired_processes(self, plan: Plan, environments: Environments) -> DesiredProcesses:
+        """The processes of a plan; each digest covers arguments, settings and secrets."""
         processes = []
         for name in start_order(plan.components):
             component = plan.components[name]
@@ -283,13 +286,15 @@ class LocalRuntime:
                 continue
             spec = component.process(plan, self.files.data)
             argv = self._argv(name, spec)
-            told = spec.settings.model_dump_json() if spec.settings else ""
-            secret = fingerprint({**handed.processes.get(name, {}), **_contents(spec.settings)}, handed.salt)
+            settings = spec.settings.model_dump_json() if spec.settings else ""
+            secret = fingerprint(
+                {**environments.processes.get(name, {}), **_contents(spec.settings)}, environments.salt
+            )
             processes.append(
-                WantedProcess(
+                DesiredProcess(
                     name=name,
                     argv=argv,
-                    digest=hashlib.sha256("\0".join([*argv, told, secret]).encode()).hexdigest(),
+                    digest=hashlib.sha256("\0".join([*argv, settings, secret]).encode()).hexdigest(),
                     port=plan.port(name),
                     ready_port=component.probes.ready_port(plan) if component.probes.ready_port else None,
                     ready_path=component.probes.ready,
@@ -298,7 +303,7 @@ class LocalRuntime:
                 )
             )
         profile = plan.profile.model_dump(mode="json")
-        return Wanted(
+        return DesiredProcesses(
             request=secrets.token_hex(8),
             release=self.release,
             profile_name=plan.profile_name,
@@ -308,10 +313,10 @@ class LocalRuntime:
 
     def _argv(self, name: str, spec: ProcessSpec) -> tuple[str, ...]:
         settings = () if spec.settings is None else ("--settings", str(self.files.settings(name)))
-        # -P: the working directory must not stand in the way of the installed packages.
+        # -P: the working directory must not shadow installed packages.
         return (sys.executable, "-P", "-m", spec.module, *spec.arguments, *settings)
 
-    def _write_settings(self, plan: Plan, wanted: Wanted) -> None:
+    def _write_settings(self, plan: Plan, wanted: DesiredProcesses) -> None:
         for process in wanted.processes:
             component = plan.components[process.name]
             if component.settings is not None:
@@ -336,27 +341,27 @@ class LocalRuntime:
                 raise LightragctlError("the supervisor did not start", f"read {self.files.log('supervisor')}")
             time.sleep(_POLL_S)
 
-    def _wait_ready(self, wanted: Wanted, timeout_s: float, notify: Notify) -> None:
+    def _wait_ready(self, wanted: DesiredProcesses, timeout_s: float, notify: Notify) -> None:
         begin = time.monotonic()
         waiting = {process.name: process for process in self._free(wanted, notify)}
         while waiting:
             running = self._running()
-            if running is None or not alive(running.supervisor):  # one of an older version may not read what is wanted
+            if running is None or not alive(running.supervisor):  # an older version may fail to read `wanted.json`
                 self._ensure_supervisor(running, notify)
             for process in list(waiting.values()):
                 status = _component_status(process, running)
                 if status.state is State.READY:
                     del waiting[process.name]
                     notify(Event(f"ready after {time.monotonic() - begin:.1f} s", process.name))
-                elif _failures(process, wanted.request, running) >= _HOPELESS_FAILURES:
-                    raise self._hopeless(process, status)
+                elif _failures(process, wanted.request, running) >= _CRASH_LOOP_FAILURES:
+                    raise self._crash_loop(process, status)
             if waiting and time.monotonic() - begin > timeout_s:
                 raise self._expired(list(waiting.values()), running, timeout_s)
             if waiting:
                 notify(Event(reasons(waiting.values(), running), "waiting", passing=True))
                 time.sleep(_POLL_S)
 
-    def _free(self, wanted: Wanted, notify: Notify) -> list[WantedProcess]:
+    def _free(self, wanted: DesiredProcesses, notify: Notify) -> list[DesiredProcess]:
         """The processes that nothing holds; the others are named."""
         held = self.files.read_held()
         for process in wanted.processes:
@@ -364,46 +369,46 @@ class LocalRuntime:
                 notify(Event(f"not started: held by {held[process.name]}", process.name))
         return [process for process in wanted.processes if process.name not in held]
 
-    def _hopeless(self, process: WantedProcess, status: ComponentStatus) -> LightragctlError:
+    def _crash_loop(self, process: DesiredProcess, status: ComponentStatus) -> LightragctlError:
         lines = [line for _, line in read_logs({process.name: self.files.log(process.name)}, False, 5)]
-        said = "\n".join(f"    {line}" for line in lines)
+        tail = "\n".join(f"    {line}" for line in lines)
         return LightragctlError(
-            f"{process.name} does not stay up: {status.message}; its last lines:\n{said}",
-            f"see more: lightragctl logs {process.name}",
+            f"{process.name} keeps crashing: {status.message}; last log lines:\n{tail}",
+            Hint("see more: ", Command("logs", process.name)),
         )
 
-    def _expired(self, waiting: list[WantedProcess], running: Running | None, timeout_s: float) -> WaitExpired:
+    def _expired(self, waiting: list[DesiredProcess], running: Running | None, timeout_s: float) -> WaitExpired:
         message = f"not ready after {timeout_s:g} s: {reasons(waiting, running)}"
-        return WaitExpired(message, "see: lightragctl logs; wait longer with --timeout SECONDS")
+        return WaitExpired(message, Hint("see: ", Command("logs"), "; wait longer with --timeout SECONDS"))
 
     def _stop(self, timeout_s: float, notify: Notify) -> bool:
         running = self._running()
-        self.files.forget_handed()
+        self.files.remove_environments()
         if running is None:
-            self.files.forget_running()
+            self.files.remove_running()
             return False
         if alive(running.supervisor):
             notify(Event("stopping", self.release))
             stop(running.supervisor, timeout_s)
             if not wait_gone([running.supervisor], 0.0):
-                raise WaitExpired(f"the supervisor still runs after {timeout_s:g} s", "see lightragctl status")
+                raise WaitExpired(f"the supervisor still runs after {timeout_s:g} s", Hint("see: ", Command("status")))
         for name, record in reversed(self._left_over().items()):
             notify(Event("stopping", name))
             if record.process is not None:
                 stop(record.process, 10.0)
-        self.files.forget_running()
+        self.files.remove_running()
         return True
 
-    def _left_over(self) -> dict[str, Record]:
-        """Processes that outlived their supervisor."""
+    def _left_over(self) -> dict[str, ProcessRecord]:
+        """Processes that survived their supervisor."""
         running = self._running()
         return dict(running.records) if running else {}
 
 
-def reasons(waiting: Iterable[WantedProcess], running: Running | None) -> str:
-    """What each process lacks, as `status` says it."""
-    told = [(one.name, _component_status(one, running).message) for one in waiting]
-    return "; ".join(f"{name}: {message}" if message else name for name, message in told)
+def reasons(waiting: Iterable[DesiredProcess], running: Running | None) -> str:
+    """Why each process is not ready, as in `status`."""
+    found = [(one.name, _component_status(one, running).message) for one in waiting]
+    return "; ".join(f"{name}: {message}" if message else name for name, message in found)
 
 
 def _settings_of_processes(plan: Plan) -> dict[str, object]:
@@ -413,7 +418,7 @@ def _settings_of_processes(plan: Plan) -> dict[str, object]:
 
 
 def _contents(settings: object) -> dict[str, str]:
-    """What the secret files hold that the settings name; one that cannot be read is the process's to report."""
+    """Contents of the secret files that the settings name; the process itself reports one that cannot be read."""
     found = {}
     for path in secret_files(settings):
         try:
@@ -429,47 +434,47 @@ def _lives(name: str, running: Running | None) -> bool:
     return record is not None and alive(record.process)
 
 
-def _action(process: WantedProcess, running: Running | None) -> Action:
+def _action(process: DesiredProcess, running: Running | None) -> Action:
     if _runs(process, running):
         return Action.UNCHANGED
     there = running is not None and process.name in running.records
     return Action.CONFIGURED if there else Action.CREATED
 
 
-def _runs(process: WantedProcess, running: Running | None) -> bool:
+def _runs(process: DesiredProcess, running: Running | None) -> bool:
     record = running.records.get(process.name) if running else None
     return record is not None and record.digest == process.digest and alive(record.process)
 
 
-def _refuse_taken_ports(processes: list[WantedProcess], running: Running | None) -> None:
-    """Refuse when somebody else listens on a port that is about to be used; the release itself may."""
+def _refuse_taken_ports(processes: list[DesiredProcess], running: Running | None) -> None:
+    """Refuse if another process listens on a port; processes of the release may."""
     ours = {record.process.pid for record in running.records.values() if record.process} if running else set()
     for process, port, key in [(one, port, key) for one in processes for port, key in _ports(one)]:
         holder = port_holder(port)
         if holder is not None and not holder.pids & ours:
             raise RefusedError(
-                f"port {port} for {process.name} is taken by {holder.words}",
-                f"choose another: --set components.{process.name}.{key}=N, or move all: --set local.port_offset=100",
+                f"port {port} for {process.name} is in use by {holder.words}",
+                f"use another one: --set components.{process.name}.{key}=N, or --set local.port_offset=100",
             )
 
 
-def _ports(process: WantedProcess) -> list[tuple[int, str]]:
-    """The ports that the process will open, and the keys that set them."""
+def _ports(process: DesiredProcess) -> list[tuple[int, str]]:
+    """The ports of the process, with their profile keys."""
     ready = [(process.ready_port, "ready_port")] if process.ready_port else []
     return [(process.port, "port"), *ready]
 
 
-def _failures(process: WantedProcess, request: str, running: Running | None) -> int:
-    """Deaths in a row since the `up` of this request."""
+def _failures(process: DesiredProcess, request: str, running: Running | None) -> int:
+    """Consecutive exits since the `up` of this request."""
     record = running.records.get(process.name) if running else None
     ours = record is not None and record.digest == process.digest and record.request == request
     return record.failures if record is not None and ours else 0
 
 
 def _component_status(
-    process: WantedProcess, running: Running | None, held: Mapping[str, str] = MappingProxyType({})
+    process: DesiredProcess, running: Running | None, held: Mapping[str, str] = MappingProxyType({})
 ) -> ComponentStatus:
-    """The component's state: what the supervisor recorded, and what the process itself answers."""
+    """The component's status, from the supervisor's records and its readiness endpoint."""
     endpoint = f"http://127.0.0.1:{process.port}"
     if process.name in held and not _lives(process.name, running):
         return ComponentStatus(process.name, State.STOPPED, endpoint, message=f"held by {held[process.name]}")
@@ -479,7 +484,7 @@ def _component_status(
             process.name, State.STARTING if running else State.STOPPED, endpoint, message="not started"
         )
     if not alive(record.process):
-        words = f"{record.last_exit or 'ended'}; next start in {max(0.0, record.next_start_at - time.time()):.1f} s"
+        words = f"{record.last_exit or 'exited'}; next start in {max(0.0, record.next_start_at - time.time()):.1f} s"
         return ComponentStatus(process.name, State.BACKING_OFF, endpoint, record.restarts, message=words)
     reason = not_ready_reason(process.ready_port or process.port, process.ready_path)
     uptime_s = time.time() - record.started_at

@@ -1,7 +1,7 @@
-"""The supervisor of a local release: a process of its own that keeps the wanted processes running.
+"""The supervisor of a local release: a separate process that keeps the desired processes running.
 
-Level-triggered: each round it reads what is wanted and looks at what lives, so a round after a crash is like any
-other. Processes outlive it; a new supervisor takes over those that it finds.
+Level-triggered: each round reads the desired and the actual state, so no state is lost in a crash. Processes survive
+the supervisor, and a new one takes them over.
 Run with `python -m lightragctl.local.supervisor FOLDER`.
 """
 
@@ -17,17 +17,25 @@ from pathlib import Path
 from types import FrameType
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.local.decide import Start, Stop, after_death, decide, obsolete, renewed
 from lightragctl.local.environment import process_environment
-from lightragctl.local.files import Record, ReleaseFiles, Running, StorageError, Wanted, WantedProcess, hold
-from lightragctl.local.processes import alive, boot_id, exit_words, identify, stop
+from lightragctl.local.files import (
+    DesiredProcess,
+    DesiredProcesses,
+    ProcessRecord,
+    ReleaseFiles,
+    Running,
+    StorageError,
+    file_lock,
+)
+from lightragctl.local.processes import alive, boot_id, describe_exit, identify, stop
+from lightragctl.local.reconcile import Start, Stop, after_exit, obsolete, reconcile, with_backoff_reset
 
 log = logging.getLogger(__name__)
 
 _ROUND_S = 0.25
 _RETRY_S = 2.0
-"""After a round that failed, as on a full disk: processes live on meanwhile, and there is nothing to gain by haste."""
-_LOG_MOST_BYTES = 20_000_000
+"""Pause after a failed round, such as on a full disk; processes keep running meanwhile."""
+_LOG_MAX_BYTES = 20_000_000
 
 
 class Supervisor:
@@ -47,7 +55,7 @@ class Supervisor:
         self._records = dict(before.records) if before and before.boot_id == self._boot_id else {}
 
     def run(self) -> None:
-        """Keep what is wanted running until told to stop."""
+        """Reconcile until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -59,32 +67,32 @@ class Supervisor:
         self._stopping.set()
 
     def try_round(self) -> bool:
-        """One round; False when it failed for a reason that may pass, which is logged once."""
+        """One round; False if it failed temporarily, which is logged once."""
         try:
-            wanted = self._files.read_wanted()
+            wanted = self._files.read_desired()
             if wanted is None:
                 self._save()
             else:
                 self._round(wanted)
-            self._bound_logs()
+            self._rotate_logs()
         except (StorageError, OSError) as error:
             if str(error) != self._problem:
-                log.warning("%s; trying again every %g s", error, _RETRY_S)
+                log.warning("%s; retrying every %g s", error, _RETRY_S)
             self._problem = str(error)
             return False
         self._problem = ""
         return True
 
-    def _round(self, wanted: Wanted) -> None:
+    def _round(self, wanted: DesiredProcesses) -> None:
         now = time.time()
-        self._records = {name: renewed(record, wanted.request) for name, record in self._records.items()}
+        self._records = {name: with_backoff_reset(record, wanted.request) for name, record in self._records.items()}
         for name, record in self._records.items():
             if record.process is not None and not self._lives(name, record):
-                self._records[name] = after_death(record, self._exit_words(name), now)
+                self._records[name] = after_exit(record, self._describe_exit(name), now)
         living = frozenset(name for name, record in self._records.items() if record.process is not None)
         for name in obsolete(wanted.processes, self._records, living):
             del self._records[name]
-        for action in decide(wanted.processes, self._records, living, now, self._files.read_held()):
+        for action in reconcile(wanted.processes, self._records, living, now, self._files.read_held()):
             match action:
                 case Stop(name, grace_s):
                     self._stop(name, grace_s)
@@ -92,25 +100,25 @@ class Supervisor:
                     self._start(process, wanted.request, now)
         self._save()
 
-    def _lives(self, name: str, record: Record) -> bool:
+    def _lives(self, name: str, record: ProcessRecord) -> bool:
         child = self._children.get(name)
         if child is not None:
             return child.poll() is None
         return alive(record.process)
 
-    def _exit_words(self, name: str) -> str:
+    def _describe_exit(self, name: str) -> str:
         child = self._children.pop(name, None)
-        return exit_words(child.returncode if child else None)
+        return describe_exit(child.returncode if child else None)
 
-    def _start(self, process: WantedProcess, request: str, now: float) -> None:
+    def _start(self, process: DesiredProcess, request: str, now: float) -> None:
         before = self._records.get(process.name)
         again = before is not None and before.digest == process.digest
-        record = before if before is not None and again else Record(digest=process.digest, request=request)
-        self._save()  # where this fails, as on a full disk, a process could not be recorded either
+        record = before if before is not None and again else ProcessRecord(digest=process.digest, request=request)
+        self._save()  # if this fails, as on a full disk, a new process could not be recorded
         try:
             child = self._spawn(process)
         except OSError as error:
-            self._records[process.name] = after_death(record, f"cannot be started: {error}", now)
+            self._records[process.name] = after_exit(record, f"cannot be started: {error}", now)
             return
         identity = identify(child.pid)
         restarts = record.restarts + (1 if again else 0)
@@ -118,18 +126,18 @@ class Supervisor:
         self._children[process.name] = child
         if identity is None:
             child.wait()
-            record = after_death(record, self._exit_words(process.name), now)
+            record = after_exit(record, self._describe_exit(process.name), now)
         self._records[process.name] = record
         try:
-            # Saved at once: a supervisor killed right here must find the process that it has started.
+            # Saved at once, so that a new supervisor finds this process if we are killed here.
             self._save()
         except StorageError:
             self._stop(process.name, process.stop_grace_s)
             raise
 
-    def _spawn(self, process: WantedProcess) -> "subprocess.Popen[bytes]":
-        handed = self._files.read_handed()
-        variables = handed.processes.get(process.name, {}) if handed else {}
+    def _spawn(self, process: DesiredProcess) -> "subprocess.Popen[bytes]":
+        environments = self._files.read_environments()
+        variables = environments.processes.get(process.name, {}) if environments else {}
         with open(self._files.log(process.name), "ab") as output:
             return subprocess.Popen(
                 process.argv,
@@ -151,40 +159,40 @@ class Supervisor:
         grace_s = {process.name: process.stop_grace_s for process in self._last_wanted()}
         for name in reversed(list(self._records)):
             self._stop(name, grace_s.get(name, 10.0))
-        self._files.forget_running()
+        self._files.remove_running()
 
-    def _last_wanted(self) -> tuple[WantedProcess, ...]:
-        """What is wanted; nothing where that cannot be read, as the processes are stopped all the same."""
+    def _last_wanted(self) -> tuple[DesiredProcess, ...]:
+        """The desired processes; none if they cannot be read, as the processes are stopped anyway."""
         try:
-            wanted = self._files.read_wanted()
+            wanted = self._files.read_desired()
         except LightragctlError as error:
             log.warning("%s", error)
             return ()
         return wanted.processes if wanted else ()
 
     def _save(self) -> None:
-        """Write what runs, if it has changed since it was written last."""
+        """Write the state if it has changed."""
         running = Running(boot_id=self._boot_id, supervisor=self._supervisor, records=dict(self._records))
         if running != self._saved:
             self._files.write_running(running)
             self._saved = running
 
-    def _bound_logs(self) -> None:
-        """Keep a log that has grown too long as NAME.log.1 and begin anew; writers append, so they go on."""
+    def _rotate_logs(self) -> None:
+        """Rotate logs above the limit to NAME.log.1 by copy and truncate; writers append."""
         for name in self._records:
             path = self._files.log(name)
-            if path.exists() and path.stat().st_size > _LOG_MOST_BYTES:
+            if path.exists() and path.stat().st_size > _LOG_MAX_BYTES:
                 older = path.with_name(f"{path.name}.1")
-                older.unlink(missing_ok=True)  # first: on a full disk there is no room for a third
+                older.unlink(missing_ok=True)  # first, to save space on a full disk
                 shutil.copyfile(path, older)
                 os.truncate(path, 0)
 
 
 def main() -> int:
-    """Supervise the release whose folder is the only argument; a second supervisor ends at once."""
+    """Supervise the release in the folder argv[1]; exits if another supervisor runs."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     files = ReleaseFiles(Path(sys.argv[1]))
-    with hold(files.folder / "supervisor.lock") as holder:
+    with file_lock(files.folder / "supervisor.lock") as holder:
         if holder is None:
             Supervisor(files).run()
     return 0

@@ -1,1 +1,1 @@
-"""What a cluster shows of a release: read once, judged by pure functions. Nothing here writes to it."""
+"""The state of a release on a cluster: readiness, causes, logs. Reads only."""

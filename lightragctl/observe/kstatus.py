@@ -1,7 +1,7 @@
-"""How far one object is, from the object alone: six words for every kind, one small function each. Pure.
+"""Computes the status of an object from the object alone, with one function per kind, as kstatus does. Pure.
 
-The words and the rules follow kstatus of the Kubernetes command-line utilities, but for two kinds: a Job is done when
-it has completed (kstatus says so when it has started), and a ResourceQuota when the cluster has counted it.
+Statuses and rules follow kstatus (sigs.k8s.io/cli-utils), except for two kinds: a Job is current when it has completed,
+in kstatus when it has started; a ResourceQuota is current when it has a status.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,8 +21,8 @@ from lightragctl.kube.objects import (
 )
 
 
-class Progress(StrEnum):
-    """How far an object is."""
+class Status(StrEnum):
+    """The status of an object, in the words of kstatus."""
 
     IN_PROGRESS = "InProgress"
     CURRENT = "Current"
@@ -34,60 +34,44 @@ class Progress(StrEnum):
 
 @dataclass(frozen=True)
 class ResourceStatus:
-    """How far an object is, and what it lacks, with counts."""
+    """The status of an object, and what it is waiting for."""
 
-    progress: Progress
+    status: Status
     message: str = ""
 
 
-@dataclass(frozen=True)
-class Zero:
-    """A workload that has no pods because somebody scaled it so.
-
-    Attributes:
-        by: who; empty when the cluster does not tell.
-        is_meant: whether an autoscaler, a schedule or the profile wants it so.
-    """
-
-    by: str
-    is_meant: bool
-
-    def __str__(self) -> str:
-        return f"scaled to 0 by {self.by or 'kubectl scale or the like'}"
+CURRENT = ResourceStatus(Status.CURRENT)
 
 
-CURRENT = ResourceStatus(Progress.CURRENT)
-
-
-def assess(thing: KubernetesObject | None) -> ResourceStatus:
-    """How far the object is; None stands for one that is not there."""
+def compute(thing: KubernetesObject | None) -> ResourceStatus:
+    """The status of the object; None: it does not exist."""
     if thing is None:
-        return ResourceStatus(Progress.NOT_FOUND, "not there")
+        return ResourceStatus(Status.NOT_FOUND, "not found")
     if is_terminating(thing):
-        return ResourceStatus(Progress.TERMINATING, "being deleted")
+        return ResourceStatus(Status.TERMINATING, "terminating")
     if observed_generation(thing) is not None and not is_current(thing):
-        return _waiting("the change has not been seen by its controller yet")
+        return _waiting("not observed by its controller yet")
     rule = _RULES.get(thing["kind"], _by_conditions)
     return rule(spec_of(thing), status_of(thing))
 
 
 def _waiting(message: str) -> ResourceStatus:
-    return ResourceStatus(Progress.IN_PROGRESS, message)
+    return ResourceStatus(Status.IN_PROGRESS, message)
 
 
 def _failed(message: str) -> ResourceStatus:
-    return ResourceStatus(Progress.FAILED, message)
+    return ResourceStatus(Status.FAILED, message)
 
 
 def _behind(wanted: int, counts: tuple[tuple[str, int], ...]) -> str:
-    """The first count that is not as wanted, in words; empty when all are."""
+    """The first count below the wanted one, as text; empty if there is none."""
     return next((f"{count} of {wanted} pods {word}" for word, count in counts if count < wanted), "")
 
 
 def _deployment(spec: Part, status: Part) -> ResourceStatus:
     progressing = condition(status, "Progressing")
     if progressing.get("reason") == "ProgressDeadlineExceeded":
-        return _failed(str(progressing.get("message", "its progress deadline is over")))
+        return _failed(str(progressing.get("message", "progress deadline exceeded")))
     wanted, count = int(spec.get("replicas", 1)), status.get
     updated = int(count("updatedReplicas", 0))
     missing = _behind(wanted, (("updated", updated), ("ready", int(count("readyReplicas", 0)))))
@@ -96,8 +80,8 @@ def _deployment(spec: Part, status: Part) -> ResourceStatus:
     there, ready = int(count("replicas", 0)), int(count("readyReplicas", 0))
     if (extra := there - min(updated, wanted)) > 0:
         if ready < there and count("unavailableReplicas", 0):
-            return _waiting(f"{ready} of {there} pods ready, {extra} of them old: they stay until new ones are ready")
-        return _waiting(f"{extra} old pods are ending")
+            return _waiting(f"{ready} of {there} pods ready, {extra} of them old, kept until new ones are ready")
+        return _waiting(f"{extra} old pods are terminating")
     missing = _behind(wanted, (("available", int(count("availableReplicas", 0))),))
     return _waiting(missing) if missing else CURRENT
 
@@ -106,11 +90,11 @@ def _stateful_set(spec: Part, status: Part) -> ResourceStatus:
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
         return CURRENT
     wanted, count = int(spec.get("replicas", 1)), status.get
-    missing = _behind(wanted, (("there", int(count("replicas", 0))), ("ready", int(count("readyReplicas", 0)))))
+    missing = _behind(wanted, (("created", int(count("replicas", 0))), ("ready", int(count("readyReplicas", 0)))))
     if missing:
         return _waiting(missing)
     if (extra := int(count("replicas", 0)) - wanted) > 0:
-        return _waiting(f"{extra} old pods are ending")
+        return _waiting(f"{extra} old pods are terminating")
     rolling = (spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
     partition = int(rolling.get("partition", 0) or 0)
     if partition:
@@ -124,7 +108,7 @@ def _stateful_set(spec: Part, status: Part) -> ResourceStatus:
 
 def _daemon_set(spec: Part, status: Part) -> ResourceStatus:
     if "desiredNumberScheduled" not in status:
-        return _waiting("no nodes counted yet")
+        return _waiting("no status yet")
     wanted = int(status["desiredNumberScheduled"])
     counts = (("updated", "updatedNumberScheduled"), ("ready", "numberReady"), ("available", "numberAvailable"))
     missing = _behind(wanted, tuple((word, int(status.get(key, 0))) for word, key in counts))
@@ -163,17 +147,17 @@ def _service(spec: Part, status: Part) -> ResourceStatus:
 
 
 def _quota(spec: Part, status: Part) -> ResourceStatus:
-    return CURRENT if status.get("hard") else _waiting("not counted yet")
+    return CURRENT if status.get("hard") else _waiting("no status yet")
 
 
 def _definition(spec: Part, status: Part) -> ResourceStatus:
     if has_condition(status, "NamesAccepted", "False"):
-        return _failed(str(condition(status, "NamesAccepted").get("message", "its names are taken")))
+        return _failed(str(condition(status, "NamesAccepted").get("message", "its names are in use")))
     return CURRENT if has_condition(status, "Established") else _waiting("not served yet")
 
 
 def _by_conditions(spec: Part, status: Part) -> ResourceStatus:
-    """The conventions that many controllers keep: Stalled, Reconciling, Ready; without any of them it is current."""
+    """By the common conditions Stalled, Reconciling and Ready; without them the object is current."""
     if has_condition(status, "Stalled"):
         return _failed(str(condition(status, "Stalled").get("message", "stalled")))
     for name, good in (("Reconciling", "False"), ("Ready", "True")):

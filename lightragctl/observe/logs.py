@@ -1,4 +1,4 @@
-"""The logs of a release's pods as one stream."""
+"""Merges the logs of a release's pods."""
 
 import queue
 import threading
@@ -11,13 +11,13 @@ Line = tuple[str, str]
 
 
 def read_logs(scope: Scope, pods: Sequence[Line], follow: bool, tail_lines: int) -> Iterator[Line]:
-    """Lines as (component, line), those of one pod in order; without `follow` one pod after the other.
+    """Lines as (component, line), in order per pod; without `follow`, one pod after the other.
 
     Args:
         scope: the release.
         pods: (component, pod) of each.
-        follow: go on with what comes, of all pods at once; ends when they all do.
-        tail_lines: how many of each come first.
+        follow: stream new lines of all pods concurrently, until all pods end.
+        tail_lines: number of existing lines per pod.
     """
     if follow:
         yield from _followed(scope, pods, tail_lines)

@@ -1,4 +1,4 @@
-"""What the cluster shows of a release: read at once, judged by pure functions."""
+"""A snapshot of a release on the cluster, and the status of its components."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,18 +10,19 @@ from lightragctl.kube.labels import component_of, pod_selector
 from lightragctl.kube.objects import WORKLOAD_KINDS, container_statuses, labels_of, status_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.causes import Cause, Evidence, find_causes
-from lightragctl.observe.kstatus import Progress, ResourceStatus, Zero, assess
+from lightragctl.observe.kstatus import ResourceStatus, Status, compute
+from lightragctl.observe.scaling import ScaledToZero
 
 _LAST_LINES = 8
 
 
 @dataclass(frozen=True)
-class View:
-    """The release's workloads by component, and its pods; `growing` as in `causes.Evidence`."""
+class Snapshot:
+    """The release's workloads by component, and its pods; `autoscaled_nodes` as in `causes.Evidence`."""
 
     workloads: Mapping[str, Sequence[KubernetesObject]]
     pods: Sequence[KubernetesObject]
-    growing: Sequence[Mapping[str, str]] = ()
+    autoscaled_nodes: Sequence[Mapping[str, str]] = ()
 
     def pods_of(self, component: str) -> list[KubernetesObject]:
         """The component's pods."""
@@ -32,18 +33,18 @@ class View:
         return self.workloads.get(component, ())
 
 
-def read_view(scope: Scope, growing: Sequence[Mapping[str, str]] = ()) -> View:
-    """The release as the cluster shows it now, where nodes of the labels `growing` come by themselves."""
+def read_snapshot(scope: Scope, autoscaled_nodes: Sequence[Mapping[str, str]] = ()) -> Snapshot:
+    """The release as it is now; a cluster autoscaler adds nodes with the labels `autoscaled_nodes`."""
     workloads: dict[str, list[KubernetesObject]] = {}
     for thing in (thing for kind in WORKLOAD_KINDS for thing in scope.select("apps/v1", kind)):
         workloads.setdefault(component_of(thing), []).append(thing)
-    return View(workloads, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods), growing)
+    return Snapshot(workloads, scope.cluster.select("v1", "Pod", scope.namespace, scope.pods), autoscaled_nodes)
 
 
-def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
-    """Why the component is not ready, the most telling first; reads events, claims and the logs of what crashed."""
+def read_causes(scope: Scope, snapshot: Snapshot, component: str) -> list[Cause]:
+    """Why the component is not ready, most likely cause first; reads events, claims and logs of failed containers."""
     select = scope.cluster.select
-    pods = view.pods_of(component)
+    pods = snapshot.pods_of(component)
     labels = pod_selector(scope.release, component)
     whole = Evidence(
         component=component,
@@ -54,15 +55,15 @@ def read_causes(scope: Scope, view: View, component: str) -> list[Cause]:
         claims=select("v1", "PersistentVolumeClaim", scope.namespace, labels),
         events=select("v1", "Event", scope.namespace),
         last_lines={pod["metadata"]["name"]: _last_lines(scope, pod) for pod in pods if _has_failed(pod)},
-        growing=view.growing,
+        autoscaled_nodes=snapshot.autoscaled_nodes,
     )
-    unready = [one for one in view.workloads_of(component) if assess(one).progress is not Progress.CURRENT]
+    unready = [one for one in snapshot.workloads_of(component) if compute(one).status is not Status.CURRENT]
     found = {(cause.subject, cause.code): cause for one in unready for cause in find_causes(_of_workload(whole, one))}
     return sorted(found.values(), key=lambda cause: cause.grace_s) if unready else find_causes(whole)
 
 
 def _of_workload(whole: Evidence, workload: KubernetesObject) -> Evidence:
-    """What concerns one of a component's workloads."""
+    """The part of the evidence for one workload."""
     labels = workload["spec"]["selector"]["matchLabels"].items()
 
     def chosen(things: Sequence[KubernetesObject]) -> list[KubernetesObject]:
@@ -72,7 +73,7 @@ def _of_workload(whole: Evidence, workload: KubernetesObject) -> Evidence:
 
 
 def _has_failed(pod: KubernetesObject) -> bool:
-    """Whether a container has crashed, or runs and is not ready."""
+    """Whether a container has terminated, or runs without being ready."""
     return any(
         "terminated" in {**one.get("state", {}), **one.get("lastState", {})}
         or ("running" in one.get("state", {}) and not one.get("ready"))
@@ -81,7 +82,7 @@ def _has_failed(pod: KubernetesObject) -> bool:
 
 
 def _last_lines(scope: Scope, pod: KubernetesObject) -> list[str]:
-    """The end of the failed container's log; empty when the kubelet has none any more."""
+    """The last lines of the failed container's log; empty if the kubelet has deleted it."""
     has_crashed = any("terminated" in one.get("lastState", {}) for one in container_statuses(pod))
     ended_now = not has_crashed or any("terminated" in one.get("state", {}) for one in container_statuses(pod))
     name = pod["metadata"]["name"]
@@ -93,57 +94,59 @@ def _last_lines(scope: Scope, pod: KubernetesObject) -> list[str]:
         return []
 
 
-def progress(view: View, component: str) -> ResourceStatus:
-    """How far the component's workloads are: as far as the one that is furthest behind."""
-    workloads = view.workloads_of(component)
+def resource_status(snapshot: Snapshot, component: str) -> ResourceStatus:
+    """The status of the component: that of its least advanced workload."""
+    workloads = snapshot.workloads_of(component)
     if len(workloads) < 2:
-        return assess(workloads[0] if workloads else None)
-    seen = [(thing["metadata"]["name"], assess(thing)) for thing in workloads]
-    name, last = max(seen, key=lambda one: _BEHIND.index(one[1].progress))
-    return ResourceStatus(last.progress, f"{name}: {last.message}" if last.message else "")
+        return compute(workloads[0] if workloads else None)
+    seen = [(thing["metadata"]["name"], compute(thing)) for thing in workloads]
+    name, last = max(seen, key=lambda one: _BY_PROGRESS.index(one[1].status))
+    return ResourceStatus(last.status, f"{name}: {last.message}" if last.message else "")
 
 
-_BEHIND = (
-    Progress.CURRENT,
-    Progress.IN_PROGRESS,
-    Progress.UNKNOWN,
-    Progress.TERMINATING,
-    Progress.NOT_FOUND,
-    Progress.FAILED,
+_BY_PROGRESS = (
+    Status.CURRENT,
+    Status.IN_PROGRESS,
+    Status.UNKNOWN,
+    Status.TERMINATING,
+    Status.NOT_FOUND,
+    Status.FAILED,
 )
 
 
-def restarts(view: View, component: str) -> int:
-    """How often its containers were restarted."""
-    return sum(int(one.get("restartCount", 0)) for pod in view.pods_of(component) for one in container_statuses(pod))
+def restarts(snapshot: Snapshot, component: str) -> int:
+    """The number of restarts of its containers."""
+    return sum(
+        int(one.get("restartCount", 0)) for pod in snapshot.pods_of(component) for one in container_statuses(pod)
+    )
 
 
-def replicas(view: View, component: str) -> str:
+def replicas(snapshot: Snapshot, component: str) -> str:
     """`ready/wanted`."""
-    workloads = view.workloads_of(component)
+    workloads = snapshot.workloads_of(component)
     ready = sum(status_of(thing).get("readyReplicas", 0) for thing in workloads)
     return f"{ready}/{sum(thing['spec'].get('replicas', 1) for thing in workloads)}"
 
 
 def component_status(
-    view: View, component: str, endpoint: str, cause: Cause | None, asleep: Zero | None = None
+    snapshot: Snapshot, component: str, endpoint: str, cause: Cause | None, zero: ScaledToZero | None = None
 ) -> ComponentStatus:
-    """One line of `status`; `asleep` says who left the component without pods."""
-    seen = progress(view, component)
-    match seen.progress:
-        case Progress.CURRENT | Progress.IN_PROGRESS if asleep:
-            state, message = State.READY if asleep.is_meant else State.NOT_READY, str(asleep)
-        case Progress.CURRENT:
+    """One line of `status`; `zero` says who scaled the component to zero."""
+    seen = resource_status(snapshot, component)
+    match seen.status:
+        case Status.CURRENT | Status.IN_PROGRESS if zero:
+            state, message = State.READY if zero.is_meant else State.NOT_READY, str(zero)
+        case Status.CURRENT:
             state, message = State.READY, ""
-        case Progress.NOT_FOUND:
-            state, message = State.STOPPED, "not there"
-        case Progress.TERMINATING:
-            state, message = State.STOPPED, "being deleted"
+        case Status.NOT_FOUND:
+            state, message = State.STOPPED, "not found"
+        case Status.TERMINATING:
+            state, message = State.STOPPED, "terminating"
         case _:
-            state = State.NOT_READY if cause or seen.progress is Progress.FAILED else State.STARTING
+            state = State.NOT_READY if cause or seen.status is Status.FAILED else State.STARTING
             message = first_line(cause.message) if cause else seen.message
-    shown = replicas(view, component)
-    return ComponentStatus(component, state, endpoint, restarts(view, component), message=message, replicas=shown)
+    shown = replicas(snapshot, component)
+    return ComponentStatus(component, state, endpoint, restarts(snapshot, component), message=message, replicas=shown)
 
 
 def first_line(text: str) -> str:

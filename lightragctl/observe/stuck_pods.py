@@ -1,6 +1,7 @@
-"""Finds pods of a StatefulSet that are stuck on a revision that is not wanted any more. Pure.
+"""Finds pods of a StatefulSet that are stuck on an outdated revision. Pure.
 
-Their controller waits for such a pod to become ready before it replaces it, which it never does (kubernetes#67250).
+The controller waits until such a pod is ready before it replaces it; a broken one never becomes ready
+(kubernetes#67250).
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from lightragctl.kube.objects import is_ready, is_terminating, labels_of, owners
 
 
 def stuck_pods(workload: KubernetesObject, pods: Sequence[KubernetesObject]) -> list[KubernetesObject]:
-    """Pods of the StatefulSet that are not ready and of a revision that it does not want.
+    """The pods of the StatefulSet that are not ready and of an outdated revision.
 
-    Which revision a pod is of stands in its label: the ordinal does not tell (kubernetes#119684). Under a partition
-    pods of the present revision are wanted too.
+    The revision of a pod is in its label; it does not follow from the ordinal (kubernetes#119684). With a partition,
+    pods of the current revision are wanted too.
     """
     status = status_of(workload)
     wanted = {status.get("updateRevision")}

@@ -1,7 +1,7 @@
-"""Which of a release's volumes are about to be lost or are gone, and which pods use them. Pure.
+"""Finds volume claims whose data is at risk or lost, and the workloads that use them. Pure.
 
-A claim that is deleted while a pod uses it stays, Terminating, until that pod ends; its data go with it then, and
-nothing can take the deletion back.
+A claim that is deleted while a pod uses it stays Terminating until the pod ends. Its data is deleted then; the deletion
+cannot be cancelled.
 """
 
 import re
@@ -14,12 +14,12 @@ from lightragctl.kube.objects import deletion_time, spec_of, status_of
 
 
 @dataclass(frozen=True)
-class Endangered:
-    """A claim whose data will not outlive the pod that uses it.
+class EndangeredClaim:
+    """A claim whose data is at risk or lost.
 
     Attributes:
         claim: the claim.
-        reason: why, in words.
+        reason: why, as text.
     """
 
     claim: ObjectRef
@@ -31,39 +31,39 @@ class Endangered:
 
 def endangered(
     claims: Iterable[KubernetesObject], volumes: Mapping[str, KubernetesObject | None]
-) -> tuple[Endangered, ...]:
-    """The claims whose data will not last.
+) -> tuple[EndangeredClaim, ...]:
+    """The claims whose data is at risk or lost.
 
     Args:
         claims: of the release.
-        volumes: their volumes by name; None is one that is gone, and one that could not be read is left out.
+        volumes: their volumes by name; None: deleted; unreadable ones are missing.
     """
-    found = [(ref(claim), _danger(claim, volumes)) for claim in claims]
-    return tuple(Endangered(identity, reason) for identity, reason in found if reason)
+    found = [(ref(claim), _risk(claim, volumes)) for claim in claims]
+    return tuple(EndangeredClaim(identity, reason) for identity, reason in found if reason)
 
 
-def _danger(claim: KubernetesObject, volumes: Mapping[str, KubernetesObject | None]) -> str:
+def _risk(claim: KubernetesObject, volumes: Mapping[str, KubernetesObject | None]) -> str:
     status = status_of(claim)
     name = spec_of(claim).get("volumeName") or ""
     if since := deletion_time(claim):
         policy = spec_of(volumes.get(name) or {}).get("persistentVolumeReclaimPolicy")
-        kept = f"; its volume {name} stays (Retain), but nothing will use it" if policy == "Retain" else ""
-        return f"it is being deleted since {since}: it and its data go when the pod that uses it ends{kept}"
+        kept = f"; its volume {name} is retained, but unused" if policy == "Retain" else ""
+        return f"terminating since {since}: its data is deleted when the pod that uses it ends{kept}"
     if status.get("phase") == "Lost":
-        return f"its volume {name} is lost, and the data with it"
+        return f"its volume {name} is lost, with its data"
     if not name or name not in volumes or status.get("phase") != "Bound":
         return ""
     volume = volumes[name]
     if volume is None:
-        return f"its volume {name} is gone, and the data with it"
+        return f"its volume {name} is gone, with its data"
     if since := deletion_time(volume):
-        return f"its volume {name} is being deleted since {since}: the data go with the claim"
+        return f"its volume {name} has been terminating since {since}: its data is deleted with the claim"
     phase = status_of(volume).get("phase")
     return f"its volume {name} is {phase}" if phase in ("Failed", "Released") else ""
 
 
 def expected_claims(stateful_set: KubernetesObject) -> Iterator[ObjectRef]:
-    """The claims that the StatefulSet makes for its pods."""
+    """The claims that the StatefulSet creates for its pods."""
     metadata = stateful_set["metadata"]
     for claim in _templates(stateful_set):
         for number in range(int(stateful_set["spec"].get("replicas", 1))):
@@ -87,6 +87,6 @@ def uses(thing: KubernetesObject, claim: ObjectRef) -> bool:
 
 
 def claim_names(pod_spec: Mapping[str, Any]) -> set[str]:
-    """The claims that a pod names as its volumes."""
+    """The names of the claims that a pod mounts."""
     named = ((one.get("persistentVolumeClaim") or {}).get("claimName") for one in pod_spec.get("volumes") or ())
     return {name for name in named if name}

@@ -1,4 +1,4 @@
-"""The golden set: queries whose right answers are known, and what a check of a workspace against them means. Pure.
+"""The golden set: queries with known correct answers, and the check of a workspace against them. Pure.
 
 A query is the stored vector of a passage (`row`) or a question (`recorded`, or from a `file`) with its vector. Its
 right answer is the exact one over all rows when the set was built.
@@ -18,6 +18,7 @@ from typing import Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality.exact import Metric, Neighbours, recall
 from lightragctl.quality.stats import Interval, bounded_mean, mean_share, queries_needed
@@ -36,22 +37,22 @@ class GoldenMissingError(LightragctlError):
     code = "no-golden-set"
 
 
-class Frozen(BaseModel):
-    """Read back from a store: keys that a newer version adds are ignored."""
+class StoredModel(BaseModel):
+    """A model read from a store; unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Holding(Frozen):
-    """What a workspace held at a moment: the collection of its passages, the row `epoch` as text, and how many rows."""
+class WorkspaceContent(StoredModel):
+    """The content of a workspace at one time: its collection, its `epoch`, and its number of rows."""
 
     collection: str
     epoch: str
     rows: int
 
 
-class Head(Frozen):
-    """What is known of a golden set beside its queries.
+class Head(StoredModel):
+    """The metadata of a golden set.
 
     Attributes:
         version: counts the sets of a workspace.
@@ -68,7 +69,7 @@ class Head(Frozen):
     version: int
     built_at: int
     tool: str
-    held: Holding
+    held: WorkspaceContent
     metric: Metric
     k: int
     model: EmbeddingModel
@@ -78,13 +79,13 @@ class Head(Frozen):
 
     @property
     def queries(self) -> int:
-        """How many there are."""
+        """The number of queries."""
         return sum(self.counts.values())
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What is searched for. `row` is the id of the row whose vector it is; None for a question."""
+    """A query. `row`: the id of the row whose vector it is; None for a question."""
 
     origin: Origin
     text: str
@@ -94,7 +95,7 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class KnownAnswer:
-    """A query and its right answer: the `Head.k` nearest rows and what ties with them."""
+    """A query and its correct answer: the `Head.k` nearest rows and ties."""
 
     query: Query
     neighbours: Neighbours
@@ -110,26 +111,26 @@ class GoldenSet:
 
 @dataclass(frozen=True)
 class Floors:
-    """What must be reached at least, 0 to 1; None: it is shown and nothing more."""
+    """Minimum values, 0 to 1; None: reported only."""
 
     recall: float | None = 0.9
     overlap: float | None = None
 
 
-class Verdict(StrEnum):
-    """How a figure stands to its floor; `unsure` when its interval holds the floor."""
+class FloorStatus(StrEnum):
+    """How a figure compares with its floor; `inconclusive` when its interval contains the floor."""
 
-    SHOWN = "shown"
-    KEPT = "kept"
+    REPORTED = "reported"
+    MET = "met"
     BELOW = "below"
-    UNSURE = "unsure"
+    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True)
 class GoldenFigure:
     """A mean over queries with its 95 % interval.
 
-    `needed`: about how many queries would tell which side of the floor it is on, where these do not; None where no
+    `needed`: about how many queries would decide which side of the floor it is on, if these do not; None where no
     number would.
     """
 
@@ -138,13 +139,13 @@ class GoldenFigure:
     interval: Interval
     queries: int
     floor: float | None
-    verdict: Verdict
+    verdict: FloorStatus
     needed: int | None = None
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What the workspace answers now, query by query.
+class CurrentAnswers:
+    """The present answers of a workspace, by query.
 
     Attributes:
         found: ids that the index gave, best first, without the row that is the query.
@@ -158,7 +159,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Judged:
+class QueryFigures:
     """One query: recall of the index and of lightrag-api (None for a row), overlap with the answer when it was built.
 
     `missed`: ids of the right answer that the index did not give, nearest first.
@@ -174,32 +175,32 @@ class Judged:
 
     @property
     def least_recall(self) -> float:
-        """The lower of the two."""
+        """The lower recall of the two."""
         return self.recall if self.end_to_end is None else min(self.recall, self.end_to_end)
 
 
 @dataclass(frozen=True)
-class Report:
-    """A check.
+class GoldenReport:
+    """The result of a check.
 
     Attributes:
         held: the workspace now.
-        scanned: whether the right answers were found anew; else those of the set still hold.
+        scanned: whether the right answers were recomputed; else those of the set still hold.
         stale: why the set is not of what the workspace holds now; empty when it is.
-        others: of how many queries the right answer is another one now.
+        others: the number of queries whose right answer has changed.
         moving: the workspace was written to during the check, so that figures may be off.
         worst: the queries that lost most, worst first, at most `MOST_WORST`.
     """
 
     head: Head
-    held: Holding
+    held: WorkspaceContent
     k: int
     scanned: bool
     stale: tuple[str, ...]
     others: int
     moving: bool
     figures: tuple[GoldenFigure, ...]
-    worst: tuple[Judged, ...]
+    worst: tuple[QueryFigures, ...]
 
 
 def sample(ids: Iterable[str], count: int, seed: int) -> list[str]:
@@ -221,51 +222,56 @@ def questions(recorded: Iterable[str], given: Iterable[str], most_recorded: int)
 
 
 def metric_of(name: str) -> Metric:
-    """Milvus's word for a metric as ours.
+    """A metric by Milvus' name.
 
     Raises:
         UsageError: we know no exact search by it.
     """
     if name not in get_args(Metric):
-        raise UsageError(f"there is no golden set by metric {name}", f"it takes {', '.join(get_args(Metric))}")
+        raise UsageError(f"metric {name} is not supported by golden sets", f"use one of {', '.join(get_args(Metric))}")
     return cast(Metric, name)
 
 
 def depth(k: int | None, head: Head) -> int:
-    """How deep to compare.
+    """The number of results to compare.
 
     Raises:
         UsageError: deeper than the right answers are known.
     """
     if k is not None and not 1 <= k <= head.k:
-        raise UsageError(f"k is {k}, and the golden set knows the {head.k} nearest", f"lightragctl golden build -k {k}")
+        raise UsageError(
+            f"k is {k}, and the golden set knows the {head.k} nearest",
+            Hint("build a deeper one: ", Command("golden build", f"-k {k}")),
+        )
     return k or head.k
 
 
 def refuse_other_model(head: Head, model: EmbeddingModel) -> None:
-    """Vectors of two models cannot be compared.
+    """Reject a set of another embedding model.
 
     Raises:
         RefusedError: the set was built with another model than the profile's.
     """
     if head.model != model:
         raise RefusedError(
-            f"the golden set was built with another embedding model ({head.model}) than the profile names ({model})",
-            "give the --set and --values that the release was brought up with, or build it anew: "
-            "lightragctl golden build",
+            f"the golden set was built with another embedding model ({head.model}) than the profile's ({model})",
+            Hint(
+                "pass the --set and --values that the release was started with, or rebuild the set: ",
+                Command("golden build"),
+            ),
         )
 
 
-def staleness(head: Head, held: Holding) -> tuple[str, ...]:
-    """Why the set is not of what the workspace holds now."""
+def staleness(head: Head, held: WorkspaceContent) -> tuple[str, ...]:
+    """Why the set does not match the content of the workspace."""
     before = head.held
     reasons = []
     if before.collection != held.collection:
-        reasons.append(f"the passages are in {held.collection} and were in {before.collection}")
+        reasons.append(f"the passages are in {held.collection}, previously in {before.collection}")
     if before.rows != held.rows:
-        reasons.append(f"there are {held.rows} rows and were {before.rows}")
+        reasons.append(f"{held.rows} rows, previously {before.rows}")
     elif before.epoch != held.epoch:
-        reasons.append("rows were written since")
+        reasons.append("rows were written since then")
     return tuple(reasons)
 
 
@@ -279,20 +285,20 @@ def kept(found: Sequence[str], neighbours: Neighbours, k: int) -> float:
     return len(right) / longer if longer else 1.0
 
 
-def judged(golden: GoldenSet, answers: Answers, k: int) -> list[Judged]:
-    """Each query's figures, in the order of the set."""
+def judged(golden: GoldenSet, answers: CurrentAnswers, k: int) -> list[QueryFigures]:
+    """The metrics of each query, in the order of the set."""
     rows = []
     for at, (known, found, exact) in enumerate(zip(golden.answers, answers.found, answers.exact, strict=True)):
         through = answers.end_to_end.get(at)
         end_to_end = None if through is None else recall(through, exact, k)
         query, missed = known.query, [name for name in exact.ids[:k] if name not in found[:k]]
         figures = (recall(found, exact, k), end_to_end, kept(found, known.neighbours, k))
-        rows.append(Judged(at + 1, query.origin, query.text, *figures, tuple(missed)))
+        rows.append(QueryFigures(at + 1, query.origin, query.text, *figures, tuple(missed)))
     return rows
 
 
-def figures(rows: Sequence[Judged], floors: Floors) -> tuple[GoldenFigure, ...]:
-    """Recall of the index; recall through lightrag-api where questions were asked; overlap with the set's answers."""
+def figures(rows: Sequence[QueryFigures], floors: Floors) -> tuple[GoldenFigure, ...]:
+    """Recall of the index; recall through lightrag-api for questions; overlap with the set's answers."""
     through = [row.end_to_end for row in rows if row.end_to_end is not None]
     found = [_figure("recall", [row.recall for row in rows], floors.recall)]
     if through:
@@ -301,14 +307,14 @@ def figures(rows: Sequence[Judged], floors: Floors) -> tuple[GoldenFigure, ...]:
     return tuple(found)
 
 
-def worst(rows: Sequence[Judged]) -> tuple[Judged, ...]:
-    """Those that lost most recall, then most overlap."""
+def worst(rows: Sequence[QueryFigures]) -> tuple[QueryFigures, ...]:
+    """The queries with the lowest recall, then the lowest overlap."""
     lost = [row for row in rows if min(row.least_recall, row.overlap) < 1]
     return tuple(sorted(lost, key=lambda row: (row.least_recall, row.overlap))[:MOST_WORST])
 
 
 def changed(golden: GoldenSet, exact: Sequence[Neighbours], k: int) -> int:
-    """Of how many queries the right answer is another one now, beyond what ties."""
+    """The number of queries whose correct answer has changed, ties aside."""
     pairs = zip(golden.answers, exact, strict=True)
     return sum(known.neighbours.admissible(k) != now.admissible(k) for known, now in pairs)
 
@@ -317,19 +323,19 @@ def _figure(
     name: Literal["recall", "end_to_end", "overlap"], values: Sequence[float], floor: float | None
 ) -> GoldenFigure:
     mean, interval = mean_share(values), bounded_mean(values, _SEED)
-    verdict = Verdict.SHOWN if floor is None else _verdict(values, interval, floor)
-    needed = queries_needed(values, floor) if floor is not None and verdict is Verdict.UNSURE else None
+    verdict = FloorStatus.REPORTED if floor is None else _verdict(values, interval, floor)
+    needed = queries_needed(values, floor) if floor is not None and verdict is FloorStatus.INCONCLUSIVE else None
     return GoldenFigure(name, mean, interval, len(values), floor, verdict, needed)
 
 
-def _verdict(values: Sequence[float], interval: Interval, floor: float) -> Verdict:
-    """How figures stand to a floor.
+def _verdict(values: Sequence[float], interval: Interval, floor: float) -> FloorStatus:
+    """How a metric compares with its floor.
 
     A floor of 1 asks that nothing is lost: one query that loses something is enough to know that it is not kept, and
     no number of them would raise the lower end of an interval to 1.
     """
     if floor == 1:
-        return Verdict.KEPT if min(values) == 1 else Verdict.BELOW
+        return FloorStatus.MET if min(values) == 1 else FloorStatus.BELOW
     if interval.low >= floor:
-        return Verdict.KEPT
-    return Verdict.BELOW if interval.high < floor else Verdict.UNSURE
+        return FloorStatus.MET
+    return FloorStatus.BELOW if interval.high < floor else FloorStatus.INCONCLUSIVE

@@ -8,7 +8,7 @@ folder NAME there are beside it: `.NAME.OP.part` while files are written, `.NAME
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -28,10 +28,12 @@ class PlacedFiles:
     Attributes:
         files: where they go.
         operation: its id, part of the names of the folders beside.
+        rename: gives a folder another name.
     """
 
     files: WorkspaceFiles
     operation: str
+    rename: Callable[[Path, Path], object] = Path.rename
 
     def begin(self) -> None:
         """Make empty folders for the files; what an earlier attempt has written is removed.
@@ -76,7 +78,7 @@ class PlacedFiles:
             if part.exists():
                 if root == split(FULL_DOCS)[0]:
                     self._relocate(part.joinpath(*split(FULL_DOCS)[1]), inputs_before)
-                part.rename(self._beside(root, "new"))
+                self.rename(part, self._beside(root, "new"))
                 _sync(part.parent)
 
     def switch(self) -> None:
@@ -86,10 +88,10 @@ class PlacedFiles:
             if not new.exists():
                 continue
             if folder.exists() and not kept.exists():
-                folder.rename(kept)
+                self.rename(folder, kept)
             elif not kept.exists():
                 kept.mkdir()  # nothing was there before; `undo` must know that
-            new.rename(folder)
+            self.rename(new, folder)
             _sync(folder.parent)
 
     def undo(self) -> None:
@@ -98,8 +100,8 @@ class PlacedFiles:
             kept = self._beside(root, "kept")
             if kept.exists():
                 if folder.exists():
-                    folder.rename(self._unused(root))
-                kept.rename(folder)
+                    self.rename(folder, self._unused(root))
+                self.rename(kept, folder)
                 _sync(folder.parent)
             for kind in ("part", "new"):
                 shutil.rmtree(self._beside(root, kind), ignore_errors=True)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import httpx
+
 from lightragctl.client.lightrag import LightragClient
 from lightragctl.core.errors import NotRunningError, UnavailableError, WaitExpired
 from lightragctl.core.hint import Command, Hint
@@ -50,11 +52,15 @@ def find_writer(runtime: ReleaseRuntime) -> Writer | None:
 
 @dataclass(frozen=True)
 class WriterControl:
-    """Stops and starts the writer of a release; the caller holds the release's lock."""
+    """Stops and starts the writer of a release; the caller holds the release's lock.
+
+    `transport` is another way to send it requests, for tests.
+    """
 
     runtime: ReleaseRuntime
     notify: Notify
     clock: WriterClock = field(default_factory=WriterClock)
+    transport: httpx.BaseTransport | None = None
 
     def wait_idle(self, timeout_s: float) -> None:
         """Wait until the writer processes nothing. One that is stopped or does not answer counts as idle.
@@ -108,7 +114,8 @@ class WriterControl:
         """What the writer is doing; empty when nothing or when it is stopped, None when it does not answer."""
         runtime = self.runtime
         try:
-            with LightragClient(runtime.endpoint(WRITER), _ANSWER_S, runtime.api_key(WRITER)) as server:
+            url, key = runtime.endpoint(WRITER), runtime.api_key(WRITER)
+            with LightragClient(url, _ANSWER_S, key, self.transport) as server:
                 return (server.pipeline().latest_message or "it processes documents") if server.is_active() else ""
         except NotRunningError:
             return ""

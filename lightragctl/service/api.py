@@ -1,6 +1,6 @@
 """lightrag-api: the read path over LightRAG's Milvus collections, and `POST /documents`. Serves HTTP.
 
-A retrieval goes through two stages, embed and search, each of which gathers what waits into one call.
+A retrieval has two stages, embed and search, each with dynamic batching.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ import aiohttp
 
 from lightragctl.core.settings import ApiSettings
 from lightragctl.service import http, server
-from lightragctl.service.answers import EVENTS
-from lightragctl.service.changes import Changes
+from lightragctl.service.document_handlers import DocumentHandlers
 from lightragctl.service.documents import Documents
 from lightragctl.service.gateway import read_secret
-from lightragctl.service.graph import GraphClient, Graphs
+from lightragctl.service.graph import GraphBackend, GraphClient
 from lightragctl.service.keys import ApiKeys
 from lightragctl.service.metrics import Metrics
-from lightragctl.service.models import ChatClient, EmbeddingClient, open_session
-from lightragctl.service.questions import Answering, Chats, Questions
+from lightragctl.service.model_clients import ChatClient, EmbeddingClient, open_session
+from lightragctl.service.query_handlers import AnswerBackends, ChatBackend, QueryHandlers
 from lightragctl.service.readiness import Readiness
+from lightragctl.service.responses import EVENTS
 from lightragctl.service.retrieval import Retrieval
-from lightragctl.service.shapes import (
+from lightragctl.service.schemas import (
     BatchesAnswer,
     DeleteAnswer,
     DeleteQuery,
@@ -45,57 +45,61 @@ from lightragctl.service.shapes import (
     WriteAnswer,
     WriteRequest,
 )
-from lightragctl.service.workspaces import USUAL, Embeds, Pace, Workspaces
+from lightragctl.service.workspaces import DEFAULT_INTERVALS, EmbeddingBackend, Intervals, Workspaces
 from lightragctl.vectors.store import SearchStore, VectorStore
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Doors:
-    """What stands behind the service: store, search, the two models, and lightrag-server where there is one."""
+class Backends:
+    """The backends of the service: store, search, the two models, and lightrag-server if the release has one."""
 
     store: VectorStore
     search: SearchStore
-    embedding: Embeds
-    chat: Chats
-    graph: Graphs | None = None
+    embedding: EmbeddingBackend
+    chat: ChatBackend
+    graph: GraphBackend | None = None
 
 
-OpenDoors = Callable[[], AbstractAsyncContextManager[Doors]]
+OpenBackends = Callable[[], AbstractAsyncContextManager[Backends]]
 
 
 class _Api:
-    """What the service consists of; complete between the lifespan's start and end."""
+    """The parts of the service; complete while the app is running."""
 
-    questions: Questions
-    changes: Changes
+    questions: QueryHandlers
+    changes: DocumentHandlers
     readiness: Readiness | None = None
 
-    def __init__(self, settings: ApiSettings, open_doors: OpenDoors, metrics: Metrics, pace: Pace) -> None:
+    def __init__(
+        self, settings: ApiSettings, open_backends: OpenBackends, metrics: Metrics, intervals: Intervals
+    ) -> None:
         self._settings = settings
-        self._open_doors = open_doors
+        self._open_backends = open_backends
         self._metrics = metrics
-        self._pace = pace
+        self._intervals = intervals
 
     def ready(self) -> str:
-        """Why the service cannot answer yet."""
+        """Why the service is not ready; empty if it is."""
         return self.readiness.reason if self.readiness else "starting"
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None, None]:
-        """Open the doors, and look after the workspaces until the end."""
+        """Connect the backends, and watch the workspaces until the app stops."""
         settings = self._settings
-        async with self._open_doors() as doors:
-            workspaces = Workspaces(settings, doors.store, doors.embedding, self._pace)
-            retrieval = Retrieval(settings, workspaces, doors.search, doors.embedding, self._metrics)
-            documents = Documents(settings, workspaces, doors.embedding)
-            self.questions = Questions(settings, retrieval, Answering(doors.chat, doors.graph), self._metrics)
-            self.changes = Changes(settings, workspaces, documents, self._pace.lease_s)
-            self.readiness = Readiness(settings, workspaces, doors.store, doors.search)
-            background = [asyncio.create_task(self.readiness.come()), asyncio.create_task(workspaces.watch())]
+        async with self._open_backends() as backends:
+            workspaces = Workspaces(settings, backends.store, backends.embedding, self._intervals)
+            retrieval = Retrieval(settings, workspaces, backends.search, backends.embedding, self._metrics)
+            documents = Documents(settings, workspaces, backends.embedding)
+            self.questions = QueryHandlers(
+                settings, retrieval, AnswerBackends(backends.chat, backends.graph), self._metrics
+            )
+            self.changes = DocumentHandlers(settings, workspaces, documents, self._intervals.lease_s)
+            self.readiness = Readiness(settings, workspaces, backends.store, backends.search)
+            background = [asyncio.create_task(self.readiness.wait()), asyncio.create_task(workspaces.watch())]
             for task in background:
-                task.add_done_callback(_tell_if_broken)
+                task.add_done_callback(_log_if_broken)
             try:
                 yield
             finally:
@@ -108,16 +112,24 @@ class _Api:
                     part.close()
 
 
-def _tell_if_broken(task: "asyncio.Task[None]") -> None:
-    """A bug in what runs in the background would else be seen by nobody."""
+def _log_if_broken(task: "asyncio.Task[None]") -> None:
+    """Log a bug in a background task, which would otherwise go unnoticed."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("%s ended", task, exc_info=error)
+        log.error("%s failed", task, exc_info=error)
 
 
-def create_app(settings: ApiSettings, open_doors: OpenDoors, pace: Pace = USUAL) -> http.App:
-    """The service's app; `open_doors` is entered when it starts, `pace` says how often it looks after workspaces."""
+def create_app(
+    settings: ApiSettings, open_backends: OpenBackends, intervals: Intervals = DEFAULT_INTERVALS
+) -> http.App:
+    """The service's app.
+
+    Args:
+        settings: of lightrag-api.
+        open_backends: entered when the app starts, left when it stops.
+        intervals: how often workspaces are polled.
+    """
     metrics = Metrics()
-    api = _Api(settings, open_doors, metrics, pace)
+    api = _Api(settings, open_backends, metrics, intervals)
     options = http.AppOptions(
         "lightrag-api",
         settings.limits.body_bytes,
@@ -130,42 +142,62 @@ def create_app(settings: ApiSettings, open_doors: OpenDoors, pace: Pace = USUAL)
 
 
 def _routes(api: _Api) -> tuple[http.Route, ...]:
-    """All of them; what handles a request is there once the app has started."""
+    """All routes; their handlers exist once the app has started."""
 
-    def ask(handler: Callable[[Questions, http.Request], http.Handled]) -> http.Handler:
+    def ask(handler: Callable[[QueryHandlers, http.Request], http.Handled]) -> http.Handler:
         return lambda request: handler(api.questions, request)
 
-    def change(handler: Callable[[Changes, http.Request], http.Handled]) -> http.Handler:
+    def change(handler: Callable[[DocumentHandlers, http.Request], http.Handled]) -> http.Handler:
         return lambda request: handler(api.changes, request)
 
     post, get, put, delete = (partial(http.Route, method) for method in ("POST", "GET", "PUT", "DELETE"))
     found, answered = (RetrieveRequest, RetrieveAnswer), (QueryRequest, QueryAnswer)
-    noted = (RecordsRequest, RecordsAnswer)
+    records = (RecordsRequest, RecordsAnswer)
     return (
-        post("/retrieve", ask(Questions.retrieve), "Find passages", None, *found, abandon=True),
-        post("/query", ask(Questions.query), "Answer from passages", None, *answered, abandon=True, stream=EVENTS),
+        post("/retrieve", ask(QueryHandlers.retrieve), "Find passages", None, *found, abandon=True),
+        post("/query", ask(QueryHandlers.query), "Answer from passages", None, *answered, abandon=True, stream=EVENTS),
         get(
             "/recordings",
-            ask(Questions.recordings),
-            "Questions that were asked",
+            ask(QueryHandlers.recordings),
+            "List recorded queries",
             RecordingsQuery,
             None,
             RecordingsAnswer,
         ),
-        get("/debug/batches", ask(Questions.batches), "Why requests wait", None, None, BatchesAnswer),
-        post(
-            "/documents", change(Changes.write), "Write documents", None, WriteRequest, WriteAnswer, stream=http.NDJSON
+        get(
+            "/debug/batches",
+            ask(QueryHandlers.batches),
+            "Queues, batches and circuit breakers",
+            None,
+            None,
+            BatchesAnswer,
         ),
-        get("/documents", change(Changes.listing), "List documents", ListQuery, None, ListAnswer),
-        put("/documents/records", change(Changes.note), "Note what lightrag-server holds", None, *noted),
-        delete("/documents", change(Changes.delete), "Delete a document", DeleteQuery, None, DeleteAnswer),
-        post("/documents/flush", change(Changes.flush), "Flush and index", None, FlushRequest, FlushAnswer),
+        post(
+            "/documents",
+            change(DocumentHandlers.write),
+            "Write documents",
+            None,
+            WriteRequest,
+            WriteAnswer,
+            stream=http.NDJSON,
+        ),
+        get("/documents", change(DocumentHandlers.listing), "List documents", ListQuery, None, ListAnswer),
+        put("/documents/records", change(DocumentHandlers.record), "Record foreign documents", None, *records),
+        delete("/documents", change(DocumentHandlers.delete), "Delete a document", DeleteQuery, None, DeleteAnswer),
+        post(
+            "/documents/flush",
+            change(DocumentHandlers.flush),
+            "Flush and index a workspace",
+            None,
+            FlushRequest,
+            FlushAnswer,
+        ),
     )
 
 
 @asynccontextmanager
-async def real_doors(settings: ApiSettings, environ: Mapping[str, str]) -> AsyncGenerator[Doors, None]:
-    """Milvus, model-gateway, and lightrag-server where there is one, with its key read."""
+async def connect_backends(settings: ApiSettings, environ: Mapping[str, str]) -> AsyncGenerator[Backends, None]:
+    """Connections to Milvus, model-gateway and, if the release has one, lightrag-server."""
     from lightragctl.vectors.milvus import MilvusStore  # noqa: PLC0415 - pymilvus takes a quarter second to import
     from lightragctl.vectors.search import MilvusSearch  # noqa: PLC0415
 
@@ -177,7 +209,7 @@ async def real_doors(settings: ApiSettings, environ: Mapping[str, str]) -> Async
         chat = ChatClient(chats, settings.gateway_url, settings.chat_model, deadlines.chat_s)
         graph = _graph(settings, environ, graphs)
         try:
-            yield Doors(store, search, embedding, chat, graph)
+            yield Backends(store, search, embedding, chat, graph)
         finally:
             await search.close()
             store.close()
@@ -192,5 +224,5 @@ def _graph(settings: ApiSettings, environ: Mapping[str, str], session: aiohttp.C
 
 
 def serve(settings: ApiSettings, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM. Raises when the port cannot be had."""
-    server.run(create_app(settings, lambda: real_doors(settings, environ)), settings)
+    """Serve until SIGTERM. Raises if the port is not available."""
+    server.run(create_app(settings, lambda: connect_backends(settings, environ)), settings)

@@ -1,4 +1,4 @@
-"""Work in the background that an error does not end: it is logged, and done again after a pause. No I/O of its own."""
+"""Background work that survives errors: they are logged, and the work is retried after a pause. No I/O of its own."""
 
 import asyncio
 import logging
@@ -10,13 +10,13 @@ log = logging.getLogger(__name__)
 
 
 class Background:
-    """Runs steps by name. An error is logged once for as long as it stays the same, and so is its end."""
+    """Runs named steps. An error is logged when it appears, when it changes and when it is resolved."""
 
     def __init__(self) -> None:
         self._troubles: dict[str, str] = {}
 
     async def attempt(self, name: str, step: Callable[[], Awaitable[object]]) -> str:
-        """Run `step` once. What went wrong in one sentence; empty when nothing did."""
+        """Run `step` once; returns the error in one sentence, empty on success."""
         try:
             await step()
         except LightragctlError as error:
@@ -29,17 +29,17 @@ class Background:
                 log.exception("%s failed", name)
             return trouble
         if self._is_news(name, ""):
-            log.warning("%s: works again", name)
+            log.warning("%s: recovered", name)
         return ""
 
     async def forever(self, name: str, step: Callable[[], Awaitable[object]], pause_s: float) -> None:
-        """Run `step` again and again, each time after a pause, until cancelled."""
+        """Run `step` every `pause_s` until cancelled."""
         while True:
             await asyncio.sleep(pause_s)
             await self.attempt(name, step)
 
     def forget(self, name: str) -> None:
-        """`name` is not run any more."""
+        """Drop the state of a step that no longer runs."""
         self._troubles.pop(name, None)
 
     def _is_news(self, name: str, trouble: str) -> bool:

@@ -1,10 +1,10 @@
-"""Batches formed when a slot is free, without a timer. No I/O of its own.
+"""Dynamic batching without a timer: a batch is formed when a slot is free. No I/O of its own.
 
-An item that finds a free slot leaves in the same turn of the event loop; while all slots are busy the queue grows and
-the next batch is bigger by itself. So one client pays nothing for batching, and many clients get large batches.
+An item that finds a free slot is dispatched in the same turn of the event loop; while all slots are busy the queue
+grows, and so does the next batch. A single client pays nothing for batching, and many clients get large batches.
 
-An item whose deadline its batch would miss, by what batches took lately, is refused when its turn comes instead of
-being worked on for nothing; a batch that nobody waits for any more is cancelled.
+An item that would miss its deadline, judged by recent batch durations, is rejected when its turn comes; a batch without
+waiters is cancelled.
 """
 
 import asyncio
@@ -24,48 +24,48 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _EWMA_WEIGHT = 0.2
-"""Weight of the newest batch in the averages: about the last ten batches count."""
-_FORGET_S = 1.0
-"""Without new batches, half of what is predicted is forgotten in this time: one slow one shall not refuse for ever."""
+"""Weight of the newest batch in the moving average: about the last ten batches count."""
+_HALF_LIFE_S = 1.0
+"""Half-life of the predicted duration without new batches, so that one slow batch does not reject calls for ever."""
 _KEPT = 100
-"""Batches that are remembered to explain why a request waited."""
+"""Recent batches kept to explain why a request waited."""
 
 
 class QueueFullError(LightragctlError):
-    """The queue has no room; `retry_after_s` is when it should have drained, from the measured rate."""
+    """The queue is full; `retry_after_s` estimates when it will have drained, from the measured rate."""
 
     code = "queue-full"
 
     def __init__(self, queue: int, retry_after_s: float) -> None:
         seconds = math.ceil(retry_after_s)
-        super().__init__(f"the queue of {queue} is full", f"try again in {seconds} s, with fewer calls at a time")
+        super().__init__(f"the queue of {queue} is full", f"retry in {seconds} s, with fewer concurrent calls")
         self.retry_after_s = retry_after_s
 
 
 class DeadlineError(WaitExpired):
-    """The answer would come after the client's deadline, so no more work is done for it."""
+    """The response would come after the client's deadline, so the request is dropped."""
 
-    code = "deadline"
+    code = "deadline-exceeded"
 
 
-class Served(NamedTuple, Generic[R]):
-    """A result and the seconds its item waited before its batch left."""
+class BatchResult(NamedTuple, Generic[R]):
+    """A result, and the seconds that its item was queued."""
 
     value: R
     queue_s: float
 
 
 class BatchRecord(NamedTuple):
-    """What became of a batch, to explain why a request waited.
+    """A finished batch, to explain why a request waited.
 
     Attributes:
-        left_s: when it left, on the event loop's clock.
-        items: how many.
-        queue_s: how long the one that waited longest did.
-        behind: calls that were under way when that one came; below `in_flight` it did not wait for a slot.
-        waiting: items that were left in the queue.
-        seconds: how long the call took.
-        error: what it failed with; empty when it did not.
+        left_s: the time of dispatch, on the event loop's clock.
+        items: the number of items.
+        queue_s: the longest time in the queue.
+        behind: calls in flight when the oldest item was queued; below `in_flight` it did not wait for a slot.
+        waiting: items still queued after the dispatch.
+        seconds: the duration of the call.
+        error: its error; empty on success.
     """
 
     left_s: float
@@ -82,19 +82,19 @@ class _Waiting(Generic[T, R]):
     item: T
     key: Hashable
     until_s: float
-    future: "asyncio.Future[Served[R]]"
+    future: "asyncio.Future[BatchResult[R]]"
     queued_at: float
     behind: int
     alone: bool = False
-    """Set after a batch failed on bad input: the item goes again by itself, so that it fails nobody else."""
+    """Set after a batch failed on bad input: the item is retried by itself, so that it fails no other."""
     batch: "_Batch[T, R] | None" = None
 
 
 @dataclass(eq=False, slots=True)
 class _Batch(Generic[T, R]):
-    """A call that is under way.
+    """A call in flight.
 
-    `wanted` counts those that still wait for it; `too_late`: one of those who left did so at the service's deadline.
+    `wanted` counts its waiters; `too_late`: a waiter was cancelled by the service's own deadline.
     """
 
     members: "list[_Waiting[T, R]]"
@@ -106,16 +106,16 @@ class _Batch(Generic[T, R]):
 
 
 class Batcher(Generic[T, R]):
-    """Gathers single items into calls of `run`.
+    """Collects single items into calls of `run`.
 
     Args:
         run: takes the items of a batch and returns as many results in the same order.
-        batching: up to `batch_size` items per call, `in_flight` calls at a time, `queue` items waiting.
-        poison: errors that say an item is bad. A batch of several that fails so is run again item by item. Any other
+        batching: up to `batch_size` items per call, `in_flight` concurrent calls, `queue` queued items.
+        poison: errors that mean a bad item. A batch of several that fails with one is retried item by item. Any other
             error goes to every waiter of the batch.
-        series: where sizes, waiting times and refusals are counted.
+        series: metrics of sizes, queueing times and rejections.
 
-    To be made and used inside one running event loop.
+    Created and used inside one running event loop.
     """
 
     def __init__(
@@ -126,13 +126,13 @@ class Batcher(Generic[T, R]):
         series: BatchSeries | None = None,
     ) -> None:
         self._run = run
-        self._loop = asyncio.get_running_loop()  # asked for once: each time costs a system call before Python 3.12
+        self._loop = asyncio.get_running_loop()  # looked up once: costs a system call before Python 3.12
         self._batching = batching
         self._poison = poison
         self._series = series
         self._queue: deque[_Waiting[T, R]] = deque()
         self._running: set[asyncio.Task[Sequence[R]]] = set()
-        self._under_way = 0
+        self._in_flight = 0
         self._dispatch_planned = False
         self._closed = False
         self._batch_s = _Average()
@@ -145,23 +145,23 @@ class Batcher(Generic[T, R]):
 
     @property
     def pending(self) -> int:
-        """Items in the queue and in calls under way."""
-        return len(self._queue) + self._under_way
+        """Items in the queue and in calls in flight."""
+        return len(self._queue) + self._in_flight
 
     @property
     def running(self) -> int:
-        """Calls under way."""
+        """Calls in flight."""
         return len(self._running)
 
-    async def submit(self, item: T, key: Hashable = None, until_s: float = math.inf) -> Served[R]:
+    async def submit(self, item: T, key: Hashable = None, until_s: float = math.inf) -> BatchResult[R]:
         """Wait for the result of one item; only items with an equal key share a batch.
 
-        `until_s` is when the answer is worth nothing any more, on the event loop's clock. A cancelled caller leaves the
-        queue, and ends a call that nobody else waits for.
+        `until_s` is the deadline, on the event loop's clock. A cancelled caller leaves the queue, and cancels a call
+        without other waiters.
 
         Raises:
-            QueueFullError: at once, when there is no room.
-            DeadlineError: when its turn comes and it would be done too late.
+            QueueFullError: at once, if the queue is full.
+            DeadlineError: when its turn comes and it would finish too late.
             UnavailableError: after `close`.
             Exception: what `run` raised.
         """
@@ -173,8 +173,8 @@ class Batcher(Generic[T, R]):
             self._forget([waiting], is_deadline(error))
             raise
 
-    async def submit_all(self, items: Sequence[T], key: Hashable = None) -> list[Served[R]]:
-        """Like `submit` for several items, admitted all or none; the first error ends the wait for all of them."""
+    async def submit_all(self, items: Sequence[T], key: Hashable = None) -> list[BatchResult[R]]:
+        """Like `submit` for several items, accepted all or none; the first error ends the wait for all of them."""
         self.admit(len(items))
         waiting = [self._enqueue(item, key, math.inf) for item in items]
         try:
@@ -183,7 +183,7 @@ class Batcher(Generic[T, R]):
             self._forget(waiting)
 
     async def close(self) -> None:
-        """Refuse new items, fail those that wait with UnavailableError and let running batches end."""
+        """Reject new items, fail queued ones with UnavailableError and let running batches finish."""
         self._closed = True
         while self._queue:
             self._fail([self._queue.popleft()], UnavailableError("the service is stopping"))
@@ -191,20 +191,20 @@ class Batcher(Generic[T, R]):
             await asyncio.wait(self._running)
 
     def drain_s(self) -> float:
-        """Seconds until the present queue is worked off in full batches, each as long as batches took lately.
+        """Estimated seconds until the current queue has drained, from recent batch durations.
 
-        0 while nothing was measured.
+        0 before the first measurement.
         """
         calls = math.ceil(len(self._queue) / self._batching.batch_size)
         return calls * self._batch_s.value / self._batching.in_flight
 
     def admit(self, items: int, ahead: int = 0) -> None:
-        """Whether so many items would be taken; for callers who would do something else first.
+        """Check that `items` would be accepted, for callers with other work to do first.
 
-        `ahead` are on their way here already: all calls full, what then waits must fit into the queue.
+        `ahead` items are on their way here: what remains of them after all calls are full must fit into the queue.
 
         Raises:
-            QueueFullError: there is no room.
+            QueueFullError: the queue has no room.
             UnavailableError: after `close`.
         """
         if self._closed:
@@ -225,7 +225,7 @@ class Batcher(Generic[T, R]):
         return waiting
 
     def _plan_dispatch(self) -> None:
-        """Dispatch once at the end of this turn of the loop, so that items that come together leave together."""
+        """Dispatch once at the end of this turn of the loop, so that items queued together leave together."""
         if not self._dispatch_planned and len(self._running) < self._batching.in_flight:
             self._dispatch_planned = True
             self._loop.call_soon(self._dispatch)
@@ -246,7 +246,7 @@ class Batcher(Generic[T, R]):
         batch = _Batch(members, now, len(self._queue), len(members))
         for waiting in members:
             waiting.batch = batch
-        self._under_way += len(members)
+        self._in_flight += len(members)
         batch.task = self._loop.create_task(self._call([one.item for one in members]))
         self._running.add(batch.task)
         batch.task.add_done_callback(partial(self._finished, batch))
@@ -258,7 +258,7 @@ class Batcher(Generic[T, R]):
         return results
 
     def _take(self, now: float) -> list[_Waiting[T, R]]:
-        """The oldest item and, oldest first, those that may go with it; those that would be too late are refused."""
+        """The oldest item and, oldest first, items that may share its batch; those that would be late are rejected."""
         first = self._queue[0]
         if first.alone:
             return self._in_time([self._queue.popleft()], now)
@@ -275,30 +275,30 @@ class Batcher(Generic[T, R]):
         late = [one for one in members if now + predicted_s > one.until_s]
         for waiting in late:
             waited_s = now - waiting.queued_at
-            message = f"no answer in time: it waited {waited_s:.2f} s, and a call takes {predicted_s:.2f} s"
-            self._fail([waiting], DeadlineError(message, "give it more time, or send fewer calls at a time"))
+            message = f"deadline exceeded: queued for {waited_s:.2f} s, and a call takes {predicted_s:.2f} s"
+            self._fail([waiting], DeadlineError(message, "set a longer timeout, or send fewer concurrent calls"))
             if self._series:
                 self._series.late()
         return [one for one in members if one not in late] if late else members
 
     def _finished(self, batch: _Batch[T, R], task: "asyncio.Task[Sequence[R]]") -> None:
         self._running.discard(task)
-        self._under_way -= len(batch.members)
+        self._in_flight -= len(batch.members)
         now = self._loop.time()
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._note(batch, now, error)
         if error is None:
             for waiting, value in zip(batch.members, task.result(), strict=True):
                 if not waiting.future.done():
-                    waiting.future.set_result(Served(value, batch.began_at - waiting.queued_at))
+                    waiting.future.set_result(BatchResult(value, batch.began_at - waiting.queued_at))
         elif isinstance(error, self._poison) and len(batch.members) > 1:
-            self._again_alone(batch.members)
+            self._retry_alone(batch.members)
         else:
             self._fail(batch.members, error)
         if self._queue:
             self._plan_dispatch()
 
-    def _again_alone(self, members: list[_Waiting[T, R]]) -> None:
+    def _retry_alone(self, members: list[_Waiting[T, R]]) -> None:
         alive = [waiting for waiting in members if not waiting.future.done()]
         for waiting in alive:
             waiting.alone, waiting.batch = True, None
@@ -317,9 +317,9 @@ class Batcher(Generic[T, R]):
                 waiting.future.set_exception(error)
 
     def _forget(self, gone: Sequence[_Waiting[T, R]], too_late: bool = False) -> None:
-        """Take abandoned items out of the queue, and end a call that nobody waits for: neither shall cost any more.
+        """Remove abandoned items from the queue, and cancel calls without waiters.
 
-        A call that is ended so is told whether the service's own deadline had a part in it (see `deadline`).
+        The cancellation message shows whether the service's own deadline had a part in it (see `deadline`).
         """
         left = False
         for waiting in gone:
@@ -342,20 +342,20 @@ class Batcher(Generic[T, R]):
                 self._series.depth(len(self._queue), len(self._running))
 
     def _note(self, batch: _Batch[T, R], now: float, error: BaseException | None) -> None:
-        """Remember what became of it; what was cancelled tells nothing of how long a call takes."""
+        """Record a finished batch; a cancelled one does not count for the average duration."""
         seconds, members = now - batch.began_at, batch.members
         first = members[0]
-        told = "" if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
+        text = "" if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
         queue_s = batch.began_at - first.queued_at
         self.recent.append(
-            BatchRecord(batch.began_at, len(members), queue_s, first.behind, batch.waiting, seconds, told)
+            BatchRecord(batch.began_at, len(members), queue_s, first.behind, batch.waiting, seconds, text)
         )
         if not isinstance(error, asyncio.CancelledError):
             self._batch_s.add(seconds, now)
 
 
 class _Average:
-    """A moving average that is forgotten with time."""
+    """A moving average that decays with time."""
 
     __slots__ = ("_at_s", "value")
 
@@ -368,7 +368,7 @@ class _Average:
         self._at_s = now
 
     def at(self, now: float) -> float:
-        """The average, half as much for every `_FORGET_S` since the last value."""
+        """The average, halved for every `_HALF_LIFE_S` since the last value."""
         if self._at_s is None:
             return 0.0
-        return float(self.value * 0.5 ** ((now - self._at_s) / _FORGET_S))
+        return float(self.value * 0.5 ** ((now - self._at_s) / _HALF_LIFE_S))

@@ -1,8 +1,8 @@
-"""A circuit breaker and a retry budget: how lightrag-api spares what is behind it when that is in trouble. Pure.
+"""A circuit breaker and a retry budget, which protect a failing backend from more load. Pure.
 
-The breaker is closed until, over the last `window_s` seconds, too many calls failed or were slow. Then it is open:
-calls are refused at once. After `open_s` a few probes may pass; when they all succeed it closes, when one fails it is
-open again for twice as long. What the backend itself asked for (`Retry-After`) goes before our own times.
+The breaker opens when, over the last `window_s` seconds, too many calls failed or were slow. While open it rejects
+calls at once. After `open_s` it is half-open and lets a few probes pass: if all succeed it closes, if one fails it
+opens again for twice as long. The backend's `Retry-After` overrides our own intervals.
 """
 
 from collections import deque
@@ -12,28 +12,28 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from lightragctl.core.errors import UnavailableError
-from lightragctl.core.settings import Breaking
+from lightragctl.core.settings import CircuitBreaking
 
 _SLICES = 10
-"""Parts of the window that are forgotten one by one."""
+"""Number of slices of the sliding window."""
 _LONGEST = 8
-"""At most so many times `open_s`, however often the probes fail."""
+"""Upper limit of the open interval, as a multiple of `open_s`."""
 _SAVED_RETRIES = 10.0
-"""Retries that quiet times can save up."""
+"""The most retries that can accumulate."""
 
 
 class BreakerOpenError(UnavailableError):
-    """The call was not made, because the backend is in trouble; `retry_after_s` is when it will be tried again."""
+    """The breaker is open, so the call was not made; `retry_after_s` is the time until the next probe."""
 
     code = "breaker-open"
 
-    def __init__(self, backend: str, why: str, retry_after_s: float) -> None:
-        super().__init__(f"{backend} is not called for now: {why}", f"try again in {retry_after_s:.0f} s")
+    def __init__(self, backend: str, reason: str, retry_after_s: float) -> None:
+        super().__init__(f"circuit breaker open for {backend}: {reason}", f"retry in {retry_after_s:.0f} s")
         self.retry_after_s = retry_after_s
 
 
 class BreakerState(StrEnum):
-    """`half-open`: probes are under way."""
+    """`half-open`: only probes pass."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -41,8 +41,8 @@ class BreakerState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a call ended. `retry_after_s` is what the backend asked for, 0 when it did not."""
+class CallOutcome:
+    """The outcome of a call. `retry_after_s` is the backend's Retry-After, 0 without one."""
 
     seconds: float
     failed: bool
@@ -50,7 +50,7 @@ class Outcome:
 
 
 class Admission(NamedTuple):
-    """A call that may be made. `round` counts the openings before it; a `probe` decides whether the breaker closes."""
+    """Permission for one call. `round` counts the openings before it; a `probe` decides whether the breaker closes."""
 
     round: int
     probe: bool
@@ -58,7 +58,7 @@ class Admission(NamedTuple):
 
 @dataclass(slots=True)
 class _Slice:
-    """Calls that ended within one part of the window."""
+    """Calls that ended within one slice of the window."""
 
     begin_s: float
     calls: int = 0
@@ -72,15 +72,15 @@ class CircuitBreaker:
     Args:
         backend: its name, for messages.
         settings: when to open, and for how long.
-        clock: seconds that only grow.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, backend: str, settings: Breaking, clock: Callable[[], float]) -> None:
+    def __init__(self, backend: str, settings: CircuitBreaking, clock: Callable[[], float]) -> None:
         self._backend = backend
         self._settings = settings
         self._clock = clock
         self._slices: deque[_Slice] = deque()
-        self._why = ""
+        self._reason = ""
         self._until_s = 0.0
         self._open_s = settings.open_s
         self._round = 0
@@ -89,26 +89,26 @@ class CircuitBreaker:
 
     @property
     def state(self) -> BreakerState:
-        """Where it stands now."""
-        if not self._why:
+        """The current state."""
+        if not self._reason:
             return BreakerState.CLOSED
         return BreakerState.OPEN if self._clock() < self._until_s else BreakerState.HALF_OPEN
 
     @property
-    def why(self) -> str:
-        """What opened it; empty while it is closed."""
-        return self._why
+    def reason(self) -> str:
+        """Why it opened; empty while it is closed."""
+        return self._reason
 
     @property
     def retry_after_s(self) -> float:
-        """Until it lets probes pass; 0 when it does."""
-        return max(0.0, self._until_s - self._clock()) if self._why else 0.0
+        """Seconds until it lets probes pass; 0 if it does."""
+        return max(0.0, self._until_s - self._clock()) if self._reason else 0.0
 
     def admit(self) -> Admission:
-        """Ask to make a call, whose outcome must then be told.
+        """Permission for a call, whose outcome the caller must `record` or `abandon`.
 
         Raises:
-            BreakerOpenError: it must not be made.
+            BreakerOpenError: the breaker is open.
         """
         match self.state:
             case BreakerState.CLOSED:
@@ -116,10 +116,10 @@ class CircuitBreaker:
             case BreakerState.HALF_OPEN if self._probes < self._settings.probes:
                 self._probes += 1
                 return Admission(self._round, True)
-        raise BreakerOpenError(self._backend, self._why, max(1.0, self.retry_after_s))
+        raise BreakerOpenError(self._backend, self._reason, max(1.0, self.retry_after_s))
 
-    def record(self, outcome: Outcome, admission: Admission) -> None:
-        """Tell how an admitted call ended; one that was admitted before the breaker opened says nothing any more."""
+    def record(self, outcome: CallOutcome, admission: Admission) -> None:
+        """Record the outcome of an admitted call; one admitted before the breaker opened is ignored."""
         if admission.round != self._round:
             return
         if admission.probe:
@@ -127,33 +127,33 @@ class CircuitBreaker:
             return
         self._count(outcome)
         if outcome.failed and outcome.retry_after_s:
-            self._open("it asked for a pause", outcome.retry_after_s)
-        elif why := self._trouble():
-            self._open(why, self._open_s)
+            self._open("it sent Retry-After", outcome.retry_after_s)
+        elif reason := self._trouble():
+            self._open(reason, self._open_s)
 
     def abandon(self, admission: Admission) -> None:
-        """Tell that nobody waited for an admitted call any more, so that it says nothing of the backend."""
+        """Release an admitted call that was cancelled, and so shows nothing about the backend."""
         if admission.probe and admission.round == self._round:
             self._probes -= 1
 
-    def _record_probe(self, outcome: Outcome) -> None:
-        if not self._why:  # another probe has closed it meanwhile
+    def _record_probe(self, outcome: CallOutcome) -> None:
+        if not self._reason:  # another probe has closed it
             return
         if outcome.failed:
             self._open_s = min(2 * self._open_s, _LONGEST * self._settings.open_s)
-            self._open(self._why, outcome.retry_after_s or self._open_s)
+            self._open(self._reason, outcome.retry_after_s or self._open_s)
             return
         self._passed += 1
         if self._passed >= self._settings.probes:
-            self._why, self._open_s = "", self._settings.open_s
+            self._reason, self._open_s = "", self._settings.open_s
             self._slices.clear()
 
-    def _open(self, why: str, seconds: float) -> None:
-        self._why, self._until_s = why, self._clock() + seconds
+    def _open(self, reason: str, seconds: float) -> None:
+        self._reason, self._until_s = reason, self._clock() + seconds
         self._round += 1
         self._probes = self._passed = 0
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: CallOutcome) -> None:
         now, slice_s = self._clock(), self._settings.window_s / _SLICES
         while self._slices and self._slices[0].begin_s <= now - self._settings.window_s:
             self._slices.popleft()
@@ -165,7 +165,7 @@ class CircuitBreaker:
         last.slow += outcome.seconds >= self._settings.slow_s
 
     def _trouble(self) -> str:
-        """What is wrong with the calls of the window; empty when nothing is, or when they are too few to tell."""
+        """Why the breaker must open; empty if the calls of the window are good enough or too few."""
         calls = sum(one.calls for one in self._slices)
         if calls < self._settings.calls:
             return ""
@@ -178,7 +178,7 @@ class CircuitBreaker:
 
 
 class RetryBudget:
-    """Lets a share of the calls be repeated, so that retries do not multiply the load on what is failing already.
+    """Limits retries to a share of the calls, so that they do not multiply the load on a failing backend.
 
     Args:
         ratio: retries per call, 0.1 for one in ten.
@@ -189,11 +189,11 @@ class RetryBudget:
         self._tokens = _SAVED_RETRIES if ratio else 0.0
 
     def earn(self) -> None:
-        """Note a first try."""
+        """Count a first attempt."""
         self._tokens = min(self._tokens + self._ratio, _SAVED_RETRIES)
 
     def spend(self) -> bool:
-        """Ask for a retry."""
+        """Take a retry from the budget; False if it is used up."""
         if self._tokens < 1:
             return False
         self._tokens -= 1

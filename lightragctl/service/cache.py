@@ -1,4 +1,4 @@
-"""A cache bounded in bytes and in age: the least recently used goes first. No I/O."""
+"""An LRU cache bounded in bytes and in age. No I/O."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -8,7 +8,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 ENTRY_BYTES = 200
-"""What an entry costs beside its value: key tuple, list node, slot of the table; counted on CPython 3.11."""
+"""Overhead of an entry beside its value: key tuple, list node, table slot; measured on CPython 3.11."""
 
 
 class _Entry(NamedTuple, Generic[V]):
@@ -21,9 +21,9 @@ class ByteCache(Generic[K, V]):
     """Values by key, for one event loop.
 
     Args:
-        capacity_bytes: what all entries together may take; 0 keeps nothing.
-        age_s: how long an entry may be given out; 0 or less: without end.
-        clock: seconds that only grow.
+        capacity_bytes: the size of all entries together; 0 disables the cache.
+        age_s: how long an entry is valid; 0 or less: without limit.
+        clock: monotonic seconds.
     """
 
     def __init__(self, capacity_bytes: int, age_s: float, clock: Callable[[], float]) -> None:
@@ -40,7 +40,7 @@ class ByteCache(Generic[K, V]):
         return key in self._entries
 
     def get(self, key: K) -> V | None:
-        """The value, if there is one that is young enough."""
+        """The value; None if it is missing or expired."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -51,7 +51,7 @@ class ByteCache(Generic[K, V]):
         return entry.value
 
     def put(self, key: K, value: V, size_bytes: int) -> None:
-        """Keep a value that takes so many bytes; one larger than the whole cache is passed over."""
+        """Store a value of `size_bytes`; one larger than the whole cache is ignored."""
         size_bytes += ENTRY_BYTES
         if size_bytes > self._capacity_bytes:
             return
@@ -62,7 +62,7 @@ class ByteCache(Generic[K, V]):
             self._drop(next(iter(self._entries)))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._entries.clear()
         self.size_bytes = 0
 

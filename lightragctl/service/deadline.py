@@ -1,22 +1,22 @@
-"""An end to what takes too long. No I/O of its own."""
+"""Deadlines of requests. No I/O of its own."""
 
 import asyncio
 from types import TracebackType
 
 SERVICE_DEADLINE = "the service's deadline has passed"
-"""What a task is cancelled with whose work the service itself ends as too late."""
+"""The cancellation message of a task that missed the service's own deadline."""
 
 
 def is_deadline(error: asyncio.CancelledError) -> bool:
-    """Whether the service's own deadline caused the cancellation; else a client left, or gave less time."""
+    """Whether the service's own deadline caused the cancellation, not a client that left or set a shorter one."""
     return SERVICE_DEADLINE in error.args
 
 
 class Deadline:
-    """Ends what the present task does inside the block, with TimeoutError at `until_s` on the event loop's clock.
+    """Cancels the block with TimeoutError at `until_s`, on the event loop's clock.
 
-    As `asyncio.timeout_at`, which costs 20 us of the 200 that a retrieval takes; this one costs 3, and cannot be moved.
-    `reason` is what the task is cancelled with: `SERVICE_DEADLINE`, or None for a deadline that a client asked for.
+    Like `asyncio.timeout_at`, which costs 20 us of the 200 that a retrieval takes; this costs 3, and cannot be moved.
+    `reason` is the cancellation message: `SERVICE_DEADLINE`, or None for a deadline set by a client.
     """
 
     __slots__ = ("_handle", "_loop", "_passed", "_reason", "_task", "_until_s")
@@ -35,7 +35,7 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._handle.cancel()
-        # Cancelled by someone else as well, the task is to end and not to go on with a TimeoutError.
+        # If the task was cancelled from outside as well, it must end instead of continuing with a TimeoutError.
         if self._passed and self._task is not None and not self._task.uncancel() and kind is asyncio.CancelledError:
             raise TimeoutError from error
 

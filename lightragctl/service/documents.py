@@ -1,8 +1,8 @@
 """Writing documents: cut, embed, upsert; their records; deleting. Calls the store in threads, the model over HTTP.
 
-A document's record says `writing` before the first of its chunks is touched and `ready` after the last, so that one
-that was cut off is seen and done again. Chunk ids are the document's id and the chunk's position: doing it twice
-writes the same rows, and what an older, longer version left behind is known by its ids.
+A document's record is `writing` before its first chunk is written and `ready` after the last, so that an interrupted
+write is detected and repeated. Chunk ids are the document's id and the chunk's position: repeating a write is
+idempotent, and leftover chunks of an older, longer version are found by their ids.
 """
 
 import asyncio
@@ -18,15 +18,16 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lightragctl.core.chunks import CHUNKER_VERSION, Chunk, chunk_text
+from lightragctl.core.chunking import CHUNKER_VERSION, Chunk, chunk_text
 from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
 from lightragctl.core.texts import clean_text, has_text
-from lightragctl.service.embed_pace import EmbedPace
-from lightragctl.service.locks import KeyedLocks
-from lightragctl.service.models import ModelError, ModelTimeoutError
+from lightragctl.service.adaptive_batch import AdaptiveBatch
+from lightragctl.service.keyed_locks import KeyedLocks
+from lightragctl.service.model_clients import ModelError, ModelTimeoutError
 from lightragctl.service.threads import Threads
-from lightragctl.service.workspaces import Embeds, NotOursError, Workspaces
+from lightragctl.service.workspaces import EmbeddingBackend, NotOursError, Workspaces
 from lightragctl.service.write_guard import Turn, permitted
 from lightragctl.vectors.control import control_name, control_row, epoch_row
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, NotLoadedError, Page, Row
@@ -36,16 +37,16 @@ EMBED_CHUNKS = 16
 Fewer where the model is slower than that, down to one."""
 
 SOURCE_CHARS = 4096
-"""As long as a path may be on Linux; Milvus's field would take more."""
+"""The maximum length of a path on Linux; Milvus's field is longer."""
 
 _PAGE_ROWS = 500
 _WRITERS = 4
 """Documents written at a time by one process: enough for the embedder to batch, and memory stays bounded."""
 
 _CALLS = 8
-"""Calls to the store at a time: one for each writer, and some for those who list and delete."""
+"""Concurrent calls to the store: one per writer, and some for listing and deleting."""
 LONG_CHARS = 1_000_000
-"""A longer document is cut in a thread of its own, so that it keeps no other waiting; it takes seconds."""
+"""A longer document is chunked in a separate thread, so that it does not delay others; it takes seconds."""
 _FLUSHES = 2
 """Flushes at a time; each may take minutes."""
 
@@ -55,11 +56,11 @@ Before 2, two writers of one document could leave a mixture of both that was not
 
 _FIRST, _LAST = "doc:", "doc;"
 
-UPSTREAM_CUT = "lightrag-server"
-"""`Record.cut` of a document that lightrag-server holds; it alone cuts, writes and deletes that."""
+LIGHTRAG_CUT = "lightrag-server"
+"""`DocumentRecord.cut` of a document that lightrag-server holds; it alone cuts, writes and deletes that."""
 
 
-class Record(msgspec.Struct, frozen=True):
+class DocumentRecord(msgspec.Struct, frozen=True):
     """What is known of a document. `reach` is how many chunk positions may hold rows, of this version or an older one.
 
     `reach` never shrinks: the collection of another model may still hold the longer version, and may be used again.
@@ -78,14 +79,14 @@ class Record(msgspec.Struct, frozen=True):
     writer: str = ""
 
 
-class OverlapError(UnavailableError):
-    """Two replicas wrote one document at the same time: it is not whole, and must be sent again."""
+class WriteConflictError(UnavailableError):
+    """Two replicas wrote one document at the same time: it may be a mixture, and must be sent again."""
 
-    code = "overlap"
+    code = "write-conflict"
 
 
-class Held(msgspec.Struct, forbid_unknown_fields=True):
-    """A document that lightrag-server holds, or is about to: then its `state` is `writing`."""
+class LightragDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """A document of lightrag-server; its `state` is `writing` before it is sent there."""
 
     source: Annotated[str, msgspec.Meta(min_length=1, max_length=SOURCE_CHARS)]
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -93,15 +94,15 @@ class Held(msgspec.Struct, forbid_unknown_fields=True):
     state: Literal["writing", "ready"] = "ready"
 
 
-class Progress(msgspec.Struct, tag_field="event", tag="progress"):
-    """So many of a document's chunks are written."""
+class WriteProgress(msgspec.Struct, tag_field="event", tag="progress"):
+    """Progress: the number of chunks written."""
 
     source: str
     chunks_done: int
     chunks: int
 
 
-class Written(msgspec.Struct, tag_field="event", tag="document"):
+class DocumentWritten(msgspec.Struct, tag_field="event", tag="document"):
     """A document is stored: acknowledged."""
 
     id: str
@@ -128,7 +129,7 @@ def cut_name(chunking: Chunking, model: EmbeddingModel) -> str:
 class Documents:
     """The documents of all workspaces of one lightrag-api."""
 
-    def __init__(self, settings: ApiSettings, workspaces: Workspaces, embedding: Embeds) -> None:
+    def __init__(self, settings: ApiSettings, workspaces: Workspaces, embedding: EmbeddingBackend) -> None:
         self._settings = settings
         self._workspaces = workspaces
         self._store = workspaces.store
@@ -137,7 +138,7 @@ class Documents:
         self._embedding = embedding
         self._cut = cut_name(settings.chunking, settings.embedding)
         self._writers = asyncio.Semaphore(_WRITERS)
-        self._pace = EmbedPace(EMBED_CHUNKS, settings.deadlines.embed_s)
+        self._batch = AdaptiveBatch(EMBED_CHUNKS, settings.deadlines.embed_s)
         self._locks: KeyedLocks[tuple[str, str]] = KeyedLocks()
         self._calls, self._flushes = Threads("documents", _CALLS), Threads("flush", _FLUSHES)
         # Cutting is Python all along: more threads would not be faster, and delay every answer.
@@ -155,20 +156,22 @@ class Documents:
             UsageError: it has no text, or its source cannot be stored.
         """
         if "\0" in source:
-            raise UsageError("a source holds a NUL character", "name it otherwise")
+            raise UsageError("the source contains a NUL character", "remove it")
         text = await self._cutters_for(text).run(clean_text, text)
         if not has_text(text):
-            raise UsageError(f"{source} has no text", "leave it out")
+            raise UsageError(f"{source} has no text", "remove it from the request")
         return text
 
-    async def write(self, workspace: str, source: str, text: str) -> AsyncGenerator[Progress | Written, None]:
+    async def write(
+        self, workspace: str, source: str, text: str
+    ) -> AsyncGenerator[WriteProgress | DocumentWritten, None]:
         """Store a document, as `cleaned` gives it, in place of what stood under its source.
 
-        Progress, and Written at the end.
+        WriteProgress, and DocumentWritten at the end.
 
         Raises:
             UsageError: it has no text.
-            OverlapError: another replica wrote or deleted it meanwhile.
+            WriteConflictError: another replica wrote or deleted it meanwhile.
             FencedError: writes to the workspace are refused for now.
         """
         document = document_id(source)
@@ -177,17 +180,17 @@ class Documents:
             sha256 = hashlib.sha256(text.encode()).hexdigest()
             chunks = await self._cutters_for(text).run(chunk_text, text, self._settings.chunking)
             if not chunks:
-                raise UsageError(f"{source} has no text", "leave it out")
+                raise UsageError(f"{source} has no text", "remove it from the request")
             stored = await self._stored_texts(physical, document) if before else {}
             missing = [one for one in chunks if stored.pop(chunk_id(document, one.order), None) != one.text]
             if before and (before.state, before.sha256) == ("ready", sha256) and not (missing or stored):
                 if before.cut != self._cut:
                     await self._save(workspace, [msgspec.structs.replace(before, cut=self._cut)], turn)
-                yield Written(document, source, "unchanged", before.chunks)
+                yield DocumentWritten(document, source, "unchanged", before.chunks)
                 return
             reach = max(len(chunks), before.reach if before else 0)
             now_s = int(time.time())
-            record = Record(
+            record = DocumentRecord(
                 document, source, sha256, len(chunks), reach, self._cut, "writing", now_s, writer=uuid.uuid4().hex
             )
             await self._save(workspace, [record], turn)
@@ -199,9 +202,9 @@ class Documents:
             await turn.commit()
             done = msgspec.structs.replace(record, state="ready", updated_at=int(time.time()))
             await self._save(workspace, [done], turn)
-        yield Written(document, source, "updated" if before else "created", len(chunks))
+        yield DocumentWritten(document, source, "updated" if before else "created", len(chunks))
 
-    async def page(self, workspace: str, after: str, limit: int) -> list[Record]:
+    async def page(self, workspace: str, after: str, limit: int) -> list[DocumentRecord]:
         """One page of records, sorted by id, with ids above `after`; a workspace that is not there has none."""
         control, page = control_name(workspace), Page(after=_FIRST + after, before=_LAST, limit=limit)
         try:
@@ -210,34 +213,36 @@ class Documents:
             )
         except CollectionMissingError:
             return []
-        return [msgspec.json.decode(str(row["value"]), type=Record) for row in rows]
+        return [msgspec.json.decode(str(row["value"]), type=DocumentRecord) for row in rows]
 
-    def is_current(self, record: Record) -> bool:
+    def is_current(self, record: DocumentRecord) -> bool:
         """Whether the document was cut as documents are cut now."""
-        return record.cut in (self._cut, UPSTREAM_CUT)
+        return record.cut in (self._cut, LIGHTRAG_CUT)
 
-    async def note(self, workspace: str, held: Sequence[Held]) -> None:
-        """Note documents that lightrag-server holds or is about to, so that what has not changed is known.
+    async def record_external(self, workspace: str, held: Sequence[LightragDocument]) -> None:
+        """Record documents of lightrag-server, so that `ingest` can skip unchanged ones.
 
         Raises:
             RefusedError: lightrag-api itself writes to the workspace.
             ModelMismatchError: what is in it came from another model.
             FencedError: writes to the workspace are refused for now.
         """
-        seen = await self._workspaces.look(workspace)
+        seen = await self._workspaces.refresh(workspace)
         if seen.physical is not None and self._workspaces.is_ours(workspace, seen.physical):
-            message = f"workspace '{workspace}' is written by lightrag-api"
-            raise RefusedError(message, "name the workspace of lightrag-server")
+            message = f"workspace '{workspace}' belongs to lightrag-api"
+            raise RefusedError(message, "use the workspace of lightrag-server")
         await self._workspaces.adopt(workspace)
         now_s = int(time.time())
         records = [
-            Record(document_id(one.source), one.source, one.sha256, one.chunks, 0, UPSTREAM_CUT, one.state, now_s)
+            DocumentRecord(
+                document_id(one.source), one.source, one.sha256, one.chunks, 0, LIGHTRAG_CUT, one.state, now_s
+            )
             for one in held
         ]
         async with self._guard.writing(workspace) as turn:
             await self._save(workspace, records, turn)
 
-    async def delete(self, workspace: str, document: str) -> Record | None:
+    async def delete(self, workspace: str, document: str) -> DocumentRecord | None:
         """Delete a document and its chunks; None when there is none of that id.
 
         Raises:
@@ -248,9 +253,10 @@ class Documents:
             record = await self._record(workspace, document)
             if record is None:
                 return None
-            if record.cut == UPSTREAM_CUT:
-                hint = "delete it there: DELETE /documents/delete_document; lightragctl port-forward lightrag-server"
-                raise NotOursError(f"{record.source} is held by lightrag-server, which alone may delete it", hint)
+            if record.cut == LIGHTRAG_CUT:
+                forward = Command("port-forward", "lightrag-server")
+                hint = Hint("delete it there with DELETE /documents/delete_document: ", forward)
+                raise NotOursError(f"document {record.source} belongs to lightrag-server, which must delete it", hint)
             async with self._guard.writing(workspace) as turn:
                 await self._calls.run(self._delete, workspace, record, turn)
             return record
@@ -271,7 +277,9 @@ class Documents:
             try:
                 return await self._calls.run(count)
             except NotLoadedError as error:
-                raise UnavailableError(error.message, "lightrag-server loads its collections: is it up?") from error
+                raise UnavailableError(
+                    error.message, "lightrag-server loads its own collections: check that it is up"
+                ) from error
         for collection in (physical, control_name(workspace)):
             await self._flushes.run(self._store.flush, collection)
         return await self._loads.when_loaded(self._calls, physical, count)
@@ -283,19 +291,21 @@ class Documents:
         async with self._guard.writing(workspace) as turn:
             yield physical, turn
 
-    async def _check_alone(self, workspace: str, record: Record, turn: Turn) -> None:
+    async def _check_alone(self, workspace: str, record: DocumentRecord, turn: Turn) -> None:
         """Whether the record is still that of this write; if not, what is stored may be of both, and is noted so."""
         present = await self._record(workspace, record.id)
         if present is None or present.writer != record.writer:
             await self._save(workspace, [record], turn)
-            raise OverlapError(f"another replica wrote or deleted {record.source} at the same time", "send it again")
+            raise WriteConflictError(
+                f"another replica wrote or deleted {record.source} at the same time", "send it again"
+            )
 
     def _cutters_for(self, text: str) -> Threads:
         return self._long_cutters if len(text) > LONG_CHARS else self._cutters
 
     async def _write_chunks(
-        self, physical: str, record: Record, missing: Sequence[Chunk], turn: Turn
-    ) -> AsyncGenerator[Progress, None]:
+        self, physical: str, record: DocumentRecord, missing: Sequence[Chunk], turn: Turn
+    ) -> AsyncGenerator[WriteProgress, None]:
         """Embed and upsert the chunks that are not there already with the same text."""
         done = record.chunks - len(missing)
         while missing:
@@ -303,21 +313,21 @@ class Documents:
             missing = missing[len(part) :]
             await self._calls.run(permitted, turn, self._store.upsert, physical, _rows(record, part, vectors))
             done += len(part)
-            yield Progress(record.source, done, record.chunks)
+            yield WriteProgress(record.source, done, record.chunks)
 
     async def _embed_first(self, chunks: Sequence[Chunk]) -> tuple[Sequence[Chunk], FloatArray]:
         """The first of the chunks with their vectors: as many as the model manages in time."""
         while True:
-            part = chunks[: self._pace.size]
+            part = chunks[: self._batch.size]
             begin_s = time.monotonic()
             try:
                 vectors = await self._embedding.embed_documents([chunk.text for chunk in part])
             except ModelError as error:
                 too_slow = isinstance(error, ModelTimeoutError) or error.status == HTTPStatus.GATEWAY_TIMEOUT
-                if not (too_slow and self._pace.timed_out(len(part))):
+                if not (too_slow and self._batch.timed_out(len(part))):
                     raise
             else:
-                self._pace.took(len(part), time.monotonic() - begin_s)
+                self._batch.succeeded(len(part), time.monotonic() - begin_s)
                 return part, vectors
 
     async def _stored_texts(self, physical: str, document: str) -> dict[str, str]:
@@ -333,26 +343,26 @@ class Documents:
                 return texts
             page = replace(page, after=str(rows[-1]["id"]))
 
-    async def _record(self, workspace: str, document: str) -> Record | None:
+    async def _record(self, workspace: str, document: str) -> DocumentRecord | None:
         control, key = control_name(workspace), _FIRST + document
         read = partial(self._store.get, control, [key], ["value"])
         try:
             row = (await self._loads.when_loaded(self._calls, control, read)).get(key)
         except CollectionMissingError:
             return None
-        return msgspec.json.decode(str(row["value"]), type=Record) if row else None
+        return msgspec.json.decode(str(row["value"]), type=DocumentRecord) if row else None
 
-    async def _save(self, workspace: str, records: Sequence[Record], turn: Turn) -> None:
+    async def _save(self, workspace: str, records: Sequence[DocumentRecord], turn: Turn) -> None:
         await self._calls.run(self._put, workspace, records, turn)
 
-    def _put(self, workspace: str, records: Sequence[Record], turn: Turn) -> None:
+    def _put(self, workspace: str, records: Sequence[DocumentRecord], turn: Turn) -> None:
         turn.require()
         now_ns = time.time_ns()
         rows = [control_row(_FIRST + record.id, record, now_ns // 1_000_000_000) for record in records]
         self._store.upsert(control_name(workspace), [*rows, epoch_row(now_ns)])
         self._workspaces.note_write(workspace)
 
-    def _delete(self, workspace: str, record: Record, turn: Turn) -> None:
+    def _delete(self, workspace: str, record: DocumentRecord, turn: Turn) -> None:
         """Delete from the collections of every model, or the text would come back with the model that it had."""
         self._put(workspace, [msgspec.structs.replace(record, state="writing", writer=uuid.uuid4().hex)], turn)
         ids = [chunk_id(record.id, order) for order in range(record.reach)]
@@ -365,7 +375,7 @@ class Documents:
         self._workspaces.note_write(workspace)
 
 
-def _rows(record: Record, chunks: Sequence[Chunk], vectors: FloatArray) -> list[Row]:
+def _rows(record: DocumentRecord, chunks: Sequence[Chunk], vectors: FloatArray) -> list[Row]:
     return [
         {
             "id": chunk_id(record.id, chunk.order),

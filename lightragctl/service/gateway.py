@@ -1,11 +1,11 @@
-"""model-gateway: the one door to models. Passes OpenAI-shaped calls on to the configured endpoints. Network I/O.
+"""model-gateway: a reverse proxy for OpenAI-compatible model endpoints. Network I/O.
 
-Bodies and status codes pass through in both directions, so that the caller sees what the model's server said. An error
-that it tells with status 200 gets a status of its own. The keys of the endpoints live here and nowhere else: what an
-endpoint says when it refuses may quote them, so it is redacted.
+Bodies and status codes pass through in both directions, so that callers see the endpoint's own response. An error with
+status 200 gets a proper status. Only the gateway holds the API keys of the endpoints. Error texts may quote them, so
+they are redacted.
 
-Embeddings and chats have connections of their own, and calls over their number are refused at once: slow ones of one
-kind never keep those of the other waiting.
+Embeddings and chats have separate connection pools, and calls over the limit are rejected at once: slow calls of one
+kind never delay the other.
 """
 
 import asyncio
@@ -25,13 +25,10 @@ from lightragctl.core.proxies import proxy_for
 from lightragctl.core.settings import GatewaySettings, SecretRef, Upstream
 from lightragctl.core.urls import shown
 from lightragctl.service import http, server
-from lightragctl.service.answers import EVENTS, JSON, Headers, problem_response
-from lightragctl.service.bound import Bound
-from lightragctl.service.models import CONNECT_S, CONNECTIONS, open_session
-from lightragctl.service.reading import refusal_in
-from lightragctl.service.redaction import redacted
-from lightragctl.service.trace import trace_headers
-from lightragctl.service.wire import (
+from lightragctl.service.concurrency_limit import ConcurrencyLimit
+from lightragctl.service.model_clients import CONNECT_S, CONNECTIONS, open_session
+from lightragctl.service.openai_responses import refusal_in
+from lightragctl.service.openai_schema import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
     MODELS_PATH,
@@ -42,26 +39,29 @@ from lightragctl.service.wire import (
     ModelCard,
     ModelList,
 )
+from lightragctl.service.redaction import redacted
+from lightragctl.service.responses import EVENTS, JSON, Headers, problem_response
+from lightragctl.service.trace import trace_headers
 
 log = logging.getLogger(__name__)
 
-_PASSED_BACK = ("retry-after", "retry-after-ms", "x-request-id")
-"""Headers of an endpoint's answer that are given to the caller beside the content type."""
+_FORWARDED_HEADERS = ("retry-after", "retry-after-ms", "x-request-id")
+"""Response headers that are forwarded to the caller beside the content type."""
 
 _RETRY_AFTER: Headers = (("retry-after", "2"),)
-"""What a caller is told to wait when an endpoint cannot be reached: about the time a container needs to come back."""
+"""Retry-After when an endpoint is unreachable: about the time that a container needs to restart."""
 
 _ERROR_BODY_BYTES = 65_536
 _ERROR_BODY_S = 5.0
-"""How much of an error is passed on, and how long it may take to come once its head is there."""
+"""How much of an error body is forwarded, and how long to wait for it after the headers."""
 
 _MODELS_DEADLINE_S = 5.0
-"""For listing models, which costs an endpoint nothing."""
+"""Timeout for listing models, which is cheap."""
 
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """An upstream with its key read, empty where it has none, and the proxy that leads to it."""
+    """An upstream with its API key (empty without one) and the proxy that leads to it."""
 
     base_url: str
     name: str
@@ -73,7 +73,7 @@ class _Endpoint:
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def redacted(self, text: bytes) -> bytes:
-        """What the endpoint says of itself, without the key that it was sent and what looks like one."""
+        """The text without the endpoint's key and without anything that looks like a key."""
         return redacted(text, self.api_key)
 
 
@@ -89,9 +89,10 @@ def secret_value(secret: SecretRef, environ: Mapping[str, str], what: str) -> st
         try:
             value = Path(secret.file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read {what} from {place}: {error}", "check the path and its rights") from error
+            hint = "check the path and its permissions"
+            raise UsageError(f"cannot read {what} from {place}: {error}", hint) from error
     else:
-        hint = "mount it as a file or an environment variable and name that instead"
+        hint = "mount it as a file or an environment variable and refer to that"
         raise UsageError(f"{what} is a Kubernetes Secret, which this process cannot read by itself", hint)
     value = value.strip()
     if not value:
@@ -103,30 +104,30 @@ def read_secret(secret: SecretRef, environ: Mapping[str, str], what: str) -> str
     """The value of a secret that is sent in an HTTP header.
 
     Raises:
-        UsageError: it cannot be read, or has characters that a header cannot hold.
+        UsageError: it cannot be read, or has characters that are invalid in a header.
     """
     value = secret_value(secret, environ, what)
     if not (value.isascii() and value.isprintable()):
         place = f"environment variable {secret.env}" if secret.env else f"file {secret.file}"
-        raise UsageError(f"{what} from {place} has characters that cannot stand in an HTTP header", "check the key")
+        raise UsageError(f"{what} from {place} has characters that are invalid in an HTTP header", "check the key")
     return value
 
 
 def _endpoint(upstream: Upstream, environ: Mapping[str, str], name: str) -> _Endpoint:
     if not upstream.url.startswith(("http://", "https://")):
-        raise UsageError(f"{name}.url is {shown(upstream.url)!r}", "write it as http://host:port, without /v1")
+        raise UsageError(f"{name}.url is {shown(upstream.url)!r}", "use the form http://host:port, without /v1")
     key = read_secret(upstream.api_key, environ, f"{name}.api_key") if upstream.api_key else ""
     url = upstream.url.rstrip("/")
     return _Endpoint(url, name, key, proxy_for(url, environ))
 
 
 class _Kind:
-    """One kind of call: where it goes, through whose connections, and how many may be under way."""
+    """One kind of call: its endpoint, its path, and the limit of calls in flight."""
 
     def __init__(self, endpoint: _Endpoint, path: str, what: str) -> None:
         self.endpoint = endpoint
         self.path = path
-        self.bound = Bound(what, CONNECTIONS)
+        self.bound = ConcurrencyLimit(what, CONNECTIONS)
 
 
 class _Gateway:
@@ -144,13 +145,13 @@ class _Gateway:
             yield
 
     async def embeddings(self, request: http.Request) -> http.Response | http.Streaming:
-        return await self._pass_on(request, self._embedding)
+        return await self._forward(request, self._embedding)
 
     async def chat(self, request: http.Request) -> http.Response | http.Streaming:
-        return await self._pass_on(request, self._chat)
+        return await self._forward(request, self._chat)
 
     async def models(self, _: http.Request) -> http.Response:
-        """The models of both endpoints; one that does not answer is left out, so 200 even when none does."""
+        """The models of both endpoints; an endpoint that does not respond is left out, so always 200."""
         embedding, chat = self._embedding.endpoint, self._chat.endpoint
         is_one = (embedding.base_url, embedding.api_key) == (chat.base_url, chat.api_key)
         endpoints = [embedding] if is_one else [embedding, chat]
@@ -163,35 +164,35 @@ class _Gateway:
             async with await self._open("GET", endpoint, MODELS_PATH, b"", _MODELS_DEADLINE_S) as answer:
                 return msgspec.json.decode(await answer.read(), type=ModelList).data
         except http.Problem as problem:
-            log.warning("models are not listed: %s", problem)
+            log.warning("cannot list models: %s", problem)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("models are not listed: %s gave %s", shown(endpoint.base_url), error)
+            log.warning("cannot list models: %s returned %s", shown(endpoint.base_url), error)
         return []
 
-    async def _pass_on(self, request: http.Request, kind: _Kind) -> http.Response | http.Streaming:
-        """The endpoint's answer; one that comes in pieces is passed on piece by piece."""
+    async def _forward(self, request: http.Request, kind: _Kind) -> http.Response | http.Streaming:
+        """The endpoint's response; a stream is forwarded piece by piece."""
         async with AsyncExitStack() as held:
             held.enter_context(kind.bound.place())
             opened = await self._open("POST", kind.endpoint, kind.path, request.json_body(), self._timeout_s)
             answer = await held.enter_async_context(opened)
-            passed = [(name, answer.headers[name]) for name in _PASSED_BACK if name in answer.headers]
+            passed = [(name, answer.headers[name]) for name in _FORWARDED_HEADERS if name in answer.headers]
             content_type = answer.headers.get("Content-Type", JSON)
             if answer.status >= HTTPStatus.BAD_REQUEST:
-                return _told(kind.endpoint, answer.status, await _start_of(answer), content_type, passed)
-            with _explained(shown(str(answer.url)), self._timeout_s):
+                return _response(kind.endpoint, answer.status, await _error_body(answer), content_type, passed)
+            with _mapped_errors(shown(str(answer.url)), self._timeout_s):
                 if answer.status != HTTPStatus.OK or not content_type.startswith(EVENTS):
-                    return _told(kind.endpoint, answer.status, await answer.read(), content_type, passed)
+                    return _response(kind.endpoint, answer.status, await answer.read(), content_type, passed)
                 first = await answer.content.readany()
             event = first.partition(b"\n")[0].removeprefix(b"data:")
             if refusal_in(event):
-                return _told(kind.endpoint, answer.status, event, JSON, passed)
+                return _response(kind.endpoint, answer.status, event, JSON, passed)
             pieces = _pieces(first, answer, kind.endpoint, held.pop_all())
-            return http.Streaming(_begun(await anext(pieces), pieces), content_type, passed)
+            return http.Streaming(_started(await anext(pieces), pieces), content_type, passed)
 
     async def _open(
         self, method: str, endpoint: _Endpoint, path: str, body: bytes, deadline_s: float
     ) -> aiohttp.ClientResponse:
-        """An answer whose head has come; to be closed by the caller. The deadline is for all of it."""
+        """A response whose headers have arrived; closed by the caller. The deadline is for all of it."""
         session = self._sessions.get(path)
         if session is None:
             raise RuntimeError("the app's lifespan was not entered")
@@ -200,30 +201,31 @@ class _Gateway:
         timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=CONNECT_S)
         proxy = endpoint.proxy
         through = f" through the proxy {shown(proxy)}" if proxy else ""
-        with _explained(shown(url) + through, deadline_s):
+        with _mapped_errors(shown(url) + through, deadline_s):
             return await session.request(
                 method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, proxy=proxy
             )
 
 
-def _told(endpoint: _Endpoint, status: int, body: bytes, content_type: str, headers: Headers) -> http.Response:
-    """A whole answer as the caller gets it."""
+def _response(endpoint: _Endpoint, status: int, body: bytes, content_type: str, headers: Headers) -> http.Response:
+    """The response for the caller."""
     url = shown(endpoint.base_url)
     if status < HTTPStatus.OK:
-        raise http.Problem(HTTPStatus.BAD_GATEWAY, "Bad Gateway", f"{url} answered {status}")
+        raise http.Problem(HTTPStatus.BAD_GATEWAY, "Bad Gateway", f"{url} responded with {status}")
     refusal = refusal_in(body, status)
     if refusal is None:
         return http.Response(body, status, content_type, headers)
     if refusal.text:
         return http.Response(endpoint.redacted(body), refusal.status, content_type, headers)
-    detail = f"the {endpoint.name} endpoint {url} refuses the key that model-gateway sends"
-    problem = http.Problem(refusal.status, "Refused", detail, "check the key of the endpoint", "upstream_key", headers)
+    detail = f"the {endpoint.name} endpoint {url} rejected the API key of model-gateway"
+    hint = "check the endpoint's API key in the profile"
+    problem = http.Problem(refusal.status, "Rejected", detail, hint, "upstream_key", headers)
     log.warning("%s (%d)", detail, refusal.status)
     return problem_response(problem, "openai")
 
 
-async def _start_of(answer: aiohttp.ClientResponse) -> bytes:
-    """The first of what an error says: it may be a stream that does not end."""
+async def _error_body(answer: aiohttp.ClientResponse) -> bytes:
+    """The beginning of an error body, which may be an endless stream."""
     text = b""
     with contextlib.suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_ERROR_BODY_S):
@@ -237,15 +239,15 @@ async def _start_of(answer: aiohttp.ClientResponse) -> bytes:
 async def _pieces(
     first: bytes, answer: aiohttp.ClientResponse, endpoint: _Endpoint, held: AsyncExitStack
 ) -> AsyncGenerator[bytes, None]:
-    """What an endpoint streams; `held`, its connection and its place, is given back at the end."""
+    """The pieces of a stream; `held`, its connection and its slot, is released at the end."""
     async with held:
         yield first
         async for piece in answer.content.iter_any():
             yield endpoint.redacted(piece) if b'"error"' in piece else piece
 
 
-async def _begun(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """A generator that was begun, so that it is closed even if nobody asks for more, together with what it gave."""
+async def _started(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """A started generator with its first piece put back; closed even if no further piece is requested."""
     async with aclosing(rest):
         yield first
         async for piece in rest:
@@ -253,37 +255,37 @@ async def _begun(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenera
 
 
 @contextmanager
-def _explained(url: str, deadline_s: float) -> Iterator[None]:
-    """Tell the caller what is wrong with the endpoint."""
+def _mapped_errors(url: str, deadline_s: float) -> Iterator[None]:
+    """Map errors of the endpoint to problems."""
     try:
         yield
     except aiohttp.ConnectionTimeoutError as error:
         detail = f"no connection to {url} within {CONNECT_S:g} s"
         raise http.Problem(
-            504, "Gateway Timeout", detail, "is it running?", "upstream_unreachable", _RETRY_AFTER
+            504, "Gateway Timeout", detail, "check that it is running", "upstream_unreachable", _RETRY_AFTER
         ) from error
     except TimeoutError as error:
-        detail = f"{url} did not answer within {deadline_s:g} s"
+        detail = f"{url} did not respond within {deadline_s:g} s"
         raise http.Problem(504, "Gateway Timeout", detail, code="upstream_timeout") from error
     except aiohttp.ClientConnectorError as error:
         detail = f"cannot connect to {url}: {error.strerror or error}"
         raise http.Problem(
-            503, "Service Unavailable", detail, "is it running?", "upstream_unreachable", _RETRY_AFTER
+            503, "Service Unavailable", detail, "check that it is running", "upstream_unreachable", _RETRY_AFTER
         ) from error
     except aiohttp.ClientError as error:
-        detail = f"{url} broke the connection: {error}"
+        detail = f"{url} closed the connection: {error}"
         raise http.Problem(502, "Bad Gateway", detail, code="upstream_broken", headers=_RETRY_AFTER) from error
 
 
 def create_app(settings: GatewaySettings, environ: Mapping[str, str]) -> http.App:
-    """The gateway's app. Raises UsageError when a key is missing. Ready at once: it waits for no endpoint."""
+    """The gateway's app. Raises UsageError if a key is missing. Ready at once: it does not wait for endpoints."""
     gateway = _Gateway(settings, environ)
     routes = (
         http.Route(
             "POST",
             EMBEDDINGS_PATH,
             gateway.embeddings,
-            "Passed on to the embedding endpoint",
+            "Embed texts (forwarded)",
             body=EmbeddingsRequest,
             answer=EmbeddingsAnswer,
             abandon=True,
@@ -292,17 +294,17 @@ def create_app(settings: GatewaySettings, environ: Mapping[str, str]) -> http.Ap
             "POST",
             CHAT_PATH,
             gateway.chat,
-            "Passed on to the chat endpoint",
+            "Chat completion (forwarded)",
             body=ChatRequest,
             answer=ChatCompletion,
             abandon=True,
         ),
-        http.Route("GET", MODELS_PATH, gateway.models, "The models of both endpoints", answer=ModelList),
+        http.Route("GET", MODELS_PATH, gateway.models, "List the models of both endpoints", answer=ModelList),
     )
     options = http.AppOptions("model-gateway", settings.body_bytes, "openai", lifespan=gateway.lifespan)
     return http.App(routes, options)
 
 
 def serve(settings: GatewaySettings, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM. Keys named by environment variables are read from `environ`."""
+    """Serve until SIGTERM. API keys in environment variables are read from `environ`."""
     server.run(create_app(settings, environ), settings)

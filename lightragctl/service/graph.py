@@ -1,6 +1,6 @@
-"""Questions in LightRAG's graph modes: lightrag-api passes them on to lightrag-server. Network I/O.
+"""Client of lightrag-server, which answers queries in LightRAG's graph modes. Network I/O.
 
-What comes back is upstream's; it is given out as that, with `forwarded_to`.
+Responses are upstream's and marked as such, with `forwarded_to`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,37 +11,39 @@ import aiohttp
 import msgspec
 
 from lightragctl.core.errors import LightragctlError, UnavailableError, WaitExpired
-from lightragctl.core.sources import plain_source
-from lightragctl.service.answers import JSON, json_bytes
-from lightragctl.service.models import CONNECT_S
-from lightragctl.service.shapes import ApiHit, Citation, GraphEntity, GraphRelation, QueryAnswer, RetrieveAnswer
+from lightragctl.core.hint import Command, Hint
+from lightragctl.core.source_names import plain_source
+from lightragctl.service.model_clients import CONNECT_S
+from lightragctl.service.responses import JSON, json_bytes
+from lightragctl.service.schemas import ApiHit, Citation, GraphEntity, GraphRelation, QueryAnswer, RetrieveAnswer
 from lightragctl.service.trace import trace_headers
 
 UPSTREAM = "lightrag-server"
-_NOT_THERE = "is it up? see: lightragctl status"
+_STATUS_HINT = Hint("see: ", Command("status"))
+_LOGS_HINT = Hint("see: ", Command("logs", "lightrag-server"))
 
 
 class GraphTimeoutError(UnavailableError, WaitExpired):
-    """lightrag-server did not answer within the deadline."""
+    """lightrag-server did not respond within the deadline."""
 
     code = "graph-timeout"
 
 
 class GraphError(LightragctlError):
-    """lightrag-server refused the question, or could not answer it."""
+    """lightrag-server rejected the query, or could not answer it."""
 
-    code = "graph"
+    code = "graph-error"
 
 
-class Graphs(Protocol):
-    """Asks lightrag-server; `GraphClient` does."""
+class GraphBackend(Protocol):
+    """The interface of lightrag-server; implemented by `GraphClient`."""
 
     async def ask(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer to a POST."""
+        """The response to a POST."""
 
 
 class GraphClient:
-    """Asks lightrag-server at `url`; `deadline_s` bounds each call."""
+    """A client of lightrag-server at `url`; `deadline_s` limits each call."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, api_key: str, deadline_s: float) -> None:
         self._session = session
@@ -50,11 +52,11 @@ class GraphClient:
         self._deadline_s = deadline_s
 
     async def ask(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer to a POST.
+        """The response to a POST.
 
         Raises:
             UnavailableError: it cannot be reached, failed, or took longer than the deadline.
-            GraphError: it refuses the question.
+            GraphError: it rejected the query.
         """
         timeout = aiohttp.ClientTimeout(total=self._deadline_s, sock_connect=CONNECT_S)
         headers = {**self._headers, **trace_headers()}
@@ -64,14 +66,14 @@ class GraphClient:
             ) as answer:
                 raw = await answer.read()
         except TimeoutError as error:
-            message = f"{UPSTREAM} did not answer within {self._deadline_s:g} s"
-            raise GraphTimeoutError(message, "see: lightragctl logs lightrag-server") from error
+            message = f"{UPSTREAM} did not respond within {self._deadline_s:g} s"
+            raise GraphTimeoutError(message, _LOGS_HINT) from error
         except aiohttp.ClientError as error:
-            raise UnavailableError(f"{UPSTREAM} at {self._url} does not answer: {error}", _NOT_THERE) from error
-        return _told(answer.status, raw)
+            raise UnavailableError(f"{UPSTREAM} at {self._url} does not respond: {error}", _STATUS_HINT) from error
+        return _document(answer.status, raw)
 
 
-def _told(status: int, raw: bytes) -> Mapping[str, Any]:
+def _document(status: int, raw: bytes) -> Mapping[str, Any]:
     try:
         document = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -79,21 +81,21 @@ def _told(status: int, raw: bytes) -> Mapping[str, Any]:
     document = document if isinstance(document, dict) else {}
     if status == HTTPStatus.OK:
         return document
-    detail = f"{UPSTREAM} answered with {status}: {document.get('detail') or 'no reason'}"
+    detail = f"{UPSTREAM} responded with {status}: {document.get('detail') or 'no reason given'}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise UnavailableError(detail, "see: lightragctl logs lightrag-server")
-    raise GraphError(detail, "see: lightragctl logs lightrag-server")
+        raise UnavailableError(detail, _LOGS_HINT)
+    raise GraphError(detail, _LOGS_HINT)
 
 
 def graph_body(query: str, mode: str, top_k: int | None, chunk_top_k: int | None) -> dict[str, Any]:
-    """The question as upstream takes it; what is not given is left to upstream."""
+    """The body of a query for upstream; missing values are left to its defaults."""
     given = {"query": query, "mode": mode, "top_k": top_k, "chunk_top_k": chunk_top_k}
     return {key: value for key, value in given.items() if value is not None}
 
 
-def retrieve_answer(workspace: str, told: Mapping[str, Any], timing_ms: dict[str, float]) -> RetrieveAnswer:
-    """The answer of /query/data in our shape: chunks as hits, without scores, and the graph's parts."""
-    data = told.get("data") or {}
+def retrieve_answer(workspace: str, response: Mapping[str, Any], timing_ms: dict[str, float]) -> RetrieveAnswer:
+    """The response of /query/data in our schema: chunks as hits without scores, entities and relationships."""
+    data = response.get("data") or {}
     return RetrieveAnswer(
         workspace,
         "",
@@ -106,15 +108,15 @@ def retrieve_answer(workspace: str, told: Mapping[str, Any], timing_ms: dict[str
     )
 
 
-def query_answer(workspace: str, told: Mapping[str, Any], model: str, timing_ms: dict[str, float]) -> QueryAnswer:
-    """The answer of /query in our shape; a citation is a reference of upstream's."""
-    references: Sequence[Mapping[str, Any]] = told.get("references") or ()
+def query_answer(workspace: str, response: Mapping[str, Any], model: str, timing_ms: dict[str, float]) -> QueryAnswer:
+    """The response of /query in our schema; citations are upstream's references."""
+    references: Sequence[Mapping[str, Any]] = response.get("references") or ()
     cited = [
         Citation(int(one["reference_id"]), "", plain_source(str(one.get("file_path", ""))), _first(one.get("content")))
         for one in references
         if str(one.get("reference_id", "")).isdecimal()
     ]
-    return QueryAnswer(workspace, str(told.get("response", "")), cited, [], model, timing_ms, UPSTREAM)
+    return QueryAnswer(workspace, str(response.get("response", "")), cited, [], model, timing_ms, UPSTREAM)
 
 
 def _chunk(one: Mapping[str, Any]) -> ApiHit:

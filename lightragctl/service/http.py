@@ -1,8 +1,8 @@
-"""The small common part of our HTTP services, without sockets: `service.server` brings requests and takes answers away.
+"""A small web framework for our services: apps, routes and requests, without sockets (those are in `service.server`).
 
 An app is a tuple of `Route`s and `AppOptions`. A handler takes a `Request` and returns a `Response` or a `Streaming`,
-at once or to be awaited; it fails by raising `Problem` or any `LightragctlError` (see `problem_of`). Each app also
-answers `/healthz` (the process is alive), `/readyz`, `/metrics` and `/openapi.json`.
+or an awaitable of one; it fails by raising `Problem` or any `LightragctlError` (see `problem_of`). Each app also serves
+`/healthz` (liveness), `/readyz`, `/metrics` and `/openapi.json`.
 """
 
 import asyncio
@@ -23,7 +23,10 @@ import msgspec
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.settings import Logging
-from lightragctl.service.answers import (
+from lightragctl.service import responses
+from lightragctl.service.metrics import CONTENT_TYPE, Metrics
+from lightragctl.service.openapi import document
+from lightragctl.service.responses import (
     JSON,
     NDJSON,
     ErrorStyle,
@@ -33,10 +36,7 @@ from lightragctl.service.answers import (
     json_bytes,
     json_response,
     problem_of,
-    problem_response,
 )
-from lightragctl.service.metrics import CONTENT_TYPE, Metrics
-from lightragctl.service.openapi import document
 from lightragctl.service.trace import TRACE
 
 __all__ = [
@@ -65,20 +65,20 @@ _LAG_EVERY_S = 0.5
 _DECODERS: dict[object, "msgspec.json.Decoder[Any]"] = {}
 
 MAX_QUERY_FIELDS = 64
-"""More fields than this in a query string are refused before they are parsed."""
+"""A query string with more fields is rejected before parsing."""
 
 STANDARD_PATHS = ("/healthz", "/readyz", "/metrics", "/openapi.json")
-"""What every app answers, to everybody."""
+"""Paths of every app, served without authentication."""
 
-USELESS_BODY_BYTES = 4096
-"""The greatest body of a request whose route reads none."""
+UNUSED_BODY_BYTES = 4096
+"""Maximum size of a body that the route does not read."""
 
 CLIENT_GONE = 499
-"""Code in the metrics of a request whose client went away; nobody sees it as an answer."""
+"""Status in the metrics of a request whose client disconnected; it is never sent."""
 
 
-_USUAL_LOGGING = Logging()
-_BROKEN = Problem(500, "Internal Server Error", "the service failed; its log has the details", code="bug")
+_DEFAULT_LOGGING = Logging()
+_BROKEN = Problem(500, "Internal Server Error", "internal error; see the log of the service", code="internal-error")
 
 
 class Request:
@@ -87,12 +87,12 @@ class Request:
     Attributes:
         path: percent-decoded, without the query string.
         headers: values by lower-case name.
-        body: whole when a handler sees it, and never over the app's limit.
-        keep_alive: the connection may be used again.
-        chunks: the client understands an answer in chunks, which HTTP/1.0 does not.
-        route: what answers it; None when there is nothing there.
+        body: complete when a handler sees it, and never over the app's limit.
+        keep_alive: the connection may be reused.
+        chunks: the client understands chunked encoding, which HTTP/1.0 does not have.
+        route: None if no route matches.
         began_s: when its headers were read, on `time.perf_counter`.
-        share: what its body takes of the memory for bodies, given back when nothing refers to it any more.
+        share: its part of the memory for bodies, released with the last reference.
     """
 
     __slots__ = ("_query", "began_s", "body", "chunks", "headers", "keep_alive", "method", "path", "route", "share")
@@ -108,16 +108,16 @@ class Request:
         self.share: object = None
 
     def header(self, name: str) -> str:
-        """A header by its lower-case name; empty when absent."""
+        """A header by its lower-case name; empty if absent."""
         value = self.headers.get(name.encode("latin-1"))
         return value.decode("latin-1") if value else ""
 
     def check_json(self) -> None:
-        """415 for a body that is declared as something else than plain JSON."""
+        """Raise 415 for a content type other than plain JSON."""
         content_type = self.header("content-type").partition(";")[0].strip().lower()
         if content_type not in ("", JSON):
             hint = f"send the header Content-Type: {JSON}"
-            raise Problem(415, "Unsupported Media Type", f"the body is declared as {content_type}", hint)
+            raise Problem(415, "Unsupported Media Type", f"the content type is {content_type}", hint)
         if self.header("content-encoding").lower() not in ("", "identity"):
             raise Problem(415, "Unsupported Media Type", "a compressed body is not supported")
 
@@ -129,7 +129,7 @@ class Request:
         return self.body.removeprefix(codecs.BOM_UTF8)
 
     def json(self, type_: type[S]) -> S:
-        """The body as `type_` (a msgspec Struct); 415 for another content type, 400 for what does not fit."""
+        """The body as `type_` (a msgspec Struct); raises 415 for another content type, 400 for an invalid value."""
         body = self.json_body()
         if not body.strip():
             raise Problem(400, "Bad Request", "the body is empty", "send a JSON object")
@@ -142,7 +142,7 @@ class Request:
         return decoded
 
     def query(self, type_: type[S]) -> S:
-        """The query string as `type_`; a blank value counts as absent; 400 for what does not fit."""
+        """The query string as `type_`; a blank value counts as absent; raises 400 for an invalid value."""
         try:
             text = self._query.decode("ascii")
             pairs = parse_qsl(text, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
@@ -150,7 +150,7 @@ class Request:
             raise Problem(400, "Bad Request", "the query string cannot be decoded") from error
         fields = dict(pairs)
         if len(fields) < len(pairs):
-            raise Problem(400, "Bad Request", "a field is given twice in the query string")
+            raise Problem(400, "Bad Request", "a field appears twice in the query string")
         try:
             return msgspec.convert(fields, type_, strict=False)
         except msgspec.ValidationError as error:
@@ -158,9 +158,9 @@ class Request:
 
 
 def _split(target: bytes) -> tuple[str, bytes]:
-    """Path and query string of what stands in the request line."""
+    """Path and query string of a request target."""
     path, _, query = target.partition(b"?")
-    if not path.startswith(b"/"):  # http://host/path, as a proxy is asked
+    if not path.startswith(b"/"):  # absolute form http://host/path, as sent to a proxy
         path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
     if b"%" in path:
         path = unquote_to_bytes(path)
@@ -176,8 +176,8 @@ Handler = Callable[[Request], Handled]
 class Route:
     """One operation. `query`, `body` and `answer` are the msgspec types shown in /openapi.json.
 
-    `stream` is the content type of an answer that comes in pieces, where a client may ask for one.
-    `abandon`: cancel the handler when the client goes away, for work that is worthless without it.
+    `stream` is the content type of a streamed response, if the route has one.
+    `abandon`: cancel the handler when the client disconnects.
     """
 
     method: str
@@ -203,16 +203,16 @@ async def _nothing() -> AsyncGenerator[None, None]:
 
 @dataclass(frozen=True)
 class AppOptions:
-    """What an app is beside its routes.
+    """Options of an app.
 
     Args:
         title: its name, for /openapi.json and the log.
-        body_bytes: the greatest body of a request.
+        body_bytes: maximum size of a request body.
         error_style: problem+json, or OpenAI's `{"error": {...}}`.
-        ready: why the app is not ready; empty when it is.
+        ready: returns why the app is not ready; empty if it is.
         lifespan: entered before the first request, left after the last.
-        admit: raises when a request may not be answered; not asked on the paths that every app has.
-        logging: which answers are logged beside those that are our fault.
+        admit: raises if a request is not authorized; not called for `STANDARD_PATHS`.
+        logging: which requests are logged in addition to server errors.
     """
 
     title: str
@@ -221,11 +221,11 @@ class AppOptions:
     ready: Callable[[], str] = str
     lifespan: Callable[[], AbstractAsyncContextManager[None]] = _nothing
     admit: "Callable[[Request], None] | None" = None
-    logging: Logging = _USUAL_LOGGING
+    logging: Logging = _DEFAULT_LOGGING
 
 
 class App:
-    """Answers requests; `draining` once it was asked to take no more."""
+    """Dispatches requests to handlers; `draining` while it shuts down."""
 
     def __init__(self, routes: Sequence[Route], options: AppOptions, metrics: Metrics | None = None) -> None:
         self.options = options
@@ -237,9 +237,9 @@ class App:
             self._routes.setdefault(route.path, {})[route.method] = route
 
     def refusal(self, request: Request) -> Problem | None:
-        """What a request is told on its headers alone, before its body is read.
+        """Why a request is rejected on its headers alone, before its body is read; None if it is not.
 
-        A stranger's comes before everything else, so that he learns nothing, not even which paths there are.
+        Authentication comes first, so that an unauthenticated caller learns nothing, not even which paths exist.
         """
         request.route = self._routes.get(request.path, {}).get("GET" if request.method == "HEAD" else request.method)
         try:
@@ -249,32 +249,32 @@ class App:
             return problem
         declared = request.headers.get(b"content-length", b"")
         if request.route is None and (declared or b"transfer-encoding" in request.headers):
-            return self._no_route(request)  # whoever needs no key could have a body kept here otherwise
+            return self._no_route(request)  # otherwise a client could make us buffer a body
         return self.too_large(request) if declared.isdigit() and int(declared) > self.body_bytes(request) else None
 
     def body_bytes(self, request: Request) -> int:
-        """The greatest body of this request: the app's limit where a body is of use."""
+        """Maximum size of the body of this request: the app's limit if its route reads one."""
         takes_body = request.route is not None and request.route.body is not None
-        return self.options.body_bytes if takes_body else min(self.options.body_bytes, USELESS_BODY_BYTES)
+        return self.options.body_bytes if takes_body else min(self.options.body_bytes, UNUSED_BODY_BYTES)
 
     def too_large(self, request: Request) -> Problem:
-        """What a request with too large a body is told."""
+        """The problem for a body over the limit."""
         detail = f"the body is larger than {self.body_bytes(request)} bytes"
         return Problem(413, "Content Too Large", detail, code="too-large")
 
     def answer(self, request: Request) -> Handled:
-        """The answer of the request's handler, or what it failed with; does not raise."""
+        """The response of the request's handler, or the one for its error; does not raise."""
         try:
             if request.route is None:
                 raise self._no_route(request)
             answer = request.route.handler(request)
         except Problem as problem:
-            return self.told(request, problem)
+            return self.problem_response(request, problem)
         except LightragctlError as error:
-            return self.told(request, problem_of(error))
+            return self.problem_response(request, problem_of(error))
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
-            return self.told(request, _BROKEN)
+            return self.problem_response(request, _BROKEN)
         return answer if isinstance(answer, Response) else self._awaited(request, answer)
 
     async def _awaited(self, request: Request, coming: Awaitable[Answer]) -> Answer:
@@ -283,21 +283,21 @@ class App:
         try:
             return await coming
         except Problem as problem:
-            return self.told(request, problem)
+            return self.problem_response(request, problem)
         except LightragctlError as error:
-            return self.told(request, problem_of(error))
+            return self.problem_response(request, problem_of(error))
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
-            return self.told(request, _BROKEN)
+            return self.problem_response(request, _BROKEN)
 
-    def told(self, request: Request, problem: Problem) -> Response:
-        """The answer that tells a problem; one that is ours is logged."""
+    def problem_response(self, request: Request, problem: Problem) -> Response:
+        """The response for a problem; server errors are logged."""
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.warning("%s %s: %s", request.method, request.path, problem)
-        return problem_response(problem, self.options.error_style)
+        return responses.problem_response(problem, self.options.error_style)
 
-    def note(self, request: Request, code: int) -> None:
-        """Count a request that was answered, or whose client went away; what `logging` says is logged."""
+    def record(self, request: Request, code: int) -> None:
+        """Count a finished request, and log it if `logging` selects it."""
         seconds = time.perf_counter() - request.began_s
         name = request.route.name if request.route is not None else "unknown"
         self.metrics.request(name, code, seconds)
@@ -308,11 +308,11 @@ class App:
     def _no_route(self, request: Request) -> Problem:
         methods = self._routes.get(request.path)
         if not methods:
-            hint = "GET /openapi.json lists what there is"
-            return Problem(404, "Not Found", f"there is nothing at {request.path}", hint, "no-route")
+            hint = "GET /openapi.json lists the paths"
+            return Problem(404, "Not Found", f"no such path: {request.path}", hint, "not-found")
         allowed = ", ".join(sorted(methods | ({"HEAD": None} if "GET" in methods else {})))
-        detail = f"{request.path} takes {allowed}"
-        return Problem(405, "Method Not Allowed", detail, code="method", headers=(("allow", allowed),))
+        detail = f"{request.path} supports {allowed}"
+        return Problem(405, "Method Not Allowed", detail, code="method-not-allowed", headers=(("allow", allowed),))
 
     def _standard_routes(self) -> tuple[Route, ...]:
         def healthz(_: Request) -> Response:
@@ -334,7 +334,7 @@ class App:
         return tuple(Route("GET", path, handler) for path, handler in zip(STANDARD_PATHS, handlers, strict=True))
 
     async def watch_lag(self) -> None:
-        """Note without end how late this very task is woken: by as much every answer is late."""
+        """Measure event loop lag until cancelled: how late this task is woken."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + _LAG_EVERY_S
@@ -342,7 +342,7 @@ class App:
             self.metrics.loop_lag_seconds.set(max(0.0, loop.time() - due))
 
     def drain(self) -> None:
-        """Ask for no more requests, and go on answering those that come."""
+        """Report not ready, while requests that still arrive are served."""
         self.draining = True
         self.metrics.draining.set(1)
 
@@ -355,6 +355,6 @@ def _decoder(type_: object) -> "msgspec.json.Decoder[Any]":
 
 
 def _field_error(error: msgspec.ValidationError) -> str:
-    """msgspec's message with the field in front: `top_k: Expected int, got str`."""
+    """msgspec's message, prefixed with the field: `top_k: Expected int, got str`."""
     message, _, path = str(error).replace("`", "").partition(" - at ")
     return f"{path.removeprefix('$').removeprefix('.')}: {message}" if path else message

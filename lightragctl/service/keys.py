@@ -1,4 +1,4 @@
-"""Who may ask: API keys from a file, read again when it changes, so that a rotation needs no restart."""
+"""Authentication by API keys from a file, which is re-read, so that a rotation needs no restart."""
 
 import hmac
 import logging
@@ -8,28 +8,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.service.answers import Problem
 from lightragctl.service.http import Request
+from lightragctl.service.responses import Problem
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
-"""How old what was read may be; Kubernetes itself takes up to a minute to bring a changed Secret into a pod."""
+REREAD_S = 1.0
+"""Interval for re-reading the file; Kubernetes takes up to a minute to propagate a changed Secret to a pod."""
 
 _VISIBLE = re.compile(rb"[!-~]+")
 
 
 class ApiKeys:
-    """The keys in a file, one a line; each of them is valid, so that old and new overlap while clients change over.
+    """The keys in a file, one per line; all are valid, so that old and new keys overlap during a rotation.
 
     Raises:
-        LightragctlError: the file cannot be read, holds no key, or one that no client could send.
+        LightragctlError: the file cannot be read, holds no key, or a key with characters that are invalid in a header.
     """
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = file
         self._clock = clock
-        self._looked_s = clock()
+        self._read_at_s = clock()
         self._complaint = ""
         self._keys = self._read()
 
@@ -37,17 +37,17 @@ class ApiKeys:
         """Raise 401 unless the request carries a valid key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
         scheme, _, bearer = request.header("authorization").partition(" ")
         given = bearer.strip() if scheme.lower() == "bearer" else request.header("x-api-key")
-        # Every key is compared, so that the time taken does not tell which one was near.
+        # Compare with every key, so that the timing reveals nothing.
         matches = [hmac.compare_digest(given.encode("latin-1", "replace"), key) for key in self._current()]
         if not any(matches):
-            detail = "the key is not valid" if given else "a key is needed"
+            detail = "the API key is not valid" if given else "an API key is required"
             hint = "send the header Authorization: Bearer KEY"
-            raise Problem(401, "Unauthorized", detail, hint, "key", (("www-authenticate", "Bearer"),))
+            raise Problem(401, "Unauthorized", detail, hint, "unauthorized", (("www-authenticate", "Bearer"),))
 
     def _current(self) -> tuple[bytes, ...]:
         now_s = self._clock()
-        if now_s - self._looked_s >= LOOK_S:
-            self._looked_s = now_s
+        if now_s - self._read_at_s >= REREAD_S:
+            self._read_at_s = now_s
             try:
                 self._keys = self._read()
             except LightragctlError as error:
@@ -57,9 +57,9 @@ class ApiKeys:
         return self._keys
 
     def _complain(self, reason: str) -> None:
-        """Once for each reason, not once for each look."""
+        """Log each reason once, not at each read."""
         if reason != self._complaint:
-            log.warning("the API keys of before stay valid: %s", reason)
+            log.warning("the previous API keys stay valid: %s", reason)
         self._complaint = reason
 
     def _read(self) -> tuple[bytes, ...]:
@@ -71,6 +71,6 @@ class ApiKeys:
         if not keys:
             raise LightragctlError(f"{self._file} holds no API key", "put one key on each line")
         if not all(_VISIBLE.fullmatch(key) for key in keys):
-            message = f"an API key in {self._file} has characters that cannot stand in an HTTP header"
-            raise LightragctlError(message, "use ASCII letters, digits and signs, without spaces inside")
+            message = f"an API key in {self._file} has characters that are invalid in an HTTP header"
+            raise LightragctlError(message, "use printable ASCII characters without spaces")
         return keys

@@ -1,8 +1,8 @@
-"""lightrag-server: starts upstream's `lightrag-gunicorn`, once it is safe to, and says whether it answers queries.
+"""lightrag-server: a wrapper that starts upstream's `lightrag-gunicorn` safely and probes its readiness.
 
-Upstream allows one instance for each workspace and says 200 on /health whatever happens behind it. So this process
-holds a lock on the storage folder, which upstream's processes inherit and keep until the last of them is gone; it looks
-at the collections before the start; and its own /readyz asks upstream a question every few seconds.
+Upstream allows one instance per workspace, and its /health returns 200 even if queries fail. So this process holds a
+lock on the storage folder, which upstream's processes inherit; it checks the collections before the start; and its own
+/readyz depends on a test query every few seconds.
 """
 
 import asyncio
@@ -29,8 +29,14 @@ from lightragctl.core.settings import UPSTREAM_STOP_S, ApiSettings, LightragServ
 from lightragctl.service import http, server
 from lightragctl.service.background import Background
 from lightragctl.service.gateway import read_secret, secret_value
-from lightragctl.service.models import EmbeddingClient, open_session
-from lightragctl.service.upstream import Health, check_collections, environment, passed_on, verdict
+from lightragctl.service.lightrag_environment import (
+    UpstreamHealth,
+    check_collections,
+    environment,
+    inherited,
+    query_error,
+)
+from lightragctl.service.model_clients import EmbeddingClient, open_session
 from lightragctl.service.workspaces import Workspaces
 from lightragctl.vectors.control import KINDS, collection_name
 from lightragctl.vectors.store import VectorStore
@@ -38,16 +44,16 @@ from lightragctl.vectors.store import VectorStore
 log = logging.getLogger(__name__)
 
 TIKTOKEN = "TIKTOKEN_CACHE_DIR"
-"""Where tiktoken keeps its vocabularies; an image has them there already."""
+"""The folder of tiktoken's vocabularies; preset in our image."""
 
 MODULE = "lightrag.api.run_with_gunicorn"
-"""What the command `lightrag-gunicorn` runs; upstream's other command, lightrag-server, knows no workers."""
+"""The module of the command `lightrag-gunicorn`; upstream's command lightrag-server has no workers."""
 
 LOCK_S = 90.0
-"""How long to wait for the processes of the start before this one; they have UPSTREAM_STOP_S to end."""
+"""How long to wait for the processes of the previous start; they have UPSTREAM_STOP_S to stop."""
 
-_ASK_EVERY_S, _ASK_AGAIN_S = 10.0, 2.0
-"""Between two questions, while it is ready and while it is not; upstream logs each in six lines."""
+_PROBE_READY_S, _PROBE_UNREADY_S = 10.0, 2.0
+"""Intervals of test queries while ready and while not; upstream logs six lines for each."""
 
 _ANSWER_S = 30.0
 _CHECK_S = 60.0
@@ -55,13 +61,13 @@ _RETRY_S = 1.0
 _STORE_S = 30.0
 _PR_SET_PDEATHSIG = 1
 _PRCTL = ctypes.CDLL(None).prctl
-"""Looked up here: after a fork, a lock of the loader may be held for ever by a thread that is not there."""
+"""Looked up at import: after a fork, a loader lock may be held for ever by a thread that no longer exists."""
 
-_QUESTION = {"query": "lightragctl asks whether the vector store answers", "mode": "naive", "chunk_top_k": 1}
+_TEST_QUERY = {"query": "readiness probe of lightragctl", "mode": "naive", "chunk_top_k": 1}
 
 
 class Launcher:
-    """One start of upstream's server; `health` says whether it answers, `failure` how it ended by itself."""
+    """One run of upstream's server; `health` is its readiness, `failure` why it exited by itself."""
 
     def __init__(self, settings: LightragServerSettings, environ: Mapping[str, str], here: Path) -> None:
         self._settings = settings
@@ -73,19 +79,19 @@ class Launcher:
             for name, value in settings.environment.items()
         }
         self._added = environment(settings, here, self._key, added)
-        self.health = Health(time.monotonic)
+        self.health = UpstreamHealth(time.monotonic)
         self.failure: LightragctlError | None = None
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None, None]:
-        """Upstream runs while this is entered."""
+        """Run upstream inside the context."""
         storage = self._here / self._settings.storage
         for folder in (storage, self._here / self._settings.inputs, self._here / self._settings.scratch):
             folder.mkdir(parents=True, exist_ok=True)
-        async with only_writer(storage, LOCK_S) as held:
+        async with storage_lock(storage, LOCK_S) as held:
             await self._check()
             child = self._start(held)
-            watching = [asyncio.create_task(self._watch(child)), asyncio.create_task(self._ask())]
+            watching = [asyncio.create_task(self._watch(child)), asyncio.create_task(self._probe())]
             try:
                 yield
             finally:
@@ -94,7 +100,7 @@ class Launcher:
                 await asyncio.to_thread(_end, child)
 
     async def _check(self) -> None:
-        """Whether it is safe to start; what does not answer is asked again for a minute."""
+        """Check that it is safe to start; unavailable backends are retried for a minute."""
         until_s = time.monotonic() + _CHECK_S
         while True:
             try:
@@ -102,81 +108,81 @@ class Launcher:
             except UnavailableError as error:
                 if time.monotonic() >= until_s:
                     raise
-                log.warning("not started yet: %s", error.message)
+                log.warning("start delayed: %s", error.message)
             await asyncio.sleep(_RETRY_S)
 
     def _start(self, lock: int) -> "subprocess.Popen[bytes]":
         if find_spec("lightrag") is None:
             hint = "pip install 'lightragctl[lightrag]'"
-            raise LightragctlError("upstream LightRAG is not installed: there is no package lightrag-hku", hint)
+            raise LightragctlError("upstream LightRAG is not installed: package lightrag-hku is missing", hint)
         scratch = self._here / self._settings.scratch
         vocabulary = self._environ.get(TIKTOKEN) or str(
-            bring_vocabulary(scratch / "tiktoken", places_of("llama_index"))
+            copy_vocabulary(scratch / "tiktoken", package_folders("llama_index"))
         )
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", MODULE],
-            env={**passed_on(self._environ), **self._added, **self._direct(), TIKTOKEN: vocabulary},
+            env={**inherited(self._environ), **self._added, **self._direct(), TIKTOKEN: vocabulary},
             cwd=scratch,  # it writes where it runs
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
             preexec_fn=_end_with_parent,
         )
-        log.info("upstream's server is process %d, port %d", child.pid, self._settings.lightrag_port)
+        log.info("started upstream as process %d on port %d", child.pid, self._settings.lightrag_port)
         return child
 
     def _direct(self) -> dict[str, str]:
-        """Upstream's gRPC would ask the release's own Milvus through the proxy that is passed on to it."""
+        """Variables that exempt the release's own addresses from the inherited proxy, also for gRPC."""
         own = [self._settings.vector_engine_uri, self._settings.gateway_url]
         return direct_variables(own, {**self._environ, **self._added})
 
     async def _watch(self, child: "subprocess.Popen[bytes]") -> None:
-        """End this process when upstream ends by itself."""
+        """Stop this process when upstream exits by itself."""
         status = await asyncio.to_thread(child.wait)
-        self.failure = LightragctlError(f"upstream's server ended with status {status}", "its last lines say why")
+        self.failure = LightragctlError(f"upstream exited with status {status}", "see the last lines of its log")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    async def _ask(self) -> None:
-        """Ask a question now and then, without end."""
+    async def _probe(self) -> None:
+        """Send a test query at intervals, until cancelled."""
         host = "127.0.0.1" if self._settings.host == "0.0.0.0" else self._settings.host
         url = f"http://{host}:{self._settings.lightrag_port}/query/data"
         background = Background()
         async with open_session({"X-API-Key": self._key} if self._key else None) as session:
             while True:
                 before = self.health.reason
-                if trouble := await background.attempt("asking upstream", partial(ask, session, url, self.health)):
+                if trouble := await background.attempt("probing upstream", partial(probe, session, url, self.health)):
                     self.health.note(trouble)
                 if self.health.reason != before:
                     log.info("ready" if not self.health.reason else f"not ready: {self.health.reason}")
-                await asyncio.sleep(_ASK_AGAIN_S if self.health.uncertain else _ASK_EVERY_S)
+                await asyncio.sleep(_PROBE_UNREADY_S if self.health.uncertain else _PROBE_READY_S)
 
 
-async def ask(session: aiohttp.ClientSession, url: str, health: Health) -> None:
-    """Ask upstream one question and note how it went."""
+async def probe(session: aiohttp.ClientSession, url: str, health: UpstreamHealth) -> None:
+    """Send one test query to upstream and record the result in `health`."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     try:
-        async with session.post(url, json=_QUESTION, timeout=timeout) as answer:
+        async with session.post(url, json=_TEST_QUERY, timeout=timeout) as answer:
             document = await answer.json(content_type=None) if "json" in answer.content_type else None
-            health.note(verdict(answer.status, document))
+            health.note(query_error(answer.status, document))
     except TimeoutError:
         health.note_slow(_ANSWER_S)
     except (aiohttp.ClientError, ValueError) as error:
-        health.note(f"upstream's server does not answer: {error}")
+        health.note(f"upstream does not respond: {error}")
 
 
 async def check_workspace(settings: LightragServerSettings) -> None:
-    """Look at the collections, and compare or note the model that they are made with.
+    """Check the collections, and compare or record the identity of their embedding model.
 
     Raises:
-        UnsafeStartError: upstream would start, and mix or lose data.
-        ModelMismatchError: the documents were embedded otherwise than is configured now.
-        UnavailableError: Milvus or the model does not answer.
+        UnsafeStartError: upstream would mix or lose data.
+        ModelMismatchError: the documents were embedded with another model than the configured one.
+        UnavailableError: Milvus or the model does not respond.
     """
     from lightragctl.vectors.milvus import MilvusStore  # noqa: PLC0415 - pymilvus takes a quarter second to import
 
     store = await asyncio.to_thread(MilvusStore, settings.vector_engine_uri, _STORE_S)
     try:
         await asyncio.to_thread(_check_names, store, settings)
-        told = ApiSettings(
+        api = ApiSettings(
             port=settings.port,
             workspace=settings.workspace,
             vector_engine_uri=settings.vector_engine_uri,
@@ -185,10 +191,11 @@ async def check_workspace(settings: LightragServerSettings) -> None:
         )
         async with open_session() as session:
             embedding = EmbeddingClient(session, settings.gateway_url, settings.embedding, _STORE_S)
-            workspaces = Workspaces(told, store, embedding)
+            workspaces = Workspaces(api, store, embedding)
             try:
                 await workspaces.adopt(settings.workspace)
             finally:
+                await workspaces.guard.leave()
                 workspaces.close()
     finally:
         await asyncio.to_thread(store.close)
@@ -203,19 +210,19 @@ def _check_names(store: VectorStore, settings: LightragServerSettings) -> None:
 
 
 @asynccontextmanager
-async def only_writer(storage: Path, wait_s: float) -> AsyncGenerator[int, None]:
-    """Hold the storage folder; the descriptor that holds it may be given to child processes, which hold it then too.
+async def storage_lock(storage: Path, wait_s: float) -> AsyncGenerator[int, None]:
+    """Lock the storage folder; child processes that inherit the descriptor hold the lock as well.
 
     Raises:
-        LockedError: somebody else holds it still after `wait_s`.
+        LockedError: another process still holds it after `wait_s`.
     """
     descriptor = os.open(storage / "writer.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         until_s = time.monotonic() + wait_s
         while not _locked(descriptor):
             if time.monotonic() >= until_s:
-                message = f"another lightrag-server holds {storage}: one writer for each workspace"
-                raise LockedError(message, "stop the other one, and see that its processes are gone")
+                message = f"another lightrag-server holds the lock of {storage}: a workspace has one writer"
+                raise LockedError(message, "stop the other instance and all its processes")
             await asyncio.sleep(_RETRY_S / 4)
         yield descriptor
     finally:
@@ -230,16 +237,16 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def places_of(package: str) -> list[str]:
+def package_folders(package: str) -> list[str]:
     """The folders of an installed package, without importing it."""
     spec = find_spec(package)
     return list(spec.submodule_search_locations or ()) if spec else []
 
 
-def bring_vocabulary(folder: Path, places: Iterable[str]) -> Path:
-    """The folder of tiktoken's vocabularies; those that an installed llama_index (`places`) brings are copied there.
+def copy_vocabulary(folder: Path, places: Iterable[str]) -> Path:
+    """The folder of tiktoken's vocabularies, with copies of those in an installed llama_index (folders `places`).
 
-    Without them tiktoken fetches them from the internet, once.
+    Without them tiktoken downloads them once.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for place in places:
@@ -250,7 +257,7 @@ def bring_vocabulary(folder: Path, places: Iterable[str]) -> Path:
 
 
 def _end_with_parent() -> None:
-    """In the child: end when this process is killed, so that the next start does not wait for it in vain."""
+    """In the child: stop when this process is killed, so that the next start does not wait for it."""
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -259,13 +266,13 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     try:
         child.wait(UPSTREAM_STOP_S)
     except subprocess.TimeoutExpired:
-        log.warning("upstream's server does not end within %g s, and is killed", UPSTREAM_STOP_S)
+        log.warning("upstream did not stop within %g s, killing it", UPSTREAM_STOP_S)
         child.kill()
         child.wait()
 
 
 def create_app(launcher: Launcher, title: str = "lightrag-server") -> http.App:
-    """/healthz, /readyz and /metrics of upstream's server: there are no other routes."""
+    """The app with /healthz, /readyz and /metrics for upstream's server; it has no other routes."""
     return http.App((), http.AppOptions(title, 1024, ready=lambda: launcher.health.reason, lifespan=launcher.lifespan))
 
 
@@ -273,7 +280,7 @@ def serve(settings: LightragServerSettings, environ: Mapping[str, str]) -> None:
     """Run upstream until SIGTERM.
 
     Raises:
-        LightragctlError: it may not start, or it ended by itself.
+        LightragctlError: starting is unsafe, or upstream exited by itself.
     """
     launcher = Launcher(settings, environ, Path.cwd())
     server.run(create_app(launcher), settings)

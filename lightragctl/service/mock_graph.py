@@ -1,7 +1,7 @@
-"""What mock-llm answers to the prompts of upstream LightRAG 1.5: deterministic, made of the text's own words. Pure.
+"""Responses of mock-llm to the prompts of upstream LightRAG 1.5: deterministic, from the words of the text. Pure.
 
-It knows the four prompts by fixed words in them: extraction of entities and relations (and the second look for what was
-missed, which it answers with nothing), keywords of a question, summary of descriptions, and an answer from a context.
+It recognizes four prompts by fixed words: extraction of entities and relations (and gleaning, which returns nothing),
+keywords of a query, summary of descriptions, and an answer from a context.
 """
 
 import json
@@ -9,10 +9,10 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from lightragctl.service.wire import ChatMessage
+from lightragctl.service.openai_schema import ChatMessage
 
 DELIMITER, COMPLETE = "<|#|>", "<|COMPLETE|>"
-"""LightRAG's separator of fields, and its sign that nothing follows."""
+"""LightRAG's field separator and end marker."""
 
 MOST_ENTITIES = 3
 _DESCRIPTION_CHARS = 200
@@ -32,12 +32,12 @@ _COMMON = frozenset(
 
 
 def graph_answer(messages: Sequence[ChatMessage]) -> str | None:
-    """The answer to a prompt of LightRAG's; None when it is another prompt."""
+    """The response to a prompt of LightRAG; None for any other prompt."""
     text = "\n".join(message.content or "" for message in messages)
     if "Knowledge Graph Specialist" in text and "---Input Text---" in text:
-        looked_before = any(message.role == "assistant" for message in messages)
+        is_gleaning = any(message.role == "assistant" for message in messages)
         found = _INPUT_TEXT.search(text)
-        return COMPLETE if looked_before or not found else extraction(found.group(1))
+        return COMPLETE if is_gleaning or not found else extraction(found.group(1))
     if "expert keyword extractor" in text and (asked := _USER_QUERY.search(text)):
         return keywords(asked.group(1))
     if "Knowledge Graph Specialist" in text and (described := _DESCRIPTIONS.search(text)):
@@ -46,20 +46,20 @@ def graph_answer(messages: Sequence[ChatMessage]) -> str | None:
 
 
 def context_passages(messages: Sequence[ChatMessage]) -> list[tuple[int, str]]:
-    """The passages of the context that LightRAG asks a model to answer from: their numbers and texts."""
+    """The numbered passages of LightRAG's context: numbers and texts."""
     text = "\n".join(message.content or "" for message in messages if message.role == "system")
     passages = []
     for row in _CONTEXT_ROW.findall(text):
         try:
-            told = json.loads(row)
-            passages.append((int(told["reference_id"]), str(told["content"])))
+            fields = json.loads(row)
+            passages.append((int(fields["reference_id"]), str(fields["content"])))
         except (ValueError, KeyError):
             continue
     return passages
 
 
 def extraction(text: str) -> str:
-    """Rows of LightRAG's: the most frequent names as entities, neighbours among them as relations."""
+    """Rows in LightRAG's format: the most frequent names as entities, neighbours among them as relations."""
     names = names_in(text)
     rows = [DELIMITER.join(("entity", name, "Concept", _sentence_with(name, text))) for name in names]
     rows += [
@@ -82,20 +82,20 @@ def names_in(text: str) -> list[str]:
 
 def keywords(question: str) -> str:
     """Keywords as LightRAG reads them: the names of the question, and the question itself."""
-    told = {"high_level_keywords": [question.strip()], "low_level_keywords": names_in(question) or [question.strip()]}
-    return json.dumps(told, ensure_ascii=False)
+    found = {"high_level_keywords": [question.strip()], "low_level_keywords": names_in(question) or [question.strip()]}
+    return json.dumps(found, ensure_ascii=False)
 
 
 def summary(descriptions: str) -> str:
-    """The descriptions one after the other, each once, cut at a length."""
+    """The distinct descriptions, concatenated and truncated."""
     texts = []
     for line in descriptions.splitlines():
         try:
-            told = json.loads(line)
+            fields = json.loads(line)
         except ValueError:
             continue
-        texts += [str(value) for value in told.values()] if isinstance(told, dict) else []
-    return " ".join(dict.fromkeys(texts))[:_SUMMARY_CHARS] or "Nothing is known of it."
+        texts += [str(value) for value in fields.values()] if isinstance(fields, dict) else []
+    return " ".join(dict.fromkeys(texts))[:_SUMMARY_CHARS] or "No description."
 
 
 def _sentence_with(name: str, text: str) -> str:

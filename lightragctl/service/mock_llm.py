@@ -1,8 +1,8 @@
-"""mock-llm: a test double of a chat model that answers by quoting the passages it is given. No I/O but its sockets.
+"""mock-llm: a test double of a chat model that quotes the passages of its prompt. No I/O but its sockets.
 
-It understands the prompts of upstream LightRAG (see `mock_graph`) and that of `wire.prompt`: it looks for numbered
+It understands the prompts of upstream LightRAG (see `mock_graph`) and of `openai_schema.prompt`: it extracts numbered
 passages and a question, and answers with the one to three sentences that share most words with the question, each
-followed by the number of its passage. It never makes anything up, so a test can tell whether retrieval found the right
+followed by the number of its passage. It invents nothing, so a test can check whether retrieval found the right
 passage. Also serves hashed embeddings.
 """
 
@@ -19,10 +19,9 @@ from pydantic import ValidationError
 
 from lightragctl.core.settings import Faults, MockLlmSettings
 from lightragctl.service import http, server
-from lightragctl.service.answers import EVENTS
-from lightragctl.service.hashing import hashed_vectors, terms
+from lightragctl.service.hashed_embeddings import hashed_vectors, terms
 from lightragctl.service.mock_graph import context_passages, graph_answer
-from lightragctl.service.wire import (
+from lightragctl.service.openai_schema import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
     MODELS_PATH,
@@ -42,18 +41,19 @@ from lightragctl.service.wire import (
     embeddings_body,
     event,
 )
+from lightragctl.service.responses import EVENTS
 
-NOTHING_FOUND = "The passages hold nothing about this question."
+NOTHING_FOUND = "The passages contain nothing about this question."
 NOTHING_FOUND_ZH = "给出的段落中没有与该问题相关的内容。"
 
 _MOST_SENTENCES = 3
 _NEAR_BEST = 0.6
-"""A sentence is quoted beside the best one when it has at least this share of the best one's score."""
+"""A sentence is quoted if it has at least this share of the best score."""
 
 _PASSAGE = re.compile(r"(?:^|\n)\[(\d+)\] (?:\([^\n]*?\) )?(.*?)(?=\n\n\[\d+\] |\Z)", re.DOTALL)
 _QUESTION = re.compile(r"(?:^|\n)Question: (.*?)(?=\n\nPassages:|\Z)", re.DOTALL)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？；])\s*|\n\s*\n|\n(?=[#|*-])|(?<=\|)\n")
-"""Text is often wrapped at a width, so a line's end alone ends no sentence; a list's or a table's does."""
+"""Text is often wrapped, so a line break alone does not end a sentence, except in lists and tables."""
 
 _HEADING = re.compile(r"#{1,6} ")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
@@ -65,7 +65,7 @@ _FILLER_TEXT = (
     "什么 怎么 如何 怎样 哪些 哪个 为什 是否 可以 我们 这个 那个 一个 么是 是什 的是 有哪 能否 请问"
 )
 _FILLER = frozenset(_FILLER_TEXT.split())
-"""Words and pairs of characters that questions are made of; sharing them says nothing."""
+"""Stop words, and pairs of characters, of questions."""
 
 
 class Sentence(NamedTuple):
@@ -76,13 +76,13 @@ class Sentence(NamedTuple):
 
 
 def answer(messages: Sequence[ChatMessage]) -> str:
-    """The quoted answer to a prompt, or a sentence that says nothing was found; to LightRAG's prompts what they ask."""
+    """The quoted answer to a prompt, or that nothing was found; for LightRAG's prompts, the requested format."""
     if (graph := graph_answer(messages)) is not None:
         return graph
     contents = [message.content or "" for message in messages if message.role == "user"]
     text = "\n\n".join(contents)
-    asked = _QUESTION.search(text)
-    question = asked.group(1) if asked else (contents[-1] if contents else "")
+    match = _QUESTION.search(text)
+    question = match.group(1) if match else (contents[-1] if contents else "")
     passages = [(int(match.group(1)), match.group(2)) for match in _PASSAGE.finditer(text)]
     sentences = [
         Sentence(number, " ".join(sentence.split()))
@@ -97,7 +97,7 @@ def answer(messages: Sequence[ChatMessage]) -> str:
 
 
 def best_sentences(question: str, sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Up to three sentences that share most with the question, in the order they came; rare terms count more."""
+    """Up to three sentences that share most terms with the question, in their order; rare terms count more."""
     wanted = set(terms(question)) - _FILLER
     shared = [wanted & set(terms(sentence.text)) for sentence in sentences]
     uses = {term: sum(term in one for one in shared) for term in wanted}
@@ -110,7 +110,7 @@ def best_sentences(question: str, sentences: Sequence[Sentence]) -> list[Sentenc
 
 
 class FaultsShape(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of PUT /faults, and what GET and PUT answer; see `core.settings.Faults`."""
+    """Body of PUT /faults, and response of GET and PUT; see `core.settings.Faults`."""
 
     latency_ms: float = 0.0
     error_ratio: float = 0.0
@@ -137,20 +137,20 @@ class _MockLlm:
                 400, "Bad Request", f"{first['loc'][0]}: {first['msg']}", code="invalid_value"
             ) from error
         self._out_until_s = time.monotonic() + self._faults.outage_s
-        return self._told_faults()
+        return self._current_faults()
 
     async def faults(self, _: http.Request) -> http.Response:
-        return self._told_faults()
+        return self._current_faults()
 
-    def _told_faults(self) -> http.Response:
+    def _current_faults(self) -> http.Response:
         left_s = round(max(0.0, self._out_until_s - time.monotonic()), 1)
         return http.json_response(FaultsShape(**(self._faults.model_dump() | {"outage_s": left_s})))
 
-    async def _misbehave(self, tokens: int) -> None:
-        """Wait and fail as it was told."""
+    async def _inject_faults(self, tokens: int) -> None:
+        """Delay or fail the request as configured."""
         faults, drawn = self._faults, self._random.random()
         if self._out_until_s > time.monotonic():
-            raise http.Problem(503, "Service Unavailable", "the mock is out on purpose (outage_s)", code="mock")
+            raise http.Problem(503, "Service Unavailable", "injected outage (outage_s)", code="mock")
         if faults.latency_ms:
             await asyncio.sleep(faults.latency_ms / 1000)
         if 0 < faults.context_tokens < tokens:
@@ -159,10 +159,10 @@ class _MockLlm:
             )
             raise http.Problem(400, "Bad Request", detail, code="context_length_exceeded")
         if drawn < faults.error_ratio:
-            raise http.Problem(500, "Internal Server Error", "the mock fails on purpose (error_ratio)", code="mock")
+            raise http.Problem(500, "Internal Server Error", "injected error (error_ratio)", code="mock")
         if drawn < faults.error_ratio + faults.rate_limit_ratio:
             headers = (("retry-after", str(faults.retry_after_s)),)
-            detail = "the mock is at its limit on purpose (rate_limit_ratio)"
+            detail = "injected rate limit (rate_limit_ratio)"
             raise http.Problem(429, "Too Many Requests", detail, code="rate_limit_exceeded", headers=headers)
 
     async def chat(self, request: http.Request) -> http.Response | http.Streaming:
@@ -171,7 +171,7 @@ class _MockLlm:
             detail = f"there is no model {asked.model!r} here"
             raise http.Problem(404, "Not Found", detail, f"the model is {self._settings.model!r}", "model_not_found")
         read = sum(len(terms(message.content or "")) for message in asked.messages)
-        await self._misbehave(read)
+        await self._inject_faults(read)
         text = answer(asked.messages)
         if asked.stream:
             return http.Streaming(self._pieces(text, mock_name(asked.model)), EVENTS)
@@ -186,7 +186,7 @@ class _MockLlm:
         return http.json_response(completion)
 
     async def _pieces(self, text: str, model: str) -> AsyncGenerator[bytes, None]:
-        """The answer word by word, with the role before and the reason for its end after it."""
+        """The answer as a stream of words, with the role first and the finish reason last."""
         name, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
         words = [Delta(content=word) for word in re.findall(r"\S+\s*", text)]
         choices = [ChunkChoice(delta) for delta in (Delta(role="assistant"), *words)]
@@ -196,12 +196,12 @@ class _MockLlm:
         yield event(STREAM_END)
 
     async def embeddings(self, request: http.Request) -> http.Response:
-        """Hashed vectors, whatever the model's name."""
+        """Hashed vectors for any model name."""
         asked = request.json(EmbeddingsRequest)
         if not asked.texts():
-            raise http.Problem(400, "Bad Request", "input: no text", code="invalid_value")
+            raise http.Problem(400, "Bad Request", "input: no texts", code="invalid_value")
         tokens = sum(len(terms(text)) for text in asked.texts())
-        await self._misbehave(tokens)
+        await self._inject_faults(tokens)
         vectors = hashed_vectors(asked.texts(), self._settings.embedding_dimension)
         name = mock_name(asked.model)
         return http.json_response(embeddings_body(vectors, asked.encoding_format, name, tokens))
@@ -211,24 +211,24 @@ class _MockLlm:
 
 
 def mock_name(model: str) -> str:
-    """The name the mock answers with: it always says that it is one."""
+    """The model name in responses, which always contains "mock"."""
     return model if "mock" in model.lower() else f"{model} (mock)"
 
 
 def create_app(settings: MockLlmSettings) -> http.App:
     """The mock's app."""
     mock = _MockLlm(settings)
-    chat, vectors = "An answer quoted from the passages", "Hashed vectors of texts"
+    chat, vectors = "Answer by quoting the passages", "Embed texts as hashed vectors"
     routes = (
         http.Route("POST", CHAT_PATH, mock.chat, chat, body=ChatRequest, answer=ChatCompletion, abandon=True),
         http.Route("POST", EMBEDDINGS_PATH, mock.embeddings, vectors, body=EmbeddingsRequest, answer=EmbeddingsAnswer),
-        http.Route("GET", MODELS_PATH, mock.models, "The model", answer=ModelList),
-        http.Route("GET", "/faults", mock.faults, "How it misbehaves", answer=FaultsShape),
-        http.Route("PUT", "/faults", mock.set_faults, "Misbehave so from now on", body=FaultsShape, answer=FaultsShape),
+        http.Route("GET", MODELS_PATH, mock.models, "List the model", answer=ModelList),
+        http.Route("GET", "/faults", mock.faults, "Get the injected faults", answer=FaultsShape),
+        http.Route("PUT", "/faults", mock.set_faults, "Set the injected faults", body=FaultsShape, answer=FaultsShape),
     )
     return http.App(routes, http.AppOptions("mock-llm", settings.body_bytes, "openai"))
 
 
 def serve(settings: MockLlmSettings, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM. Takes nothing from `environ`."""
+    """Serve until SIGTERM. `environ` is not used."""
     server.run(create_app(settings), settings)

@@ -13,11 +13,11 @@ _KEY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-"""The two ways of giving an API key that `service.keys` takes."""
+"""The two ways of sending an API key that `service.keys` accepts."""
 
 
 class Described(Protocol):
-    """What the document needs of a route; the fields of `http.Route`."""
+    """The fields of `http.Route` that the document needs."""
 
     @property
     def method(self) -> str: ...
@@ -36,7 +36,7 @@ class Described(Protocol):
 
 
 def document(title: str, routes: Sequence[Described], needs_key: bool = False) -> dict[str, Any]:
-    """An OpenAPI 3.1 document of these routes; `needs_key`: each of them asks for an API key."""
+    """An OpenAPI 3.1 document of these routes; `needs_key`: they require an API key."""
     types = {t for route in routes for t in (route.body, route.answer, route.query) if t is not None}
     ordered = sorted(types, key=lambda t: t.__name__)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
@@ -62,7 +62,7 @@ def _operation(
     operation: dict[str, Any] = {
         "operationId": route.method.lower() + route.path.translate(_ID),
         "summary": route.summary,
-        "responses": {"200": {"description": "done"}, "default": {"description": "a problem; see its detail and hint"}},
+        "responses": {"200": {"description": "success"}, "default": {"description": "a problem with detail and hint"}},
     }
     if route.answer:
         operation["responses"]["200"]["content"] = {"application/json": {"schema": schema_of[route.answer]}}

@@ -1,4 +1,4 @@
-"""When lightrag-api may be asked: after its own workspace was truly searched. No sockets."""
+"""Readiness of lightrag-api: a test search in its own workspace has succeeded. No sockets."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ _RETRY_S = 0.5
 
 
 class Readiness:
-    """`reason` is why the service cannot answer yet; it stays empty once it could."""
+    """`reason` is why the service is not ready; it stays empty after the first success."""
 
     def __init__(self, settings: ApiSettings, workspaces: Workspaces, store: VectorStore, search: SearchStore) -> None:
         self._settings = settings
@@ -35,8 +35,8 @@ class Readiness:
         """Start no further call to the store."""
         self._threads.close()
 
-    async def come(self) -> None:
-        """Try until the service's own workspace can truly be searched, or is seen to be empty."""
+    async def wait(self) -> None:
+        """Retry until the service's own workspace can be searched, or is found to be empty."""
         background = Background()
         while trouble := await background.attempt("readiness", self._prove_search):
             self.reason = trouble
@@ -45,11 +45,11 @@ class Readiness:
         log.info("ready: workspace %s", self._settings.workspace)
 
     async def _prove_search(self) -> None:
-        """The model answers; and one stored vector, searched for, is found."""
+        """Check that the model responds, and that a search for a stored vector finds it."""
         await self._workspaces.check_probe()
         workspace = self._settings.workspace
-        if (await self._workspaces.look(workspace)).physical is None:
-            return  # nothing of this model's yet; what there is of another's is told to those who ask for it
+        if (await self._workspaces.refresh(workspace)).physical is None:
+            return  # nothing of this model yet; data of another model is reported to each request
         collection = await self._workspaces.readable(workspace)
         rows = await self._first_row(workspace, collection) if collection else []
         if not rows or not collection:
@@ -57,10 +57,10 @@ class Readiness:
         vector = np.asarray(rows[0]["vector"], dtype=np.float32)
         batch = SearchBatch(collection, vector[None], 10, index_spec(self._settings.index), ())
         hits = (await self._search.search(batch))[0]
-        # Equal texts have equal vectors: then another row may come in this one's place, with the same score.
+        # Equal texts have equal vectors: then another row may rank first, with the same score.
         if hits and (rows[0]["id"] in {hit.id for hit in hits} or hits[0].score == hits[-1].score):
             return
-        raise UnavailableError(f"collection {collection} does not find its own row {rows[0]['id']} yet")
+        raise UnavailableError(f"a search in collection {collection} does not find row {rows[0]['id']} yet")
 
     async def _first_row(self, workspace: str, collection: str) -> list[dict[str, Any]]:
         read = partial(self._store.scan, collection, ["vector"], Page(limit=1))

@@ -1,7 +1,7 @@
-"""A sample of the questions that were asked, for golden sets, replay and tuning. Writes files; off by default.
+"""Records a sample of the queries, for golden sets, replay and tuning. Writes files; off by default.
 
-Lines of JSON in two files of at most half of `bytes` each: when the newer one is full, it takes the older one's place.
-What is older than `days` is not given out, and goes with its file. Texts that match `redact` never reach the disk.
+JSON lines in two files of at most half of `bytes` each: when the newer one is full, it replaces the older one. Records
+older than `days` are not returned, and are deleted with their file. Texts that match `redact` never reach the disk.
 """
 
 import logging
@@ -19,8 +19,8 @@ _DAY_S = 86_400
 _HIDDEN = "***"
 
 
-class Recorded(msgspec.Struct):
-    """A question as it was asked, and the ids that answered it, best first. `at` in unix seconds."""
+class RecordedQuery(msgspec.Struct):
+    """A query as received, and the ids of its hits, best first. `at` in Unix seconds."""
 
     at: float
     workspace: str
@@ -34,16 +34,16 @@ class Recorded(msgspec.Struct):
 
 
 class Recorder:
-    """Keeps a sample in a folder; used from one event loop, and writes at most one line for a question.
+    """Keeps a sample in a folder; used from one event loop, and writes at most one line per query.
 
     Args:
         settings: what to keep, and for how long.
-        folder: where; made when it is not there.
-        clock: unix seconds.
-        chance: a number from 0 to 1 for each question.
+        folder: created if missing.
+        clock: Unix seconds.
+        chance: a random number from 0 to 1 for each query.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be created.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Recorder:
         self._drop_old()
 
     def wants(self) -> bool:
-        """Whether this question is one of the sample."""
+        """Whether to record this query."""
         return self._chance() < self._settings.ratio
 
-    def keep(self, question: Recorded) -> None:
-        """Write it down; a disk that is full costs the record and nothing else."""
+    def keep(self, question: RecordedQuery) -> None:
+        """Record a query; a full disk loses the record and nothing else."""
         query, chosen = self._hidden(question.query), self._hidden(question.filter)
         question = msgspec.structs.replace(question, query=query, filter=chosen)
         newer = self._files[1]
@@ -74,11 +74,11 @@ class Recorder:
                 file.write(msgspec.json.encode(question) + b"\n")
         except OSError as error:
             if not self._complained:
-                log.warning("questions are not recorded: %s", error)
+                log.warning("cannot record queries: %s", error)
             self._complained = True
 
-    def read(self, limit: int) -> list[Recorded]:
-        """The newest questions that are young enough, newest first."""
+    def read(self, limit: int) -> list[RecordedQuery]:
+        """Records not older than `days`, newest first."""
         since = self._clock() - self._settings.days * _DAY_S
         found = [one for file in reversed(self._files) for one in reversed(list(_lines(file))) if one.at >= since]
         return found[:limit]
@@ -89,18 +89,18 @@ class Recorder:
         return text
 
     def _drop_old(self) -> None:
-        """Files that nobody has written to for so long hold nothing that may be kept."""
+        """Delete files whose last record is older than `days`."""
         for file in self._files:
             if file.exists() and self._clock() - file.stat().st_mtime > self._settings.days * _DAY_S:
                 file.unlink()
 
 
-def _lines(file: Path) -> Iterator[Recorded]:
-    """The whole lines of a file; the last may have been cut off by a crash."""
+def _lines(file: Path) -> Iterator[RecordedQuery]:
+    """The complete lines of a file; the last may be truncated by a crash."""
     if not file.exists():
         return
     for line in file.read_bytes().splitlines():
         try:
-            yield msgspec.json.decode(line, type=Recorded)
+            yield msgspec.json.decode(line, type=RecordedQuery)
         except msgspec.DecodeError:
             continue

@@ -1,10 +1,10 @@
 """HTTP/1.1 for our services, on sockets: httptools parses, `service.http.App` answers.
 
-Written for the read path: ASGI between a parser and a handler took as much of the processor as the handler itself
-(docs/performance.md). A handler that has its answer at once gives it without a task, and an answer is one write.
+Written for the read path: ASGI between parser and handler took as much CPU as the handler itself (docs/performance.md).
+A synchronous handler runs without a task, and a response is one write.
 
-What a stranger can hold is bounded: what one connection may send ahead, the answers that it does not read, the time
-that a request may take to arrive and an answer to be read, and the number of connections.
+The resources that a client can occupy are bounded: pipelined requests, unread responses, the time to receive a request
+and to read a response, and the number of connections.
 """
 
 import asyncio
@@ -26,53 +26,53 @@ import uvloop
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import OPEN_REQUESTS_S, ServiceSettings
-from lightragctl.service.answers import Headers, Problem, Response, Streaming
 from lightragctl.service.http import CLIENT_GONE, App, Request
-from lightragctl.service.reader import BODIES, BodyMemory, RequestReader
+from lightragctl.service.request_reader import BODIES, BodyMemory, RequestReader
+from lightragctl.service.responses import Headers, Problem, Response, Streaming
 
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 75.0
-"""Longer than aiohttp's client keeps an idle connection (15 s), so that the client closes first and meets no race."""
+"""Idle timeout; longer than that of aiohttp's client (15 s), so that the client closes first, without a race."""
 
 RECEIVE_S = 60.0
-"""How long a request may take to arrive."""
+"""Timeout for receiving a request."""
 
 SEND_S = 30.0
-"""How long a client may read nothing of an answer that waits for it."""
+"""Timeout of a client that reads nothing of a pending response."""
 
 HALF_CLOSED_S = 15.0
-"""How long a stream to a client that sends no more may be silent: it cannot be told from one that is gone."""
+"""Timeout of a silent stream to a half-closed connection, whose client may be gone."""
 
 CONNECTIONS = 2048
-"""At a time. Beyond it those that were idle longest are closed; when all are at work, the new one gets 503."""
+"""Limit of connections. Beyond it, the longest idle ones are closed; if all are busy, a new one gets 503."""
 
 _PROBE_S = 0.3
-"""Between two looks whether a client that sends no more still waits for an answer."""
+"""Interval of probes whether the client of a half-closed connection still waits."""
 
 _SLICE_BYTES = 4096
-"""Parsed at a time, so that few requests wait in memory, however many a client sends ahead."""
+"""Bytes parsed at a time, so that few pipelined requests are held in memory."""
 
 _LINGER_S = 1.0
-"""A client that is refused while it still sends gets this time to read why; a reset would take the answer away."""
+"""Time for a rejected client to read the response while it still sends; a reset would discard the response."""
 
 _SWEEP_S = 1.0
 _BACKLOG = 2048
 
 _GC_OBJECTS = 20_000
-"""New objects between two looks for garbage in cycles. Python's 700 are made by two requests: a ninth of the work."""
+"""Threshold of the cyclic garbage collector. Python's 700 is reached by two requests: a ninth of the CPU time."""
 
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _BODILESS = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
-"""Answers that have neither a body nor a length."""
+"""Status codes without body and content-length."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class _Connection(asyncio.Protocol):
-    """One client, whose requests are answered in their order, while it reads its answers.
+    """One client connection; requests are answered in order.
 
-    `half_closed`: it sends no more, and may still read.
+    `half_closed`: the client has closed its sending side, and may still read.
     """
 
     def __init__(self, server: "Server") -> None:
@@ -94,24 +94,24 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class is not a subclass
         has_room = self._server.make_room()
         self._server.connections.add(self)
         if not has_room:
-            detail = "every connection that this service takes is in use"
+            detail = "the connection limit of this service is reached"
             after = (("retry-after", "1"),)
-            self._reader.refuse(Problem(503, "Service Unavailable", detail, code="connections", headers=after))
+            self._reader.refuse(Problem(503, "Service Unavailable", detail, code="too-many-connections", headers=after))
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`. What is worthless without the client ends."""
+        """See `asyncio.Protocol`. Cancels handlers that are useless without the client."""
         self._transport = None
         self._server.connections.discard(self)
         self._drop_rest()
         self._reader.close()
         self._flowing.set()
         if self._task is not None and self._ends_with_client:
-            self._loop.call_soon(self._task.cancel)  # not before it began, or nothing would await the handler
+            self._loop.call_soon(self._task.cancel)  # after its start, or the handler would never be awaited
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -121,14 +121,14 @@ class _Connection(asyncio.Protocol):
             self._advance()
 
     def eof_received(self) -> bool:
-        """See `asyncio.Protocol`. A client that sends no more may still wait for its answers."""
+        """See `asyncio.Protocol`. A half-closed client may still wait for its responses."""
         self.half_closed = True
         self._wrote_s = self._loop.time()
         self._probe_later()
         return self.busy
 
     def pause_writing(self) -> None:
-        """See `asyncio.Protocol`. Who does not read its answers gets no more, and is not asked for more requests."""
+        """See `asyncio.Protocol`. Backpressure: a client that does not read its responses is not read from."""
         self._flowing.clear()
         self._pause_reading()
 
@@ -140,37 +140,37 @@ class _Connection(asyncio.Protocol):
 
     @property
     def task(self) -> asyncio.Task[None] | None:
-        """What answers a request just now."""
+        """The task of the current request."""
         return self._task
 
     @property
     def receiving(self) -> bool:
-        """A request has begun to arrive."""
+        """A request is partly received."""
         return self._reader.receiving
 
     @property
     def is_clients_turn(self) -> bool:
-        """Nothing goes on before the client reads or sends."""
+        """Whether the connection waits for the client to read or send."""
         return not self._flowing.is_set() or not self.busy
 
     @property
     def held_bytes(self) -> int:
-        """What it holds of requests that are not parsed and of answers that are not sent."""
+        """Bytes of unparsed requests and unsent responses."""
         unsent_bytes = self._transport.get_write_buffer_size() if self._transport is not None else 0
         return len(self._unread) + unsent_bytes
 
     @property
     def busy(self) -> bool:
-        """A whole request is being answered, or will be; or one may be in what was not parsed yet."""
+        """Whether a complete request is in progress or queued, or may be in the unparsed bytes."""
         return self._task is not None or bool(self._waiting or self._unread)
 
     @property
     def heard_s(self) -> float:
-        """When the client last sent something, or its last answer ended."""
+        """When the client last sent something, or its last response ended."""
         return self._heard_s
 
     def sweep(self, now_s: float) -> None:
-        """End it when the client neither sends nor reads for long; a request that never ends is answered so."""
+        """Enforce the timeouts of the connection; a request that does not arrive in time gets 408."""
         if self._transport is None:
             return
         unsent_bytes = self._transport.get_write_buffer_size()
@@ -188,12 +188,12 @@ class _Connection(asyncio.Protocol):
             self._close()
 
     def end(self) -> None:
-        """Close it, unless a request is being answered."""
+        """Close the connection unless a request is in progress."""
         if not self.busy:
             self._close()
 
     def abort(self) -> None:
-        """Close it at once, whatever was not sent yet."""
+        """Close the connection at once, discarding unsent data."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -202,12 +202,12 @@ class _Connection(asyncio.Protocol):
         self._waiting.append((request, refusal))
 
     def _advance(self) -> None:
-        """Parse as far as to the next request and begin its answer; the rest in further turns of the event loop."""
+        """Parse up to the next request and start it; the rest follows in later turns of the event loop."""
         self._turn = None
         try:
             self._begin_next()
         except Exception:
-            log.exception("a connection broke off")
+            log.exception("connection failed")
             self.abort()
         if self._waiting or self._unread:
             self._pause_reading()
@@ -232,7 +232,7 @@ class _Connection(asyncio.Protocol):
             self._answer(*self._waiting.popleft())
 
     def _read_on(self) -> None:
-        """What came is parsed, and answered but for what a task is at."""
+        """Continue reading after everything received is parsed."""
         if self._task is None and self._reader.awaits_continue:
             self._reader.awaits_continue = False
             self._write(_CONTINUE)
@@ -248,7 +248,7 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _close(self) -> None:
-        """Close it once what was answered is sent; what else came is dropped."""
+        """Close the connection after sending finished responses; drop everything else."""
         self._drop_rest()
         if self._transport is not None:
             self._transport.close()
@@ -282,11 +282,11 @@ class _Connection(asyncio.Protocol):
                 self._send(request, answer)
             self._close_if_last()
         except asyncio.CancelledError:
-            self._app.note(request, CLIENT_GONE)
+            self._app.record(request, CLIENT_GONE)
             raise
         except Exception:
-            log.exception("the answer to %s %s could not be sent", request.method, request.path)
-            self.abort()  # else the client would wait for it
+            log.exception("cannot send the response to %s %s", request.method, request.path)
+            self.abort()  # otherwise the client would wait for it
         finally:
             self._task = None
             self._sending = False
@@ -294,7 +294,7 @@ class _Connection(asyncio.Protocol):
         self._advance()
 
     def _send(self, request: Request, answer: Response) -> None:
-        """The whole answer in one write."""
+        """Send a complete response in one write."""
         transport, body = self._transport, answer.body
         if transport is not None:
             last = self._last = self._app.draining or not request.keep_alive
@@ -304,10 +304,10 @@ class _Connection(asyncio.Protocol):
             else:
                 shown = b"" if request.method == "HEAD" else body
                 transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), shown))
-        self._app.note(request, answer.status if transport is not None else CLIENT_GONE)
+        self._app.record(request, answer.status if transport is not None else CLIENT_GONE)
 
     async def _stream(self, request: Request, answer: Streaming) -> None:
-        """Send until the generator ends or the client goes away, whichever comes first; the generator is closed."""
+        """Stream until the generator ends or the client disconnects; closes the generator."""
         self._ends_with_client = self._sending = True
         last = self._last = self._app.draining or not (request.chunks and request.keep_alive)
         head = _head(HTTPStatus.OK, answer.content_type, answer.headers, self._server.date, last)
@@ -315,7 +315,7 @@ class _Connection(asyncio.Protocol):
         async with contextlib.aclosing(answer.pieces):
             if request.method != "HEAD":
                 await self._pump(answer.pieces, request.chunks)
-        self._app.note(request, HTTPStatus.OK if self._transport is not None else CLIENT_GONE)
+        self._app.record(request, HTTPStatus.OK if self._transport is not None else CLIENT_GONE)
 
     async def _pump(self, pieces: AsyncGenerator[bytes, None], chunks: bool) -> None:
         try:
@@ -326,8 +326,8 @@ class _Connection(asyncio.Protocol):
                     self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunks else piece)
                     await self._flowing.wait()
         except Exception:
-            log.exception("a stream broke off")
-            self.abort()  # so that the client sees that it is not whole
+            log.exception("stream failed")
+            self.abort()  # so that the client detects the truncation
         else:
             self._write(b"0\r\n\r\n" if chunks else b"")
 
@@ -341,9 +341,9 @@ class _Connection(asyncio.Protocol):
             self._probing = self._loop.call_later(_PROBE_S, self._probe)
 
     def _probe(self) -> None:
-        """Find out whether a client that sends no more still waits: if not, its network stack refuses what comes.
+        """Probe whether a half-closed client still waits: if not, its network stack resets the connection.
 
-        An interim response may come at any time (RFC 9110, 15.2); HTTP/1.0 knows none.
+        An interim response may be sent at any time (RFC 9110, 15.2), except to HTTP/1.0.
         """
         self._probing = None
         if self._task is not None and self._ends_with_client and self._interim and not self._sending:
@@ -351,24 +351,24 @@ class _Connection(asyncio.Protocol):
             self._probe_later()
 
     def _end_if_gone(self, now_s: float) -> None:
-        """A client that sends no more, and to which nothing could be written for long, is taken to be gone."""
+        """Abort a half-closed connection that was not written to for `HALF_CLOSED_S`."""
         if self.half_closed and self._ends_with_client and now_s - self._wrote_s > HALF_CLOSED_S:
             self.abort()
 
     def _close_if_last(self) -> None:
-        """Close the connection if the answer said so."""
+        """Close the connection if the response announced it."""
         if self._last:
             self._close()
 
     def _leave(self) -> None:
-        """End after a refusal, when the client had time to read it."""
+        """Close after a rejection, once the client had time to read it."""
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
         self._loop.call_later(_LINGER_S, self._close)
 
 
 def _head(status: int, content_type: str, headers: Headers, date: bytes, last: bool) -> bytes:
-    """All of the head but how long the body is."""
+    """The head of a response without content-length."""
     status_line = _STATUS.get(status) or b"HTTP/1.1 %d Unassigned\r\n" % status
     head = b"%bdate: %b\r\ncontent-type: %b\r\n" % (status_line, date, _field(content_type))
     for name, value in headers:
@@ -377,12 +377,12 @@ def _head(status: int, content_type: str, headers: Headers, date: bytes, last: b
 
 
 def _field(text: str) -> bytes:
-    """What stands in a line of the head; something that an endpoint sent may be in it."""
+    """A header line, with line breaks removed: it may contain text of a model endpoint."""
     return text.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
 
 
 class Server:
-    """The connections of one app, at most `most`; made inside the running event loop."""
+    """The connections of one app, at most `most`; created inside the running event loop."""
 
     def __init__(self, app: App, most: int = CONNECTIONS) -> None:
         self.app = app
@@ -391,35 +391,35 @@ class Server:
         self.most = most
         self.bodies = BodyMemory(BODIES * app.options.body_bytes)
         self.date = b""
-        self._tell_date()
+        self._update_date()
 
     async def sweep(self) -> None:
-        """Look after the connections without end."""
+        """Enforce the timeouts of all connections until cancelled."""
         while True:
             await asyncio.sleep(_SWEEP_S)
-            self._tell_date()
+            self._update_date()
             now_s = self.loop.time()
             for connection in list(self.connections):
                 try:
                     connection.sweep(now_s)
                 except Exception:
-                    log.exception("a connection could not be looked after")
-                    connection.abort()  # and the others are looked after all the same
+                    log.exception("checking a connection failed")
+                    connection.abort()  # and continue with the others
 
     def make_room(self) -> bool:
-        """Whether one more connection may be had; those that were idle longest are closed for it."""
+        """Whether another connection fits; closes the longest idle ones if necessary."""
         if len(self.connections) < self.most:
             return True
         idle = [connection for connection in self.connections if not connection.busy]
-        share = max(1, self.most // 16)  # at once, so that a flood of connections does not look for each
+        share = max(1, self.most // 16)  # several at once, so that a flood of connections does not search for each
         for connection in heapq.nsmallest(share, idle, key=lambda one: one.heard_s):
             self.connections.discard(connection)
             connection.abort()
         return bool(idle)
 
     async def finish(self, within_s: float) -> None:
-        """Let what is under way end, for so long."""
-        self.app.drain()  # so that every answer is the last of its connection
+        """Let requests in progress finish within `within_s`."""
+        self.app.drain()  # so that every response is the last of its connection
         until_s = self.loop.time() + within_s
         while self.connections and self.loop.time() < until_s:
             for connection in list(self.connections):
@@ -432,21 +432,21 @@ class Server:
         for connection in list(self.connections):
             connection.abort()
 
-    def _tell_date(self) -> None:
+    def _update_date(self) -> None:
         self.date = email.utils.formatdate(time.time(), usegmt=True).encode("ascii")
 
 
 def most_connections() -> int:
-    """CONNECTIONS, or half of the files that this process may open, so that it can still open others."""
+    """The limit of connections: CONNECTIONS, or half of this process's file descriptors."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CONNECTIONS if files == resource.RLIM_INFINITY else min(CONNECTIONS, max(1, files // 2))
 
 
 @contextlib.asynccontextmanager
 async def serving(app: App, listener: socket.socket, grace_s: float = OPEN_REQUESTS_S) -> AsyncGenerator[Server, None]:
-    """Serve in the background; in the end no more connections are taken and open requests may go on for `grace_s`.
+    """Serve in the background; at the end, stop listening and let open requests finish within `grace_s`.
 
-    Raises what made the app's start fail.
+    Raises the error of a failed start of the app.
     """
     loop = asyncio.get_running_loop()
     async with app.options.lifespan():
@@ -462,10 +462,10 @@ async def serving(app: App, listener: socket.socket, grace_s: float = OPEN_REQUE
                 task.cancel()
 
 
-def _stop_when_told(app: App, drain_s: float) -> asyncio.Event:
-    """What SIGTERM or SIGINT will set; after the first SIGTERM the app is unready, and `drain_s` later it is set.
+def _stop_on_signal(app: App, drain_s: float) -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets; after the first SIGTERM the app drains for `drain_s` before it is set.
 
-    In between, whoever has not heard yet that it is going finds it at work. SIGINT, or a second signal, does not wait.
+    Meanwhile, clients that have not noticed yet are still served. SIGINT, or a second signal, does not wait.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
@@ -482,22 +482,22 @@ def _stop_when_told(app: App, drain_s: float) -> asyncio.Event:
 
 
 def run(app: App, settings: ServiceSettings) -> None:
-    """Serve until SIGTERM or SIGINT; open requests may end within OPEN_REQUESTS_S. Raises what made the start fail."""
+    """Serve until SIGTERM or SIGINT; open requests may finish within OPEN_REQUESTS_S. Raises if the start fails."""
     host, port = settings.host, settings.port
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]  # Python adds the address, which we say already
+        reason = str(error.strerror).partition(" (")[0]  # Python appends the address, which is in our message already
         message = f"cannot listen on {host}:{port}: {reason}"
-        raise UnavailableError(message, "choose another port, or stop what uses this one") from error
+        raise UnavailableError(message, "choose another port, or stop the process that uses this one") from error
     gc.freeze()
     gc.set_threshold(_GC_OBJECTS)
     log.info("%s listens on http://%s:%d", app.options.title, host, listener.getsockname()[1])
 
     async def serve() -> None:
-        stop = _stop_when_told(app, settings.drain_s)  # before the start, which may take long
+        stop = _stop_on_signal(app, settings.drain_s)  # before the start, which may take long
         async with serving(app, listener):
             await stop.wait()
 

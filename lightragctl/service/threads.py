@@ -1,4 +1,4 @@
-"""Threads for calls that block. Each kind of work has a pool of its own, so that none can use up another's threads."""
+"""Thread pools for blocking calls. Each kind of work has its own pool, so that none can exhaust another's threads."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 class Threads:
-    """At most `most` threads that are called `name`."""
+    """A pool of at most `most` threads named `name`."""
 
     def __init__(self, name: str, most: int) -> None:
         self._pool = ThreadPoolExecutor(most, thread_name_prefix=name)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `call` returns or raises; a cancelled caller stops waiting, the thread goes on to the call's end."""
+        """What `call` returns or raises; a cancelled caller stops waiting, the thread completes the call."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *args, **kwargs))
 
     def close(self) -> None:
-        """Start no further call; those under way are not waited for."""
+        """Start no further calls; calls in flight are not awaited."""
         self._pool.shutdown(wait=False, cancel_futures=True)

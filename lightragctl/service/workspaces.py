@@ -1,7 +1,7 @@
-"""What lightrag-api knows of each workspace: its collection, whose it is, and whether the model is the data's.
+"""State of each workspace: its collection, who owns it, and whether its embedding model is the configured one.
 
-All replicas agree through one control collection per workspace (`vectors.control`). A replica looks at its `epoch` each
-second and reads the rest again when it has changed.
+Replicas are synchronized through one control collection per workspace (`vectors.control`). A replica polls its `epoch`
+every second and re-reads the rest when it changes.
 """
 
 import asyncio
@@ -18,11 +18,12 @@ import msgspec
 import numpy as np
 
 from lightragctl.core.errors import RefusedError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import ApiSettings
 from lightragctl.service.background import Background
-from lightragctl.service.flight import SingleFlight
-from lightragctl.service.loads import Loads
-from lightragctl.service.locks import KeyedLocks
+from lightragctl.service.collection_loader import CollectionLoader
+from lightragctl.service.keyed_locks import KeyedLocks
+from lightragctl.service.single_flight import SingleFlight
 from lightragctl.service.threads import Threads
 from lightragctl.service.write_guard import SwitchingError, WriteGuard, WriterPace
 from lightragctl.vectors.control import (
@@ -54,37 +55,37 @@ SAME_MODEL_COSINE = 0.98
 16-bit serving of the same weights moves a vector by less than 0.001."""
 
 _GENERATION = re.compile(r"_g\d+$")
-_LOOKS, _WATCHERS = 4, 4
-"""Calls to the store at a time: for those who ask for a workspace, and for following the known ones."""
+_READERS, _WATCHERS = 4, 4
+"""Concurrent calls to the store: for requests, and for watching known workspaces."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """The times of looking after workspaces, in seconds.
+class Intervals:
+    """Intervals of watching workspaces, in seconds.
 
     Attributes:
-        watch_s: between two looks at an epoch.
-        look_s: between two looks for collections that are not there, which others make without telling.
-        lease_s: an epoch that was not confirmed for so long vouches for nothing. Whoever has changed something waits so
-            long until no replica gives out what it kept from before.
-        lag_s: rows that another process wrote may come into sight so much later than its epoch; 0.5 s on Milvus 2.3.5.
-        probe_s: between two looks at the model.
+        watch_s: polling interval of the epoch.
+        reread_s: polling interval for missing collections, which lightrag-server creates without changing the epoch.
+        lease_s: an epoch that was not confirmed for this long invalidates cached results. After a write, no replica
+            returns older results once this has passed.
+        lag_s: rows of another process may become visible this much later than its epoch; 0.5 s on Milvus 2.3.5.
+        probe_s: polling interval of the model.
         writer: of the registration of a replica that writes.
     """
 
     watch_s: float = 1.0
-    look_s: float = 5.0
+    reread_s: float = 5.0
     lease_s: float = 2.0
     lag_s: float = 1.0
     probe_s: float = 30.0
     writer: WriterPace = field(default_factory=WriterPace)
 
 
-USUAL = Pace()
+DEFAULT_INTERVALS = Intervals()
 
 
 class ModelMismatchError(RefusedError):
-    """The data were made with another embedding model than the one that is asked with."""
+    """The data were embedded with another model than the configured one."""
 
     code = "model-mismatch"
 
@@ -92,33 +93,33 @@ class ModelMismatchError(RefusedError):
 class WorkspaceMissingError(RefusedError):
     """Nothing was ever loaded into the workspace."""
 
-    code = "no-workspace"
+    code = "workspace-not-found"
 
 
 class NotOursError(RefusedError):
     """The collection belongs to lightrag-server, which alone may write to it."""
 
-    code = "not-ours"
+    code = "owned-by-lightrag-server"
 
 
-class Embeds(Protocol):
-    """Turns texts into `(n, dimension)` vectors; `service.models.EmbeddingClient` does."""
+class EmbeddingBackend(Protocol):
+    """Embeds texts as `(n, dimension)` vectors; implemented by `service.model_clients.EmbeddingClient`."""
 
     async def embed_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of questions."""
+        """Vectors of queries."""
 
     async def embed_documents(self, texts: Sequence[str]) -> FloatArray:
         """Vectors of passages."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A workspace as it was when it was last looked at.
+class WorkspaceState:
+    """A snapshot of a workspace.
 
     Attributes:
         epoch: the control collection's epoch row as text; empty when there is none.
         physical: the collection behind the alias; None when there is none.
-        identity: the model of its vectors; None when nobody has noted it (upstream's collections).
+        identity: the model of its vectors; None if it was not recorded (upstream's collections).
         others: chunk collections of the workspace that were made with other models.
         related: lightrag-server's collections of entities and relationships, by kind; only those that are there.
         switching: the operation that is replacing its collections; empty when none is.
@@ -133,7 +134,7 @@ class Seen:
 
     @property
     def is_partial(self) -> bool:
-        """Whether a collection is not there yet, which lightrag-server may make without telling anybody."""
+        """Whether a collection is missing, which lightrag-server may create at any time."""
         return self.physical is None or len(self.related) < len(KINDS) - 1
 
     def collection(self, kind: str) -> str | None:
@@ -142,13 +143,13 @@ class Seen:
 
 
 @dataclass
-class _Trust:
-    """How fresh what is known of a workspace is, in monotonic seconds.
+class _Freshness:
+    """Freshness of a snapshot, in monotonic seconds.
 
     Attributes:
-        confirmed_s: when the epoch was last read and found as it is known.
-        changed_s: when another epoch was last found.
-        own_writes: counts the changes that this process made or is making.
+        confirmed_s: when the epoch was last read and found unchanged.
+        changed_s: when the epoch was last found changed.
+        own_writes: counts the writes of this process, including those in progress.
     """
 
     confirmed_s: float
@@ -156,8 +157,8 @@ class _Trust:
     own_writes: int = 0
 
 
-class Version(NamedTuple):
-    """Equal versions of a workspace give equal answers, as far as our own writers tell. `model` is its generation."""
+class WorkspaceVersion(NamedTuple):
+    """Cache key of results: they are equal while the version is. `model` is the generation of the model."""
 
     collection: str
     epoch: str
@@ -166,28 +167,34 @@ class Version(NamedTuple):
 
 
 class Workspaces:
-    """The workspaces that were asked for, kept up to date by `watch`.
+    """The workspaces in use, kept up to date by `watch`.
 
-    `model_generation` counts how often the embedding model was seen to give other vectors than before.
+    `model_generation` counts how often the embedding model was found to give different vectors.
     """
 
-    def __init__(self, settings: ApiSettings, store: VectorStore, embedding: Embeds, pace: Pace = USUAL) -> None:
-        self._pace = pace
+    def __init__(
+        self,
+        settings: ApiSettings,
+        store: VectorStore,
+        embedding: EmbeddingBackend,
+        intervals: Intervals = DEFAULT_INTERVALS,
+    ) -> None:
+        self._intervals = intervals
         self.store = store
-        self.loads = Loads(store)
-        self.guard = WriteGuard(self.loads, store, settings.deadlines.write_s, pace.writer)
+        self.loads = CollectionLoader(store)
+        self.guard = WriteGuard(self.loads, store, settings.deadlines.write_s, intervals.writer)
         self.model_generation = 0
         self._settings = settings
         self._embedding = embedding
-        self._seen: dict[str, Seen] = {}
-        self._trust: dict[str, _Trust] = {}
-        self._looked_s: dict[str, float] = {}
-        self._agreed: dict[str, tuple[Seen, float]] = {}
+        self._states: dict[str, WorkspaceState] = {}
+        self._freshness: dict[str, _Freshness] = {}
+        self._read_at_s: dict[str, float] = {}
+        self._agreed: dict[str, tuple[WorkspaceState, float]] = {}
         self._probe: FloatArray | None = None
         self._probed_at = 0.0
         self._locks: KeyedLocks[str] = KeyedLocks()
-        self._confirming: SingleFlight[str, Seen] = SingleFlight(lambda: None)
-        self._looks, self._watchers = Threads("look", _LOOKS), Threads("watch", _WATCHERS)
+        self._confirming: SingleFlight[str, WorkspaceState] = SingleFlight(lambda: None)
+        self._readers, self._watchers = Threads("read", _READERS), Threads("watch", _WATCHERS)
         self._background = Background()
         self._following: dict[str, asyncio.Task[None]] = {}
 
@@ -197,152 +204,156 @@ class Workspaces:
             task.cancel()
         self.guard.close()
         self.loads.close()
-        self._looks.close()
+        self._readers.close()
         self._watchers.close()
 
     async def watch(self) -> None:
-        """Follow the epochs and the model without end; what fails is logged and done again, and stops nothing else."""
+        """Poll the epochs and the model until cancelled; errors are logged, retried, and stop nothing else."""
         await asyncio.gather(
-            self._background.forever("following the workspaces", self._follow_all, self._pace.watch_s),
-            self._background.forever("probing the embedding model", self._follow_model, self._pace.watch_s),
+            self._background.forever("watching the workspaces", self._follow_all, self._intervals.watch_s),
+            self._background.forever("probing the embedding model", self._follow_model, self._intervals.watch_s),
         )
 
     async def _follow_all(self) -> None:
-        """Each by itself: one that hangs delays no other."""
-        for name, seen in self._seen.items():
+        """Poll each workspace in its own task: one that hangs delays no other."""
+        for name, state in self._states.items():
             if name not in self._following:
-                self._following[name] = asyncio.create_task(self._follow_one(name, seen))
+                self._following[name] = asyncio.create_task(self._follow_one(name, state))
 
-    async def _follow_one(self, name: str, seen: Seen) -> None:
+    async def _follow_one(self, name: str, state: WorkspaceState) -> None:
         try:
-            await self._background.attempt(f"workspace '{name}'", partial(self._follow, name, seen))
+            await self._background.attempt(f"workspace '{name}'", partial(self._follow, name, state))
         finally:
             del self._following[name]
 
-    async def _follow(self, name: str, seen: Seen) -> None:
+    async def _follow(self, name: str, state: WorkspaceState) -> None:
         begin = time.monotonic()
-        is_due = seen.is_partial and begin - self._looked_s.get(name, begin) > self._pace.look_s
+        is_due = state.is_partial and begin - self._read_at_s.get(name, begin) > self._intervals.reread_s
         read = partial(self._read_epoch, name)
-        if is_due or await self.loads.when_loaded(self._watchers, control_name(name), read) != seen.epoch:
-            await self._look(name, self._watchers)
-        elif trust := self._trust.get(name):
-            trust.confirmed_s = begin
+        if is_due or await self.loads.when_loaded(self._watchers, control_name(name), read) != state.epoch:
+            await self._refresh(name, self._watchers)
+        elif freshness := self._freshness.get(name):
+            freshness.confirmed_s = begin
 
     async def _follow_model(self) -> None:
-        if time.monotonic() - self._probed_at > self._pace.probe_s:
+        if time.monotonic() - self._probed_at > self._intervals.probe_s:
             await self._take_probe()
 
-    async def look(self, name: str) -> Seen:
-        """Read what there is of the workspace now.
+    async def refresh(self, name: str) -> WorkspaceState:
+        """Read a new snapshot of the workspace.
 
         Raises:
-            UnavailableError: the store does not answer, or is loading the control collection.
+            UnavailableError: the store does not respond, or is loading the control collection.
         """
-        return await self._look(name, self._looks)
+        return await self._refresh(name, self._readers)
 
-    async def _look(self, name: str, threads: Threads) -> Seen:
-        begin = self._looked_s[name] = time.monotonic()
-        seen = await self.loads.when_loaded(threads, control_name(name), partial(self._read, name))
-        before, trust = self._seen.get(name), self._trust.setdefault(name, _Trust(begin, begin))
-        if before and trust.confirmed_s > begin:
-            return before  # a look that began later has ended earlier
-        if before and before.epoch != seen.epoch:
-            trust.changed_s = time.monotonic()
-        trust.confirmed_s = begin
-        self._seen[name] = seen
-        return seen
+    async def _refresh(self, name: str, threads: Threads) -> WorkspaceState:
+        begin = self._read_at_s[name] = time.monotonic()
+        state = await self.loads.when_loaded(threads, control_name(name), partial(self._read, name))
+        before, freshness = self._states.get(name), self._freshness.setdefault(name, _Freshness(begin, begin))
+        if before and freshness.confirmed_s > begin:
+            return before  # a later read has finished earlier
+        if before and before.epoch != state.epoch:
+            freshness.changed_s = time.monotonic()
+        freshness.confirmed_s = begin
+        self._states[name] = state
+        return state
 
     def is_confirmed(self, name: str) -> bool:
-        """Whether the workspace was lately seen to be as it is known."""
-        trust = self._trust.get(name)
-        return trust is not None and time.monotonic() - trust.confirmed_s <= self._pace.lease_s
+        """Whether what is known of the workspace was confirmed within the lease."""
+        freshness = self._freshness.get(name)
+        return freshness is not None and time.monotonic() - freshness.confirmed_s <= self._intervals.lease_s
 
-    async def confirmed(self, name: str) -> Seen:
-        """The workspace as it surely is: looked at again unless it was confirmed lately.
+    async def confirmed(self, name: str) -> WorkspaceState:
+        """A snapshot within its lease: read again unless it was confirmed recently.
 
         Raises:
-            UnavailableError: it cannot be looked at.
+            UnavailableError: it cannot be read.
         """
-        seen = self._seen.get(name)
-        if seen is not None and self.is_confirmed(name):
-            return seen
-        return await self._confirming.run(name, partial(self.look, name))
+        state = self._states.get(name)
+        if state is not None and self.is_confirmed(name):
+            return state
+        return await self._confirming.run(name, partial(self.refresh, name))
 
-    def version(self, name: str, kind: str) -> Version | None:
-        """What answers about the workspace depend on; None when it is not known, or not surely known any more."""
-        seen, trust = self._seen.get(name), self._trust.get(name)
-        if seen is None or trust is None or not self.is_confirmed(name):
+    def version(self, name: str, kind: str) -> WorkspaceVersion | None:
+        """The version that results depend on; None if the snapshot is missing or its lease has expired."""
+        state, freshness = self._states.get(name), self._freshness.get(name)
+        if state is None or freshness is None or not self.is_confirmed(name):
             return None
-        collection = seen.collection(kind)
-        return Version(collection, seen.epoch, trust.own_writes, self.model_generation) if collection else None
+        collection = state.collection(kind)
+        return (
+            WorkspaceVersion(collection, state.epoch, freshness.own_writes, self.model_generation)
+            if collection
+            else None
+        )
 
     def settled(self, name: str, since_s: float) -> bool:
-        """Whether what was read since then (monotonic) holds everything that came with the present epoch."""
-        trust = self._trust.get(name)
-        return trust is not None and since_s >= trust.changed_s + self._pace.lag_s
+        """Whether a read that began at `since_s` (monotonic) includes all writes of the current epoch."""
+        freshness = self._freshness.get(name)
+        return freshness is not None and since_s >= freshness.changed_s + self._intervals.lag_s
 
     def note_write(self, name: str) -> None:
-        """This process changes the workspace: answers from before are not those of now. May be called in a thread."""
-        if trust := self._trust.get(name):
-            trust.own_writes += 1
+        """Invalidate cached results after a write of this process. May be called in a thread."""
+        if freshness := self._freshness.get(name):
+            freshness.own_writes += 1
 
     async def readable(self, name: str, kind: str = "chunks") -> str | None:
-        """The collection to search; None when it is not there: nothing was loaded yet, or no lightrag-server at work.
+        """The collection to search; None if it does not exist yet.
 
         Raises:
-            WorkspaceMissingError: another workspace is asked for, and nothing was ever loaded into it.
-            ModelMismatchError: what was loaded came from another model.
-            UnavailableError: it is not known, or was last seen empty, and cannot be looked at now.
+            WorkspaceMissingError: the workspace is not the default one, and nothing was ever loaded into it.
+            ModelMismatchError: the data were embedded with another model.
+            UnavailableError: there is no snapshot with data, and a new one cannot be read.
             SwitchingError: its collections are being replaced.
         """
-        seen = self._seen.get(name)
-        if seen is None or seen.collection(kind) is None:
-            seen = await self.confirmed(name)
-        _refuse_switching(name, seen)
-        if seen.physical is None:
-            if seen.others:
-                raise self._other_model(name, seen)
-            if seen.related:
-                return seen.collection(kind)
+        state = self._states.get(name)
+        if state is None or state.collection(kind) is None:
+            state = await self.confirmed(name)
+        _refuse_switching(name, state)
+        if state.physical is None:
+            if state.others:
+                raise self._other_model(name, state)
+            if state.related:
+                return state.collection(kind)
             if name != self._settings.workspace:
-                self._seen.pop(name, None)  # whoever asks for any name shall not make us watch them all
-                self._trust.pop(name, None)
-                self._looked_s.pop(name, None)
+                self._states.pop(name, None)  # requests for arbitrary names must not add to the watched workspaces
+                self._freshness.pop(name, None)
+                self._read_at_s.pop(name, None)
                 self._background.forget(f"workspace '{name}'")
-                hint = f"load documents into it: lightragctl ingest PATH --workspace {name}"
-                raise WorkspaceMissingError(f"there is no workspace '{name}'", hint)
+                hint = Hint("load documents into it: ", Command("ingest", f"PATH --workspace {name}"))
+                raise WorkspaceMissingError(f"workspace '{name}' does not exist", hint)
             return None
-        await self._check_identity(name, seen)
-        return seen.collection(kind)
+        await self._check_identity(name, state)
+        return state.collection(kind)
 
     async def writable(self, name: str) -> str:
-        """The collection to write to; made with its control collection when there is none.
+        """The collection to write to; created with its control collection if missing.
 
         Raises:
             NotOursError: it belongs to lightrag-server.
-            ModelMismatchError: what is in it came from another model.
+            ModelMismatchError: its data were embedded with another model.
             SwitchingError: its collections are being replaced.
         """
         alias = chunks_alias(name, self._settings.embedding)
-        seen = self._seen.get(name)
-        if seen is None or seen.physical is None:
-            seen = await self._made(name, alias)
-        _refuse_switching(name, seen)
-        if seen.physical is None or not self.is_ours(name, seen.physical):
-            message = f"collection {alias} was made by lightrag-server, which alone may write to it"
+        state = self._states.get(name)
+        if state is None or state.physical is None:
+            state = await self._made(name, alias)
+        _refuse_switching(name, state)
+        if state.physical is None or not self.is_ours(name, state.physical):
+            message = f"collection {alias} belongs to lightrag-server, which must write to it"
             raise NotOursError(message, "load documents through lightrag-server, or use another workspace")
-        await self._check_identity(name, seen)
-        return seen.physical
+        await self._check_identity(name, state)
+        return state.physical
 
-    async def _made(self, name: str, alias: str) -> Seen:
-        """The workspace with its collections, which the first of those who need them makes."""
+    async def _made(self, name: str, alias: str) -> WorkspaceState:
+        """The workspace with its collections, created by the first caller."""
         async with self._locks.hold(name):
-            seen = await self.look(name)
-            if seen.physical is None and not seen.switching:
+            state = await self.refresh(name)
+            if state.physical is None and not state.switching:
                 identity = self._identity(await self._take_probe())
                 await self._change(name, partial(self._create, name, alias, identity))
-                seen = await self.look(name)
-            return seen
+                state = await self.refresh(name)
+            return state
 
     async def _change(self, name: str, change: Callable[[], None]) -> None:
         """Change the workspace unless it is fenced; its control collection is made before."""
@@ -351,57 +362,57 @@ class Workspaces:
             await self.loads.threads.run(change)
 
     async def adopt(self, name: str) -> None:
-        """Note the model of a workspace that lightrag-server writes to, where nobody has noted it yet.
+        """Record the model of a workspace that lightrag-server writes to, if it is not recorded yet.
 
         Raises:
-            ModelMismatchError: what is in it came from another model.
+            ModelMismatchError: its data were embedded with another model.
         """
         async with self._locks.hold(name):
-            seen = await self.look(name)
-            if seen.identity is not None:
-                return await self._check_identity(name, seen)
+            state = await self.refresh(name)
+            if state.identity is not None:
+                return await self._check_identity(name, state)
             identity = self._identity(await self._take_probe())
             await self._change(name, partial(self._note_model, name, identity))
-            await self.look(name)
+            await self.refresh(name)
 
     def is_ours(self, name: str, physical: str) -> bool:
-        """Whether we made the collection; lightrag-server's bears LightRAG's name itself, ours only as an alias."""
+        """Whether the collection is ours: LightRAG's own collections have its name directly, ours through an alias."""
         return is_ours(name, physical, self._settings.embedding)
 
     async def check_probe(self) -> None:
-        """Ask the model for the probe's vector again."""
+        """Embed the probe text again."""
         await self._take_probe()
 
-    async def _check_identity(self, name: str, seen: Seen) -> None:
-        if seen.identity is None or self._agrees(name, seen):
+    async def _check_identity(self, name: str, state: WorkspaceState) -> None:
+        if state.identity is None or self._agrees(name, state):
             return
         probe = self._probe if self._probe is not None else await self._take_probe()
-        difference = _difference(seen.identity, self._identity(probe), probe)
+        difference = _difference(state.identity, self._identity(probe), probe)
         if difference:
             raise ModelMismatchError(
-                f"the documents of workspace '{name}' were embedded otherwise than the service does now: {difference}",
+                f"the documents of workspace '{name}' were embedded with another model: {difference}",
                 "set models.embedding back, or load the documents into a new workspace",
             )
-        self._agreed[name] = (seen, self._probed_at)
+        self._agreed[name] = (state, self._probed_at)
 
-    def _agrees(self, name: str, seen: Seen) -> bool:
+    def _agrees(self, name: str, state: WorkspaceState) -> bool:
         """Whether these very two were compared already."""
         before = self._agreed.get(name)
-        return before is not None and before[0] is seen and before[1] == self._probed_at
+        return before is not None and before[0] is state and before[1] == self._probed_at
 
-    def _other_model(self, name: str, seen: Seen) -> ModelMismatchError:
+    def _other_model(self, name: str, state: WorkspaceState) -> ModelMismatchError:
         model = self._settings.embedding
         return ModelMismatchError(
-            f"workspace '{name}' holds no documents for {model.name} with {model.dimension} dimensions; "
-            f"it was loaded with another model: {', '.join(seen.others)}",
-            "set models.embedding back to that model, or load the documents again: lightragctl ingest PATH",
+            f"workspace '{name}' has no documents for {model.name} with {model.dimension} dimensions; "
+            f"it was loaded with another model: {', '.join(state.others)}",
+            Hint("set models.embedding back to that model, or load the documents again: ", Command("ingest", "PATH")),
         )
 
     async def _take_probe(self) -> FloatArray:
         probe: FloatArray = (await self._embedding.embed_documents([PROBE_TEXT]))[0]
         if self._probe is not None and (cosine := _cosine(self._probe, probe)) < SAME_MODEL_COSINE:
             self.model_generation += 1
-            log.warning("the embedding model gives other vectors than before (cosine %.3f on a fixed text)", cosine)
+            log.warning("the vectors of the embedding model have changed (cosine %.3f on a fixed text)", cosine)
         self._probe, self._probed_at = probe, time.monotonic()
         return probe
 
@@ -413,14 +424,14 @@ class Workspaces:
     def _read_epoch(self, name: str) -> str:
         return str(self._read_control(name, [EPOCH]).get(EPOCH, ""))
 
-    def _read(self, name: str) -> Seen:
+    def _read(self, name: str) -> WorkspaceState:
         """What there is; read again if a switch began or ended meanwhile, so that its middle is not taken for empty."""
-        seen = self._read_once(name)
-        while seen.physical is None and self._read_epoch(name) != seen.epoch:
-            seen = self._read_once(name)
-        return seen
+        state = self._read_once(name)
+        while state.physical is None and self._read_epoch(name) != state.epoch:
+            state = self._read_once(name)
+        return state
 
-    def _read_once(self, name: str) -> Seen:
+    def _read_once(self, name: str) -> WorkspaceState:
         model = self._settings.embedding
         alias = chunks_alias(name, model)
         key = model_key(model)
@@ -429,7 +440,7 @@ class Workspaces:
         related = {kind: self.store.resolve(collection_name(name, kind, model)) for kind in KINDS[1:]}
         there = {kind: collection for kind, collection in related.items() if collection}
         marker = control.get(SWITCHING)
-        return Seen(
+        return WorkspaceState(
             control.get(EPOCH, ""),
             self.store.resolve(alias),
             identity,
@@ -453,13 +464,13 @@ class Workspaces:
         return tuple(one for one in self._collections(name) if _GENERATION.sub("", one) != alias)
 
     def _collections(self, name: str) -> list[str]:
-        """Chunk collections of the workspace; a workspace whose name goes on with `_chunks_` is another one."""
+        """Chunk collections of the workspace, without those of a workspace whose name contains `_chunks_`."""
         start = f"{name}_chunks_"
         names = self.store.list_collections()
         return [one for one in names if one.startswith(start) and "_chunks_" not in one.removeprefix(start)]
 
     def _create(self, name: str, alias: str, identity: ModelIdentity) -> None:
-        """The alias comes last: who sees it finds everything else in its place."""
+        """The alias is created last: a reader that resolves it finds everything else in place."""
         physical = f"{alias}_g1"
         self._note_model(name, identity)
         self.store.create(chunks_spec(physical, self._settings.embedding.dimension, self._settings.index))
@@ -472,9 +483,9 @@ class Workspaces:
         self.store.upsert(control, rows)
 
 
-def _refuse_switching(name: str, seen: Seen) -> None:
-    if seen.switching:
-        raise SwitchingError(name, seen.switching)
+def _refuse_switching(name: str, state: WorkspaceState) -> None:
+    if state.switching:
+        raise SwitchingError(name, state.switching)
 
 
 def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray) -> str:
@@ -484,7 +495,7 @@ def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray
     known = np.frombuffer(base64.b64decode(stored.probe), dtype="<f4")
     cosine = _cosine(known, probe)
     if cosine < SAME_MODEL_COSINE:
-        return f"the model called {present.name!r} gives other vectors (cosine {cosine:.3f} on a fixed text)"
+        return f"{present.name!r} returns different vectors (cosine {cosine:.3f} on a fixed text)"
     return ""
 
 

@@ -8,20 +8,21 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 from lightragctl.core.errors import LightragctlError, UnavailableError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.service.background import Background
-from lightragctl.service.loads import Loads
+from lightragctl.service.collection_loader import CollectionLoader
 from lightragctl.service.threads import Threads
 from lightragctl.vectors.control import control_name, control_row, epoch_row
 from lightragctl.vectors.fence import read_rows
-from lightragctl.vectors.fence_rows import FENCES, FENCES_END, WRITERS, FenceRow, Sightings, WriterRow
+from lightragctl.vectors.fence_rows import FENCE_CHANGE, FENCES, FENCES_END, WRITERS, FenceRow, Sightings, WriterRow
+from lightragctl.vectors.model import CollectionMissingError
 from lightragctl.vectors.store import VectorStore
 
 P = ParamSpec("P")
@@ -30,6 +31,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 SWITCH_RETRY_S = 2.0
+KNOWN_S = 1.0
+"""For a check that only spares work, as the one that counts follows."""
 _MARGIN_S = 5.0
 _CALLS = 4
 _LEAVE_S = 3.0
@@ -82,6 +85,15 @@ class _Registration:
     task: "asyncio.Task[None] | None" = None
 
 
+@dataclass(frozen=True)
+class _Known:
+    """The fences of one workspace as they were read at a time, after the last change of one."""
+
+    read_s: float
+    change: str = ""
+    fences: Mapping[str, FenceRow] = field(default_factory=dict)
+
+
 class Turn:
     """One write that is under way."""
 
@@ -131,7 +143,7 @@ class WriteGuard:
 
     def __init__(
         self,
-        loads: Loads,
+        loads: CollectionLoader,
         store: VectorStore,
         call_s: float,
         pace: WriterPace,
@@ -141,6 +153,7 @@ class WriteGuard:
         self._valid_s = pace.lapse_s + call_s + _MARGIN_S
         self._key = WRITERS + uuid.uuid4().hex
         self._threads = Threads("fence", _CALLS)
+        self._known: dict[str, _Known] = {}
         self._sightings: dict[str, Sightings] = {}
         self._registrations: dict[str, _Registration] = {}
         self._background = Background()
@@ -159,25 +172,39 @@ class WriteGuard:
         """Start no further call to the store."""
         self._threads.close()
 
-    async def refuse(self, workspace: str, settled_only: bool = False) -> None:
+    async def refuse(self, workspace: str, settled_only: bool = False, age_s: float = 0.0) -> None:
         """Refuse when the workspace is fenced.
 
         Args:
             settled_only: let fences pass whose holder still waits for writes that are under way.
+            age_s: that there was no fence so long ago at most is enough.
 
         Raises:
             FencedError: with the time until the fence expires if it is not renewed.
         """
-        control = control_name(workspace)
-        read = partial(read_rows, self._store, control, FENCES, FENCES_END, FenceRow)
-        rows = await self._loads.when_loaded(self._threads, control, read)
-        beats = {key: row.beat for key, row in rows.items()}
-        ages_s = self._sightings.setdefault(workspace, Sightings()).ages_s(beats, self._clock())
-        if not rows:
-            del self._sightings[workspace]
-        for key, row in rows.items():
+        known = self._known.get(workspace)
+        if known is None or known.fences or self._clock() - known.read_s > age_s:
+            control = control_name(workspace)
+            known = await self._loads.when_loaded(self._threads, control, partial(self._read, control, known))
+            self._known[workspace] = known
+        sightings = self._sightings.setdefault(workspace, Sightings())
+        ages_s = sightings.ages_s({key: row.beat for key, row in known.fences.items()}, self._clock())
+        for key, row in known.fences.items():
             if ages_s[key] < row.valid_s and (row.settled or not settled_only):
                 raise FencedError(workspace, row.reason, row.valid_s - ages_s[key])
+
+    def _read(self, control: str, before: _Known | None) -> _Known:
+        """The fences, read again only if one has changed. Blocks."""
+        begun_s = self._clock()
+        try:
+            row = self._store.get(control, [FENCE_CHANGE], ["value"]).get(FENCE_CHANGE)
+        except CollectionMissingError:
+            row = None
+        change = str(row["value"]) if row else ""
+        if before is not None and before.change == change:
+            return replace(before, read_s=begun_s)
+        fences = read_rows(self._store, control, FENCES, FENCES_END, FenceRow) if change else {}
+        return _Known(begun_s, change, fences)
 
     @asynccontextmanager
     async def writing(self, workspace: str) -> AsyncGenerator[Turn, None]:
@@ -188,7 +215,9 @@ class WriteGuard:
         """
         registration = self._registrations.setdefault(workspace, _Registration())
         if self._lapsed(registration):
-            await self.refuse(workspace)  # before a row is written that the holder of a fence would wait for
+            await self.refuse(
+                workspace, age_s=KNOWN_S
+            )  # before a row is written that the holder of a fence would wait for
         async with registration.lock:
             if self._lapsed(registration):
                 await self._renew(workspace, registration)

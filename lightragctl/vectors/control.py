@@ -1,6 +1,6 @@
 """The control collection of a workspace, `{workspace}_lightragctl`, and what its other collections are called. Pure.
 
-The replicas of lightrag-api and the tool agree through it: `epoch` changes with every write that goes through us,
+The replicas of lightrag-api and the tool synchronize through it: `epoch` changes with every write that goes through us,
 `model:SUFFIX` holds the identity of the model that the vectors came from, `doc:ID` is the record of a document,
 `golden` and `golden:VERSION:NUMBER` are the golden set.
 """
@@ -22,7 +22,7 @@ _CONTROL_VECTOR = [0.0, 0.0]
 
 
 class ModelIdentity(msgspec.Struct, frozen=True):
-    """What tells a model from another: name, dimension, prefixes, and the vector of a fixed text in base64 float32."""
+    """Identity of an embedding model: name, dimension, prefixes, and the vector of a fixed text in base64 float32."""
 
     name: str
     dimension: int
@@ -42,7 +42,7 @@ def collection_name(workspace: str, kind: str, model: EmbeddingModel) -> str:
 
 
 def is_ours(workspace: str, physical: str, model: EmbeddingModel) -> bool:
-    """Whether we made the collection; lightrag-server's bears LightRAG's name itself, ours only as an alias."""
+    """Whether the collection is ours: LightRAG's own collections have its name directly, ours through an alias."""
     return physical not in {collection_name(workspace, kind, model) for kind in KINDS}
 
 
@@ -63,7 +63,7 @@ def control_row(key: str, value: msgspec.Struct | dict[str, object], now_s: int)
 
 
 def epoch_row(now_ns: int) -> Row:
-    """The row that tells every replica that something has changed; a time, so that no two writers need to agree."""
+    """The row that signals a change to all replicas; its value is a time, so that writers need no coordination."""
     return control_row(EPOCH, {"epoch": now_ns}, now_ns // 1_000_000_000)
 
 
@@ -77,7 +77,7 @@ def settings_difference(stored: ModelIdentity, present: ModelIdentity | Embeddin
 
 
 def when_loaded(store: VectorStore, collection: str, read: Callable[[], T]) -> T:
-    """What `read` gives, after loading the collection if need be. Only for collections of ours.
+    """The result of `read`, after loading the collection if necessary. Only for our own collections.
 
     Milvus Lite forgets at every start which collections were loaded.
     """

@@ -1,6 +1,6 @@
-"""Vectors of texts for the tool, from any endpoint that speaks OpenAI's embeddings. Sync; does network I/O.
+"""Embedding client of the tool, for any OpenAI-compatible endpoint. Sync; does network I/O.
 
-lightrag-api has an async client of its own (`service.models`), which the tool does not load.
+lightrag-api has an async client of its own (`service.model_clients`), which the tool does not load.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +10,14 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from lightragctl.core.errors import LightragctlError, UnavailableError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.vectors.model import FloatArray
 
 _BATCH = 32
 """Texts of one call; what lightrag-api sends at most by default."""
 _QUOTED_CHARS = 300
+_STATUS_HINT = Hint("see: ", Command("status"))
 
 
 class _Vector(BaseModel):
@@ -28,7 +30,7 @@ class _Answer(BaseModel):
 
 
 class QuestionEmbedder:
-    """Turns questions into vectors as lightrag-api does: with the model's query prefix before each.
+    """Embeds queries as lightrag-api does: with the model's query prefix.
 
     Args:
         base_url: of the endpoint without `/v1`, such as model-gateway's.
@@ -57,7 +59,7 @@ class QuestionEmbedder:
             progress: told how many are done after each call to the endpoint.
 
         Raises:
-            UnavailableError: the endpoint does not answer.
+            UnavailableError: the endpoint does not respond.
             LightragctlError: it refuses, or its answer cannot be used.
         """
         parts = [np.empty((0, self._model.dimension), np.float32)]
@@ -76,11 +78,11 @@ class QuestionEmbedder:
         except httpx.TransportError as error:
             cause = str(error) or type(error).__name__
             raise UnavailableError(
-                f"the embedding model at {self._url} does not answer: {cause}", "see `lightragctl status`"
+                f"the embedding model at {self._url} does not respond: {cause}", _STATUS_HINT
             ) from error
         if response.is_error:
             text = " ".join(response.text.split())[:_QUOTED_CHARS]
-            raise LightragctlError(f"{self._url} answered {response.status_code}: {text}", "see `lightragctl status`")
+            raise LightragctlError(f"{self._url} responded with {response.status_code}: {text}", _STATUS_HINT)
         try:
             return _Answer.model_validate_json(response.content)
         except ValidationError as error:

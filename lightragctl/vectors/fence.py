@@ -19,18 +19,20 @@ from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify
 from lightragctl.vectors.control import EPOCH, control_name, control_row, epoch_row, when_loaded
 from lightragctl.vectors.fence_rows import (
+    FENCE_CHANGE,
     FENCES,
     FENCES_END,
     SWITCHING,
     WRITERS,
     WRITERS_END,
+    FenceChange,
     FenceRow,
     Sightings,
     SwitchingRow,
     WriterRow,
     fence_key,
 )
-from lightragctl.vectors.model import CollectionMissingError, Page, control_spec
+from lightragctl.vectors.model import CollectionMissingError, Page, Row, control_spec
 from lightragctl.vectors.store import VectorStore
 
 LAG_S = 1.0
@@ -158,7 +160,7 @@ class Fence:
             self._lost = self._lost or "it was released"
             row = read_rows(self._store, self._control, FENCES, FENCES_END, FenceRow).get(self._key)
             if row is not None and row.beat == self._beat:
-                self._store.delete(self._control, [self._key])
+                self._delete([self._key])
 
     def _fail(self) -> NoReturn:
         raise FenceLostError(
@@ -170,8 +172,17 @@ class Fence:
         now_ns = self._clock.now_ns()
         terms, beat = self._terms, str(now_ns)
         row = FenceRow(terms.token, terms.reason, beat, terms.valid_s, self._settled)
-        self._store.upsert(self._control, [control_row(self._key, row, now_ns // 1_000_000_000)])
+        self._store.upsert(self._control, [control_row(self._key, row, now_ns // 1_000_000_000), self._change(now_ns)])
         self._beat = beat
+
+    def _delete(self, keys: list[str]) -> None:
+        """Delete rows of fences."""
+        self._store.delete(self._control, keys)
+        self._store.upsert(self._control, [self._change(self._clock.now_ns())])
+
+    def _change(self, now_ns: int) -> Row:
+        """The row by which writers notice a change of the fences."""
+        return control_row(FENCE_CHANGE, FenceChange(f"{now_ns} {self._terms.token}"), now_ns // 1_000_000_000)
 
     def place(self) -> None:
         """Write the row for the first time.
@@ -203,7 +214,7 @@ class Fence:
             ages_s = sightings.ages_s({key: row.beat for key, row in others.items()}, self._clock.monotonic())
             expired = [key for key, row in others.items() if ages_s[key] >= row.valid_s]
             if expired:
-                self._store.delete(self._control, expired)
+                self._delete(expired)
                 continue
             reason = next(iter(others.values())).reason
             notify(Event(f"waiting whether {reason} still holds the write fence", self._workspace, passing=True))

@@ -1,6 +1,7 @@
 """Rows of a control collection that fence a workspace's writers and announce a switch, and when they expire. Pure.
 
-`fence:TOKEN` refuses writes, `writer:ID` says that a replica of lightrag-api is writing, `switching` says that the
+`fence:TOKEN` refuses writes, `fence` has another value after each change of such a row, so that a writer reads one row
+by its id and not a range; `writer:ID` says that a replica of lightrag-api is writing, `switching` says that the
 workspace's collections are being replaced. They belong to running processes: a backup leaves them out.
 
 No clock is compared with that of another machine. A row holds a duration, and a `beat` that its owner changes when it
@@ -14,6 +15,7 @@ import msgspec
 
 from lightragctl.core.errors import UsageError
 
+FENCE_CHANGE = "fence"
 FENCES, FENCES_END = "fence:", "fence;"
 WRITERS, WRITERS_END = "writer:", "writer;"
 SWITCHING = "switching"
@@ -29,6 +31,12 @@ class FenceRow(msgspec.Struct, frozen=True):
     beat: str
     valid_s: float
     settled: bool = False
+
+
+class FenceChange(msgspec.Struct, frozen=True):
+    """The last change of any fence's row."""
+
+    change: str
 
 
 class WriterRow(msgspec.Struct, frozen=True):
@@ -77,4 +85,4 @@ def fence_key(token: str) -> str:
 
 def is_transient(key: str) -> bool:
     """Whether the row belongs to a running process, so that a copy of the workspace must not hold it."""
-    return key == SWITCHING or key.startswith((FENCES, WRITERS))
+    return key in (FENCE_CHANGE, SWITCHING) or key.startswith((FENCES, WRITERS))

@@ -1,7 +1,7 @@
-"""Filters: strings in those that we write, and what no vector store should be given of those that clients write. Pure.
+"""Quoting of strings in filters, and validation of filters from clients before they reach a vector store. Pure.
 
-A store parses filters itself, and says what is wrong with most of them. Some it takes and fails at: Milvus 2.3.5 ends
-with SIGFPE at a division by zero, Milvus Lite at integers of more than 64 bits, both at a depth that fills the stack.
+A store parses filters itself and reports most errors. Some crash it: Milvus 2.3.5 dies with SIGFPE at a division by
+zero, Milvus Lite at integers of more than 64 bits, both at a nesting that exhausts the stack.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lightragctl.vectors.model import InvalidFilterError
 
 MAX_DEPTH = 32
-"""Brackets and negations within each other; an expression that a person writes has a handful."""
+"""Nesting of brackets and negations; a hand-written expression has a few levels."""
 
 _INT_MAX = 2**63 - 1
 _TOKEN = re.compile(
@@ -43,21 +43,21 @@ def quoted(text: str) -> str:
 
 
 def check_filter(text: str) -> None:
-    """Refuse what a store would take and fail at.
+    """Reject filters that a store would accept and fail on.
 
     Raises:
         InvalidFilterError: a number out of range, a division by something else than a positive number, an operator
             that stores do not know, or brackets too deep.
     """
     if "\0" in text:
-        raise InvalidFilterError("it holds a NUL character", _HINT)
+        raise InvalidFilterError("it contains a NUL character", _HINT)
     before = _Token("", "")
     for token in _tokens(text):
         _check_number(token)
         if token.text in _REFUSED:
-            raise InvalidFilterError(f"{_REFUSED[token.text]} ({token.text}) cannot be computed in it", _HINT)
+            raise InvalidFilterError(f"{_REFUSED[token.text]} ({token.text}) are not supported", _HINT)
         if before.text in ("/", "%") and not _is_positive(token):
-            raise InvalidFilterError(f"after {before.text} it takes a number above 0, not {token.text[:20]}", _HINT)
+            raise InvalidFilterError(f"{before.text} requires a number above 0, not {token.text[:20]}", _HINT)
         before = token
     _check_depth(text)
 
@@ -80,7 +80,7 @@ def _number(token: _Token) -> float | None:
 
 def _check_number(token: _Token) -> None:
     if token.kind == "word" and token.text.lower() in ("nan", "inf", "infinity"):
-        raise InvalidFilterError(f"{token.text} is no number that can be compared", _HINT)
+        raise InvalidFilterError(f"{token.text} cannot be compared", _HINT)
     value = _number(token)
     if value is None:
         return

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from lightragctl.core.errors import RefusedError, WaitExpired
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.urls import shown
 from lightragctl.vectors.filters import quoted
 from lightragctl.vectors.model import (
@@ -32,6 +33,7 @@ from lightragctl.vectors.model import (
 )
 from lightragctl.vectors.sdk import (
     CONNECT_S,
+    MISSING_HINT,
     DataType,
     MilvusClient,
     SdkError,
@@ -126,7 +128,7 @@ class MilvusStore:
         """See `VectorStore`. Just after a crash, Milvus 2.3 may say no though a search works already."""
         state = self._call("get_load_state", name, name)["state"].name
         if state == "NotExist":
-            raise CollectionMissingError(f"there is no collection {name}", "load documents first: lightragctl ingest")
+            raise CollectionMissingError(f"there is no collection {name}", MISSING_HINT)
         return bool(state == "Loaded")
 
     def upsert(self, name: str, rows: Sequence[Row]) -> None:
@@ -227,7 +229,8 @@ class MilvusStore:
         end = time.monotonic() + self._wait_s
         while reason := missing():
             if time.monotonic() > end:
-                raise WaitExpired(f"{reason} after {self._wait_s:.0f} s", "see its log: lightragctl logs vector-engine")
+                hint = Hint("see its log: ", Command("logs", "vector-engine"))
+                raise WaitExpired(f"{reason} after {self._wait_s:.0f} s", hint)
             time.sleep(POLL_S)
 
     @contextlib.contextmanager

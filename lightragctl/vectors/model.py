@@ -112,19 +112,19 @@ class StoreUnavailableError(UnavailableError):
 
 
 class StoreError(LightragctlError):
-    """The vector store answered that it cannot do what was asked."""
+    """The vector store rejected the call."""
 
-    code = "store"
+    code = "store-error"
 
 
 class CollectionMissingError(StoreError):
     """There is no collection and no alias of that name."""
 
-    code = "collection-missing"
+    code = "collection-not-found"
 
 
 class NotLoadedError(StoreError):
-    """The collection is there and is not loaded (or not yet), so that it cannot be read."""
+    """The collection exists but is not loaded (yet), so that it cannot be read."""
 
     code = "not-loaded"
 
@@ -148,7 +148,7 @@ class WrongDimensionError(StoreError):
 
 
 def index_spec(index: Index) -> IndexSpec:
-    """The index that a profile asks for, in Milvus's words."""
+    """The index of a profile, in Milvus's terms."""
     build: dict[str, int] = {}
     search: dict[str, int] = {}
     if index.type == "HNSW":
@@ -169,8 +169,8 @@ def chunks_spec(name: str, dimension: int, index: Index) -> CollectionSpec:
 
 
 def control_spec(name: str) -> CollectionSpec:
-    """The collection that holds what replicas must agree on, as JSON in `value`.
+    """The collection for state shared by replicas, as JSON in `value`.
 
-    Its vectors mean nothing: Milvus takes no collection without a vector, and 2 is its least dimension.
+    Its vectors are placeholders: Milvus requires a vector field, and 2 is the minimum dimension.
     """
     return CollectionSpec(name, 2, (TextField("value", CONTENT_BYTES),), IndexSpec("FLAT", "L2"))

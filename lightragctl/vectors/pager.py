@@ -60,9 +60,9 @@ class Pager:
     Args:
         source: what to read; called by several threads when `readers` > 1.
         schema: of the collection.
-        readers: how many ranges are asked for at a time; as many batches wait for the caller at most.
+        readers: concurrent range queries; also the maximum number of batches that wait for the caller.
         page_bytes: aim for the rows of one answer.
-        key_limit: how many keys are asked for at a time.
+        key_limit: the number of keys of one query.
     """
 
     def __init__(

@@ -96,7 +96,7 @@ def column_bytes(column: Column) -> int:
 
 
 def parts(batch: RowBatch, rows: int) -> Iterator[RowBatch]:
-    """The batch in pieces of at most so many rows."""
+    """The batch in pieces of at most `rows` rows."""
     for start in range(0, len(batch), rows):
         yield batch.taken(slice(start, start + rows))
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import grpc  # type: ignore[import-untyped]
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.proxies import proxy_for
 from lightragctl.core.urls import shown
 from lightragctl.vectors.model import (
@@ -29,6 +30,7 @@ from lightragctl.vectors.model import (
 
 CONNECT_S = 5.0
 """How long a new connection may take; one to an idle server takes 5 ms, a dead port is refused in as little."""
+MISSING_HINT = Hint("load documents first: ", Command("ingest", "PATH"))
 
 
 @contextlib.contextmanager
@@ -122,17 +124,17 @@ def store_error(problem: Any, subject: str, *, writing: bool = False) -> Lightra
     """
     code, text = _code_and_text(problem)
     if isinstance(code, grpc.StatusCode) or code in _UNAVAILABLE_CODES or _UNAVAILABLE.search(text):
-        message = f"the vector store does not answer ({subject}): {_first_line(text)}"
-        return StoreUnavailableError(message, "see whether vector-engine is up: lightragctl status")
+        message = f"the vector store does not respond ({subject}): {_first_line(text)}"
+        return StoreUnavailableError(message, Hint("see whether vector-engine is up: ", Command("status")))
     if code in _MISSING_CODES or _MISSING.search(text):
-        return CollectionMissingError(f"there is no collection {subject}", "load documents first: lightragctl ingest")
+        return CollectionMissingError(f"there is no collection {subject}", MISSING_HINT)
     if code in _NOT_LOADED_CODES or _NOT_LOADED.search(text):
         return NotLoadedError(f"collection {subject} is not loaded: {_first_line(text)}", "load it, or wait a minute")
     return _refusal(code, text, subject, writing)
 
 
 def lost_connection(problem: Any) -> bool:
-    """True when the client should be built anew; a call that merely took too long is no reason."""
+    """Whether the client must be rebuilt; a call that merely timed out is no reason."""
     code, text = _code_and_text(problem)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return False
@@ -166,7 +168,7 @@ def dimension_of(described: Any) -> int:
 
 
 def wrong_dimension(collection: str, has: int, given: int) -> WrongDimensionError:
-    """The error for vectors that do not fit; each server has words of its own for it, Milvus Lite even none."""
+    """The error for vectors of another dimension; each server reports it differently."""
     message = f"collection {collection} has dimension {has}, the vectors {given}"
     return WrongDimensionError(message, "use the embedding model that the collection was filled with")
 

@@ -132,9 +132,9 @@ def hits(results: Any) -> list[list[Hit]]:
 
 
 def _rows(columns: Sequence[Any], count: int) -> list[dict[str, Any]]:
-    """What each of so many hits has in the columns; the column of dynamic fields holds an object for each.
+    """The fields of each hit, from columns; the column of dynamic fields has an object per hit.
 
-    A column of vectors is passed over: Milvus Lite sends it when no field is asked for.
+    A column of vectors is ignored: Milvus Lite sends it if no field is requested.
     """
     rows: list[dict[str, Any]] = [{} for _ in range(count)]
     for column in columns:

@@ -31,8 +31,8 @@ from lightragctl.client.api import ApiClient
 from lightragctl.core.settings import (
     ApiSettings,
     Batching,
-    Breaking,
     Caching,
+    CircuitBreaking,
     Deadlines,
     EmbedderSettings,
     EmbeddingModel,
@@ -113,7 +113,7 @@ class Lab:
             embedding=self.model,
             index=Index(ef=64),
             deadlines=Deadlines(request_s=10),
-            breaking=Breaking(slow_s=9),
+            breaking=CircuitBreaking(slow_s=9),
             **parts,
         )
 
@@ -259,7 +259,7 @@ def steady(title: str, server: Server, rate: float, seconds: int) -> None:
     plan = LoadPlan(target, questions, Constant(rate, seconds), 512, spin=False, warm_up=WarmUp(2.0, fixed=True))
     before, told_ms = server.cpu_s(), []
     with ThreadPoolExecutor(1) as threads:
-        running_load = threads.submit(run_load, plan, lambda moment: None)
+        running_load = threads.submit(run_load, plan, lambda sample: None)
         while not running_load.done():
             told_ms += retry_after_ms(target.url)
             time.sleep(0.1)

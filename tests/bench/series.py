@@ -6,14 +6,14 @@ from collections import Counter
 
 import numpy as np
 
-from lightragctl.bench.compare import Finding, Round, compared
+from lightragctl.bench.compare import ComparisonResult, Round, compared
+from lightragctl.bench.experiments import Observer, SaturationSearch, compare_two, find_saturation
 from lightragctl.bench.histogram import Histogram
 from lightragctl.bench.plan import LoadPlan, WarmUp
 from lightragctl.bench.result import LoadReport
 from lightragctl.bench.run import run
 from lightragctl.bench.saturate import judge_step
 from lightragctl.bench.schedule import Closed, Poisson
-from lightragctl.bench.series import Search, Watch, compare_two, find_saturation
 from lightragctl.bench.targets import Target
 from lightragctl.bench.thresholds import parse
 from tests.bench.load import serving
@@ -25,7 +25,7 @@ STEP_S, SCAN_STEP = 10.0, 0.05
 PAIRS, ROUNDS, ROUND_S = 10, 8, 1.0
 DELAY_S, SHIFT = 0.020, 1.05
 TRIALS, ANSWERS = 1000, 2000
-SILENT = Watch(lambda _: None, lambda words: print(f"  {words}", file=sys.stderr))
+SILENT = Observer(lambda _: None, lambda words: print(f"  {words}", file=sys.stderr))
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def saturation() -> None:
     with serving({"capacity_per_s": CAPACITY_PER_S}) as url:
         many = LoadPlan(Target(url), ["question"], Closed(1), 512, spin=False)
         begin_s = time.monotonic()
-        found = find_saturation(many, Search(SLO, STEP_S), SILENT)
+        found = find_saturation(many, SaturationSearch(SLO, STEP_S), SILENT)
         search_s = time.monotonic() - begin_s
         begin_s, best_qps, failed, rate_qps = time.monotonic(), 0.0, 0, CAPACITY_PER_S / 5
         while failed < 2:
@@ -107,7 +107,7 @@ def _simulated(latencies: list[np.ndarray], shift: float) -> float:  # type: ign
             source = latencies[random.integers(len(latencies))]  # what the machine was like in this round
             a, b = (float(np.median(random.choice(source, ANSWERS))) for _ in "AB")
             rounds.append(Round("AB"[number % 2], _figures(a), _figures(b * shift)))
-        told += compared(rounds, SHIFT - 1)[0].finding in (Finding.BETTER, Finding.WORSE)
+        told += compared(rounds, SHIFT - 1)[0].finding in (ComparisonResult.BETTER, ComparisonResult.WORSE)
     return told / TRIALS
 
 

@@ -51,5 +51,5 @@ def test_the_vocabulary_is_where_both_say_and_out_of_the_same_wheel() -> None:
 
 
 def test_the_user_is_the_one_of_the_manifests() -> None:
-    manifests = (CHECKOUT / "tests" / "golden" / "dev.yaml").read_text()
+    manifests = (CHECKOUT / "tests" / "snapshots" / "dev.yaml").read_text()
     assert set(re.findall(r"runAsUser: (\d+)", manifests)) == {str(images.USER)}

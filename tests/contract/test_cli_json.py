@@ -101,6 +101,15 @@ CASES = [
     Case("golden build --questions nope.txt", status=2),
     Case("golden check --min-recall 2", status=2),
     Case("port-forward lightrag-api", status=1, command="port-forward"),
+    Case("operations list", keys=("release", "operations", "kept", "removed")),
+    Case("operations cleanup", keys=("release", "chosen", "deleted", "dry_run")),
+    Case("operations rehearse", status=1),
+    Case("operations rehearse --print-rbac", status=8),
+    Case("operations status", status=2),
+    *(
+        Case(f"operations {verb} x-1", status=2, command=f"operations {verb}")
+        for verb in ("status", "pause", "resume", "abort", "cleanup")
+    ),
     *(
         Case(f"{command} --profile dev", status=2)
         for command in ("status", "up", "diff", "down", "logs", "history", "rollback", "unlock")
@@ -218,7 +227,7 @@ def test_a_profile_that_asks_for_values_is_started_with_them_to_fill_in(tool: To
     assert tool.run("profiles", "init", "mine", "--extends", "prod").returncode == 0
     asked = tool.run("profiles", "validate", "--profile", "mine.yaml")
     assert asked.returncode == 2
-    assert "needs 8 values that only you know" in asked.stderr
+    assert "needs 8 values that are specific to your site" in asked.stderr
     text = (tool.cwd / "mine.yaml").read_text()
     for line in text.splitlines():
         key, _, _ = line.partition(":  # ")
@@ -234,7 +243,7 @@ def test_what_is_unsafe_is_in_the_document_with_its_way_out(tool: Tool) -> None:
     done = tool.run("profiles", "validate", "--profile", "prod", "--values", str(SITE), *sets, "-o", "json")
     assert done.returncode == 8
     document = json.loads(done.stdout)
-    assert {one["code"] for one in document["errors"]} == {"image-not-fixed"}
+    assert {one["code"] for one in document["errors"]} == {"mutable-image-tag"}
     found = {one["code"]: one for one in document["findings"]}
     assert found["no-tls"]["severity"] == "warning"
     assert set(found["no-tls"]) == {"code", "severity", "subject", "message", "hint"}

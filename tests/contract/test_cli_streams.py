@@ -77,7 +77,7 @@ def words(tool: Tool, arguments: Sequence[bytes]) -> "subprocess.CompletedProces
 def test_an_argument_that_is_no_text_is_a_usage_error(tool: Tool, arguments: Sequence[bytes]) -> None:
     done = words(tool, arguments)
     assert done.returncode == 2
-    assert b"a\\xffb' is no text in utf-8" in done.stderr
+    assert b"a\\xffb' is not valid utf-8" in done.stderr
 
 
 def test_file_names_are_bytes(tool: Tool) -> None:

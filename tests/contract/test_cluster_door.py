@@ -16,13 +16,13 @@ from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.managed_fields import owners, show
 from lightragctl.kube.model import (
     FIELD_MANAGER,
-    Access,
     ChangedMeanwhileError,
     Cluster,
     FieldConflictError,
     ImmutableFieldError,
     InvalidObjectError,
     KindNotServedError,
+    ResourceAttributes,
 )
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import ignore, lock_holder
@@ -310,4 +310,4 @@ def test_a_deletion_is_of_one_uid(subject: tuple[Cluster, str]) -> None:
 
 def test_what_may_be_done_is_told(subject: tuple[Cluster, str]) -> None:
     door, namespace = subject
-    assert door.allowed(Access("patch", "apps", "deployments", namespace))
+    assert door.allowed(ResourceAttributes("patch", "apps", "deployments", namespace))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lightragctl.core.result import Event
-from lightragctl.service.loads import Loads
+from lightragctl.service.collection_loader import CollectionLoader
 from lightragctl.service.write_guard import FencedError, WriteGuard, WriterPace
 from lightragctl.vectors.control import control_name
 from lightragctl.vectors.fence import FenceHeldError, FenceTerms, begin_switch, end_switch, hold, switching, take
@@ -50,7 +50,7 @@ def test_a_write_of_another_client_ends_before_the_fence_is_had_and_the_next_is_
     events: list[str] = []
 
     async def write(begun: Callable[[], None]) -> None:
-        loads = Loads(other)
+        loads = CollectionLoader(other)
         guard = WriteGuard(loads, other, CALL_S, WriterPace(0.3, 10.0))
         async with guard.writing(subject.name) as turn:
             begun()

@@ -12,8 +12,8 @@ from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
 from lightragctl.core.result import Event
 from lightragctl.core.settings import EmbeddingModel, Index
 from lightragctl.quality import golden_store
-from lightragctl.quality.golden import Floors, GoldenMissingError, Origin, Report
-from lightragctl.quality.golden_store import BuildPlan, Built, Doors, Place, Wanted
+from lightragctl.quality.golden import Floors, GoldenMissingError, GoldenReport, Origin
+from lightragctl.quality.golden_store import BuildPlan, BuildResult, CheckOptions, GoldenWorkspace, Searchers
 from lightragctl.vectors.control import (
     ModelIdentity,
     chunks_alias,
@@ -41,7 +41,7 @@ MODEL = EmbeddingModel(name="m", dimension=16)
 FLAT = Index(type="FLAT")
 QUESTIONS: dict[str, Origin] = {"one": "file", "two": "recorded"}
 PLAN = BuildPlan(rows=20, questions={}, k=5, seed=0, now_s=1_700_000_000, tool="0.1")
-WANTED = Wanted(None, Floors())
+WANTED = CheckOptions(None, Floors())
 
 
 def vectors(count: int, seed: int = 0, dimension: int = 16) -> FloatArray:
@@ -65,18 +65,18 @@ class Golden:
     """A workspace with passages, and the verbs on its golden set."""
 
     subject: Subject
-    place: Place
+    place: GoldenWorkspace
 
     @property
     def store(self) -> VectorStore:
         return self.subject.store
 
-    def build(self, plan: BuildPlan = PLAN) -> Built:
+    def build(self, plan: BuildPlan = PLAN) -> BuildResult:
         return golden_store.build(self.store, self.place, plan, embed, lambda event: None)
 
-    def check(self, wanted: Wanted = WANTED, told: list[Event] | None = None) -> Report:
+    def check(self, wanted: CheckOptions = WANTED, told: list[Event] | None = None) -> GoldenReport:
         heard = [] if told is None else told
-        return golden_store.check(self.store, self.place, Doors(self.search, self.retrieve), wanted, heard.append)
+        return golden_store.check(self.store, self.place, Searchers(self.search, self.retrieve), wanted, heard.append)
 
     def search(self, batches: Sequence[SearchBatch]) -> list[list[Hit]]:
         return [hits for found in self.subject.search(*batches) for hits in found]
@@ -101,7 +101,7 @@ class Golden:
 
 def workspace(subject: Subject, given: FloatArray, index: Index = FLAT) -> Golden:
     """A workspace as lightrag-api makes it."""
-    made = Golden(subject, Place(subject.name, MODEL, index_spec(index)))
+    made = Golden(subject, GoldenWorkspace(subject.name, MODEL, index_spec(index)))
     probe = base64.b64encode(vectors(1).tobytes()).decode()
     identity = ModelIdentity(MODEL.name, MODEL.dimension, MODEL.query_prefix, MODEL.document_prefix, probe)
     subject.store.create(control_spec(control_name(subject.name)))
@@ -155,9 +155,9 @@ def test_deleted_and_new_rows_make_the_set_stale_and_the_overlap_drop(subject: S
     assert figures["recall"] == 1.0
     assert figures["overlap"] <= 0.6
     assert report.scanned
-    assert report.stale == (f"there are {100 - len(nearest)} rows and were 100",)
+    assert report.stale == (f"{100 - len(nearest)} rows, previously 100",)
     assert report.others == 20
-    assert "compared with" in told[-1].message
+    assert "exact search: compared" in told[-1].message
     made.store.upsert(made.physical, rows(vectors(100)))
     assert {one.name: one.mean for one in made.check().figures}["overlap"] == 1.0
 
@@ -173,7 +173,7 @@ def test_a_missed_neighbour_is_found_out(subject: Subject) -> None:
     subject.until_indexed(made.physical)
     subject.release(made.physical)  # loaded again, Milvus searches by the index at once and not some seconds later
     made.build(replace(PLAN, rows=50))
-    report = made.check(Wanted(5, Floors(recall=0.95)))
+    report = made.check(CheckOptions(5, Floors(recall=0.95)))
     recall = report.figures[0]
     lengths = np.linalg.norm(given, axis=1, keepdims=True)
     scores = (given / lengths) @ (given / lengths).T
@@ -276,12 +276,12 @@ def test_two_builds_at_once_never_leave_a_mixture_that_is_taken() -> None:
     text = made.store.get(made.place.control, ["golden:1:00001"], ["value"])["golden:1:00001"]["value"]
     made.store.upsert(made.place.control, [{"id": key, "vector": [0, 0], "created_at": 1, "value": text}])
     assert other.query.row
-    with pytest.raises(LightragctlError, match="not those that it was built of"):
+    with pytest.raises(LightragctlError, match="not those of the set"):
         made.check()
 
 
 def test_a_workspace_of_lightrag_server_gets_a_control_collection_and_keeps_its_own(subject: Subject) -> None:
-    place = Place(subject.name, MODEL, index_spec(FLAT))
+    place = GoldenWorkspace(subject.name, MODEL, index_spec(FLAT))
     theirs = chunks_alias(subject.name, MODEL)
     subject.store.create(chunks_spec(theirs, MODEL.dimension, FLAT))
     subject.store.upsert(theirs, rows(vectors(50)))
@@ -311,7 +311,7 @@ def test_rows_that_change_meanwhile_fail_a_build_and_are_told_by_a_check() -> No
     store = Busy()
     made = workspace(Subject(store, lambda: FakeSearch(store), store.release, "w"), vectors(50))
     store.busy = True
-    with pytest.raises(LightragctlError, match="written to while"):
+    with pytest.raises(LightragctlError, match="modified while"):
         made.build()
     assert golden_store.versions(store, made.place) == []
     store.busy = False
@@ -325,7 +325,7 @@ def test_rows_that_change_meanwhile_fail_a_build_and_are_told_by_a_check() -> No
 def test_another_model_is_refused() -> None:
     made = fake()
     made.build()
-    made.place = Place("w", EmbeddingModel(name="m", dimension=16, query_prefix="other: "), made.place.index)
+    made.place = GoldenWorkspace("w", EmbeddingModel(name="m", dimension=16, query_prefix="other: "), made.place.index)
     with pytest.raises(RefusedError, match="query_prefix was"):
         made.build()
     with pytest.raises(RefusedError, match="another embedding model"):
@@ -334,14 +334,14 @@ def test_another_model_is_refused() -> None:
 
 def test_what_holds_nothing_or_asks_nothing_is_no_success() -> None:
     made = fake()
-    with pytest.raises(UsageError, match="nothing to ask"):
+    with pytest.raises(UsageError, match="no queries"):
         made.build(replace(PLAN, rows=0))
     made.build()
     made.store.delete(made.physical, [f"r{at:05}" for at in range(100)])
     with pytest.raises(LightragctlError, match="no rows"):
         made.check()
-    made.place = Place("nowhere", MODEL, made.place.index)
-    with pytest.raises(LightragctlError, match="holds no passages"):
+    made.place = GoldenWorkspace("nowhere", MODEL, made.place.index)
+    with pytest.raises(LightragctlError, match="has no passages"):
         made.build()
 
 
@@ -354,6 +354,6 @@ def test_a_released_collection_of_ours_is_loaded(subject: Subject) -> None:
 
 
 def test_a_single_passage_has_no_neighbours_and_is_no_success() -> None:
-    with pytest.raises(LightragctlError, match="one passage, which has no neighbours") as told:
+    with pytest.raises(LightragctlError, match="single passage, which has no neighbours") as told:
         fake(1).build()
     assert "ingest" in told.value.hint

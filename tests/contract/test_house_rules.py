@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
+
+from lightragctl.cli.app import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "lightragctl"
@@ -186,3 +189,40 @@ def test_nothing_tracked_names_a_machine_or_a_registry() -> None:
             continue
         found += [f"{named(path)}: {match.group()}" for match in FOREIGN.finditer(text)]
     assert not found
+
+
+def commands_in_text(source: str, commands: set[str]) -> list[str]:
+    """Texts that name a command of ours: all but docstrings and help texts, which are shown as they stand."""
+    tree = ast.parse(source)
+    exempt = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in ("help", "epilog"):
+            exempt |= {id(inner) for inner in ast.walk(node.value)}
+    named_command = re.compile(rf"\blightragctl ({'|'.join(sorted(commands))})\b")
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in exempt
+        and named_command.search(node.value)
+    ]
+
+
+def test_messages_name_commands_as_data() -> None:
+    """`core.hint.Command`, so that the tool can complete them; plain text would lose the release's options."""
+    commands = set(getattr(typer.main.get_command(build()), "commands", {}))
+    assert {"up", "logs", "golden"} <= commands
+    hint = PACKAGE / "core" / "hint.py"
+    found = {
+        named(path): texts
+        for path in SOURCES
+        if path != hint
+        if (texts := commands_in_text(path.read_text(encoding="utf-8"), commands))
+    }
+    assert found == {}
+
+
+def test_a_command_in_a_text_is_found_and_help_is_not() -> None:
+    source = '"""See lightragctl up."""\nOption(help="as lightragctl up does")\nhint = f"see: lightragctl up {name}"\n'
+    assert commands_in_text(source, {"up"}) == ["see: lightragctl up "]

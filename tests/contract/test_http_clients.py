@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from lightragctl.service import reader, server
+from lightragctl.service import request_reader, server
 from tests.fakes.running import ASKS, KEY, Running, read_all, reset, running
 
 AHEAD_BYTES = 263 * 1024
@@ -108,7 +108,7 @@ def test_requests_with_bodies_sent_ahead_are_all_answered(service: Running) -> N
 )
 def test_a_head_without_end_is_refused(service: Running, begin: bytes) -> None:
     with service.connect() as client:
-        flood(client, begin + b"a" * (reader.HEAD_BYTES * 4))
+        flood(client, begin + b"a" * (request_reader.HEAD_BYTES * 4))
         assert client.recv(4096).startswith(b"HTTP/1.1 431 ")
     service.sweep(0.0)
 
@@ -134,7 +134,7 @@ def chunked(service: Running, *parts: bytes, version: bytes = b"1.1") -> bytes:
 @pytest.mark.parametrize("begin", [b"2;x=", b"2\r\n{}\r\n0\r\nX-Trailer: ", b"2\r\n{}\r\n0\r\nX-"])
 def test_what_frames_a_body_is_bounded(service: Running, begin: bytes) -> None:
     with service.connect() as client:
-        flood(client, chunked(service, begin) + b"a" * (reader.HEAD_BYTES * 4))
+        flood(client, chunked(service, begin) + b"a" * (request_reader.HEAD_BYTES * 4))
         assert client.recv(4096).startswith(b"HTTP/1.1 400 " if service.asks.path else b"HTTP/1.1 405 ")
 
 

@@ -25,12 +25,13 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from lightragctl.bench.report.kinds import Document
+from lightragctl.bench.report.documents import Document
 from lightragctl.cli.backup import payloads as backup
 from lightragctl.cli.bench import payloads as bench
 from lightragctl.cli.data import payloads as data
 from lightragctl.cli.deploy import payloads as deploy
 from lightragctl.cli.golden import payloads as golden
+from lightragctl.cli.operations import payloads as operations
 from lightragctl.cli.output import Format, Output
 from lightragctl.cli.profiles import payloads as profiles
 from lightragctl.cli.tool import payloads as tool
@@ -41,7 +42,7 @@ from lightragctl.core.plain import plain
 from lightragctl.core.profile import LoadedProfile
 from lightragctl.core.result import Event, Result
 from lightragctl.core.serialize import json_text, yaml_text
-from lightragctl.quality.golden import GoldenFigure, Verdict
+from lightragctl.quality.golden import FloorStatus, GoldenFigure
 from lightragctl.quality.stats import Interval
 from lightragctl.release.profiles import load_profile, make_plan
 from tests.fakes.saved_run import RUN
@@ -62,11 +63,11 @@ KNOWN: Mapping[Any, list[Any]] = {
     float: [0.5],
     Any: [None, {"a": [1, TEXT]}],
     type(None): [None],
-    datetime: [datetime(2026, 11, 30, tzinfo=UTC)],
+    datetime: [datetime(2026, 1, 31, 12, tzinfo=UTC)],
     np.ndarray: [np.ones(2, np.float32)],
     GoldenFigure: [
-        GoldenFigure("recall", 1.0, Interval(0.9, 1.0), 40, None if verdict is Verdict.SHOWN else 0.9, verdict)
-        for verdict in Verdict
+        GoldenFigure("recall", 1.0, Interval(0.9, 1.0), 40, None if verdict is FloorStatus.REPORTED else 0.9, verdict)
+        for verdict in FloorStatus
     ],
     Mapping[str, Any]: [OBJECT],
 }
@@ -146,7 +147,7 @@ def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
 
 BUILDERS = {
     name: one
-    for payloads in (backup, deploy, profiles, data, bench, golden, tool)
+    for payloads in (backup, deploy, profiles, data, bench, golden, operations, tool)
     for name, one in inspect.getmembers(payloads, inspect.isfunction)
     if one.__module__ == payloads.__name__ and not name.startswith("_")
 }

@@ -80,4 +80,4 @@ def test_an_installed_wheel_works_from_an_empty_folder(installed: Path, tmp_path
     assert "dev" in listed
     assert "local" in listed
     rendered = run(str(installed), "render", "--profile", "dev", cwd=tmp_path)
-    assert rendered == (ROOT / "tests" / "golden" / "dev.yaml").read_text(encoding="utf-8")
+    assert rendered == (ROOT / "tests" / "snapshots" / "dev.yaml").read_text(encoding="utf-8")

@@ -21,9 +21,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightragctl.core.settings import ApiSettings, Batching, Breaking, Caching, Chunking, Deadlines, EmbeddingModel
-from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.workspaces import USUAL
+from lightragctl.core.settings import (
+    ApiSettings,
+    Batching,
+    Caching,
+    Chunking,
+    CircuitBreaking,
+    Deadlines,
+    EmbeddingModel,
+)
+from lightragctl.service.hashed_embeddings import hashed_vectors
+from lightragctl.service.workspaces import DEFAULT_INTERVALS
 from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.milvus import MilvusStore
 from lightragctl.vectors.model import chunks_spec
@@ -125,7 +133,7 @@ def model() -> Iterator[BadModel]:
         yield model
 
 
-QUICK = Breaking(calls=5, open_s=0.5, probes=1, slow_s=0.5)
+QUICK = CircuitBreaking(calls=5, open_s=0.5, probes=1, slow_s=0.5)
 
 
 @pytest.fixture
@@ -189,7 +197,7 @@ class Load:
 
 @pytest.mark.milvus
 def test_milvus_is_killed_and_comes_back_under_load(milvus: MilvusServer, model: BadModel, tmp_path: Path) -> None:
-    parts = {"cache": Caching(result_bytes=0), "breaking": Breaking(open_s=1), "workspace": "bad_day"}
+    parts = {"cache": Caching(result_bytes=0), "breaking": CircuitBreaking(open_s=1), "workspace": "bad_day"}
     with service_on(milvus.uri, model, tmp_path, deadlines=Deadlines(request_s=2, search_s=2), **parts) as service:
         service.store(TEXTS)
         service.ask("POST", "/documents/flush", b"{}")
@@ -267,7 +275,7 @@ def test_a_thousand_identical_questions_are_one_embedding(filled: Service, model
     assert {one.status for one in said} == {200}
     assert {one.json()["hits"][0]["source"] for one in said} == {"7.md"}
     assert len(model.calls) <= 2, "those that came after the first answer asked once more"
-    joined = metric(filled, 'lightragctl_joined_total{stage="retrieve"}')
+    joined = metric(filled, 'lightragctl_coalesced_total{stage="retrieve"}')
     assert joined + len(model.calls) == 200
 
 
@@ -382,7 +390,7 @@ def switched(service: Service, store: MilvusStore, times: int, readers: int) -> 
         target = names[(number + 1) % 2]
         store.point_alias(alias, target)
         store.upsert("default_lightragctl", [epoch_row(time.time_ns())])
-        time.sleep(USUAL.lease_s)  # as long as the tool waits before it says that it is done
+        time.sleep(DEFAULT_INTERVALS.lease_s)  # as long as the tool waits before it says that it is done
         with ThreadPoolExecutor(readers) as asking:
             for said in asking.map(lambda _: service.retrieve("the matter"), range(100)):
                 reads += 1

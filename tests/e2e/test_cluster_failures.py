@@ -66,7 +66,7 @@ FAILURES = [
     Failure(
         "no node has room",
         (*ROOMY, "--set", f"components.embedder.resources={HUGE}"),
-        ("embedder", "cpu 64, and no node"),
+        ("embedder", "request cpu 64"),
         20,
         status=8,
     ),

@@ -159,7 +159,7 @@ def test_an_object_made_by_hand_is_adopted_only_when_asked_and_one_of_helm_never
     kubectl(release, "create", "service", "clusterip", "life-mock-llm", "--tcp=8082:8082")
     stopped = release.up()
     assert stopped.returncode == 8, stopped.stderr
-    assert "Service/life-mock-llm was made by kubectl-create" in stopped.stderr
+    assert "Service/life-mock-llm was created by kubectl-create" in stopped.stderr
     kubectl(release, "annotate", "service", "life-mock-llm", "meta.helm.sh/release-name=old")
     refused = release.up("--adopt")
     assert refused.returncode == 8, refused.stderr
@@ -188,14 +188,14 @@ def test_a_stateful_set_that_is_stuck_on_a_bad_image_is_freed_and_one_is_remade_
     bad = release.up(*STORED, "--set", "components.vector-engine.image.tag=v9.9.9")
     assert bad.returncode == 1, bad.stderr
     back = ok(release.run("rollback", "--yes"))
-    assert "Pod/life-vector-engine-0: deleted: it was stuck" in back.stderr
+    assert "Pod/life-vector-engine-0: deleted: stuck" in back.stderr
     pod = release.objects("pods")["Pod/life-vector-engine-0"]["metadata"]["uid"]
     claims = {name: one["metadata"]["uid"] for name, one in release.objects("persistentvolumeclaims").items()}
     release.cluster.kubectl("apply", "-f", "-", stdin=CLASS)
     other = (*STORED, "--set", "components.vector-engine.storage_class=life-other")
     unasked = release.run("up", *other)
     assert unasked.returncode == 2, unasked.stderr
-    assert "made again around them" in unasked.stderr
+    assert "orphan-deleted and recreated" in unasked.stderr
     ok(release.up(*other))
     assert release.objects("pods")["Pod/life-vector-engine-0"]["metadata"]["uid"] == pod
     left = {name: one["metadata"]["uid"] for name, one in release.objects("persistentvolumeclaims").items()}

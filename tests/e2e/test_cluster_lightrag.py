@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from lightragctl.core.runtime import ReleaseRuntime
-from lightragctl.release.open import Place, open_runtime
+from lightragctl.release.open import RuntimeOptions, open_runtime
 from lightragctl.release.profiles import load_profile
 from tests.cluster.fixture import ReadyCluster
 from tests.e2e.cluster_stories import QUICK_STOP, ClusterRelease, release_on
@@ -50,7 +50,7 @@ def runtime(cluster: ReadyCluster, release: ClusterRelease) -> ReleaseRuntime:
 
 
 def seen(cluster: ReadyCluster, name: str) -> ReleaseRuntime:
-    return open_runtime(name, load_profile("dev", namespace=name), Place({}, cluster.kubeconfig, None))
+    return open_runtime(name, load_profile("dev", namespace=name), RuntimeOptions({}, cluster.kubeconfig, None))
 
 
 def client(runtime: ReleaseRuntime, component: str) -> httpx.Client:

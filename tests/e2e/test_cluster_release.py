@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lightragctl.release.open import Place, open_runtime
+from lightragctl.release.open import RuntimeOptions, open_runtime
 from lightragctl.release.profiles import load_profile
 from lightragctl.vectors.milvus import MilvusStore
 from tests.cluster.fixture import ReadyCluster
@@ -42,7 +42,7 @@ def test_up_again_touches_no_object(release: ClusterRelease) -> None:
     before = {name: one["metadata"]["resourceVersion"] for name, one in release.objects(MANAGED).items()}
     done = release.up()
     assert done.returncode == 0, done.stderr
-    assert "\nunchanged\na search through it was answered in " in done.stdout
+    assert "\nunchanged\nsearch probe answered in " in done.stdout
     after = {name: one["metadata"]["resourceVersion"] for name, one in release.objects(MANAGED).items()}
     assert after == before
 
@@ -189,7 +189,7 @@ def test_a_rolling_restart_under_load_loses_no_request(release: ClusterRelease) 
     came = restarted_under_load(release, 1000)
     assert set(came) == {"200"}, came
     assert came["200"] >= 1000
-    place = Place({}, release.cluster.kubeconfig, None)
+    place = RuntimeOptions({}, release.cluster.kubeconfig, None)
     pods = open_runtime("story", load_profile("dev", namespace="story"), place).endpoints("lightrag-api")
     assert len(pods) == 2
     for name, address in pods.items():
@@ -224,10 +224,10 @@ def test_down_keeps_the_data_and_up_finds_them(release: ClusterRelease) -> None:
     release.cluster.kubectl("delete", "pvc", "data-story-vector-engine-0", "-n", "story", "--wait=false")
     warned = release.run("status")
     assert warned.returncode == 4
-    assert "warning: PersistentVolumeClaim/data-story-vector-engine-0: it is being deleted since" in warned.stdout
+    assert "warning: PersistentVolumeClaim/data-story-vector-engine-0: terminating since" in warned.stdout
     refused = release.run("down")
     assert refused.returncode == 8
-    assert "these would go with their pods" in refused.stderr
+    assert "this data would be lost with the pods" in refused.stderr
     gone = release.run("down", "--purge", "--yes")
     assert gone.returncode == 0, gone.stderr
     deadline = time.monotonic() + 60

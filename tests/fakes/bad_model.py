@@ -7,8 +7,8 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
-from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.wire import (
+from lightragctl.service.hashed_embeddings import hashed_vectors
+from lightragctl.service.openai_schema import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
     STREAM_END,

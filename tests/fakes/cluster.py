@@ -12,10 +12,9 @@ from typing import Any
 
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 from lightragctl.kube.model import (
     FIELD_MANAGER,
-    Access,
     ChangedMeanwhileError,
     FieldConflictError,
     ForbiddenError,
@@ -23,6 +22,7 @@ from lightragctl.kube.model import (
     InvalidObjectError,
     KindNotServedError,
     Resource,
+    ResourceAttributes,
 )
 
 KINDS = {
@@ -44,6 +44,9 @@ KINDS = {
     ("policy/v1", "PodDisruptionBudget"): Resource("policy", "v1", "poddisruptionbudgets", True),
     ("scheduling.k8s.io/v1", "PriorityClass"): Resource("scheduling.k8s.io", "v1", "priorityclasses", False),
     ("metrics.k8s.io/v1beta1", "PodMetrics"): Resource("metrics.k8s.io", "v1beta1", "pods", True),
+    ("batch/v1", "Job"): Resource("batch", "v1", "jobs", True),
+    ("rbac.authorization.k8s.io/v1", "Role"): Resource("rbac.authorization.k8s.io", "v1", "roles", True),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): Resource("rbac.authorization.k8s.io", "v1", "rolebindings", True),
     ("coordination.k8s.io/v1", "Lease"): Resource("coordination.k8s.io", "v1", "leases", True),
     ("autoscaling/v2", "HorizontalPodAutoscaler"): Resource("autoscaling", "v2", "horizontalpodautoscalers", True),
     ("storage.k8s.io/v1", "StorageClass"): Resource("storage.k8s.io", "v1", "storageclasses", False),
@@ -148,7 +151,7 @@ class FakeCluster:
         self._served(identity)
         with self._lock:
             if unknown := set(thing) - TOP_KEYS:
-                raise InvalidObjectError(f"{identity} is refused: unknown field {sorted(unknown)}")
+                raise InvalidObjectError(f"{identity} is rejected: unknown field {sorted(unknown)}")
             wanted = leaves(thing)
             self._refuse_conflicts(identity, wanted, manager, force)
             before = self.objects.get(identity)
@@ -204,7 +207,7 @@ class FakeCluster:
             del self.objects[gone]
             self.owned = {key: paths for key, paths in self.owned.items() if key[0] != gone}
 
-    def allowed(self, access: Access) -> bool:
+    def allowed(self, access: ResourceAttributes) -> bool:
         return str(access) not in self.denied and not (access.verb == "*" and self.denied)
 
     def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
@@ -214,7 +217,7 @@ class FakeCluster:
         if (identity.api_version, identity.kind) not in KINDS:
             raise KindNotServedError(f"cluster fake does not serve {identity.kind}")
         if identity.kind in self.hidden:
-            raise ForbiddenError(f"we may not read {identity.kind}", "ask for the right")
+            raise ForbiddenError(f"we may not read {identity.kind}", "request the permission")
 
     def _put(self, verb: str, thing: KubernetesObject) -> dict[str, Any]:
         identity = ref(thing)
@@ -251,7 +254,7 @@ class FakeCluster:
             if path in wanted and there.get(path) != wanted[path]
         ]
         if conflicts and not force:
-            raise FieldConflictError(f"{identity} has fields of another manager", "", conflicts)
+            raise FieldConflictError(f"{identity} has fields that other managers own", "", conflicts)
 
     def _refuse_growth(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Refuse a claim that would grow where its class, if it is there, does not let volumes grow."""
@@ -265,7 +268,7 @@ class FakeCluster:
         storage_class = self.objects.get(ObjectRef("storage.k8s.io/v1", "StorageClass", "", name))
         if storage_class and not storage_class.get("allowVolumeExpansion"):
             message = "the storageclass that provisions the pvc must support resize"
-            raise ImmutableFieldError(f"{ref(after)} is refused: {message}")
+            raise ImmutableFieldError(f"{ref(after)} is rejected: {message}")
 
     def _take_over(self, identity: ObjectRef, wanted: Mapping[tuple[str, ...], Any], manager: str) -> None:
         for (one, who), paths in self.owned.items():
@@ -297,7 +300,7 @@ def refuse_other(thing: Mapping[str, Any], before: Mapping[str, Any] | None) -> 
     if version and version != before["metadata"]["resourceVersion"]:
         raise ChangedMeanwhileError(f"{ref(thing)}: the object has been modified")
     if uid and uid != before["metadata"]["uid"]:
-        raise InvalidObjectError(f"{ref(thing)} is refused: metadata.uid: field is immutable")
+        raise InvalidObjectError(f"{ref(thing)} is rejected: metadata.uid: field is immutable")
 
 
 def refuse_fixed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
@@ -312,7 +315,7 @@ def refuse_fixed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> 
     if after["kind"] == "PriorityClass" and before.get("value") != after.get("value"):
         refused = ["value: Forbidden: may not be changed in an update."]
     if refused:
-        raise ImmutableFieldError(f"{ref(after)} is refused: {refused[0]}")
+        raise ImmutableFieldError(f"{ref(after)} is rejected: {refused[0]}")
 
 
 def _differ(before: Mapping[str, Any], after: Mapping[str, Any], part: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from lightragctl.service import http
-from lightragctl.service.answers import Streaming
+from lightragctl.service.responses import Streaming
 from lightragctl.service.server import serving
 
 T = TypeVar("T")
@@ -40,9 +40,9 @@ async def call(
     length = {"content-length": str(len(body))} if body else {}
     request = http.Request(method, target.encode(), raw_headers({**length, **(headers or {})}), body)
     refusal = app.refusal(request)
-    coming = app.answer(request) if refusal is None else app.told(request, refusal)
+    coming = app.answer(request) if refusal is None else app.problem_response(request, refusal)
     answer = coming if isinstance(coming, http.Response) else await coming
-    app.note(request, answer.status if isinstance(answer, http.Response) else 200)
+    app.record(request, answer.status if isinstance(answer, http.Response) else 200)
     told = {"content-type": answer.content_type, **dict(answer.headers)}
     if isinstance(answer, Streaming):
         return Answer(200, told, b"".join([piece async for piece in answer.pieces]))

@@ -10,10 +10,10 @@ from typing import Any
 from lightragctl.core.component import Plan
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import Differences, Revision, UpOptions
+from lightragctl.deploy.desired_state import DesiredState
 from lightragctl.deploy.revision import revision_ref
 from lightragctl.deploy.rollback import read_history, rollback_target
 from lightragctl.deploy.rollout import roll_out
-from lightragctl.deploy.target import Target
 from lightragctl.deploy.up import wanted
 from lightragctl.kube.labels import CONTENT
 from lightragctl.kube.lease import LockHolder
@@ -61,7 +61,7 @@ def ignore(event: object) -> None:
 
 
 @functools.cache
-def target(*assignments: str) -> Target:
+def target(*assignments: str) -> DesiredState:
     """What the assignments want; rendered once, which is what takes time."""
     return wanted(plan(*assignments))
 

@@ -15,9 +15,9 @@ import uvloop
 
 from lightragctl.core.settings import EmbedderSettings, GatewaySettings, MockLlmSettings, Upstream
 from lightragctl.service import api, embedder, gateway, http, lightrag_server, mock_llm
-from lightragctl.service.api import Doors
+from lightragctl.service.api import Backends
+from lightragctl.service.lightrag_environment import UpstreamHealth
 from lightragctl.service.server import Server, serving
-from lightragctl.service.upstream import Health
 from tests.fakes.service import SETTINGS, FakeChat, FakeEmbedding
 from tests.fakes.store import FakeSearch, FakeStore
 
@@ -145,7 +145,7 @@ def reset(client: socket.socket) -> None:
 class _NoUpstream:
     """A launcher of lightrag-server that launches nothing."""
 
-    health = Health(lambda: 0.0)
+    health = UpstreamHealth(lambda: 0.0)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None, None]:
@@ -153,16 +153,16 @@ class _NoUpstream:
 
 
 @asynccontextmanager
-async def _doors() -> AsyncGenerator[Doors, None]:
+async def _backends() -> AsyncGenerator[Backends, None]:
     store = FakeStore()
-    yield Doors(store, FakeSearch(store), FakeEmbedding(), FakeChat("As [1] says. " * 50), None)
+    yield Backends(store, FakeSearch(store), FakeEmbedding(), FakeChat("As [1] says. " * 50), None)
 
 
 def _app(name: str, folder: Path, model_port: int) -> http.App:
     if name == "lightrag-api":
         keys = folder / "keys"
         keys.write_text(KEY)
-        return api.create_app(SETTINGS.model_copy(update={"api_keys_file": str(keys)}), _doors)
+        return api.create_app(SETTINGS.model_copy(update={"api_keys_file": str(keys)}), _backends)
     if name == "model-gateway":
         model = Upstream(url=f"http://127.0.0.1:{model_port}")
         return gateway.create_app(GatewaySettings(port=1, embedding=model, chat=model), {})

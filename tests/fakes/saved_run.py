@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from lightragctl.bench.annotated_run import AnnotatedRun, Annotations
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.measured import Beside, Measured
-from lightragctl.bench.result import Figure, Generator, LoadReport, Quality, Second, Times, Verdict
+from lightragctl.bench.result import Figure, Generator, LoadReport, Quality, Second, Times, Validity
 from lightragctl.bench.schedule import Constant
 
 RATE_QPS = 100
@@ -56,25 +56,25 @@ REPORT = LoadReport(
     first_token=times([0.002] * 980),
     generator=Generator(workers=2, cpu_share=0.4, cpu_s=5.25, spin_s=0.0),
     seconds=course(),
-    verdict=Verdict(True),
+    verdict=Validity(True),
     quality=Quality(10, recall=Figure(0.95, 0.9, 1.0, 108), notes=("map was not measured: nobody judged",)),
 )
 STAGES_MS = {"embed": 12.5, "queue embed": 3.0, "queue search": 0.5, "search": 6.25, "serialise": 0.25}
-RUN = Measured(
+RUN = AnnotatedRun(
     REPORT,
-    Beside(
+    Annotations(
         stages_ms=STAGES_MS,
         batch_sizes={"embed": 5.1},
         cache_hits={"result": 0.25},
         replicas=2,
-        replica_notes=("api-c is not counted: it is gone",),
+        replica_notes=("api-c is not included: it no longer exists",),
         thresholds={"p50<20ms": True, "p99<100ms": False},
         ended_at="2026-01-31T12:00:00Z",
     ),
 )
 
 
-def unbelievable(reason: str) -> Measured:
-    """The same run, not to be believed, for this reason."""
-    report = msgspec.structs.replace(REPORT, verdict=Verdict(False, (reason,)))
+def unbelievable(reason: str) -> AnnotatedRun:
+    """The same run, not valid, for this reason."""
+    report = msgspec.structs.replace(REPORT, verdict=Validity(False, (reason,)))
     return msgspec.structs.replace(RUN, report=report)

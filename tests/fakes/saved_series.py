@@ -1,13 +1,13 @@
 """A search for the highest rate and a comparison, as they are saved, with all that a report shows of them."""
 
-from lightragctl.bench.compare import Compared, CompareReport, Finding, Round
-from lightragctl.bench.saturate import Saturation, Step
+from lightragctl.bench.compare import ComparedFigure, CompareReport, ComparisonResult, Round
+from lightragctl.bench.saturate import RateStep, Saturation
 
 
-def _step(rate_qps: float, p99_ms: float, bound_ms: float | None, believed: bool = True) -> Step:
+def _step(rate_qps: float, p99_ms: float, bound_ms: float | None, believed: bool = True) -> RateStep:
     held = bound_ms is not None and bound_ms < 50
     seen = {"p99<50ms": bound_ms, "errors<0.1%": 0.0}
-    return Step(rate_qps, held, () if held else ("p99<50ms",), believed, rate_qps - 3, p99_ms, seen)
+    return RateStep(rate_qps, held, () if held else ("p99<50ms",), believed, rate_qps - 3, p99_ms, seen)
 
 
 SEARCH = Saturation(
@@ -25,7 +25,7 @@ SEARCH = Saturation(
         _step(11329.4, 22.1, 26.0),
         _step(11649.9, 116.9, 140.0, believed=False),
     ],
-    limited="where it failed the generator was late or out of processor time: it may hold more",
+    limited="at the failing rate the generator was late or out of CPU: the service may sustain more",
     ended_at="2026-01-31T12:00:00Z",
 )
 COMPARED = CompareReport(
@@ -41,11 +41,11 @@ COMPARED = CompareReport(
         for number in range(8)
     ],
     figures=[
-        Compared("p50", 1.092, 1.08, 1.11, 0.008, Finding.WORSE),
-        Compared("mean", 1.02, 1.01, 1.03, 0.07, Finding.SAME),
-        Compared("p90", 1.04, 0.93, 1.16, 0.4, Finding.UNKNOWN, 40),
-        Compared("p99", 0.8, 0.7, 0.9, 0.008, Finding.BETTER),
-        Compared("good", 1.004, 0.99, 1.01, 0.2, Finding.SAME),
+        ComparedFigure("p50", 1.092, 1.08, 1.11, 0.008, ComparisonResult.WORSE),
+        ComparedFigure("mean", 1.02, 1.01, 1.03, 0.07, ComparisonResult.SAME),
+        ComparedFigure("p90", 1.04, 0.93, 1.16, 0.4, ComparisonResult.UNKNOWN, 40),
+        ComparedFigure("p99", 0.8, 0.7, 0.9, 0.008, ComparisonResult.BETTER),
+        ComparedFigure("good", 1.004, 0.99, 1.01, 0.2, ComparisonResult.SAME),
     ],
     doubts=["B: the generator was late"],
     ended_at="2026-01-31T12:00:00Z",

@@ -9,13 +9,13 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 from lightragctl.core.settings import ApiSettings, Chunking, EmbeddingModel
-from lightragctl.service.answers import Response, Streaming
-from lightragctl.service.api import Doors, create_app
-from lightragctl.service.hashing import hashed_vectors
+from lightragctl.service.api import Backends, create_app
+from lightragctl.service.hashed_embeddings import hashed_vectors
 from lightragctl.service.http import Request
-from lightragctl.service.models import ChatAnswer, ModelError, ModelTimeoutError
-from lightragctl.service.wire import ChatChunk, ChunkChoice, Delta
-from lightragctl.service.workspaces import USUAL, Pace
+from lightragctl.service.model_clients import ChatAnswer, ModelError, ModelTimeoutError
+from lightragctl.service.openai_schema import ChatChunk, ChunkChoice, Delta
+from lightragctl.service.responses import Response, Streaming
+from lightragctl.service.workspaces import DEFAULT_INTERVALS, Intervals
 from lightragctl.vectors.model import FloatArray
 from tests.fakes.http import Answer, call
 from tests.fakes.store import FakeSearch, FakeStore
@@ -34,7 +34,9 @@ CONTROL = "default_lightragctl"
 
 
 class FakeEmbedding:
-    """An `Embeds`. `texts` are the passages embedded, `questions` the batches of questions, each after `delay_s`.
+    """An `EmbeddingBackend`: `texts` are the passages embedded, `questions` the batches of queries.
+
+    Each call takes `delay_s`.
 
     It gives `calls_left` answers and then fails; None is no end. A passage that holds a key of `gates` waits for it.
     More than `manages` passages in a call take too long. `error` is raised while it is set.
@@ -64,7 +66,7 @@ class FakeEmbedding:
             await gate.wait()
         self.sizes.append(len(texts))
         if len(texts) > self.manages:
-            raise ModelTimeoutError("the model did not answer within 60 s")
+            raise ModelTimeoutError("the model did not respond within 60 s")
         vectors = self._embed(texts)
         self.texts += texts
         return vectors
@@ -84,7 +86,7 @@ class FakeEmbedding:
 
 
 class FakeChat:
-    """A `Chats` that always writes the same; with a `gate`, once that is open."""
+    """A `ChatBackend` that always writes the same; with a `gate`, once that is open."""
 
     def __init__(self, text: str = "As [1] says.") -> None:
         self.text = text
@@ -115,7 +117,7 @@ class FakeChat:
 
 
 class FakeGraph:
-    """A `Graphs` that keeps what it was asked and always answers the same."""
+    """A `GraphBackend` that keeps what it was asked and always answers the same."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -134,14 +136,14 @@ class Service:
         store: FakeStore,
         settings: ApiSettings = SETTINGS,
         embedding: FakeEmbedding | None = None,
-        pace: Pace = USUAL,
+        intervals: Intervals = DEFAULT_INTERVALS,
     ) -> None:
         self.store = store
         self.search = FakeSearch(store)
         self.embedding = embedding or FakeEmbedding()
         self.chat = FakeChat()
         self.graph: FakeGraph | None = None
-        self._app = create_app(settings, self._doors, pace)
+        self._app = create_app(settings, self._backends, intervals)
         self._lifespan = self._app.options.lifespan()
         self._runner = asyncio.Runner()
 
@@ -244,5 +246,5 @@ class Service:
         return self._runner.run(call(self._app, method, path, body, headers))
 
     @asynccontextmanager
-    async def _doors(self) -> AsyncGenerator[Doors, None]:
-        yield Doors(self.store, self.search, self.embedding, self.chat, self.graph)
+    async def _backends(self) -> AsyncGenerator[Backends, None]:
+        yield Backends(self.store, self.search, self.embedding, self.chat, self.graph)

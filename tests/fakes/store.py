@@ -244,7 +244,7 @@ class FakeStore:
 
     def _answer(self) -> None:
         if self.down:
-            raise StoreUnavailableError("the vector store does not answer", "start it")
+            raise StoreUnavailableError("the vector store does not respond", "start it")
 
     def _collection(self, name: str) -> FakeCollection:
         physical = self.resolve(name)

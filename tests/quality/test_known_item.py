@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightragctl.ingest.load import Conditions, load
+from lightragctl.ingest.load import LoadConditions, load
 from tests.quality.known_item import (
     FaqMissingError,
     Hits,
@@ -79,7 +79,7 @@ def test_questions_find_their_answers(
 ) -> None:
     api = local_release.api
     files = write_sections(sections, tmp_path, with_heading=with_heading)
-    summary = load([str(tmp_path)], api, workspace, lambda event: None, Conditions(cwd=tmp_path))
+    summary = load([str(tmp_path)], api, workspace, lambda event: None, LoadConditions(cwd=tmp_path))
     assert summary.failed == ()
     assert summary.created == len(files)
 

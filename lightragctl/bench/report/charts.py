@@ -1,4 +1,4 @@
-"""Charts as places on the paper: what the template draws, without a word of SVG. Pure.
+"""Chart geometry: coordinates that the template draws as SVG. Pure.
 
 All charts are of one width; the template lets them grow and shrink with the page.
 """
@@ -45,7 +45,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Column:
-    """A stripe over the whole height of the field, with the text that is shown when somebody points at it."""
+    """A vertical band of the plot, with its tooltip."""
 
     x: float
     width: float
@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Frame:
-    """What is written around a chart; `id` is unique on the page."""
+    """Titles and labels of a chart; `id` is unique on the page."""
 
     id: str
     title: str
@@ -66,7 +66,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Dots:
-    """Values that are drawn by themselves, each with the text that is shown when somebody points at it.
+    """Single values as markers, each with its tooltip.
 
     Attributes:
         shape: `circle` (filled), `cross`, `diamond`, `ring`: for who cannot tell the colours apart.
@@ -80,7 +80,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class Level:
-    """A line at one height over the whole width: what is allowed."""
+    """A horizontal line: a limit."""
 
     name: str
     y: float
@@ -102,7 +102,7 @@ class LineChart:
 
 
 @dataclass(frozen=True)
-class Part:
+class BarSegment:
     """One bar: how long, where it begins (0: at the left), what is written beside it and shown of it."""
 
     name: str
@@ -116,7 +116,7 @@ class Part:
 class Bar:
     """A part as it is drawn; `middle` is the height of its texts."""
 
-    part: Part
+    part: BarSegment
     x: float
     y: float
     width: float
@@ -137,8 +137,8 @@ class BarChart:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A value with its interval, on a row of its own: its name before it, what it is called behind it."""
+class IntervalRow:
+    """A value with its interval in a row, with its name and label."""
 
     name: str
     low: float
@@ -153,7 +153,7 @@ class Interval:
 class Whisker:
     """An interval as it is drawn."""
 
-    interval: Interval
+    interval: IntervalRow
     low: float
     x: float
     high: float
@@ -162,7 +162,7 @@ class Whisker:
 
 @dataclass(frozen=True)
 class IntervalChart:
-    """Intervals below each other with one axis; `band`: what does not matter, `line`: where nothing differs."""
+    """Intervals in rows with one axis; `band`: the margin, `line`: no difference."""
 
     frame: Frame
     height: float
@@ -186,8 +186,8 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What lies below single values: levels by their names, lines, bands."""
+class ChartBackground:
+    """The background of markers: levels by name, lines, bands."""
 
     levels: Mapping[str, float] = field(default_factory=dict)
     series: Sequence[Series] = ()
@@ -202,7 +202,7 @@ def lines(
     return LineChart(frame, axes.x.ticks, axes.y.ticks, curves, spots, bands)
 
 
-def dots(frame: Frame, axes: Axes, found: Sequence[Dots], ground: Ground) -> LineChart:
+def dots(frame: Frame, axes: Axes, found: Sequence[Dots], ground: ChartBackground) -> LineChart:
     """Single values over a field."""
     drawn = [replace(one, places=[(axes.x.at(x), axes.y.at(y), text) for x, y, text in one.places]) for one in found]
     levels = [Level(name, axes.y.at(value)) for name, value in ground.levels.items()]
@@ -212,7 +212,7 @@ def dots(frame: Frame, axes: Axes, found: Sequence[Dots], ground: Ground) -> Lin
 
 
 def intervals(
-    frame: Frame, scale: Scale, found: Sequence[Interval], band: tuple[float, float], line: float
+    frame: Frame, scale: Scale, found: Sequence[IntervalRow], band: tuple[float, float], line: float
 ) -> IntervalChart:
     """Intervals below each other in their order; what reaches beyond the scale ends at its edge."""
     middles = [TOP + _ROW * row + _ROW / 2 for row in range(len(found))]
@@ -225,7 +225,7 @@ def intervals(
     return IntervalChart(frame, foot + HEIGHT - BOTTOM, foot, scale.ticks, drawn, margin, scale.at(line))
 
 
-def bars(frame: Frame, parts: Sequence[Part], limit: float | None = None) -> BarChart:
+def bars(frame: Frame, parts: Sequence[BarSegment], limit: float | None = None) -> BarChart:
     """Parts below each other in their order; `limit` is a line across all of them."""
     most = max((part.begin + part.length for part in parts), default=0.0)
     scale = linear(max(most, limit or 0.0), NAMES, FIGURES, _BAR_STEPS)
@@ -243,10 +243,10 @@ def column(scale: Scale, begin: float, end: float, text: str, kind: str = "spot"
     return Column(min(scale.at(begin), scale.end - width), round(width, 2), text, kind)
 
 
-def _bar(part: Part, row: int, scale: Scale) -> Bar:
+def _bar(part: BarSegment, row: int, scale: Scale) -> Bar:
     begin, end = scale.at(part.begin), scale.at(part.begin + part.length)
     y = TOP + _ROW * row + (_ROW - BAR) / 2
-    named = part if part.figure else Part(part.name, part.length, part.begin, figure(part.length), part.tone)
+    named = part if part.figure else BarSegment(part.name, part.length, part.begin, figure(part.length), part.tone)
     return Bar(named, begin, y, max(1.0, round(end - begin, 2)), y + BAR / 2)
 
 

@@ -1,11 +1,11 @@
-"""Comparisons of two services, as they were saved: how one is read, judged and shown. Pure."""
+"""Saved comparisons of two services: reading, evaluation and report. Pure."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 import msgspec
 
-from lightragctl.bench.compare import FIGURES, SCHEMA, Compared, CompareReport, Finding, together
+from lightragctl.bench.compare import FIGURES, SCHEMA, ComparedFigure, CompareReport, ComparisonResult, together
 from lightragctl.bench.report import charts, scale
 from lightragctl.bench.report.charts import (
     BOTTOM,
@@ -15,16 +15,26 @@ from lightragctl.bench.report.charts import (
     TOP,
     Axes,
     Chart,
+    ChartBackground,
     Dots,
     Frame,
-    Ground,
-    Interval,
     IntervalChart,
+    IntervalRow,
     LineChart,
     Series,
 )
-from lightragctl.bench.report.kind import BELIEVABLE, Case, Kind, Plain, Said, Section, Table, ended
+from lightragctl.bench.report.document import (
+    VALID,
+    DocumentKind,
+    Headline,
+    JunitCase,
+    Plain,
+    Section,
+    Table,
+    ended,
+)
 from lightragctl.bench.report.scale import Scale, figure
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo
 
 _WIDEST = 5.0
@@ -33,21 +43,21 @@ _LINEAR = 2.0
 """An axis that ends at this many times its begin needs no logarithm."""
 _RATIO_STEPS = 4
 _SHAPES = {
-    Finding.BETTER: ("circle", 2),
-    Finding.WORSE: ("cross", 1),
-    Finding.SAME: ("diamond", 0),
-    Finding.UNKNOWN: ("ring", 7),
-    Finding.UNLIKE: ("ring", 7),
+    ComparisonResult.BETTER: ("circle", 2),
+    ComparisonResult.WORSE: ("cross", 1),
+    ComparisonResult.SAME: ("diamond", 0),
+    ComparisonResult.UNKNOWN: ("ring", 7),
+    ComparisonResult.UNLIKE: ("ring", 7),
 }
 
 
 def headings(found: Plain) -> list[str]:
-    """What stands above `rows`."""
-    return ["FIGURE", "B / A", "95 %", "P", f"B IS (MARGIN {_percent(found['margin'])})"]
+    """The headings of `rows`."""
+    return ["METRIC", "B / A", "95 % CI", "P", f"B IS (MARGIN {_percent(found['margin'])})"]
 
 
 def rows(found: Plain) -> list[list[str]]:
-    """What was found of each figure."""
+    """The result of each metric."""
     return [
         [
             one["figure"],
@@ -65,52 +75,52 @@ def _percent(share: float) -> str:
 
 
 def _errors(found: CompareReport) -> Sequence[ErrorInfo]:
-    """What decides the status first: B fails more, then what the p50 says, then what keeps that from being believed."""
-    told = [*_failing(found), *_of_p50(found)]
+    """Errors by priority: B fails more, then the p50, then an early end."""
+    errors = [*_failing(found), *_of_p50(found)]
     if found.cut_short:
-        told.append(ErrorInfo("interrupted", f"it ended early, after {len(found.rounds)} rounds"))
-    return told
+        errors.append(ErrorInfo("interrupted", f"ended early, after {len(found.rounds)} rounds"))
+    return errors
 
 
 def _failing(found: CompareReport) -> Iterator[ErrorInfo]:
     if found.fails_more == "B":
         a, b = together(found.rounds)
-        shares = f"{b.bad / b.requests:.2%} of its requests, {a.bad / a.requests:.2%} of those to A"
-        yield ErrorInfo("worse", f"B is worse: it fails more, {shares}", _SEE_RUN)
+        shares = f"{b.bad / b.requests:.2%} of its requests, A {a.bad / a.requests:.2%}"
+        yield ErrorInfo("worse", f"B is worse: it fails more requests, {shares}", _SEE_RUN)
 
 
 def _of_p50(found: CompareReport) -> Iterator[ErrorInfo]:
     p50 = next((one for one in found.figures if one.figure == "p50"), None)
     if p50 is None:
-        yield ErrorInfo("no-answers", "a service gave no good answer in some round", _SEE_RUN)
+        yield ErrorInfo("no-answers", "all requests to a service failed in some round", _SEE_RUN)
         return
     match p50.finding:
-        case Finding.WORSE:
+        case ComparisonResult.WORSE:
             yield ErrorInfo("worse", _worse(p50))
-        case Finding.UNLIKE:
+        case ComparisonResult.UNLIKE:
             yield ErrorInfo("not-comparable", f"the times are not comparable: {'; '.join(found.unlike)}", _SEE_RUN)
-        case Finding.UNKNOWN:
-            hint = f"to see a shift of {_percent(found.margin)}: --rounds {p50.rounds_needed}, or longer --seconds"
-            yield ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
+        case ComparisonResult.UNKNOWN:
+            hint = f"to detect {_percent(found.margin)}: --rounds {p50.rounds_needed}, or longer --seconds"
+            yield ErrorInfo("not-enough-data", "not enough data to decide whether the p50 differs", hint)
 
 
-_SEE_RUN = "see how the requests of each end: lightragctl bench run --url URL"
+_SEE_RUN = Hint("see how the requests of each service end: ", Command("bench run", "--url URL"))
 
 
-def _worse(one: Compared) -> str:
+def _worse(one: ComparedFigure) -> str:
     return f"B is worse: its {one.figure} is {one.ratio:.3f} times that of A"
 
 
-def _cases(found: CompareReport) -> Iterator[Case]:
-    """The p50 tells the exit status, so that it fails too when nobody can tell; of others that is said only."""
-    yield Case(BELIEVABLE, "it ended early" if found.cut_short else "")
-    yield Case("failed requests", "; ".join(error.message for error in _failing(found)))
-    yield Case("p50", "; ".join(error.message for error in _of_p50(found)))
+def _cases(found: CompareReport) -> Iterator[JunitCase]:
+    """Cases; the p50, which decides the exit status, also fails when inconclusive, other metrics are skipped then."""
+    yield JunitCase(VALID, "ended early" if found.cut_short else "")
+    yield JunitCase("failed requests", "; ".join(error.message for error in _failing(found)))
+    yield JunitCase("p50", "; ".join(error.message for error in _of_p50(found)))
     for one in found.figures:
         if one.figure != "p50":
-            worse = _worse(one) if one.finding is Finding.WORSE else ""
-            untold = one.finding in (Finding.UNKNOWN, Finding.UNLIKE)
-            yield Case(one.figure, worse, str(one.finding) if untold else "")
+            worse = _worse(one) if one.finding is ComparisonResult.WORSE else ""
+            inconclusive = one.finding in (ComparisonResult.UNKNOWN, ComparisonResult.UNLIKE)
+            yield JunitCase(one.figure, worse, str(one.finding) if inconclusive else "")
 
 
 def _section(id: str, name: str, found: CompareReport) -> Section:
@@ -122,24 +132,24 @@ def _section(id: str, name: str, found: CompareReport) -> Section:
         said=_said(found),
         tables=[Table("B against A", headings(plain), rows(plain), words=(0, 4))],
         charts=_charts(id, found),
-        courses=[_rounds_table(found)],
+        measurements=[_rounds_table(found)],
         notes=[
-            "Each ratio is of B by A over all rounds, with its 95 % interval; P: how often chance alone is as far off.",
-            "Better and worse are told by a permutation test over the rounds, same by an interval within the margin.",
+            "Each ratio is B / A over all rounds, with its 95 % confidence interval; P: the p-value.",
+            "Better and worse: by a permutation test over the rounds; same: the interval is within the margin.",
         ],
     )
 
 
-def _said(found: CompareReport) -> Said:
+def _said(found: CompareReport) -> Headline:
     errors = _errors(found)
-    doubts = [f"note: {told}" for told in (*found.unlike, *found.doubts)]
+    doubts = [f"note: {note}" for note in (*found.unlike, *found.doubts)]
     if errors:
         message = f"{errors[0].message[:1].upper()}{errors[0].message[1:]}."
         others = [text for one in errors[1:] for text in (one.message, one.hint)]
-        return Said(False, message, reasons=[*filter(None, [errors[0].hint, *others]), *doubts])
+        return Headline(False, message, reasons=[*filter(None, [errors[0].hint, *others]), *doubts])
     p50 = found.figure("p50")
     within = f"{p50.low:.3f} to {p50.high:.3f}"
-    return Said(True, f"By its p50 B is {p50.finding}.", f"It is {p50.ratio:.3f} times that of A ({within}).", doubts)
+    return Headline(True, f"By p50, B is {p50.finding}.", f"It is {p50.ratio:.3f} times that of A ({within}).", doubts)
 
 
 def _rounds_table(found: CompareReport) -> Table:
@@ -167,16 +177,16 @@ def _intervals(id: str, found: CompareReport) -> IntervalChart | None:
     margin = (1 / (1 + found.margin), 1 + found.margin)
     across = _ratios([*margin, *(end for one in found.figures for end in (one.low, one.high))])
     rows = [
-        Interval(one.figure, one.low, one.ratio, one.high, str(one.finding), *_SHAPES[one.finding])
+        IntervalRow(one.figure, one.low, one.ratio, one.high, str(one.finding), *_SHAPES[one.finding])
         for one in found.figures
     ]
     beyond = any(one.low < across.low or one.high > across.high for one in found.figures)
-    note = f"Grey: a shift of less than {_percent(found.margin)} either way. At the line B is as A."
-    frame = Frame(f"{id}-ratios", "B against A, with 95 % intervals", "B / A", "", f"{note}{_BEYOND if beyond else ''}")
+    note = f"Grey: differences of less than {_percent(found.margin)}. Line: no difference."
+    frame = Frame(f"{id}-ratios", "B against A, with 95 % CI", "B / A", "", f"{note}{_BEYOND if beyond else ''}")
     return charts.intervals(frame, across, rows, margin, 1.0)
 
 
-_BEYOND = " What goes beyond the axis ends at its edge."
+_BEYOND = " Intervals are cut off at the edge of the axis."
 
 
 def _ratios(values: list[float]) -> Scale:
@@ -202,10 +212,10 @@ def _rounds(id: str, found: CompareReport) -> LineChart | None:
     ]
     series = [Series("", tone, list(enumerate(sides[side], 1))) for side, (_, tone) in shapes.items()]
     frame = Frame(f"{id}-rounds", "p50 of each round", "round", "ms")
-    return charts.dots(frame, axes, drawn, Ground(series=series))
+    return charts.dots(frame, axes, drawn, ChartBackground(series=series))
 
 
-COMPARISON = Kind(
+COMPARISON = DocumentKind(
     name="comparison",
     command="bench compare",
     type=CompareReport,

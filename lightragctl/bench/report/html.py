@@ -1,13 +1,13 @@
-"""The page as one HTML file that needs nothing else: no script, no network. Reads its template from the package."""
+"""The page as one self-contained HTML file, without scripts. Reads its template from the package."""
 
 import jinja2
 
 from lightragctl.bench.report import charts
-from lightragctl.bench.report.page import Page
+from lightragctl.bench.report.page import ReportPage
 
 
-def html(page: Page) -> str:
-    """The whole file; whatever comes out of runs is escaped."""
+def html(page: ReportPage) -> str:
+    """The HTML; values of runs are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lightragctl.bench.report", "."),
         autoescape=True,

@@ -1,18 +1,18 @@
-"""What the HTML page says: from saved documents to what the template writes. Pure."""
+"""The content of the HTML page, from saved documents. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lightragctl.bench.measured import Measured
+from lightragctl.bench.annotated_run import AnnotatedRun
 from lightragctl.bench.report import runs
 from lightragctl.bench.report.charts import LineChart
-from lightragctl.bench.report.kind import Section, Table
-from lightragctl.bench.report.kinds import Document, kind_of
+from lightragctl.bench.report.document import Section, Table
+from lightragctl.bench.report.documents import Document, kind_of
 
 
 @dataclass(frozen=True)
-class Page:
-    """All of it; `figures` and `together` are of several runs, a table and a chart; None where there is none."""
+class ReportPage:
+    """The page; `figures` and `together`: a table and a chart of several runs, or None."""
 
     title: str
     figures: Table | None
@@ -20,15 +20,15 @@ class Page:
     sections: Sequence[Section]
 
 
-def page(documents: Mapping[str, Document]) -> Page:
+def page(documents: Mapping[str, Document]) -> ReportPage:
     """The page of documents by name."""
     sections = [_section(number, name, one) for number, (name, one) in enumerate(documents.items(), 1)]
-    measured = {name: one for name, one in documents.items() if isinstance(one, Measured)}
-    title = f"Load: {', '.join(documents)}"
+    measured = {name: one for name, one in documents.items() if isinstance(one, AnnotatedRun)}
+    title = f"Load test: {', '.join(documents)}"
     if len(measured) < 2:
-        return Page(title, None, None, sections)
+        return ReportPage(title, None, None, sections)
     others = [replace(one, tables=()) if one.name in measured else one for one in sections]
-    return Page(title, runs.side_by_side(measured), runs.together(measured), others)
+    return ReportPage(title, runs.side_by_side(measured), runs.together(measured), others)
 
 
 def _section(number: int, name: str, document: Document) -> Section:

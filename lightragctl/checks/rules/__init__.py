@@ -1,1 +1,1 @@
-"""What must hold of a plan, one family of rules per file."""
+"""Rules for plans and rendered objects, one group per module."""

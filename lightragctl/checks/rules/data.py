@@ -1,53 +1,51 @@
-"""Rules about data that are there already: a change must not leave them behind, nor break what keeps them."""
+"""Rules about existing data: a change must not orphan it, nor break the store that holds it."""
 
 import re
 from collections.abc import Iterator
 
-from lightragctl.checks.lint import Rule, Subject
+from lightragctl.checks.lint import RenderedPlan, Rule
 from lightragctl.components.vector_engine import VectorEngineValues
 from lightragctl.core.findings import Severity, Violation
 
 
-def _engine(subject: Subject) -> VectorEngineValues | None:
-    """The values of vector-engine, whoever runs it; None when the profile has none."""
+def _engine(subject: RenderedPlan) -> VectorEngineValues | None:
+    """The values of vector-engine, also of an external one; None when the profile has none."""
     section = subject.plan.profile.components.get("vector-engine")
     return section if isinstance(section, VectorEngineValues) else None
 
 
-def _members(subject: Subject) -> int:
+def _members(subject: RenderedPlan) -> int:
     """How many members of the release's etcd have a volume."""
     wanted = re.compile(rf"data-{re.escape(subject.plan.release)}-etcd-\d+")
     return sum(1 for name in subject.facts.claims or () if wanted.fullmatch(name))
 
 
-def _left_behind(subject: Subject) -> Iterator[Violation]:
+def _orphaned(subject: RenderedPlan) -> Iterator[Violation]:
     engine, release = _engine(subject), subject.plan.release
     if engine is None or not engine.enabled:
         return
-    way = "keep the topology; or bring up another release beside it (--name), load the documents there, and go over"
+    way = "keep the topology; or bring up a second release (--name), load the documents there, and switch clients"
     alone = f"data-{release}-vector-engine-0"
     if engine.topology != "standalone" and alone in (subject.facts.claims or ()):
-        message = (
-            f"its collections are in the standalone Milvus's volume {alone}: {engine.topology} would not have them"
-        )
+        message = f"its collections are in volume {alone} of a standalone Milvus; {engine.topology} would start empty"
         yield Violation("components.vector-engine.topology", message, way)
     if engine.topology == "standalone" and _members(subject):
-        message = "its collections are in etcd and the object store: a standalone Milvus would not have them"
+        message = "its collections are in etcd and the object store; a standalone Milvus would start empty"
         yield Violation("components.vector-engine.topology", message, way)
 
 
-def _resized(subject: Subject) -> Iterator[Violation]:
+def _resized(subject: RenderedPlan) -> Iterator[Violation]:
     there = _members(subject)
     for part in subject.plan.parts():
         if part.component == "etcd" and there and part.values.least != there:
             message = (
-                f"it has {there} members, and {part.values.least} are wanted: a new one never joins unless etcd itself "
-                "has added it, and one that only goes is still counted in the majority"
+                f"etcd has {there} members, the profile sets {part.values.least}: a new member never joins unless etcd "
+                "has added it, and a removed one still counts for the majority"
             )
-            yield Violation("components.etcd.replicas", message, f"say replicas: {there}")
+            yield Violation("components.etcd.replicas", message, f"set replicas: {there}")
 
 
 RULES = (
-    Rule("data-left-behind", "another topology does not leave the collections behind", Severity.ERROR, _left_behind),
-    Rule("etcd-resized", "etcd keeps the members that it began with", Severity.ERROR, _resized),
+    Rule("orphaned-data", "a change of topology keeps the collections", Severity.ERROR, _orphaned),
+    Rule("etcd-resize", "etcd keeps its number of members", Severity.ERROR, _resized),
 )

@@ -1,1 +1,1 @@
-"""`bench`: load on a release."""
+"""`bench`: load tests of a release."""

@@ -1,4 +1,4 @@
-"""bench run, saturate, compare, report: load on lightrag-api or another service, and what was saved again."""
+"""bench run, saturate, compare, report: load tests of lightrag-api or another service."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,21 +10,23 @@ from lightragctl.cli.options import Session
 from lightragctl.core.result import Event, Notify, Result
 
 if TYPE_CHECKING:
+    from lightragctl.bench.experiments import Observer
     from lightragctl.bench.schedule import Shape
-    from lightragctl.bench.series import Watch
 
 
 _WARM_UP_S = 10.0
-"""At most: it ends when three seconds agree."""
+"""Upper bound of the warm-up, which ends when three successive seconds agree."""
 
 _CONCURRENCY = 16
 
-Save = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="The whole report as JSON.")]
+Save = Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the report as JSON.")]
 Html = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Figures and charts as one HTML file, to be read offline.")
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write figures and charts as one self-contained HTML file."),
 ]
 Junit = Annotated[
-    Path | None, typer.Option("--junit", metavar="FILE", help="Thresholds and verdict as JUnit's XML, for CI systems.")
+    Path | None,
+    typer.Option("--junit", metavar="FILE", help="Write thresholds and validity as JUnit XML, for CI systems."),
 ]
 
 
@@ -33,15 +35,16 @@ def run(
     load: LoadOptions,
     when: ShapeOptions,
     thresholds: Annotated[
-        str, typer.Option("--thresholds", metavar="LIST", help="Exit with 3 unless kept: p99<100ms,recall>=0.9")
+        str,
+        typer.Option("--thresholds", metavar="LIST", help="Exit status 3 unless met, such as: p99<100ms,recall>=0.9"),
     ] = "",
     save: Save = None,
     html: Html = None,
     junit: Junit = None,
 ) -> Result:
-    """Put load on the release and tell what it holds, how good its answers are, and whether to believe it.
+    """Load-test a release: latency, throughput, answer quality, and whether the result is valid.
 
-    Latency counts from when a request was due, so a service that stalls is charged for all that waited.
+    Latency is measured from the intended send time (no coordinated omission): a stall counts for all delayed requests.
 
     \b
     Examples:
@@ -59,44 +62,52 @@ def run(
     from lightragctl.bench.plan import WarmUp
     from lightragctl.bench.run import terminated_as_interrupted
     from lightragctl.bench.schedule import Closed
-    from lightragctl.cli.bench import reporting, shapes
-    from lightragctl.cli.bench.panel import LoadPanel
+    from lightragctl.cli.bench import load_shape, report_files
+    from lightragctl.cli.bench.live_panel import LoadPanel
     from lightragctl.release import benchmark
 
-    wanted, files = limits.parse(thresholds), reporting.Files(save, html, junit)
+    wanted, files = limits.parse(thresholds), report_files.ReportFiles(save, html, junit)
     name = f"bench run of {load.kind}"
     files.check()
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
-        source = benchmark.Source(session.release, load, notify)
-        shape = shapes.shape(when, load.is_topics, lambda: source.asked.instants_s)
+        source = benchmark.BenchmarkSource(session.release, load, notify)
+        shape = load_shape.shape(when, load.is_topics, lambda: source.asked.instants_s)
         source.check_quality(wanted)
         is_closed = isinstance(shape, Closed)
         most = (when.concurrency or _CONCURRENCY) if is_closed else benchmark.connections(session.release, load.url)
         plan = msgspec.structs.replace(source.plan(shape, most), warm_up=WarmUp(_WARM_UP_S))
         measured = benchmark.measured(plan, source.replicas, notify)
-        reporting.kept(measured, name, files)  # whatever comes while its quality is looked at
+        report_files.kept(measured, name, files)  # in case evaluating its quality fails
         measured = msgspec.structs.replace(measured, report=source.judged(measured.report)).against(wanted)
-    return reporting.kept(measured, name, files)
+    return report_files.kept(measured, name, files)
 
 
 def saturate(
     session: Session,
     load: LoadOptions,
-    slo: Annotated[str, typer.Option("--slo", metavar="LIST", help="What must be kept to.")] = "p99<100ms,errors<0.1%",
+    slo: Annotated[
+        str, typer.Option("--slo", metavar="LIST", help="Thresholds that a rate must meet.")
+    ] = "p99<100ms,errors<0.1%",
     step: Annotated[
-        float, typer.Option("--step", metavar="SECONDS", help="How long each rate is measured at least.", min=2)
+        float, typer.Option("--step", metavar="SECONDS", help="Minimum duration of one measurement.", min=2)
     ] = 10.0,
     first: Annotated[
         float | None,
-        typer.Option("--from", metavar="N", help="The rate to begin with. (default: found out)", min=0.5),
+        typer.Option(
+            "--from",
+            metavar="N",
+            help="First rate to measure, in requests per second. (default: from a probe)",
+            min=0.5,
+        ),
     ] = None,
     save: Save = None,
     html: Html = None,
     junit: Junit = None,
 ) -> Result:
-    """Find the highest rate at which a service keeps to its thresholds, between two rates that are 5 % apart.
+    """Find the highest request rate at which a service meets its thresholds, to within 5 %.
 
-    Both ends are measured twice at least. A percentile must be kept to with its upper 95 % bound.
+    Both ends of the interval are measured at least twice. A percentile must meet its threshold with its upper 95 %
+    confidence bound.
 
     \b
     Examples:
@@ -107,47 +118,52 @@ def saturate(
     import msgspec
 
     from lightragctl.bench import thresholds as limits
+    from lightragctl.bench.experiments import SaturationSearch, find_saturation
     from lightragctl.bench.run import terminated_as_interrupted
-    from lightragctl.bench.series import Search, find_saturation
-    from lightragctl.cli.bench import reporting
-    from lightragctl.cli.bench.panel import LoadPanel
+    from lightragctl.cli.bench import report_files
+    from lightragctl.cli.bench.live_panel import LoadPanel
     from lightragctl.core.errors import UsageError
     from lightragctl.release import benchmark
 
     wanted = limits.parse(slo)
     if not wanted:
-        raise UsageError("without thresholds every rate holds", "such as --slo 'p99<100ms,errors<0.1%'")
-    files = reporting.Files(save, html, junit)
+        raise UsageError("no thresholds given: every rate would meet them", "set some: --slo 'p99<100ms,errors<0.1%'")
+    files = report_files.ReportFiles(save, html, junit)
     files.check()
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
-        source = benchmark.Source(session.release, load, notify)
+        source = benchmark.BenchmarkSource(session.release, load, notify)
         source.check_quality(wanted)
         plan = source.plan(_closed(step), benchmark.connections(session.release, load.url))
-        search = Search(wanted, step, first, lambda report: source.judged_for(report, wanted))
+        search = SaturationSearch(wanted, step, first, lambda report: source.judged_for(report, wanted))
         found = find_saturation(plan, search, _watch(notify))
     found = msgspec.structs.replace(found, ended_at=benchmark.ended_at())
-    return reporting.kept(found, f"bench saturate of {load.kind}", files)
+    return report_files.kept(found, f"bench saturate of {load.kind}", files)
 
 
 def compare(
     session: Session,
     load: LoadOptions,
-    a: Annotated[str, typer.Argument(metavar="A", help="The baseline: a URL, or a profile whose release is up.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The candidate.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="Baseline: a URL, or a profile whose release is up.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Candidate: a URL, or a profile whose release is up.")],
     rate: Rate = None,
     concurrency: Concurrency = None,
-    rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Each measures both.", min=2)] = 10,
-    seconds: Annotated[float, typer.Option("--seconds", metavar="SECONDS", help="Of one measurement.", min=1)] = 5.0,
+    rounds: Annotated[
+        int, typer.Option("--rounds", metavar="N", help="Rounds; each measures both targets.", min=2)
+    ] = 10,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="SECONDS", help="Length of one measurement.", min=1)
+    ] = 5.0,
     margin: Annotated[
-        float, typer.Option("--margin", metavar="RATIO", help="The shift that matters.", min=0.001, max=10)
+        float,
+        typer.Option("--margin", metavar="RATIO", help="Smallest relative difference that matters.", min=0.001, max=10),
     ] = 0.05,
     save: Save = None,
     html: Html = None,
     junit: Junit = None,
 ) -> Result:
-    """Measure two services in turn and tell whether the second is better or worse, or that the data do not tell.
+    """Compare two services (A/B test): measures both in alternating rounds and tests the difference.
 
-    The status is 3 when B fails more or its p50 is worse, 4 when the data are too few or not comparable.
+    Exit status 3: B fails more requests or its p50 is worse; 4: too little data, or the results are not comparable.
 
     \b
     Examples:
@@ -157,16 +173,16 @@ def compare(
     """
     import msgspec
 
+    from lightragctl.bench.experiments import compare_two
     from lightragctl.bench.run import terminated_as_interrupted
-    from lightragctl.bench.series import compare_two
-    from lightragctl.cli.bench import reporting, shapes
-    from lightragctl.cli.bench.panel import LoadPanel
+    from lightragctl.cli.bench import load_shape, report_files
+    from lightragctl.cli.bench.live_panel import LoadPanel
     from lightragctl.release import benchmark
 
-    files = reporting.Files(save, html, junit)
+    files = report_files.ReportFiles(save, html, junit)
     files.check()
     check_sides(load, (a, b), session.options)
-    shape = shapes.steady(rate, concurrency, seconds)
+    shape = load_shape.steady(rate, concurrency, seconds)
     with session.out.live(LoadPanel()) as notify, terminated_as_interrupted():
         plans = []
         for source in benchmark.sides(session.release, load, (a, b), notify):
@@ -174,16 +190,18 @@ def compare(
             plans.append(source.plan(shape, most))
         found = compare_two(plans[0], plans[1], rounds, margin, _watch(notify))
     found = msgspec.structs.replace(found, ended_at=benchmark.ended_at())
-    return reporting.kept(found, f"bench compare of {load.kind}", files)
+    return report_files.kept(found, f"bench compare of {load.kind}", files)
 
 
 def report(
     session: Session,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Of --save.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files written by --save.", show_default=False)
+    ],
     html: Html = None,
     junit: Junit = None,
 ) -> Result:
-    """Show what was saved again, runs side by side; its exit status does not judge them.
+    """Show saved reports, runs side by side. The exit status does not depend on their results.
 
     \b
     Examples:
@@ -191,19 +209,19 @@ def report(
       lightragctl bench report before.json after.json --html both.html
       lightragctl bench report search.json compared.json --junit all.xml
     """
-    from lightragctl.cli.bench import payloads, reporting
+    from lightragctl.cli.bench import payloads, report_files
 
-    wanted = reporting.Files(html=html, junit=junit)
+    wanted = report_files.ReportFiles(html=html, junit=junit)
     wanted.check()
-    documents = reporting.read(files)
-    return payloads.bench_report(documents, reporting.write(documents, wanted))
+    documents = report_files.read(files)
+    return payloads.bench_report(documents, report_files.write(documents, wanted))
 
 
-def _watch(notify: Notify) -> "Watch":
-    from lightragctl.bench.series import Watch
+def _watch(notify: Notify) -> "Observer":
+    from lightragctl.bench.experiments import Observer
     from lightragctl.release.benchmark import progress
 
-    return Watch(progress(notify), lambda words: notify(Event(words)))
+    return Observer(progress(notify), lambda words: notify(Event(words)))
 
 
 def _closed(seconds: float) -> "Shape":

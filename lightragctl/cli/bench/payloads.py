@@ -1,4 +1,4 @@
-"""From what the packages return to the Results of `bench`. Pure; the keys of each payload are stated here only."""
+"""Results of `bench`. Pure; the only place that defines the keys of their payloads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,13 +9,13 @@ from lightragctl.core.errors import ExitStatus
 from lightragctl.core.result import Result, Status
 
 if TYPE_CHECKING:
-    from lightragctl.bench.report.kinds import Document
+    from lightragctl.bench.report.documents import Document
 
 
 def _measured(document: "Document") -> dict[str, Any]:
-    """What a bench command measured as it shows it: without what only a file needs."""
-    from lightragctl.bench.measured import Measured
-    from lightragctl.bench.report.kinds import kind_of
+    """A report as its command shows it: without what only a file needs."""
+    from lightragctl.bench.annotated_run import AnnotatedRun
+    from lightragctl.bench.report.documents import kind_of
 
     plain = kind_of(document).plain(document)
     del plain["schema"]
@@ -23,7 +23,7 @@ def _measured(document: "Document") -> dict[str, Any]:
     for value in plain.values():
         if isinstance(value, dict):
             value.pop("histogram", None)
-    return {**plain, "broken_thresholds": document.broken} if isinstance(document, Measured) else plain
+    return {**plain, "broken_thresholds": document.broken} if isinstance(document, AnnotatedRun) else plain
 
 
 _ENDS = {
@@ -35,12 +35,12 @@ _ENDS = {
     "not-comparable": ExitStatus.WARNINGS,
     "no-answers": ExitStatus.FAILED,
 }
-"""What each error of a bench command ends with; of several the first decides."""
+"""The exit status of each error code; of several errors the first decides."""
 
 
 def bench(document: "Document") -> Result:
-    """`bench run`, `saturate`, `compare`: 3 when it did not keep to what was asked, 4 when the figures do not tell."""
-    from lightragctl.bench.report.kinds import kind_of
+    """`bench run`, `saturate`, `compare`: exit status 3 when thresholds are not met, 4 when the result is not valid."""
+    from lightragctl.bench.report.documents import kind_of
 
     kind = kind_of(document)
     errors = kind.errors(document)
@@ -52,8 +52,8 @@ def bench(document: "Document") -> Result:
 
 
 def bench_report(documents: "Mapping[str, Document]", written: Sequence[Path]) -> Result:
-    """`bench report`: each document as its command showed it, with its error, and the files that were written."""
-    from lightragctl.bench.report.kinds import KINDS, kind_of
+    """`bench report`: each report as its command showed it, with its errors, and the files written."""
+    from lightragctl.bench.report.documents import KINDS, kind_of
 
     data: dict[str, Any] = {kind.plural: [] for kind in KINDS}
     for file, document in documents.items():

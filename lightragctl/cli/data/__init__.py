@@ -1,1 +1,1 @@
-"""`ingest`, `retrieve`, `query`, `recordings`: the use of a release."""
+"""`ingest`, `retrieve`, `query`, `recordings`: load documents into a release and query it."""

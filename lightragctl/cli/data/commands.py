@@ -1,4 +1,4 @@
-"""ingest, retrieve, query, recordings: what goes into a release and what comes out."""
+"""ingest, retrieve, query, recordings: load documents into a release and query it."""
 
 from typing import Annotated, Literal
 
@@ -8,24 +8,33 @@ from lightragctl.cli.options import Session
 from lightragctl.core.result import Result
 
 Workspace = Annotated[
-    str | None, typer.Option("--workspace", "-w", metavar="NAME", help="Workspace. (default: the profile's)")
+    str | None,
+    typer.Option("--workspace", "-w", metavar="NAME", help="Workspace of the documents. (default: the profile's)"),
 ]
 TopK = Annotated[
     int | None,
-    typer.Option("--top-k", "-k", metavar="N", help="How many passages. (default: 5, or the mode's)", min=1),
+    typer.Option("--top-k", "-k", metavar="N", help="Number of passages to return. (default: 5, or the mode's)", min=1),
 ]
 Mode = Annotated[
     Literal["nearest", "naive", "local", "global", "hybrid", "mix"],
-    typer.Option("--mode", help="nearest, or one of LightRAG's: naive; local to mix go to lightrag-server."),
+    typer.Option(
+        "--mode",
+        help="Retrieval mode: nearest, or one of LightRAG's; local, global, hybrid and mix need lightrag-server.",
+    ),
 ]
 Filter = Annotated[
-    str | None, typer.Option("--filter", metavar="EXPRESSION", help='Milvus filter, such as: file_path like "%.md"')
+    str | None,
+    typer.Option("--filter", metavar="EXPRESSION", help='Milvus filter expression, such as: file_path like "%.md"'),
 ]
 Kind = Annotated[
     Literal["chunks", "entities", "relationships"],
-    typer.Option("--kind", help="Passages, or what lightrag-server made of them."),
+    typer.Option(
+        "--kind", help="What to search: passages, or the entities and relationships that lightrag-server extracted."
+    ),
 ]
-Text = Annotated[str, typer.Argument(metavar="TEXT", help="The question.", show_default=False)]
+Text = Annotated[
+    str, typer.Argument(metavar="TEXT", help="Text to search for, or question to answer.", show_default=False)
+]
 
 
 def ingest(
@@ -33,28 +42,32 @@ def ingest(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="Files, folders, globs, pipes, or - for standard input.", show_default=False
+            metavar="PATH...",
+            help="Files, folders, globs, pipes, or - for standard input.",
+            show_default=False,
         ),
     ],
     workspace: Workspace = None,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", help="What a document from a pipe is called.", show_default=False),
+        typer.Option(
+            "--source", metavar="NAME", help="Source name of a document read from a pipe.", show_default=False
+        ),
     ] = None,
     encoding: Annotated[
         str | None,
         typer.Option(
             "--encoding",
             metavar="NAME",
-            help="Of text and html without a byte-order mark. (default: UTF-8, or what can be told for sure)",
+            help="Encoding of text and HTML files without a byte-order mark. (default: UTF-8, else detected)",
             show_default=False,
         ),
     ] = None,
 ) -> Result:
-    """Load documents: md, txt, rst, html, pdf, docx. What has not changed is skipped; interrupted, run it again.
+    """Load documents (md, txt, rst, html, pdf, docx). Unchanged ones are skipped; run it again to resume.
 
-    They go through lightrag-server where the release has one, else through lightrag-api. What a document holds that
-    is no text, or that its reader does not see, is left out and named.
+    Documents are processed by lightrag-server if the release has one, otherwise by lightrag-api. Content that cannot
+    be read as text is omitted and reported.
 
     \b
     Examples:
@@ -66,11 +79,12 @@ def ingest(
     from lightragctl.cli.data import payloads
     from lightragctl.cli.progress import showing_progress
     from lightragctl.core.errors import UnavailableError
+    from lightragctl.core.hint import Hint
     from lightragctl.ingest.encodings import named_encoding
-    from lightragctl.ingest.load import Conditions, load
-    from lightragctl.ingest.load_lightrag import load_into_lightrag
+    from lightragctl.ingest.load import LoadConditions, load
+    from lightragctl.ingest.via_lightrag import load_into_lightrag
 
-    conditions = Conditions(source=source, encoding="" if encoding is None else named_encoding(encoding))
+    conditions = LoadConditions(source=source, encoding="" if encoding is None else named_encoding(encoding))
     target = session.release.lightrag(workspace)
     try:
         with showing_progress() as notify:
@@ -78,8 +92,8 @@ def ingest(
                 return payloads.ingest(load_into_lightrag(paths, target, notify, conditions), "lightrag-server")
             return payloads.ingest(load(paths, session.release.api, workspace, notify, conditions), "lightrag-api")
     except UnavailableError as error:
-        again = "run the same command again: what is loaded already is skipped"
-        raise UnavailableError(error.message, f"{error.hint}; then {again}" if error.hint else again) from error
+        again = "run the same command again: documents that are loaded already are skipped"
+        raise UnavailableError(error.message, Hint(error.hint, "; then ", again) if error.hint else again) from error
 
 
 def retrieve(
@@ -91,7 +105,7 @@ def retrieve(
     kind: Kind = "chunks",
     mode: Mode = "nearest",
 ) -> Result:
-    """Find the passages, entities or relationships nearest to a text.
+    """Search for the passages, entities or relationships nearest to a text.
 
     \b
     Examples:
@@ -114,7 +128,7 @@ def query(
     filter: Filter = None,
     mode: Mode = "nearest",
 ) -> Result:
-    """Answer a question from the passages, with citations.
+    """Answer a question from the nearest passages, with citations.
 
     \b
     Examples:
@@ -127,9 +141,9 @@ def query(
 
 def recordings(
     session: Session,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", help="At most so many.", min=1)] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="Maximum number of questions.", min=1)] = 20,
 ) -> Result:
-    """Show the questions that were asked, newest first, of all replicas; the profile says whether they are recorded.
+    """List recorded questions of all replicas, newest first. Recording is off unless the profile enables it.
 
     \b
     Examples:

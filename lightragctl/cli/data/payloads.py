@@ -1,11 +1,14 @@
-"""The Results of the commands that use a release, from what the packages return.
+"""Results of `ingest`, `retrieve`, `query` and `recordings`.
 
-Pure; the keys of each payload are stated here only.
+Pure; the only place that defines the keys of their payloads.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 if TYPE_CHECKING:
@@ -14,21 +17,53 @@ if TYPE_CHECKING:
     from lightragctl.ingest.load import Summary
 
 
+@dataclass(frozen=True)
+class OmittedContent:
+    """Content of a document that is not in the index."""
+
+    source: str
+    content: Sequence[str]
+
+
+@dataclass(frozen=True)
+class IngestPayload:
+    """Counts of documents; `through`: the component that processed them."""
+
+    through: str
+    created: int
+    updated: int
+    unchanged: int
+    skipped: int
+    skipped_kinds: Mapping[str, int]
+    failed: Sequence[Mapping[str, Any]]
+    omitted: Sequence[OmittedContent]
+    chunks: int
+    duration_s: float
+    chunks_per_s: float
+
+
+@dataclass(frozen=True)
+class RecordingsPayload:
+    """Recorded questions, newest first."""
+
+    recordings: Sequence[Mapping[str, Any]]
+
+
 def ingest(summary: "Summary", through: str) -> Result:
-    """`ingest`: counts, through which component, one error for each document that failed, and what was left out."""
-    data = {
-        "through": through,
-        "created": summary.created,
-        "updated": summary.updated,
-        "unchanged": summary.unchanged,
-        "skipped": summary.skipped,
-        "skipped_kinds": dict(summary.skipped_kinds),
-        "failed": [failure._asdict() for failure in summary.failed],
-        "left_out": [{"source": source, "what": list(what)} for source, what in summary.left_out],
-        "chunks": summary.chunks,
-        "seconds": round(summary.seconds, 2),
-        "chunks_per_s": round(summary.chunks_per_s, 1),
-    }
+    """`ingest`: counts, the component used, one error per failed document, and omitted content."""
+    data = IngestPayload(
+        through=through,
+        created=summary.created,
+        updated=summary.updated,
+        unchanged=summary.unchanged,
+        skipped=summary.skipped,
+        skipped_kinds=dict(summary.skipped_kinds),
+        failed=[failure._asdict() for failure in summary.failed],
+        omitted=[OmittedContent(source, list(what)) for source, what in summary.left_out],
+        chunks=summary.chunks,
+        duration_s=round(summary.seconds, 2),
+        chunks_per_s=round(summary.chunks_per_s, 1),
+    )
     if not summary.failed:
         return Result("ingest", data)
     errors = [ErrorInfo("document", f"{one.source}: {one.reason}", one.hint) for one in summary.failed]
@@ -38,7 +73,11 @@ def ingest(summary: "Summary", through: str) -> Result:
 
 def retrieve(answer: "Retrieval") -> Result:
     """`retrieve`: the hits, best first."""
-    return Result("retrieve", answer.model_dump(mode="json"))
+    message = ""
+    if not answer.hits and not answer.forwarded_to:
+        load = Command("ingest", "PATH")
+        message = Hint(f"no passage of workspace {answer.workspace} matches; load documents: ", load)
+    return Result("retrieve", {**answer.model_dump(mode="json"), "message": message})
 
 
 def query(answer: "QueryAnswer") -> Result:
@@ -47,9 +86,9 @@ def query(answer: "QueryAnswer") -> Result:
 
 
 def recordings(found: "AllRecordings") -> Result:
-    """`recordings`: the questions, newest first; 4 when those of a replica are missing."""
-    data = {"recordings": [one.model_dump(mode="json") for one in found.questions]}
+    """`recordings`: the questions, newest first; exit status 4 when a replica did not answer."""
+    data = RecordingsPayload([one.model_dump(mode="json") for one in found.questions])
     if not found.missing:
         return Result("recordings", data)
-    errors = [ErrorInfo("replica-silent", one, "see: lightragctl status") for one in found.missing]
+    errors = [ErrorInfo("replica-silent", one, Hint("see: ", Command("status"))) for one in found.missing]
     return Result("recordings", data, Status.PARTIAL, errors, ExitStatus.WARNINGS)

@@ -1,4 +1,4 @@
-"""What a person reads of the payload of each command that uses a release."""
+"""Table views of `ingest`, `retrieve`, `query` and `recordings`."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,33 +11,33 @@ from rich.text import Text
 from lightragctl.cli.tables import Data, View, excerpt, table
 
 _NAMED = 20
-"""Documents that one line names."""
+"""Documents named per line."""
 
 
 def _ingest(data: Data) -> Iterator[RenderableType]:
     counts = ", ".join(f"{data[key]} {key}" for key in ("created", "updated", "unchanged", "skipped") if data[key])
     failed = f", {len(data['failed'])} failed" if data["failed"] else ""
     through = ", through lightrag-server" if data["through"] == "lightrag-server" else ""
-    yield Text(f"{counts or 'nothing'}{failed}: {data['chunks']} chunks in {data['seconds']:.1f} s{through}")
+    yield Text(f"{counts or 'nothing'}{failed}: {data['chunks']} chunks in {data['duration_s']:.1f} s{through}")
     if data["skipped_kinds"]:
         kinds = ", ".join(f"{count} {kind}" for kind, count in data["skipped_kinds"].items())
-        yield Text(f"skipped, of no supported kind: {kinds}")
-    yield from _left_out(data["left_out"])
+        yield Text(f"skipped (unsupported file type): {kinds}")
+    yield from _omitted(data["omitted"])
 
 
-def _left_out(documents: Sequence[Data]) -> Iterator[RenderableType]:
-    """What documents hold that is not in the index, by kind, so that what many pages share takes one line."""
+def _omitted(documents: Sequence[Data]) -> Iterator[RenderableType]:
+    """Content of documents that is not in the index, grouped by kind."""
     sources: dict[str, list[str]] = {}
     for one in documents:
-        for what in one["what"]:
+        for what in one["content"]:
             sources.setdefault(what, []).append(_shown_source(one["source"]))
     for what, named in sources.items():
         more = f" and {len(named) - _NAMED} more (-o json)" if len(named) > _NAMED else ""
-        yield Text(f"left out: {what}: {', '.join(named[:_NAMED])}{more}")
+        yield Text(f"omitted: {what}: {', '.join(named[:_NAMED])}{more}")
 
 
 def _shown_source(source: str) -> str:
-    """A path below the working directory as a relative one, as it was typed."""
+    """A path below the working directory as a relative path."""
     here = Path.cwd()
     shown = os.path.relpath(source, here) if source.startswith(f"{here}/") else source
     return shown.replace("\n", "\\n")
@@ -66,17 +66,15 @@ def _retrieve(data: Data) -> Iterator[RenderableType]:
     yield from _hits(data["hits"])
     if data["forwarded_to"]:
         yield Text(f"answered by {data['forwarded_to']}", style="dim")
-    elif not data["hits"]:
-        yield Text(f"workspace {data['workspace']} holds nothing that fits; load documents: lightragctl ingest PATH")
+    elif data["message"]:
+        yield Text(data["message"])
     yield _timing(data["timing_ms"])
 
 
 def _query(data: Data) -> Iterator[RenderableType]:
     yield Text(data["answer"])
     if data["truncated"]:
-        yield Text(
-            "the answer is not complete: the model was stopped, at its token limit or by a filter", style="yellow"
-        )
+        yield Text("the answer is incomplete: the model stopped at its token limit or a filter", style="yellow")
     yield Text("")
     for citation in data["citations"]:
         yield Text(f"[{citation['marker']}] {_shown_source(citation['source'])}", style="cyan")
@@ -90,8 +88,8 @@ def _recordings(data: Data) -> Iterator[RenderableType]:
     for one in data["recordings"]:
         at = datetime.fromtimestamp(one["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
         rows.append([at, one["workspace"], str(len(one["ids"])), f"{one['took_ms']:.0f} ms", excerpt(one["query"])])
-    heads = ["ASKED (UTC)", "WORKSPACE", "FOUND", "TOOK", "QUESTION"]
-    yield table(heads, rows) if rows else Text("no question was recorded yet")
+    heads = ["TIME (UTC)", "WORKSPACE", "RESULTS", "DURATION", "QUESTION"]
+    yield table(heads, rows) if rows else Text("no questions recorded yet")
 
 
 VIEWS: Mapping[str, View] = {

@@ -1,1 +1,1 @@
-"""`up`, `diff`, `status`, `history` and the other commands that run a release."""
+"""`up`, `diff`, `status`, `history` and the other commands that deploy and inspect a release."""

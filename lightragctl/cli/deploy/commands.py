@@ -1,6 +1,5 @@
 """up, diff, status, logs, exec, port-forward, down, render."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,27 +8,31 @@ from typing import Annotated, Literal
 import typer
 
 from lightragctl.cli.options import Session
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify, Result
 
-Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.", min=1)]
-
-ComponentName = Annotated[str, typer.Argument(metavar="COMPONENT", help="The component.", show_default=False)]
-ForceConflicts = Annotated[
-    bool, typer.Option("--force-conflicts", help="Take fields over that another manager of the objects owns.")
+Timeout = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", help="Seconds to wait before giving up.", min=1)
 ]
-Adopt = Annotated[bool, typer.Option("--adopt", help="Take objects over that are there and that no other tool owns.")]
+
+ComponentName = Annotated[str, typer.Argument(metavar="COMPONENT", help="Name of the component.", show_default=False)]
+ForceConflicts = Annotated[
+    bool, typer.Option("--force-conflicts", help="Take ownership of fields that another field manager owns.")
+]
+Adopt = Annotated[bool, typer.Option("--adopt", help="Take ownership of existing objects that no other tool owns.")]
 PruneData = Annotated[
-    bool, typer.Option("--prune-data", help="Delete volume claims and Secrets too that are not wanted any more.")
+    bool,
+    typer.Option("--prune-data", help="Also delete volume claims and Secrets that are no longer part of the release."),
 ]
 AllowDataLoss = Annotated[
-    bool, typer.Option("--allow-data-loss", help="Go on although data would be lost: volumes, formats of versions.")
+    bool, typer.Option("--allow-data-loss", help="Continue even if data would be lost (volumes, data formats).")
 ]
 Events = Annotated[
     Literal["jsonl"] | None,
-    typer.Option("--events", metavar="jsonl", help="On standard error one JSON document a line, and nothing else."),
+    typer.Option("--events", metavar="jsonl", help="Write progress to standard error as JSON, one event per line."),
 ]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it can be searched.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until a search through the release succeeds.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change without changing anything.")]
 
 
 def up(
@@ -43,10 +46,10 @@ def up(
     allow_data_loss: AllowDataLoss = False,
     events: Events = None,
 ) -> Result:
-    """Bring a release up until a search through it is answered; running it again changes nothing.
+    """Install or update a release and wait until a search through it succeeds. Idempotent.
 
-    On a cluster it shows what will change and, on a terminal, asks first. Killed in the middle, the next run goes on.
-    What it did is a revision: see history and rollback.
+    On a cluster it shows the changes and, on a terminal, asks for confirmation. After an interruption, run it again to
+    resume. Each run is recorded as a revision: see history and rollback.
 
     \b
     Examples:
@@ -65,41 +68,42 @@ def up(
         return payloads.planned("up", release.runtime.diff(release.plan, options))
     from lightragctl.release.probe import prove_search
 
-    with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
+    with notice_on_interrupt(session, UP_CONTINUES), session.out.live() as notify:
         outcome = release.runtime.up(release.plan, options, session.approve, after_plan(session, notify))
         search_ms = prove_search(release, outcome, timeout, notify) if wait else None
     return payloads.up("up", outcome, search_ms)
 
 
-UP_GOES_ON = "what was applied goes on without this command; see it: lightragctl status; finish it: lightragctl up"
-_DOWN_GOES_ON = "what was told to stop goes on stopping; see it: lightragctl status; finish it: lightragctl down"
+UP_CONTINUES = Hint(
+    "what was applied rolls out without this command; see: ", Command("status"), "; finish it: ", Command("up")
+)
+_DOWN_CONTINUES = Hint("components continue to stop; see: ", Command("status"), "; finish it: ", Command("down"))
 
 
 @contextmanager
-def told_on_interrupt(session: Session, goes_on: str) -> Iterator[None]:
-    """On Ctrl-C say what goes on."""
+def notice_on_interrupt(session: Session, notice: Hint) -> Iterator[None]:
+    """On Ctrl-C, print what continues without the command."""
     try:
         yield
     except KeyboardInterrupt:
-        place = " ".join(session.options.place)
-        session.out.notify(Event(re.sub(r"(lightragctl \w+)", rf"\1 {place}".rstrip(), goes_on)))
+        session.out.notify(Event(notice.line(session.options.place, session.options.overrides)))
         raise
 
 
 def after_plan(session: Session, notify: Notify) -> Notify:
-    """Tells progress; of objects only in passing, as the plan has named each of them. Scripts are told everything."""
+    """A notifier that shows objects only in passing, as the plan has listed them; events for scripts stay complete."""
     from dataclasses import replace
 
     from lightragctl.core.result import EventType
 
-    def tell(event: Event) -> None:
+    def shorten(event: Event) -> None:
         notify(replace(event, passing=True) if event.type is EventType.OBJECT else event)
 
-    return notify if session.out.as_events else tell
+    return notify if session.out.as_events else shorten
 
 
 def diff(session: Session) -> Result:
-    """Show what `up` would change; exit status 0: nothing, 1: something, 2 or more: an error.
+    """Show what `up` would change. Exit status: 0 no difference, 1 differences, 2 or more an error.
 
     \b
     Examples:
@@ -118,7 +122,7 @@ def diff(session: Session) -> Result:
 
 
 def status(session: Session) -> Result:
-    """Show the release's components; exit status 3 when one is not ready.
+    """Show the state of each component, warnings and drift. Exit status 3 when a component is not ready.
 
     \b
     Examples:
@@ -132,11 +136,16 @@ def status(session: Session) -> Result:
 
 def logs(
     session: Session,
-    component: Annotated[str | None, typer.Argument(help="Only this component.", show_default=False)] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-    tail: Annotated[int, typer.Option("--tail", metavar="LINES", help="Last lines of each log.", min=0)] = 20,
+    component: Annotated[
+        str | None,
+        typer.Argument(metavar="[COMPONENT]", help="Show the logs of this component only.", show_default=False),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep streaming new lines.")] = False,
+    tail: Annotated[
+        int, typer.Option("--tail", metavar="LINES", help="Number of lines to show from the end of each log.", min=0)
+    ] = 20,
 ) -> Result:
-    """Print the components' logs.
+    """Print the logs of all components, or of one.
 
     \b
     Examples:
@@ -151,10 +160,10 @@ def exec_(
     session: Session,
     component: ComponentName,
     command: Annotated[
-        list[str], typer.Argument(metavar="-- COMMAND...", help="The command and its words.", show_default=False)
+        list[str], typer.Argument(metavar="-- COMMAND...", help="Command and its arguments.", show_default=False)
     ],
 ) -> Result:
-    """Run a command where a component runs; ends with the command's exit status.
+    """Run a command in a component's container or environment; returns the command's exit status.
 
     \b
     Examples:
@@ -168,10 +177,13 @@ def port_forward(
     session: Session,
     component: ComponentName,
     port: Annotated[
-        int, typer.Argument(metavar="[PORT]", help="Port of this machine. (default: a free one)", min=0, max=65535)
+        int,
+        typer.Argument(
+            metavar="[PORT]", help="Local port. (default: a free one)", min=0, max=65535, show_default=False
+        ),
     ] = 0,
 ) -> Result:
-    """Lead a port of this machine to a component until interrupted.
+    """Forward a local port to a component until interrupted.
 
     \b
     Examples:
@@ -184,12 +196,12 @@ def port_forward(
 
 def down(
     session: Session,
-    purge: Annotated[bool, typer.Option("--purge", help="Delete the release's data too.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Also delete the release's data.")] = False,
     timeout: Timeout = 180.0,
     allow_data_loss: AllowDataLoss = False,
     events: Events = None,
 ) -> Result:
-    """Stop a release; its data stay unless --purge is given, and it says what it kept.
+    """Stop a release. Its data is kept unless --purge is given.
 
     \b
     Examples:
@@ -202,7 +214,7 @@ def down(
     release = session.release
     if purge:
         session.confirm(f"Delete release '{release.name}' and all its data?")
-    with told_on_interrupt(session, _DOWN_GOES_ON), session.out.live() as notify:
+    with notice_on_interrupt(session, _DOWN_CONTINUES), session.out.live() as notify:
         stopped = release.runtime.down(purge, timeout, notify, allow_data_loss)
     if not stopped:
         release.runtime.components()  # refuses a release that is not there
@@ -212,10 +224,10 @@ def down(
 def render(
     session: Session,
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", metavar="FOLDER", help="Write one file per object.")
+        Path | None, typer.Option("--output-dir", metavar="FOLDER", help="Write one file per object into this folder.")
     ] = None,
 ) -> Result:
-    """Print the Kubernetes objects of a profile, sorted, the same for the same input.
+    """Print the Kubernetes manifests of a profile. Deterministic: the same input gives the same output.
 
     \b
     Examples:

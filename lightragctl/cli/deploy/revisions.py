@@ -1,11 +1,11 @@
-"""rollback, history, unlock: the life of a release on a cluster after its first up."""
+"""rollback, history, unlock: revisions of a release on a cluster, and its lock."""
 
 from typing import Annotated, Any
 
 import typer
 
 from lightragctl.cli.deploy.commands import (
-    UP_GOES_ON,
+    UP_CONTINUES,
     Adopt,
     AllowDataLoss,
     DryRun,
@@ -15,7 +15,7 @@ from lightragctl.cli.deploy.commands import (
     Timeout,
     Wait,
     after_plan,
-    told_on_interrupt,
+    notice_on_interrupt,
 )
 from lightragctl.cli.options import OPTION_NAMES, GlobalOptions, Session
 from lightragctl.core.errors import LightragctlError
@@ -23,7 +23,7 @@ from lightragctl.core.result import Result
 
 
 def complete_revision(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Numbers of the release's revisions for shell completion; none when there is no answer."""
+    """Revision numbers for shell completion; empty when the cluster does not answer."""
     outer = ctx.find_root().params
     given: dict[str, Any] = {name: ctx.params.get(name) or outer.get(name) for name in OPTION_NAMES}
     try:
@@ -37,7 +37,9 @@ def complete_revision(ctx: typer.Context, incomplete: str) -> list[tuple[str, st
 
 Number = Annotated[
     int | None,
-    typer.Argument(metavar="REVISION", help="Its number.", show_default=False, min=1, autocompletion=complete_revision),
+    typer.Argument(
+        metavar="REVISION", help="Revision number.", show_default=False, min=1, autocompletion=complete_revision
+    ),
 ]
 
 
@@ -53,9 +55,9 @@ def rollback(
     allow_data_loss: AllowDataLoss = False,
     events: Events = None,
 ) -> Result:
-    """Take a release back to a revision: by default to the newest before the present one that was applied.
+    """Roll back to an earlier revision; by default to the last one that was applied before the current one.
 
-    The objects of that revision are applied as `up` would; that makes a new revision. Data stay as they are now.
+    Applies the objects of that revision as `up` does and records a new revision. Data is not rolled back.
 
     \b
     Examples:
@@ -71,7 +73,7 @@ def rollback(
         return payloads.planned("rollback", session.release.revisions("rollback").rollback_diff(revision, options))
     from lightragctl.release.probe import prove_search
 
-    with told_on_interrupt(session, UP_GOES_ON), session.out.live() as notify:
+    with notice_on_interrupt(session, UP_CONTINUES), session.out.live() as notify:
         outcome = session.release.revisions("rollback").rollback(
             revision, options, session.approve, after_plan(session, notify)
         )
@@ -80,7 +82,7 @@ def rollback(
 
 
 def history(session: Session, revision: Number = None) -> Result:
-    """Show the revisions of a release, newest first; with a number that one whole.
+    """List the revisions of a release, newest first; with a number, show that revision in full.
 
     \b
     Examples:
@@ -95,9 +97,9 @@ def history(session: Session, revision: Number = None) -> Result:
 
 
 def unlock(session: Session) -> Result:
-    """Take the lock of a release away from a run that is dead; say who held it, and for how long.
+    """Release the lock of a release after its holder has died; shows who held it and since when.
 
-    One that was renewed just now is only taken with --yes: its holder then stops before its next write.
+    A lock that was renewed recently is only released with --yes: its holder then stops before its next write.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What a person reads of the payload of each command that runs a release."""
+"""Table views of the commands that deploy and inspect a release."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,12 +34,12 @@ def _release(data: Data) -> Iterator[RenderableType]:
     where = f"{number}profile {data['profile']}, {data['runtime']}"
     yield Text(f"release {data['release']} ({where}), data in {data['data']}")
     yield table(["COMPONENT", "STATE", "ENDPOINT", *headings, ""], rows)
-    yield from _fields("changed by others", data["drift"])
+    yield from _fields("drift (changed by other field managers)", data["drift"])
     yield from (Text(f"warning: {one}", style="yellow") for one in data["warnings"])
 
 
 def _fields(title: str, fields: Sequence[Data]) -> Iterator[RenderableType]:
-    """Fields that others hold, a line each."""
+    """Fields that other field managers own, a line each."""
     if fields:
         yield Text(f"{title}:", style="yellow")
         yield from (Text(f"  {ForeignField(**one)}") for one in fields)
@@ -59,15 +59,15 @@ def _up(data: Data) -> Iterator[RenderableType]:
     yield from _release(data)
     yield Text(f"changed: {_changed(data['changed'])}" if data["changed"] else "unchanged")
     if data["search_ms"] is not None:
-        yield Text(f"a search through it was answered in {data['search_ms']:.0f} ms")
+        yield Text(f"search probe answered in {data['search_ms']:.0f} ms")
 
 
 def _changed(changed: Sequence[str]) -> str:
-    """What was changed, where each change has been told already: objects by number, processes by name."""
+    """A summary of changes that were listed before: objects by count, processes by name."""
     counts = Counter(one.rpartition(" ")[2] for one in changed if "/" in one)
     processes = [one for one in changed if "/" not in one]
-    told = [f"{count} {'object' if count == 1 else 'objects'} {action}" for action, count in counts.items()]
-    return ", ".join(told + processes)
+    objects = [f"{count} {'object' if count == 1 else 'objects'} {action}" for action, count in counts.items()]
+    return ", ".join(objects + processes)
 
 
 _ACTION_STYLE = {"created": "green", "configured": "yellow", "replaced": "red", "deleted": "red"}
@@ -77,7 +77,7 @@ _LINE_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def _diff(data: Data) -> Iterator[RenderableType]:
-    """Each change with its lines, then how many of each kind."""
+    """Each change with its diff, then the number of changes of each kind."""
     differing = [one for one in data["changes"] if one["action"] != "unchanged"]
     for one in differing:
         head = Text(f"{one['action']} ", style=_ACTION_STYLE[one["action"]])
@@ -85,16 +85,18 @@ def _diff(data: Data) -> Iterator[RenderableType]:
         yield head.append(f"  ({one['note']})" if one["note"] else "", style="dim")
         if one["action"] in ("configured", "replaced"):
             yield from (Text(line, style=_LINE_STYLE.get(line[:1], "")) for line in one["text"].splitlines()[2:])
-    yield from _fields("held by others, and taken over only with --force-conflicts", data["conflicts"])
+    yield from _fields(
+        "conflicts (fields that other managers own; --force-conflicts takes them over)", data["conflicts"]
+    )
     taken = {(one["subject"], one["path"]) for one in data["conflicts"]}
     left = [one for one in data["drift"] if (one["subject"], one["path"]) not in taken]
-    yield from _fields("changed by others", left)
+    yield from _fields("drift (changed by other field managers)", left)
     yield from (Text(f"warning: {one}", style="yellow") for one in data["warnings"])
     yield Text(f"release {data['release']}, {data['where']}: {counts(data)}")
 
 
 def counts(data: Data) -> str:
-    """How many changes of each kind, in words."""
+    """The number of changes of each kind, as text."""
     found = Counter(one["action"] for one in data["changes"])
     always = ("created", "configured", "deleted", "unchanged")
     return ", ".join(f"{found[action]} {action}" for action in _ACTIONS if found[action] or action in always)
@@ -108,7 +110,7 @@ def _history(data: Data) -> Iterator[RenderableType]:
         yield from _one_revision(data["revision"])
         return
     rows = [row for one in data["revisions"] for row in _revision_rows(one)]
-    yield table(["REVISION", "WHEN (UTC)", "WHO", "RESULT", "PROFILE", "WHAT"], rows)
+    yield table(["REVISION", "TIME (UTC)", "USER", "STATUS", "PROFILE", "DESCRIPTION"], rows)
 
 
 def _revision_rows(one: Data) -> Iterator[list[str | Text]]:
@@ -117,8 +119,8 @@ def _revision_rows(one: Data) -> Iterator[list[str | Text]]:
         yield ["-", _shown_time(one["stopped_at"]), one["stopped_by"], Text("stopped", style="dim"), "", "down"]
     yield [
         str(one["number"]),
-        _shown_time(one["at"]),
-        one["who"],
+        _shown_time(one["started_at"]),
+        one["user"],
         Text(one["outcome"], style=_OUTCOME_STYLE.get(one["outcome"], "")),
         one["profile"],
         one["description"] + (f"; {excerpt(one['cause'], _CAUSE_CHARS)}" if one["cause"] else ""),
@@ -134,7 +136,7 @@ _OUTCOME_STYLE = {"applied": "green", "failed": "red", "interrupted": "red", "su
 
 def _one_revision(one: Data) -> Iterator[RenderableType]:
     yield Text(f"revision {one['number']}: {one['outcome']}", style="bold")
-    yield Text(f"{one['at']} by {one['who']} with lightragctl {one['version']}, profile {one['profile']}")
+    yield Text(f"{one['started_at']} by {one['user']} with lightragctl {one['version']}, profile {one['profile']}")
     yield Text(one["description"])
     if one["cause"]:
         yield Text(f"failed: {one['cause']}", style="red")
@@ -145,10 +147,10 @@ def _one_revision(one: Data) -> Iterator[RenderableType]:
 
 def _unlock(data: Data) -> Iterator[RenderableType]:
     if not data["holder"]:
-        yield Text(f"nobody holds the lock of release {data['release']}")
+        yield Text(f"release {data['release']} is not locked")
         return
-    held = f"held it since {data['acquired']} and renewed it {data['renewed_s_ago']:.0f} s ago"
-    yield Text(f"the lock of release {data['release']} is taken from {data['holder']} ({data['command']}), who {held}")
+    held = f"held since {data['acquired_at']}, last renewed {data['renewed_ago_s']:.0f} s ago"
+    yield Text(f"released the lock of release {data['release']}: {data['holder']} ({data['command']}), {held}")
 
 
 def _down(data: Data) -> Iterator[RenderableType]:
@@ -156,9 +158,9 @@ def _down(data: Data) -> Iterator[RenderableType]:
     if not data["stopped"] and not data["purged"]:
         yield Text(f"release {release} was not running")
     elif data["purged"]:
-        yield Text(f"release {release} is stopped and its data are deleted")
+        yield Text(f"release {release} is stopped and its data is deleted")
     else:
-        yield Text(f"release {release} is stopped; its data are kept in {data['kept']}")
+        yield Text(f"release {release} is stopped; its data is kept in {data['kept']}")
 
 
 def _render(data: Data) -> Iterator[RenderableType]:

@@ -1,1 +1,1 @@
-"""`golden`: queries whose right answers are known."""
+"""`golden`: queries with known correct answers."""

@@ -1,4 +1,4 @@
-"""golden build, show, check: queries with known answers, and how well a release finds them."""
+"""golden build, show, check: queries with known correct answers, and how well a release answers them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,21 +17,25 @@ _MOST_K = 100
 def build(
     session: Session,
     sample: Annotated[
-        int, typer.Option("--sample", metavar="N", help="So many stored passages.", min=0, max=_MOST)
+        int,
+        typer.Option("--sample", metavar="N", help="Number of stored passages to sample as queries.", min=0, max=_MOST),
     ] = 50,
     recorded: Annotated[
-        int, typer.Option("--recorded", metavar="N", help="At most so many recorded questions.", min=0, max=_MOST)
+        int, typer.Option("--recorded", metavar="N", help="Maximum number of recorded questions.", min=0, max=_MOST)
     ] = 50,
     questions: Annotated[
-        Path | None, typer.Option("--questions", metavar="FILE", help="Questions of your own, one a line.")
+        Path | None, typer.Option("--questions", metavar="FILE", help="File with additional questions, one per line.")
     ] = None,
     k: Annotated[
-        int, typer.Option("--top-k", "-k", metavar="N", help="How many nearest passages to know.", min=1, max=_MOST_K)
+        int,
+        typer.Option(
+            "--top-k", "-k", metavar="N", help="Number of nearest passages to store per query.", min=1, max=_MOST_K
+        ),
     ] = 10,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the sample; another takes others.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of the sample.")] = 0,
     workspace: Workspace = None,
 ) -> Result:
-    """Find the right answers to a sample of queries by comparing them with every passage, and keep them.
+    """Build a golden set: find the exact answers to a sample of queries by comparing them with every passage.
 
     \b
     Examples:
@@ -54,7 +58,7 @@ def build(
 
 
 def show(session: Session, workspace: Workspace = None) -> Result:
-    """Show the golden set: when and of what it was built, its queries and the nearest passages of each.
+    """Show the golden set: when and from what it was built, and its queries with their nearest passages.
 
     \b
     Examples:
@@ -73,20 +77,29 @@ def check(
     session: Session,
     k: Annotated[
         int | None,
-        typer.Option("--top-k", "-k", metavar="N", help="How deep to compare. (default: as it was built)", min=1),
+        typer.Option(
+            "--top-k", "-k", metavar="N", help="Number of results to compare. (default: that of the set)", min=1
+        ),
     ] = None,
     min_recall: Annotated[
-        float, typer.Option("--min-recall", metavar="RATIO", help="Exit with 3 below it.", min=0, max=1)
+        float,
+        typer.Option("--min-recall", metavar="RATIO", help="Minimum recall; exit status 3 below it.", min=0, max=1),
     ] = 0.9,
     min_overlap: Annotated[
         float | None,
-        typer.Option("--min-overlap", metavar="RATIO", help="Exit with 3 below it. (default: none)", min=0, max=1),
+        typer.Option(
+            "--min-overlap",
+            metavar="RATIO",
+            help="Minimum overlap with the set; exit status 3 below it. (default: none)",
+            min=0,
+            max=1,
+        ),
     ] = None,
     workspace: Workspace = None,
 ) -> Result:
-    """Ask the queries of the golden set again: what the index misses now, and what has changed since it was built.
+    """Run the queries of the golden set: recall of the index, and overlap with the answers at build time.
 
-    Exits with 3 when a figure is surely below its floor, with 4 when rows changed since or the queries are too few.
+    Exit status 3: a metric is below its minimum with 95 % confidence; 4: rows have changed, or too few queries.
 
     \b
     Examples:
@@ -95,10 +108,10 @@ def check(
     """
     from lightragctl.cli.golden import payloads
     from lightragctl.quality.golden import Floors
-    from lightragctl.quality.golden_store import Wanted
+    from lightragctl.quality.golden_store import CheckOptions
     from lightragctl.release import golden
 
     place = golden.place(session.release, workspace)
     with session.out.live() as notify:
-        report = golden.check(session.release, place, Wanted(k, Floors(min_recall, min_overlap)), notify)
+        report = golden.check(session.release, place, CheckOptions(k, Floors(min_recall, min_overlap)), notify)
     return payloads.golden_check(place.workspace, report)

@@ -1,32 +1,34 @@
-"""From what the packages return to the Results of `golden`. Pure; the keys of each payload are stated here only."""
+"""Results of `golden`. Pure; the only place that defines the keys of their payloads."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 if TYPE_CHECKING:
-    from lightragctl.quality.golden import GoldenSet, Head, Report
-    from lightragctl.quality.golden_store import Built
+    from lightragctl.quality.golden import GoldenReport, GoldenSet, Head
+    from lightragctl.quality.golden_store import BuildResult
 
 
 def _golden(workspace: str, head: "Head") -> dict[str, Any]:
-    return {"workspace": workspace, **head.model_dump(mode="json", exclude={"digest"})}
+    plain = head.model_dump(mode="json", exclude={"digest", "held"})
+    return {"workspace": workspace, **plain, "content": head.held.model_dump(mode="json")}
 
 
-def golden_build(workspace: str, built: "Built") -> Result:
-    """`golden build`: the new set; 4 when queries had to be left out."""
-    data = {**_golden(workspace, built.golden.head), "left_out": built.left_out}
+def golden_build(workspace: str, built: "BuildResult") -> Result:
+    """`golden build`: the new set; exit status 4 when queries were omitted."""
+    data = {**_golden(workspace, built.golden.head), "omitted_queries": built.left_out}
     if not built.left_out:
         return Result("golden build", data)
-    message = f"{built.left_out} queries were left out: too long, or too many passages are equally near"
-    return Result("golden build", data, Status.PARTIAL, (ErrorInfo("left-out", message),), ExitStatus.WARNINGS)
+    message = f"{built.left_out} queries were omitted: too long, or too many passages at the same distance"
+    return Result("golden build", data, Status.PARTIAL, (ErrorInfo("omitted", message),), ExitStatus.WARNINGS)
 
 
 def golden_show(workspace: str, known: "GoldenSet", versions: Sequence[int]) -> Result:
-    """`golden show`: the set, and the versions that are stored."""
+    """`golden show`: the set, and the stored versions."""
     head = known.head
     queries = [
         {
@@ -44,25 +46,42 @@ def golden_show(workspace: str, known: "GoldenSet", versions: Sequence[int]) -> 
 _FIGURES = {
     "recall": "recall of the index",
     "end_to_end": "recall through lightrag-api",
-    "overlap": "overlap with the answers when it was built",
+    "overlap": "overlap with the answers at build time",
 }
 
 
-def golden_check(workspace: str, report: "Report") -> Result:
-    """`golden check`: 3 when a figure is surely below its floor, 4 when these queries cannot tell or rows changed."""
-    data = {
-        "workspace": workspace,
-        "version": report.head.version,
-        "built_at": report.head.built_at,
-        "held": report.held.model_dump(mode="json"),
-        "k": report.k,
-        "scanned": report.scanned,
-        "stale": list(report.stale),
-        "other_answers": report.others,
-        "moving": report.moving,
-        "figures": [{**asdict(one), "interval": list(one.interval)} for one in report.figures],
-        "worst": [asdict(one) for one in report.worst],
-    }
+@dataclass(frozen=True)
+class CheckPayload:
+    """The result of `golden check`."""
+
+    workspace: str
+    version: int
+    built_at: int
+    content: Mapping[str, Any]
+    k: int
+    scanned: bool
+    stale: Sequence[str]
+    changed_answers: int
+    modified_during_check: bool
+    figures: Sequence[Mapping[str, Any]]
+    worst: Sequence[Mapping[str, Any]]
+
+
+def golden_check(workspace: str, report: "GoldenReport") -> Result:
+    """`golden check`: exit status 3 below a minimum, 4 when the queries are too few or rows have changed."""
+    data = CheckPayload(
+        workspace=workspace,
+        version=report.head.version,
+        built_at=report.head.built_at,
+        content=report.held.model_dump(mode="json"),
+        k=report.k,
+        scanned=report.scanned,
+        stale=list(report.stale),
+        changed_answers=report.others,
+        modified_during_check=report.moving,
+        figures=[{**asdict(one), "interval": list(one.interval)} for one in report.figures],
+        worst=[asdict(one) for one in report.worst],
+    )
     below = [one for one in report.figures if one.verdict == "below"]
     errors = [ErrorInfo("below-floor", f"{_FIGURES[one.name]} is below {one.floor:g}: {one.mean:.3f}") for one in below]
     warnings = [*_unsure(workspace, report), *_outdated(workspace, report)]
@@ -73,26 +92,28 @@ def golden_check(workspace: str, report: "Report") -> Result:
     return Result("golden check", data)
 
 
-def _unsure(workspace: str, report: "Report") -> list[ErrorInfo]:
+def _unsure(workspace: str, report: "GoldenReport") -> list[ErrorInfo]:
     found = []
     for one in report.figures:
-        if one.verdict == "unsure":
-            need = "no number of them tells" if one.needed is None else f"about {one.needed} would"
-            message = f"{one.queries} queries do not tell whether {_FIGURES[one.name]} is {one.floor:g}; {need}"
+        if one.verdict == "inconclusive":
+            need = "" if one.needed is None else f"; about {one.needed} would suffice"
+            message = f"{one.queries} queries are too few to decide whether {_FIGURES[one.name]} is {one.floor:g}{need}"
             more = "--questions FILE" if one.name == "end_to_end" else "--sample N"
             found.append(
-                ErrorInfo("too-few", message, f"build it of more: lightragctl golden build -w {workspace} {more}")
+                ErrorInfo(
+                    "too-few", message, Hint("build a larger set: ", Command("golden build", f"-w {workspace} {more}"))
+                )
             )
     return found
 
 
-def _outdated(workspace: str, report: "Report") -> list[ErrorInfo]:
+def _outdated(workspace: str, report: "GoldenReport") -> list[ErrorInfo]:
     found = []
     if report.stale:
-        others = f"{report.others} of {report.head.queries} queries have another right answer now"
-        message = f"the golden set is not of what the workspace holds now: {'; '.join(report.stale)}; {others}"
-        found.append(ErrorInfo("stale", message, f"build it anew: lightragctl golden build -w {workspace}"))
+        others = f"{report.others} of {report.head.queries} queries have a different correct answer now"
+        message = f"the golden set does not match the workspace's content: {'; '.join(report.stale)}; {others}"
+        found.append(ErrorInfo("stale", message, Hint("rebuild it: ", Command("golden build", f"-w {workspace}"))))
     if report.moving:
-        message = "the workspace was written to during the check, so that figures may be off"
-        found.append(ErrorInfo("moving", message, "check again when nothing is loaded"))
+        message = "the workspace was modified during the check; the figures may be wrong"
+        found.append(ErrorInfo("modified", message, "retry while nothing is being loaded"))
     return found

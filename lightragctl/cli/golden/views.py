@@ -1,4 +1,4 @@
-"""What a person reads of each `golden` command's payload."""
+"""Table views of `golden`."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from lightragctl.cli.tables import Data, View, excerpt, table
 
 _QUERY_CHARS = 70
 _ORIGINS = {"row": "stored passages", "recorded": "recorded questions", "file": "questions from a file"}
-_VERDICT_STYLE = {"kept": "green", "below": "red", "unsure": "yellow", "shown": ""}
+_VERDICT_STYLE = {"met": "green", "below": "red", "inconclusive": "yellow", "reported": ""}
 
 
 def _golden(data: Data) -> Iterator[RenderableType]:
@@ -18,7 +18,7 @@ def _golden(data: Data) -> Iterator[RenderableType]:
     counts = ", ".join(f"{data['counts'][name]} {words}" for name, words in _ORIGINS.items() if name in data["counts"])
     yield Text(f"golden set {data['version']} of workspace {data['workspace']}, built {at} UTC", style="bold")
     yield Text(f"{sum(data['counts'].values())} queries ({counts}), their {data['k']} nearest by {data['metric']}")
-    yield Text(f"exact over {data['held']['rows']} rows of {data['held']['collection']}")
+    yield Text(f"exact search over {data['content']['rows']} rows of {data['content']['collection']}")
 
 
 def _golden_show(data: Data) -> Iterator[RenderableType]:
@@ -32,8 +32,8 @@ def _golden_show(data: Data) -> Iterator[RenderableType]:
 
 
 def _golden_check(data: Data) -> Iterator[RenderableType]:
-    found = "found anew over all rows" if data["scanned"] else "those of the set, which still hold"
-    yield Text(f"golden set {data['version']} of workspace {data['workspace']}, right answers: {found}", style="bold")
+    found = "recomputed over all rows" if data["scanned"] else "those of the set, still current"
+    yield Text(f"golden set {data['version']} of workspace {data['workspace']}, correct answers: {found}", style="bold")
     rows: list[list[RenderableType]] = []
     for one in data["figures"]:
         low, high = one["interval"]
@@ -41,11 +41,11 @@ def _golden_check(data: Data) -> Iterator[RenderableType]:
         verdict = Text(one["verdict"], style=_VERDICT_STYLE[one["verdict"]])
         name, figure = f"{one['name']}@{data['k']}", f"{one['mean']:.3f}"
         rows.append([name, figure, f"{low:.3f} to {high:.3f}", str(one["queries"]), floor, verdict])
-    yield table(["FIGURE", "MEAN", "95 %", "QUERIES", "FLOOR", ""], rows)
+    yield table(["METRIC", "MEAN", "95 % CI", "QUERIES", "MINIMUM", ""], rows)
     if not any(one["name"] == "end_to_end" for one in data["figures"]):
-        yield Text("no question is in the set, so that lightrag-api was not asked: add some by --questions FILE")
+        yield Text("the set has no questions, so lightrag-api was not queried: add some with --questions FILE")
     if data["worst"]:
-        yield Text("the worst queries", style="bold")
+        yield Text("worst queries", style="bold")
         lost = [[*_shares(one), one["origin"], excerpt(one["text"], _QUERY_CHARS)] for one in data["worst"]]
         yield table(["NUMBER", "RECALL", "END TO END", "OVERLAP", "ORIGIN", "TEXT"], lost)
 

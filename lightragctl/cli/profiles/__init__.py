@@ -1,1 +1,1 @@
-"""`profiles`: look at profiles, start one."""
+"""`profiles`: list, show, create and validate profiles."""

@@ -20,9 +20,9 @@ def list_(session: Session) -> Result:
 
 def show(
     session: Session,
-    origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from.")] = False,
+    origin: Annotated[bool, typer.Option("--origin", help="Show the source of each value.")] = False,
 ) -> Result:
-    """Show a profile as it takes effect: what it extends, its file, --values and --set put together.
+    """Show the effective profile: its base profiles, its file, --values and --set merged.
 
     \b
     Examples:
@@ -36,19 +36,21 @@ def show(
 
 def init(
     session: Session,
-    new_profile: Annotated[str, typer.Argument(metavar="NAME", help="The new profile; NAME.yaml is written here.")],
+    new_profile: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the new profile; writes NAME.yaml to the working directory.")
+    ],
     base: Annotated[
         str,
         typer.Option(
             "--extends",
             "--from",
             metavar="NAME",
-            help="Shipped profile to start from.",
+            help="Shipped profile to extend.",
             autocompletion=complete_profile,
         ),
     ] = "local",
 ) -> Result:
-    """Start a profile of your own from a shipped one; what that one leaves to you stands there to be filled in.
+    """Create a profile that extends a shipped one, with placeholders for the values you must set.
 
     \b
     Examples:
@@ -62,9 +64,9 @@ def init(
 
 
 def validate(session: Session) -> Result:
-    """Check a profile with its overrides; exit status 2 when it is wrong, 8 when what it says is not safe.
+    """Validate a profile with its overrides. Exit status 2 when it is invalid, 8 when it is unsafe.
 
-    What needs the cluster to be judged is judged by `up`, `up --dry-run` and `diff`.
+    Checks that need the cluster run in `up`, `up --dry-run` and `diff`.
 
     \b
     Examples:

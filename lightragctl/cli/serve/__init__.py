@@ -1,1 +1,1 @@
-"""`serve`: one of our services in this process."""
+"""`serve`: run one of the services in the foreground."""

@@ -1,4 +1,4 @@
-"""serve: run one of our services in this process, in a pod or by hand."""
+"""serve: run one of the services in the foreground; what pods and local processes run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +10,12 @@ from lightragctl.core.result import Result
 
 SettingsFile = Annotated[
     Path | None,
-    typer.Option("--settings", metavar="FILE", help="Settings as JSON. (default: what the profile says)"),
+    typer.Option("--settings", metavar="FILE", help="JSON file with the settings. (default: from the profile)"),
 ]
 
 
 def api(session: Session, settings: SettingsFile = None) -> Result:
-    """Run lightrag-api: POST /retrieve, /query, /documents.
+    """Run lightrag-api, the retrieval and document API.
 
     \b
     Examples:
@@ -30,7 +30,7 @@ def api(session: Session, settings: SettingsFile = None) -> Result:
 
 
 def gateway(session: Session, settings: SettingsFile = None) -> Result:
-    """Run model-gateway: OpenAI-compatible proxy in front of the models."""
+    """Run model-gateway, an OpenAI-compatible proxy in front of the models."""
     from lightragctl.core.settings import GatewaySettings
     from lightragctl.release.profiles import service_settings
     from lightragctl.service.gateway import serve
@@ -40,7 +40,7 @@ def gateway(session: Session, settings: SettingsFile = None) -> Result:
 
 
 def embedder(session: Session, settings: SettingsFile = None) -> Result:
-    """Run the embedder: a multilingual model behind /v1/embeddings."""
+    """Run the embedder, a multilingual embedding model behind /v1/embeddings."""
     from lightragctl.core.settings import EmbedderSettings
     from lightragctl.release.profiles import service_settings
     from lightragctl.service.embedder import serve
@@ -50,7 +50,7 @@ def embedder(session: Session, settings: SettingsFile = None) -> Result:
 
 
 def mock_llm(session: Session, settings: SettingsFile = None) -> Result:
-    """Run mock-llm: a stand-in for a chat model with settable latency and errors.
+    """Run mock-llm, a mock chat model with configurable latency and errors.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def mock_llm(session: Session, settings: SettingsFile = None) -> Result:
 
 
 def lightrag_server(session: Session, settings: SettingsFile = None) -> Result:
-    """Run upstream LightRAG, once it is safe to start, and tell whether it answers queries."""
+    """Run upstream LightRAG's server; waits until it is safe to start and serves its readiness."""
     from lightragctl.core.settings import LightragServerSettings
     from lightragctl.release.profiles import service_settings
     from lightragctl.service.lightrag_server import serve

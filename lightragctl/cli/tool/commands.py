@@ -12,9 +12,9 @@ from lightragctl.core.result import Result
 
 def completion(
     session: Session,
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Your shell.", show_default=False)],
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Shell to complete in.", show_default=False)],
 ) -> Result:
-    """Print a script that completes commands in your shell.
+    """Print a shell completion script.
 
     \b
     Examples:
@@ -29,7 +29,7 @@ def completion(
 
 
 def version(session: Session) -> Result:
-    """Print the version."""
+    """Print the version of lightragctl and Python."""
     from lightragctl.cli.tool import payloads
 
     return payloads.version(lightragctl.__version__, platform.python_version())

@@ -1,4 +1,4 @@
-"""What a person reads of `version`."""
+"""Table view of `version`."""
 
 from collections.abc import Iterator, Mapping
 

@@ -14,27 +14,27 @@ import msgspec
 import psutil
 import pytest
 
+from lightragctl.bench.annotated_run import AnnotatedRun
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.measured import Measured
-from lightragctl.bench.messages import Keep, Phase
 from lightragctl.bench.plan import LoadPlan, WarmUp
 from lightragctl.bench.report.saved import encoded
-from lightragctl.bench.result import LoadReport, Moment
-from lightragctl.bench.run import Progress, run
+from lightragctl.bench.result import LiveSample, LoadReport
+from lightragctl.bench.run import OnSample, run
 from lightragctl.bench.schedule import Closed, Constant, Poisson, Shape
 from lightragctl.bench.targets import KINDS, Target, hits
+from lightragctl.bench.worker_protocol import KeepLimits, LoadPhase
 from lightragctl.core.errors import LightragctlError, UnavailableError
 from tests.fakes.load_server import GOOD, STREAM, LoadServer, Manner
 
 QUESTIONS = [f"question {n}" for n in range(20)]
 
 
-def ignored(_: Moment) -> None:
+def ignored(_: LiveSample) -> None:
     pass
 
 
 def measured(
-    url: str, shape: Shape, *, progress: Progress = ignored, kind: str = "retrieve", **options: Any
+    url: str, shape: Shape, *, progress: OnSample = ignored, kind: str = "retrieve", **options: Any
 ) -> LoadReport:
     """A run without warm-up, gentle to a machine that others use too."""
     whole: dict[str, Any] = {"connections": 8, "warm_up": WarmUp(0), "spin": False, **options}
@@ -120,8 +120,8 @@ def test_requests_wait_for_a_connection_and_are_charged_for_it() -> None:
 def test_a_killed_server_is_seen_as_that_and_nothing_is_lost() -> None:
     with LoadServer() as server:
 
-        def kill(moment: Moment) -> None:
-            if moment.elapsed_s == 0.5:
+        def kill(sample: LiveSample) -> None:
+            if sample.elapsed_s == 0.5:
                 server.kill()
 
         report = measured(server.url, Constant(200, 1.0), progress=kill)
@@ -134,8 +134,8 @@ def test_a_killed_server_is_seen_as_that_and_nothing_is_lost() -> None:
 def test_a_closed_loop_does_not_hammer_a_server_that_is_down() -> None:
     with LoadServer() as server:
 
-        def kill(moment: Moment) -> None:
-            if moment.elapsed_s == 0.5:
+        def kill(sample: LiveSample) -> None:
+            if sample.elapsed_s == 0.5:
                 server.kill()
 
         report = measured(server.url, Closed(1.0), progress=kill)
@@ -182,16 +182,16 @@ def test_two_workers_are_one_run() -> None:
     assert sorted(report.bodies) == list(range(20))
     assert (report.latency.count, report.lateness.count, report.generator.workers) == (400, 400, 2)
     assert 300 < report.answered_per_s <= 400
-    assert report.verdict.notes == ["400 requests do not tell the p99.9 (2,995 would)"]
+    assert report.verdict.notes == ["400 requests are too few for p99.9 (2,995 would)"]
 
 
 def test_the_measurement_begins_when_the_service_has_settled() -> None:
-    told: list[Moment] = []
+    told: list[LiveSample] = []
     with LoadServer(Manner(delay_s=0.05)) as server:
         report = measured(server.url, Closed(0.5), progress=told.append, warm_up=WarmUp(most_s=20))
     assert report.settled
     assert 3 <= report.warm_up_s < 12
-    assert [moment.phase for moment in told].count(Phase.WARM_UP) >= 6
+    assert [sample.phase for sample in told].count(LoadPhase.WARM_UP) >= 6
     assert 8 < report.requests <= 8 * 11
     assert report.requests < server.requests / 4
 
@@ -208,7 +208,7 @@ def test_a_fixed_warm_up_asks_what_the_measurement_asks_last() -> None:
 
 def test_a_report_can_be_written_and_read_and_its_bodies_are_bounded() -> None:
     with LoadServer() as server:
-        report = measured(server.url, Poisson(200, 0.2), keep=Keep(bodies=3))
+        report = measured(server.url, Poisson(200, 0.2), keep=KeepLimits(bodies=3))
     written = msgspec.json.encode(report)
     assert msgspec.json.decode(written, type=LoadReport) == report
     assert msgspec.json.decode(written)["schema"] == "lightragctl-bench/1"
@@ -240,7 +240,7 @@ def test_nothing_there_is_an_error_with_a_hint() -> None:
 
 
 def test_an_observer_that_fails_ends_the_run() -> None:
-    def fail(_: Moment) -> None:
+    def fail(_: LiveSample) -> None:
         raise OSError("the terminal is gone")
 
     with LoadServer() as server, pytest.raises(OSError, match="the terminal is gone"):
@@ -248,7 +248,7 @@ def test_an_observer_that_fails_ends_the_run() -> None:
 
 
 def test_a_worker_that_is_killed_ends_the_run() -> None:
-    def kill(_: Moment) -> None:
+    def kill(_: LiveSample) -> None:
         mine = psutil.Process().children()  # the real Milvus of other tests may be among them
         next(one for one in mine if "lightragctl.bench.worker" in " ".join(one.cmdline())).kill()
 
@@ -317,7 +317,7 @@ def test_the_border_between_warm_up_and_measurement_is_told_once() -> None:
     seen: list[int] = []
     with LoadServer() as server:
         plan = LoadPlan(Target(server.url), QUESTIONS, Constant(100, 2), warm_up=WarmUp(2, fixed=True), spin=False)
-        run(plan, ignored, at_border=lambda: seen.append(server.requests))
+        run(plan, ignored, on_measure_start=lambda: seen.append(server.requests))
         after = server.requests
     assert len(seen) == 1
     assert 150 <= seen[0] <= after - 150
@@ -341,7 +341,7 @@ def test_credentials_of_the_address_are_sent_and_are_nowhere_in_the_report() -> 
     assert head.startswith(b"post /retrieve?api_key=s3cret http/1.1")
     assert report.url == f"http://***@127.0.0.1:{server.port}/?api_key=***"
     assert report.bad_answers[0].start == "the password *** (***) or the key *** is wrong"
-    saved = encoded(Measured(report))
+    saved = encoded(AnnotatedRun(report))
     assert not any(secret in saved for secret in (b"p%40ss", b"p@ss", b"s3cret"))
 
 

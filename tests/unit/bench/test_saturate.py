@@ -7,13 +7,12 @@ import msgspec
 import pytest
 
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import Phase
-from lightragctl.bench.result import Generator, LoadReport, Moment, Quality, Second, Times
+from lightragctl.bench.result import Generator, LiveSample, LoadReport, Quality, Second, Times
 from lightragctl.bench.saturate import (
     LOWEST_QPS,
     STEPS_MOST,
     TOLERANCE,
-    Step,
+    RateStep,
     duration_s,
     ends,
     hopeless,
@@ -24,16 +23,17 @@ from lightragctl.bench.saturate import (
 )
 from lightragctl.bench.schedule import Poisson
 from lightragctl.bench.thresholds import parse
+from lightragctl.bench.worker_protocol import LoadPhase
 
 SLO = parse("p99<100ms,errors<0.1%")
 
 
-def step(rate: float, held: bool, believed: bool = True) -> Step:
-    return Step(rate, held, () if held else ("p99<100ms",), believed, rate, 1.0)
+def step(rate: float, held: bool, believed: bool = True) -> RateStep:
+    return RateStep(rate, held, () if held else ("p99<100ms",), believed, rate, 1.0)
 
 
-def search(holds, first: float, lowest: float = LOWEST_QPS) -> list[Step]:  # type: ignore[no-untyped-def]
-    steps: list[Step] = []
+def search(holds, first: float, lowest: float = LOWEST_QPS) -> list[RateStep]:  # type: ignore[no-untyped-def]
+    steps: list[RateStep] = []
     while (rate := next_rate(steps, first, lowest)) is not None:
         steps.append(step(rate, holds(rate)))
     return steps
@@ -146,7 +146,7 @@ def test_few_requests_show_nothing() -> None:
 
 def test_a_step_that_fell_behind_or_was_late_says_so() -> None:
     cut = report([10.0] * 900, 100, duration_s=9.0)
-    assert judge_step(cut, 100, SLO).broken == ["fell behind"], "it was broken off"
+    assert judge_step(cut, 100, SLO).broken == ["queue grows"], "it was broken off"
     late = Histogram()
     late.record([0.01] * 1000)
     assert not judge_step(report([10.0] * 1000, 100, lateness=Times.of(late)), 100, SLO).believed
@@ -172,7 +172,7 @@ def test_a_service_falls_behind_when_what_is_open_grows(outstanding: list[int], 
     seconds = [Second(number, 100, 100, 10.0, 10.0, 0, one) for number, one in enumerate(outstanding)]
     drained = Second(10, 100, 100, 10.0, 10.0, 0, 0)
     step = judge_step(report([10.0] * 1000, 100, seconds=[*seconds, drained]), 100, parse("errors<1%"))
-    assert step.broken == (["fell behind"] if behind else [])
+    assert step.broken == (["queue grows"] if behind else [])
 
 
 def test_requests_that_failed_quickly_keep_to_no_percentile() -> None:
@@ -186,15 +186,15 @@ def test_recall_that_was_not_measured_does_not_hold() -> None:
 
 
 def test_a_queue_that_grows_beyond_what_is_allowed_is_hopeless() -> None:
-    def moment(outstanding: int) -> Moment:
-        return Moment(Phase.MEASURE, 1.0, 0.0, 0.0, 0.0, 10, outstanding - 10, 0, 0)
+    def sample(outstanding: int) -> LiveSample:
+        return LiveSample(LoadPhase.MEASURE, 1.0, 0.0, 0.0, 0.0, 10, outstanding - 10, 0, 0)
 
     growing = hopeless(1000, SLO)
-    assert [growing(moment(n)) for n in (100, 200, 210, 230, 400, 600)] == [False, False, False, False, True, True]
+    assert [growing(sample(n)) for n in (100, 200, 210, 230, 400, 600)] == [False, False, False, False, True, True]
     steady = hopeless(1000, SLO)
-    assert not any(steady(moment(n)) for n in (900, 800, 900, 800, 900, 800))
+    assert not any(steady(sample(n)) for n in (900, 800, 900, 800, 900, 800))
     refusing = hopeless(1000, parse("recall>=0.9"))
-    answered = msgspec.structs.replace(moment(10), answered=100)
+    answered = msgspec.structs.replace(sample(10), answered=100)
     assert not refusing(msgspec.structs.replace(answered, ok=1))
     assert refusing(answered)
 

@@ -7,7 +7,7 @@ import pytest
 from lightragctl.bench.targets import (
     KINDS,
     FirstToken,
-    Outcome,
+    RequestOutcome,
     Target,
     endpoint,
     hits,
@@ -96,26 +96,28 @@ def test_what_cannot_be_asked_is_refused(target: Target) -> None:
 @pytest.mark.parametrize(
     ("kind", "status", "body", "outcome"),
     [
-        ("retrieve", 200, GOOD, Outcome.OK),
-        ("retrieve", 200, b'{"hits":[]}', Outcome.OK),
-        ("retrieve", 200, b"<html>a proxy's page</html>", Outcome.BAD_BODY),
-        ("retrieve", 200, GOOD[:-1], Outcome.BAD_BODY),
-        ("retrieve", 200, b"", Outcome.BAD_BODY),
-        ("retrieve", 429, GOOD, Outcome.HTTP),
-        ("retrieve", 302, GOOD, Outcome.HTTP),
-        ("embeddings", 200, VECTORS, Outcome.OK),
-        ("embeddings", 200, b'{"error":{"message":"out of memory"}}', Outcome.BAD_BODY),
-        ("lightrag", 200, FOUND, Outcome.OK),
-        ("lightrag", 200, NOTHING, Outcome.BAD_BODY),
-        ("query", 200, WHOLE, Outcome.OK),
-        ("chat", 200, WHOLE.replace(b"\n", b"\r\n"), Outcome.OK),
-        ("chat", 200, b"".join(STREAM[:-1]), Outcome.BAD_BODY),
-        ("chat", 200, event("") + STREAM[-1], Outcome.BAD_BODY),
-        ("chat", 200, STREAM[1] + b'data: {"error": {"message": "gone"}}\n\n' + STREAM[-1], Outcome.BAD_BODY),
-        ("chat", 200, event('the word "error" and [DONE]') + STREAM[-1], Outcome.OK),
+        ("retrieve", 200, GOOD, RequestOutcome.OK),
+        ("retrieve", 200, b'{"hits":[]}', RequestOutcome.OK),
+        ("retrieve", 200, b"<html>a proxy's page</html>", RequestOutcome.BAD_BODY),
+        ("retrieve", 200, GOOD[:-1], RequestOutcome.BAD_BODY),
+        ("retrieve", 200, b"", RequestOutcome.BAD_BODY),
+        ("retrieve", 429, GOOD, RequestOutcome.HTTP),
+        ("retrieve", 302, GOOD, RequestOutcome.HTTP),
+        ("embeddings", 200, VECTORS, RequestOutcome.OK),
+        ("embeddings", 200, b'{"error":{"message":"out of memory"}}', RequestOutcome.BAD_BODY),
+        ("lightrag", 200, FOUND, RequestOutcome.OK),
+        ("lightrag", 200, NOTHING, RequestOutcome.BAD_BODY),
+        ("query", 200, WHOLE, RequestOutcome.OK),
+        ("chat", 200, WHOLE.replace(b"\n", b"\r\n"), RequestOutcome.OK),
+        ("chat", 200, b"".join(STREAM[:-1]), RequestOutcome.BAD_BODY),
+        ("chat", 200, event("") + STREAM[-1], RequestOutcome.BAD_BODY),
+        ("chat", 200, STREAM[1] + b'data: {"error": {"message": "gone"}}\n\n' + STREAM[-1], RequestOutcome.BAD_BODY),
+        ("chat", 200, event('the word "error" and [DONE]') + STREAM[-1], RequestOutcome.OK),
     ],
 )
-def test_an_answer_is_judged_by_its_status_and_its_body(kind: str, status: int, body: bytes, outcome: Outcome) -> None:
+def test_an_answer_is_judged_by_its_status_and_its_body(
+    kind: str, status: int, body: bytes, outcome: RequestOutcome
+) -> None:
     assert judge(kind_named(kind), status, body) is outcome
 
 
@@ -156,7 +158,7 @@ def test_credentials_of_a_url_are_sent_as_basic_ones_and_its_query_as_it_is() ->
 def test_credentials_and_a_key_go_together_where_they_have_headers_of_their_own() -> None:
     headers = parsed(request_bytes(Target("http://me:pw@h", "lightrag", api_key="key"), "q"))[1]
     assert (headers["Authorization"], headers["X-API-Key"]) == ("Basic bWU6cHc=", "key")
-    with pytest.raises(UsageError, match="go into the same header"):
+    with pytest.raises(UsageError, match="mutually exclusive"):
         request_bytes(Target("http://me:pw@h", "retrieve", api_key="key"), "q")
 
 
@@ -168,5 +170,5 @@ def test_an_address_that_is_refused_is_told_without_its_password(url: str) -> No
 
 
 def test_milvus_takes_no_credentials_in_its_address() -> None:
-    with pytest.raises(UsageError, match="sends no credentials"):
+    with pytest.raises(UsageError, match="supports no credentials"):
         endpoint(Target("http://root:Milvus@h:19530", "milvus"))

@@ -10,10 +10,19 @@ from contextlib import contextmanager
 import msgspec
 
 from lightragctl.bench.histogram import Histogram
-from lightragctl.bench.messages import Begin, Done, Failed, FromWorker, Phase, Ready, Slice, line
 from lightragctl.bench.plan import LoadPlan, WarmUp, worker_plans
 from lightragctl.bench.schedule import Closed, Constant, Shape
-from lightragctl.bench.targets import Outcome, Target
+from lightragctl.bench.targets import RequestOutcome, Target
+from lightragctl.bench.worker_protocol import (
+    BeginPhase,
+    FromWorker,
+    LoadPhase,
+    TimeSlice,
+    WorkerDone,
+    WorkerFailed,
+    WorkerReady,
+    line,
+)
 from tests.fakes.load_server import LoadServer, Manner
 
 DECODER = msgspec.json.Decoder(FromWorker)
@@ -35,13 +44,13 @@ def worker(url: str, shape: Shape) -> "Iterator[subprocess.Popen[bytes]]":
             child.kill()
 
 
-def begun(child: "subprocess.Popen[bytes]") -> Ready:
+def begun(child: "subprocess.Popen[bytes]") -> WorkerReady:
     """Its first message; it then measures."""
     assert child.stdin is not None
     assert child.stdout is not None
     ready = DECODER.decode(child.stdout.readline())
-    assert isinstance(ready, Ready)
-    child.stdin.write(line(Begin(Phase.MEASURE, time.monotonic() + 0.01)))
+    assert isinstance(ready, WorkerReady)
+    child.stdin.write(line(BeginPhase(LoadPhase.MEASURE, time.monotonic() + 0.01)))
     child.stdin.flush()
     return ready
 
@@ -56,8 +65,8 @@ def rest(child: "subprocess.Popen[bytes]") -> Sequence[FromWorker]:
 
 
 def good(messages: Sequence[FromWorker]) -> int:
-    slices = [one for one in messages if isinstance(one, Slice)]
-    counted = sum(one.outcomes.get(Outcome.OK, 0) for one in slices)
+    slices = [one for one in messages if isinstance(one, TimeSlice)]
+    counted = sum(one.outcomes.get(RequestOutcome.OK, 0) for one in slices)
     assert counted == sum(Histogram.decode(one.good).count for one in slices)
     return counted
 
@@ -67,8 +76,8 @@ def test_it_measures_what_the_plan_says_and_ends() -> None:
         assert begun(child).connections == 4
         messages = rest(child)
     assert good(messages) == server.requests == 140
-    assert messages[-1] == Done(stopped=False, unanswered=0, asked={Phase.MEASURE: 140})
-    assert [one.number for one in messages if isinstance(one, Slice)] == [0, 1]
+    assert messages[-1] == WorkerDone(stopped=False, unanswered=0, asked={LoadPhase.MEASURE: 140})
+    assert [one.number for one in messages if isinstance(one, TimeSlice)] == [0, 1]
 
 
 def test_sigterm_ends_it_with_what_was_measured_so_far() -> None:
@@ -79,7 +88,7 @@ def test_sigterm_ends_it_with_what_was_measured_so_far() -> None:
         time.sleep(0.1)
         child.send_signal(signal.SIGTERM)
         messages = rest(child)
-    assert messages[-1] == Done(stopped=True, unanswered=4, asked={Phase.MEASURE: server.requests})
+    assert messages[-1] == WorkerDone(stopped=True, unanswered=4, asked={LoadPhase.MEASURE: server.requests})
     assert good(messages) == server.requests - 4 > 20
 
 
@@ -88,7 +97,7 @@ def test_sigint_before_the_measurement_ends_it_too() -> None:
         assert child.stdout is not None
         child.stdout.readline()
         child.send_signal(signal.SIGINT)
-        assert rest(child) == [Done(stopped=True, unanswered=0)]
+        assert rest(child) == [WorkerDone(stopped=True, unanswered=0)]
 
 
 def test_it_does_not_outlive_its_parent() -> None:
@@ -99,7 +108,7 @@ def test_it_does_not_outlive_its_parent() -> None:
         child.stdin.close()
         messages = rest(child)
     last = messages[-1]
-    assert isinstance(last, Done)
+    assert isinstance(last, WorkerDone)
     assert last.stopped
     assert 0 < good(messages) <= server.requests <= good(messages) + last.unanswered
 
@@ -109,6 +118,6 @@ def test_it_says_when_nothing_answers() -> None:
         url = server.url
     with worker(url, Closed(1)) as child:
         (failed,) = rest(child)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, WorkerFailed)
     assert failed.message.startswith(f"nothing answers at {url.removeprefix('http://')}: ")
     assert "refused" in failed.message.lower()

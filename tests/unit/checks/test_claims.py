@@ -8,7 +8,7 @@ from lightragctl.checks.claims import is_own
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.result import Event
 from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.down import take_down
+from lightragctl.deploy.down import tear_down
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import ignore, scope, up
 
@@ -53,10 +53,10 @@ def test_a_purge_beside_another_tools_release_of_the_same_name_leaves_its_volume
     for thing in (own, *theirs):
         cluster.apply(thing, manager="kube-controller-manager")
     told: list[Event] = []
-    assert take_down(scope(cluster), True, 5.0, told.append)
+    assert tear_down(scope(cluster), True, 5.0, told.append)
     namespace = ObjectRef("v1", "Namespace", "", "lightrag")
     assert set(cluster.objects) == {namespace, *map(ref, theirs)}
-    left = [one.subject for one in told if "left alone" in one.message]
+    left = [one.subject for one in told if "not created by this release" in one.message]
     assert left == ["PersistentVolumeClaim/data-dev-etcd-0", "PersistentVolumeClaim/export-dev-minio-0"]
 
 
@@ -66,7 +66,7 @@ def test_a_volume_of_an_earlier_revision_is_still_ours() -> None:
     made = claim("data-dev-mock-llm-0", ours("mock-llm"))
     cluster.apply(made, manager="kube-controller-manager")
     up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
     assert cluster.objects == {}
 
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from lightragctl.checks.cluster_facts import read_facts
-from lightragctl.checks.lint import unread
+from lightragctl.checks.lint import skipped_checks
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.objects import ObjectRef
-from lightragctl.deploy.up import foresee
+from lightragctl.deploy.up import preview
 from lightragctl.kube.model import ClusterUnavailableError, ForbiddenError, Resource
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import OPTIONS, rollback, scope, target, up
@@ -37,13 +37,13 @@ def test_what_is_not_there_is_known() -> None:
     facts = read_facts(scope(FakeCluster()))
     assert (facts.nodes, facts.secrets, facts.namespace, facts.pods) == ([], frozenset(), {}, [])
     assert (facts.metrics, facts.external_metrics) == (True, False)
-    assert unread(facts) == []
+    assert skipped_checks(facts) == []
 
 
 def test_what_we_may_not_read_is_unknown_and_said() -> None:
     facts = read_facts(scope(Guarded()))
     assert (facts.nodes, facts.namespace) == (None, None)
-    (told,) = unread(facts)
+    (told,) = skipped_checks(facts)
     assert "nodes, namespace" in told.message
 
 
@@ -60,21 +60,21 @@ class Degraded(FakeCluster):
         return super().resource(api_version, kind)
 
 
-DOWN = ClusterUnavailableError("the API server answers 503 on metrics.k8s.io/v1beta1: service unavailable")
+DOWN = ClusterUnavailableError("the API server answers 503 for metrics.k8s.io/v1beta1: service unavailable")
 
 
 def test_a_group_whose_server_is_down_is_unknown_and_said_with_the_reason() -> None:
     facts = read_facts(scope(Degraded(DOWN)))
     assert (facts.metrics, facts.external_metrics) == (None, None)
-    (told,) = unread(facts)
-    assert told.message.startswith("not checked: metrics (the API server answers 503 on metrics.k8s.io/v1beta1")
+    (told,) = skipped_checks(facts)
+    assert told.message.startswith("not checked: metrics (the API server answers 503 for metrics.k8s.io/v1beta1")
     assert "apiservices" in told.hint
 
 
 def test_a_group_that_is_closed_to_us_is_unknown() -> None:
     facts = read_facts(scope(Degraded(ForbiddenError("metrics.k8s.io is forbidden"))))
-    (told,) = unread(facts)
-    assert "may not read them: metrics, external metrics" in told.message
+    (told,) = skipped_checks(facts)
+    assert "no permission to list: metrics, external metrics" in told.message
 
 
 def test_a_release_goes_up_changes_and_rolls_back_while_metrics_are_down() -> None:
@@ -82,7 +82,7 @@ def test_a_release_goes_up_changes_and_rolls_back_while_metrics_are_down() -> No
     up(cluster)
     up(cluster, "components.embedder.replicas=2")
     rollback(cluster, 1)
-    told = foresee(scope(cluster), target(), OPTIONS).warnings
+    told = preview(scope(cluster), target(), OPTIONS).warnings
     assert any("metrics.k8s.io" in warning and "503" in warning for warning in told)
 
 

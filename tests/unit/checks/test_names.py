@@ -13,10 +13,12 @@ from tests.fakes.release import plan
 
 def test_a_name_is_as_long_as_the_profile_lets_it_be_and_no_longer() -> None:
     wanted(plan(release="a" * 36))
-    with pytest.raises(UsageError, match="too long a name for a release of this profile, by 4") as caught:
+    with pytest.raises(UsageError, match="is 4 characters too long for this profile") as caught:
         wanted(plan(release="a" * 40))
-    assert "StatefulSet/" + "a" * 40 + "-lightrag-server has 56 characters, and 52 are allowed" in caught.value.message
-    assert caught.value.hint == "at most 36 characters fit: --name " + "a" * 36
+    assert (
+        "StatefulSet/" + "a" * 40 + "-lightrag-server has 56 characters, at most 52 are allowed" in caught.value.message
+    )
+    assert caught.value.hint == "use at most 36 characters: --name " + "a" * 36
     wanted(plan("components.lightrag-server.enabled=false", release="a" * 38))
 
 
@@ -35,7 +37,7 @@ def test_each_kind_has_its_longest_name(kind: str, longest: int) -> None:
 def test_labels_of_pods_count_too() -> None:
     template = {"metadata": {"labels": {"app": "x" * 64}}, "spec": {"containers": []}}
     thing = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "r"}, "spec": {"template": template}}
-    with pytest.raises(UsageError, match="label app has 64 characters, and 63 are allowed"):
+    with pytest.raises(UsageError, match="label app has 64 characters, at most 63 are allowed"):
         check_names([thing], "x" * 64)
 
 
@@ -77,10 +79,10 @@ def test_numbers_that_cannot_be_are_refused_by_their_key(assignment: str) -> Non
 
 
 def test_the_offset_of_a_local_release_counts() -> None:
-    with pytest.raises(ProfileError, match="lightrag-api would listen on port 70000, and the last one is 65535"):
+    with pytest.raises(ProfileError, match="lightrag-api would listen on port 70000, above the maximum 65535"):
         make_plan("a", loaded("components.lightrag-api.port=60000", "local.port_offset=10000", profile="local"))
 
 
 def test_milvus_s_own_second_port_is_taken() -> None:
-    with pytest.raises(ProfileError, match="port 9091 is the one of Milvus's metrics"):
+    with pytest.raises(ProfileError, match="port 9091 is used by Milvus's metrics"):
         loaded("components.vector-engine.port=9091")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightragctl.checks.lint import lint, subject_of
+from lightragctl.checks.lint import lint, rendered_plan
 from lightragctl.checks.rules.safety import holds_secret, secret_options
 from lightragctl.core import assets
 from lightragctl.core.component import Plan
@@ -17,7 +17,7 @@ def plan(*sets: str) -> Plan:
 
 
 def found(planned: Plan) -> list[tuple[str, str]]:
-    judged = lint(subject_of(planned, render_plan(planned, assets.root() / "templates")))
+    judged = lint(rendered_plan(planned, render_plan(planned, assets.root() / "templates")))
     return [(one.code, one.subject) for one in judged]
 
 
@@ -69,7 +69,7 @@ def test_options_whose_values_are_secrets_are_found(arguments: list[str], option
     ],
 )
 def test_a_secret_in_plain_text_is_refused_wherever_it_stands(setting: str) -> None:
-    assert [code for code, _ in found(plan(setting))] == ["secret-in-plain-text"]
+    assert [code for code, _ in found(plan(setting))] == ["plaintext-secret"]
 
 
 def test_a_secret_of_upstreams_environment_reaches_its_pod_by_reference_alone() -> None:
@@ -86,6 +86,4 @@ def test_a_secret_of_upstreams_environment_reaches_its_pod_by_reference_alone() 
 
 
 def test_a_secret_that_a_pod_cannot_reach_is_refused_at_any_depth() -> None:
-    assert found(plan(f"{SERVER}={{NEO4J_PASSWORD: {{env: MINE}}}}")) == [
-        ("secret-out-of-reach", f"{SERVER}.NEO4J_PASSWORD")
-    ]
+    assert found(plan(f"{SERVER}={{NEO4J_PASSWORD: {{env: MINE}}}}")) == [("secret-source", f"{SERVER}.NEO4J_PASSWORD")]

@@ -7,10 +7,10 @@ import pytest
 from lightragctl.cli.golden import payloads
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.settings import EmbeddingModel
-from lightragctl.quality.golden import GoldenFigure, Head, Holding, Judged, Report, Verdict
+from lightragctl.quality.golden import FloorStatus, GoldenFigure, GoldenReport, Head, QueryFigures, WorkspaceContent
 from lightragctl.quality.stats import Interval
 
-HELD = Holding(collection="c_g1", epoch="", rows=100)
+HELD = WorkspaceContent(collection="c_g1", epoch="", rows=100)
 HEAD = Head(
     version=3,
     built_at=0,
@@ -23,11 +23,11 @@ HEAD = Head(
     counts={"row": 40},
     digest="",
 )
-KEPT = GoldenFigure("recall", 1.0, Interval(0.95, 1.0), 40, 0.9, Verdict.KEPT)
-UNSURE = GoldenFigure("end_to_end", 1.0, Interval(0.3, 1.0), 3, 0.9, Verdict.UNSURE, 36)
-BELOW = GoldenFigure("overlap", 0.5, Interval(0.4, 0.6), 40, 0.9, Verdict.BELOW)
-GOOD = Report(HEAD, HELD, 10, False, (), 0, False, (KEPT,), ())
-STALE = ("there are 99 rows and were 100",)
+KEPT = GoldenFigure("recall", 1.0, Interval(0.95, 1.0), 40, 0.9, FloorStatus.MET)
+UNSURE = GoldenFigure("end_to_end", 1.0, Interval(0.3, 1.0), 3, 0.9, FloorStatus.INCONCLUSIVE, 36)
+BELOW = GoldenFigure("overlap", 0.5, Interval(0.4, 0.6), 40, 0.9, FloorStatus.BELOW)
+GOOD = GoldenReport(HEAD, HELD, 10, False, (), 0, False, (KEPT,), ())
+STALE = ("99 rows, previously 100",)
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ STALE = ("there are 99 rows and were 100",)
         (replace(GOOD, figures=(KEPT, UNSURE)), 4, ["too-few"]),
         (replace(GOOD, figures=(KEPT, replace(UNSURE, needed=None))), 4, ["too-few"]),
         (replace(GOOD, stale=STALE, others=2), 4, ["stale"]),
-        (replace(GOOD, moving=True), 4, ["moving"]),
+        (replace(GOOD, moving=True), 4, ["modified"]),
         (replace(GOOD, figures=(KEPT, UNSURE, BELOW), stale=STALE), 3, ["below-floor", "too-few", "stale"]),
     ],
 )
-def test_the_exit_status_is_of_the_gravest(report: Report, status: int, codes: list[str]) -> None:
+def test_the_exit_status_is_of_the_gravest(report: GoldenReport, status: int, codes: list[str]) -> None:
     result = payloads.golden_check("w", report)
     assert (result.exit_status, [error.code for error in result.errors]) == (status, codes)
     assert all(
@@ -50,7 +50,7 @@ def test_the_exit_status_is_of_the_gravest(report: Report, status: int, codes: l
 
 
 def test_the_worst_queries_are_shown_with_what_each_lost() -> None:
-    lost = Judged(7, "file", "what is\nlost", 0.9, 0.4, 1.0, ("doc-1",))
+    lost = QueryFigures(7, "file", "what is\nlost", 0.9, 0.4, 1.0, ("doc-1",))
     result = payloads.golden_check("w", replace(GOOD, worst=(lost,)))
     assert result.data["worst"][0]["missed"] == ("doc-1",)
     assert len(list(VIEWS["golden check"](result.data))) == 5

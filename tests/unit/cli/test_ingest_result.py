@@ -26,10 +26,10 @@ def shown(result: Result) -> str:
 
 def test_what_is_not_in_the_index_is_named_per_kind_in_text_and_per_document_in_data() -> None:
     result = ended(left_out=(("/a.html", ("navigation", "comments")), ("/b.html", ("navigation",))))
-    assert "left out: navigation: /a.html, /b.html\nleft out: comments: /a.html\n" in shown(result)
-    assert result.data["left_out"] == [
-        {"source": "/a.html", "what": ["navigation", "comments"]},
-        {"source": "/b.html", "what": ["navigation"]},
+    assert "omitted: navigation: /a.html, /b.html\nomitted: comments: /a.html\n" in shown(result)
+    assert result.data["omitted"] == [
+        {"source": "/a.html", "content": ["navigation", "comments"]},
+        {"source": "/b.html", "content": ["navigation"]},
     ]
     assert result.exit_status == ExitStatus.DONE
 
@@ -37,13 +37,13 @@ def test_what_is_not_in_the_index_is_named_per_kind_in_text_and_per_document_in_
 def test_where_there_are_too_many_to_name_the_text_says_how_to_see_all() -> None:
     result = ended(left_out=tuple((f"/{number}.html", ("comments",)) for number in range(30)))
     assert "/19.html and 10 more (-o json)" in shown(result)
-    assert len(result.data["left_out"]) == 30
+    assert len(result.data["omitted"]) == 30
 
 
 def test_the_kinds_of_skipped_files_are_told() -> None:
     result = ended(skipped_kinds=((".png", 2), (".pptx", 1)))
     assert "2 created, 3 skipped" in shown(result)
-    assert "skipped, of no supported kind: 2 .png, 1 .pptx" in shown(result)
+    assert "skipped (unsupported file type): 2 .png, 1 .pptx" in shown(result)
     assert (result.data["skipped"], result.data["skipped_kinds"]) == (3, {".png": 2, ".pptx": 1})
 
 

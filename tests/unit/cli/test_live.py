@@ -31,7 +31,7 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_panel_shows_both_phases_and_then_the_figures(panel: str) -> None:
     for told in ("warm-up", "left at most", "measure", "answers/s", "p99", "0 failed"):
         assert told in panel, told
-    figures = panel.rindex("good answers a second")
+    figures = panel.rindex("good answers per second")
     assert panel.rindex("under way") < figures
 
 
@@ -63,7 +63,7 @@ def test_who_wants_no_colour_gets_none(tool: Tool, environ: dict[str, str]) -> N
     with LoadServer(STEADY) as server:
         text = seen_on_a_terminal(tool, *load(server.url, "--duration", "1"), **environ)
     assert not COLOUR.search(text)
-    assert "good answers a second" in text
+    assert "good answers per second" in text
 
 
 @pytest.mark.slow

@@ -26,8 +26,8 @@ def status_of(error: BaseException) -> int:
     [
         (PermissionError(errno.EACCES, "Permission denied", "/x/lock"), "error: /x/lock: Permission denied"),
         (OSError(errno.ENAMETOOLONG, "File name too long", b"a\xff"), "error: a\\xff: File name too long"),
-        (OSError(errno.ENOSPC, "No space left on device"), "hint: make room on the disk"),
-        (OSError(errno.EMFILE, "Too many open files"), "hint: allow more open files"),
+        (OSError(errno.ENOSPC, "No space left on device"), "hint: free disk space"),
+        (OSError(errno.EMFILE, "Too many open files"), "hint: raise the limit of open files"),
     ],
 )
 def test_a_failure_of_the_machine_is_no_bug(error: OSError, told: str, capsys: pytest.CaptureFixture[str]) -> None:

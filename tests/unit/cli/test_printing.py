@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lightragctl.cli.bench.panel import LoadPanel
+from lightragctl.cli.bench.live_panel import LoadPanel
 from lightragctl.cli.output import Format, Output, words
 from lightragctl.cli.progress import words as words_of_load
 from lightragctl.cli.views import VIEWS
-from lightragctl.client.retry import Waiting
+from lightragctl.client.retry import RetryWait
 from lightragctl.core.errors import LightragctlError
 from lightragctl.core.result import ErrorInfo, Event, Result
 from lightragctl.core.visible import ACTING
@@ -40,7 +40,14 @@ DRIFT = {
     "ours": HOSTILE,
     "theirs": 1,
 }
-REVISION = {"number": 1, "at": HOSTILE, "who": HOSTILE, "outcome": HOSTILE, "profile": HOSTILE, "description": HOSTILE}
+REVISION = {
+    "number": 1,
+    "started_at": HOSTILE,
+    "user": HOSTILE,
+    "outcome": HOSTILE,
+    "profile": HOSTILE,
+    "description": HOSTILE,
+}
 PAYLOADS: dict[str, dict[str, Any]] = {
     "retrieve": {
         "hits": [HIT],
@@ -175,7 +182,7 @@ def test_markup_in_progress_is_no_markup_on_a_terminal() -> None:
 def test_every_way_to_words_is_escaped() -> None:
     for text in (
         words(Event(HOSTILE, HOSTILE)),
-        words_of_load(Waiting(HOSTILE, HOSTILE, 1.0)),
+        words_of_load(RetryWait(HOSTILE, HOSTILE, 1.0)),
         str(LoadPanel().picture(Event(HOSTILE))),
     ):
         assert harmless(text)

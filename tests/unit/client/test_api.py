@@ -8,6 +8,7 @@ import pytest
 
 from lightragctl.client.api import ApiClient, ApiError
 from lightragctl.core.errors import LightragctlError, UnavailableError
+from lightragctl.core.hint import Command, Hint, hint_parts
 
 HIT = {"id": "doc-1-chunk-000", "score": 0.9, "text": "t", "source": "/a.md", "chunk_order": 0}
 
@@ -71,7 +72,8 @@ def test_a_key_goes_with_every_request_and_none_where_there_is_none() -> None:
 
 
 def test_a_refused_key_is_an_error_that_says_where_the_key_comes_from() -> None:
-    problem = {"type": "urn:lightragctl:key", "title": "Unauthorized", "status": 401, "detail": "no", "hint": "header"}
+    type_ = "urn:lightragctl:unauthorized"
+    problem = {"type": type_, "title": "Unauthorized", "status": 401, "detail": "no", "hint": "header"}
     with pytest.raises(ApiError, match="no") as caught:
         client(lambda _: httpx.Response(401, json=problem)).retrieve("q")
     assert "components.lightrag-api.api_key" in caught.value.hint
@@ -115,6 +117,15 @@ def test_a_problem_becomes_an_error_with_its_detail_and_hint() -> None:
     assert error.retry_after_s == 2
 
 
+def test_the_commands_of_a_hint_arrive_as_commands() -> None:
+    hint = Hint("turn it on: ", Command("up", "--set a=1"))
+    problem = {"title": "Conflict", "status": 409, "detail": "off", "hint": hint, "hint_parts": hint_parts(hint)}
+    with pytest.raises(ApiError) as caught:
+        client(lambda _: httpx.Response(409, json=problem)).query("why?")
+    assert isinstance(caught.value.hint, Hint)
+    assert caught.value.hint.line(["--name", "two"], []) == "turn it on: lightragctl up --name two --set a=1"
+
+
 def test_a_problem_inside_a_stream_is_the_same_error() -> None:
     problem = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "no Milvus", "hint": ""}
     with pytest.raises(ApiError, match="no Milvus") as caught:
@@ -141,7 +152,7 @@ def test_a_silent_service_is_unavailable_after_the_timeout() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("timed out")
 
-    with pytest.raises(UnavailableError, match="said nothing for 30 s"):
+    with pytest.raises(UnavailableError, match="timed out: no data for 30 s"):
         client(answer).retrieve("q")
 
 
@@ -157,13 +168,13 @@ def test_a_connection_that_breaks_in_the_stream_is_unavailable() -> None:
             yield b'{"event":"progress","source":"/a","chunks_done":1,"chunks":2}\n'
             raise httpx.RemoteProtocolError("peer closed connection")
 
-    with pytest.raises(UnavailableError, match="broke: peer closed"):
+    with pytest.raises(UnavailableError, match="failed: peer closed"):
         client(lambda _: httpx.Response(200, stream=Broken())).post_document("/a", "text")
 
 
 @pytest.mark.parametrize("content", ["<html>", "{}", '{"workspace":"w","collection":"c","hits":[{"id":1}]}', "[1]"])
 def test_an_answer_that_is_not_understood_is_an_error_not_a_crash(content: str) -> None:
-    with pytest.raises(LightragctlError, match="does not understand"):
+    with pytest.raises(LightragctlError, match="unexpected response"):
         client(lambda _: httpx.Response(200, content=content)).retrieve("q")
 
 

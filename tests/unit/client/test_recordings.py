@@ -48,11 +48,11 @@ def test_the_newest_of_all_replicas_come_first(
 def test_a_silent_replica_is_told_and_the_others_are_listed() -> None:
     found = read_all({"a": failing(UnavailableError("nothing answers at a")), "b": replica(2, 1)}, 5)
     assert [one.at for one in found.questions] == [2, 1]
-    assert found.missing == ["those of a are missing: nothing answers at a"]
+    assert found.missing == ["replica a did not answer: nothing answers at a"]
 
 
 def test_when_all_are_silent_the_first_says_why() -> None:
-    none = ApiError("questions are not recorded", status=404, code="no-recording")
+    none = ApiError("questions are not recorded", status=404, code="recording-disabled")
     with pytest.raises(ApiError) as caught:
         read_all({"a": failing(none), "b": failing(UnavailableError("gone"))}, 5)
-    assert caught.value.code == "no-recording"
+    assert caught.value.code == "recording-disabled"

@@ -1,4 +1,4 @@
-"""Patience: what is tried again, for how long, and what is not."""
+"""RetryPolicy: what is tried again, for how long, and what is not."""
 
 import threading
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from lightragctl.client.api import ApiError
-from lightragctl.client.retry import Patience, StoppedError, Waiting
+from lightragctl.client.retry import RetryPolicy, RetryWait, StoppedError
 from lightragctl.core.errors import UnavailableError
 
 
@@ -46,22 +46,22 @@ def failing(*errors: Exception) -> Callable[[Callable[[], None]], str]:
     return request
 
 
-def patience(clock: Clock, wait_s: float = 120, events: list[Waiting] | None = None) -> Patience:
+def retries(clock: Clock, wait_s: float = 120, events: list[RetryWait] | None = None) -> RetryPolicy:
     seen = [] if events is None else events
-    return Patience(wait_s, clock, StopWhileWaiting(clock), seen.append)
+    return RetryPolicy(wait_s, clock, StopWhileWaiting(clock), seen.append)
 
 
 def test_a_busy_or_absent_service_is_tried_again_with_growing_delays() -> None:
-    clock, events = Clock(), list[Waiting]()
+    clock, events = Clock(), list[RetryWait]()
     errors = [UnavailableError("absent")] * 3 + [ApiError("busy", status=503)] * 4
-    assert patience(clock, events=events).call("a.md", failing(*errors)) == "done"
+    assert retries(clock, events=events).call("a.md", failing(*errors)) == "done"
     assert clock.waits_s == [0.5, 1, 2, 4, 8, 8, 8]
-    assert events[0] == Waiting("a.md", "absent", 0.5)
+    assert events[0] == RetryWait("a.md", "absent", 0.5)
 
 
 def test_the_service_may_ask_for_a_longer_delay() -> None:
     clock = Clock()
-    patience(clock).call("a.md", failing(ApiError("full", status=429, retry_after_s=7)))
+    retries(clock).call("a.md", failing(ApiError("full", status=429, retry_after_s=7)))
     assert clock.waits_s == [7]
 
 
@@ -69,7 +69,7 @@ def test_the_service_may_ask_for_a_longer_delay() -> None:
 def test_a_refusal_is_not_tried_again(status: int) -> None:
     clock = Clock()
     with pytest.raises(ApiError, match="no"):
-        patience(clock).call("a.md", failing(ApiError("no", status=status)))
+        retries(clock).call("a.md", failing(ApiError("no", status=status)))
     assert clock.waits_s == []
 
 
@@ -77,10 +77,10 @@ def test_it_ends_with_the_last_reason_when_the_time_is_over() -> None:
     clock = Clock()
     errors = [UnavailableError("absent")] * 50 + [ApiError("full", "look there", status=503)] * 50
     with pytest.raises(UnavailableError, match="absent"):
-        patience(clock, wait_s=60).call("a.md", failing(*errors))
+        retries(clock, wait_s=60).call("a.md", failing(*errors))
     assert 50 <= clock.now_s <= 60
     with pytest.raises(UnavailableError) as caught:
-        patience(Clock(), wait_s=60).call("a.md", failing(*errors[50:]))
+        retries(Clock(), wait_s=60).call("a.md", failing(*errors[50:]))
     assert caught.value.hint == "look there"
 
 
@@ -97,7 +97,7 @@ def test_time_with_signs_of_life_is_not_waiting() -> None:
             raise UnavailableError("restarted")
         return "done"
 
-    assert patience(clock).call("a.md", request) == "done"
+    assert retries(clock).call("a.md", request) == "done"
 
 
 def test_a_service_that_gets_on_between_failures_is_never_given_up() -> None:
@@ -114,13 +114,13 @@ def test_a_service_that_gets_on_between_failures_is_never_given_up() -> None:
             raise UnavailableError("restarted")
         return "done"
 
-    assert patience(clock).call("a.md", request) == "done"
+    assert retries(clock).call("a.md", request) == "done"
     assert set(clock.waits_s) == {0.5}
 
 
 def test_a_sign_to_one_request_counts_for_the_others() -> None:
     clock = Clock()
-    shared = patience(clock, wait_s=60)
+    shared = retries(clock, wait_s=60)
     calls = 0
 
     def starved(alive: Callable[[], None]) -> str:
@@ -143,22 +143,22 @@ def test_a_long_silence_before_the_failure_counts() -> None:
         raise UnavailableError("said nothing")
 
     with pytest.raises(UnavailableError):
-        patience(clock).call("a.md", request)
+        retries(clock).call("a.md", request)
     assert clock.waits_s == [0.5]
 
 
 def test_a_stop_ends_the_wait() -> None:
     clock = Clock()
-    waiting = patience(clock)
+    waiting = retries(clock)
     waiting.stop.set()
     with pytest.raises(StoppedError):
         waiting.call("a.md", failing(UnavailableError("absent")))
 
 
 def test_a_fenced_workspace_is_waited_for_far_longer_than_a_silent_service_and_the_user_reads_why() -> None:
-    clock, events = Clock(), list[Waiting]()
+    clock, events = Clock(), list[RetryWait]()
     fenced = [ApiError("writes are refused for now: backup b1", status=503, retry_after_s=30, code="fenced")] * 100
-    assert patience(clock, events=events).call("a.md", failing(*fenced)) == "done"
+    assert retries(clock, events=events).call("a.md", failing(*fenced)) == "done"
     assert clock.now_s > 600
     assert {event.reason for event in events} == {"writes are refused for now: backup b1"}
     assert max(clock.waits_s) == 8  # the fence may be released long before it expires
@@ -167,5 +167,5 @@ def test_a_fenced_workspace_is_waited_for_far_longer_than_a_silent_service_and_t
 def test_a_fence_that_is_never_released_ends_the_wait() -> None:
     clock = Clock()
     with pytest.raises(UnavailableError, match="refused"):
-        patience(clock).call("a.md", failing(*[ApiError("refused", status=503, code="fenced")] * 5000))
+        retries(clock).call("a.md", failing(*[ApiError("refused", status=503, code="fenced")] * 5000))
     assert 3600 < clock.now_s < 3800

@@ -7,10 +7,10 @@ import pytest
 from lightragctl.core.errors import ExitStatus, ProfileError
 from lightragctl.core.layers import merge, parse_layer, parse_set, read_layer, read_layers
 from lightragctl.core.profile import LoadedProfile, check
-from lightragctl.core.settings import Strict
+from lightragctl.core.settings import StrictModel
 
 
-class EngineValues(Strict):
+class EngineValues(StrictModel):
     port: int = 19530
     topology: str = "lite"
 
@@ -54,7 +54,7 @@ def refusal(*texts: str, sets: tuple[str, ...] = ()) -> str:
         ),
         (
             "runtime: local\ncomponents:\n  zzzz: {}\n",
-            "1.yaml:3: unknown key 'components.zzzz'; known here: api, engine",
+            "1.yaml:3: unknown key 'components.zzzz'; known keys: api, engine",
         ),
     ],
 )

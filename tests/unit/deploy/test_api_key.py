@@ -38,7 +38,7 @@ def test_the_first_key_of_somebody_elses_secret_is_taken() -> None:
 
 def test_a_secret_without_the_key_is_named() -> None:
     _, runtime = released(OURS)
-    with pytest.raises(LightragctlError, match="Secret/ours holds no k"):
+    with pytest.raises(LightragctlError, match="Secret/ours has no key k"):
         runtime.api_key()
 
 

@@ -8,7 +8,9 @@ from lightragctl.core.objects import ref
 from lightragctl.core.profile import IgnoreRule
 from lightragctl.core.runtime import ForeignField
 from lightragctl.deploy.changeset import HIDDEN
-from lightragctl.deploy.drift import contested, drift, yielding, zero
+from lightragctl.deploy.drift import contested, drift, ignored, without_foreign_fields
+from lightragctl.observe.scaling import REPLICAS as REPLICAS_PATH
+from lightragctl.observe.scaling import scaled_to_zero
 
 OURS: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -99,7 +101,7 @@ def autoscaler(name: str = "api") -> dict[str, Any]:
 
 
 def replicas_sent(there: dict[str, Any], *scalers: dict[str, Any], force: bool = False) -> Any:
-    return yielding(OURS, there, scalers, (), force)["spec"].get("replicas")
+    return without_foreign_fields(OURS, there, scalers, (), force)["spec"].get("replicas")
 
 
 def test_the_number_of_replicas_is_left_to_whoever_has_scaled() -> None:
@@ -119,9 +121,9 @@ def test_an_autoscaler_that_has_not_scaled_yet_gets_the_live_number_and_no_reset
 
 def test_a_rule_of_the_profile_leaves_a_field_to_others() -> None:
     rule = IgnoreRule(kind="Deployment", path="spec.template.spec.containers[name=api].image")
-    sent = yielding(OURS, live(1, "v2", ("kubectl-set", IMAGE)), (), [rule], False)
+    sent = without_foreign_fields(OURS, live(1, "v2", ("kubectl-set", IMAGE)), (), [rule], False)
     assert sent["spec"]["template"]["spec"]["containers"] == [{"name": "api", "env": []}]
-    sent = yielding(OURS, live(1, "v2", ("lightragctl", IMAGE)), (), [rule], False)
+    sent = without_foreign_fields(OURS, live(1, "v2", ("lightragctl", IMAGE)), (), [rule], False)
     assert sent["spec"]["template"]["spec"]["containers"][0]["image"] == "v2"
 
 
@@ -149,19 +151,19 @@ SLEEPS = IgnoreRule(kind="Deployment", path="spec.replicas")
 )
 def test_who_left_a_workload_without_pods(holder: str, rules: Any, scalers: Any, said: str, is_meant: bool) -> None:
     there = live(0, "v1", *(((holder, REPLICAS),) if holder else ()))
-    found = zero(OURS, there, rules, scalers)
+    found = scaled_to_zero(OURS, there, ignored(rules, there)(REPLICAS_PATH), scalers)
     assert found is not None
     assert (str(found), found.is_meant) == (said, is_meant)
-    assert yielding(OURS, there, scalers, rules, False)["spec"].get("replicas", 0) == (
+    assert without_foreign_fields(OURS, there, scalers, rules, False)["spec"].get("replicas", 0) == (
         0 if is_meant else 2 if scalers else 1
     )
 
 
 def test_a_zero_that_the_profile_wants_is_meant() -> None:
     ours = {**OURS, "spec": {**OURS["spec"], "replicas": 0}}
-    assert zero(ours, live(0), (), ()) == zero(ours, live(0), (), [SCALER])
-    assert str(zero(ours, live(0), (), ())) == "scaled to 0 by the profile"
-    assert zero(OURS, live(1), (), ()) is None
+    assert scaled_to_zero(ours, live(0), False, ()) == scaled_to_zero(ours, live(0), False, [SCALER])
+    assert str(scaled_to_zero(ours, live(0), False, ())) == "scaled to 0 by the profile"
+    assert scaled_to_zero(OURS, live(1), False, ()) is None
 
 
 def test_a_zero_by_hand_is_drift_and_no_conflict() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lightragctl.core.errors import NotRunningError
 from lightragctl.core.objects import KubernetesObject, ObjectRef
-from lightragctl.deploy.runtime import KubernetesRuntime, way_to
+from lightragctl.deploy.runtime import KubernetesRuntime, pod_port
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import NAMESPACE, lock_holder, up
 
@@ -70,8 +70,8 @@ def test_without_a_ready_replica_there_is_no_address(cluster: FakeCluster) -> No
 
 def test_connections_take_the_pods_in_turn() -> None:
     pods = [pod("a"), pod("b")]
-    assert [way_to(pods, turn)[1] for turn in range(4)] == ["a", "b", "a", "b"]
-    assert way_to(pods) == (NAMESPACE, "a", 8080)
+    assert [pod_port(pods, turn)[1] for turn in range(4)] == ["a", "b", "a", "b"]
+    assert pod_port(pods) == (NAMESPACE, "a", 8080)
 
 
 def test_a_closed_runtime_listens_no_more(cluster: FakeCluster) -> None:

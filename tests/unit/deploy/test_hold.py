@@ -7,12 +7,12 @@ from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import State
 from lightragctl.deploy.hold import hold, read_replicas, resume
 from lightragctl.deploy.runtime import KubernetesRuntime
-from lightragctl.observe.wait import Patience
+from lightragctl.observe.wait import Deadline
 from tests.fakes.cluster import DiedError, FakeCluster
 from tests.fakes.release import NAMESPACE, ignore, lock_holder, scope, up
 
 SERVER = ObjectRef("apps/v1", "StatefulSet", NAMESPACE, "dev-lightrag-server")
-PATIENCE = 5.0
+LIMIT_S = 5.0
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def cluster() -> FakeCluster:
     return cluster
 
 
-def patience(seconds: float = PATIENCE) -> Patience:
-    return Patience.of(seconds, ignore)
+def deadline(seconds: float = LIMIT_S) -> Deadline:
+    return Deadline.of(seconds, ignore)
 
 
 def replicas(cluster: FakeCluster) -> int:
@@ -39,10 +39,10 @@ def status_of(cluster: FakeCluster) -> tuple[State, str]:
 def test_it_is_held_says_by_what_and_is_resumed_as_it_was(cluster: FakeCluster) -> None:
     before = read_replicas(scope(cluster), "lightrag-server")
     template = cluster.objects[SERVER]["spec"]["template"]
-    hold(scope(cluster), "lightrag-server", "operation restore-1", patience())
+    hold(scope(cluster), "lightrag-server", "operation restore-1", deadline())
     assert replicas(cluster) == 0
     assert status_of(cluster) == (State.NOT_READY, "scaled to 0 by operation restore-1")
-    resume(scope(cluster), "lightrag-server", before, patience())
+    resume(scope(cluster), "lightrag-server", before, deadline())
     assert replicas(cluster) == before == 1
     assert status_of(cluster)[0] is State.READY
     assert cluster.objects[SERVER]["spec"]["template"] == template
@@ -50,13 +50,13 @@ def test_it_is_held_says_by_what_and_is_resumed_as_it_was(cluster: FakeCluster) 
 
 
 def test_repeating_it_writes_nothing(cluster: FakeCluster) -> None:
-    hold(scope(cluster), "lightrag-server", "operation restore-1", patience())
+    hold(scope(cluster), "lightrag-server", "operation restore-1", deadline())
     writes = list(cluster.writes)
-    hold(scope(cluster), "lightrag-server", "operation restore-1", patience())
+    hold(scope(cluster), "lightrag-server", "operation restore-1", deadline())
     assert cluster.writes == writes
-    resume(scope(cluster), "lightrag-server", 1, patience())
+    resume(scope(cluster), "lightrag-server", 1, deadline())
     writes = list(cluster.writes)
-    resume(scope(cluster), "lightrag-server", 1, patience())
+    resume(scope(cluster), "lightrag-server", 1, deadline())
     assert cluster.writes == writes
 
 
@@ -64,10 +64,10 @@ def test_repeating_it_writes_nothing(cluster: FakeCluster) -> None:
 def test_a_process_that_is_killed_in_the_middle_is_followed_by_another(cluster: FakeCluster, after: bool) -> None:
     cluster.die_at, cluster.after = len(cluster.writes) + 1, after
     with pytest.raises(DiedError):
-        hold(scope(cluster), "lightrag-server", "operation restore-1", patience())
+        hold(scope(cluster), "lightrag-server", "operation restore-1", deadline())
     cluster.revive()
-    hold(scope(cluster), "lightrag-server", "operation restore-1", patience())
-    resume(scope(cluster), "lightrag-server", 1, patience())
+    hold(scope(cluster), "lightrag-server", "operation restore-1", deadline())
+    resume(scope(cluster), "lightrag-server", 1, deadline())
     assert replicas(cluster) == 1
 
 
@@ -83,7 +83,7 @@ def test_a_change_of_others_in_between_is_kept(cluster: FakeCluster) -> None:
         return found
 
     cluster.select = select  # type: ignore[method-assign]
-    hold(scope(cluster), "lightrag-server", "operation restore-1", patience())
+    hold(scope(cluster), "lightrag-server", "operation restore-1", deadline())
     assert replicas(cluster) == 0
     assert cluster.objects[SERVER]["metadata"]["labels"]["team"] == "search"
 
@@ -91,7 +91,7 @@ def test_a_change_of_others_in_between_is_kept(cluster: FakeCluster) -> None:
 def test_pods_that_do_not_end_are_named(cluster: FakeCluster) -> None:
     hold_pods(cluster)
     with pytest.raises(WaitExpired, match="pods are ending: dev-lightrag-server-0"):
-        hold(scope(cluster), "lightrag-server", "operation restore-1", patience(0.0))
+        hold(scope(cluster), "lightrag-server", "operation restore-1", deadline(0.0))
     assert replicas(cluster) == 0
 
 

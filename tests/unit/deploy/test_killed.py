@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lightragctl.deploy.down import take_down
-from lightragctl.kube.lease import read_held
+from lightragctl.deploy.down import tear_down
+from lightragctl.kube.lease import read_lease
 from tests.fakes.cluster import DiedError, FakeCluster
 from tests.fakes.release import LEASE, history, ignore, rollback, scope, state, up
 
@@ -32,11 +32,11 @@ def roll_back(cluster: FakeCluster) -> None:
 
 
 def take_it_down(cluster: FakeCluster) -> None:
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
 
 
 def purge(cluster: FakeCluster) -> None:
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
 
 
 STORIES: dict[str, tuple[Story, Story]] = {
@@ -71,4 +71,4 @@ def test_a_run_that_dies_at_any_write_is_finished_by_the_next(story: str, after:
         died = f"died at write {number}: {whole.writes[number - 1]}"
         assert state(cluster) == state(whole), died
         if LEASE in cluster.objects:
-            assert not read_held(cluster.objects[LEASE]).holder, died
+            assert not read_lease(cluster.objects[LEASE]).holder, died

@@ -54,6 +54,6 @@ def test_any_text_reaches_the_settings_of_a_process() -> None:
 
 @pytest.mark.parametrize("namespace", ["kube-system", "kube-public", "kube-node-lease"])
 def test_a_release_in_a_namespace_of_the_cluster_is_refused(namespace: str) -> None:
-    with pytest.raises(RefusedError, match="belongs to the cluster itself"):
+    with pytest.raises(RefusedError, match="is a system namespace"):
         render(namespace=namespace)
     assert render(namespace="kube")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lightragctl.core.errors import ProfileError
-from lightragctl.core.site import Network
+from lightragctl.core.placement import NetworkPolicySettings
 from lightragctl.deploy.network import Policy, outside, policies
 from lightragctl.release.profiles import load_profile, make_plan
 
@@ -148,7 +148,7 @@ def test_without_a_network_there_are_no_policies() -> None:
     ],
 )  # fmt: skip
 def test_the_way_out_to_an_address(address: str, to: list[Any], port: int | None) -> None:
-    rule = outside(address, Network(addresses={"known.example": ("198.51.100.0/24",)}))
+    rule = outside(address, NetworkPolicySettings(addresses={"known.example": ("198.51.100.0/24",)}))
     assert rule["to"] == to
     assert [one["port"] for one in rule.get("ports", ())] == ([port] if port else [])
 

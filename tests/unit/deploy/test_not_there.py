@@ -46,7 +46,7 @@ def test_a_similar_name_is_suggested(cluster: FakeCluster, look: Callable[[Kuber
 def test_another_name_is_answered_with_those_that_are_there(cluster: FakeCluster) -> None:
     with pytest.raises(NotRunningError) as caught:
         runtime(cluster, "zzz").components()
-    assert caught.value.hint.endswith("there are: dev")
+    assert caught.value.hint.endswith("existing releases: dev")
 
 
 @pytest.mark.parametrize("purge", [False, True])

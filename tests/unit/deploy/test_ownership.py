@@ -11,13 +11,13 @@ import yaml
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ref
 from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.ownership import applyset_id, as_member, parent_annotations, refuse_strangers
-from lightragctl.deploy.record import record_ref
+from lightragctl.deploy.inventory import inventory_ref
+from lightragctl.deploy.ownership import applyset_id, as_member, parent_annotations, refuse_foreign
 from lightragctl.kube.labels import APPLYSET_PART_OF as PART_OF
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import target, up
 
-PARENT = record_ref("dev", "lightrag")
+PARENT = inventory_ref("dev", "lightrag")
 
 
 def service(labels: Mapping[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ TAKEN = {
 @pytest.mark.parametrize("adopt", [False, True])
 def test_what_belongs_to_others_is_never_taken(whose: str, adopt: bool) -> None:
     with pytest.raises(RefusedError, match=f"Service/dev-embedder belongs to {whose}"):
-        refuse_strangers([TAKEN[whose]], "dev", PARENT, adopt)
+        refuse_foreign([TAKEN[whose]], "dev", PARENT, adopt)
 
 
 def test_what_somebody_made_by_hand_stops_up_with_who_it_was() -> None:
@@ -50,7 +50,7 @@ def test_what_somebody_made_by_hand_stops_up_with_who_it_was() -> None:
     before = list(cluster.writes)
     with pytest.raises(RefusedError) as caught:
         up(cluster)
-    assert "Service/dev-embedder was made by kubectl-create" in caught.value.message
+    assert "Service/dev-embedder was created by kubectl-create" in caught.value.message
     assert "--adopt" in caught.value.hint
     assert [write for write in cluster.writes[len(before) :] if "Lease" not in write] == []
 
@@ -72,7 +72,7 @@ def test_what_somebody_made_in_the_place_of_ours_is_not_ours() -> None:
     up(cluster)
     cluster.delete(ref(service()), cluster.objects[ref(service())]["metadata"]["uid"])
     cluster.apply(service(), manager="kubectl-create")
-    with pytest.raises(RefusedError, match="Service/dev-embedder was made by kubectl-create"):
+    with pytest.raises(RefusedError, match="Service/dev-embedder was created by kubectl-create"):
         up(cluster)
     up(cluster, options=UpOptions(5.0, adopt=True))
     assert up(cluster) == ()

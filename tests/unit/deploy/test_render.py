@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lightragctl.checks.quota import demand
+from lightragctl.checks.quota import requested
 from lightragctl.core import assets
 from lightragctl.core.errors import LightragctlError, ProfileError, RefusedError
 from lightragctl.core.objects import KubernetesObject, order, ref
-from lightragctl.core.units import quantity
+from lightragctl.core.quantity import quantity
 from lightragctl.deploy.render import render_plan, write_objects
 from lightragctl.release.profiles import load_profile, make_plan
 
@@ -156,13 +156,13 @@ def test_a_milvus_tag_without_v_is_refused_with_the_right_one() -> None:
 
 
 def test_milvus_lite_is_refused_on_kubernetes_with_the_remedy() -> None:
-    with pytest.raises(ProfileError, match="vector-engine: lite runs only on one machine") as caught:
+    with pytest.raises(ProfileError, match="vector-engine: lite is for the local runtime only") as caught:
         render("components.vector-engine.topology=lite")
     assert "components.vector-engine.topology=standalone" in caught.value.hint
 
 
 def test_a_standalone_milvus_is_refused_on_this_machine_with_the_remedy() -> None:
-    with pytest.raises(ProfileError, match="vector-engine: standalone runs only on Kubernetes") as caught:
+    with pytest.raises(ProfileError, match="vector-engine: standalone is for Kubernetes only") as caught:
         render("components.vector-engine.topology=standalone", profile="local")
     assert "components.vector-engine.topology=lite" in caught.value.hint
 
@@ -189,11 +189,11 @@ def test_a_key_in_a_secret_is_rendered_as_a_reference_alone() -> None:
             "valueFrom": {"secretKeyRef": {"name": "llm", "key": "token"}},
         }
     ]
-    references = [
+    config_references = [
         value["secretKeyRef"] for value in walk(objects) if isinstance(value, dict) and "secretKeyRef" in value
     ]
     own = {"name": "rel-lightrag-server-keys", "key": "api-keys"}
-    assert [one for one in references if one != own] == [{"name": "llm", "key": "token"}]
+    assert [one for one in config_references if one != own] == [{"name": "llm", "key": "token"}]
     assert not [thing for thing in objects if thing["kind"] == "Secret" and "data" in thing]
     settings = next(thing for thing in objects if ref(thing).name == "rel-model-gateway-settings")["data"]
     assert '"env": "LIGHTRAGCTL_CHAT_API_KEY"' in settings["settings.json"]
@@ -287,7 +287,7 @@ def test_lightrag_server_is_no_root_and_its_volume_hides_nothing_of_the_image() 
 
 
 def test_lightrag_server_knows_no_flat_index() -> None:
-    with pytest.raises(ProfileError, match="no index of type FLAT"):
+    with pytest.raises(ProfileError, match="does not support index type FLAT"):
         render("index.type=FLAT")
 
 
@@ -335,7 +335,7 @@ def test_an_ingress_of_a_host_alone_takes_the_clusters_class_and_no_certificate(
 
 @pytest.mark.parametrize(
     ("expose", "says"),
-    [("{type: Ingress}", "needs host"), ("{type: ClusterIP, node_port: 30080}", "node_port is of type NodePort")],
+    [("{type: Ingress}", "requires host"), ("{type: ClusterIP, node_port: 30080}", "node_port requires type NodePort")],
 )
 def test_an_exposure_that_does_not_fit_is_refused_by_its_key(expose: str, says: str) -> None:
     with pytest.raises(ProfileError, match=rf"components\.lightrag-api\.expose: .*{says}"):
@@ -345,11 +345,11 @@ def test_an_exposure_that_does_not_fit_is_refused_by_its_key(expose: str, says: 
 def test_the_quota_of_dev_has_room_to_roll_every_component_and_for_one_more_replica() -> None:
     (quota,) = of_kind("ResourceQuota")
     deployments = of_kind("Deployment")
-    asked, rolling = demand([*deployments, *of_kind("StatefulSet")]), demand(deployments)
+    asked, rolling = requested([*deployments, *of_kind("StatefulSet")]), requested(deployments)
     hard = quota["spec"]["hard"]
     assert set(asked) == set(hard)
     for name, bound in hard.items():
-        one_more = max(demand([one])[name] for one in deployments)
+        one_more = max(requested([one])[name] for one in deployments)
         assert asked[name] + rolling[name] + one_more <= quantity(bound), name
 
 

@@ -10,7 +10,7 @@ from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import Action, Differences
 from lightragctl.deploy.replacement import plan_replacement
 from lightragctl.deploy.rollout import roll_out
-from lightragctl.deploy.up import foresee
+from lightragctl.deploy.up import preview
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import DEPLOYMENT, OPTIONS, STATEFUL_SET, agree, ignore, rollback, scope, target, up
 
@@ -75,10 +75,10 @@ def test_a_bigger_volume_grows_its_claim_and_the_set_is_made_again_around_its_po
 
 def test_the_plan_is_shown_before_it_is_carried_out_and_counts_as_a_deletion() -> None:
     cluster = release()
-    seen = foresee(scope(cluster), target(BIGGER), OPTIONS)
+    seen = preview(scope(cluster), target(BIGGER), OPTIONS)
     (one,) = [one for one in seen.differing if one.action is Action.REPLACED]
     assert one.subject == "StatefulSet/dev-vector-engine"
-    assert "data-dev-vector-engine-0 grows to 30Gi; no volume claim is deleted" in one.note
+    assert "data-dev-vector-engine-0 is expanded to 30Gi; no volume claim is deleted" in one.note
     assert [line for line in one.text.splitlines()[2:] if line[0] in "+-"] == [
         "-          storage: 20Gi",
         "+          storage: 30Gi",
@@ -89,7 +89,7 @@ def test_the_plan_is_shown_before_it_is_carried_out_and_counts_as_a_deletion() -
 def test_a_claim_whose_class_cannot_grow_stops_before_anything_is_written() -> None:
     cluster = release(grows=False)
     before = copy.deepcopy(cluster.objects)
-    with pytest.raises(RefusedError, match="its storage class 'fast' does not let volumes grow"):
+    with pytest.raises(RefusedError, match="storage class 'fast' does not allow volume expansion"):
         up(cluster, BIGGER)
     assert cluster.objects[STATEFUL_SET] == before[STATEFUL_SET]
     assert cluster.objects[IDENTITY] == before[IDENTITY]
@@ -124,10 +124,10 @@ def test_a_volume_of_a_model_server_is_never_made_anew() -> None:
     cluster = FakeCluster()
     up(cluster, SERVER % "50Gi, storage_class: fast")
     before, written = cluster.objects[WEIGHTS], len(cluster.writes)
-    with pytest.raises(RefusedError, match=r"storage class \(fast to slow\) cannot change") as caught:
+    with pytest.raises(RefusedError, match=r"storage class \(fast to slow\) is immutable") as caught:
         up(cluster, SERVER % "50Gi, storage_class: slow")
-    assert "give the server another name" in caught.value.hint
-    with pytest.raises(RefusedError, match="a volume cannot shrink: it has 50Gi, 20Gi is wanted"):
+    assert "rename the server" in caught.value.hint
+    with pytest.raises(RefusedError, match="a volume cannot shrink: it has 50Gi, 20Gi is requested"):
         up(cluster, SERVER % "20Gi, storage_class: fast")
     assert cluster.objects[WEIGHTS] == before
     assert not [write for write in cluster.writes[written:] if "Lease" not in write]
@@ -137,7 +137,7 @@ def test_a_volume_of_a_model_server_whose_class_cannot_grow_is_left_alone() -> N
     cluster = FakeCluster()
     cluster.create({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}})
     up(cluster, SERVER % "50Gi, storage_class: fast")
-    with pytest.raises(RefusedError, match="cannot grow to 100Gi: its storage class 'fast' does not let volumes grow"):
+    with pytest.raises(RefusedError, match="cannot be expanded to 100Gi: storage class 'fast' does not allow"):
         up(cluster, SERVER % "100Gi, storage_class: fast")
     assert cluster.objects[WEIGHTS]["spec"]["resources"]["requests"]["storage"] == "50Gi"
 
@@ -166,18 +166,18 @@ def test_a_death_between_deleting_and_making_is_finished_by_the_next_run() -> No
 @pytest.mark.parametrize(
     ("wanted", "live", "says"),
     [
-        (stateful("10Gi"), stateful("20Gi"), "a volume cannot shrink: 'data' has 20Gi, 10Gi is wanted"),
-        (stateful(selector={}), stateful(), "its selector cannot change"),
+        (stateful("10Gi"), stateful("20Gi"), "a volume cannot shrink: 'data' has 20Gi, 10Gi is requested"),
+        (stateful(selector={}), stateful(), "its selector is immutable"),
         ({**stateful(), "kind": "Deployment"}, stateful(), "refused by the server"),
         ({**stateful(), "kind": "Service"}, stateful(), "refused by the server"),
         ({**stateful(), "kind": "Ingress"}, stateful(), "refused by the server"),
-        (claim("50Gi"), claim("100Gi"), "a volume cannot shrink: it has 100Gi, 50Gi is wanted"),
-        (claim("200Gi"), claim("100Gi"), "its storage class 'fast' does not let volumes grow"),
-        (claim(storageClassName="slow"), claim(), r"its storage class \(fast to slow\) cannot change"),
+        (claim("50Gi"), claim("100Gi"), "a volume cannot shrink: it has 100Gi, 50Gi is requested"),
+        (claim("200Gi"), claim("100Gi"), "storage class 'fast' does not allow volume expansion"),
+        (claim(storageClassName="slow"), claim(), r"its storage class \(fast to slow\) is immutable"),
         (
             claim(accessModes=["ReadWriteMany"]),
             claim(),
-            r"access modes \(ReadWriteOnce to ReadWriteMany\) cannot change",
+            r"access modes \(ReadWriteOnce to ReadWriteMany\) is immutable",
         ),
         (claim(), claim(volumeName="pv"), "refused by the server"),
     ],

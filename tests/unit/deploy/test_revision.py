@@ -9,19 +9,19 @@ import pytest
 
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.objects import ref
-from lightragctl.core.runtime import Outcome, Revision
-from lightragctl.deploy.history import drop_all_revisions, read_revision, read_revisions, write_revision
+from lightragctl.core.runtime import Revision, RevisionOutcome
 from lightragctl.deploy.revision import (
     CHUNK_BYTES,
     KEEP,
+    expired_revisions,
     from_config_maps,
-    judged,
     redacted,
+    rollback_revision,
     to_config_maps,
-    to_drop,
-    to_roll_back_to,
+    with_current_outcomes,
     with_secrets,
 )
+from lightragctl.deploy.revision_store import drop_all_revisions, read_revision, read_revisions, write_revision
 from tests.fakes.cluster import DiedError, FakeCluster
 from tests.fakes.release import scope, target, up
 
@@ -44,7 +44,7 @@ REVISION = Revision(
     version="0.1.0",
     profile_name="dev",
     values={"workspace": "默认"},
-    outcome=Outcome.APPLIED,
+    outcome=RevisionOutcome.APPLIED,
     description="1 created",
     objects=(CONFIG,),
     requires={"api": ("store",), "store": ()},
@@ -57,7 +57,7 @@ def huge(number: int = 3) -> Revision:
     return replace(REVISION, number=number, objects=({**CONFIG, "data": {"k": text}},))
 
 
-def many(*outcomes: Outcome) -> list[Revision]:
+def many(*outcomes: RevisionOutcome) -> list[Revision]:
     return [replace(REVISION, number=number, outcome=outcome) for number, outcome in enumerate(outcomes, 1)]
 
 
@@ -106,7 +106,7 @@ def test_a_death_between_chunks_leaves_no_revision_and_the_next_run_writes_it() 
 def test_a_damaged_revision_is_named(text: str) -> None:
     (index,) = to_config_maps(REVISION, "dev", "lightrag")
     index["data"]["revision.json"] = text
-    with pytest.raises(LightragctlError, match="ConfigMap/dev-lightragctl-r3 in lightrag is no revision"):
+    with pytest.raises(LightragctlError, match="ConfigMap/dev-lightragctl-r3 in lightrag is not a valid revision"):
         from_config_maps(index)
 
 
@@ -139,47 +139,50 @@ def test_a_generated_key_gets_into_no_record_and_no_revision() -> None:
 def test_a_secret_gets_the_value_that_is_there_and_is_refused_when_there_is_none() -> None:
     there = {ref(SECRET): {**SECRET, "data": {"k": "bmV3"}}}
     assert with_secrets(redacted(SECRET), there)["data"] == {"k": "bmV3"}
-    with pytest.raises(RefusedError, match="Secret/s has no k any more"):
+    with pytest.raises(RefusedError, match="Secret/s no longer has k"):
         with_secrets(redacted(SECRET), {})
     bare = redacted({key: value for key, value in SECRET.items() if key != "data"})
     assert with_secrets(bare, {}) == bare
 
 
 def test_what_became_of_revisions_is_told_from_those_that_follow() -> None:
-    written = many(Outcome.APPLIED, Outcome.FAILED, Outcome.APPLIED, Outcome.APPLYING)
-    told = [(one.number, str(one.outcome)) for one in judged(written, at_work=None)]
+    written = many(RevisionOutcome.APPLIED, RevisionOutcome.FAILED, RevisionOutcome.APPLIED, RevisionOutcome.APPLYING)
+    told = [(one.number, str(one.outcome)) for one in with_current_outcomes(written, applying=None)]
     assert told == [(4, "interrupted"), (3, "applied"), (2, "failed"), (1, "superseded")]
-    assert judged(written, at_work=4)[0].outcome is Outcome.APPLYING
+    assert with_current_outcomes(written, applying=4)[0].outcome is RevisionOutcome.APPLYING
 
 
 def test_the_newest_stay_and_so_does_the_last_that_was_applied() -> None:
-    written = many(Outcome.APPLIED, *[Outcome.FAILED] * (KEEP + 1))
-    assert to_drop(written) == [2]
-    assert to_drop(many(*[Outcome.APPLIED] * (KEEP + 2))) == [2, 1]
+    written = many(RevisionOutcome.APPLIED, *[RevisionOutcome.FAILED] * (KEEP + 1))
+    assert expired_revisions(written) == [2]
+    assert expired_revisions(many(*[RevisionOutcome.APPLIED] * (KEEP + 2))) == [2, 1]
 
 
 @pytest.mark.parametrize(
     ("outcomes", "asked", "found"),
     [
-        ((Outcome.APPLIED, Outcome.APPLIED), None, 1),
-        ((Outcome.APPLIED, Outcome.FAILED), None, 1),
-        ((Outcome.APPLIED, Outcome.APPLIED, Outcome.FAILED), None, 2),
-        ((Outcome.APPLIED, Outcome.FAILED, Outcome.APPLYING), None, 1),
-        ((Outcome.FAILED, Outcome.APPLIED), 1, 1),
+        ((RevisionOutcome.APPLIED, RevisionOutcome.APPLIED), None, 1),
+        ((RevisionOutcome.APPLIED, RevisionOutcome.FAILED), None, 1),
+        ((RevisionOutcome.APPLIED, RevisionOutcome.APPLIED, RevisionOutcome.FAILED), None, 2),
+        ((RevisionOutcome.APPLIED, RevisionOutcome.FAILED, RevisionOutcome.APPLYING), None, 1),
+        ((RevisionOutcome.FAILED, RevisionOutcome.APPLIED), 1, 1),
     ],
 )
 def test_a_rollback_takes_the_last_good_one_before_the_present(
-    outcomes: tuple[Outcome, ...], asked: int | None, found: int
+    outcomes: tuple[RevisionOutcome, ...], asked: int | None, found: int
 ) -> None:
-    assert to_roll_back_to(many(*outcomes), asked).number == found
+    assert rollback_revision(many(*outcomes), asked).number == found
 
 
-@pytest.mark.parametrize(("outcomes", "asked"), [((Outcome.APPLIED,), None), ((Outcome.FAILED, Outcome.FAILED), None)])
-def test_without_a_good_one_there_is_nothing_to_go_back_to(outcomes: tuple[Outcome, ...], asked: Any) -> None:
-    with pytest.raises(RefusedError, match="no earlier revision that was applied"):
-        to_roll_back_to(many(*outcomes), asked)
-    with pytest.raises(RefusedError, match="no revision 9"):
-        to_roll_back_to(many(*outcomes), 9)
+@pytest.mark.parametrize(
+    ("outcomes", "asked"),
+    [((RevisionOutcome.APPLIED,), None), ((RevisionOutcome.FAILED, RevisionOutcome.FAILED), None)],
+)
+def test_without_a_good_one_there_is_nothing_to_go_back_to(outcomes: tuple[RevisionOutcome, ...], asked: Any) -> None:
+    with pytest.raises(RefusedError, match="no earlier applied revision"):
+        rollback_revision(many(*outcomes), asked)
+    with pytest.raises(RefusedError, match="revision 9 does not exist"):
+        rollback_revision(many(*outcomes), 9)
 
 
 def test_only_the_newest_ten_are_kept() -> None:

@@ -4,13 +4,13 @@ import pytest
 
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError
 from lightragctl.core.objects import ref
-from lightragctl.core.runtime import Outcome, UpOptions
-from lightragctl.deploy.down import take_down
-from lightragctl.deploy.prepare import read_record
-from lightragctl.deploy.record import record_ref
+from lightragctl.core.runtime import RevisionOutcome, UpOptions
+from lightragctl.deploy.down import tear_down
+from lightragctl.deploy.inventory import inventory_ref
 from lightragctl.deploy.revision import redacted
-from lightragctl.deploy.rollback import read_one, rollback_target
-from lightragctl.deploy.up import foresee
+from lightragctl.deploy.rollback import read_history_entry, rollback_target
+from lightragctl.deploy.rollout_plan import read_inventory
+from lightragctl.deploy.up import preview
 from lightragctl.kube.model import InvalidObjectError
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import DEPLOYMENT, KEYS, OPTIONS, history, ignore, rollback, scope, state, target, up
@@ -32,19 +32,19 @@ def test_each_change_is_a_revision_and_no_change_is_none() -> None:
         (1, "superseded", f"{len(target().objects)} created"),
     ]
     assert {one.who for one in history(cluster)} == {"ann@laptop"}
-    record = read_record(scope(cluster))
-    assert record is not None
-    assert record.revision == 2
+    inventory = read_inventory(scope(cluster))
+    assert inventory is not None
+    assert inventory.revision == 2
 
 
 def test_one_revision_tells_its_images_and_objects() -> None:
     cluster = FakeCluster()
     up(cluster)
-    one = read_one(scope(cluster), 1)
+    one = read_history_entry(scope(cluster), 1)
     assert one.images["StatefulSet/dev-vector-engine"] == ["milvusdb/milvus:v2.3.5"]
     assert one.objects == tuple(map(redacted, target().objects))
-    with pytest.raises(NotRunningError, match="no revision 7"):
-        read_one(scope(cluster), 7)
+    with pytest.raises(NotRunningError, match="revision 7 of"):
+        read_history_entry(scope(cluster), 7)
 
 
 def test_without_a_release_there_is_no_history() -> None:
@@ -57,7 +57,7 @@ def test_a_rollback_makes_the_release_what_it_was_as_a_new_revision() -> None:
     up(whole)
     for changes in ((), (TWO, "components.mock-llm.enabled=false", "models.chat.url=http://llm")):
         up(cluster, *changes)
-    foreseen = foresee(scope(cluster), rollback_target(scope(cluster), None), OPTIONS)
+    foreseen = preview(scope(cluster), rollback_target(scope(cluster), None), OPTIONS)
     assert "Deployment/dev-mock-llm" in [one.subject for one in foreseen.differing]
     rollback(cluster)
     assert state(cluster) == state(whole)
@@ -119,7 +119,7 @@ def test_after_a_bad_revision_the_good_one_comes_back_and_history_says_why() -> 
     with pytest.raises(LightragctlError, match="bad image"):
         up(cluster, "image.tag=bad", TWO)
     bad = history(cluster)[0]
-    assert (bad.outcome, bad.cause) == (Outcome.FAILED, "Deployment/dev-embedder: bad image")
+    assert (bad.outcome, bad.cause) == (RevisionOutcome.FAILED, "Deployment/dev-embedder: bad image")
     rollback(cluster)
     assert state(cluster) == before
     assert [number for number, outcome, _ in told(cluster) if outcome in ("applied", "failed")] == [3, 2]
@@ -141,9 +141,9 @@ def test_without_an_earlier_good_revision_a_rollback_is_refused() -> None:
     cluster = FakeCluster()
     up(cluster)
     before = list(cluster.writes)
-    with pytest.raises(RefusedError, match="no earlier revision"):
+    with pytest.raises(RefusedError, match="no earlier applied revision"):
         rollback(cluster)
-    with pytest.raises(RefusedError, match="no revision 5"):
+    with pytest.raises(RefusedError, match="revision 5 does not exist"):
         rollback(cluster, 5)
     assert cluster.writes == before
 
@@ -152,7 +152,7 @@ def test_a_rollback_starts_what_was_taken_down() -> None:
     cluster = FakeCluster()
     up(cluster)
     up(cluster, TWO)
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
     rollback(cluster, 2, UpOptions(5.0))
     assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 2
 
@@ -160,7 +160,7 @@ def test_a_rollback_starts_what_was_taken_down() -> None:
 def test_a_record_of_the_first_schema_is_taken_on() -> None:
     cluster = FakeCluster()
     up(cluster)
-    identity = record_ref("dev", "lightrag")
+    identity = inventory_ref("dev", "lightrag")
     text = cluster.objects[identity]["data"]["record.json"]
     old = text.replace('"schema": 2', '"schema": 1').replace('"revision": 1, ', "").replace('"fence": 1, ', "")
     assert old != text

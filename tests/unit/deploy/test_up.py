@@ -5,19 +5,19 @@ import pytest
 from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError, RefusedError, WaitExpired
 from lightragctl.core.objects import ObjectRef, ref
 from lightragctl.core.runtime import Action, Differences, UpOptions
-from lightragctl.deploy.down import kept_words, take_down
-from lightragctl.deploy.prepare import read_record
-from lightragctl.deploy.record import Phase, record_ref
+from lightragctl.deploy.down import describe_kept, tear_down
+from lightragctl.deploy.inventory import ReleasePhase, inventory_ref
 from lightragctl.deploy.revision import revision_ref
+from lightragctl.deploy.rollout_plan import read_inventory
 from lightragctl.deploy.runtime import KubernetesRuntime
-from lightragctl.deploy.up import bring_up, foresee, wanted
+from lightragctl.deploy.up import bring_up, preview, wanted
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import DEPLOYMENT, KEYS, LEASE, OPTIONS, agree, history, ignore, lock_holder, plan, scope, up
 
 
 def foreseen(cluster: FakeCluster, *assignments: str) -> Differences:
-    return foresee(scope(cluster), wanted(plan(*assignments)), OPTIONS)
+    return preview(scope(cluster), wanted(plan(*assignments)), OPTIONS)
 
 
 def without_lease(writes: list[str]) -> list[str]:
@@ -27,12 +27,12 @@ def without_lease(writes: list[str]) -> list[str]:
 def test_a_first_up_makes_every_object_and_a_record_of_them() -> None:
     cluster = FakeCluster()
     changed = up(cluster)
-    record = read_record(scope(cluster))
-    assert record is not None
-    assert record.phase is Phase.APPLIED
-    own = {record_ref("dev", "lightrag"), revision_ref("dev", "lightrag", 1), LEASE}
-    assert set(record.objects) | own == set(cluster.objects)
-    assert len(changed) == len(record.objects)
+    inventory = read_inventory(scope(cluster))
+    assert inventory is not None
+    assert inventory.phase is ReleasePhase.APPLIED
+    own = {inventory_ref("dev", "lightrag"), revision_ref("dev", "lightrag", 1), LEASE}
+    assert set(inventory.objects) | own == set(cluster.objects)
+    assert len(changed) == len(inventory.objects)
 
 
 def test_a_second_up_writes_nothing() -> None:
@@ -90,7 +90,7 @@ def test_a_generated_key_is_made_once_and_survives_up_and_down() -> None:
     up(cluster)
     key = cluster.objects[KEYS]["data"]["api-keys"]
     up(cluster, "components.embedder.replicas=2")
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
     up(cluster)
     assert cluster.objects[KEYS]["data"]["api-keys"] == key
 
@@ -109,7 +109,7 @@ def test_a_key_never_shows_in_a_difference() -> None:
 def test_down_keeps_keys_namespace_and_record_and_says_so() -> None:
     cluster = FakeCluster()
     up(cluster)
-    assert take_down(scope(cluster), False, 5.0, ignore)
+    assert tear_down(scope(cluster), False, 5.0, ignore)
     assert sorted(one.kind for one in cluster.objects) == [
         "ConfigMap",
         "ConfigMap",
@@ -118,26 +118,26 @@ def test_down_keeps_keys_namespace_and_record_and_says_so() -> None:
         "Secret",
         "Secret",
     ]
-    assert "Secret/dev-lightrag-api-keys" in kept_words(scope(cluster), read_record(scope(cluster)))
-    record = read_record(scope(cluster))
-    assert record is not None
-    assert record.phase is Phase.STOPPED
-    assert not take_down(scope(cluster), False, 5.0, ignore)
+    assert "Secret/dev-lightrag-api-keys" in describe_kept(scope(cluster), read_inventory(scope(cluster)))
+    inventory = read_inventory(scope(cluster))
+    assert inventory is not None
+    assert inventory.phase is ReleasePhase.STOPPED
+    assert not tear_down(scope(cluster), False, 5.0, ignore)
 
 
 def test_a_purge_leaves_nothing() -> None:
     cluster = FakeCluster()
     up(cluster)
-    assert take_down(scope(cluster), True, 5.0, ignore)
+    assert tear_down(scope(cluster), True, 5.0, ignore)
     assert cluster.objects == {}
-    assert not take_down(scope(cluster), True, 5.0, ignore)
+    assert not tear_down(scope(cluster), True, 5.0, ignore)
 
 
 def test_a_purge_after_down_leaves_nothing() -> None:
     cluster = FakeCluster()
     up(cluster)
-    take_down(scope(cluster), False, 5.0, ignore)
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
     assert cluster.objects == {}
 
 
@@ -146,7 +146,7 @@ def test_a_namespace_that_was_there_stays_as_it_was() -> None:
     theirs = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag", "labels": {"team": "a"}}}
     cluster.apply(theirs, manager="kubectl")
     up(cluster)
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
     assert [ref(thing) for thing in cluster.objects.values()] == [ref(theirs)]
     assert cluster.objects[ref(theirs)]["metadata"]["labels"] == {"team": "a"}
 
@@ -155,9 +155,9 @@ def test_a_purge_leaves_a_namespace_that_another_release_uses() -> None:
     cluster = FakeCluster()
     up(cluster)
     bring_up(scope(cluster, "two"), plan(release="two"), OPTIONS, agree, ignore)
-    take_down(scope(cluster), True, 5.0, ignore)
+    tear_down(scope(cluster), True, 5.0, ignore)
     assert ObjectRef("v1", "Namespace", "", "lightrag") in cluster.objects
-    assert read_record(scope(cluster, "two")) is not None
+    assert read_inventory(scope(cluster, "two")) is not None
 
 
 @pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
@@ -167,9 +167,9 @@ def test_a_purge_leaves_a_namespace_in_which_others_keep_something(kind: str) ->
     theirs = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "tls", "namespace": "lightrag"}, "data": {}}
     cluster.apply(theirs, manager="kubectl")
     told: list[str] = []
-    take_down(scope(cluster), True, 5.0, lambda event: told.append(event.message))
+    tear_down(scope(cluster), True, 5.0, lambda event: told.append(event.message))
     assert {one.kind for one in cluster.objects} == {"Namespace", kind}
-    assert f"kept, because it holds what is not of this release: {kind}/tls" in told
+    assert f"kept: it contains objects of others: {kind}/tls" in told
 
 
 def test_a_value_that_changes_no_object_is_recorded_and_counts() -> None:
@@ -177,10 +177,10 @@ def test_a_value_that_changes_no_object_is_recorded_and_counts() -> None:
     up(cluster)
     rule = "drift.ignore=[{kind: Deployment, path: spec.progressDeadlineSeconds}]"
     assert up(cluster, rule) == ()
-    record = read_record(scope(cluster))
-    assert record is not None
-    assert record.profile["drift"]["ignore"]
-    assert history(cluster)[0].description == "no object, values of the profile alone"
+    inventory = read_inventory(scope(cluster))
+    assert inventory is not None
+    assert inventory.profile["drift"]["ignore"]
+    assert history(cluster)[0].description == "only values of the profile, no objects"
     before = len(cluster.writes)
     assert up(cluster, rule) == ()
     assert without_lease(cluster.writes[before:]) == []
@@ -221,7 +221,7 @@ def test_a_second_operator_is_refused_at_once_and_told_who_is_at_work() -> None:
         second = scope(cluster, by=lock_holder("ben@desk", alive=lambda pid: True))
         bring_up(second, plan("components.embedder.replicas=3"), OPTIONS, agree, ignore)
 
-    with pytest.raises(LockedError, match=r"ann@laptop \(pid \d+, up\) has held the lock of release 'dev'"):
+    with pytest.raises(LockedError, match=r"the lock of release 'dev' is held by ann@laptop"):
         bring_up(scope(cluster), plan("components.embedder.replicas=2"), OPTIONS, interfere, ignore)
 
 
@@ -286,7 +286,7 @@ def test_a_purge_that_waits_for_its_namespace_says_what_holds_it() -> None:
     cluster = Lingering()
     up(cluster)
     with pytest.raises(WaitExpired, match=r"deleting Namespace/lightrag: .*metrics\.k8s\.io/v1beta1"):
-        take_down(scope(cluster), True, 0.0, ignore)
+        tear_down(scope(cluster), True, 0.0, ignore)
 
 
 @pytest.mark.parametrize("verb", ["get", "create", "update"])
@@ -304,7 +304,7 @@ def test_without_the_right_to_the_lock_nothing_begins(verb: str) -> None:
 def test_objects_in_a_new_namespace_are_said_to_be_unchecked() -> None:
     seen = foreseen(FakeCluster())
     notes = {one.subject: one.note for one in seen.changes}
-    assert notes["Deployment/dev-embedder"].startswith("its namespace is new")
+    assert notes["Deployment/dev-embedder"].startswith("not checked by the server")
     assert notes["Namespace/lightrag"] == ""
 
 
@@ -312,7 +312,7 @@ def test_what_cannot_be_deleted_stays_known_and_is_tried_again() -> None:
     cluster = FakeCluster()
     up(cluster)
     cluster.undeletable = {"Service"}
-    with pytest.raises(NeedsAttentionError, match="not deleted: Service/dev-mock-llm"):
+    with pytest.raises(NeedsAttentionError, match="could not be deleted: Service/dev-mock-llm"):
         up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
     cluster.undeletable = set()
     up(cluster, "components.mock-llm.enabled=false", "models.chat.url=http://llm")
@@ -359,7 +359,7 @@ def test_what_is_somebody_elses_by_now_is_neither_pruned_nor_taken_down() -> Non
     elsewhere = ("components.embedder.enabled=false", "models.embedding.url=http://model")
     up(cluster, *without, *elsewhere)
     assert {taken, remade} <= set(cluster.objects)
-    take_down(scope(cluster), False, 5.0, ignore)
+    tear_down(scope(cluster), False, 5.0, ignore)
     assert {taken, remade} <= set(cluster.objects)
 
 
@@ -368,8 +368,8 @@ def test_a_purge_without_the_record_goes_by_labels() -> None:
     theirs = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lightrag"}}
     cluster.apply(theirs, manager="kubectl")
     up(cluster)
-    del cluster.objects[record_ref("dev", "lightrag")]
-    assert take_down(scope(cluster), True, 5.0, ignore)
+    del cluster.objects[inventory_ref("dev", "lightrag")]
+    assert tear_down(scope(cluster), True, 5.0, ignore)
     assert [ref(thing) for thing in cluster.objects.values()] == [ref(theirs)]
 
 
@@ -404,7 +404,7 @@ def test_nothing_is_made_in_a_namespace_that_is_being_deleted() -> None:
     cluster = FakeCluster()
     up(cluster)
     cluster.objects[ObjectRef("v1", "Namespace", "", "lightrag")]["metadata"]["deletionTimestamp"] = "12:00"
-    with pytest.raises(RefusedError, match="namespace lightrag is being deleted since 12:00"):
+    with pytest.raises(RefusedError, match="namespace lightrag has been terminating since 12:00"):
         up(cluster)
     seen = KubernetesRuntime(cluster, "lightrag", "dev", lock_holder()).status()  # type: ignore[arg-type]
-    assert "Namespace/lightrag is being deleted since 12:00, and all data in it" in seen.warnings
+    assert [one for one in seen.warnings if one.startswith("Namespace/lightrag: terminating since 12:00")]

@@ -14,16 +14,16 @@ import httpx
 import pytest
 
 from lightragctl.client.api import ApiClient, ApiError
-from lightragctl.client.retry import Waiting
+from lightragctl.client.retry import RetryWait
 from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.ingest.load import (
-    Conditions,
     Failure,
     Interrupted,
+    LoadConditions,
     LoadEvent,
-    Progress,
+    LoadProgress,
     Summary,
-    _Reached,
+    _HighestChunk,
     _Speed,
     load,
 )
@@ -112,7 +112,7 @@ def run(
 ) -> Summary:
     transport = httpx.MockTransport(service.answer)
     with ApiClient("http://127.0.0.1:8080", timeout_s=5, transport=transport) as api:
-        return load(paths or ("."), api, None, notify, Conditions(cwd=folder, **conditions))
+        return load(paths or ("."), api, None, notify, LoadConditions(cwd=folder, **conditions))
 
 
 def counts(summary: Summary) -> tuple[int, int, int, int]:
@@ -169,7 +169,7 @@ def test_a_bad_file_does_not_stop_the_rest(service: Service, folder: Path) -> No
     summary = run(service, folder)
     assert counts(summary) == (8, 0, 0, 2)
     assert [(one.source, one.reason) for one in summary.failed] == [
-        (f"{folder}/bad.md", "is not text: it holds NUL bytes"),
+        (f"{folder}/bad.md", "is not text: it contains NUL bytes"),
         (f"{folder}/empty.md", "has no text"),
     ]
 
@@ -192,7 +192,7 @@ def test_a_busy_service_is_tried_again(service: Service, folder: Path) -> None:
 
     service.disturb = disturb
     assert counts(run(service, folder, notify=events.append)) == (8, 0, 0, 0)
-    waiting = [event for event in events if isinstance(event, Waiting)]
+    waiting = [event for event in events if isinstance(event, RetryWait)]
     assert {(event.source, event.next_try_s) for event in waiting} == {
         (f"{folder}/1.md", 1.0),
         (f"{folder}/2.md", 1.0),
@@ -235,16 +235,14 @@ def test_a_service_that_stays_away_ends_the_load_after_three_documents(service: 
         return None
 
     service.disturb = disturb
-    with pytest.raises(
-        UnavailableError, match=r"gave up after 3 documents, the last of them .*md: .*refused"
-    ) as caught:
+    with pytest.raises(UnavailableError, match=r"after 3 documents without an answer, last .*md: .*refused") as caught:
         run(service, folder, wait_s=0.1)
     assert "lightragctl status" in caught.value.hint
 
 
 def test_a_service_that_goes_away_for_the_last_document_ends_the_load(service: Service, folder: Path) -> None:
     service.disturb = lambda request: problem(503, "no models") if posted_source(request) else None
-    with pytest.raises(UnavailableError, match=r"gave up after 1 document, the last of them .*/1.md: no models"):
+    with pytest.raises(UnavailableError, match=r"gave up after 1 document without an answer, last .*/1.md: no models"):
         run(service, folder, "1.md", wait_s=0.1)
 
 
@@ -274,7 +272,7 @@ def test_an_interrupted_load_says_what_stands_and_continues(service: Service, fo
 
     def press_ctrl_c(event: LoadEvent) -> None:
         events.append(event)
-        if isinstance(event, Progress) and event.done_documents == 3:
+        if isinstance(event, LoadProgress) and event.done_documents == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -301,7 +299,7 @@ def test_an_interrupt_does_not_wait_for_a_request_that_hangs(service: Service, f
             released.wait(60)
 
     def press_ctrl_c(event: LoadEvent) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, LoadProgress):
             raise KeyboardInterrupt
 
     service.disturb = lambda request: httpx.Response(200, stream=Hanging()) if posted_source(request) else None
@@ -344,7 +342,7 @@ def test_a_name_for_no_pipe_or_no_name_is_a_usage_error(
 
 
 def test_a_pipe_may_not_have_the_name_of_a_file_of_the_same_load(service: Service, folder: Path) -> None:
-    with pytest.raises(UsageError, match="is loaded from a file too"):
+    with pytest.raises(UsageError, match="is also loaded from a file"):
         run(service, folder, "0.md", "-", stdin=io.BytesIO(b"a"), source=f"{folder}/0.md")
 
 
@@ -403,7 +401,7 @@ def test_what_failed_is_in_one_order_whatever_ended_first(service: Service, fold
 
 
 def test_a_repeated_count_of_chunks_is_no_sign_of_life() -> None:
-    reached = _Reached()
+    reached = _HighestChunk()
     assert [reached.is_passed_by(chunks) for chunks in (16, 32, 16, 32, 33)] == [True, True, False, False, True]
 
 
@@ -425,7 +423,7 @@ def test_progress_counts_up_to_the_end_with_rate_and_time_left(service: Service,
 
     events: list[LoadEvent] = []
     run(service, folder, notify=events.append, clock=clock, threads=1)
-    progress = [event for event in events if isinstance(event, Progress)]
+    progress = [event for event in events if isinstance(event, LoadProgress)]
     assert [event.done_documents for event in progress] == sorted(event.done_documents for event in progress)
     assert {event.total_documents for event in progress} == {8}
     assert progress[-1].done_documents == 8

@@ -14,13 +14,13 @@ from lightragctl.kube.lease import (
     DURATION_S,
     MARGIN_S,
     RENEW_S,
-    Held,
+    LeaseRecord,
     LockHolder,
+    LockState,
     ReleaseLock,
-    Verdict,
-    judge,
     lease_ref,
-    read_held,
+    lock_state,
+    read_lease,
     since_boot_s,
     this_process_lives,
     unlock,
@@ -31,7 +31,7 @@ from tests.fakes.release import NOW, ignore, lock_holder
 
 LEASE = lease_ref("dev", "lightrag")
 ALIVE: Callable[[int], bool] = lambda pid: True  # noqa: E731 - a constant among the parameters of tests
-ANN = Held("ann@laptop/7/x", "up", "m", NOW, NOW, 3)
+ANN = LeaseRecord("ann@laptop/7/x", "up", "m", NOW, NOW, 3)
 FRESH, OLD = NOW + timedelta(seconds=DURATION_S - 1), NOW + timedelta(seconds=DURATION_S + 1)
 
 
@@ -40,15 +40,15 @@ def lock(cluster: FakeCluster, by: LockHolder) -> ReleaseLock:
 
 
 @pytest.mark.parametrize(
-    ("held", "by", "verdict"),
+    ("held", "by", "state"),
     [
-        (replace(ANN, holder=""), lock_holder(now=FRESH), Verdict.FREE),
-        (ANN, lock_holder(now=FRESH), Verdict.DEAD),
-        (ANN, lock_holder(now=FRESH, alive=ALIVE), Verdict.FRESH),
-        (ANN, lock_holder(now=OLD, alive=ALIVE), Verdict.OLD),
-        (ANN, lock_holder(now=FRESH, machine="other"), Verdict.FRESH),
-        (ANN, lock_holder(now=OLD, machine="other"), Verdict.OLD),
-        (replace(ANN, machine=""), lock_holder(now=FRESH, machine=""), Verdict.FRESH),
+        (replace(ANN, holder=""), lock_holder(now=FRESH), LockState.FREE),
+        (ANN, lock_holder(now=FRESH), LockState.DEAD),
+        (ANN, lock_holder(now=FRESH, alive=ALIVE), LockState.FRESH),
+        (ANN, lock_holder(now=OLD, alive=ALIVE), LockState.OLD),
+        (ANN, lock_holder(now=FRESH, machine="other"), LockState.FRESH),
+        (ANN, lock_holder(now=OLD, machine="other"), LockState.OLD),
+        (replace(ANN, machine=""), lock_holder(now=FRESH, machine=""), LockState.FRESH),
     ],
     ids=[
         "nobody",
@@ -60,8 +60,8 @@ def lock(cluster: FakeCluster, by: LockHolder) -> ReleaseLock:
         "no machine told",
     ],
 )
-def test_a_holder_is_dead_only_where_that_can_be_seen(held: Held, by: LockHolder, verdict: Verdict) -> None:
-    assert judge(held, by) is verdict
+def test_a_holder_is_dead_only_where_that_can_be_seen(held: LeaseRecord, by: LockHolder, state: LockState) -> None:
+    assert lock_state(held, by) is state
 
 
 def test_each_holder_has_a_higher_fence_than_the_one_before() -> None:
@@ -71,7 +71,7 @@ def test_each_holder_has_a_higher_fence_than_the_one_before() -> None:
             taken.take()
             taken.take()
             assert taken.fence == fence
-    assert not read_held(cluster.objects[LEASE]).holder
+    assert not read_lease(cluster.objects[LEASE]).holder
 
 
 def test_a_fence_goes_on_when_somebody_has_deleted_the_lease() -> None:
@@ -91,7 +91,7 @@ def test_a_second_one_is_told_who_holds_it_since_when_and_what_to_do() -> None:
         with pytest.raises(LockedError) as caught:
             second.take()
     assert "ann@laptop (pid" in caught.value.message
-    assert "since 2026-01-01 00:00:00 UTC and renewed it 20 s ago" in caught.value.message
+    assert "since 2026-01-01 00:00:00 UTC, renewed 20 s ago" in caught.value.message
     assert "lightragctl unlock" in caught.value.hint
 
 
@@ -103,10 +103,10 @@ def test_who_was_taken_over_stops_before_the_next_write() -> None:
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "lightrag"}}
         guarded.apply(config)
         assert unlock(cluster, LEASE, lock_holder("ben@desk", alive=ALIVE), even_if_fresh=True) is not None
-        with pytest.raises(LockedError, match="was taken over: nobody holds it now"):
+        with pytest.raises(LockedError, match="was lost: it was released"):
             guarded.apply(config)
         guarded.apply(config, dry_run=True)
-    assert read_held(cluster.objects[LEASE]).fence == 2
+    assert read_lease(cluster.objects[LEASE]).fence == 2
 
 
 class Deaf(FakeCluster):
@@ -141,7 +141,7 @@ def test_a_change_by_others_of_the_lease_itself_is_no_loss() -> None:
         taken.check()
         taken.renew()
         taken.check()
-    assert not read_held(cluster.objects[LEASE]).holder
+    assert not read_lease(cluster.objects[LEASE]).holder
 
 
 class Clock:
@@ -170,7 +170,7 @@ def test_a_lock_that_looks_old_is_taken_when_it_does_not_move_for_its_whole_dura
         second.take()
         assert clock.now_s >= DURATION_S
         assert second.fence == first.fence + 1
-        with pytest.raises(LockedError, match="ben@desk holds it now"):
+        with pytest.raises(LockedError, match="now held by ben@desk"):
             first.check()
 
 
@@ -244,7 +244,7 @@ def test_a_lock_is_handed_over_with_a_higher_fence() -> None:
     with lock(cluster, lock_holder("ann@laptop", alive=ALIVE)) as terminal, lock(cluster, job()) as taken:
         terminal.take()
         assert terminal.hand_over("Job/upgrade-7") == 2
-        with pytest.raises(LockedError, match="Job/upgrade-7 holds it now"):
+        with pytest.raises(LockedError, match="now held by Job/upgrade-7"):
             terminal.check()
         taken.take_over("Job/upgrade-7")
         taken.check()
@@ -252,8 +252,8 @@ def test_a_lock_is_handed_over_with_a_higher_fence() -> None:
         with pytest.raises(LockedError, match="was not handed over to Job/upgrade-7"):
             lock(cluster, lock_holder("eve@desk")).take_over("Job/upgrade-7")
         terminal.__exit__()
-        assert read_held(cluster.objects[LEASE]).who == "job@node"
-    assert not read_held(cluster.objects[LEASE]).holder
+        assert read_lease(cluster.objects[LEASE]).who == "job@node"
+    assert not read_lease(cluster.objects[LEASE]).holder
 
 
 def job() -> LockHolder:
@@ -280,10 +280,10 @@ def test_a_successor_knows_that_the_lock_was_not_given_back_until_the_release_is
     with lock(cluster, elsewhere(clock)) as second:
         second.take()
         assert second.was_abandoned
-    with lock(cluster, elsewhere(clock)) as third:  # the second died before it sealed anything
+    with lock(cluster, elsewhere(clock)) as third:  # the second died before it fenced anything
         third.take()
         assert third.was_abandoned
-        third.sealed()
+        third.fenced()
     with lock(cluster, elsewhere(clock)) as fourth:
         fourth.take()
         assert not fourth.was_abandoned

@@ -9,20 +9,20 @@ import pytest
 
 from lightragctl.core.errors import ExitStatus, LightragctlError, LockedError
 from lightragctl.local.files import (
-    HandedOver,
+    DesiredProcess,
+    DesiredProcesses,
+    Environments,
     ProcessId,
-    Record,
+    ProcessRecord,
     ReleaseFiles,
     Running,
     StorageError,
-    Wanted,
-    WantedProcess,
     data_home,
-    hold,
-    write_whole,
+    file_lock,
+    write_atomically,
 )
 
-PART = WantedProcess(
+PART = DesiredProcess(
     name="a", argv=("x", "中文"), digest="d", port=1, ready_path="/readyz", start_timeout_s=1.0, stop_grace_s=2.0
 )
 
@@ -35,19 +35,19 @@ def files(tmp_path: Path) -> ReleaseFiles:
 
 
 def test_what_is_written_is_read_back(files: ReleaseFiles) -> None:
-    wanted = Wanted(release="rel", profile_name="local", profile={"a": "中文"}, processes=(PART,))
-    running = Running(boot_id="b", supervisor=ProcessId(pid=1, ticks=2), records={"a": Record(digest="d")})
-    files.write_wanted(wanted)
+    wanted = DesiredProcesses(release="rel", profile_name="local", profile={"a": "中文"}, processes=(PART,))
+    running = Running(boot_id="b", supervisor=ProcessId(pid=1, ticks=2), records={"a": ProcessRecord(digest="d")})
+    files.write_desired(wanted)
     files.write_running(running)
-    assert files.read_wanted() == wanted
+    assert files.read_desired() == wanted
     assert files.read_running() == running
-    files.forget_running()
-    files.forget_running()
+    files.remove_running()
+    files.remove_running()
     assert files.read_running() is None
 
 
 def test_nothing_written_is_nothing_read(files: ReleaseFiles) -> None:
-    assert files.read_wanted() is None
+    assert files.read_desired() is None
     assert files.read_running() is None
 
 
@@ -55,7 +55,7 @@ def test_nothing_written_is_nothing_read(files: ReleaseFiles) -> None:
 def test_a_damaged_file_is_an_error_that_names_it_and_a_way_out(files: ReleaseFiles, content: bytes) -> None:
     (files.folder / "wanted.json").write_bytes(content)
     with pytest.raises(LightragctlError, match=r"wanted\.json") as caught:
-        files.read_wanted()
+        files.read_desired()
     assert str(files.folder) in caught.value.hint
 
 
@@ -68,35 +68,35 @@ def test_the_folders_are_for_this_user_alone(files: ReleaseFiles) -> None:
 
 def test_a_write_leaves_the_new_text_and_no_draft(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    write_whole(path, "old")
-    write_whole(path, "新")
+    write_atomically(path, "old")
+    write_atomically(path, "新")
     assert path.read_text(encoding="utf-8") == "新"
     assert os.listdir(tmp_path) == ["state.json"]
 
 
 def test_a_reader_never_sees_a_part(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    write_whole(path, "a" * 100_000)
+    write_atomically(path, "a" * 100_000)
     with open(path, encoding="utf-8") as reader:
         head = reader.read(10)
-        write_whole(path, "b" * 100_000)
+        write_atomically(path, "b" * 100_000)
         assert head + reader.read() == "a" * 100_000
     assert path.read_text(encoding="utf-8") == "b" * 100_000
 
 
 def test_a_failed_write_leaves_the_old_text(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    write_whole(path, "old")
+    write_atomically(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "\ud800")
+        write_atomically(path, "\ud800")
     assert path.read_text(encoding="utf-8") == "old"
 
 
 def test_a_second_holder_learns_the_first_ones_process_id(tmp_path: Path) -> None:
-    with hold(tmp_path / "lock") as first, hold(tmp_path / "lock") as second:
+    with file_lock(tmp_path / "lock") as first, file_lock(tmp_path / "lock") as second:
         assert first is None
         assert second == str(os.getpid())
-    with hold(tmp_path / "lock") as third:
+    with file_lock(tmp_path / "lock") as third:
         assert third is None
 
 
@@ -117,17 +117,17 @@ def test_a_lock_is_given_back_when_its_block_fails(files: ReleaseFiles) -> None:
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     program = (
-        "import pathlib, sys, time\nfrom lightragctl.local.files import hold\n"
-        "with hold(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+        "import pathlib, sys, time\nfrom lightragctl.local.files import file_lock\n"
+        "with file_lock(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "held\n"
-        with hold(path) as holder:
+        with file_lock(path) as holder:
             assert holder == str(child.pid)
         child.kill()
         child.wait(timeout=10)
-    with hold(path) as holder:
+    with file_lock(path) as holder:
         assert holder is None
 
 
@@ -150,15 +150,15 @@ def test_a_lock_of_a_release_that_was_deleted_meanwhile_does_not_count(files: Re
             pytest.fail("locked twice")
         files.prepare()
         with files.lock():  # a new release of the name has a lock of its own
-            assert files.read_wanted() is None
+            assert files.read_desired() is None
     assert os.listdir(files.folder.parent) == [files.folder.name]
 
 
 def test_secrets_are_readable_by_their_owner_alone(files: ReleaseFiles) -> None:
-    files.write_handed(HandedOver(salt="s", processes={"a": {"KEY": "v"}}))
+    files.write_environments(Environments(salt="s", processes={"a": {"KEY": "v"}}))
     assert (files.folder / "environment.json").stat().st_mode & 0o077 == 0
-    files.forget_handed()
-    assert files.read_handed() is None
+    files.remove_environments()
+    assert files.read_environments() is None
 
 
 def test_an_error_of_the_file_system_names_the_file_and_what_to_do(tmp_path: Path) -> None:

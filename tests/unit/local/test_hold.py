@@ -10,7 +10,7 @@ import pytest
 from lightragctl.core.errors import NotRunningError
 from lightragctl.core.result import Event
 from lightragctl.core.runtime import State
-from lightragctl.local.files import ReleaseFiles, Wanted, WantedProcess
+from lightragctl.local.files import DesiredProcess, DesiredProcesses, ReleaseFiles
 from lightragctl.local.processes import alive
 from lightragctl.local.runtime import LocalRuntime
 from lightragctl.local.supervisor import Supervisor
@@ -43,7 +43,7 @@ def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
     files = ReleaseFiles(tmp_path / "rel")
     files.prepare()
     (port,) = free_ports(1)
-    server = WantedProcess(
+    server = DesiredProcess(
         name="lightrag-server",
         argv=(sys.executable, "-c", LISTEN.format(port=port)),
         digest="d",
@@ -52,7 +52,9 @@ def runtime(tmp_path: Path) -> Iterator[LocalRuntime]:
         start_timeout_s=20.0,
         stop_grace_s=5.0,
     )
-    files.write_wanted(Wanted(request="1", release="rel", profile_name="local", profile={}, processes=(server,)))
+    files.write_desired(
+        DesiredProcesses(request="1", release="rel", profile_name="local", profile={}, processes=(server,))
+    )
     rounds = Rounds(files)
     runtime = LocalRuntime("rel", files)
     runtime.resume("lightrag-server", 1, 20.0, quiet)
@@ -90,9 +92,9 @@ def test_it_is_stopped_stays_so_says_why_and_starts_again(runtime: LocalRuntime)
 
 def test_another_supervisor_and_an_up_keep_it_stopped(runtime: LocalRuntime) -> None:
     runtime.hold("lightrag-server", "operation restore-1", 20.0, quiet)
-    wanted = runtime.files.read_wanted()
+    wanted = runtime.files.read_desired()
     assert wanted is not None
-    runtime.files.write_wanted(wanted.model_copy(update={"request": "2"}))
+    runtime.files.write_desired(wanted.model_copy(update={"request": "2"}))
     second = Supervisor(runtime.files)
     assert second.try_round()
     assert not process_of(runtime)
@@ -106,13 +108,13 @@ def test_another_supervisor_and_an_up_keep_it_stopped(runtime: LocalRuntime) -> 
 def test_a_release_that_is_down_is_held_and_resumed_without_being_started(tmp_path: Path) -> None:
     files = ReleaseFiles(tmp_path / "rel")
     files.prepare()
-    files.write_wanted(
-        Wanted(
+    files.write_desired(
+        DesiredProcesses(
             release="rel",
             profile_name="local",
             profile={},
             processes=(
-                WantedProcess(
+                DesiredProcess(
                     name="a", argv=(), digest="d", port=1, ready_path=None, start_timeout_s=1.0, stop_grace_s=1.0
                 ),
             ),

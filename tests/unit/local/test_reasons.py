@@ -1,12 +1,12 @@
 """What `up` says while it waits for processes of this machine."""
 
-from lightragctl.local.files import WantedProcess
+from lightragctl.local.files import DesiredProcess
 from lightragctl.local.runtime import reasons
 
 
 def test_a_wait_says_what_each_process_lacks() -> None:
     waiting = [
-        WantedProcess(
+        DesiredProcess(
             name=name,
             argv=("true",),
             digest="d",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lightragctl.local.decide import BACKOFF_FIRST_S
-from lightragctl.local.files import HandedOver, ReleaseFiles, Running, StorageError, Wanted, WantedProcess
-from lightragctl.local.processes import alive, exit_words
+from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ReleaseFiles, Running, StorageError
+from lightragctl.local.processes import alive, describe_exit
+from lightragctl.local.reconcile import BACKOFF_FIRST_S
 from lightragctl.local.supervisor import Supervisor
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
@@ -29,11 +29,11 @@ class Disk(ReleaseFiles):
         super().write_running(running)
 
 
-def wanted(*argv: str, request: str = "1") -> Wanted:
-    process = WantedProcess(
+def wanted(*argv: str, request: str = "1") -> DesiredProcesses:
+    process = DesiredProcess(
         name="a", argv=argv, digest="d", port=1, ready_path=None, start_timeout_s=1.0, stop_grace_s=2.0
     )
-    return Wanted(request=request, release="rel", profile_name="local", profile={}, processes=(process,))
+    return DesiredProcesses(request=request, release="rel", profile_name="local", profile={}, processes=(process,))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def children_of_this_test() -> list[int]:
 def test_a_full_disk_ends_neither_the_supervisor_nor_leaves_a_process_that_it_does_not_know(
     disk: Disk, room: int
 ) -> None:
-    disk.write_wanted(wanted(*SLEEP))
+    disk.write_desired(wanted(*SLEEP))
     supervisor = Supervisor(disk)
     before = children_of_this_test()
     disk.room[0] = room  # 1: the state before the start is still written, the state after it is not
@@ -68,7 +68,7 @@ def test_a_full_disk_ends_neither_the_supervisor_nor_leaves_a_process_that_it_do
 
 
 def test_a_program_that_cannot_be_started_is_a_death_with_its_reason(disk: Disk) -> None:
-    disk.write_wanted(wanted("/nonexistent/python"))
+    disk.write_desired(wanted("/nonexistent/python"))
     supervisor = Supervisor(disk)
     assert supervisor.try_round()
     running = disk.read_running()
@@ -78,11 +78,11 @@ def test_a_program_that_cannot_be_started_is_a_death_with_its_reason(disk: Disk)
 
 
 def test_a_new_up_starts_at_once_what_was_in_back_off_and_forgets_its_deaths(disk: Disk) -> None:
-    disk.write_wanted(wanted("/nonexistent/python"))
+    disk.write_desired(wanted("/nonexistent/python"))
     supervisor = Supervisor(disk)
     supervisor.try_round()
     assert BACKOFF_FIRST_S > 0
-    disk.write_wanted(wanted(*SLEEP, request="2"))  # the same digest: the cause was elsewhere, and is gone
+    disk.write_desired(wanted(*SLEEP, request="2"))  # the same digest: the cause was elsewhere, and is gone
     assert supervisor.try_round()
     running = disk.read_running()
     assert running is not None
@@ -96,8 +96,8 @@ def test_a_process_gets_what_up_handed_over_and_no_proxy_of_the_supervisors_own(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     seen = tmp_path / "seen"
-    disk.write_handed(HandedOver(salt="s", processes={"a": {"MODEL_API_KEY": "new"}}))
-    disk.write_wanted(wanted("/bin/sh", "-c", f'echo "$MODEL_API_KEY,$http_proxy" > {seen}; sleep 60'))
+    disk.write_environments(Environments(salt="s", processes={"a": {"MODEL_API_KEY": "new"}}))
+    disk.write_desired(wanted("/bin/sh", "-c", f'echo "$MODEL_API_KEY,$http_proxy" > {seen}; sleep 60'))
     supervisor = Supervisor(disk)
     assert supervisor.try_round()
     while not seen.exists() or not seen.read_text(encoding="utf-8"):
@@ -116,4 +116,4 @@ def test_a_process_gets_what_up_handed_over_and_no_proxy_of_the_supervisors_own(
     ],
 )
 def test_how_a_process_ended_is_told_for_every_status(status: int | None, words: str) -> None:
-    assert exit_words(status) == words
+    assert describe_exit(status) == words

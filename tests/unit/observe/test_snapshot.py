@@ -4,8 +4,15 @@ import math
 from typing import Any
 
 from lightragctl.core.objects import KubernetesObject
-from lightragctl.observe.kstatus import Progress
-from lightragctl.observe.snapshot import View, component_status, progress, read_causes, read_view, replicas
+from lightragctl.observe.kstatus import Status
+from lightragctl.observe.snapshot import (
+    Snapshot,
+    component_status,
+    read_causes,
+    read_snapshot,
+    replicas,
+    resource_status,
+)
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import scope, target
 
@@ -21,23 +28,23 @@ def deployment(name: str, wanted: int, ready: int, reason: str = "NewReplicaSetA
     }
 
 
-def view(*workloads: KubernetesObject) -> View:
-    return View({"engine": workloads}, [])
+def snapshot(*workloads: KubernetesObject) -> Snapshot:
+    return Snapshot({"engine": workloads}, [])
 
 
 def test_a_component_is_as_far_as_the_workload_that_is_furthest_behind() -> None:
     good, slow = deployment("rel-engine-proxy", 2, 2), deployment("rel-engine-querynode", 3, 1)
     broken = deployment("rel-engine-datanode", 1, 0, "ProgressDeadlineExceeded")
-    assert progress(view(good), "engine").progress is Progress.CURRENT
-    assert progress(view(good, good), "engine").progress is Progress.CURRENT
-    seen = progress(view(good, slow), "engine")
-    assert (seen.progress, seen.message) == (Progress.IN_PROGRESS, "rel-engine-querynode: 1 of 3 pods ready")
-    assert progress(view(slow, broken, good), "engine").progress is Progress.FAILED
-    assert progress(view(), "engine").progress is Progress.NOT_FOUND
+    assert resource_status(snapshot(good), "engine").status is Status.CURRENT
+    assert resource_status(snapshot(good, good), "engine").status is Status.CURRENT
+    seen = resource_status(snapshot(good, slow), "engine")
+    assert (seen.status, seen.message) == (Status.IN_PROGRESS, "rel-engine-querynode: 1 of 3 pods ready")
+    assert resource_status(snapshot(slow, broken, good), "engine").status is Status.FAILED
+    assert resource_status(snapshot(), "engine").status is Status.NOT_FOUND
 
 
 def test_its_pods_are_counted_together() -> None:
-    seen = view(deployment("rel-engine-proxy", 2, 2), deployment("rel-engine-querynode", 3, 1))
+    seen = snapshot(deployment("rel-engine-proxy", 2, 2), deployment("rel-engine-querynode", 3, 1))
     assert replicas(seen, "engine") == "3/5"
     assert replicas(seen, "nothing") == "0/0"
     status = component_status(seen, "engine", "", None)
@@ -52,7 +59,7 @@ def test_a_pod_of_an_autoscaled_pool_waits_without_a_verdict() -> None:
     selector = {"nodeSelector": {"pool": "gpu"}}
     cluster.create({**pod, "spec": selector, "status": {"conditions": [unplaced]}})
     grown = target("pools={gpu: {node_selector: {pool: gpu}, autoscaled: true}, cpu: {node_selector: {pool: cpu}}}")
-    assert grown.growing == [{"pool": "gpu"}]
-    for growing, is_final in ((grown.growing, False), (target().growing, True)):
-        (cause,) = read_causes(scope(cluster), read_view(scope(cluster), growing), "embedder")
+    assert grown.autoscaled_nodes == [{"pool": "gpu"}]
+    for autoscaled_nodes, is_final in ((grown.autoscaled_nodes, False), (target().autoscaled_nodes, True)):
+        (cause,) = read_causes(scope(cluster), read_snapshot(scope(cluster), autoscaled_nodes), "embedder")
         assert (cause.grace_s < math.inf) is is_final

@@ -11,18 +11,18 @@ from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality import golden
 from lightragctl.quality.exact import Neighbours
 from lightragctl.quality.golden import (
-    Answers,
+    CurrentAnswers,
     Floors,
+    FloorStatus,
     GoldenSet,
     Head,
-    Holding,
-    Judged,
     KnownAnswer,
     Query,
-    Verdict,
+    QueryFigures,
+    WorkspaceContent,
 )
 
-HELD = Holding(collection="c_g1", epoch='{"epoch":1}', rows=100)
+HELD = WorkspaceContent(collection="c_g1", epoch='{"epoch":1}', rows=100)
 IDS = [f"doc-{number}" for number in range(1000)]
 
 
@@ -40,8 +40,8 @@ def known(ids: str, row: str | None = None) -> KnownAnswer:
     return KnownAnswer(Query("row" if row else "file", "text", np.ones(2, np.float32), row), near(ids))
 
 
-def judged(recall: float, end_to_end: float | None = None, overlap: float = 1.0) -> Judged:
-    return Judged(1, "file", "text", recall, end_to_end, overlap, ())
+def judged(recall: float, end_to_end: float | None = None, overlap: float = 1.0) -> QueryFigures:
+    return QueryFigures(1, "file", "text", recall, end_to_end, overlap, ())
 
 
 def test_the_sample_depends_on_the_seed_and_not_on_the_order() -> None:
@@ -102,10 +102,10 @@ def test_what_ties_for_the_last_place_was_right_too() -> None:
     ("change", "told"),
     [
         ({}, ()),
-        ({"rows": 99}, ("there are 99 rows and were 100",)),
-        ({"epoch": '{"epoch":2}'}, ("rows were written since",)),
-        ({"epoch": '{"epoch":2}', "rows": 101}, ("there are 101 rows and were 100",)),
-        ({"collection": "c_g2"}, ("the passages are in c_g2 and were in c_g1",)),
+        ({"rows": 99}, ("99 rows, previously 100",)),
+        ({"epoch": '{"epoch":2}'}, ("rows were written since then",)),
+        ({"epoch": '{"epoch":2}', "rows": 101}, ("101 rows, previously 100",)),
+        ({"collection": "c_g2"}, ("the passages are in c_g2, previously in c_g1",)),
     ],
 )
 def test_a_set_is_stale_when_what_it_was_built_of_changed(change: dict[str, object], told: tuple[str, ...]) -> None:
@@ -114,7 +114,7 @@ def test_a_set_is_stale_when_what_it_was_built_of_changed(change: dict[str, obje
 
 def test_each_query_is_judged_by_the_index_by_lightrag_api_and_by_the_answer_it_had() -> None:
     golden_set = GoldenSet(head(row=1, file=1), (known("abc", row="q"), known("abc")))
-    answers = Answers(found=["abx", "abc"], exact=[near("abx"), near("abd")], end_to_end={1: "xyd"})
+    answers = CurrentAnswers(found=["abx", "abc"], exact=[near("abx"), near("abd")], end_to_end={1: "xyd"})
     rows = golden.judged(golden_set, answers, 3)
     assert [(row.number, row.recall, row.end_to_end, row.overlap, row.missed) for row in rows] == [
         (1, 1.0, None, pytest.approx(2 / 3), ()),
@@ -127,26 +127,26 @@ def test_each_query_is_judged_by_the_index_by_lightrag_api_and_by_the_answer_it_
 @pytest.mark.parametrize(
     ("values", "floor", "verdict"),
     [
-        ([1.0] * 36, 0.9, Verdict.KEPT),
-        ([1.0] * 30, 0.9, Verdict.UNSURE),
-        ([1.0], 0.0, Verdict.KEPT),
-        ([0.5] * 40, 0.9, Verdict.BELOW),
-        ([0.9, 0.8, 1.0, 1.0] * 5, 0.9, Verdict.UNSURE),
-        ([0.0], 0.9, Verdict.UNSURE),
-        ([1.0] * 1000, 1.0, Verdict.KEPT),
-        ([1.0], 1.0, Verdict.KEPT),
-        ([1.0] * 999 + [0.9], 1.0, Verdict.BELOW),
-        ([0.0], 0.0, Verdict.KEPT),
-        ([0.0, 0.0], 0.9, Verdict.BELOW),
-        ([0.0], None, Verdict.SHOWN),
+        ([1.0] * 36, 0.9, FloorStatus.MET),
+        ([1.0] * 30, 0.9, FloorStatus.INCONCLUSIVE),
+        ([1.0], 0.0, FloorStatus.MET),
+        ([0.5] * 40, 0.9, FloorStatus.BELOW),
+        ([0.9, 0.8, 1.0, 1.0] * 5, 0.9, FloorStatus.INCONCLUSIVE),
+        ([0.0], 0.9, FloorStatus.INCONCLUSIVE),
+        ([1.0] * 1000, 1.0, FloorStatus.MET),
+        ([1.0], 1.0, FloorStatus.MET),
+        ([1.0] * 999 + [0.9], 1.0, FloorStatus.BELOW),
+        ([0.0], 0.0, FloorStatus.MET),
+        ([0.0, 0.0], 0.9, FloorStatus.BELOW),
+        ([0.0], None, FloorStatus.REPORTED),
     ],
 )
 def test_a_figure_is_kept_or_below_only_when_its_whole_interval_is(
-    values: list[float], floor: float | None, verdict: Verdict
+    values: list[float], floor: float | None, verdict: FloorStatus
 ) -> None:
     figure = golden.figures([judged(value) for value in values], Floors(recall=floor))[0]
     assert (figure.name, figure.queries, figure.verdict) == ("recall", len(values), verdict)
-    assert (figure.needed is not None and figure.needed > len(values)) == (verdict is Verdict.UNSURE)
+    assert (figure.needed is not None and figure.needed > len(values)) == (verdict is FloorStatus.INCONCLUSIVE)
 
 
 def test_lightrag_api_has_a_figure_where_it_was_asked() -> None:

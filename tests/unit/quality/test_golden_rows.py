@@ -9,7 +9,7 @@ from lightragctl.core.errors import LightragctlError
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.quality import golden_rows
 from lightragctl.quality.exact import exact_neighbours
-from lightragctl.quality.golden import Head, Holding, KnownAnswer, Query
+from lightragctl.quality.golden import Head, KnownAnswer, Query, WorkspaceContent
 from lightragctl.vectors.model import CONTENT_BYTES
 
 VECTORS = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
@@ -28,7 +28,7 @@ def stored(known: list[KnownAnswer]) -> tuple[Head, list[str]]:
         version=2,
         built_at=1,
         tool="0",
-        held=Holding(collection="c", epoch="", rows=50),
+        held=WorkspaceContent(collection="c", epoch="", rows=50),
         metric="L2",
         k=5,
         model=EmbeddingModel(),
@@ -67,7 +67,7 @@ def test_a_set_with_a_missing_query_is_not_taken() -> None:
 
 def test_a_set_with_a_query_of_another_build_is_not_taken() -> None:
     head, texts = stored(answers())
-    with pytest.raises(LightragctlError, match="not those that it was built of"):
+    with pytest.raises(LightragctlError, match="not those of the set"):
         golden_rows.golden_set(head, [texts[0], texts[2], texts[1]])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.release.open import Place, open_runtime
+from lightragctl.release.open import RuntimeOptions, open_runtime
 from lightragctl.release.profiles import load_profile
 
 
@@ -13,5 +13,5 @@ from lightragctl.release.profiles import load_profile
 def test_a_kubeconfig_that_cannot_be_read_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config").write_bytes(content)
     with pytest.raises(LightragctlError, match="kubeconfig") as caught:
-        open_runtime("rel", load_profile("dev"), Place({}, tmp_path / "config", None))
+        open_runtime("rel", load_profile("dev"), RuntimeOptions({}, tmp_path / "config", None))
     assert "--kubeconfig" in caught.value.hint

@@ -14,7 +14,7 @@ from lightragctl.core.runtime import NeededSecret
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.deploy.applied import needed_secrets
 from lightragctl.deploy.runtime import KubernetesRuntime
-from lightragctl.local.files import HandedOver, ReleaseFiles, Wanted, WantedProcess
+from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ReleaseFiles
 from lightragctl.local.runtime import LocalRuntime
 from lightragctl.release.saved_configuration import (
     configuration,
@@ -103,14 +103,16 @@ def test_every_way_in_which_a_pod_reads_a_secret_counts() -> None:
 def local(tmp_path: Path) -> LocalRuntime:
     files = ReleaseFiles(tmp_path / "rel")
     files.prepare()
-    process = WantedProcess(
+    process = DesiredProcess(
         name="model-gateway", argv=(), digest="d", port=1, ready_path=None, start_timeout_s=1.0, stop_grace_s=1.0
     )
-    wanted = Wanted(release="rel", profile_name="local", profile={"runtime": "local"}, processes=(process,))
-    files.write_wanted(wanted)
+    wanted = DesiredProcesses(release="rel", profile_name="local", profile={"runtime": "local"}, processes=(process,))
+    files.write_desired(wanted)
     reference = {"env": "CHAT_KEY", "file": None, "secret": None}
     files.settings("model-gateway").write_text(json.dumps({"chat": {"api_key": reference}, "routes": [1]}))
-    files.write_handed(HandedOver(salt="s", processes={"model-gateway": {"CHAT_KEY": "s3cret", "HTTP_PROXY": "p"}}))
+    files.write_environments(
+        Environments(salt="s", processes={"model-gateway": {"CHAT_KEY": "s3cret", "HTTP_PROXY": "p"}})
+    )
     return LocalRuntime("rel", files)
 
 
@@ -119,7 +121,7 @@ def test_a_local_releases_secrets_are_environment_variables(tmp_path: Path) -> N
     document = configuration("rel", runtime.applied(), VERSIONS)
     assert "s3cret" not in json.dumps(document)
     assert to_recreate(document) == [NeededSecret("CHAT_KEY")]
-    runtime.files.forget_handed()  # as `down` does
+    runtime.files.remove_environments()  # as `down` does
     assert to_recreate(configuration("rel", runtime.applied(), VERSIONS)) == [NeededSecret("CHAT_KEY")]
     whole = configuration("rel", local(tmp_path).applied(include_secrets=True), VERSIONS)
     assert secret_variables(whole) == {"CHAT_KEY": "s3cret"}

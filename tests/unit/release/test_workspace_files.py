@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,28 +207,25 @@ def test_paths_of_parsed_uploads_lead_to_the_new_place(tmp_path: Path) -> None:
     assert relocated(documents, "/x", "/x") is None
 
 
-def killed_at(monkeypatch: pytest.MonkeyPatch, number: int, after: bool) -> None:
-    """The process dies at its n-th rename, before or after that took effect."""
-    rename, count = Path.rename, [0]
+class Dying:
+    """Renames; at the n-th the process dies, before or after that took effect."""
 
-    def dying(self: Path, target: Path) -> Path:
-        count[0] += 1
-        if count[0] == number and not after:
-            raise Killed
-        made = rename(self, target)
-        if count[0] == number:
-            raise Killed
-        return made
+    def __init__(self, number: int, after: bool) -> None:
+        self.left, self.after = number, after
 
-    monkeypatch.setattr(Path, "rename", dying)
+    def __call__(self, old: Path, new: Path) -> None:
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            raise Killed
+        old.rename(new)
+        if self.left == 0:
+            raise Killed
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", range(1, 7))
 @pytest.mark.parametrize("end", ["resumed", "undone"])
-def test_killed_at_any_rename_it_is_resumed_or_undone_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: bool, end: str
-) -> None:
+def test_killed_at_any_rename_it_is_resumed_or_undone_whole(tmp_path: Path, number: int, after: bool, end: str) -> None:
     place, old = files(tmp_path), {"rag_storage/old.json": "old", "inputs/old.pdf": "old"}
     fill(place, old)
     placed = PlacedFiles(place, "restore-1")
@@ -235,10 +233,8 @@ def test_killed_at_any_rename_it_is_resumed_or_undone_whole(
     new = {"rag_storage/new.json": "new", "inputs/new.pdf": "new"}
     for relative, text in new.items():
         placed.write(relative, [text.encode()])
-    with monkeypatch.context() as patch:
-        killed_at(patch, number, after)
-        with pytest.raises(Killed):
-            _put(placed)
+    with pytest.raises(Killed):
+        _put(replace(placed, rename=Dying(number, after)))
     again = PlacedFiles(place, "restore-1")
     if end == "resumed":
         _put(again)
@@ -253,19 +249,15 @@ def test_killed_at_any_rename_it_is_resumed_or_undone_whole(
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", range(1, 5))
-def test_an_undo_that_is_killed_is_undone_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: bool
-) -> None:
+def test_an_undo_that_is_killed_is_undone_whole(tmp_path: Path, number: int, after: bool) -> None:
     place, old = files(tmp_path), {"rag_storage/old.json": "old", "inputs/old.pdf": "old"}
     fill(place, old)
     placed = PlacedFiles(place, "restore-1")
     placed.begin()
     placed.write("rag_storage/new.json", [b"new"])
     _put(placed)
-    with monkeypatch.context() as patch:
-        killed_at(patch, number, after)
-        with pytest.raises(Killed):
-            placed.undo()
+    with pytest.raises(Killed):
+        replace(placed, rename=Dying(number, after)).undo()
     placed.undo()
     assert content(place) == old
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import httpx
 import pytest
 
-from lightragctl.core.errors import NotRunningError, UnavailableError, WaitExpired
+from lightragctl.core.errors import NotRunningError, WaitExpired
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import ReleaseRuntime
-from lightragctl.release import writers
 from lightragctl.release.writers import WRITER, Writer, WriterClock, WriterControl, find_writer
 
 
@@ -64,42 +64,28 @@ def time() -> Time:
     return Time()
 
 
-def control(runtime: Runtime, events: list[Event]) -> WriterControl:
-    return WriterControl(cast(ReleaseRuntime, runtime), events.append, runtime.time.clock())
+def control(runtime: Runtime, events: list[Event], is_active: Callable[[], bool] = lambda: False) -> WriterControl:
+    """The control of a writer that says of itself whether it is at work."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/health":
+            return httpx.Response(200, json={"pipeline_active": is_active()})
+        return httpx.Response(200, json={"latest_message": "Extracting 3 of 7"})
+
+    transport = httpx.MockTransport(answer)
+    return WriterControl(cast(ReleaseRuntime, runtime), events.append, runtime.time.clock(), transport)
 
 
-def serving(monkeypatch: pytest.MonkeyPatch, activity: Callable[[], bool]) -> None:
-    """What lightrag-server says of itself."""
-
-    class Server:
-        def __init__(self, *arguments: Any) -> None: ...
-
-        def __enter__(self) -> "Server":
-            return self
-
-        def __exit__(self, *exc_info: object) -> None: ...
-
-        def is_active(self) -> bool:
-            return activity()
-
-        def pipeline(self) -> Any:
-            return type("Pipeline", (), {"latest_message": "Extracting 3 of 7"})
-
-    monkeypatch.setattr(writers, "LightragClient", Server)
-
-
-def test_it_is_waited_for_while_it_processes_documents(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-    serving(monkeypatch, lambda: time.now_s < 30)
+def test_it_is_waited_for_while_it_processes_documents(time: Time) -> None:
     events: list[Event] = []
-    control(Runtime(time), events).wait_idle(60)
+    control(Runtime(time), events, lambda: time.now_s < 30).wait_idle(60)
     assert 30 <= time.now_s < 32
     assert {event.message for event in events} == {"waiting until it is idle: Extracting 3 of 7"}
 
 
-def test_the_wait_has_an_end_and_says_what_it_was_at(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-    serving(monkeypatch, lambda: True)
+def test_the_wait_has_an_end_and_says_what_it_was_at(time: Time) -> None:
     with pytest.raises(WaitExpired, match="still at work after 60 s: Extracting 3 of 7"):
-        control(Runtime(time), []).wait_idle(60)
+        control(Runtime(time), [], lambda: True).wait_idle(60)
     assert time.now_s < 65
 
 
@@ -110,12 +96,11 @@ def test_one_that_is_stopped_already_is_idle(time: Time) -> None:
     assert time.now_s == 0
 
 
-def test_one_that_is_broken_does_not_keep_the_operation_waiting(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_broken_does_not_keep_the_operation_waiting(time: Time) -> None:
     def broken() -> bool:
-        raise UnavailableError("nothing answers")
+        raise httpx.ConnectError("nothing answers")
 
-    serving(monkeypatch, broken)
-    control(Runtime(time), []).wait_idle(60)
+    control(Runtime(time), [], broken).wait_idle(60)
     assert 10 <= time.now_s < 15
 
 

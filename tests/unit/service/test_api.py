@@ -9,8 +9,8 @@ import pytest
 
 from lightragctl.core.settings import RequestLimits
 from lightragctl.service.documents import document_id
-from lightragctl.service.questions import citations
-from lightragctl.service.shapes import ApiHit
+from lightragctl.service.query_handlers import citations
+from lightragctl.service.schemas import ApiHit
 from tests.fakes.service import SETTINGS, FakeEmbedding, Service
 from tests.fakes.store import FakeStore
 
@@ -78,7 +78,7 @@ def test_a_filter_that_is_not_understood_is_400(filled: Service, path: str) -> N
     ("body", "says"),
     [
         ({"query": "cat", "top_k": 0}, "top_k"),
-        ({"query": "cat", "top_k": 21}, "top_k: 21, at most 20"),
+        ({"query": "cat", "top_k": 21}, "top_k: 21 is over the limit of 20"),
         ({"query": "cat", "top_k": 10**30}, ""),
         ({"query": "cat", "top_k": "many"}, "top_k"),
         ({"query": ""}, "query"),
@@ -175,7 +175,7 @@ def test_it_is_not_ready_while_the_store_is_down_at_start_and_says_why() -> None
     with Service(store) as service:
         service.let_pass(0.1)
         answer = service.ready()
-        assert (answer.status, answer.json()["detail"]) == (503, "the vector store does not answer")
+        assert (answer.status, answer.json()["detail"]) == (503, "the vector store does not respond")
         assert service.get("/healthz").status == 200
         store.down = False
         wait_ready(service)
@@ -207,7 +207,9 @@ def test_with_a_file_of_keys_only_who_has_one_is_answered(tmp_path: Path) -> Non
     with Service(FakeStore(), settings) as service:
         body = {"query": "cat"}
         assert service.post("/retrieve", body).status == 401
-        assert service.post("/retrieve", body, authorization="Bearer k").json()["type"] == "urn:lightragctl:key"
+        assert (
+            service.post("/retrieve", body, authorization="Bearer k").json()["type"] == "urn:lightragctl:unauthorized"
+        )
         assert [service.post("/retrieve", body, authorization=f"Bearer {key}").status for key in ("k1", "k2")] == [
             200
         ] * 2

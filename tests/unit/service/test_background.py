@@ -49,5 +49,5 @@ def test_an_error_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixt
 
     with caplog.at_level(logging.WARNING):
         run(test)
-    assert [record.getMessage() for record in caplog.records] == ["work failed", "work: works again", "work failed"]
+    assert [record.getMessage() for record in caplog.records] == ["work failed", "work: recovered", "work failed"]
     assert caplog.records[0].exc_info

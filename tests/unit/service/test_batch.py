@@ -7,7 +7,7 @@ import pytest
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import Batching
-from lightragctl.service.batch import Batcher, DeadlineError, QueueFullError, Served
+from lightragctl.service.batch import Batcher, BatchResult, DeadlineError, QueueFullError
 from lightragctl.service.metrics import BatchSeries, Metrics
 
 
@@ -355,7 +355,7 @@ class Timed:
         await task
         return self
 
-    def submit(self, item: int, within_s: float) -> "asyncio.Task[Served[int]]":
+    def submit(self, item: int, within_s: float) -> "asyncio.Task[BatchResult[int]]":
         return asyncio.create_task(self.batcher.submit(item, until_s=self.now_s + within_s))
 
 

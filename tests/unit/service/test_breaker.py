@@ -2,11 +2,11 @@
 
 import pytest
 
-from lightragctl.core.settings import Breaking
-from lightragctl.service.breaker import BreakerOpenError, BreakerState, CircuitBreaker, Outcome, RetryBudget
+from lightragctl.core.settings import CircuitBreaking
+from lightragctl.service.breaker import BreakerOpenError, BreakerState, CallOutcome, CircuitBreaker, RetryBudget
 
-SETTINGS = Breaking(window_s=10, calls=10, failure_ratio=0.5, slow_s=1, slow_ratio=0.8, open_s=2, probes=2)
-GOOD, BAD, SLOW = Outcome(0.01, False), Outcome(0.01, True), Outcome(1.5, False)
+SETTINGS = CircuitBreaking(window_s=10, calls=10, failure_ratio=0.5, slow_s=1, slow_ratio=0.8, open_s=2, probes=2)
+GOOD, BAD, SLOW = CallOutcome(0.01, False), CallOutcome(0.01, True), CallOutcome(1.5, False)
 
 
 class Subject:
@@ -16,7 +16,7 @@ class Subject:
         self.now_s = 100.0
         self.breaker = CircuitBreaker("Milvus", SETTINGS, lambda: self.now_s)
 
-    def calls(self, *outcomes: Outcome) -> None:
+    def calls(self, *outcomes: CallOutcome) -> None:
         for outcome in outcomes:
             self.breaker.record(outcome, self.breaker.admit())
 
@@ -37,14 +37,14 @@ def test_few_failures_prove_nothing(subject: Subject) -> None:
 
 def test_half_of_the_calls_failing_opens_it_and_says_so(subject: Subject) -> None:
     subject.calls(*[GOOD, BAD] * 5)
-    with pytest.raises(BreakerOpenError, match="Milvus is not called for now: 5 of its last 10 calls failed") as caught:
+    with pytest.raises(BreakerOpenError, match="Milvus: 5 of its last 10 calls failed") as caught:
         subject.breaker.admit()
     assert caught.value.retry_after_s == 2
 
 
 def test_slow_calls_open_it_too(subject: Subject) -> None:
     subject.calls(*[SLOW] * 8, *[GOOD] * 2)
-    assert subject.breaker.why == "8 of its last 10 calls took 1 s or more"
+    assert subject.breaker.reason == "8 of its last 10 calls took 1 s or more"
 
 
 def test_what_is_older_than_the_window_is_forgotten(subject: Subject) -> None:
@@ -90,7 +90,7 @@ def test_a_probe_that_nobody_waited_for_lets_another_pass(subject: Subject) -> N
 
 
 def test_what_the_backend_asks_for_goes_before_our_own_times(subject: Subject) -> None:
-    subject.calls(Outcome(0.01, True, retry_after_s=30))
+    subject.calls(CallOutcome(0.01, True, retry_after_s=30))
     assert subject.breaker.retry_after_s == 30
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lightragctl.service import http, reader, server
+from lightragctl.service import http, request_reader, server
 from tests.fakes.http import exchange, on_uvloop
 from tests.fakes.served import GET, LAST, Named, app_of, at_once, echo, said, with_served
 
@@ -317,7 +317,9 @@ def test_large_bodies_take_a_bounded_memory_together() -> None:
 def test_a_body_in_chunks_of_two_bytes_takes_no_more_memory_than_it_has() -> None:
     taken: list[http.Request] = []
     app = http.App((http.Route("POST", "/echo", echo, body=Named),), http.AppOptions("test", body_bytes=1_000_000))
-    reading = reader.RequestReader(app, lambda request, _: taken.append(request), reader.BodyMemory(1 << 20))
+    reading = request_reader.RequestReader(
+        app, lambda request, _: taken.append(request), request_reader.BodyMemory(1 << 20)
+    )
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     tracemalloc.start()
     reading.feed(head)

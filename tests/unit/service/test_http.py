@@ -94,7 +94,7 @@ def test_a_body_that_nothing_reads_is_not_received(method: str, path: str, statu
 
 def test_a_body_of_a_request_that_takes_none_is_small() -> None:
     app = http.App((), http.AppOptions("test", body_bytes=1_000_000))
-    problem = app.refusal(http.Request("GET", b"/healthz", {b"content-length": b"%d" % (http.USELESS_BODY_BYTES + 1)}))
+    problem = app.refusal(http.Request("GET", b"/healthz", {b"content-length": b"%d" % (http.UNUSED_BODY_BYTES + 1)}))
     assert problem is not None
     assert problem.status == 413
 
@@ -139,7 +139,7 @@ def test_a_bad_query_string_is_400(query: str, says: str) -> None:
 def test_an_unknown_path_is_404() -> None:
     answer = ask(app_of(), "GET", "/nothing")
     assert answer.status == 404
-    assert answer.json()["type"] == "urn:lightragctl:no-route"
+    assert answer.json()["type"] == "urn:lightragctl:not-found"
 
 
 def test_a_wrong_method_is_405_and_names_the_right_ones() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lightragctl.core.errors import LightragctlError
-from lightragctl.service.answers import Problem
 from lightragctl.service.http import Request
-from lightragctl.service.keys import LOOK_S, ApiKeys
+from lightragctl.service.keys import REREAD_S, ApiKeys
+from lightragctl.service.responses import Problem
 from tests.fakes.http import raw_headers
 
 
@@ -58,7 +58,7 @@ def test_a_rotated_file_is_read_again_without_a_restart(file: Path, tmp_path: Pa
     keys = ApiKeys(file, clock)
     (tmp_path / "next").write_text("newest")
     os.replace(tmp_path / "next", file)
-    clock.now_s = LOOK_S
+    clock.now_s = REREAD_S
     keys.admit(request(x_api_key="newest"))
     with pytest.raises(Problem):
         keys.admit(request(x_api_key="old"))
@@ -75,7 +75,7 @@ def test_a_secret_that_the_cluster_swaps_is_read_again(tmp_path: Path) -> None:
     keys = ApiKeys(tmp_path / "api-keys", clock)
     (tmp_path / "..new").symlink_to("second")
     os.replace(tmp_path / "..new", tmp_path / "..data")
-    clock.now_s = LOOK_S
+    clock.now_s = REREAD_S
     keys.admit(request(x_api_key="second"))
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_becomes_unusable_leaves_the_keys_as_they_were(
     keys = ApiKeys(file, clock)
     file.unlink() if text is None else file.write_text(text)
     for _ in range(3):
-        clock.now_s += LOOK_S
+        clock.now_s += REREAD_S
         keys.admit(request(x_api_key="old"))
     assert len(caplog.records) == 1
     assert "sesam" not in caplog.text

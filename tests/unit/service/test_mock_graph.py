@@ -13,7 +13,7 @@ from lightragctl.service.mock_graph import (
     names_in,
     summary,
 )
-from lightragctl.service.wire import ChatMessage
+from lightragctl.service.openai_schema import ChatMessage
 
 TEXT = "Ada Lovelace wrote about the Analytical Engine. Ada Lovelace met Charles Babbage. 《红楼梦》是一部小说。"
 

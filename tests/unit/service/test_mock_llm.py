@@ -8,9 +8,9 @@ import pytest
 
 from lightragctl.core.settings import Faults, MockLlmSettings
 from lightragctl.service import http
-from lightragctl.service.hashing import hashed_vectors, terms
+from lightragctl.service.hashed_embeddings import hashed_vectors, terms
 from lightragctl.service.mock_llm import NOTHING_FOUND, NOTHING_FOUND_ZH, answer, create_app
-from lightragctl.service.wire import CHAT_PATH, ChatMessage, prompt, vector_of
+from lightragctl.service.openai_schema import CHAT_PATH, ChatMessage, prompt, vector_of
 from tests.fakes.http import Answer, ask
 
 PASSAGES = [

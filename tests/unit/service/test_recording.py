@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from lightragctl.core.settings import Recording
-from lightragctl.service.recording import Recorded, Recorder
+from lightragctl.service.recording import RecordedQuery, Recorder
 from tests.fakes.service import SETTINGS, Service
 from tests.fakes.store import FakeStore
 
@@ -25,7 +25,7 @@ class Subject:
         )
 
     def keep(self, query: str) -> None:
-        self.recorder.keep(Recorded(self.now_s, "default", query, 5, "chunks", "", "c_g1", ["a", "b"], 1.5))
+        self.recorder.keep(RecordedQuery(self.now_s, "default", query, 5, "chunks", "", "c_g1", ["a", "b"], 1.5))
 
     def queries(self, limit: int = 1000) -> list[str]:
         return [one.query for one in self.recorder.read(limit)]
@@ -36,7 +36,7 @@ def test_the_newest_comes_first_and_whole(tmp_path: Path) -> None:
     for query in ("first", "第二"):
         subject.keep(query)
     newest, _ = subject.recorder.read(10)
-    assert newest == Recorded(subject.now_s, "default", "第二", 5, "chunks", "", "c_g1", ["a", "b"], 1.5)
+    assert newest == RecordedQuery(subject.now_s, "default", "第二", 5, "chunks", "", "c_g1", ["a", "b"], 1.5)
     assert subject.queries(1) == ["第二"]
 
 
@@ -114,4 +114,4 @@ def test_a_question_that_is_nobodys_is_not_recorded(tmp_path: Path) -> None:
 def test_by_default_nothing_is_recorded() -> None:
     with Service(FakeStore()) as service:
         answer = service.get("/recordings")
-        assert (answer.status, answer.json()["type"]) == (404, "urn:lightragctl:no-recording")
+        assert (answer.status, answer.json()["type"]) == (404, "urn:lightragctl:recording-disabled")

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightragctl.core.settings import ApiSettings, Batching, Breaking, Caching, Deadlines, Index
-from lightragctl.service.hashing import hashed_vectors
-from lightragctl.service.workspaces import Pace
+from lightragctl.core.settings import ApiSettings, Batching, Caching, CircuitBreaking, Deadlines, Index
+from lightragctl.service.hashed_embeddings import hashed_vectors
+from lightragctl.service.workspaces import Intervals
 from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.model import chunks_spec
 from tests.fakes.service import CONTROL, MODEL, SETTINGS, FakeEmbedding, Service
 from tests.fakes.store import FakeStore
 
 LONG_S = 300.0
-QUICK = Pace(watch_s=0.1, look_s=0.5, lease_s=0.2, lag_s=0.1)
+QUICK = Intervals(watch_s=0.1, reread_s=0.5, lease_s=0.2, lag_s=0.1)
 
 
 def service_with(**parts: Any) -> Service:
     """A service with some settings of its own, on an empty store."""
-    return Service(FakeStore(), SETTINGS.model_copy(update=parts), pace=QUICK)
+    return Service(FakeStore(), SETTINGS.model_copy(update=parts), intervals=QUICK)
 
 
 def settle(service: Service) -> None:
@@ -91,7 +91,7 @@ def test_a_change_by_another_replica_ends_what_was_kept(patient: Service) -> Non
 
 def test_nothing_is_kept_while_rows_of_a_change_may_still_come_into_sight() -> None:
     settings = SETTINGS.model_copy(update={"cache": Caching(staleness_s=LONG_S)})
-    with Service(FakeStore(), settings, pace=replace(QUICK, lag_s=0.6)) as service:
+    with Service(FakeStore(), settings, intervals=replace(QUICK, lag_s=0.6)) as service:
         service.stored("cat.md", "The cat sleeps on the warm roof.")
         service.retrieve("cat")
         service.let_pass(0.75)
@@ -136,7 +136,7 @@ def test_a_question_that_takes_longer_than_the_client_waits_is_504() -> None:
         service.embedding.delay_s = 1.0
         begin = time.monotonic()
         (answer,) = service.together({"query": "cat"}, **{"x-request-timeout": "0.2"})
-        assert (answer.status, answer.json()["type"]) == (504, "urn:lightragctl:deadline")
+        assert (answer.status, answer.json()["type"]) == (504, "urn:lightragctl:deadline-exceeded")
         assert 'lightragctl_abandoned_total{stage="embed"} 1.0' in service.get("/metrics").body.decode()
         assert time.monotonic() - begin < 0.8
         (answer,) = service.together({"query": "cat"}, **{"x-request-timeout": "3"})
@@ -162,7 +162,7 @@ def test_when_the_queue_is_full_it_says_when_to_come_again() -> None:
 
 
 def failing(**more: Any) -> Service:
-    return service_with(breaking=Breaking(calls=4, open_s=0.3, probes=1, retry_ratio=0.0), **more)
+    return service_with(breaking=CircuitBreaking(calls=4, open_s=0.3, probes=1, retry_ratio=0.0), **more)
 
 
 def test_a_backend_that_fails_is_not_asked_any_more_and_found_again_when_it_is_back() -> None:
@@ -175,9 +175,9 @@ def test_a_backend_that_fails_is_not_asked_any_more_and_found_again_when_it_is_b
         answer = service.retrieve("cat")
         assert (answer.status, answer.headers["retry-after"], len(service.embedding.questions)) == (503, "1", asked)
         report = service.get("/debug/batches").json()["breakers"]["embedding"]
-        assert (report["state"], report["why"]) == ("open", "4 of its last 4 calls failed")
+        assert (report["state"], report["reason"]) == ("open", "4 of its last 4 calls failed")
         metrics = service.get("/metrics").body.decode()
-        assert 'lightragctl_backend_calls_total{backend="embedding",outcome="spared"} 3.0' in metrics
+        assert 'lightragctl_backend_calls_total{backend="embedding",outcome="rejected"} 3.0' in metrics
         service.embedding.calls_left = None
         service.let_pass(0.35)
         assert sources(service.retrieve("cat")) == ["cat.md"]
@@ -193,7 +193,7 @@ def test_it_tells_why_requests_waited(patient: Service) -> None:
     patient.together(*[{"query": f"question {number}"} for number in range(3)])
     stage = patient.get("/debug/batches").json()["stages"]["search"]
     assert (stage["waiting"], stage["running"], stage["batches"][0]["items"]) == (0, 0, 3)
-    assert "a slot was free" in stage["batches"][0]["why"]
+    assert "a slot was free" in stage["batches"][0]["reason"]
 
 
 def test_naive_mode_asks_as_lightrag_does(patient: Service) -> None:
@@ -222,7 +222,7 @@ def graph_collection(store: FakeStore, kind: str, **fields: str) -> None:
 
 
 def test_entities_and_relationships_of_lightrag_are_found() -> None:
-    with Service(FakeStore(), pace=QUICK) as service:
+    with Service(FakeStore(), intervals=QUICK) as service:
         assert service.retrieve("Ada", kind="entities").json()["hits"] == []
         graph_collection(service.store, "entities", content="Ada Lovelace wrote programs", entity_name="Ada Lovelace")
         graph_collection(service.store, "relationships", content="Ada knew Charles", src_id="Ada", tgt_id="Charles")
@@ -306,7 +306,7 @@ def test_the_deadline_of_one_is_not_that_of_those_who_ask_the_same() -> None:
 
 def test_vectors_of_another_model_are_not_used_after_it_is_gone() -> None:
     probing = dataclasses.replace(QUICK, probe_s=0.02)
-    with Service(FakeStore(), SETTINGS, pace=probing) as service:
+    with Service(FakeStore(), SETTINGS, intervals=probing) as service:
         for animal in ("cat", "dog"):
             service.stored(f"{animal}.md", f"{animal} {animal}")
         wrong = FakeEmbedding(salt="z")
@@ -321,14 +321,14 @@ def test_vectors_of_another_model_are_not_used_after_it_is_gone() -> None:
 
 
 def test_a_model_that_hangs_is_not_waited_for_by_everybody_for_long() -> None:
-    parts = {"deadlines": Deadlines(request_s=0.05), "breaking": Breaking(slow_s=0.04, open_s=60)}
+    parts = {"deadlines": Deadlines(request_s=0.05), "breaking": CircuitBreaking(slow_s=0.04, open_s=60)}
     with service_with(**parts) as service:
         service.stored("cat.md", "The cat sleeps.")
         service.embedding.delay_s = 60
         statuses = [service.retrieve(f"question {number}").status for number in range(20)]
         assert statuses == [504] * 5 + [503] * 15
         report = service.get("/debug/batches").json()["breakers"]["embedding"]
-        assert (report["state"], report["why"]) == ("open", "5 of its last 5 calls failed")
+        assert (report["state"], report["reason"]) == ("open", "5 of its last 5 calls failed")
 
 
 def test_clients_with_little_time_do_not_make_a_backend_look_broken() -> None:

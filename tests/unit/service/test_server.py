@@ -17,7 +17,7 @@ import pytest
 
 from lightragctl.core.errors import UnavailableError
 from lightragctl.core.settings import ServiceSettings
-from lightragctl.service import http, reader, server
+from lightragctl.service import http, request_reader, server
 from tests.fakes.http import on_uvloop, served
 from tests.fakes.served import GET, LAST, app_of, said, with_served
 from tests.milvus.fixtures import free_port
@@ -109,8 +109,8 @@ def test_a_stream_that_breaks_off_is_seen_to_be_incomplete(caplog: pytest.LogCap
     [
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 65\r\n\r\n", 413),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n41\r\n" + b"a" * 65, 413),
-        (b"GET /at-once HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * reader.HEAD_BYTES + b"\r\n\r\n", 431),
-        (b"GET /" + b"a" * reader.HEAD_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (b"GET /at-once HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * request_reader.HEAD_BYTES + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * request_reader.HEAD_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
         (b"this is not http\r\n\r\n", 400),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),

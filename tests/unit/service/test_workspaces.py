@@ -12,8 +12,8 @@ import pytest
 
 from lightragctl.core.errors import WaitExpired
 from lightragctl.core.settings import ApiSettings
-from lightragctl.service.models import ModelInputError
-from lightragctl.service.workspaces import Pace, Workspaces
+from lightragctl.service.model_clients import ModelInputError
+from lightragctl.service.workspaces import Intervals, Workspaces
 from lightragctl.vectors.control import epoch_row
 from lightragctl.vectors.model import StoreError, StoreUnavailableError, chunks_spec
 from tests.fakes.service import ALIAS, CONTROL, MODEL, SETTINGS, FakeEmbedding, Service
@@ -63,7 +63,7 @@ def test_an_empty_default_workspace_has_no_hits(service: Service) -> None:
 
 def test_an_unknown_workspace_is_404_with_what_to_do(service: Service) -> None:
     answer = service.retrieve("cat", workspace="nowhere")
-    assert (answer.status, answer.json()["type"]) == (404, "urn:lightragctl:no-workspace")
+    assert (answer.status, answer.json()["type"]) == (404, "urn:lightragctl:workspace-not-found")
     assert "--workspace nowhere" in answer.json()["hint"]
 
 
@@ -86,7 +86,7 @@ def test_a_workspace_is_found_as_soon_as_it_is_there(service: Service) -> None:
     [
         ({"query_prefix": "search: "}, "", "query_prefix was 'query: ' and is 'search: '"),
         ({"document_prefix": ""}, "", "document_prefix was 'passage: ' and is ''"),
-        ({}, "z", "gives other vectors"),
+        ({}, "z", "returns different vectors"),
     ],
 )
 def test_another_model_is_409_and_says_the_difference(
@@ -130,7 +130,7 @@ def test_upstreams_collection_is_never_written_to() -> None:
     store = upstreams_store()
     with Service(store) as service:
         answer = service.write("a.md", "The cat sleeps.")
-        assert (answer.status, answer.json()["type"]) == (409, "urn:lightragctl:not-ours")
+        assert (answer.status, answer.json()["type"]) == (409, "urn:lightragctl:owned-by-lightrag-server")
         assert service.remove("/documents", source="a.md").status == 404
         assert service.post("/documents/flush", {}).json()["rows"] == 1
     assert store.list_collections() == [ALIAS]
@@ -237,8 +237,8 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_no_error_of_the_model_or_the_store_ends_the_watch(error: Exception) -> None:
     """A replica that saw a workspace empty finds what another one loaded, whatever happened in between."""
-    pace = Pace(watch_s=0.01, look_s=0.02, lease_s=0.5, lag_s=0.0, probe_s=0.0)
-    with Service(FakeStore(), pace=pace) as service:
+    intervals = Intervals(watch_s=0.01, reread_s=0.02, lease_s=0.5, lag_s=0.0, probe_s=0.0)
+    with Service(FakeStore(), intervals=intervals) as service:
         assert service.retrieve("cat").json()["hits"] == []
         service.embedding.error = service.store.error = error
         service.let_pass(0.05)
@@ -249,8 +249,8 @@ def test_no_error_of_the_model_or_the_store_ends_the_watch(error: Exception) -> 
 
 
 def test_an_error_in_one_workspace_does_not_keep_the_watch_from_the_others() -> None:
-    pace = Pace(watch_s=0.01, look_s=60.0, lease_s=60.0, lag_s=0.0)
-    with Service(FakeStore(), pace=pace) as service:
+    intervals = Intervals(watch_s=0.01, reread_s=60.0, lease_s=60.0, lag_s=0.0)
+    with Service(FakeStore(), intervals=intervals) as service:
         for name in ("bad", "default"):
             service.stored("a.md", "The dog barks.", workspace=name)
             service.retrieve("dog", workspace=name)
@@ -262,7 +262,7 @@ def test_an_error_in_one_workspace_does_not_keep_the_watch_from_the_others() -> 
 
 def test_a_workspace_that_hangs_does_not_keep_the_watch_from_the_others() -> None:
     store, go = FakeStore(), threading.Event()
-    workspaces = Workspaces(SETTINGS, store, FakeEmbedding(), Pace(watch_s=0.01, look_s=60.0))
+    workspaces = Workspaces(SETTINGS, store, FakeEmbedding(), Intervals(watch_s=0.01, reread_s=60.0))
     get = store.get
 
     def hang(name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -289,13 +289,13 @@ def test_a_workspace_that_hangs_does_not_keep_the_watch_from_the_others() -> Non
 
 @pytest.mark.parametrize("seen", ["empty", "with documents that do not match"])
 def test_an_empty_answer_is_not_given_while_the_workspace_cannot_be_confirmed(seen: str) -> None:
-    pace = Pace(watch_s=0.01, look_s=60.0, lease_s=0.1, lag_s=0.0)
-    with Service(FakeStore(), pace=pace) as service:
+    intervals = Intervals(watch_s=0.01, reread_s=60.0, lease_s=0.1, lag_s=0.0)
+    with Service(FakeStore(), intervals=intervals) as service:
         if seen != "empty":
             service.stored("a.md", "The dog barks.")
         asked = {"filter": 'file_path == "b.md"'}
         assert service.retrieve("cat", **asked).json()["hits"] == []
-        service.store.error = StoreUnavailableError("the vector store does not answer")
+        service.store.error = StoreUnavailableError("the vector store does not respond")
         service.let_pass(0.15)
         answer = service.retrieve("cat", **asked)
         assert (answer.status, "hits" in answer.json()) == (503, False)
@@ -315,7 +315,7 @@ def test_a_look_that_began_earlier_does_not_replace_what_a_later_one_saw() -> No
     store.resolve = resolve  # type: ignore[method-assign]
 
     async def test() -> str | None:
-        earlier = asyncio.create_task(workspaces._look("default", workspaces._watchers))
+        earlier = asyncio.create_task(workspaces._refresh("default", workspaces._watchers))
         await asyncio.sleep(0.02)
         made = await workspaces.writable("default")
         held.set()

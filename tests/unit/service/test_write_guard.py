@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lightragctl.core.result import Event
+from lightragctl.service.collection_loader import CollectionLoader
 from lightragctl.service.documents import EMBED_CHUNKS
-from lightragctl.service.loads import Loads
-from lightragctl.service.workspaces import Pace
+from lightragctl.service.workspaces import Intervals
 from lightragctl.service.write_guard import NotRegisteredError, WriteGuard, WriterPace
 from lightragctl.vectors.fence import (
     Clock,
@@ -35,15 +35,15 @@ TERMS = FenceTerms("t", "backup b1", valid_s=20.0)
 BRISK = Clock(pause=lambda seconds: time.sleep(min(seconds, 0.02)))
 """The store in memory shows every write at once, so there is no lag to wait out."""
 
-QUICK = Pace(watch_s=0.02, look_s=0.05, lease_s=0.1, lag_s=0.05, probe_s=60.0)
+QUICK = Intervals(watch_s=0.02, reread_s=0.05, lease_s=0.1, lag_s=0.05, probe_s=60.0)
 
 
-BEATS = Pace(writer=WriterPace(beat_s=0.02))
+BEATS = Intervals(writer=WriterPace(beat_s=0.02))
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with Service(FakeStore(), pace=BEATS) as service:
+    with Service(FakeStore(), intervals=BEATS) as service:
         service.stored("first.md", "Something.")
         rest(service)
         yield service
@@ -120,13 +120,13 @@ def test_another_workspace_is_not_fenced(service: Service) -> None:
 
 def test_a_workspace_is_neither_made_nor_adopted_while_it_is_fenced() -> None:
     store = FakeStore()
-    with Service(store, pace=BEATS) as service, hold(store, "default", TERMS, quiet, BRISK) as fence:
+    with Service(store, intervals=BEATS) as service, hold(store, "default", TERMS, quiet, BRISK) as fence:
         assert is_fenced(service.write("a.md", "The cat sleeps."))
         assert store.list_collections() == [CONTROL]
         store.create(chunks_spec(ALIAS, MODEL.dimension, SETTINGS.index))  # lightrag-server's
         held = {"documents": [{"source": "a.md", "sha256": "0" * 64}]}
         assert is_fenced(service.put("/documents/records", held))
-        assert set(store.collections[CONTROL].rows) == {"fence:t"}
+        assert set(store.collections[CONTROL].rows) == {"fence", "fence:t"}
         fence.confirm()
 
 
@@ -134,7 +134,7 @@ def test_what_lightrag_server_holds_is_not_noted_while_the_workspace_is_fenced()
     store = FakeStore()
     store.create(chunks_spec(ALIAS, MODEL.dimension, SETTINGS.index))
     held = {"documents": [{"source": "a.md", "sha256": "0" * 64}]}
-    with Service(store, pace=BEATS) as service:
+    with Service(store, intervals=BEATS) as service:
         assert service.put("/documents/records", held).status == 200
         rest(service)
         with hold(store, "default", TERMS, quiet, BRISK) as fence:
@@ -144,7 +144,7 @@ def test_what_lightrag_server_holds_is_not_noted_while_the_workspace_is_fenced()
 
 def test_writes_under_way_on_two_replicas_end_before_the_fence_is_had_and_the_next_are_refused() -> None:
     store, texts = FakeStore(), [text_of(EMBED_CHUNKS + 4, word) for word in ("north", "south")]
-    with Service(store, pace=BEATS) as one, Service(store, pace=BEATS) as two:
+    with Service(store, intervals=BEATS) as one, Service(store, intervals=BEATS) as two:
         one.stored("first.md", "Something.")
         loads = [one.begin_load("n.md", texts[0]), two.begin_load("s.md", texts[1])]
         with taking(store) as outcome:
@@ -169,14 +169,14 @@ def test_writes_under_way_on_two_replicas_end_before_the_fence_is_had_and_the_ne
 def test_a_replica_that_stands_still_cannot_commit_after_it_was_counted_dead_and_the_holder_learns_of_it() -> None:
     """A virtual machine that is paused in the middle of a write, for longer than its registration is valid."""
     store, clock = FakeStore(), [0.0]
-    with Service(store, pace=BEATS) as service:
+    with Service(store, intervals=BEATS) as service:
         service.stored("first.md", "Something.")
         rest(service)
 
         fences: list[Fence] = []
 
         async def paused_write() -> None:
-            guard = WriteGuard(Loads(store), store, 1.0, WriterPace(100.0, 10.0), lambda: clock[0])
+            guard = WriteGuard(CollectionLoader(store), store, 1.0, WriterPace(100.0, 10.0), lambda: clock[0])
             async with guard.writing("default") as turn:
                 turn.require()
                 clock[0] += 30.0
@@ -220,7 +220,7 @@ class InterveningStore(FakeStore):
 
 def test_a_fence_that_is_taken_just_before_a_replica_registers_is_seen_by_it() -> None:
     store = InterveningStore()
-    with Service(store, pace=BEATS) as service:
+    with Service(store, intervals=BEATS) as service:
         service.stored("first.md", "Something.")
         rest(service)
         fences: list[Fence] = []
@@ -245,7 +245,7 @@ def test_rows_never_change_under_a_fence_however_writes_and_fences_interleave() 
     acknowledged: list[dict[str, int]] = [{}, {}]
 
     def load(number: int) -> None:
-        with Service(store, pace=BEATS) as replica:
+        with Service(store, intervals=BEATS) as replica:
             for turn in range(1_000_000):
                 if ended.is_set():
                     return
@@ -290,7 +290,7 @@ def test_readers_get_503_and_never_an_empty_answer_while_collections_are_swapped
     def rename(old: str, new: str) -> None:
         store.collections[new] = store.collections.pop(old)
 
-    with Service(store, pace=QUICK) as known, Service(store, pace=QUICK) as fresh:
+    with Service(store, intervals=QUICK) as known, Service(store, intervals=QUICK) as fresh:
 
         def ask(service: Service) -> str:
             answer = service.retrieve("cat")
@@ -324,9 +324,17 @@ def test_a_replica_that_has_not_heard_of_the_switch_does_not_answer_empty_either
     store.create(chunks_spec(ALIAS, MODEL.dimension, SETTINGS.index))
     row = {"id": "c", "vector": FakeEmbedding().vectors_of(["cat"])[0], "created_at": 1, "content": "cat"}
     store.upsert(ALIAS, [{**row, "full_doc_id": "d", "file_path": "a.md"}])
-    with Service(store, pace=Pace(watch_s=1000.0)) as service:
+    with Service(store, intervals=Intervals(watch_s=1000.0)) as service:
         assert service.retrieve("cat").json()["hits"]
         begin_switch(store, "default", "restore-1", Clock(pause=lambda seconds: None))
         store.collections["kept"] = store.collections.pop(ALIAS)
         answer = service.retrieve("a cat")
         assert (answer.status, answer.json()["type"]) == (503, "urn:lightragctl:switching")
+
+
+def test_a_replica_that_ends_leaves_no_registration_that_a_taker_would_wait_for() -> None:
+    store = FakeStore()
+    with Service(store) as service:
+        service.stored("a.md", "The cat sleeps.")
+        assert any(key.startswith("writer:") for key in store.collections[CONTROL].rows)
+    assert not any(key.startswith("writer:") for key in store.collections[CONTROL].rows)

@@ -48,7 +48,7 @@ def test_no_question_needs_no_endpoint() -> None:
         (vectors(), "0 vectors for 1 texts"),
         (vectors((0, [0.0, 0.0])), "no direction"),
         (httpx.Response(200, text="<html>"), "OpenAI's shape"),
-        (httpx.Response(429, text="slow down"), "answered 429: slow down"),
+        (httpx.Response(429, text="slow down"), "responded with 429: slow down"),
     ],
 )
 def test_an_answer_that_cannot_be_used_is_told(answer: httpx.Response, told: str) -> None:
@@ -60,5 +60,5 @@ def test_an_endpoint_that_does_not_answer_is_unavailable() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    with pytest.raises(UnavailableError, match="does not answer: refused"):
+    with pytest.raises(UnavailableError, match="does not respond: refused"):
         embedder(refuse)(["q"])

@@ -22,7 +22,7 @@ def named(chart: LineChart) -> dict[str, Curve]:
     return {curve.name: curve for curve in chart.curves}
 
 
-ANSWERS, LATENCY, OPEN = plots.course("run", REPORT)
+ANSWERS, LATENCY, OPEN = plots.timeline("run", REPORT)
 
 
 @pytest.mark.parametrize("chart", [ANSWERS, LATENCY, OPEN, plots.percentiles("p", "", {"good": REPORT.good})])
@@ -52,7 +52,7 @@ def test_seconds_without_an_answer_are_marked_and_break_the_line_of_the_latency(
 
 def test_a_silent_second_can_be_seen_in_a_run_of_hours() -> None:
     seconds = [Second(number, int(number not in SILENT), 1, 5.0, 9.0, 3, 0) for number in range(7200)]
-    (answers, *_) = plots.course("run", msgspec.structs.replace(REPORT, seconds=seconds, duration_s=7200.0))
+    (answers, *_) = plots.timeline("run", msgspec.structs.replace(REPORT, seconds=seconds, duration_s=7200.0))
     assert [band.width for band in answers.bands] == [1.5, 1.5]
 
 
@@ -61,13 +61,11 @@ def test_the_drain_is_told_apart_and_its_empty_seconds_are_left_out() -> None:
     assert drain.x + drain.width == pytest.approx(RIGHT)
     assert len(ANSWERS.spots) == DURATION_S + 1
     quiet = msgspec.structs.replace(REPORT, seconds=REPORT.seconds[:DURATION_S])
-    assert not [band for band in plots.course("run", quiet)[0].bands if band.kind == "drain"]
+    assert not [band for band in plots.timeline("run", quiet)[0].bands if band.kind == "drain"]
 
 
 def test_each_second_says_its_figures_when_pointed_at() -> None:
-    assert (
-        ANSWERS.spots[0].text == "second 0: 100 answers, 1 not good; p50 5.00 ms, p99 9.00 ms; 3 under way, 100 waiting"
-    )
+    assert ANSWERS.spots[0].text == "second 0: 100 answers, 1 failed; p50 5.00 ms, p99 9.00 ms; 3 in flight, 100 queued"
     assert "no times" in ANSWERS.spots[SILENT[0]].text
 
 
@@ -75,16 +73,16 @@ def test_the_rate_that_was_asked_for_is_drawn_where_there_is_one() -> None:
     asked = places(named(ANSWERS)["asked for"])
     assert asked[0][1] == asked[1][1]
     ramp = msgspec.structs.replace(REPORT, shape=Ramp(0, 300, DURATION_S))
-    first, last = places(named(plots.course("run", ramp)[0])["asked for"])
+    first, last = places(named(plots.timeline("run", ramp)[0])["asked for"])
     assert first[1] > last[1]
     closed = msgspec.structs.replace(REPORT, shape=Closed(DURATION_S))
-    assert "asked for" not in named(plots.course("run", closed)[0])
+    assert "asked for" not in named(plots.timeline("run", closed)[0])
 
 
 def test_all_answers_have_a_line_of_their_own_only_when_some_were_not_good() -> None:
     assert "all answers" in named(ANSWERS)
     good = [msgspec.structs.replace(second, ok=second.answered) for second in REPORT.seconds]
-    (answers, *_) = plots.course("run", msgspec.structs.replace(REPORT, seconds=good))
+    (answers, *_) = plots.timeline("run", msgspec.structs.replace(REPORT, seconds=good))
     assert list(named(answers)) == ["asked for", "good answers"]
 
 
@@ -100,14 +98,14 @@ def test_a_curve_of_percentiles_ends_where_its_requests_do_with_the_longest() ->
 
 def test_without_requests_there_is_nothing_to_draw() -> None:
     assert plots.percentiles("p", "", {"none": times([])}) is None
-    assert plots.course("run", msgspec.structs.replace(REPORT, seconds=())) == []
+    assert plots.timeline("run", msgspec.structs.replace(REPORT, seconds=())) == []
     assert plots.stages("s", {}) is None
     assert plots.outcomes("o", msgspec.structs.replace(REPORT, outcomes={}, statuses={})) is None
 
 
 def test_a_run_in_which_nothing_was_answered_can_still_be_drawn() -> None:
     silent = [msgspec.structs.replace(second, answered=0, ok=0, p50_ms=0.0, p99_ms=0.0) for second in REPORT.seconds]
-    charts = plots.course("run", msgspec.structs.replace(REPORT, seconds=silent))
+    charts = plots.timeline("run", msgspec.structs.replace(REPORT, seconds=silent))
     assert [len([band for band in chart.bands if band.kind == "silent"]) for chart in charts] == [DURATION_S] * 3
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from lightragctl.bench.measured import Measured
-from lightragctl.bench.report.kinds import Document
+from lightragctl.bench.annotated_run import AnnotatedRun
+from lightragctl.bench.report.documents import Document
 from lightragctl.bench.report.saved import decoded, encoded
 from lightragctl.core.errors import UsageError
 from tests.fakes.saved_run import REPORT, RUN
@@ -20,9 +20,9 @@ def changed(**fields: Any) -> bytes:
     return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
 
 
-def measured(text: bytes) -> Measured:
+def measured(text: bytes) -> AnnotatedRun:
     run = decoded(text, "run.json")
-    assert isinstance(run, Measured)
+    assert isinstance(run, AnnotatedRun)
     return run
 
 
@@ -33,7 +33,7 @@ def altered(document: Document, **fields: Any) -> bytes:
 
 def test_what_was_written_is_read_again() -> None:
     assert encoded(decoded(encoded(RUN), "run.json")) == encoded(RUN)
-    assert measured(encoded(RUN)).beside == RUN.beside
+    assert measured(encoded(RUN)).annotations == RUN.annotations
 
 
 @pytest.mark.parametrize("document", [SEARCH, COMPARED], ids=lambda one: type(one).__name__)
@@ -48,7 +48,7 @@ def test_bodies_of_answers_stay_out() -> None:
 
 def test_a_file_of_before_thresholds_were_saved_has_none() -> None:
     run = measured(changed(thresholds=None, ended_at=None))
-    assert (run.beside.thresholds, run.beside.ended_at) == ({}, "")
+    assert (run.annotations.thresholds, run.annotations.ended_at) == ({}, "")
 
 
 def test_what_a_reader_does_not_know_it_passes_over() -> None:
@@ -65,16 +65,16 @@ def test_what_a_reader_does_not_know_it_passes_over() -> None:
         (changed(schema="lightragctl/v1"), "its schema is 'lightragctl/v1', none of lightragctl-bench/1"),
         (changed(schema="lightragctl-bench/2"), "another version of lightragctl: its schema is lightragctl-bench/2"),
         (changed(schema=3), "was not saved by `bench`"),
-        (changed(requests=None), "no whole run: Object missing required field `requests`"),
-        (changed(seconds="none"), "no whole run"),
+        (changed(requests=None), "not a valid run: Object missing required field `requests`"),
+        (changed(seconds="none"), "not a valid run"),
         (changed(latency={**msgspec.to_builtins(REPORT.latency), "histogram": "HISTx"}), "not a histogram"),
         (altered(SEARCH, schema="lightragctl-saturate/2"), "this one reads lightragctl-saturate/1"),
         (altered(SEARCH, schema="lightragctl-saturate/new"), "was not saved by `bench`"),
-        (altered(SEARCH, slo="nonsense"), "no whole saturation: 'nonsense' is no threshold"),
-        (altered(SEARCH, holds_qps=0), "no whole saturation: Expected `float` > 0"),
-        (altered(SEARCH, steps=[{"rate_qps": 5}]), "no whole saturation"),
+        (altered(SEARCH, slo="nonsense"), "not a valid saturation: 'nonsense' is not a threshold"),
+        (altered(SEARCH, holds_qps=0), "not a valid saturation: Expected `float` > 0"),
+        (altered(SEARCH, steps=[{"rate_qps": 5}]), "not a valid saturation"),
         (altered(COMPARED, schema="lightragctl-compare/9"), "this one reads lightragctl-compare/1"),
-        (altered(COMPARED, figures=[{"figure": "p50"}]), "no whole comparison"),
+        (altered(COMPARED, figures=[{"figure": "p50"}]), "not a valid comparison"),
         (encoded(COMPARED)[:-100], "was not saved by `bench`"),
         (encoded(RUN)[:-100], "was not saved by `bench`"),
     ],
