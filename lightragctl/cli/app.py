@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
+from lightragctl.cli.backup import commands as backup
 from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
@@ -105,6 +106,9 @@ def build() -> typer.Typer:
     )
     steering.command("run", cls=StrictCommand, hidden=True)(with_session(operations.run))  # what a Job's pod runs
     app.add_typer(steering, name="operations", rich_help_panel="Run a release")
+    about = "Back up a workspace, verify backups, delete old ones."
+    saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey))
+    app.add_typer(saves, name="backup", rich_help_panel="Keep its data")
     return app
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lightragctl.cli.backup import views as backup
 from lightragctl.cli.bench import views as bench
 from lightragctl.cli.data import views as data
 from lightragctl.cli.deploy import views as deploy
@@ -27,6 +28,7 @@ VIEWS: dict[str, View] = {
     **data.VIEWS,
     **bench.VIEWS,
     **golden.VIEWS,
+    **backup.VIEWS,
     **operations.VIEWS,
     **tool.VIEWS,
 }

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from lightragctl.core.backup import Backup
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
 from lightragctl.core.diagnosis import Diagnosis
 from lightragctl.core.errors import ProfileError
@@ -192,6 +193,7 @@ class Profile(StrictModel):
     quota: Quota | None = None
     limit_range: LimitRange | None = None
     drift: DriftPolicy = DriftPolicy()
+    backup: Backup = Backup()
     diagnose: Diagnosis = Diagnosis()
     components: dict[str, Any]
 

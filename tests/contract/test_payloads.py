@@ -26,6 +26,7 @@ import yaml
 from pydantic import BaseModel
 
 from lightragctl.bench.report.documents import Document
+from lightragctl.cli.backup import payloads as backup
 from lightragctl.cli.bench import payloads as bench
 from lightragctl.cli.data import payloads as data
 from lightragctl.cli.deploy import payloads as deploy
@@ -157,7 +158,7 @@ def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
 
 BUILDERS = {
     name: one
-    for payloads in (deploy, diagnose, profiles, data, bench, golden, operations, tool)
+    for payloads in (backup, deploy, diagnose, profiles, data, bench, golden, operations, tool)
     for name, one in inspect.getmembers(payloads, inspect.isfunction)
     if one.__module__ == payloads.__name__ and not name.startswith("_")
 }
