@@ -7,10 +7,12 @@ from typing import Any
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
+from lightragctl.cli.backup import commands as backup
 from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
+from lightragctl.cli.diagnose import commands as diagnose
 from lightragctl.cli.golden import commands as golden
 from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
@@ -80,6 +82,12 @@ def build() -> typer.Typer:
         _DefaultsToRun,
     )
     app.add_typer(measuring, name="bench", rich_help_panel="Load tests and quality")
+    finding = _group(
+        "Find the cause of a problem and its fix. Without a subcommand: diagnose run.",
+        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle),
+        _DefaultsToRun,
+    )
+    app.add_typer(finding, name="diagnose", rich_help_panel="Deploy and operate")
     about = "Build and check golden sets: queries with known correct answers."
     known = _group(about, (golden.build, golden.show, golden.check))
     app.add_typer(known, name="golden", rich_help_panel="Load tests and quality")
@@ -98,6 +106,9 @@ def build() -> typer.Typer:
     )
     steering.command("run", cls=StrictCommand, hidden=True)(with_session(operations.run))  # what a Job's pod runs
     app.add_typer(steering, name="operations", rich_help_panel="Run a release")
+    about = "Back up a workspace, verify backups, delete old ones."
+    saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey))
+    app.add_typer(saves, name="backup", rich_help_panel="Keep its data")
     return app
 
 
