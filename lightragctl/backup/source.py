@@ -76,7 +76,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class World:
-    """The outside world of a backup: time (UTC), seconds, 8 random hexadecimal digits, the user, the receiver of events."""
+    """The outside world of a backup: time (UTC), seconds, 8 random hexadecimal digits, the user, a sink of events."""
 
     now: Callable[[], datetime]
     clock: Callable[[], float]
