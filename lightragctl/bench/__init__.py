@@ -1,1 +1,1 @@
-"""Measure a service under load: when requests are sent, what is asked, what came back, and whether to believe it."""
+"""Load generator: schedules, workers, measurements, validity, experiments and reports."""

@@ -1,4 +1,4 @@
-"""Slices of several workers, summed up while they come. Pure."""
+"""Aggregation of time slices of several workers as they arrive. Pure."""
 
 import math
 from collections import Counter
@@ -45,7 +45,7 @@ class _Interval:
 
 
 class PhaseTotals:
-    """One phase of a run.
+    """Totals of one phase of a run.
 
     Attributes:
         outcomes, statuses: how requests ended.
@@ -74,11 +74,11 @@ class PhaseTotals:
 
     @property
     def answered(self) -> int:
-        """Requests that ended, in one way or another."""
+        """Finished requests, failed ones included."""
         return self.outcomes.total()
 
     def add(self, worker: int, one: TimeSlice) -> LiveSample | None:
-        """Count a slice; how things stand when it was the last of its half second to come."""
+        """Add a slice; a live sample when it completes its half second."""
         good, failed = Histogram.decode(one.good), Histogram.decode(one.failed)
         self.good.merge(good)
         self.failed.merge(failed)
@@ -98,7 +98,7 @@ class PhaseTotals:
         return self._complete(one.number) if span.slices == self._workers else None
 
     def close(self) -> None:
-        """No more slices come: what is there counts as complete. Workers that have drained send no more of them."""
+        """End the phase: incomplete half seconds count as complete, as drained workers send no more slices."""
         for number in sorted(self._slices):
             self._complete(number)
         for number in sorted(self._seconds):
@@ -130,14 +130,14 @@ class PhaseTotals:
 
 
 def is_settled(seconds: Sequence[Second]) -> bool:
-    """Whether the medians of the last seconds agree, so that a measurement may begin; refusals warm nothing up."""
+    """Whether the medians of the last seconds agree, which ends the warm-up; failed requests do not count."""
     last = seconds[-SETTLED_WINDOWS:]
     medians_ms = [second.p50_ms for second in last if 2 * second.ok > second.answered]
     return len(medians_ms) == SETTLED_WINDOWS and max(medians_ms) <= SETTLED_RATIO * min(medians_ms)
 
 
 def summed_up(plan: LoadPlan, totals: PhaseTotals, timeline: Timeline, bodies: Mapping[int, bytes]) -> LoadReport:
-    """The report of a run whose slices have all come."""
+    """The report of a finished run."""
     totals.close()
     everything = Histogram()
     everything.merge(totals.good)

@@ -1,4 +1,4 @@
-"""A run with what is told of it beside its own figures: what a command shows, and a file holds. Pure."""
+"""A run with server metrics, thresholds and time: what a command shows and a file contains. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -10,14 +10,14 @@ from lightragctl.bench.thresholds import Threshold, broken
 
 
 class Annotations(msgspec.Struct, frozen=True):
-    """What is told beside the report's own figures.
+    """Data about a run besides its measurements.
 
     Attributes:
-        stages_ms, batch_sizes, cache_hits: what lightrag-api told of the run, as in `stages`; empty: nothing.
-        replicas: how many of them told it; 0 in files that do not tell.
-        replica_notes: which of them were left out, and why.
-        thresholds: each as it was given, and whether the run kept to it.
-        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty in files that do not tell.
+        stages_ms, batch_sizes, cache_hits: metrics of lightrag-api, as in `client.server_metrics`; empty: none.
+        replicas: number of replicas included; 0 when unknown.
+        replica_notes: replicas that are not included, and why.
+        thresholds: each as given, and whether the run met it.
+        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty when unknown.
     """
 
     stages_ms: Mapping[str, float] = {}
@@ -30,18 +30,18 @@ class Annotations(msgspec.Struct, frozen=True):
 
 
 class AnnotatedRun(msgspec.Struct, frozen=True):
-    """One run: what was measured (a file has no bodies of answers), and what is told of it."""
+    """One run: its report (a file has no bodies of answers) and its annotations."""
 
     report: LoadReport
     annotations: Annotations = Annotations()
 
     def against(self, wanted: Sequence[Threshold]) -> Self:
-        """The same, held against thresholds."""
+        """The same with its thresholds evaluated."""
         lost = broken(wanted, self.report)
         kept = {one.text: one.text not in lost for one in wanted}
         return msgspec.structs.replace(self, annotations=msgspec.structs.replace(self.annotations, thresholds=kept))
 
     @property
     def broken(self) -> list[str]:
-        """The thresholds that it did not keep to."""
+        """The thresholds that it did not meet."""
         return [text for text, kept in self.annotations.thresholds.items() if not kept]

@@ -1,4 +1,4 @@
-"""Examples of answers that were not good: what a worker keeps of them, and how much of that is shown. Pure."""
+"""Examples of failed answers: what a worker keeps of them, and what is shown. Pure."""
 
 import codecs
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ EXCERPT_CHARS = 300
 
 
 class BadAnswer(msgspec.Struct, frozen=True, tag="bad"):
-    """The first answer of one outcome, as its worker tells it.
+    """The first answer of one outcome, as reported by its worker.
 
     Attributes:
         outcome: as in `targets.RequestOutcome`.
@@ -47,12 +47,12 @@ class Example(msgspec.Struct, frozen=True):
 
 
 def bad_answer(outcome: str, status: int, body: bytes, location: str = "", encoding: str = "") -> BadAnswer:
-    """What is kept of an answer."""
+    """The kept part of an answer."""
     return BadAnswer(outcome, status, body[:KEPT_BYTES], len(body), location, encoding)
 
 
 def example(found: BadAnswer, secrets: Iterable[str]) -> Example:
-    """What is shown of a bad answer; nothing of it holds one of the secrets."""
+    """The shown part of a failed answer, with secrets redacted."""
     text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(found.body)
     known = [one for one in secrets if one]
     start = _printable(_without(text, known), EXCERPT_CHARS)
@@ -77,6 +77,6 @@ def _without(text: str, secrets: Iterable[str]) -> str:
 
 
 def _printable(text: str, most: int) -> str:
-    """One line of characters that no terminal obeys; at most so many of them, with an ellipsis for the rest."""
+    """One line of printable characters, truncated with an ellipsis."""
     escaped = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text[:most])
     return escaped if len(text) <= most and len(escaped) <= most else f"{escaped[:most]}…"

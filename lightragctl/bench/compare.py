@@ -1,4 +1,4 @@
-"""Two services measured in turn, and what the rounds say of them. Pure.
+"""Statistical comparison of two services measured in alternating rounds. Pure.
 
 Each round measures both, in the order AB, BA, AB, ...: what drifts in the machine then hits both alike. Of 10 % drift
 and a true shift of 5 %, rounds in turn saw the shift in every simulated trial, one long run of each in 28 %.
@@ -33,7 +33,7 @@ _SEED = 1
 
 
 class ComparisonResult(StrEnum):
-    """What the rounds say of B against A in one figure."""
+    """The result of comparing B with A in one metric."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -41,11 +41,11 @@ class ComparisonResult(StrEnum):
     """The true ratio is within the margin, with 95 % confidence."""
     UNKNOWN = "not enough data"
     UNLIKE = "not comparable"
-    """The times are of unlike answers: one side failed more often, or found less."""
+    """The answers differ: one side failed more often, or found fewer hits."""
 
 
 class RequestCounts(msgspec.Struct, frozen=True):
-    """How the requests of one service ended, and what its good answers held.
+    """Outcomes of the requests of one service, and the hits of its good answers.
 
     Attributes:
         requests: all of them.
@@ -94,7 +94,7 @@ class ComparedFigure(msgspec.Struct, frozen=True):
         ratio, low, high: B by A over all rounds, with its 95 % interval.
         p_value: how often chance alone gives a ratio as far from 1.
         finding: what to make of it.
-        rounds_needed: how many rounds would show a shift of the margin in 95 of 100 cases; told where it is unknown.
+        rounds_needed: how many rounds would show a shift of the margin in 95 of 100 cases; set when inconclusive.
     """
 
     figure: str
@@ -111,11 +111,11 @@ class CompareReport(msgspec.Struct, frozen=True):
 
     Attributes:
         margin: the relative shift that matters.
-        doubts: what may have spoilt it.
-        fails_more: `A` or `B`, where one surely fails more of its requests; else empty.
-        unlike: in which ways the ends of the requests differ, so that the times are of unlike answers.
-        cut_short: it ended before its last round.
-        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty in files that do not tell.
+        doubts: what may have distorted it.
+        fails_more: `A` or `B`, if one fails significantly more requests; else empty.
+        unlike: differences in outcomes that make the times incomparable.
+        cut_short: it ended before the last round.
+        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty when unknown.
     """
 
     a: str
@@ -156,7 +156,7 @@ def round_of(first: str, a: LoadReport, b: LoadReport) -> Round:
 def report(
     sides: tuple[str, str], rounds: Sequence[Round], margin: float, doubts: Sequence[str] = (), cut_short: bool = False
 ) -> CompareReport:
-    """What all rounds say of A and B; `sides` are their addresses.
+    """The report over all rounds; `sides` are the addresses of A and B.
 
     Raises:
         ValueError: there are fewer than two rounds.
@@ -212,7 +212,7 @@ def together(rounds: Sequence[Round]) -> tuple[RequestCounts, RequestCounts]:
 
 
 def compared(rounds: Sequence[Round], margin: float) -> list[ComparedFigure]:
-    """What the rounds say of each figure; figures that were 0 in a round are left out.
+    """The comparison of each metric; metrics that were 0 in a round are omitted.
 
     A side that fails more is charged for it: it is never better or the same by the times of the answers that are left.
     Where the two find differently many hits, no time is comparable.
@@ -247,22 +247,22 @@ def _unlike_failures(a: RequestCounts, b: RequestCounts) -> list[str]:
     kinds = sorted({*a.failed, *b.failed})
     shares = [(kind, (a.failed.get(kind, 0), a.requests), (b.failed.get(kind, 0), b.requests)) for kind in kinds]
     return [
-        f"{kind}: {_percent(of_a)} of the requests to A, {_percent(of_b)} of those to B"
+        f"{kind}: {_percent(of_a)} of the requests to A, {_percent(of_b)} to B"
         for kind, of_a, of_b in shares
         if _differ(of_a, of_b)
     ]
 
 
 def _unlike_hits(a: RequestCounts, b: RequestCounts, margin: float) -> list[str]:
-    told = []
+    found = []
     if _differ((a.empty, a.answers), (b.empty, b.answers)):
         of_a, of_b = _percent((a.empty, a.answers)), _percent((b.empty, b.answers))
-        told.append(f"no hits in {of_a} of A's answers, {of_b} of B's")
+        found.append(f"no hits in {of_a} of the answers of A, {of_b} of B")
     if a.answers and b.answers:
         mean_a, mean_b = a.hits / a.answers, b.hits / b.answers
         if max(mean_a, mean_b) > (1 + margin) * min(mean_a, mean_b):
-            told.append(f"{mean_a:.1f} hits in an answer of A, {mean_b:.1f} in one of B")
-    return told
+            found.append(f"{mean_a:.1f} hits per answer of A, {mean_b:.1f} of B")
+    return found
 
 
 def _differ(one: tuple[int, int], other: tuple[int, int]) -> bool:

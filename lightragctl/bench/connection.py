@@ -19,16 +19,16 @@ _LENGTHS = frozenset(len(name) for name in (*_FRAMING, *_TELLING))
 
 
 class ConnectionListener(Protocol):
-    """Who sends over a connection."""
+    """Receives the events of a connection."""
 
     touched: bool
-    """Set by a connection to which something happened."""
+    """Set when something happened on a connection."""
 
     def answered(self, connection: "Connection") -> None:
-        """The answer to its request came whole."""
+        """The answer is complete."""
 
     def lost(self, connection: "Connection") -> None:
-        """It is of no use any more; if it carries a request, that has no whole answer."""
+        """The connection is unusable; a request in flight has no complete answer."""
 
 
 class Connection(asyncio.Protocol):
@@ -64,11 +64,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def body(self) -> bytes:
-        """The body as far as it came."""
+        """The body received so far."""
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def send(self, request: PendingRequest, data: bytes, sent_s: float) -> None:
-        """Send a request; it must be free."""
+        """Send a request; the connection must be idle."""
         self.request = request
         self.sent_s = sent_s
         self._begin_answer()
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def close(self) -> None:
-        """End it at once, whatever it carries."""
+        """Abort the connection, with any request in flight."""
         if self._transport is not None:
             self._transport.abort()
 

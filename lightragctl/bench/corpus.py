@@ -1,4 +1,4 @@
-"""The shipped test data: bilingual documents, questions about them, and which document answers which. Reads files.
+"""The shipped test data: bilingual documents, questions, and relevance judgements. Reads files.
 
 What they are and how they were made: `data/README.md`.
 """
@@ -42,7 +42,7 @@ def questions() -> tuple[CorpusQuestion, ...]:
 
 
 def qrels() -> dict[str, dict[str, int]]:
-    """For each question id the relevant sources: 2 the document it was written for, 1 a twin that answers it too."""
+    """Relevant sources by question id: grade 2 the source document, grade 1 its translation."""
     judged: dict[str, dict[str, int]] = {}
     for line in _lines("qrels.txt"):
         question, _, source, relevance = line.split()

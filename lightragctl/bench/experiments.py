@@ -1,4 +1,4 @@
-"""Several runs one after the other: the search for the highest rate, and two services in turn. Starts processes."""
+"""Experiments of several runs: saturation search and A/B comparison. Starts processes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from lightragctl.core.errors import LightragctlError, UsageError
 from lightragctl.core.hint import Command, Hint
 
 JudgeReport = Callable[[LoadReport], LoadReport]
-"""Adds to a report how good its answers were."""
+"""Adds the answer quality to a report."""
 NotifyText = Callable[[str], None]
 Measure = Callable[[LoadPlan, OnSample, StopEarly], LoadReport]
-"""Makes one run, as `run` does."""
+"""Measures one run, as `run` does."""
 
 PROBE_S = 3.0
-"""Of the closed loop that tells where to begin: some thousand answers of a fast service, and one of a very slow one."""
+"""Duration of the probe: thousands of answers of a fast service, and one of a very slow one."""
 PROBE_CONNECTIONS = 32
 WARM_UP_S = 1.0
 """Before each step and round, at its own rate: its processes are new, and so are their connections."""
@@ -34,7 +34,7 @@ WARM_UP_S = 1.0
 
 @dataclass(frozen=True)
 class SaturationSearch:
-    """What is looked for.
+    """Parameters of a saturation search.
 
     Attributes:
         slo: the thresholds; at least one.
@@ -51,7 +51,7 @@ class SaturationSearch:
 
 @dataclass(frozen=True)
 class Observer:
-    """Who sees what goes on, half seconds of a run and words between the runs; and who makes the runs."""
+    """Callbacks of an experiment: samples of a run, messages between runs, and the function that runs one."""
 
     progress: OnSample
     tell: NotifyText
@@ -59,21 +59,21 @@ class Observer:
 
 
 def find_saturation(plan: LoadPlan, search: SaturationSearch, watch: Observer) -> Saturation:
-    """The highest rate at which the target keeps to all thresholds; what there is when it is cut short.
+    """Find the highest rate at which the target meets all thresholds; partial when interrupted.
 
     Args:
-        plan: what is asked, and from how many processes; its shape is not used.
+        plan: target, questions and workers; its shape is not used.
         search: the thresholds, and how they are looked for.
-        watch: told of each step.
+        watch: called with each step.
 
     Raises:
-        UsageError: at so slow a first rate the thresholds cannot be told, or as `run` does.
+        UsageError: at so slow a first rate the thresholds cannot be decided, or as `run` does.
         UnavailableError, WaitExpired, LightragctlError, KeyboardInterrupt: before the end of the first step.
     """
     slo, lowest_qps = search.slo, saturate.lowest_qps(search.step_s, search.slo)
     if search.first_qps is not None and search.first_qps < lowest_qps:
-        message = f"at {search.first_qps:g}/s a step has too few requests to tell a percentile of the thresholds"
-        raise UsageError(message, f"begin with {lowest_qps:.2f} or more, or give a longer --step or a lower percentile")
+        message = f"at {search.first_qps:g}/s a step has too few requests for a percentile of the thresholds"
+        raise UsageError(message, f"use --from {lowest_qps:.2f} or more, a longer --step or a lower percentile")
     steps: list[RateStep] = []
     runs = _RunSeries(watch)
     cut = _cut_short(lambda: _search(plan, search, runs, steps), lambda: bool(steps))
@@ -92,10 +92,10 @@ def find_saturation(plan: LoadPlan, search: SaturationSearch, watch: Observer) -
 
 
 class _RunSeries:
-    """Makes the runs of a series. Distinct questions are asked on from where the run before has ended.
+    """The runs of an experiment. Distinct questions continue where the previous run ended.
 
     Attributes:
-        place: how far the list of questions was asked.
+        place: the position in the list of questions.
     """
 
     def __init__(self, watch: Observer) -> None:
@@ -104,7 +104,7 @@ class _RunSeries:
         self._watch = watch
 
     def measure(self, plan: LoadPlan, enough: StopEarly = lambda _: False, **changes: Any) -> LoadReport:
-        """One run of a plan that is changed so; a run that Ctrl-C ended early ends its series too."""
+        """One run of a modified plan; an interrupted run ends the experiment."""
         place = self.place if plan.distinct else plan.place
         warm_up = WarmUp(WARM_UP_S, fixed=True)
         one = msgspec.structs.replace(plan, warm_up=warm_up, place=place, **changes)
@@ -116,7 +116,7 @@ class _RunSeries:
 
 
 def _search(plan: LoadPlan, search: SaturationSearch, runs: _RunSeries, steps: list[RateStep]) -> None:
-    """Add one step after the other, until the search has come to its end."""
+    """Add steps until the search ends."""
     lowest_qps = saturate.lowest_qps(search.step_s, search.slo)
     begin_qps = max(lowest_qps, search.first_qps or _probe(plan, runs) * saturate.FIRST_SHARE)
     while (rate_qps := saturate.next_rate(steps, begin_qps, lowest_qps)) is not None:
@@ -129,7 +129,7 @@ def _search(plan: LoadPlan, search: SaturationSearch, runs: _RunSeries, steps: l
 
 
 def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Observer) -> CompareReport:
-    """Both plans measured in turn, `rounds` times; what there is when it is cut short.
+    """Measure both plans in alternation, `rounds` times; partial when interrupted.
 
     Raises:
         UsageError: as `run` does.
@@ -150,13 +150,13 @@ def compare_two(a: LoadPlan, b: LoadPlan, rounds: int, margin: float, watch: Obs
             seen.append(compare.round_of(first, reports["A"], reports["B"]))
 
     cut = _cut_short(measure, lambda: len(seen) >= 2)
-    early = "it was interrupted" if isinstance(cut, KeyboardInterrupt) else _early(cut)
+    early = "interrupted" if isinstance(cut, KeyboardInterrupt) else _early(cut)
     told = [*doubts, *filter(None, [repeated(a, runs.place), early])]
     return compare.report((a.target.shown, b.target.shown), seen, margin, doubts=told, cut_short=bool(early))
 
 
 def _cut_short(series: Callable[[], None], is_any: Callable[[], bool]) -> BaseException | None:
-    """Run a series; what ended it early. That is raised when there is nothing yet to keep."""
+    """Run an experiment; the exception that ended it early, raised when there are no results yet."""
     try:
         series()
     except (KeyboardInterrupt, LightragctlError) as cut:
@@ -167,7 +167,7 @@ def _cut_short(series: Callable[[], None], is_any: Callable[[], bool]) -> BaseEx
 
 
 def _early(cut: BaseException | None) -> str:
-    return f"it ended early: {cut.message}" if isinstance(cut, LightragctlError) else ""
+    return f"ended early: {cut.message}" if isinstance(cut, LightragctlError) else ""
 
 
 def _probe(plan: LoadPlan, runs: _RunSeries) -> float:
@@ -176,19 +176,19 @@ def _probe(plan: LoadPlan, runs: _RunSeries) -> float:
     Raises:
         LightragctlError: none was good.
     """
-    runs.tell("a closed loop tells where to begin")
+    runs.tell("probing with a closed loop for the first rate")
     connections = max(plan.workers, min(PROBE_CONNECTIONS, plan.connections))
     report = runs.measure(plan, shape=Closed(PROBE_S), connections=connections)
     if not report.good.count:
         ends = ", ".join(f"{name} {count}" for name, count in report.outcomes.items())
-        told = "; ".join((ends, *map(words, report.bad_answers)))
-        raise LightragctlError(f"no answer was good: {told}", Hint("see: ", Command("bench run")))
+        answers = "; ".join((ends, *map(words, report.bad_answers)))
+        raise LightragctlError(f"all requests failed: {answers}", Hint("see: ", Command("bench run")))
     return report.good_per_s or connections / report.good.mean_ms * 1000
 
 
 def _told(step: RateStep) -> str:
-    how = "held" if step.held else f"failed: {', '.join(step.broken)}"
-    return f"{step.rate_qps:.1f}/s {how} (p99 {step.p99_ms:.1f} ms, {step.good_per_s:.1f} good answers a second)"
+    how = "passed" if step.held else f"failed: {', '.join(step.broken)}"
+    return f"{step.rate_qps:.1f}/s {how} (p99 {step.p99_ms:.1f} ms, {step.good_per_s:.1f} good answers per second)"
 
 
 def _doubts(name: str, report: LoadReport) -> list[str]:

@@ -1,4 +1,4 @@
-"""Times as a histogram: mergeable, exact to three digits, small on the wire. A thin layer on HdrHistogram. Pure."""
+"""Histograms of times: mergeable, exact to three digits. A thin layer on HdrHistogram. Pure."""
 
 import binascii
 import zlib
@@ -24,19 +24,19 @@ _SUB_BUCKET_BITS = 11
 
 
 class Histogram:
-    """How many requests took how long."""
+    """A histogram of request times."""
 
     def __init__(self) -> None:
         self._counts = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
 
     @property
     def count(self) -> int:
-        """How many times were recorded."""
+        """The number of recorded times."""
         return int(self._counts.get_total_count())
 
     @property
     def max_ms(self) -> float:
-        """The longest; 0 when there is none."""
+        """The maximum; 0 when empty."""
         return float(self._counts.get_max_value()) / 1000
 
     @property
@@ -63,11 +63,11 @@ class Histogram:
         self._counts.max_value = max(self._counts.max_value, int(micros.max()))
 
     def merge(self, other: "Histogram") -> None:
-        """Add what the other holds."""
+        """Add another histogram."""
         self._counts.add(other._counts)
 
     def percentile_ms(self, percent: float) -> float:
-        """The time that so many percent did not exceed (nearest rank), to three digits upwards; 0 when empty."""
+        """A percentile (nearest rank), rounded up to three digits; 0 when empty."""
         return self.percentiles_ms([percent])[0]
 
     def percentiles_ms(self, percents: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""The closed and the open loop: which request is next, and when. Reads the clock and sets timers; no other I/O.
+"""The closed and the open loop: which request is sent next, and when. Clock and timers; no other I/O.
 
 Both give out requests of one phase at a time. `begin` ends the phase before.
 """
@@ -20,12 +20,12 @@ SPIN_S = 0.0012
 
 
 class Sender(Protocol):
-    """Sends requests and writes down what becomes of them: over HTTP (`pool`) or as calls of Milvus (`milvus`).
+    """Sends requests and records their outcomes: over HTTP (`pool`) or as calls of Milvus (`milvus`).
 
     Attributes:
         pull: gives the request that is to be sent next when there is room; None: there is none now.
         waiting: requests that found no room.
-        touched: set when there was work: anything came back, or a slice was told.
+        touched: set when there was work: anything came back, or a slice was reported.
         under_way: requests that were sent and are not answered.
     """
 
@@ -37,26 +37,26 @@ class Sender(Protocol):
     def under_way(self) -> int: ...
 
     async def connect(self) -> int:
-        """Make ready to send; how many requests may be under way."""
+        """Connect; the maximum number of requests in flight."""
 
     def place(self, request: PendingRequest, now_s: float) -> None:
-        """Send a request, or let it wait."""
+        """Send a request, or queue it."""
 
     def wake(self, now_s: float) -> None:
-        """Send while there is room and something to send."""
+        """Send queued requests while there is capacity."""
 
     def expire(self, now_s: float) -> None:
-        """End the requests that have taken longer than the timeout."""
+        """Time out overdue requests."""
 
     def give_up(self, now_s: float) -> None:
-        """Count everything that has no answer as a timeout, and close."""
+        """Count unanswered requests as timeouts, and close."""
 
     def close(self) -> None:
-        """Send nothing more; what is under way is written down nowhere."""
+        """Stop; requests in flight are not recorded."""
 
 
 class Loop(Protocol):
-    """What a worker drives.
+    """The load loop of a worker.
 
     Attributes:
         spin_s: processor time burnt in waiting.
@@ -65,17 +65,17 @@ class Loop(Protocol):
     spin_s: float
 
     def begin(self, recorder: AnswerRecorder, questions: Iterator[int], at_s: float) -> None:
-        """Begin a phase now; its requests are due from `at_s` on."""
+        """Start a phase; its requests are due from `at_s`."""
 
     def exhausted(self, now_s: float) -> bool:
         """Whether the phase has no more requests to send."""
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stop."""
 
 
 class ClosedLoop:
-    """Every connection asks again as soon as it has its answer, for `duration_s`."""
+    """Closed loop: every connection sends its next request when it has an answer, for `duration_s`."""
 
     spin_s = 0.0
 
@@ -98,7 +98,7 @@ class ClosedLoop:
         return now_s >= self._end_s
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stop."""
         self._end_s = 0.0
 
     def _next(self, now_s: float) -> PendingRequest | None:
@@ -108,7 +108,7 @@ class ClosedLoop:
 
 
 class OpenLoop:
-    """Requests go at instants fixed before, whatever the answers do.
+    """Open loop: requests are sent on a fixed schedule, independent of the answers.
 
     Args:
         pool: takes the requests.
@@ -147,7 +147,7 @@ class OpenLoop:
         return self._sent == len(self._due)
 
     def stop(self) -> None:
-        """Send nothing more, and set no alarm: after the end of the event loop it would end the process."""
+        """Stop, and set no alarm: after the end of the event loop it would end the process."""
         self._due = ()
         self._sent = 0
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -170,7 +170,7 @@ class OpenLoop:
             self._timer = self._loop.call_soon(self._turn)
 
     def _send_due(self) -> float:
-        """Send what is due by the clock, looked at anew for each request; the time after that."""
+        """Send what is due by the clock, which is read again for each request; the time after that."""
         assert self._recorder is not None
         now_s = time.monotonic()
         while self._sent < len(self._due) and (due_s := self._begun_s + self._due[self._sent]) <= now_s:

@@ -1,4 +1,4 @@
-"""Load on Milvus itself: searches of one vector each, as lightrag-api sends them. Does network I/O.
+"""Load on Milvus itself: single-vector searches, as lightrag-api sends them. Network I/O.
 
 Run as a process with `python -m lightragctl.bench.milvus`, in the place of `worker`. A call costs the generator some
 150 us of processor time, where one over HTTP costs it 10: for more than a few thousand a second use several workers.
@@ -55,7 +55,7 @@ class MilvusSender:
         self.touched = False
 
     async def connect(self) -> int:
-        """Open the connection; how many calls may be under way.
+        """Connect; the maximum number of calls in flight.
 
         Raises:
             UnavailableError: nothing takes it.
@@ -70,16 +70,16 @@ class MilvusSender:
                 probe.close()
                 await self._channel.channel_ready()
         except OSError as error:  # a timeout is one too
-            raise UnavailableError(f"no Milvus answers at {where}", Hint("see: ", Command("status"))) from error
+            raise UnavailableError(f"Milvus does not answer at {where}", Hint("see: ", Command("status"))) from error
         return self._plan.connections
 
     @property
     def under_way(self) -> int:
-        """Calls without an answer."""
+        """Calls in flight."""
         return len(self._calls)
 
     def place(self, request: PendingRequest, now_s: float) -> None:
-        """Send a search, or let it wait."""
+        """Send a search, or queue it."""
         if self.under_way < self._plan.connections:
             task = asyncio.get_running_loop().create_task(self._ask(request, now_s))
             self._calls[task] = request, now_s
@@ -88,7 +88,7 @@ class MilvusSender:
             self.waiting.append(request)
 
     def wake(self, now_s: float) -> None:
-        """Send while there is room and something to send."""
+        """Send queued calls while there is capacity."""
         if now_s < self._rested_s:
             return
         while self.under_way < self._plan.connections and (request := self.pull(now_s)) is not None:
@@ -99,7 +99,7 @@ class MilvusSender:
         self.wake(now_s)
 
     def give_up(self, now_s: float) -> None:
-        """Count everything that has no answer as a timeout, and close."""
+        """Count unanswered calls as timeouts, and close."""
         for waiting in self.waiting:
             self._fail(waiting, RequestOutcome.TIMEOUT, now_s, now_s)
         for asked, sent_s in self._calls.values():
@@ -107,7 +107,7 @@ class MilvusSender:
         self.close()
 
     def close(self) -> None:
-        """Send nothing more; what is under way is written down nowhere."""
+        """Stop; calls in flight are not recorded."""
         self.waiting.clear()
         self.pull = lambda _: None
         for task in self._calls:

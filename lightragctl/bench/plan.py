@@ -1,4 +1,4 @@
-"""What a run is to measure, and what each of its workers does for it. Pure."""
+"""The plan of a run, and the plans of its workers. Pure."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ HANDOVER_S = 1.0
 
 
 class WarmUp(msgspec.Struct, frozen=True):
-    """How long the service is asked before the measurement: until it has settled, for `most_s` at most.
+    """The warm-up before the measurement: until the service has settled, at most `most_s`.
 
     `fixed`: for the whole of `most_s`. 0: not at all.
     """
@@ -41,8 +41,8 @@ class LoadPlan(msgspec.Struct, frozen=True):
     """One run.
 
     Attributes:
-        target: what is asked.
-        questions: asked in turn, over and over.
+        target: what to load-test.
+        questions: sent in turn, repeatedly.
         requests: what is sent for them, where it is not made of the target and their texts: Milvus's own messages.
         shape: when.
         connections: of all workers together: the closed loop keeps them busy, the open loop opens no more.
@@ -104,17 +104,17 @@ def worker_plans(plan: LoadPlan) -> list[WorkerPlan]:
 
 
 def repeated(plan: LoadPlan, place: QuestionCursor) -> str:
-    """That questions were asked again though all were to be distinct, and what helps; empty when none was.
+    """A note when questions were repeated although they should be distinct; empty otherwise.
 
     Args:
-        plan: what is asked.
-        place: how far the list was asked in the end.
+        plan: the plan.
+        place: the final position in the list.
     """
     asked = place.front + place.back
     if not plan.distinct or asked <= len(plan.questions):
         return ""
-    told = f"the {len(plan.questions)} distinct questions ran out: some were asked again, and a cache may have answered"
-    return f"{told}; give --distinct {asked} or more"
+    repeated = f"the {len(plan.questions)} distinct questions ran out: some were repeated and may come from a cache"
+    return f"{repeated}; use --distinct {asked} or more"
 
 
 def _schedules(plan: LoadPlan) -> Sequence[Schedule | None]:
@@ -138,12 +138,12 @@ def _part(whole: int, parts: int, number: int) -> int:
 
 def _check(plan: LoadPlan) -> None:
     if not plan.questions:
-        raise UsageError("there is no question to ask", "give at least one")
+        raise UsageError("there are no questions", "provide at least one")
     if plan.workers < 1:
-        raise UsageError(f"{plan.workers} workers cannot send anything", "give 1 or more")
+        raise UsageError(f"invalid number of workers: {plan.workers}", "use 1 or more")
     if plan.connections < plan.workers:
         raise UsageError(
-            f"{plan.connections} connections are fewer than {plan.workers} workers", "each worker needs one at least"
+            f"{plan.connections} connections are too few for {plan.workers} workers", "each worker needs at least one"
         )
     if plan.timeout_s <= 0 or plan.warm_up.most_s < 0 or (plan.drain_s or 0) < 0:
-        raise UsageError("a time of the plan is below 0, or the timeout is 0", "give seconds")
+        raise UsageError("a duration is negative, or the timeout is 0", "set positive seconds")

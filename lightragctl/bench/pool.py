@@ -1,4 +1,4 @@
-"""The connections of one worker, and the requests that wait for one. Does network I/O.
+"""The connection pool of one worker, and its queue of requests. Network I/O.
 
 A request goes to the connection that has been free longest, so that all are used alike and none grows cold; without a
 free one a new one is opened, up to the bound; beyond that it waits, and its latency goes on counting.
@@ -21,11 +21,11 @@ from lightragctl.bench.targets import RequestOutcome, judge, kind_named
 from lightragctl.bench.worker_protocol import WorkerPlan
 from lightragctl.core.errors import UnavailableError
 
-HINT = "is the service up, and reachable from here?"
+HINT = "check that the service is up and reachable from this machine"
 
 
 class ConnectionPool:
-    """Sends requests and writes down what becomes of them; for one event loop.
+    """Sends requests and records their outcomes; for one event loop.
 
     Args:
         plan: where to connect, what to send, how long to wait.
@@ -35,7 +35,7 @@ class ConnectionPool:
         pull: gives the request that a free connection is to carry next; None: there is none now. At first it gives
             those that wait.
         waiting: requests that found no connection.
-        touched: set when there was work: anything happened on a connection, or a slice was told.
+        touched: set when there was work: anything happened on a connection, or a slice was reported.
     """
 
     def __init__(self, plan: WorkerPlan, rest_s: float = 0.0) -> None:
@@ -54,12 +54,12 @@ class ConnectionPool:
         self.touched = False
 
     async def connect(self) -> int:
-        """Open all connections; how many stand. Addresses that refuse now are not tried again.
+        """Open all connections; the number opened. Addresses that refuse are not retried.
 
         Raises:
             UnavailableError: none of the host's addresses takes a connection.
         """
-        failure = "it has no address"
+        failure = "no address"
         for address in await self._resolve():
             try:
                 self._add(await self._open(address))
@@ -79,7 +79,7 @@ class ConnectionPool:
         return len(self._alive) - len(self._idle) + len(self._opening)
 
     def place(self, request: PendingRequest, now_s: float) -> None:
-        """Send a request, or let it wait."""
+        """Send a request, or queue it."""
         if self._idle:
             self._send(self._idle.popleft(), request, now_s)
         elif self._spare:
@@ -90,12 +90,12 @@ class ConnectionPool:
             self.waiting.append(request)
 
     def wake(self, now_s: float) -> None:
-        """Give work to every connection that is free or could be opened."""
+        """Send queued requests on idle or new connections."""
         while (self._idle or self._spare) and (request := self.pull(now_s)) is not None:
             self.place(request, now_s)
 
     def expire(self, now_s: float) -> None:
-        """End the requests that have taken longer than the timeout."""
+        """Time out overdue requests."""
         late_s = now_s - self._plan.timeout_s
         for connection in [one for one in self._alive if one.request is not None and one.sent_s < late_s]:
             self._end(connection, RequestOutcome.TIMEOUT, now_s)
@@ -104,7 +104,7 @@ class ConnectionPool:
         self.wake(now_s)
 
     def give_up(self, now_s: float) -> None:
-        """Count everything that has no answer as a timeout, and close."""
+        """Count unanswered requests as timeouts, and close."""
         while self.waiting:
             self._fail(self.waiting.popleft(), RequestOutcome.TIMEOUT, now_s, now_s)
         for request, began_s in self._opening.values():
@@ -114,7 +114,7 @@ class ConnectionPool:
         self.close()
 
     def close(self) -> None:
-        """End all connections; what they carry is written down nowhere."""
+        """Close all connections; requests in flight are not recorded."""
         self.pull = _nothing
         for task in self._opening:
             task.cancel()
@@ -123,7 +123,7 @@ class ConnectionPool:
             connection.close()
 
     def answered(self, connection: Connection) -> None:
-        """Write down an answer and send the next request."""
+        """Record an answer and send the next request."""
         now_s = time.monotonic()
         request = connection.request
         assert request is not None
@@ -239,7 +239,7 @@ class ConnectionPool:
         try:
             found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise UnavailableError(f"{endpoint.host} has no address: {_reason(error)}", HINT) from error
+            raise UnavailableError(f"cannot resolve {endpoint.host}: {_reason(error)}", HINT) from error
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     def _place(self) -> str:
@@ -252,5 +252,5 @@ def _nothing(_: float) -> PendingRequest | None:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "timed out"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

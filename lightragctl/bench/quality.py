@@ -1,4 +1,4 @@
-"""How good the answers of a run were: against judgements, and against exact search. Pure."""
+"""Answer quality of a run: against relevance judgements and exact search. Pure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -14,7 +14,7 @@ FoundHits = Mapping[int, tuple[FoundHit, ...]]
 """Hits, best first, by the question's place in the list."""
 
 RECALL_QUESTIONS = 200
-"""Of so many the interval of a recall of 0.95 is some 0.02 wide."""
+"""With this sample the interval of a recall of 0.95 is some 0.02 wide."""
 
 _SEED = 1
 """Of the resampling behind an interval: the same answers give the same interval."""
@@ -27,12 +27,12 @@ def answers(report: LoadReport) -> FoundHits:
 
 
 def finds(report: LoadReport) -> bool:
-    """Whether the answers of what was asked hold hits."""
+    """Whether answers of the target contain hits."""
     return kind_named(report.kind).finds
 
 
 def relevance(found: FoundHits, questions: Sequence[Question], qrels: Qrels, k: int) -> Mapping[str, Figure]:
-    """nDCG, recall, MRR and MAP at k of the questions that were judged, as `Quality` names them.
+    """nDCG, recall, MRR and MAP at k over the judged questions, by their names in `Quality`.
 
     Judgements may name passages by id, or documents by source or by the source's file name. Of several passages of a
     document the best counts, and of several questions of one id the first. Questions without a good answer do not
@@ -52,7 +52,7 @@ def recall_figure(found: FoundHits, nearest: Mapping[int, Neighbours], k: int) -
 
 
 def sampled(found: FoundHits) -> list[int]:
-    """Which answers recall is measured with: `RECALL_QUESTIONS` at most, evenly spread over those with hits."""
+    """The sample of answers for recall: at most `RECALL_QUESTIONS`, evenly spread over those with hits."""
     places = [at for at, given in found.items() if given]
     count = min(RECALL_QUESTIONS, len(places))
     return [places[at * len(places) // count] for at in range(count)]

@@ -1,4 +1,4 @@
-"""What a run asks: questions out of files, the shipped data, stored rows or recordings. Reads files; no network."""
+"""Questions of a run: from files, shipped data, stored passages or recordings. Reads files; no network."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from lightragctl.core.hint import Command, Hint
 from lightragctl.quality.relevance import Qrels, read_qrels
 
 ROW_CHARS = 200
-"""How much of a stored passage is asked as a question: a long one, and within every model's window."""
+"""Characters of a stored passage that are used as a question; within every model's context."""
 
 _ID_KEYS, _TEXT_KEYS = ("id", "_id", "qid"), ("text", "query", "question")
 
@@ -25,7 +25,7 @@ class Question(NamedTuple):
 
 
 class TimedQuestion(NamedTuple):
-    """A question that was asked, and when, in unix seconds."""
+    """A recorded question and its time, in unix seconds."""
 
     at_s: float
     text: str
@@ -33,12 +33,12 @@ class TimedQuestion(NamedTuple):
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """What a run asks.
+    """The questions of a run.
 
     Attributes:
-        questions: in the order in which they are asked, over and over.
-        qrels: which documents answer them, by the question's id; empty where nobody has judged.
-        instants_s: when they were asked, of recorded ones; else empty.
+        questions: in the order in which they are sent, repeatedly.
+        qrels: relevance judgements by question id; empty without judgements.
+        instants_s: times of recorded questions; else empty.
     """
 
     questions: tuple[Question, ...]
@@ -62,7 +62,7 @@ def topics() -> QuestionSet:
 
 
 def of_rows(rows: Mapping[str, str]) -> QuestionSet:
-    """The begin of stored passages, by their ids; each is answered by the passage that it comes from.
+    """The beginnings of stored passages, by id; each is answered by its own passage.
 
     Raises:
         UsageError: there are none.
@@ -71,13 +71,13 @@ def of_rows(rows: Mapping[str, str]) -> QuestionSet:
     questions = tuple(Question(key, text) for key, text in found.items() if text)
     if not questions:
         raise UsageError(
-            "the collection holds no passage to ask for", Hint("load documents first: ", Command("ingest", "PATH"))
+            "the collection contains no passages", Hint("load documents first: ", Command("ingest", "PATH"))
         )
     return QuestionSet(questions, {question.id: {question.id: 1} for question in questions})
 
 
 def of_recordings(recorded: Sequence[TimedQuestion]) -> QuestionSet:
-    """Recorded questions, oldest first, with the instants at which they came.
+    """Recorded questions, oldest first, with their times.
 
     Raises:
         UsageError: there are none.
@@ -85,13 +85,13 @@ def of_recordings(recorded: Sequence[TimedQuestion]) -> QuestionSet:
     ordered = sorted(recorded)
     if not ordered:
         hint = Hint("record them: ", Command("up", "--set components.lightrag-api.recording.ratio=0.1"))
-        raise UsageError("no question was recorded yet", hint)
+        raise UsageError("no questions recorded yet", hint)
     numbered = tuple(Question(str(number), one.text) for number, one in enumerate(ordered, 1))
     return QuestionSet(numbered, instants_s=tuple(one.at_s for one in ordered))
 
 
 def read(path: Path, qrels: Path | None = None) -> QuestionSet:
-    """Questions of a file and, if given, TREC's judgements of them.
+    """Questions of a file with optional TREC judgements.
 
     A line is a question; or `ID<TAB>QUESTION`; or, in a file that ends in `.jsonl`, an object with `id` (or `_id`,
     `qid`) and `text` (or `query`, `question`). A question without an id has its place, from 1.
@@ -102,21 +102,21 @@ def read(path: Path, qrels: Path | None = None) -> QuestionSet:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would end one at U+2028 too
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read questions from {path}: {error}", "a text file, one question a line") from error
+        raise UsageError(f"cannot read questions from {path}: {error}", "use one question per line") from error
     questions = tuple(_jsonl(lines, path) if path.suffix == ".jsonl" else _plain(lines))
     if not questions:
-        raise UsageError(f"{path} holds no question", "write one on each line")
+        raise UsageError(f"{path} contains no questions", "write one per line")
     if qrels is None:
         return QuestionSet(questions)
     judged = read_qrels(qrels)
     if not any(question.id in judged for question in questions):
-        message = f"{qrels} judges none of the questions in {path}"
-        raise UsageError(message, "give the questions their ids: ID<TAB>QUESTION, or a .jsonl file")
+        message = f"{qrels} contains no judgement of the questions in {path}"
+        raise UsageError(message, "add question ids: ID<TAB>QUESTION, or use a .jsonl file")
     return QuestionSet(questions, judged)
 
 
 def distinct(asked: QuestionSet, count: int) -> QuestionSet:
-    """So many different texts, so that no cache knows an answer: a number stands behind each question.
+    """`number` distinct questions, which no cache can answer: a counter is appended to each.
 
     Each keeps its id, so the judgements hold; the instants of recorded ones stay where they are.
     """
@@ -140,5 +140,5 @@ def _jsonl(lines: Iterable[str], path: Path) -> Iterable[Question]:
             text = next(given[key] for key in _TEXT_KEYS if given.get(key))
         except (ValueError, AttributeError, StopIteration) as error:
             hint = 'a line is {"id": "q1", "text": "..."}'
-            raise UsageError(f"{path}:{at} holds no question", hint) from error
+            raise UsageError(f"{path}:{at} contains no question", hint) from error
         yield Question(str(next((given[key] for key in _ID_KEYS if key in given), at)), str(text))

@@ -1,4 +1,4 @@
-"""What a worker writes down of each answer, and how it becomes the slices that the parent gets. Pure."""
+"""Recording of answers in a worker, and their aggregation into time slices. Pure."""
 
 from array import array
 from collections import Counter
@@ -12,7 +12,7 @@ from lightragctl.bench.worker_protocol import KeepLimits, LoadPhase, TimeSlice, 
 
 
 class PendingRequest(NamedTuple):
-    """One request: which question it asks, when it was to be sent, and where its answer is written down."""
+    """One request: its question, its intended send time, and the recorder of its answer."""
 
     question: int
     due_s: float
@@ -20,7 +20,7 @@ class PendingRequest(NamedTuple):
 
 
 class RequestTimes(NamedTuple):
-    """Seconds that an answer took: since it was to be sent, since it was sent, and to its first token (0: none)."""
+    """Seconds of an answer: from the intended send, from the actual send, and to the first token (0: none)."""
 
     latency_s: float
     service_s: float
@@ -28,7 +28,7 @@ class RequestTimes(NamedTuple):
 
 
 class WorkerGauges(NamedTuple):
-    """How the worker stands at the end of a slice, as in `TimeSlice`."""
+    """Gauges of the worker at the end of a slice, as in `TimeSlice`."""
 
     under_way: int
     waiting: int
@@ -66,7 +66,7 @@ class AnswerRecorder:
         self._statuses: Counter[int] = Counter()
 
     def looked(self, late_s: float) -> None:
-        """A request fell due, and the generator looked at it so many seconds later."""
+        """Record how late the generator processed a due request."""
         self._lateness.append(late_s)
 
     def good(self, question: int, body: bytes, took: RequestTimes) -> None:
@@ -87,11 +87,11 @@ class AnswerRecorder:
             self._statuses[status] += 1
 
     def example(self, found: BadAnswer) -> None:
-        """An answer that was not good; only the first of its outcome is kept."""
+        """A failed answer; only the first of its outcome is kept."""
         self.bad.setdefault(RequestOutcome(found.outcome), found)
 
     def take(self, standing: WorkerGauges) -> TimeSlice:
-        """What was written down since the last slice, as the next one."""
+        """The next slice: what was recorded since the last one."""
         if self._good:
             self._outcomes[RequestOutcome.OK] += len(self._good)
         times = (self._good, self._failed, self._service, self._lateness, self._first_token)
@@ -122,7 +122,7 @@ class AnswerRecorder:
 
 
 class QuestionSequence(Iterator[int]):
-    """Which of a plan's questions one of several workers asks, without end: in turn, in the warm-up from the end.
+    """The questions of one worker, in an endless sequence; the warm-up starts from the end of the list.
 
     Attributes:
         taken: how many it has given out.

@@ -1,4 +1,4 @@
-"""What a run has measured, and whether to believe it. Pure."""
+"""The report of a run, and its validity. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ LATE_MOST_MS = 10.0
 """A generator is late when 1 % of its sends are by more than 5 % of the p99 that it reports. Lateness is charged to the
 answers: so much too high may that p99 be, and never too low. Below 0.3 ms it is not late, as that is what a timer and
 the waking of a process take without --spin; who measures tenths of a millisecond spins. Above 10 ms it is, whatever the
-latency: requests that were to be apart then come together, which is not the load that was asked for."""
+latency: requests that were to be apart then come together, which is not the requested load."""
 CPU_SHARE = 0.85
 """A core as busy as this makes requests wait inside the generator."""
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-"""Those that are told of times, with their quantiles."""
+"""The percentiles that are reported of times, with their quantiles."""
 
 
 Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
@@ -33,7 +33,7 @@ Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Times(msgspec.Struct, frozen=True):
-    """How long something took; `histogram` is HdrHistogram's text, in microseconds, empty when there is nothing."""
+    """Statistics of times; `histogram`: HdrHistogram's encoding in microseconds, empty when there are none."""
 
     count: int
     mean_ms: float
@@ -63,7 +63,7 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Second(msgspec.Struct, frozen=True):
-    """The answers that came in one second of the run; `under_way` and `waiting` stood at its end."""
+    """The answers of one second of the run; `under_way` and `waiting` are at its end."""
 
     number: int
     answered: int
@@ -89,7 +89,7 @@ class LiveSample(msgspec.Struct, frozen=True):
 
 
 class Generator(msgspec.Struct, frozen=True):
-    """What the load cost this machine. `cpu_share` is the busiest worker's share of a core, without spinning."""
+    """Resource use of the load generator. `cpu_share`: CPU share of the busiest worker, without spinning."""
 
     workers: int
     cpu_share: float
@@ -98,7 +98,7 @@ class Generator(msgspec.Struct, frozen=True):
 
 
 class Validity(msgspec.Struct, frozen=True):
-    """Whether the figures are of the service and not of the generator; if not, why. `notes`: what they do not tell."""
+    """Whether the result is valid, that is, not limited by the generator; if not, why. `notes`: limitations."""
 
     valid: bool
     reasons: Sequence[str] = ()
@@ -106,10 +106,10 @@ class Validity(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """How a run went.
+    """The course of a run.
 
     Its connections at the begin, its warm-up, how long requests were sent, what was left when it was stopped; and
-    whether it was the user who stopped it. How far the list of questions was asked, and the first bad answers.
+    whether it was the user who stopped it. The position in the list of questions, and the first failed answers.
     """
 
     connected: int
@@ -123,11 +123,11 @@ class Timeline(msgspec.Struct, frozen=True):
     bad_answers: Sequence[Example] = ()
 
 
-UNJUDGED = Validity(False, ("it was not judged",))
+UNJUDGED = Validity(False, ("not evaluated",))
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A mean over so many questions, 0 to 1, with its 95 % interval."""
+    """A mean over questions, 0 to 1, with its 95 % confidence interval."""
 
     mean: float
     low: float
@@ -136,10 +136,10 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Quality(msgspec.Struct, frozen=True):
-    """How good the answers were, of each question's first good one; None: nothing to measure it by.
+    """Answer quality, of the first good answer to each question; None: not measured.
 
     Attributes:
-        k: where rankings are cut: as many hits as were asked for.
+        k: where rankings are cut: the requested number of hits.
         recall: share of the k nearest passages, by exact search, that were found.
         ndcg, relevant_recall, mrr, map: against judgements, as trec_eval has them; documents are ranked by their best
             passage.
@@ -159,7 +159,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     """One run.
 
     Attributes:
-        url, kind: what was asked.
+        url, kind: the target.
         connections: that were planned.
         warm_up_s, settled: how long the warm-up took, and whether it ended because the service had settled.
         duration_s: how long requests were sent; less than planned when the run was stopped.
@@ -176,7 +176,7 @@ class LoadReport(msgspec.Struct, frozen=True):
         bodies: of the first good answer to a question, by its place in the list.
         quality: of these answers; None when it was not looked at.
         interrupted: the user stopped the run.
-        place: how far the list of questions was asked, with the runs of a series before this one.
+        place: the position in the list of questions, with the runs of a series before this one.
         bad_answers: the first answer of each outcome that was not good.
     """
 
@@ -212,7 +212,7 @@ class LoadReport(msgspec.Struct, frozen=True):
 
 
 def judge_run(report: LoadReport, timeline: Timeline) -> Validity:
-    """Whether a report's figures are of the service, and of what was planned.
+    """The validity of a report.
 
     They are not when the run was stopped, when connections were refused from the begin, when no answer was good, and
     when the generator was late or short of a processor core.
@@ -220,7 +220,7 @@ def judge_run(report: LoadReport, timeline: Timeline) -> Validity:
     reasons = (
         _stopped(timeline),
         _unconnected(timeline.connected, report.connections),
-        "" if report.good.count else "no answer was good",
+        "" if report.good.count else "all requests failed",
         *generator_faults(report),
     )
     told = [reason for reason in reasons if reason]
@@ -228,40 +228,40 @@ def judge_run(report: LoadReport, timeline: Timeline) -> Validity:
 
 
 def fewest(quantile: float) -> int:
-    """How many requests a percentile needs: of fewer there is no upper 95 % bound, as in `quantile_ranks`."""
+    """The number of requests that a percentile needs for an upper 95 % bound, as in `quantile_ranks`."""
     return math.ceil(math.log(1 - CONFIDENCE) / math.log(quantile))
 
 
 def charged_ms(report: LoadReport, rank: int) -> float:
-    """The latency at this place, from 1, among all requests: those that failed come last, and took endless."""
+    """The latency at a rank, from 1, among all requests; failed ones count as infinitely slow."""
     if rank > report.good.count:
         return math.inf
     return Histogram.decode(report.good.histogram).ranked_ms([rank])[0]
 
 
 def bad_share(requests: int, ok: int) -> float:
-    """Which share of the requests had no good answer, as the nearest number to the exact one; 1 of no requests."""
+    """The share of failed requests, correctly rounded; 1 without requests."""
     return (requests - ok) / requests if requests else 1.0
 
 
 def generator_faults(report: LoadReport) -> list[str]:
-    """Why the generator may have added to what it measured; empty when it did not."""
+    """Why the generator may have distorted the result; empty when it did not."""
     reasons = (_late(report), _busy(report.generator.cpu_share))
     return [reason for reason in reasons if reason]
 
 
 def _stopped(timeline: Timeline) -> str:
-    return f"it was stopped after {timeline.duration_s:.1f} s" if timeline.stopped else ""
+    return f"stopped after {timeline.duration_s:.1f} s" if timeline.stopped else ""
 
 
 def _unconnected(connected: int, planned: int) -> str:
     if connected >= planned:
         return ""
-    return f"only {connected} of {planned} connections could be opened; allow more open files, here and at the service"
+    return f"only {connected} of {planned} connections opened; raise the limit of open files, here and at the service"
 
 
 def allowed_lateness_ms(latency_ms: float) -> float:
-    """How late 1 % of the sends may be, for this p99 of the latency."""
+    """The allowed p99 of send delays for a p99 of the latency."""
     return min(LATE_MOST_MS, max(LATE_FLOOR_MS, LATE_SHARE * latency_ms))
 
 
@@ -274,18 +274,18 @@ def _late(report: LoadReport) -> str:
     most_ms, share = allowed_lateness_ms(latency_ms), 1 - PERCENTILES[told[-1]]
     if late_ms <= most_ms:
         return ""
-    words = f"{share * 100:.0f} % of the requests by more than {late_ms:.3g} ms ({most_ms:.3g} is allowed)"
-    spin = "" if report.generator.spin_s else ", or --spin where a core is free for it"
-    return f"the generator was late: {words}; use a machine that is less busy{spin}"
+    words = f"{share * 100:.0f} % of the requests by more than {late_ms:.3g} ms (limit {most_ms:.3g})"
+    spin = "" if report.generator.spin_s else ", or --spin if a core is free for it"
+    return f"the generator was late: {words}; use a less busy machine{spin}"
 
 
 def _busy(cpu_share: float) -> str:
     if cpu_share <= CPU_SHARE:
         return ""
-    return f"the generator took {cpu_share:.0%} of a processor core; use more workers, on cores of their own"
+    return f"the generator used {cpu_share:.0%} of a core; use more --workers, on dedicated cores"
 
 
 def _untold(requests: int) -> list[str]:
     needed = {name: fewest(quantile) for name, quantile in PERCENTILES.items()}
-    untold = [f"{name} ({count:,} would)" for name, count in needed.items() if requests < count]
-    return [f"{requests} requests do not tell the {', the '.join(untold)}"] if untold else []
+    missing = [f"{name} ({count:,} needed)" for name, count in needed.items() if requests < count]
+    return [f"{requests} requests are too few for {', '.join(missing)}"] if missing else []

@@ -1,9 +1,9 @@
-"""A run of load: starts the workers, leads them through the phases, sums up, judges. Starts and ends processes.
+"""A load run: starts workers, runs the phases, aggregates and evaluates. Starts and ends processes.
 
     connect -> warm-up -> measure -> drain
 
 Ctrl-C or SIGTERM while it measures ends the run early with what there is; before that, and a second time, it goes
-through. The workers end with the run, whatever happens: they are told to, they see the end of their stdin, they are
+through. The workers end with the run, whatever happens: they get a message, they see the end of their stdin, they are
 killed.
 """
 
@@ -41,7 +41,7 @@ from lightragctl.core.hint import hint_of
 
 OnSample = Callable[[LiveSample], None]
 StopEarly = Callable[[LiveSample], bool]
-"""Whether the rest of a measurement need not be waited for."""
+"""Whether to end a measurement early."""
 
 START_S = 30.0
 """For a worker to start: half a second of imports on an idle machine, more on a busy one."""
@@ -57,12 +57,12 @@ def run(
     enough: StopEarly = lambda _: False,
     on_measure_start: Callable[[], None] = lambda: None,
 ) -> LoadReport:
-    """Put the load on the target and measure.
+    """Load-test the target.
 
     Args:
         plan: what is measured.
         progress: called each half second.
-        enough: called each half second while it measures.
+        enough: called each half second of the measurement; true ends it.
         at_border: called in a thread where the warm-up ends and the measurement begins, within `LEAD_S` or so.
 
     Raises:
@@ -78,7 +78,7 @@ def run(
 
 @contextlib.contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, as `timeout` and CI systems send it, does what Ctrl-C does, unless that is ignored here.
+    """Treat SIGTERM, as `timeout` and CI systems send it, as Ctrl-C, unless that is ignored.
 
     Around all that has measured something which an end without warning would lose: a run, the pauses of a series.
     """
@@ -95,7 +95,7 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RunObserver:
-    """Who is called while a run goes on, as in `run`."""
+    """The callbacks of a run, as in `run`."""
 
     progress: OnSample
     enough: StopEarly
@@ -103,11 +103,11 @@ class RunObserver:
 
 
 class _StoppedEarlyError(Exception):
-    """The rest of the measurement is not wanted."""
+    """The measurement was ended early."""
 
 
 class _Process:
-    """One worker as its parent sees it."""
+    """A worker process."""
 
     def __init__(self, number: int, child: asyncio.subprocess.Process) -> None:
         self.number = number
@@ -115,7 +115,7 @@ class _Process:
         self.done: WorkerDone | None = None
 
     def say(self, message: WorkerPlan | BeginPhase) -> None:
-        """Send a message; one to a worker that has ended is lost, and its end is told elsewhere."""
+        """Send a message; one to a worker that has ended is lost, and its end is reported elsewhere."""
         assert self.child.stdin is not None
         with contextlib.suppress(ConnectionError):
             self.child.stdin.write(line(message))
@@ -182,7 +182,7 @@ class _Run:
         return summed_up(self._plan, self._totals, timeline, self._bodies)
 
     def _place(self) -> QuestionCursor:
-        """How far the list of questions was asked; every worker has its share of it."""
+        """The position in the list of questions, over all workers."""
         taken = [process.done.asked for process in self._processes if process.done]
         front, back = (
             max((one.get(phase, 0) for one in taken), default=0) for phase in (LoadPhase.MEASURE, LoadPhase.WARM_UP)
@@ -212,7 +212,7 @@ class _Run:
         until_s = time.monotonic() + START_S + self._plan.timeout_s
         connected = 0
         for _ in self._processes:
-            _, ready = await self._next(until_s, "the workers to connect")
+            _, ready = await self._next(until_s, "workers to connect")
             assert isinstance(ready, WorkerReady)
             connected += ready.connections
         return connected
@@ -252,9 +252,9 @@ class _Run:
         return planned_s
 
     async def _collect(self, until_s: float) -> None:
-        """Take in what the workers say until all are done."""
+        """Process messages of the workers until all are done."""
         while not all(process.done for process in self._processes):
-            process, message = await self._next(until_s, "the workers to end")
+            process, message = await self._next(until_s, "workers to exit")
             if isinstance(message, TimeSlice) and message.phase is LoadPhase.MEASURE:
                 if sample := self._totals.add(process.number, message):
                     self._watching.progress(sample)
@@ -279,8 +279,8 @@ class _Run:
             async with asyncio.timeout_at(_on_loop(until_s)):
                 return await self._message()
         except TimeoutError as error:
-            message = f"waited in vain for {what}"
-            raise WaitExpired(message, "is this machine too busy? try fewer workers, and no spinning") from error
+            message = f"timed out waiting for {what}"
+            raise WaitExpired(message, "the machine may be too busy: use fewer --workers and --no-spin") from error
 
     async def _message(self) -> tuple[_Process, FromWorker]:
         """The next message of a worker that lives and can do its work."""
@@ -293,7 +293,7 @@ class _Run:
             if process.done is None:
                 status = await process.child.wait()
                 raise LightragctlError(
-                    f"worker {process.number} ended with status {status}", "what it said stands above, if anything"
+                    f"worker {process.number} exited with status {status}", "its output, if any, is above"
                 )
 
     async def _end(self) -> None:

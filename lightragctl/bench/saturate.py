@@ -1,4 +1,4 @@
-"""The highest rate at which a service keeps to its thresholds: which rate to try next, and what a step has shown. Pure.
+"""Saturation search: the next rate to measure, and the evaluation of a step. Pure.
 
     probe (closed loop) -> grow or shrink until one rate holds and one fails -> halve the gap -> repeat both ends
 
@@ -22,44 +22,44 @@ SCHEMA = "lightragctl-saturate/1"
 TOLERANCE = 0.05
 """The search ends when the rate that fails is less than 5 % above the one that holds."""
 FIRST_SHARE = 0.8
-"""Of what a closed loop reached: a service that is asked without pause has no idle moment, so an open loop with limits
+"""Of what a closed loop reached: a saturated service is never idle, so an open loop with limits
 on its latency holds somewhat less."""
 GROWTH = 1.25
 SHRINKAGE = 0.8
-"""To the rate that is tried next while only one end is known; the third time and on by that factor once more."""
+"""To the rate that is tried next while only one end is known; from the third time on by the square of that factor."""
 STEPS_MOST = 24
 """More would only come of a service that holds and fails by chance."""
 LOWEST_QPS = 0.5
-FELL_BEHIND = "fell behind"
+FELL_BEHIND = "queue grows"
 BEHIND_SHARE = 0.05
 BEHIND_DEVIATIONS = 3.0
-"""A service falls behind, whatever its latencies are so far, when what is open grows in the second half of a step by
-more than this share of what falls due, and by more than so many deviations of what chance makes of a number that does
-not grow (Poisson's). In the first half it may grow: until a slow service has as many open as it always will."""
+"""A service falls behind, whatever its latencies are so far, if its open requests grow in the second half of a step by
+more than this share of those due, and by more than `BEHIND_DEVIATIONS` of the random variation of a constant number
+(Poisson). In the first half they may grow, until a slow service has reached its steady state."""
 REPEATS = 2
 """How often each end of the interval is measured at least."""
 STEP_REQUESTS = 1000
 """Ten of them lie above a p99. A slow rate is measured for longer, up to `STEP_MOST_S`."""
 STEP_MOST_S = 60.0
 STEP_LONGEST_S = 300.0
-"""As long as this where a percentile of the thresholds cannot be told before: eight steps are then forty minutes."""
+"""Maximum length of a step if a percentile of the thresholds needs it: eight steps then take forty minutes."""
 FEWEST_DEVIATIONS = 3.0
-"""So many deviations of the number that chance sends more than a bound of that percentile needs."""
+"""Deviations by which the number of requests must exceed what the bound of a percentile needs."""
 REFUSED = 100
-"""After so many answers of which none was good a step is broken off."""
+"""A step is cut short after this number of answers of which none was good."""
 QUEUE_MOMENTS = 4
 """Half seconds in a row for which the queue must have grown, and be longer than the latency that is allowed, before a
 step is broken off: what waits now will be answered too late."""
 
 
 class RateStep(msgspec.Struct, frozen=True):
-    """One rate, measured once.
+    """One measurement of a rate.
 
     Attributes:
-        rate_qps: requests a second that were sent.
-        held: whether it kept to all thresholds.
-        broken: those that it did not keep to, and what else was wrong.
-        believed: whether the generator was in time; a step that fails without may be the generator's fault.
+        rate_qps: requests per second that were sent.
+        held: whether it met all thresholds.
+        broken: thresholds that it did not meet, and other failures.
+        believed: whether the generator kept up; otherwise a failure may be due to the generator.
         good_per_s, p99_ms: what it reached.
         seen: of each threshold, what was held against it: of a percentile the upper 95 % bound, in its threshold's
             unit; None where there was nothing to tell it by. Empty in files of before it was saved.
@@ -75,16 +75,16 @@ class RateStep(msgspec.Struct, frozen=True):
 
 
 class Saturation(msgspec.Struct, frozen=True):
-    """What was found.
+    """The result of a saturation search.
 
     Attributes:
-        slo: the thresholds as they were given.
-        holds_qps: the highest rate that held; None when none did.
+        slo: the thresholds as given.
+        holds_qps: the highest rate that met them; None when none did.
         fails_qps: the lowest rate above it that failed; None when none did.
-        steps: all measurements, in their order.
-        limited: why the true figure may be another, and what helps; empty when nothing is known of it.
+        steps: all measurements, in order.
+        limited: why the true rate may differ, and what helps; empty otherwise.
         interrupted: the user stopped the search.
-        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty in files that do not tell.
+        ended_at: when it ended, as 2026-01-31T12:00:00Z; empty when unknown.
     """
 
     url: str
@@ -100,7 +100,7 @@ class Saturation(msgspec.Struct, frozen=True):
 
 
 def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) -> RateStep:
-    """Whether a run at this rate kept to the thresholds.
+    """Whether a run at this rate met the thresholds.
 
     A percentile must keep to its threshold with its upper 95 % bound (an order statistic), so that a lucky step does
     not pass; the other figures by themselves.
@@ -121,7 +121,7 @@ def judge_step(report: LoadReport, rate_qps: float, slo: Sequence[Threshold]) ->
 
 
 def next_rate(steps: Sequence[RateStep], first_qps: float, lowest_qps: float = LOWEST_QPS) -> float | None:
-    """The rate to measure next; None when the search has come to its end.
+    """The next rate to measure; None when the search is finished.
 
     Args:
         steps: what was measured so far.
@@ -151,7 +151,7 @@ def next_rate(steps: Sequence[RateStep], first_qps: float, lowest_qps: float = L
 
 
 def ends(steps: Sequence[RateStep]) -> tuple[float | None, float | None]:
-    """The highest rate that holds below the lowest that fails, and that one; None where there is none."""
+    """The highest rate that passes below the lowest that fails, and the latter; None if unknown."""
     tallies = _tallies(steps)
     failing = [rate for rate, totals in tallies.items() if totals[False] > totals[True]]
     fails = min(failing, default=None)
@@ -160,12 +160,12 @@ def ends(steps: Sequence[RateStep]) -> tuple[float | None, float | None]:
 
 
 def duration_s(rate_qps: float, step_s: float, slo: Sequence[Threshold] = ()) -> float:
-    """How long a rate is measured, so that its thresholds can be told; at least `step_s`."""
+    """The duration of a step, so that its thresholds can be evaluated; at least `step_s`."""
     return max(step_s, min(STEP_MOST_S, STEP_REQUESTS / rate_qps), _needed(slo) / rate_qps)
 
 
 def lowest_qps(step_s: float, slo: Sequence[Threshold]) -> float:
-    """The lowest rate at which a step can tell: of slower ones even the longest has too few requests."""
+    """The lowest rate that can be evaluated: at lower ones even the longest step has too few requests."""
     return max(LOWEST_QPS, _needed(slo) / max(step_s, STEP_LONGEST_S))
 
 
@@ -177,7 +177,7 @@ def _needed(slo: Sequence[Threshold]) -> float:
 
 
 def hopeless(rate_qps: float, slo: Sequence[Threshold]) -> Callable[[LiveSample], bool]:
-    """Tells of each half second of a step whether the rest need not be waited for."""
+    """A callback that ends a step early when it cannot pass any more."""
     allowed_ms = min((one.wanted for one in slo if _is_bounded(one)), default=0)
     outstanding: list[int] = []
 
@@ -192,7 +192,7 @@ def hopeless(rate_qps: float, slo: Sequence[Threshold]) -> Callable[[LiveSample]
 
 
 def limits(steps: Sequence[RateStep], lowest_qps: float = LOWEST_QPS) -> str:
-    """Why what was found may be wrong, and what helps; empty when nothing is known of it.
+    """Why the result may be wrong, and what helps; empty otherwise.
 
     Args:
         steps: all of them.
@@ -201,13 +201,13 @@ def limits(steps: Sequence[RateStep], lowest_qps: float = LOWEST_QPS) -> str:
     holds, fails = ends(steps)
     doubted = [step for step in steps if step.rate_qps == fails and not step.held and not step.believed]
     if doubted and len(doubted) == sum(step.rate_qps == fails and not step.held for step in steps):
-        told = "where it failed the generator was late or out of processor time: it may hold more"
-        return f"{told}; use more --workers, or a machine of its own for the load"
+        reason = "at the failing rate the generator was late or out of CPU: the service may sustain more"
+        return f"{reason}; use more --workers, or a separate machine for the load"
     if len(steps) >= STEPS_MOST:
-        return f"{STEPS_MOST} steps did not settle it: the service holds and fails by chance"
+        return f"{STEPS_MOST} steps were inconclusive: the service passes and fails at random"
     if holds is None and lowest_qps > LOWEST_QPS and any(step.good_per_s for step in steps):
-        told = f"no rate from {lowest_qps:.1f}/s on held, and slower ones have too few requests to tell a percentile"
-        return f"{told}; give a longer --step, or a lower percentile such as p95"
+        reason = f"no rate from {lowest_qps:.1f}/s passed, and lower ones have too few requests for a percentile"
+        return f"{reason}; use a longer --step, or a lower percentile such as p95"
     return ""
 
 
@@ -219,12 +219,12 @@ def _tallies(steps: Sequence[RateStep]) -> dict[float, Counter[bool]]:
 
 
 def _is_bounded(one: Threshold) -> bool:
-    """Whether it is held against an upper bound of a percentile."""
+    """Whether the threshold applies to the upper bound of a percentile."""
     return one.figure in PERCENTILES and one.relation in ("<", "<=")
 
 
 def _seen(one: Threshold, report: LoadReport) -> float:
-    """What is held against a threshold; an upper bound is endless when there are too few requests for one."""
+    """The value to compare with a threshold; an upper bound is infinite with too few requests."""
     if not _is_bounded(one):
         return one.seen(report)
     rank = quantile_ranks(report.requests, PERCENTILES[one.figure]).upper
@@ -232,7 +232,7 @@ def _seen(one: Threshold, report: LoadReport) -> float:
 
 
 def _fell_behind(report: LoadReport, rate_qps: float) -> bool:
-    """Whether the service would be the later the longer it went on; of a step that was broken off that is known."""
+    """Whether the queue grows without bound; always so in a step that was ended early."""
     if report.duration_s < schedule.duration_s(report.shape):
         return bool(report.good.count)
     whole = [second for second in report.seconds if second.number < math.floor(report.duration_s)]

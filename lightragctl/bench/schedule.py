@@ -1,7 +1,8 @@
-"""Load shapes: when requests are to be sent. Pure.
+"""Load shapes: the send times of requests. Pure.
 
-The closed loop keeps a number of connections busy, so a server that is slow is asked less. The open loop sends at
-instants that are fixed before the run, whatever the answers do; they come from a seed, so a run can be repeated.
+The closed loop keeps a number of connections busy, so a slow server gets fewer requests (coordinated omission). The
+open loop sends at times that are fixed before the run, independent of the responses; they come from a seed, so a run
+can be repeated.
 """
 
 import math
@@ -18,31 +19,31 @@ Offsets: TypeAlias = npt.NDArray[np.float64]
 """Seconds from the begin of a run, ascending."""
 
 MOST_REQUESTS = 50_000_000
-"""The offsets of so many requests are 400 MB; more is a slip of the keyboard."""
+"""Offsets of this many requests take 400 MB; more is probably a typing error."""
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed"):
-    """Every connection asks again as soon as it has its answer."""
+    """Closed loop: every connection sends its next request when it has an answer."""
 
     duration_s: float
 
 
 class Constant(msgspec.Struct, frozen=True, tag="constant"):
-    """Requests at equal distances."""
+    """Requests at constant intervals."""
 
     rate_qps: float
     duration_s: float
 
 
 class Poisson(msgspec.Struct, frozen=True, tag="poisson"):
-    """Requests of many clients that know nothing of each other: the usual model of a service's users."""
+    """Poisson arrivals: many independent clients."""
 
     rate_qps: float
     duration_s: float
 
 
 class Ramp(msgspec.Struct, frozen=True, tag="ramp"):
-    """A rate that grows, or falls, in a straight line."""
+    """A rate that changes linearly."""
 
     from_qps: float
     to_qps: float
@@ -50,7 +51,7 @@ class Ramp(msgspec.Struct, frozen=True, tag="ramp"):
 
 
 class Replay(msgspec.Struct, frozen=True, tag="replay"):
-    """Recorded instants (seconds on any clock, in any order), `speed` times as fast as they came."""
+    """Recorded times (seconds on any clock, in any order), replayed `speed` times as fast."""
 
     instants_s: Sequence[float]
     speed: float = 1.0
@@ -61,7 +62,7 @@ Shape: TypeAlias = Closed | Open
 
 
 def offsets(shape: Open, seed: int) -> Offsets:
-    """When each request is to be sent, in seconds from the begin; the same for the same seed.
+    """The send time of each request in seconds from the start; deterministic for a seed.
 
     Raises:
         UsageError: the shape has no requests, too many, or a number that cannot be.
@@ -69,7 +70,7 @@ def offsets(shape: Open, seed: int) -> Offsets:
     _check(shape)
     drawn = _DRAW[type(shape)](shape, seed)
     if not drawn.size:
-        raise UsageError(f"no request falls into {shape!r}", "ask for a higher rate or a longer time")
+        raise UsageError(f"no request falls into {shape!r}", "use a higher rate or a longer duration")
     return drawn
 
 
@@ -87,7 +88,7 @@ def first_rate_qps(sends: Offsets) -> float:
 
 
 def split(sends: Offsets, workers: int) -> list[Offsets]:
-    """The schedule dealt out like cards: worker w of W has requests w, w + W, w + 2 W."""
+    """The schedule split round-robin: worker w of W has requests w, w + W, w + 2 W."""
     return [sends[worker::workers] for worker in range(workers)]
 
 
@@ -147,21 +148,21 @@ def _check(shape: Open) -> None:
         case Replay(instants_s, speed):
             _positive("speed", speed)
             if not all(math.isfinite(instant) for instant in instants_s):
-                raise UsageError("an instant to replay is no number", "give seconds, as in 12.345")
+                raise UsageError("a time to replay is not a number", "use seconds, as in 12.345")
 
 
 def _positive(name: str, number: float) -> None:
     if not 0 < number < math.inf:
-        raise UsageError(f"{name} is {number:g}", "give a number above 0")
+        raise UsageError(f"{name} is {number:g}", "use a number above 0")
 
 
 def _not_negative(name: str, number: float) -> None:
     if not 0 <= number < math.inf:
-        raise UsageError(f"{name} is {number:g}", "give 0 or more")
+        raise UsageError(f"{name} is {number:g}", "use 0 or more")
 
 
 def _bounded(requests: float) -> None:
     if requests > MOST_REQUESTS:
         raise UsageError(
-            f"{requests:.10g} requests are more than {MOST_REQUESTS}", "ask for less, or for a shorter time"
+            f"{requests:.10g} requests are more than {MOST_REQUESTS}", "use a lower rate or a shorter duration"
         )

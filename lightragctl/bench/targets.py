@@ -1,4 +1,4 @@
-"""What is asked and how an answer is judged: raw requests, outcomes, first tokens, ids of hits. Pure.
+"""Targets: raw requests, evaluation of answers, first tokens, ids of hits. Pure.
 
 `KINDS` lists what can be asked; one entry adds another. Whether an answer is good is decided from its whole body, by
 decoding the few fields that every good one has: that costs 1.5 us for ten hits (2.5 KB).
@@ -22,20 +22,20 @@ _NO_SPACE = re.compile(r"[^\s\x00-\x1f\x7f]*")
 
 
 class RequestOutcome(StrEnum):
-    """What became of a request."""
+    """The outcome of a request."""
 
     OK = "ok"
     HTTP = "http"
     """A status other than 2xx."""
     TIMEOUT = "timeout"
     CONNECTION = "connection"
-    """Refused, or broken before the answer was whole."""
+    """Refused, or closed before the answer was complete."""
     BAD_BODY = "bad-body"
-    """A status of 2xx with a body that is no good answer."""
+    """Status 2xx with a body that is not a valid answer."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where questions go.
+    """The service to load-test.
 
     `url` is the base address, with or without a closing /v1; it may hold user and password, which are sent as Basic
     credentials, and a query, which is sent as it is. `kind` names one of `KINDS`; `fields` stand in every body beside
@@ -54,7 +54,7 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def secrets(self) -> list[str]:
-        """What must be hidden in all that is shown of an answer."""
+        """Secrets to redact in shown answers."""
         return [*urls.secrets(self.url), *filter(None, [self.api_key])]
 
 
@@ -197,7 +197,7 @@ class Operation:
     Attributes:
         path: below the target's base address.
         body: the fields that carry the question.
-        good: whether the body of an answer with status 2xx is what was asked for.
+        good: whether the body of an answer with status 2xx is the expected one.
         hits: those in a good body, best first; empty where answers have none.
         streamed: the answer comes as server-sent events, and its first token has a time of its own.
         key_header: where the API key goes.
@@ -235,14 +235,14 @@ KINDS: Mapping[str, Operation] = {
 
 
 def kind_named(name: str) -> Operation:
-    """The kind of that name; UsageError when there is none."""
+    """The operation of that name; UsageError when there is none."""
     kind = KINDS.get(name)
     if kind is None:
-        raise UsageError(f"there is no target '{name}'", f"it is one of {', '.join(KINDS)}")
+        raise UsageError(f"unknown target '{name}'", f"use one of {', '.join(KINDS)}")
     return kind
 
 
-_URL_HINT = "give it as http://HOST:PORT; in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+_URL_HINT = "use http://HOST:PORT; in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
 
 
 def endpoint(target: Target) -> Endpoint:
@@ -255,11 +255,11 @@ def endpoint(target: Target) -> Endpoint:
         parts = urlsplit(target.url)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"'{target.shown}' is no URL of a service", _URL_HINT) from error
+        raise UsageError(f"'{target.shown}' is not a URL of a service", _URL_HINT) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or not _NO_SPACE.fullmatch(target.url):
-        raise UsageError(f"'{target.shown}' is no URL of a service", _URL_HINT)
+        raise UsageError(f"'{target.shown}' is not a URL of a service", _URL_HINT)
     if target.kind == "milvus" and (urls.basic_credentials(target.url) or parts.query):
-        raise UsageError("--target milvus sends no credentials and no query", "leave them out of its URL")
+        raise UsageError("--target milvus supports no credentials and no query", "remove them from its URL")
     tls = parts.scheme == "https"
     return Endpoint(parts.hostname, port if port is not None else (443 if tls else 80), tls)
 
@@ -289,19 +289,19 @@ def request_bytes(target: Target, question: str) -> bytes:
 
 
 def _credentials(target: Target, kind: Operation) -> list[str]:
-    """The headers that say who asks."""
+    """The authentication headers."""
     basic, key = urls.basic_credentials(target.url), target.api_key
     if basic and key is not None and kind.key_header.startswith("Authorization"):
-        message = "an API key and the user and password of a URL go into the same header"
-        raise UsageError(message, "give one of them; the key comes from --api-key-file or the environment")
+        message = "an API key and credentials in the URL are mutually exclusive"
+        raise UsageError(message, "use one of them; the key comes from --api-key-file or the environment")
     if key is not None and not _VISIBLE.fullmatch(key):
-        raise UsageError("the API key cannot stand in an HTTP header", "use ASCII letters, digits and signs")
+        raise UsageError("the API key is not a valid HTTP header value", "use printable ASCII characters")
     headers = [f"Authorization: Basic {basic}"] if basic else []
     return headers if key is None else [*headers, f"{kind.key_header} {key}"]
 
 
 def judge(kind: Operation, status: int, body: bytes) -> RequestOutcome:
-    """What an answer that came whole is."""
+    """The outcome of a complete answer."""
     if not 200 <= status < 300:
         return RequestOutcome.HTTP
     return RequestOutcome.OK if kind.good(body) else RequestOutcome.BAD_BODY

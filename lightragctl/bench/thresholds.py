@@ -1,4 +1,4 @@
-"""What a run must keep to: `p99<100ms,errors<0.1%,recall>=0.9`. Pure."""
+"""Thresholds of a run: `p99<100ms,errors<0.1%,recall>=0.9`. Pure."""
 
 import math
 import re
@@ -29,7 +29,7 @@ def _quality(name: str) -> Callable[[LoadReport], float]:
 
 
 def _percentile(quantile: float) -> Callable[[LoadReport], float]:
-    """Of all requests, those that failed having taken endless: else a service that refuses quickly looks fast.
+    """Of all requests, with failed ones infinitely slow: otherwise a service that refuses quickly looks fast.
 
     No number where there are too few requests to tell.
     """
@@ -60,7 +60,7 @@ _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Threshold:
-    """One of them. `wanted` in milliseconds, as a share of the requests, or a second."""
+    """A threshold. `wanted`: in milliseconds, as a share of the requests, or per second."""
 
     text: str
     figure: str
@@ -68,20 +68,20 @@ class Threshold:
     wanted: float
 
     def holds(self, report: LoadReport) -> bool:
-        """Whether a run kept to it."""
+        """Whether a run meets it."""
         return self.admits(self.seen(report))
 
     def seen(self, report: LoadReport) -> float:
-        """What a run has of the figure, in the unit of `wanted`; no number where it was not measured."""
+        """The value of a run in the unit of `wanted`; NaN when not measured."""
         return _FIGURES[self.figure][1](report)
 
     def admits(self, seen: float) -> bool:
-        """Whether such a figure keeps to it."""
+        """Whether a value meets it."""
         return _HOLDS[self.relation](seen, self.wanted)
 
 
 def parse(text: str) -> tuple[Threshold, ...]:
-    """Thresholds, with commas between them.
+    """Parse comma-separated thresholds.
 
     Raises:
         UsageError: one of them is not understood.
@@ -90,7 +90,7 @@ def parse(text: str) -> tuple[Threshold, ...]:
 
 
 def broken(thresholds: Sequence[Threshold], report: LoadReport) -> list[str]:
-    """Those that a run did not keep to, as they were given."""
+    """The thresholds that a run did not meet, as given."""
     return [one.text for one in thresholds if not one.holds(report)]
 
 
@@ -98,9 +98,9 @@ def _one(part: str) -> Threshold:
     found = _FORM.fullmatch(part)
     if found is None or found[1] not in _FIGURES or (found[4] or "share") not in _FIGURES[found[1]][0].split():
         figures = ", ".join(f"{name} ({units.replace(' ', ' or ')})" for name, (units, _) in _FIGURES.items())
-        raise UsageError(f"'{part.strip()}' is no threshold", f"such as p99<100ms or errors<0.1%; figures: {figures}")
+        raise UsageError(f"'{part.strip()}' is not a threshold", f"use p99<100ms or errors<0.1%; metrics: {figures}")
     try:
         wanted = float(Fraction(found[3]) * _SCALE[found[4]])
     except ValueError as error:
-        raise UsageError(f"'{found[3]}' in '{part.strip()}' is no number", "such as p99<100ms") from error
+        raise UsageError(f"'{found[3]}' in '{part.strip()}' is not a number", "use a form such as p99<100ms") from error
     return Threshold(part.strip(), found[1], found[2], wanted)

@@ -1,7 +1,7 @@
-"""One process of load: reads a plan from stdin, sends requests, writes what it measured to stdout.
+"""A load-generating process: reads a plan from stdin, sends requests, writes measurements to stdout.
 
 Run with `python -m lightragctl.bench.worker`; `messages` says what goes over the pipes. SIGTERM, SIGINT and the end of
-stdin stop it: it then tells what it has measured so far and ends with status 0. The garbage collector is off while it
+stdin stop it: it then reports what it has measured so far and ends with status 0. The garbage collector is off while it
 runs: with it the latest 1 % of sends were 17 ms late, without it 0.014 ms. What has circles breaks them itself.
 """
 
@@ -41,7 +41,7 @@ MakeSender = Callable[[WorkerPlan, float], Sender]
 """Of a plan, and of how long a connection that was refused is left alone."""
 
 REST_S = 0.1
-"""Pause of a closed loop's connection that was refused: a server that is down need not be asked at full speed."""
+"""Back-off of a refused connection in a closed loop, so that a server that is down is not flooded."""
 EARLY_S = 0.002
 """A phase is begun so much before its time: a timer may be late by 1 ms, and the first request be due at once."""
 PLAN_BYTES = 2**31
@@ -50,7 +50,7 @@ _NOTHING_KEPT = KeepLimits(0, 0)
 
 
 class Worker:
-    """Carries out one plan; made and used inside one running event loop."""
+    """Executes one plan inside one running event loop."""
 
     def __init__(self, plan: WorkerPlan, say: SendMessage, make_sender: MakeSender = ConnectionPool) -> None:
         self._plan = plan
@@ -76,7 +76,7 @@ class Worker:
         self._bug: BaseException | None = None
 
     async def run(self, commands: asyncio.StreamReader) -> None:
-        """From connecting to the last message; raises what was a bug."""
+        """Run from connecting to the last message; raises only bugs."""
         self._timers.set_exception_handler(self._on_error)
         try:
             self._say(WorkerReady(await self._pool.connect()))
@@ -97,11 +97,11 @@ class Worker:
         self._finish()
 
     def stop(self) -> None:
-        """End now, with what was measured so far."""
+        """Stop now; keeps what was measured."""
         self._over.set()
 
     def _on_error(self, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        """A connection's trouble is told to its owner; whatever else comes up in a callback is a bug."""
+        """A connection's error is reported to its owner; whatever else comes up in a callback is a bug."""
         error = context.get("exception")
         if not isinstance(error, OSError):
             self._bug = error or RuntimeError(str(context.get("message")))
@@ -113,7 +113,7 @@ class Worker:
                 begin = msgspec.json.decode(text, type=BeginPhase)
                 self._timers.call_later(max(0.0, begin.at_s - EARLY_S - time.monotonic()), self._begin, begin)
         finally:
-            self.stop()  # without a parent there is nobody to measure for
+            self.stop()  # without a parent there is no reader of the results
 
     def _begin(self, begin: BeginPhase) -> None:
         plan, phase = self._plan, begin.phase
@@ -145,7 +145,7 @@ class Worker:
         self._say(self._recorder.take(WorkerGauges(self._pool.under_way, len(self._pool.waiting), worked_s, spun_s)))
 
     def _sweep(self) -> None:
-        """See to timeouts and to the end, several times a second."""
+        """Check for timeouts and the end, several times a second."""
         now_s = time.monotonic()
         self._pool.expire(now_s)
         if self._recorder is not None and self._recorder.phase is LoadPhase.MEASURE and self._loop.exhausted(now_s):
@@ -186,7 +186,7 @@ async def _serve(make_sender: MakeSender) -> None:
 
 
 def main(make_sender: MakeSender = ConnectionPool) -> None:
-    """Carry out the plan on stdin."""
+    """Execute the plan on stdin."""
     with contextlib.suppress(BrokenPipeError):  # the parent is gone, and with it who would read
         uvloop.run(_serve(make_sender))
 

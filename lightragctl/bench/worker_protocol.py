@@ -19,11 +19,11 @@ from lightragctl.core.errors import LightragctlError
 from lightragctl.core.hint import hint_parts
 
 SLICE_S = 0.5
-"""How often a worker tells what it has measured: often enough for a live view, 0.3 % of its time at 20,000/s."""
+"""The interval of time slices: short enough for a live view, 0.3 % of a worker's time at 20,000/s."""
 
 
 class LoadPhase(StrEnum):
-    """What a request is for; only those of MEASURE count."""
+    """The phase of a request; only those of MEASURE count."""
 
     WARM_UP = "warm-up"
     MEASURE = "measure"
@@ -37,7 +37,7 @@ class KeepLimits(msgspec.Struct, frozen=True):
 
 
 class QuestionCursor(msgspec.Struct, frozen=True):
-    """How far a list of questions was asked: from its begin by measurements, from its end by warm-ups.
+    """Position in a list of questions: measurements use it from the start, warm-ups from the end.
 
     The next run of a series goes on there.
     """
@@ -54,7 +54,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 class WorkerPlan(msgspec.Struct, frozen=True, tag="plan"):
-    """What one worker does.
+    """The plan of one worker.
 
     Attributes:
         kind: names one of `targets.KINDS`.
@@ -87,20 +87,20 @@ class WorkerPlan(msgspec.Struct, frozen=True, tag="plan"):
 
 
 class BeginPhase(msgspec.Struct, frozen=True, tag="begin"):
-    """Begin a phase at an instant; the one before it ends there."""
+    """Start a phase at a time; ends the previous one."""
 
     phase: LoadPhase
     at_s: float
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
-    """So many connections stand."""
+    """The worker has connected."""
 
     connections: int
 
 
 class TimeSlice(msgspec.Struct, frozen=True, tag="slice"):
-    """What was answered in one half second of a phase.
+    """Answers of one half second of a phase.
 
     Attributes:
         number: 0 for the first half second of the phase. The last one may be shorter.
@@ -140,7 +140,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, tag="kept"):
 
 
 class WorkerDone(msgspec.Struct, frozen=True, tag="done"):
-    """The end: whether it was told to stop before, how many requests then had no answer, how many questions it took.
+    """The end: whether it was stopped before, how many requests then had no answer, how many questions it took.
 
     `asked` counts those by phase.
     """
@@ -151,7 +151,7 @@ class WorkerDone(msgspec.Struct, frozen=True, tag="done"):
 
 
 class WorkerFailed(msgspec.Struct, frozen=True, tag="failed"):
-    """Nothing can be measured. `hint_parts` as `core.hint.hint_parts` gives them."""
+    """The worker cannot measure. `hint_parts` as `core.hint.hint_parts` gives them."""
 
     message: str
     hint: str
@@ -167,7 +167,7 @@ FromWorker: TypeAlias = WorkerReady | TimeSlice | KeptAnswer | BadAnswer | Worke
 
 
 def line(message: "WorkerPlan | BeginPhase | FromWorker") -> bytes:
-    """A message as it goes over a pipe."""
+    """A message as sent over a pipe."""
     return msgspec.json.encode(message) + b"\n"
 
 

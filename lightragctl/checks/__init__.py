@@ -1,1 +1,1 @@
-"""What must hold before anything is written: rules, rights, quotas, names. Nothing here writes."""
+"""Checks before the first write: rules, permissions, quotas, names. Reads only."""

@@ -7,12 +7,14 @@ from typing import Any
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
+from lightragctl.cli.backup import commands as backup
 from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
 from lightragctl.cli.diagnose import commands as diagnose
 from lightragctl.cli.golden import commands as golden
+from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
@@ -89,6 +91,24 @@ def build() -> typer.Typer:
     about = "Build and check golden sets: queries with known correct answers."
     known = _group(about, (golden.build, golden.show, golden.check))
     app.add_typer(known, name="golden", rich_help_panel="Load tests and quality")
+    about = "Watch and steer long-running work on a release: backups, restores, upgrades."
+    steering = _group(
+        about,
+        (
+            operations.list_,
+            operations.status,
+            operations.pause,
+            operations.resume,
+            operations.abort,
+            operations.cleanup,
+            operations.rehearse,
+        ),
+    )
+    steering.command("run", cls=StrictCommand, hidden=True)(with_session(operations.run))  # what a Job's pod runs
+    app.add_typer(steering, name="operations", rich_help_panel="Run a release")
+    about = "Back up a workspace, verify backups, delete old ones."
+    saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey))
+    app.add_typer(saves, name="backup", rich_help_panel="Keep its data")
     return app
 
 

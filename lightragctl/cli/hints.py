@@ -27,4 +27,4 @@ def with_options(result: Result, place: Sequence[str], overrides: Sequence[str])
         return value
 
     errors = [ErrorInfo(error.code, complete(error.message), complete(error.hint)) for error in result.errors]
-    return replace(result, errors=errors, data=complete(result.data))
+    return replace(result, errors=errors, payload=complete(result.data))

@@ -179,6 +179,11 @@ class Output:
             self._status.start()
         return answer in ("y", "yes")
 
+    def choose(self, question: str) -> str:
+        """Ask on the terminal for a word; its first letter, in lower case, or nothing."""
+        print(f"{visible(question)} ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower()[:1]
+
     def trace(self, error: LightragctlError) -> None:
         """Print the traceback of an expected error, for `--verbose`; not with `--events`."""
         if self.as_events:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from lightragctl.cli.backup import views as backup
 from lightragctl.cli.bench import views as bench
 from lightragctl.cli.data import views as data
 from lightragctl.cli.deploy import views as deploy
 from lightragctl.cli.diagnose import views as diagnose
 from lightragctl.cli.golden import views as golden
+from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
 from lightragctl.cli.tables import Data, View
 from lightragctl.cli.tool import views as tool
@@ -14,7 +16,7 @@ from lightragctl.cli.tool import views as tool
 
 def manifests(command: str, data: Data) -> Sequence[Data]:
     """The documents of results that are printed as YAML by default, for other tools; empty for all others."""
-    if command == "render":
+    if "objects" in data:
         return list(data.get("objects", ()))
     return [data["profile"]] if command == "profiles show" and "profile" in data else []
 
@@ -26,5 +28,7 @@ VIEWS: dict[str, View] = {
     **data.VIEWS,
     **bench.VIEWS,
     **golden.VIEWS,
+    **backup.VIEWS,
+    **operations.VIEWS,
     **tool.VIEWS,
 }

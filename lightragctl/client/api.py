@@ -1,6 +1,6 @@
-"""The tool's door to lightrag-api: one method per request, typed answers, errors with cause and hint. Does network I/O.
+"""Client of lightrag-api: one method per request, typed answers, errors with cause and hint. Network I/O.
 
-The service knows nothing of this module; what it promises stands in its `/openapi.json`.
+The contract is the service's `/openapi.json`.
 """
 
 import json
@@ -16,23 +16,23 @@ from lightragctl.core.errors import LightragctlError, UnavailableError
 from lightragctl.core.hint import Command, Hint, hint_of
 
 NOT_THERE_HINT = Hint("see `", Command("status"), "`; start it with `", Command("up"), "`")
-CONNECT_TIMEOUT_S = 5.0  # loopback or one cluster network: a TCP handshake that takes longer will not come
-LIST_PAGE = 1000  # what the service gives at most in one page
+CONNECT_TIMEOUT_S = 5.0  # on loopback or a cluster network no handshake takes longer
+LIST_PAGE = 1000  # the largest page of the service
 URN = "urn:lightragctl:"
 KEY_HINT = (
-    "the key is read from the Secret that components.lightrag-api.api_key of the profile names; "
-    "pods see a changed one within a minute or two"
+    "the key is read from the Secret of components.lightrag-api.api_key in the profile; "
+    "pods see a changed Secret within two minutes"
 )
 
 
 class ApiError(LightragctlError):
-    """lightrag-api answered with a problem document (or with an error that is none).
+    """An error response of lightrag-api, with or without a problem document.
 
     Args:
         message: the problem's detail.
         hint: the problem's hint.
         status: the HTTP status.
-        retry_after_s: what the service asked to wait before the next try; None when it did not say.
+        retry_after_s: the Retry-After of the response; None without one.
         code: the problem's code, the end of its `urn:lightragctl:` type.
     """
 
@@ -46,7 +46,7 @@ class ApiError(LightragctlError):
 
 
 class Answer(BaseModel):
-    """A frozen answer of the service; keys that a newer service adds are ignored."""
+    """A response of the service; unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -56,9 +56,9 @@ Mode = Literal["nearest", "naive", "local", "global", "hybrid", "mix"]
 
 
 class RetrievedChunk(Answer):
-    """One hit: a piece of a document, or what LightRAG wrote of an entity or of the relationship of two.
+    """One hit: a passage, or LightRAG's description of an entity or relationship.
 
-    `score` as the collection's metric gives it (COSINE: higher is nearer); None where lightrag-server gave the answer.
+    `score` is the collection's metric (COSINE: higher is nearer); None in answers of lightrag-server.
     """
 
     id: str
@@ -71,7 +71,7 @@ class RetrievedChunk(Answer):
 
 
 class GraphEntity(Answer):
-    """An entity of LightRAG's graph, and the sources that name it."""
+    """An entity of LightRAG's graph, and the sources that mention it."""
 
     name: str
     type: str
@@ -80,7 +80,7 @@ class GraphEntity(Answer):
 
 
 class GraphRelation(Answer):
-    """What joins two entities of LightRAG's graph."""
+    """A relationship of two entities in LightRAG's graph."""
 
     ends: tuple[str, str]
     keywords: str
@@ -89,7 +89,7 @@ class GraphRelation(Answer):
 
 
 class Citation(Answer):
-    """What a `[marker]` in an answer points at."""
+    """The passage that a `[marker]` in an answer refers to."""
 
     marker: int
     id: str
@@ -98,9 +98,10 @@ class Citation(Answer):
 
 
 class Retrieval(Answer):
-    """The answer to `POST /retrieve`, best hit first. Times in milliseconds, per stage.
+    """The response of `POST /retrieve`, best hit first. Times in milliseconds, per stage.
 
-    `forwarded_to` says who gave it when lightrag-api passed the question on; entities and relationships come only then.
+    `forwarded_to`: the component that answered when lightrag-api forwarded the question; only then are there entities
+    and relationships.
     """
 
     workspace: str
@@ -113,7 +114,7 @@ class Retrieval(Answer):
 
 
 class QueryAnswer(Answer):
-    """The answer to `POST /query`. Times in milliseconds, per stage; `truncated` when the model was stopped early."""
+    """The response of `POST /query`. Times in milliseconds, per stage; `truncated`: the model stopped early."""
 
     answer: str
     citations: list[Citation]
@@ -125,9 +126,9 @@ class QueryAnswer(Answer):
 
 
 class StoredDocument(Answer):
-    """A document as the service holds it. `sha256` is over its UTF-8 text, `updated_at` in unix seconds.
+    """A stored document. `sha256` is over its UTF-8 text, `updated_at` in unix seconds.
 
-    `current` is false when it was cut with other chunking settings than the service's present ones.
+    `current`: false when it was chunked with other settings than the present ones.
     """
 
     id: str
@@ -149,7 +150,7 @@ class AcceptedDocument(Answer):
 
 
 class DeletedDocument(Answer):
-    """A document that is gone."""
+    """A deleted document."""
 
     id: str
     source: str
@@ -157,7 +158,7 @@ class DeletedDocument(Answer):
 
 
 class RecordedQuestion(Answer):
-    """A question as it was asked, and the ids that answered it, best first. `at` in unix seconds."""
+    """A recorded question and the ids of its hits, best first. `at` in unix seconds."""
 
     at: float
     workspace: str
@@ -172,7 +173,7 @@ class RecordedQuestion(Answer):
 
 @dataclass(frozen=True)
 class HeldDocument:
-    """A document that lightrag-server holds; in state `writing`, one that it is about to be given."""
+    """A document of lightrag-server; in state `writing`, one that is about to be sent to it."""
 
     source: str
     sha256: str
@@ -217,7 +218,7 @@ class _Problem(Answer):
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 ChunkProgress = Callable[[int, int], None]
-"""Called with chunks done and chunks in all, of one document, after each embedded batch."""
+"""Called with finished and total chunks of one document after each embedded batch."""
 
 
 class ApiClient:
@@ -225,11 +226,11 @@ class ApiClient:
 
     Args:
         base_url: `http://127.0.0.1:8080`.
-        timeout_s: the longest silence of the service that is waited out, per request.
-        transport: another way to send requests, for tests.
-        api_key: sent with every request; None where the service asks for none.
+        timeout_s: read timeout of a request.
+        transport: an httpx transport, for tests.
+        api_key: sent with every request; None: no authentication.
 
-    Every method raises `UnavailableError` when nothing answers and `ApiError` when the service says no.
+    Every method raises `UnavailableError` when there is no response and `ApiError` for an error response.
     Proxies of the environment are not used: the service is on this machine or behind a forwarded port.
     """
 
@@ -269,9 +270,9 @@ class ApiClient:
         mode: Mode = "nearest",
         recorded: bool = True,
     ) -> Retrieval:
-        """What is nearest to `query`, best first; `top_k` is the mode's own where it is not given.
+        """The hits nearest to `query`, best first; `top_k` defaults to the mode's own.
 
-        `filter` is a Milvus boolean expression. A question that is not a user's says that it is not to be `recorded`.
+        `filter` is a Milvus boolean expression. `recorded`: false for questions that are not from users.
         """
         given = {"query": query, **_asked(mode, top_k), "workspace": workspace, "filter": filter}
         body = _without_none(given | {"kind": None if kind == "chunks" else kind})
@@ -287,12 +288,12 @@ class ApiClient:
         filter: str | None = None,
         mode: Mode = "nearest",
     ) -> QueryAnswer:
-        """An answer to `query` written from the nearest passages, with citations; `top_k` as in `retrieve`."""
+        """An answer to `query` from the nearest passages, with citations; `top_k` as in `retrieve`."""
         body = _without_none({"query": query, **_asked(mode, top_k), "workspace": workspace, "filter": filter})
         return self._call(QueryAnswer, "POST", "/query", json=body)
 
     def list_documents(self, workspace: str | None = None) -> list[StoredDocument]:
-        """All documents of a workspace, ordered by id; all pages are read."""
+        """All documents of a workspace, ordered by id; reads all pages."""
         documents: list[StoredDocument] = []
         after: str | None = None
         while True:
@@ -304,7 +305,7 @@ class ApiClient:
             after = page.next
 
     def note_documents(self, held: Sequence[HeldDocument], workspace: str | None = None) -> None:
-        """Tell the service what lightrag-server holds, or is about to."""
+        """Record documents of lightrag-server in the service."""
         documents = [
             {"source": one.source, "sha256": one.sha256, "chunks": one.chunks, "state": one.state} for one in held
         ]
@@ -319,19 +320,19 @@ class ApiClient:
         return self._call(_Deletion, "DELETE", "/documents", params=params).deleted
 
     def recordings(self, limit: int) -> list[RecordedQuestion]:
-        """Questions that were recorded, newest first; `ApiError` with status 404 when none are."""
+        """Recorded questions, newest first; `ApiError` with status 404 when recording is off."""
         return self._call(_Recordings, "GET", "/recordings", params={"limit": limit}).recordings
 
     def flush(self, workspace: str | None = None) -> int:
-        """Flush and index what was loaded; the number of rows that the workspace holds."""
+        """Flush and index loaded documents; the number of rows of the workspace."""
         return self._call(_Flush, "POST", "/documents/flush", json=_without_none({"workspace": workspace})).rows
 
     def post_document(
         self, source: str, text: str, *, workspace: str | None = None, on_progress: ChunkProgress | None = None
     ) -> AcceptedDocument:
-        """Store one document, in place of what the service had under the same source.
+        """Store one document; replaces the document of the same source.
 
-        Returns when the service has acknowledged it. What `on_progress` raises ends the request and is passed on.
+        Returns when the service has acknowledged it. An exception of `on_progress` aborts the request.
         """
         body = _without_none({"workspace": workspace, "documents": [{"source": source, "text": text}]})
         headers = {"Accept": "application/x-ndjson"}
@@ -353,7 +354,7 @@ class ApiClient:
                 elif event["event"] == "document":
                     accepted = _parsed(AcceptedDocument, event)
         if accepted is None:
-            raise UnavailableError(f"{self.base_url} ended its answer before it acknowledged {source}", NOT_THERE_HINT)
+            raise UnavailableError(f"{self.base_url} closed the response before acknowledging {source}", NOT_THERE_HINT)
         return accepted
 
     def _call(self, answer: type[AnswerT], method: str, path: str, **request: Any) -> AnswerT:
@@ -366,20 +367,20 @@ class ApiClient:
 
 @contextmanager
 def explained(base_url: str, timeout_s: float) -> Iterator[None]:
-    """Turn what httpx raises into errors that a user can act on."""
+    """Convert exceptions of httpx into errors with a hint."""
     try:
         yield
     except httpx.ConnectError as error:
         raise UnavailableError(f"nothing answers at {base_url}: {error}", NOT_THERE_HINT) from error
     except httpx.TimeoutException as error:
-        raise UnavailableError(f"{base_url} said nothing for {timeout_s:g} s", NOT_THERE_HINT) from error
+        raise UnavailableError(f"{base_url} timed out: no data for {timeout_s:g} s", NOT_THERE_HINT) from error
     except httpx.TransportError as error:
         cause = str(error) or type(error).__name__
-        raise UnavailableError(f"the connection to {base_url} broke: {cause}", NOT_THERE_HINT) from error
+        raise UnavailableError(f"the connection to {base_url} failed: {cause}", NOT_THERE_HINT) from error
 
 
 def _asked(mode: Mode, top_k: int | None) -> dict[str, Any]:
-    """The mode, and how many passages in the words of the mode."""
+    """The mode, and the number of passages under the mode's name for it."""
     if mode == "nearest":
         return {"top_k": top_k}
     return {"mode": mode, "chunk_top_k": top_k}
@@ -398,21 +399,21 @@ def _parsed(answer: type[AnswerT], content: bytes | Mapping[str, Any]) -> Answer
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the answer"
         raise LightragctlError(
-            f"lightrag-api gave an answer that this version does not understand: {place}: {first['msg']}",
-            Hint("is the service of the same version as lightragctl? see `", Command("status"), "`"),
+            f"unexpected response of lightrag-api: {place}: {first['msg']}",
+            Hint("check that the service has the same version as lightragctl: `", Command("status"), "`"),
         ) from error
 
 
 def _event(line: str) -> dict[str, Any]:
-    """One line of the stream; raises what an `error` line says."""
+    """One event of the stream; raises the error of an `error` event."""
     try:
         event = json.loads(line)
     except json.JSONDecodeError as error:
-        raise UnavailableError(f"lightrag-api's answer was cut off at {line[:80]!r}", NOT_THERE_HINT) from error
+        raise UnavailableError(f"truncated response of lightrag-api at {line[:80]!r}", NOT_THERE_HINT) from error
     if not isinstance(event, dict) or "event" not in event:
-        raise LightragctlError(f"lightrag-api sent a line that is no event: {line[:80]!r}")
+        raise LightragctlError(f"lightrag-api sent an invalid event: {line[:80]!r}")
     if event["event"] == "error":
-        raise _problem_error(event.get("problem"), 500, fallback="lightrag-api gave up without saying why")
+        raise _problem_error(event.get("problem"), 500, fallback="lightrag-api failed without a reason")
     return event
 
 
@@ -427,7 +428,7 @@ def _problem(response: httpx.Response) -> ApiError:
 
 
 def _problem_error(document: object, status: int, fallback: str, retry_after: str = "") -> ApiError:
-    """The error that a problem document stands for; `fallback` is the message when it is none."""
+    """The error of a problem document; `fallback`: the message when it is not one."""
     try:
         problem = _Problem.model_validate(document)
     except ValidationError:

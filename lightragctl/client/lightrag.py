@@ -1,4 +1,4 @@
-"""The tool's door to upstream's lightrag-server: its documents, and what its pipeline does. Does network I/O."""
+"""Client of upstream's lightrag-server: its documents and its pipeline. Network I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from lightragctl.core.hint import Command, Hint
 from lightragctl.core.source_names import plain_source, upstream_source
 
 _PAGE = 200
-"""The most that upstream gives in one page."""
+"""The largest page of upstream."""
 
 DONE, FAILED = "processed", "failed"
-"""A document's last states; all others are on the way there."""
+"""Final states of a document."""
 
 
 class UpstreamDocument(Answer):
-    """A document as lightrag-server knows it. `error_msg` says why it failed."""
+    """A document of lightrag-server. `error_msg`: why it failed."""
 
     id: str
     status: str
@@ -42,12 +42,12 @@ class UpstreamDocument(Answer):
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether its text is there already, under another source."""
+        """Whether the same text is stored under another source."""
         return bool((self.metadata or {}).get("is_duplicate"))
 
 
 class Pipeline(Answer):
-    """What the pipeline does now."""
+    """The state of the pipeline."""
 
     busy: bool = False
     latest_message: str = ""
@@ -83,6 +83,8 @@ class _Configuration(Answer):
 
 class _Health(Answer):
     core_version: str = ""
+    pipeline_busy: bool = False
+    pipeline_active: bool = False
     configuration: _Configuration = _Configuration()
 
 
@@ -121,6 +123,15 @@ class LightragClient:
         """The one workspace that the server serves."""
         return self._call(_Health, "GET", "/health").configuration.workspace or ""
 
+    def version(self) -> str:
+        """The version of LightRAG."""
+        return self._call(_Health, "GET", "/health").core_version
+
+    def is_active(self) -> bool:
+        """Whether documents are being processed, deleted, scanned or taken in."""
+        health = self._call(_Health, "GET", "/health")
+        return health.pipeline_busy or health.pipeline_active or self.pipeline().busy
+
     def documents(self) -> list[UpstreamDocument]:
         """All documents; all pages are read."""
         documents: list[UpstreamDocument] = []
@@ -134,7 +145,7 @@ class LightragClient:
             page += 1
 
     def insert(self, documents: Sequence[tuple[str, str]]) -> str:
-        """Hand over (source, text) pairs to be processed in the background; the id to follow them by."""
+        """Submit (source, text) pairs for background processing; returns the tracking id."""
         body = {
             "texts": [text for _, text in documents],
             "file_sources": [upstream_source(source) for source, _ in documents],
@@ -142,20 +153,20 @@ class LightragClient:
         return self._call(_Inserted, "POST", "/documents/texts", json=body).track_id
 
     def tracked(self, track_id: str) -> list[UpstreamDocument]:
-        """The documents that were handed over together; those that are not registered yet are missing."""
+        """The documents of a tracking id; those that are not registered yet are missing."""
         return self._call(_Tracked, "GET", f"/documents/track_status/{track_id}").documents
 
     def pipeline(self) -> Pipeline:
-        """What the server works on."""
+        """The state of the server's pipeline."""
         return self._call(Pipeline, "GET", "/documents/pipeline_status")
 
     def delete(self, ids: Sequence[str]) -> str:
-        """Begin to delete documents; empty when it began, else why it cannot begin now."""
+        """Start to delete documents; empty when started, else why it cannot start."""
         done = self._call(_DeletionStarted, "DELETE", "/documents/delete_document", json={"doc_ids": list(ids)})
         return "" if done.status == "deletion_started" else done.message or done.status
 
     def resume(self) -> None:
-        """Have what is pending or failed processed again; after a restart nothing goes on by itself."""
+        """Reprocess pending and failed documents; after a restart the pipeline does not resume by itself."""
         self._call(_AnyAnswer, "POST", "/documents/reprocess_failed")
 
     def _call(self, answer: type[AnswerT], method: str, path: str, **request: Any) -> AnswerT:
@@ -168,15 +179,15 @@ class LightragClient:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "the answer"
-            message = f"lightrag-server's {path} gave an answer that is not understood: {place}: {first['msg']}"
+            message = f"unexpected response of lightrag-server's {path}: {place}: {first['msg']}"
             raise LightragctlError(
-                message, Hint("is its version supported? see its log: ", Command("logs", "lightrag-server"))
+                message, Hint("check its version; its log: ", Command("logs", "lightrag-server"))
             ) from error
 
 
 @dataclass(frozen=True)
 class LightragTarget:
-    """Where the documents go: the server that processes them, and the service that reads and keeps their records."""
+    """The target of a load: lightrag-server, and lightrag-api, which keeps the records."""
 
     server: LightragClient
     api: ApiClient

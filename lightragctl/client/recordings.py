@@ -1,4 +1,4 @@
-"""The questions that were recorded, of all replicas of lightrag-api: each keeps those that came to it."""
+"""Recorded questions of all replicas of lightrag-api: each replica keeps its own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from lightragctl.client.api import RecordedQuestion
 from lightragctl.core.errors import LightragctlError
 
 ReadRecordings = Callable[[int], Sequence[RecordedQuestion]]
-"""The newest questions of one replica, at most so many."""
+"""Reads the newest questions of one replica, up to a limit."""
 
 
 @dataclass(frozen=True)
 class AllRecordings:
-    """The questions, newest first, and which replicas' are missing: a sentence for each."""
+    """The questions, newest first, and a message for each replica that did not answer."""
 
     questions: Sequence[RecordedQuestion]
     missing: Sequence[str] = ()
 
 
 def read_all(replicas: Mapping[str, ReadRecordings], limit: int) -> AllRecordings:
-    """The newest questions of all replicas, at most `limit` in all; one that does not answer is told.
+    """The newest questions of all replicas, at most `limit` in total; replicas that do not answer are reported.
 
     Args:
         replicas: by name.
-        limit: at most so many.
+        limit: the maximum number of queries.
 
     Raises:
         LightragctlError: none answered; what the first one said.
@@ -39,4 +39,4 @@ def read_all(replicas: Mapping[str, ReadRecordings], limit: int) -> AllRecording
     if silent and len(silent) == len(replicas):
         raise next(iter(silent.values()))
     newest = sorted(found, key=attrgetter("at"), reverse=True)[:limit]
-    return AllRecordings(newest, [f"those of {name} are missing: {error.message}" for name, error in silent.items()])
+    return AllRecordings(newest, [f"replica {name} did not answer: {error.message}" for name, error in silent.items()])

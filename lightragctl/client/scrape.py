@@ -1,4 +1,4 @@
-"""Looks at the metrics of every replica of lightrag-api, at the borders of a run. Does network I/O."""
+"""Scrapes the metrics of every replica of lightrag-api, before and after a run. Network I/O."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +13,15 @@ from lightragctl.core.errors import LightragctlError
 _METRICS_S = 5.0
 
 Replicas = Callable[[], Mapping[str, str]]
-"""The addresses of the replicas that are ready now, by name; none where nothing tells of itself."""
+"""The addresses of the ready replicas by name; empty for targets without metrics."""
 
 
 class MetricsScraper:
-    """Looks again at every replica that it has ever seen: one that is too busy to be ready has done its part.
+    """Scrapes every replica seen so far: one that is too busy to be ready has served requests too.
 
     Args:
-        replicas: where to look; asked at each look, as replicas come and go.
-        transport: another way to send requests, for tests.
+        replicas: the addresses; called for each scrape, as replicas come and go.
+        transport: an httpx transport, for tests.
     """
 
     def __init__(self, replicas: Replicas, transport: httpx.BaseTransport | None = None) -> None:
@@ -30,7 +30,7 @@ class MetricsScraper:
         self._known: dict[str, str] = {}
 
     def scrape(self) -> MetricsSamples:
-        """What each says, all asked at the same time; never raises, as the load is what matters."""
+        """A sample of each replica, scraped in parallel; never raises, so that a load test goes on."""
         unlisted = {}
         try:
             self._known.update(self._replicas())
@@ -46,13 +46,13 @@ class MetricsScraper:
             with httpx.Client(transport=self._transport, timeout=_METRICS_S, trust_env=False) as client:
                 answer = client.get(_metrics_of(address))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return f"its metrics were not given: {str(error) or type(error).__name__}"
+            return f"its metrics could not be read: {str(error) or type(error).__name__}"
         return (
             server_metrics.parse(answer.text) if answer.is_success else f"it answered {answer.status_code} to /metrics"
         )
 
 
 def _metrics_of(address: str) -> str:
-    """Where a service tells its metrics: below its address, with the credentials of that."""
+    """The metrics URL of a service, with the credentials of its address."""
     parts = urlsplit(address)
     return parts._replace(path=f"{parts.path.rstrip('/')}/metrics").geturl()

@@ -1,4 +1,4 @@
-"""Where the time went inside lightrag-api, by two looks at the metrics of each of its replicas. Pure."""
+"""Time per stage inside lightrag-api, from two samples of the metrics of each replica. Pure."""
 
 import re
 from collections import defaultdict
@@ -12,31 +12,31 @@ _STARTED = re.compile(r"^process_start_time_seconds ([0-9.e+-]+)$", re.MULTILINE
 _SECONDS = {"queue {stage}": "lightragctl_queue_seconds", "{stage}": "lightragctl_stage_seconds"}
 
 Metrics = Mapping[tuple[str, str], float]
-"""Values by name and by the label that tells them apart."""
+"""Values by metric name and distinguishing label."""
 
 
 @dataclass(frozen=True)
 class MetricsSample:
-    """What one process told at one moment. `started_s`, in unix seconds, tells it from the one after a restart."""
+    """The metrics of one process. `started_s`, in unix seconds, identifies the process across restarts."""
 
     started_s: float
     metrics: Metrics
 
 
 MetricsSamples = Mapping[str, MetricsSample | str]
-"""By the replica's name: a look at it, or why there is none."""
+"""By replica: its sample, or why there is none."""
 
 
 @dataclass(frozen=True)
 class ServerMetrics:
-    """What the replicas did between two looks, taken together.
+    """The sum over all replicas between two samples.
 
     Attributes:
-        stages_ms: mean milliseconds of each stage, and in the queue before it.
-        batch_sizes: mean number of items in a batch of each stage.
-        cache_hits: share of the looks into each cache that found something; only of caches that were looked into.
-        replicas: how many of them the figures are of.
-        replica_notes: which were left out, and why.
+        stages_ms: mean milliseconds of each stage, and of the queue before it.
+        batch_sizes: mean batch size of each stage.
+        cache_hits: hit ratio of each cache; only of caches with lookups.
+        replicas: number of replicas included.
+        replica_notes: replicas that are not included, and why.
     """
 
     stages_ms: Mapping[str, float]
@@ -47,7 +47,7 @@ class ServerMetrics:
 
 
 def parse(text: str) -> MetricsSample | str:
-    """The series with one telling label, from Prometheus's text format; buckets are left out."""
+    """A sample from Prometheus' text format; buckets are ignored."""
     found = {}
     for name, labels, value in _LINE.findall(text):
         given = dict(_LABEL.findall(labels))
@@ -55,24 +55,24 @@ def parse(text: str) -> MetricsSample | str:
             found[name, " ".join(given.values())] = float(value)
     started = _STARTED.search(text)
     return (
-        MetricsSample(float(started[1]) if started else 0.0, found) if found else "its metrics are not lightrag-api's"
+        MetricsSample(float(started[1]) if started else 0.0, found) if found else "it serves no metrics of lightrag-api"
     )
 
 
 def metrics_between(before: MetricsSamples, after: MetricsSamples) -> ServerMetrics:
-    """What came between the looks, of the replicas that were there all the time."""
+    """The difference of two samples, of replicas that ran all the time."""
     grown: defaultdict[tuple[str, str], float] = defaultdict(float)
     notes = []
     names = sorted({**before, **after})
     for name in names:
-        then = before.get(name, "it was not ready when the measurement began")
-        now = after.get(name, "it is gone")
+        then = before.get(name, "it was not ready at the start of the measurement")
+        now = after.get(name, "it no longer exists")
         if isinstance(then, MetricsSample) and isinstance(now, MetricsSample) and then.started_s == now.started_s:
             for key, value in now.metrics.items():
                 grown[key] += value - then.metrics.get(key, 0.0)
             continue
-        why = next((one for one in (then, now) if isinstance(one, str)), "it restarted, or another one answered for it")
-        notes.append(f"{name} is not counted: {why}")
+        why = next((one for one in (then, now) if isinstance(one, str)), "it restarted, or another replica answered")
+        notes.append(f"{name} is not included: {why}")
     return ServerMetrics(
         _times_ms(grown), _batch_sizes(grown), _cache_hits(grown), len(names) - len(notes), tuple(notes)
     )
@@ -100,6 +100,6 @@ def _cache_hits(grown: Metrics) -> dict[str, float]:
 
 
 def _means(grown: Metrics, name: str) -> dict[str, float]:
-    """Of what a histogram took in, by stage; only of stages that took something in."""
+    """Means of a histogram by stage; only of stages with observations."""
     counts = {stage: count for (known, stage), count in sorted(grown.items()) if known == f"{name}_count" and count}
     return {stage: grown[f"{name}_sum", stage] / count for stage, count in counts.items()}

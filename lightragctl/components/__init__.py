@@ -1,9 +1,9 @@
-"""What lightragctl deploys, one file per component."""
+"""The components that lightragctl deploys, one module each."""
 
 from lightragctl.core.component import Component
 from lightragctl.core.discovery import declared
 
 
 def all_components() -> tuple[Component, ...]:
-    """Every component that lightragctl knows."""
+    """Every component."""
     return declared(__name__, "COMPONENT", Component)

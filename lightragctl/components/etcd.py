@@ -1,4 +1,4 @@
-"""etcd: where a Milvus of several pods keeps what it knows of its collections."""
+"""etcd: the metadata store of a Milvus with several pods."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -13,20 +13,20 @@ from lightragctl.core.versions import Hop, HopKind, minor
 
 METRICS_PORT = 2381
 _START_S, _MIN_START_S, _GRACE_S = 120, 60, 30
-"""How long a start may take by default, and the least that a profile may allow; how long a stop may take."""
+"""Start timeout: default and minimum; grace period of a stop."""
 
 
 class EtcdImage(StrictModel):
-    """An image with `etcd` on its path. The default is the one that Milvus's own charts take."""
+    """An image with `etcd` in its PATH. The default is that of the Milvus charts."""
 
     repository: ImageRepository = "milvusdb/etcd"
     tag: ImageTag = "3.5.5-r4"
 
 
 class EtcdValues(Values, Workload):
-    """Members by `replicas`, an odd number. `storage: null` keeps the data in the pod, and they go with it.
+    """`replicas`: the number of members, odd. `storage: null`: data is lost with the pod.
 
-    `quota_bytes`: at so many bytes etcd takes no more writes.
+    `quota_bytes`: the database size from which etcd rejects writes.
     """
 
     port: Port = 2379
@@ -43,8 +43,8 @@ class EtcdValues(Values, Workload):
 def _unsupported(plan: Plan) -> Violation | None:
     values = plan.values_of("etcd", EtcdValues)
     if values.autoscale:
-        message = "members of etcd are added by hand, one at a time"
-        return Violation("components.etcd.autoscale", message, "leave autoscale out and say replicas: 3")
+        message = "etcd does not scale automatically: members are added one at a time"
+        return Violation("components.etcd.autoscale", message, "omit autoscale and set replicas: 3")
     return None
 
 
@@ -76,7 +76,7 @@ _UPGRADES = (
 
 COMPONENT = Component(
     name="etcd",
-    summary="etcd: what Milvus knows of its collections",
+    summary="etcd: the metadata store of Milvus",
     requires=(),
     values=EtcdValues,
     probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),

@@ -1,4 +1,4 @@
-"""model-gateway: the one way from our service to the models."""
+"""model-gateway: the proxy between our services and the models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ _CHAT_KEY = "LIGHTRAGCTL_CHAT_API_KEY"
 
 
 class GatewayValues(WorkloadValues):
-    """`timeout_s` bounds one request to a model."""
+    """`timeout_s`: of one request to a model."""
 
     port: Port = 8081
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
@@ -32,18 +32,18 @@ def _settings(plan: Plan) -> GatewaySettings:
         port=plan.port("model-gateway"),
         drain_s=plan.drain_s("model-gateway"),
         embedding=Upstream(
-            url=_where(plan, models.embedding, "embedder"),
+            url=_model_url(plan, models.embedding, "embedder"),
             api_key=plan.secret(_EMBEDDING_KEY, models.embedding.api_key),
         ),
         chat=Upstream(
-            url=_where(plan, models.chat, "mock-llm"),
+            url=_model_url(plan, models.chat, "mock-llm"),
             api_key=plan.secret(_CHAT_KEY, models.chat.api_key),
         ),
         timeout_s=values.timeout_s,
     )
 
 
-def _where(plan: Plan, model: ServedModel, ours: str) -> str:
+def _model_url(plan: Plan, model: ServedModel, ours: str) -> str:
     if model.url:
         return model.url
     return server_url(plan, model.server) if model.server else plan.url(ours)

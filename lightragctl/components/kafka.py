@@ -1,4 +1,4 @@
-"""kafka: one broker, the message queue of a Milvus of several pods where nobody depends on it."""
+"""kafka: a single broker, the message queue of a Milvus with several pods, not for production."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,7 +12,7 @@ from lightragctl.core.settings import Port, ResourceAmounts, Size, StrictModel
 from lightragctl.core.versions import Hop, HopKind, Range
 
 _START_S, _MIN_START_S, _GRACE_S = 120, 60, 60
-"""How long a start may take by default, and the least that a profile may allow; how long a stop may take."""
+"""Start timeout: default and minimum; grace period of a stop."""
 
 
 class KafkaImage(StrictModel):
@@ -23,7 +23,7 @@ class KafkaImage(StrictModel):
 
 
 class KafkaValues(Values, Workload):
-    """`heap` is the JVM's, such as 512m. `storage: null` keeps the data in the pod, and they go with it."""
+    """`heap`: of the JVM, such as 512m. `storage: null`: data is lost with the pod."""
 
     port: Port = 9092
     image: KafkaImage = KafkaImage()
@@ -38,8 +38,10 @@ class KafkaValues(Values, Workload):
 def _unsupported(plan: Plan) -> Violation | None:
     values = plan.values_of("kafka", KafkaValues)
     if values.least > 1 or values.autoscale:
-        way = "run Kafka as a cluster elsewhere and name it: components.vector-engine.queue.address"
-        return Violation("components.kafka.replicas", "our kafka is one broker, and several are not a cluster", way)
+        hint = "use an external Kafka cluster: components.vector-engine.queue.address"
+        return Violation(
+            "components.kafka.replicas", "this kafka is a single broker; several of them form no cluster", hint
+        )
     return None
 
 
@@ -62,7 +64,7 @@ _UPGRADES = (
 
 COMPONENT = Component(
     name="kafka",
-    summary="one Kafka broker: Milvus's message queue for trying out",
+    summary="one Kafka broker: Milvus's message queue, for testing",
     requires=(),
     values=KafkaValues,
     probes=Probes(ready=None, live=None, start_timeout_s=_START_S, min_start_s=_MIN_START_S),

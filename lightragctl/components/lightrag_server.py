@@ -1,4 +1,4 @@
-"""lightrag-server: upstream LightRAG itself, hardened: ingestion, the graph, and answers out of it."""
+"""lightrag-server: upstream LightRAG, hardened: ingestion, the knowledge graph, and queries on it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,19 +26,20 @@ from lightragctl.core.versions import Hop, HopKind, minor
 
 NAME = "lightrag-server"
 KEY = "LIGHTRAG_API_KEY"
-"""The environment variable of the pod that holds the key; upstream's own name for it."""
+"""The environment variable with the API key, as upstream names it."""
 
 _FOLDER = "/var/lib/lightrag"
-"""Of the pod's volume. Never over the image's vocabulary of the tokenizer, which a pod without egress cannot fetch."""
+"""Mount path of the volume. It must not hide the tokenizer's vocabulary in the image, which a pod without egress cannot
+download."""
 
 START_TIMEOUT_S = 3600
-"""An upstream release migrates its data before it listens: hours were reported (issue 2255), minutes are common."""
+"""A new upstream version migrates its data before it listens: minutes usually, hours were reported (issue 2255)."""
 
 
 class LightragServerValues(WorkloadValues, LightragTuning):
-    """How upstream works and what its one pod gets. `ready_port` is where our launcher says whether it answers queries.
+    """Configuration of upstream and its single pod. `ready_port`: the readiness endpoint of our launcher.
 
-    `environment` is passed on to it, for what has no key here; passwords and keys in it are references to secrets.
+    `environment` sets further variables of upstream; passwords and keys in it are references to secrets.
     """
 
     port: Port = 9621
@@ -60,7 +61,7 @@ class LightragServerValues(WorkloadValues, LightragTuning):
         if replicas not in (None, 1):
             raise ValueError(
                 f"{replicas} replicas: upstream LightRAG allows one active instance for each workspace, "
-                "two overwrite each other's files; keep replicas: 1 and scale lightrag-api, which reads the same data"
+                "two would overwrite each other's files; keep replicas: 1 and scale lightrag-api, which reads its data"
             )
         return replicas
 
@@ -68,12 +69,12 @@ class LightragServerValues(WorkloadValues, LightragTuning):
     @classmethod
     def _no_more_writers(cls, autoscale: Autoscale | None) -> Autoscale | None:
         if autoscale is not None:
-            raise ValueError("upstream LightRAG is the one writer and does not scale; lightrag-api does: leave it out")
+            raise ValueError("upstream LightRAG is the only writer and does not scale; omit it, and scale lightrag-api")
         return autoscale
 
 
 def generated_key(release: str) -> SecretKey:
-    """The Secret that holds the key that the server asks for; `up` makes it once."""
+    """The Secret with the server's API key, generated once by `up`."""
     return SecretKey(name=f"{release}-{NAME}-keys", key="api-keys")
 
 
@@ -130,12 +131,12 @@ def _unsupported(plan: Plan) -> Violation | None:
     if _values(plan).autoscale:
         return Violation(
             f"components.{NAME}.autoscale",
-            "it is the one writer of its workspace",
-            "leave autoscale out; lightrag-api scales",
+            "upstream LightRAG is the only writer of its workspace",
+            "omit autoscale, and scale lightrag-api",
         )
     if plan.profile.runtime is Runtime.KUBERNETES and plan.profile.index.type == "FLAT":
-        message = "upstream LightRAG knows no index of type FLAT"
-        return Violation("index.type", message, "say --set index.type=HNSW, or AUTOINDEX")
+        message = "upstream LightRAG does not support index type FLAT"
+        return Violation("index.type", message, "use --set index.type=HNSW, or AUTOINDEX")
     return None
 
 
@@ -157,7 +158,7 @@ _UPGRADES = (
 
 COMPONENT = Component(
     name=NAME,
-    summary="upstream LightRAG: ingestion, the graph, answers out of it; one writer",
+    summary="upstream LightRAG: ingestion, the knowledge graph, queries; a single writer",
     requires=("vector-engine", "model-gateway"),
     values=LightragServerValues,
     probes=Probes(ready="/readyz", live="/health", start_timeout_s=START_TIMEOUT_S, ready_port=_ready_port),
@@ -167,7 +168,7 @@ COMPONENT = Component(
     secrets=_secrets,
     generated_key=generated_key,
     parts=_parts,
-    metrics_ports=lambda plan: (),  # upstream tells none
+    metrics_ports=lambda plan: (),  # upstream exports none
     stop_s=OPEN_REQUESTS_S + UPSTREAM_STOP_S,
     stateful=True,
     upgrades=_UPGRADES,

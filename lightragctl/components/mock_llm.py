@@ -1,4 +1,4 @@
-"""mock-llm: a stand-in for a chat model, for machines without one and for tests."""
+"""mock-llm: a mock chat model for tests, and for machines without a model."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from lightragctl.core.settings import Faults, MockLlmSettings, Port, ResourceAmo
 
 
 class MockLlmValues(WorkloadValues, Faults):
-    """How it misbehaves from its start; `PUT /faults` changes that while it runs."""
+    """Faults to inject from the start; `PUT /faults` changes them at run time."""
 
     port: Port = 8082
     resources: Resources = Resources(
@@ -32,7 +32,7 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
 
 COMPONENT = Component(
     name="mock-llm",
-    summary="stand-in for a chat model: answers with sentences of the passages",
+    summary="mock chat model: answers with sentences of the passages",
     requires=(),
     values=MockLlmValues,
     probes=Probes(ready="/readyz", live="/healthz", start_timeout_s=30),

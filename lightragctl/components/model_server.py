@@ -11,17 +11,17 @@ from lightragctl.core.errors import ProfileError
 from lightragctl.core.settings import Port, SecretKey, Size, StrictModel
 
 _START_S, _MIN_START_S, _GRACE_S = 1800, 600, 60
-"""How long a start may take by default, and the least that a profile may allow; how long a stop may take.
+"""Start timeout: default and minimum; grace period of a stop.
 
-Weights of some ten gigabytes are fetched and put on the GPU before the server answers, which takes minutes.
+A server downloads weights of some ten gigabytes and loads them into the GPU before it is ready, for minutes.
 """
 _PORTS = {"vllm": 8000, "tei": 8080, "ollama": 11434}
 _HUB = "https://*"
-"""Where weights come from."""
+"""Egress for downloads of weights."""
 
 
 class ServerImage(StrictModel):
-    """The server's image; which one fits depends on the GPU and its driver."""
+    """The server's image; it depends on the GPU and its driver."""
 
     repository: ImageRepository
     tag: ImageTag
@@ -30,9 +30,9 @@ class ServerImage(StrictModel):
 class ModelServer(Workload):
     """One model behind one server.
 
-    `model` as the server names it, for Ollama such as `qwen2.5:7b`. Weights are fetched once to a volume of `storage`;
-    with `download: false` they are there already and no way out is opened. `token`: a Secret with the key to models
-    that ask for one. `arguments` are added to the server's own. On no GPU: `gpus: 0`.
+    `model`: the server's name for it, such as `qwen2.5:7b` for Ollama. Weights are downloaded once to a volume of size
+    `storage`; with `download: false` they exist already, and egress stays closed. `token`: a Secret with the access
+    token of gated models. `arguments` are appended to the server's. Without a GPU: `gpus: 0`.
     """
 
     kind: Literal["vllm", "tei", "ollama"]
@@ -55,14 +55,14 @@ class ModelServer(Workload):
     def _one_volume(self) -> "ModelServer":
         if (self.least > 1 or self.autoscale) and not self.shared_volume:
             raise ValueError(
-                "several pods read the weights from one volume: keep replicas: 1, or say shared_volume: true where the "
-                "storage class has volumes for many nodes (ReadWriteMany)"
+                "several pods read the weights from one volume: keep replicas: 1, or set shared_volume: true if the "
+                "storage class supports ReadWriteMany"
             )
         return self
 
 
 class ModelServerValues(Values):
-    """Servers by a name that `models.chat.server` and `models.embedding.server` point at."""
+    """Servers by name; `models.chat.server` and `models.embedding.server` refer to them."""
 
     port: Port = 8000
     servers: Annotated[
@@ -79,12 +79,12 @@ def server_url(plan: Plan, name: str) -> str:
     """The address of a server as the other components see it.
 
     Raises:
-        ProfileError: there is no such server.
+        ProfileError: the server does not exist.
     """
     known = servers(plan)
     if name not in known:
-        message = f"models name the server '{name}', and model-server has {', '.join(known)}"
-        raise ProfileError(message, f"add components.model-server.servers.{name}, or name one of these")
+        message = f"models refer to server '{name}', but model-server has {', '.join(known)}"
+        raise ProfileError(message, f"add components.model-server.servers.{name}, or use one of these")
     return f"http://{plan.release}-model-server-{name}:{known[name].port}"
 
 

@@ -1,4 +1,4 @@
-"""vector-engine: Milvus in one of five topologies; on this machine Milvus Lite behind Milvus's own protocol."""
+"""vector-engine: Milvus in one of five topologies; locally Milvus Lite as a server with Milvus's protocol."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from lightragctl.core.versions import Hop, HopKind, Range, minor
 METRICS_PORT = 9091
 _ALONE, _HA = "standalone", "standalone-ha"
 _GRACE_S = {"proxy": 60, "coordinator": 60, "querynode": 600, "datanode": 300, "indexnode": 300}
-"""A query node hands its segments over before it ends; 20 to 30 minutes were seen by others, rarely."""
+"""Grace periods. A query node hands over its segments before it stops; rarely this took 20 to 30 minutes elsewhere."""
 _COMMANDS = {
     "coordinator": ("mixture", "-rootcoord", "-querycoord", "-datacoord", "-indexcoord"),
     "proxy": ("proxy",),
@@ -27,9 +27,11 @@ _COMMANDS = {
     "datanode": ("datanode",),
     "indexnode": ("indexnode",),
 }
+_UPDATE_ORDER = ("indexnode", "coordinator", "querynode", "datanode", "proxy")
+"""As milvus-operator updates a cluster with combined coordinators up to 2.5; a downgrade is in reverse order."""
 _STOP = {"COMMON_GRACEFULSTOPTIMEOUT": "5"}
-"""A query node that is told to stop waits until others have taken its segments, by default for half an hour. Where it
-is the only one nobody ever does; after these seconds it flushes and ends, 11 s after SIGTERM as measured with 2.3.5."""
+"""On SIGTERM a query node waits until others have taken over its segments, by default up to half an hour. A single one
+waits in vain; with this timeout it flushes and stops, 11 s after SIGTERM as measured with 2.3.5."""
 _COORDINATORS = ("ROOTCOORD", "QUERYCOORD", "DATACOORD", "INDEXCOORD")
 
 
@@ -43,12 +45,12 @@ class MilvusImage(StrictModel):
     @classmethod
     def _leading_v(cls, tag: str) -> str:
         if re.match(r"^\d", tag):
-            raise ValueError(f"Milvus's image tags carry a leading v: write v{tag}")
+            raise ValueError(f"Milvus's image tags have a leading v: write v{tag}")
         return tag
 
 
 class StoreKeys(StrictModel):
-    """The Secret that holds the object store's two keys, and under which names."""
+    """The Secret with the object store's two keys, and their names in it."""
 
     secret: Name
     access_key: DataKey = "access-key"
@@ -56,10 +58,10 @@ class StoreKeys(StrictModel):
 
 
 class ObjectStore(StrictModel):
-    """Where a Milvus of several pods keeps its data: an S3 bucket at `endpoint`, HOST:PORT.
+    """The data store of a Milvus with several pods: an S3 bucket at `endpoint`, HOST:PORT.
 
-    `credentials`, or `iam` where the nodes or the ServiceAccount may use the bucket without keys. `root_path`: the
-    folder in the bucket; without it the release's name.
+    `credentials`, or `iam` if the nodes or the ServiceAccount have access to the bucket. `root_path`: the folder in the
+    bucket; default: the release's name.
     """
 
     endpoint: Address
@@ -72,7 +74,7 @@ class ObjectStore(StrictModel):
 
 
 class QueueKeys(StrictModel):
-    """The Secret with a user's name and password for the message queue, and under which names."""
+    """The Secret with user name and password for the message queue, and their names in it."""
 
     secret: Name
     username: DataKey = "username"
@@ -80,7 +82,7 @@ class QueueKeys(StrictModel):
 
 
 class Queue(StrictModel):
-    """The message queue, HOST:PORT; without `address` the release's own component kafka."""
+    """The message queue, HOST:PORT; without `address`, the release's component kafka."""
 
     kind: Literal["kafka", "pulsar"] = "kafka"
     address: Address | None = None
@@ -89,18 +91,20 @@ class Queue(StrictModel):
     credentials: QueueKeys | None = None
 
 
-def _sized(cpu: str, memory: str, most: str) -> Resources:
-    return Resources(requests=ResourceAmounts(cpu=cpu, memory=memory), limits=ResourceAmounts(cpu=most, memory=memory))
+def _sized(cpu: str, memory: str, cpu_limit: str) -> Resources:
+    return Resources(
+        requests=ResourceAmounts(cpu=cpu, memory=memory), limits=ResourceAmounts(cpu=cpu_limit, memory=memory)
+    )
 
 
 class Coordinator(Workload):
-    """All coordinators; of several pods one works and the others stand by."""
+    """All coordinators; with several pods, one is active and the others are on standby."""
 
     resources: Resources = _sized("500m", "1Gi", "2")
 
 
 class Proxy(Workload):
-    """Takes requests and hands them on; holds nothing."""
+    """Accepts requests and forwards them; stateless."""
 
     resources: Resources = _sized("500m", "1Gi", "2")
 
@@ -124,7 +128,7 @@ class IndexNode(Workload):
 
 
 class Roles(StrictModel):
-    """How each kind of pod of topology `cluster` runs."""
+    """The roles of topology `cluster`."""
 
     coordinator: Coordinator = Coordinator()
     proxy: Proxy = Proxy()
@@ -134,12 +138,12 @@ class Roles(StrictModel):
 
 
 class VectorEngineValues(Values, Workload):
-    """Milvus. `replicas`, `resources` and the like are of the topologies standalone and standalone-ha.
+    """Milvus. `replicas`, `resources` and the like apply to the topologies standalone and standalone-ha.
 
-    `lite` runs on this machine only. `standalone` is one Milvus server with its own volume. `standalone-ha` is several
-    such servers of which one works, over etcd, an object store and a message queue; `cluster` is a Deployment for each
-    of `roles` over the same three. `external` is somebody else's, at `url`. `etcd`: HOST:PORT of its members; without
-    it the release's own component etcd.
+    `lite`: local runtime only. `standalone`: one Milvus server with its own volume. `standalone-ha`: several such
+    servers, one active, with etcd, an object store and a message queue. `cluster`: a Deployment per role, with the same
+    three. `external`: an existing Milvus at `url`. `etcd`: HOST:PORT of its members; default: the release's component
+    etcd.
     """
 
     port: Port = 19530
@@ -164,28 +168,30 @@ class VectorEngineValues(Values, Workload):
 
     @property
     def is_shared(self) -> bool:
-        """Whether its data lie in etcd, an object store and a message queue beside it."""
+        """Whether its data is in etcd, an object store and a message queue."""
         return self.topology in (_HA, "cluster")
 
     @model_validator(mode="after")
     def _fits_its_topology(self) -> "VectorEngineValues":
         if self.port == METRICS_PORT:
-            raise ValueError(f"port {METRICS_PORT} is the one of Milvus's metrics: take another one")
+            raise ValueError(f"port {METRICS_PORT} is used by Milvus's metrics: use another one")
         several = self.autoscale.max if self.autoscale else self.least
         if several > 1 and self.topology in ("lite", _ALONE):
             raise ValueError(
                 f"{several} replicas of Milvus {self.topology} are {several} separate databases behind one address; "
-                "keep replicas: 1, or take topology: cluster, which scales by its roles, or standalone-ha, where one "
-                "works and the others stand by"
+                "keep replicas: 1, or use topology: cluster, which scales its roles, or standalone-ha with one active "
+                "server and others on standby"
             )
         if self.autoscale:
-            raise ValueError("autoscale is of roles.proxy and roles.querynode: the others do not scale")
+            raise ValueError("only roles.proxy and roles.querynode support autoscale")
         if self.roles.coordinator.autoscale:
-            raise ValueError("coordinators stand by and do not share work: say roles.coordinator.replicas: 2")
+            raise ValueError(
+                "further coordinators are on standby and do not share work: set roles.coordinator.replicas: 2"
+            )
         if (self.topology == "external") != bool(self.url):
-            raise ValueError("topology external and url, such as http://milvus.example:19530, belong together")
+            raise ValueError("topology external requires url, such as http://milvus.example:19530, and only it has one")
         if self.is_shared and self.object_store is None:
-            raise ValueError(f"topology {self.topology} keeps its data in S3: it needs object_store")
+            raise ValueError(f"topology {self.topology} stores its data in S3: it needs object_store")
         return self
 
 
@@ -194,10 +200,10 @@ def _values(plan: Plan) -> VectorEngineValues:
 
 
 def _process(plan: Plan, data: Path) -> ProcessSpec:
-    """Milvus Lite holds an exclusive lock on its data, so every other process reaches it by address.
+    """Milvus Lite as a server: it locks its data exclusively, so other processes connect to its address.
 
-    It answers one call at a time. With its ten threads, two first calls after a start open the same collection twice,
-    and rows written to one of the two are lost; they are no faster either.
+    It gets one worker. With its default of ten threads, two concurrent first calls after a start open the same
+    collection twice, and rows written to one of them are lost; nor are they faster.
     """
     where = (
         "--data-dir",
@@ -213,9 +219,9 @@ def _process(plan: Plan, data: Path) -> ProcessSpec:
 def _unsupported(plan: Plan) -> Violation | None:
     key, topology = "components.vector-engine.topology", _values(plan).topology
     if plan.profile.runtime is Runtime.KUBERNETES and topology == "lite":
-        return Violation(key, "lite runs only on one machine", f"say --set {key}=standalone")
+        return Violation(key, "lite is for the local runtime only", f"use --set {key}=standalone")
     if plan.profile.runtime is Runtime.LOCAL and topology != "lite":
-        return Violation(key, f"{topology} runs only on Kubernetes", f"say --set {key}=lite")
+        return Violation(key, f"{topology} is for Kubernetes only", f"use --set {key}=lite")
     return None
 
 
@@ -246,7 +252,7 @@ def _part(values: Workload, role: str, command: tuple[str, ...], kind: str, grac
 
 
 def _environment(plan: Plan) -> Mapping[str, str]:
-    """Milvus's configuration as its environment variables: a key's path in capitals, steps joined by `_`."""
+    """Milvus's configuration as environment variables: the path of a key in capitals, joined by `_`."""
     values, port = _values(plan), str(plan.port("vector-engine"))
     if not values.is_shared:
         own = {"ETCD_USE_EMBED": "true", "ETCD_DATA_DIR": "/var/lib/milvus/etcd", "COMMON_STORAGETYPE": "local"}
@@ -322,13 +328,13 @@ def _uses_iam(plan: Plan) -> bool:
 
 
 def host_and_port(address: str, default: int) -> tuple[str, int]:
-    """The two parts of an address, with or without a scheme before it."""
+    """Host and port of an address, with or without a scheme."""
     parts = urlsplit(address if "://" in address else f"//{address}")
     return parts.hostname or "", parts.port or default
 
 
 START_S = 180
-"""A standalone Milvus with data took up to 129 s to come back after a kill."""
+"""A standalone Milvus with data took up to 129 s to recover after SIGKILL."""
 
 _NOTES = "https://milvus.io/docs/upgrade_milvus_cluster-operator.md and the release notes of each minor"
 _UPGRADES = (
@@ -368,7 +374,7 @@ COMPONENT = Component(
     summary="Milvus: stores and searches the vectors",
     requires=("etcd", "kafka"),
     values=VectorEngineValues,
-    # Its liveness is the open port, never /healthz, which turns bad when only a part of it is slow.
+    # Liveness is the open port, not /healthz, which fails if only a part is slow.
     probes=Probes(ready=None, live=None, start_timeout_s=START_S),
     settings=None,
     process=_process,
@@ -376,6 +382,7 @@ COMPONENT = Component(
     secrets=_secrets,
     parts=_parts,
     environment=_environment,
+    update_order=_UPDATE_ORDER,
     outside=_outside,
     node_credentials=_uses_iam,
     metrics_ports=lambda plan: (METRICS_PORT,),

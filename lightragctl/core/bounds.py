@@ -1,4 +1,4 @@
-"""Types of values that Kubernetes bounds: names, labels, images, quantities, addresses; each says its rule. Pure."""
+"""Types with Kubernetes' rules: names, labels, images, quantities, addresses; each message states its rule. Pure."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _IMAGE_STEP = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 
 
 def _bounded(check: Callable[[str], str]) -> AfterValidator:
-    """The check as pydantic calls it; texts in the validation's context stand for values that are not there yet."""
+    """The check as a pydantic validator; strings in the validation context are placeholders and pass."""
 
     def judge(text: str, info: ValidationInfo) -> str:
         return text if info.context and text in info.context else check(text)
@@ -23,12 +23,12 @@ def _bounded(check: Callable[[str], str]) -> AfterValidator:
 
 
 def _checked(kind: str, rule: str, form: str, most: int) -> Callable[[str], str]:
-    """A check that a text has a form and at most so many characters."""
+    """A check that a string matches a pattern and has at most `most` characters."""
     pattern = re.compile(form)
 
     def check(text: str) -> str:
         if len(text) > most or not pattern.fullmatch(text):
-            raise ValueError(f"'{text}' is no {kind}: {rule}, at most {most} characters")
+            raise ValueError(f"'{text}' is not a valid {kind}: {rule}, at most {most} characters")
         return text
 
     return check
@@ -121,7 +121,7 @@ _quantity = _checked(
 
 
 def _number_as_text(value: Any) -> Any:
-    """Kubernetes takes `cpu: 1`, where YAML reads a number, for the text 1."""
+    """Kubernetes accepts `cpu: 1`, which YAML reads as a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     return f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -28,23 +28,24 @@ from lightragctl.core.settings import (
 from lightragctl.core.versions import Hop
 
 _SPARE_S = 15
-"""Between the longest that a pod should need to stop and its being killed."""
+"""Added to the longest expected stop time of a pod before it is killed."""
 _LONGEST_S = 7 * 24 * 3600
-"""Longer than any start or stop takes; Kubernetes counts seconds of a deadline in 32 bits."""
+"""Upper bound of timeouts, far above any real one; Kubernetes stores them as 32-bit seconds."""
 
 
 class Resources(StrictModel):
-    """What a container asks for, and what it may never exceed."""
+    """Resource requests and limits of a container."""
 
     requests: ResourceAmounts
     limits: ResourceAmounts
 
 
 class Autoscale(StrictModel):
-    """Between how many pods the cluster chooses, and by what.
+    """Autoscaling bounds and the metrics that drive it.
 
-    `cpu_percent` of what the pods request; `requests_per_second` that one pod shall get, an external metric of this
-    name; the one that wants more pods wins. Fewer than the most of the last `shrink_after_s` seconds are never taken.
+    `cpu_percent`: target utilization of the requested CPU. `requests_per_second`: target per pod, an external metric
+    of this name. The metric that needs more pods wins. Scale-down uses the highest recommendation of the last
+    `shrink_after_s` seconds.
     """
 
     min: Annotated[int, Field(ge=1, le=1000)] = 2
@@ -55,7 +56,7 @@ class Autoscale(StrictModel):
 
 
 class DisruptionBudget(StrictModel):
-    """How many pods must stay, or may be away, while nodes are emptied; exactly one of the two."""
+    """A PodDisruptionBudget for node drains; exactly one of the two fields is set."""
 
     min_available: Annotated[int, Field(ge=0)] | None = None
     max_unavailable: Annotated[int, Field(ge=0)] | None = None
@@ -63,16 +64,16 @@ class DisruptionBudget(StrictModel):
     @model_validator(mode="after")
     def _one_of_two(self) -> "DisruptionBudget":
         if (self.min_available is None) == (self.max_unavailable is None):
-            raise ValueError("a budget names exactly one of min_available, max_unavailable")
+            raise ValueError("set exactly one of min_available, max_unavailable")
         return self
 
 
 class Workload(StrictModel):
-    """How pods of one kind run on Kubernetes: how many, how large, where.
+    """Replicas, resources and placement of pods on Kubernetes.
 
-    Without `replicas` it is one, or as many as `autoscale` says. Without `disruption_budget` several pods may miss one
-    at a time, and one pod has no budget, which could only stand in the way. `start_timeout_s` and `stop_grace_s`: how
-    long a pod may take to start and to stop; without them what the component is known to need.
+    `replicas` defaults to one, or to the bounds of `autoscale`. Without `disruption_budget`, one of several pods may be
+    unavailable at a time; a single pod gets none: a budget would only block node drains. `start_timeout_s` and
+    `stop_grace_s`: how long a pod may take to start and to stop; they default to what the component declares.
     """
 
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
@@ -86,28 +87,28 @@ class Workload(StrictModel):
 
     @property
     def least(self) -> int:
-        """How many pods there are at least."""
+        """The minimum number of pods."""
         if self.autoscale:
             return self.autoscale.min
         return 1 if self.replicas is None else self.replicas
 
     @property
     def budget(self) -> DisruptionBudget | None:
-        """The budget that the pods get; one pod gets none."""
+        """The disruption budget; None for a single pod."""
         if self.disruption_budget:
             return self.disruption_budget
         return DisruptionBudget(max_unavailable=1) if self.least > 1 else None
 
 
 class Values(StrictModel):
-    """What every component's section of a profile may hold."""
+    """Values that every component's section of a profile has."""
 
     enabled: bool = True
     port: Port
 
     @property
     def address(self) -> str | None:
-        """Where it is when others run it; then nothing of it is deployed."""
+        """Its address when it is run externally; then it is not deployed."""
         return None
 
 
@@ -117,7 +118,7 @@ ValuesT = TypeVar("ValuesT", bound=Values)
 class WorkloadValues(Values, Workload):
     """Values of a component that is a stateless Deployment on Kubernetes.
 
-    `drain_s`: how long a pod that is told to stop takes requests of those who have not heard of it yet.
+    `drain_s`: how long a terminating pod still accepts requests, until endpoints are updated everywhere.
     """
 
     drain_s: Annotated[float, Field(ge=0, le=600)] = 5.0
@@ -125,18 +126,18 @@ class WorkloadValues(Values, Workload):
 
 @dataclass(frozen=True)
 class Part:
-    """Pods of one kind of a component; most components have one part, without a role.
+    """The pods of one role of a component; most components have one part, without a role.
 
     Attributes:
         component: its name.
-        role: what tells it from the component's other parts, in the name and the labels of its objects.
+        role: distinguishes it from the component's other parts, in names and labels.
         values: how it runs.
         kind: of its workload.
-        apart: whether its pods must never share a node, as they vote or stand in for each other.
-        command: what its container runs, where that depends on the role.
+        apart: whether its pods must never share a node (required anti-affinity).
+        command: of its container, if it depends on the role.
         start_timeout_s: how long a pod may take to start.
         stop_grace_s: how long a pod may take to stop.
-        section: where in the component's section of a profile its values stand, such as `roles.proxy`; empty: there.
+        section: subsection of the component's values in a profile, such as `roles.proxy`; empty: none.
     """
 
     component: str
@@ -156,20 +157,20 @@ class Part:
 
     @property
     def suffix(self) -> str:
-        """What follows the component's name in the names of the part's objects."""
+        """Appended to the component's name in names of the part's objects."""
         return f"-{self.role}" if self.role else ""
 
 
 @dataclass(frozen=True)
 class Probes:
-    """How to tell that a component works. A path is asked by HTTP on the component's port; None: the port is open.
+    """Readiness and liveness probes: an HTTP path on the component's port; None: a TCP check of the port.
 
-    `ready_port` gives another port for `ready`, where a process of ours answers for somebody else's.
+    `ready_port` is another port for `ready`, for a process of ours that answers for another one.
 
     `live` must not depend on anything behind the component, or one slow part restarts them all.
 
-    `start_timeout_s` is the default of how long a pod may take to start, and `min_start_s` the least that a profile may
-    set in its place; None: no less than the default.
+    `start_timeout_s` is the default start timeout of a pod, and `min_start_s` the shortest that a profile may set;
+    None: the default.
     """
 
     ready: str | None
@@ -180,7 +181,7 @@ class Probes:
 
     @property
     def least_start_s(self) -> int:
-        """Less than this is too short for a start."""
+        """The shortest acceptable start timeout, in seconds."""
         return self.min_start_s or self.start_timeout_s
 
 
@@ -191,7 +192,7 @@ class ProcessSpec:
     Attributes:
         module: the Python module to run with `-m`.
         arguments: what follows it.
-        settings: written as JSON to a file whose path is added as `--settings PATH`; None when it takes none.
+        settings: written as JSON to a file whose path is added as `--settings PATH`; None if it has no settings.
         stop_grace_s: how long after SIGTERM before SIGKILL.
     """
 
@@ -211,7 +212,7 @@ class Plan:
     components: Mapping[str, "Component"]
 
     def values(self, name: str) -> Values:
-        """The component's values from the profile, for those who need no more than every component has.
+        """The component's values, as the model that all components share.
 
         Raises:
             ProfileError: see `values_of`.
@@ -219,10 +220,10 @@ class Plan:
         return self.values_of(name, Values)
 
     def values_of(self, name: str, model: type[ValuesT]) -> ValuesT:
-        """The component's values from the profile, as the model that the component declares.
+        """The component's values, as the model that the component declares.
 
         Raises:
-            ProfileError: the profile does not have or not enable the component, and another one needs it.
+            ProfileError: the profile does not enable the component, and another one needs it.
         """
         if name not in self.components:
             raise self._not_run(name)
@@ -233,10 +234,10 @@ class Plan:
     def _not_run(self, name: str) -> ProfileError:
         section = self.profile.components.get(name)
         if isinstance(section, Values) and section.enabled:
-            message = f"profile '{self.profile_name}' does not run {name}: it names another server in its place"
-            return ProfileError(message, "leave out the url or server of the model that it would serve")
+            message = f"profile '{self.profile_name}' does not run {name}: it uses another server instead"
+            return ProfileError(message, "remove the url or server of the model that it serves")
         message = f"profile '{self.profile_name}' does not enable {name}, which another component needs"
-        return ProfileError(message, f"add it under components, or say components.{name}.enabled: true")
+        return ProfileError(message, f"add it under components, or set components.{name}.enabled: true")
 
     def is_served_elsewhere(self, model: ServedModel, ours: str) -> bool:
         """Whether another server than our component `ours` serves the model, and no model's url leads to `ours`."""
@@ -256,7 +257,7 @@ class Plan:
 
     @property
     def port_offset(self) -> int:
-        """What is added to every port of the profile."""
+        """The offset added to every port of the profile."""
         return self.profile.local.port_offset if self.profile.runtime is Runtime.LOCAL else 0
 
     def url(self, name: str) -> str:
@@ -272,16 +273,16 @@ class Plan:
         return "127.0.0.1" if self.profile.runtime is Runtime.LOCAL else "0.0.0.0"
 
     def drain_s(self, name: str) -> float:
-        """How long the component goes on when it is told to stop; on one machine nobody needs that."""
+        """Drain time of the component in seconds; 0 on the local runtime."""
         values = self.values(name)
         if self.profile.runtime is Runtime.LOCAL or not isinstance(values, WorkloadValues):
             return 0.0
         return values.drain_s
 
     def priority_class(self, name: str) -> str:
-        """The PriorityClass that a component's `priority` means: the release's own of this name, else the cluster's.
+        """The PriorityClass of a component's `priority`: the release's own of this name, else the cluster's.
 
-        Its value stands in its name, because it cannot change.
+        The name contains the value, because the value of a PriorityClass is immutable.
         """
         value = (self.profile.priorities or {}).get(name)
         return name if value is None else f"{self.profile.namespace}-{self.release}-{name}-{value}"
@@ -298,7 +299,7 @@ class Plan:
         return found
 
     def stop_grace_s(self, name: str, values: "Workload") -> int:
-        """How long the component's pod may take to stop: what its values say, else to drain, to end and to spare."""
+        """Termination grace period of the component's pods: as set, else drain time, stop time and a margin."""
         if values.stop_grace_s is not None:
             return values.stop_grace_s
         return int(self.drain_s(name) + self.components[name].stop_s) + _SPARE_S
@@ -326,30 +327,31 @@ class Component:
         summary: one line for people.
         requires: components that must be ready before this one starts.
         values: the model of its section in a profile.
-        probes: how to tell that it works.
-        settings: what its process is told; None when it is not a process of ours.
+        probes: its readiness and liveness.
+        settings: of its process; None when it is not a process of ours.
         process: its form on this machine, given the plan and a folder for its data; None when it has none.
-        unsupported: which of the plan's values cannot run on its runtime, and what to do; None when all can.
+        unsupported: a violation when the plan's values cannot run on its runtime; None when they can.
         secrets: environment variables of its pod that come from Kubernetes Secrets; None when there are none.
         generated_key: of a release, the Secret with the key that `up` makes once where the values say `api_key:
-            generated`; None: it asks its clients for none.
+            generated`; None: it requires no key.
         parts: its parts on Kubernetes, when it is not one Deployment.
         environment: further environment variables of its pods; None when there are none.
-        calls: components that it reaches beside those it requires: it can start without them.
-        outside: addresses that it reaches outside the release.
-        ports: on which it is reached; None: on its own port.
-        metrics_ports: on which it tells its metrics; None: on `ports`.
-        peers: whether its pods reach each other.
-        entry: whether clients outside the release reach it.
-        redundant: whether in production it has two pods or more, as nobody is answered while it has none.
-        store: whether it holds what others believe to be stored, so that they are wrong once its data are gone.
-        stateful: whether it writes data in a format of its version, wherever these lie.
-        upgrades: changes of its image's version between minors that are known; within a minor all are.
-        quorum: whether its pods vote, so that the majority of them must be there.
-        stop_s: how long its process may take to end once it has drained.
-        node_credentials: whether it asks the node's metadata service for its cloud credentials; None: it never does.
-        open_to_all: whether clients come from any address, such as to a port of every node; None: they never do.
-        replaced: whether the profile names another server in its place, so that it is not run; None: it never does.
+        update_order: its roles, in the order in which a running release is updated; empty: all at once.
+        calls: further components that it connects to; it can start without them.
+        outside: addresses outside the release that it connects to.
+        ports: that it listens on; None: its own port.
+        metrics_ports: that serve its metrics; None: `ports`.
+        peers: whether its pods connect to each other.
+        entry: whether clients outside the release connect to it.
+        redundant: whether it needs two pods or more in production, as it serves all requests.
+        store: whether other components refer to its data, so that losing it leaves them inconsistent.
+        stateful: whether it writes data in a version-specific format, wherever it is stored.
+        upgrades: known version changes of its image between minors; within a minor all are supported.
+        quorum: whether its pods need a majority.
+        stop_s: how long its process may take to exit once it has drained.
+        node_credentials: whether it gets cloud credentials from the node's metadata service; None: never.
+        open_to_all: whether clients connect from any address, as to a NodePort; None: never.
+        replaced: whether the profile uses another server instead, so that it is not run; None: never.
     """
 
     name: str
@@ -364,6 +366,7 @@ class Component:
     generated_key: Callable[[str], SecretKey] | None = None
     parts: Callable[[Plan], Sequence[Part]] | None = None
     environment: Callable[[Plan], Mapping[str, str]] | None = None
+    update_order: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     outside: Callable[[Plan], Sequence[str]] | None = None
     ports: Callable[[Plan], Sequence[int]] | None = None
@@ -382,21 +385,21 @@ class Component:
 
 
 def start_order(components: Mapping[str, Component]) -> list[str]:
-    """The components' names, each after those it requires; equals in alphabetical order.
+    """The components' names, each after those it requires; ties in alphabetical order.
 
-    A required component that is not in `components` is left out: the profile has put something else in its place.
+    A required component that is not in `components` is ignored: the profile replaces it.
     """
     return order_of_need({name: component.requires for name, component in components.items()})
 
 
 def order_of_need(requires: Mapping[str, Sequence[str]]) -> list[str]:
-    """The names, each after those it requires, as far as these are there; equals in alphabetical order."""
+    """Topological order of the names; unknown requirements are ignored, ties are in alphabetical order."""
     placed: list[str] = []
     waiting = sorted(requires)
     while waiting:
         ready = [name for name in waiting if not set(requires[name]) & set(waiting)]
         if not ready:
-            raise ValueError(f"components require each other in a circle: {', '.join(waiting)}")
+            raise ValueError(f"components require each other (cycle): {', '.join(waiting)}")
         placed += ready
         waiting = [name for name in waiting if name not in ready]
     return placed

@@ -1,4 +1,4 @@
-"""Finds data that is declared by being there: one named constant per module of a package."""
+"""Discovery of declarations: one named constant per module of a package."""
 
 import importlib
 import pkgutil
@@ -11,7 +11,7 @@ def declared(package: str, constant: str, kind: type[T]) -> tuple[T, ...]:
     """Every `constant` in the modules of `package`, in the order of the modules' names.
 
     Raises:
-        TypeError: a module lacks the constant or it is of another kind; that is a mistake in our own code.
+        TypeError: a module lacks the constant or it has another type; a bug.
     """
     home = importlib.import_module(package)
     found = []

@@ -1,13 +1,13 @@
-"""The errors a user may see, and the exit statuses they end with. No I/O.
+"""Errors that a user may see, with their exit statuses. No I/O.
 
     LightragctlError            1  something failed; the message says what
     ├── UsageError              2  the command line is wrong
     │   └── ProfileError        2  a profile or an override is wrong; names file and line
     ├── WaitExpired             5  a wait ended before what it waited for came
-    ├── LockedError             6  someone else is changing the same release
-    ├── RefusedError            8  we could, but it is not safe
-    ├── NeedsAttentionError     9  done in part; a person must look
-    └── UnavailableError        1  something we need does not answer
+    ├── LockedError             6  another process is changing the same release
+    ├── RefusedError            8  possible, but unsafe
+    ├── NeedsAttentionError     9  partly done; needs a person
+    └── UnavailableError        1  a service we need does not answer
         └── NotRunningError     1  the release is not up
 Everything else that reaches `__main__` is a bug and ends with status 70.
 """
@@ -16,7 +16,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """How a command ends; the same for every output format."""
+    """Exit statuses of commands; the same for every output format."""
 
     DONE = 0
     FAILED = 1
@@ -51,48 +51,48 @@ class LightragctlError(Exception):
 
 
 class UsageError(LightragctlError):
-    """The command line asks for something that cannot be."""
+    """The command line is invalid."""
 
     code = "usage"
     exit_status = ExitStatus.USAGE
 
 
 class ProfileError(UsageError):
-    """A profile, a values file or a `--set` does not fit the model."""
+    """A profile, a values file or a `--set` is invalid."""
 
     code = "profile"
 
 
 class WaitExpired(LightragctlError):
-    """A wait ended; the message holds what was waited for and the last reason."""
+    """A wait timed out; the message says what was waited for and the last reason."""
 
     code = "timeout"
     exit_status = ExitStatus.TIMEOUT
 
 
 class LockedError(LightragctlError):
-    """Another process holds the release."""
+    """Another process holds the release's lock."""
 
     code = "locked"
     exit_status = ExitStatus.LOCKED
 
 
 class RefusedError(LightragctlError):
-    """Possible, but refused because it could lose data or mislead."""
+    """Refused because it could lose data or mislead."""
 
     code = "refused"
     exit_status = ExitStatus.REFUSED
 
 
 class NeedsAttentionError(LightragctlError):
-    """Partly done; what is left needs a person."""
+    """Partly done; the rest needs a person."""
 
     code = "needs-attention"
     exit_status = ExitStatus.NEEDS_ATTENTION
 
 
 class UnavailableError(LightragctlError):
-    """Something outside this process does not answer, or not in time."""
+    """A service outside this process does not answer, or not in time."""
 
     code = "unavailable"
 

@@ -1,4 +1,4 @@
-"""What checks find, in one vocabulary for everything that judges a profile, a cluster or a release. Pure.
+"""Findings and checks: one vocabulary for everything that checks a profile, a cluster or a release. Pure.
 
     Check      a condition that must hold; its `judge` yields a `Violation` wherever it does not
     Finding    a violation with the check's code and severity; who adds to it derives from it, as `observe.causes.Cause`
@@ -18,7 +18,7 @@ SubjectT = TypeVar("SubjectT", contravariant=True)
 
 
 class Severity(StrEnum):
-    """An error stands in the way; a warning does not."""
+    """An error blocks the command; a warning does not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -26,7 +26,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Violation:
-    """Where a condition does not hold.
+    """A violated condition.
 
     Attributes:
         subject: the object, `Kind/name`, or the key of the profile.
@@ -43,11 +43,11 @@ class Violation:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong.
+    """A problem that a check found.
 
     Attributes:
         code: a stable word.
-        severity: whether it blocks the operation.
+        severity: whether it prevents the action.
         subject: the object, `Kind/name`, or the key of the profile.
         message: what is wrong there; the first line says it, more may follow.
         hint: the next command or setting.
@@ -71,7 +71,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Skipped(Finding):
-    """What could not be checked; the message says why."""
+    """A check that could not run; the message says why."""
 
     code: str = field(default="not-checked", init=False)
     severity: Severity = field(default=Severity.WARNING, init=False)
@@ -99,6 +99,6 @@ class Check(Generic[SubjectT]):
     judge: Callable[[SubjectT], Iterable[Violation]]
 
     def findings(self, judged: SubjectT) -> Iterator[Finding]:
-        """Where the condition does not hold."""
+        """The violations as findings."""
         for one in self.judge(judged):
             yield Finding(self.code, one.subject, one.message, one.hint, severity=self.severity, evidence=one.evidence)

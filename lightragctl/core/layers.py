@@ -45,14 +45,14 @@ SET = "--set"
 
 @dataclass(frozen=True)
 class Layer:
-    """One source of values, not yet checked, with the origin of each key."""
+    """One source of values, not yet validated, with the origin of each key."""
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, Origin] = field(default_factory=dict)
 
 
 def dotted(path: KeyPath) -> str:
-    r"""The path as `--set` takes it: steps joined by dots; a dot inside a step is `\.`."""
+    r"""The path as in `--set`: steps joined by dots; a dot inside a step is `\.`."""
     return ".".join(step.replace("\\", "\\\\").replace(".", "\\.") for step in path)
 
 
@@ -71,14 +71,14 @@ def parse_layer(text: str, source: str) -> Layer:
     """YAML text as a layer.
 
     Raises:
-        ProfileError: it is no YAML, no map at the top, a key stands twice, or a number can be read in two ways.
+        ProfileError: not YAML, not a map at the top, a duplicate key, or an ambiguous number.
     """
     try:
         node = yaml.compose(text, Loader=Loader)
         if node is None:
             return Layer()
         if not isinstance(node, yaml.MappingNode):
-            raise ProfileError(f"{source}: a profile is a map of keys", Hint("see one: ", Command("profiles show")))
+            raise ProfileError(f"{source}: a profile must be a map", Hint("see one: ", Command("profiles show")))
         reader = _Reader(source)
         return Layer(reader.mapping(node, ()), reader.origins)
     except yaml.MarkedYAMLError as error:
@@ -86,9 +86,9 @@ def parse_layer(text: str, source: str) -> Layer:
         raise ProfileError(f"{source}:{line}: {_problem(error)}", _remedy(error)) from error
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ProfileError(f"{source}: not valid YAML: {reason}", "mend the file and run again") from error
+        raise ProfileError(f"{source}: not valid YAML: {reason}", "fix the file and retry") from error
     except RecursionError as error:
-        raise ProfileError(f"{source}: a value refers to itself", "write it out") from error
+        raise ProfileError(f"{source}: a value refers to itself", "remove the alias") from error
 
 
 _SECOND_DOCUMENT = "but found another document"
@@ -96,20 +96,20 @@ _SECOND_DOCUMENT = "but found another document"
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
     if error.problem == _SECOND_DOCUMENT:
-        return "a second document begins here, and a profile is one document"
+        return "a second document starts here; a profile is a single document"
     return f"not valid YAML: {error.problem}"
 
 
 def _remedy(error: yaml.MarkedYAMLError) -> str:
     if error.problem == _SECOND_DOCUMENT:
-        return "remove the `---`, or give the second document as a file of its own: --values FILE"
+        return "remove the `---`, or move the second document into its own file: --values FILE"
     if "'\\t'" in (error.problem or ""):
-        return "indent with spaces: YAML takes no tabs there"
-    return "correct the line and run again; text with special characters needs quotes"
+        return "indent with spaces: YAML does not allow tabs there"
+    return "fix the line and retry; strings with special characters need quotes"
 
 
 class _Reader:
-    """Makes plain values of YAML's nodes and notes where each key of nested maps stands."""
+    """Converts YAML nodes to plain values and records the position of each key."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -134,7 +134,7 @@ class _Reader:
             return [self.value(item, (*path, str(number))) for number, item in enumerate(node.value)]
         if (written := _written(node)) and (readings := two_readings(written)):
             message = f"{self._origin(node)}: {dotted(path)}: {written} is {readings}"
-            raise ProfileError(message, f"write a plain decimal number; for a text, quotes: {quoted(path, written)}")
+            raise ProfileError(message, f"write a plain decimal number, or quote a string: {quoted(path, written)}")
         return Loader("").construct_object(node, deep=True)
 
     def _origin(self, node: yaml.Node, written: str | None = None) -> Origin:
@@ -145,20 +145,20 @@ class _Reader:
         for key_node, _ in node.value:
             where = self._origin(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ProfileError(f"{where}: a key must be a single text", "write KEY: VALUE")
+                raise ProfileError(f"{where}: a key must be a string", "write KEY: VALUE")
             if key_node.value in seen:
                 key = dotted((*path, key_node.value))
-                raise ProfileError(f"{where}: key '{key}' stands twice", "keep one of them")
+                raise ProfileError(f"{where}: duplicate key '{key}'", "remove one of them")
             seen.add(key_node.value)
 
 
 def _written(node: yaml.Node) -> str | None:
-    """A single value as it stands there, where it stands without quotes."""
+    """A scalar as written, when it is not quoted."""
     return str(node.value) if isinstance(node, yaml.ScalarNode) and node.style is None else None
 
 
 def quoted(path: KeyPath, text: str) -> str:
-    """How to write a text that YAML takes for something else, in a file and on the command line."""
+    """How to write a string that YAML would read as another type, in a file and on the command line."""
     in_quotes = json_text(text)
     return f"{path[-1]}: {in_quotes}, or --set {shlex.quote(f'{dotted(path)}={in_quotes}')}"
 
@@ -176,21 +176,21 @@ def parse_set(assignment: str) -> Layer:
     if not equals or not all(path):
         raise ProfileError(f"--set {assignment}: expected key=value", "example: --set chunking.size_tokens=128")
     if not text.strip():
-        way = f"""write --set {key}=null for the default or for none, --set '{key}=""' for an empty text"""
-        raise ProfileError(f"--set {assignment}: there is no value after `=`", way)
+        way = f"""write --set {key}=null for the default, --set '{key}=""' for an empty string"""
+        raise ProfileError(f"--set {assignment}: no value after `=`", way)
     reader = _Reader(SET)
     try:
         node = yaml.compose(text, Loader=Loader)
         lost = "" if node is None else text[node.end_mark.index :].strip()
         if node is None or lost:
-            message = f"--set {assignment}: a comment begins at #, and what follows it would be lost"
-            raise ProfileError(message, "put the value in quotes: " + quoted(path, text))
+            message = f"--set {assignment}: # starts a comment; the rest would be ignored"
+            raise ProfileError(message, "quote the value: " + quoted(path, text))
         value = reader.value(node, path)
     except (yaml.YAMLError, ValueError) as error:
         message = f"--set {assignment}: the value is not valid YAML"
-        raise ProfileError(message, "put the value in quotes: " + quoted(path, text)) from error
+        raise ProfileError(message, "quote the value: " + quoted(path, text)) from error
     except RecursionError as error:
-        raise ProfileError(f"--set {assignment}: a value refers to itself", "write it out") from error
+        raise ProfileError(f"--set {assignment}: a value refers to itself", "remove the alias") from error
     for step in reversed(path):
         value = {step: value}
     origins = {**dict.fromkeys(_paths(value), Origin(SET)), **reader.origins, path: Origin(SET, None, _written(node))}
@@ -198,7 +198,7 @@ def parse_set(assignment: str) -> Layer:
 
 
 def merge(layers: Sequence[Layer]) -> Layer:
-    """The layers as one; later ones win, maps are merged key by key."""
+    """The layers merged; later ones take precedence, maps are merged by key."""
     values: dict[str, Any] = {}
     origins: dict[KeyPath, Origin] = {}
     for layer in layers:
@@ -217,7 +217,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _paths(values: Mapping[str, Any], path: KeyPath = ()) -> Iterator[KeyPath]:
-    """The path of every key, those of maps too."""
+    """The path of every key, including those of maps."""
     for key, value in values.items():
         yield (*path, str(key))
         if isinstance(value, dict):
@@ -225,7 +225,7 @@ def _paths(values: Mapping[str, Any], path: KeyPath = ()) -> Iterator[KeyPath]:
 
 
 def read_layers(reference: str, shipped: Path) -> list[Layer]:
-    """The layers of a profile, what it extends first. A name means a shipped profile, else it is a path.
+    """The layers of a profile, base profiles first. A name is a shipped profile, otherwise a path.
 
     Raises:
         ProfileError: a file is missing or unreadable, or profiles extend each other in a circle.
@@ -236,7 +236,7 @@ def read_layers(reference: str, shipped: Path) -> list[Layer]:
     while path is not None:
         if path.resolve() in seen:
             chain = " -> ".join(step.name for step in [*seen, path])
-            raise ProfileError(f"profiles extend each other in a circle: {chain}", "remove one `extends`")
+            raise ProfileError(f"profiles extend each other (cycle): {chain}", "remove one `extends`")
         seen.append(path.resolve())
         layer = read_layer(path, shipped)
         extends = layer.values.pop("extends", None)
@@ -247,7 +247,7 @@ def read_layers(reference: str, shipped: Path) -> list[Layer]:
 
 
 def read_layer(path: Path, shipped: Path) -> Layer:
-    """A file as a layer; its origin is its path, or `profiles/NAME.yaml` when it is a shipped one.
+    """A file as a layer; its origin is its path, or `profiles/NAME.yaml` for a shipped one.
 
     Raises:
         ProfileError: it cannot be read or parsed.
@@ -270,15 +270,15 @@ def decoded(content: bytes, source: str) -> str:
     try:
         return content.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"cannot read {source}: it is no UTF-8 (byte {error.start + 1}: {error.reason})"
-        raise ProfileError(message, "save it as UTF-8 and run again") from error
+        message = f"cannot read {source}: not UTF-8 (byte {error.start + 1}: {error.reason})"
+        raise ProfileError(message, "save it as UTF-8 and retry") from error
 
 
 def find_profile(reference: str, shipped: Path, beside: Path) -> Path:
-    """The file that a profile's name or path means; a relative path is taken from the folder `beside`.
+    """The file of a profile's name or path; relative paths are relative to the folder `beside`.
 
     Raises:
-        ProfileError: there is no such profile; the hint names what is near.
+        ProfileError: there is no such profile; the hint lists similar ones.
     """
     if "/" in reference or reference.endswith((".yaml", ".yml")):
         path = beside / reference
@@ -289,9 +289,11 @@ def find_profile(reference: str, shipped: Path, beside: Path) -> Path:
     if os.path.isfile(path):
         return path
     if os.path.isfile(beside / f"{reference}.yaml"):
-        raise ProfileError(f"'{reference}' is not a shipped profile", f"for the file here: --profile {reference}.yaml")
+        raise ProfileError(
+            f"'{reference}' is not a shipped profile", f"to use the file in this folder: --profile {reference}.yaml"
+        )
     names = ", ".join(shipped_names(shipped))
-    raise ProfileError(f"there is no profile '{reference}'", f"shipped: {names}; a file is named by its path")
+    raise ProfileError(f"there is no profile '{reference}'", f"shipped profiles: {names}; for a file give its path")
 
 
 def shipped_names(shipped: Path) -> list[str]:

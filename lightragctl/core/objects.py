@@ -23,12 +23,12 @@ _KIND_ORDER = (
     "HorizontalPodAutoscaler",
     "Ingress",
 )
-"""What must be there first comes first: a quota before what it bounds, settings before the pods that mount them."""
+"""Apply order of kinds: a quota before what it bounds, settings before the pods that mount them."""
 
 
 @dataclass(frozen=True, order=True)
 class ObjectRef:
-    """What names an object in a cluster."""
+    """The identity of an object in a cluster."""
 
     api_version: str
     kind: str
@@ -54,7 +54,7 @@ def ref(thing: KubernetesObject) -> ObjectRef:
 
 
 def order(thing: KubernetesObject) -> tuple[int, ObjectRef]:
-    """The key that sorts objects: by kind in the order of need, then by identity."""
+    """The sort key of objects: apply order of kinds, then identity."""
     identity = ref(thing)
     rank = _KIND_ORDER.index(identity.kind) if identity.kind in _KIND_ORDER else len(_KIND_ORDER)
     return rank, identity

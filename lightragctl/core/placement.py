@@ -1,4 +1,4 @@
-"""What a profile says of the place a release runs in: pools of nodes, networks, and what only its user knows. Pure."""
+"""Where a release runs, in a profile: node pools, network access, and values that only its user knows. Pure."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
 def _without_nulls(labels: Any) -> Any:
-    """Maps are merged key by key, so null is how a profile takes back a label of the one that it extends."""
+    """Drop null labels: maps are merged by key, so null removes a label of the base profile."""
     return {key: value for key, value in labels.items() if value is not None} if isinstance(labels, dict) else labels
 
 
 Labels = Annotated[dict[str, str], BeforeValidator(_without_nulls)]
 Selector = Annotated[dict[LabelKey, Label], BeforeValidator(_without_nulls)]
-"""Labels by which nodes, namespaces or pods are found."""
+"""Labels that select nodes, namespaces or pods."""
 
 
 def _range(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
-        raise ValueError(f"{text} is no address range such as 10.0.0.0/16 or fd00::/64: {error}") from error
+        raise ValueError(f"{text} is not an address range such as 10.0.0.0/16 or fd00::/64: {error}") from error
 
 
 AddressRange = Annotated[str, AfterValidator(_range)]
@@ -35,20 +35,20 @@ AddressRange = Annotated[str, AfterValidator(_range)]
 
 
 class Toleration(StrictModel):
-    """A taint of nodes that pods put up with; without `value` any value of the key."""
+    """A node taint that pods tolerate; without `value`, any value of the key."""
 
     key: LabelKey
     value: Label | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
     def rendered(self) -> dict[str, str]:
-        """As a pod has it."""
+        """The toleration in a pod's spec."""
         how = {"operator": "Exists"} if self.value is None else {"operator": "Equal", "value": self.value}
         return {"key": self.key, **how, **({"effect": self.effect} if self.effect else {})}
 
 
 class NodePool(StrictModel):
-    """Nodes of one kind. `autoscaled`: nodes come when pods ask for them, so that there may be none now."""
+    """A node pool. `autoscaled`: its nodes are created on demand, so there may be none at present."""
 
     node_selector: Annotated[Selector, Field(min_length=1)]
     tolerations: tuple[Toleration, ...] = ()
@@ -56,12 +56,12 @@ class NodePool(StrictModel):
 
 
 class NetworkPolicySettings(StrictModel):
-    """Who is let in and out when all else is denied; namespaces and pods by their labels.
+    """Allowed traffic of the network policies, which deny everything else; namespaces and pods by label.
 
-    `clients`: further namespaces whose pods may ask lightrag-api. `ingress_addresses`: ranges that load balancers
-    outside the cluster send requests and health checks from. `dns_pods` listen on `dns_port`; `dns_addresses`: ranges
-    of DNS caches that are no pods of these, by default that of NodeLocal DNSCache. `addresses`: by host outside the
-    cluster, the address ranges that it may have; a host that is not named may have any, on its port.
+    `clients`: further namespaces whose pods may call lightrag-api. `ingress_addresses`: source ranges of load balancers
+    outside the cluster and their health checks. `dns_pods` listen on `dns_port`; `dns_addresses`: ranges of DNS caches
+    that are not among these pods, by default NodeLocal DNSCache. `addresses`: address ranges of a host outside the
+    cluster, by host; a host without an entry may have any address, on its port.
     """
 
     ingress_addresses: tuple[AddressRange, ...] = ()
@@ -76,7 +76,7 @@ class NetworkPolicySettings(StrictModel):
 
 
 def unset(values: Mapping[str, Any]) -> dict[str, str]:
-    """The keys that a profile's values ask for under `site` and that nobody has set, with what to put there."""
+    """Required values (`site`) that are not set, with their descriptions, by key."""
     asked = values.get("site")
     if not isinstance(asked, Mapping):
         return {}
@@ -85,7 +85,7 @@ def unset(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_off(values: Mapping[str, Any], key: str) -> bool:
-    """Whether the key is of a component that is not enabled."""
+    """Whether the key belongs to a disabled component."""
     steps = key.split(".")
     return steps[0] == "components" and _at(values, f"components.{steps[1]}.enabled") is False
 
@@ -98,7 +98,7 @@ def _at(values: Mapping[str, Any], key: str) -> Any:
 
 
 def filled(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """The values with one more, at a dotted key."""
+    """The values with a value set at a dotted key."""
     step, _, rest = key.partition(".")
     inner = values.get(step)
     made = filled(inner if isinstance(inner, Mapping) else {}, rest, value) if rest else value

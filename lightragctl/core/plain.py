@@ -1,4 +1,4 @@
-"""Payloads as plain data: what JSON and YAML both know, and write alike. Pure."""
+"""Conversion of payloads to plain data, which JSON and YAML represent alike. Pure."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -11,10 +11,10 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """The value as None, truth values, numbers, texts, lists and mappings with texts for keys.
+    """The value as None, booleans, numbers, strings, lists and mappings with string keys.
 
-    A number that is none (NaN, infinite) becomes None, as JSON has no word for it; half a surrogate pair, which stands
-    for a byte that is no UTF-8, its escape; a set a sorted list; anything else that is unknown its text.
+    NaN and infinities become None, as JSON has no form for them; a lone surrogate, which stands for a byte that is not
+    UTF-8, becomes its escape; a set a sorted list; any other type its string.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -38,7 +38,7 @@ def _text(value: str | bytes | date) -> str:
 
 
 def _members(value: Any) -> Any:
-    """Of what holds others."""
+    """A container, converted recursively."""
     if isinstance(value, Mapping):
         return {_key(name): plain(one) for name, one in value.items()}
     if isinstance(value, set | frozenset):
@@ -56,7 +56,7 @@ def _key(name: Any) -> str:
 
 
 def _field_names(value: Any) -> tuple[str, ...]:
-    """Of a dataclass, of a model of pydantic, of a struct of msgspec; none of anything else."""
+    """The fields of a dataclass, pydantic model or msgspec struct; empty for other types."""
     if is_dataclass(value):
         return tuple(field.name for field in fields(value))
     named: Any = getattr(type(value), "model_fields", None) or getattr(value, "__struct_fields__", ())

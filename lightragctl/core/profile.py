@@ -1,4 +1,4 @@
-"""The profile: what a user wants, typed; and what is wrong with it when it does not fit. Pure."""
+"""The profile model and its validation messages. Pure."""
 
 import difflib
 import re
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from lightragctl.core.backup import Backup
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
 from lightragctl.core.diagnosis import Diagnosis
 from lightragctl.core.errors import ProfileError
@@ -33,11 +34,11 @@ Sections = Mapping[str, type[BaseModel]]
 """The model of each component's section, by component name."""
 
 DNS_LABEL = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
-"""Release names and namespaces: a DNS label, cut at 40 so that `RELEASE-COMPONENT` stays under Kubernetes' 63."""
+"""Release names and namespaces: a DNS label of at most 40, so that `RELEASE-COMPONENT` fits into 63."""
 
 
 def is_dns_label(text: str) -> bool:
-    """Whether a text can name a release or a namespace."""
+    """Whether a string is a valid name of a release or namespace."""
     return re.fullmatch(DNS_LABEL, text) is not None
 
 
@@ -49,7 +50,7 @@ class Runtime(StrEnum):
 
 
 class ServedModel(StrictModel):
-    """Where a model is served: at `url`, or by the server of this name of the component model-server."""
+    """Where a model is served: at `url`, or by `server`, a server of the component model-server."""
 
     url: Address | None = None
     server: str | None = None
@@ -58,18 +59,18 @@ class ServedModel(StrictModel):
     @model_validator(mode="after")
     def _one_place(self) -> "ServedModel":
         if self.url and self.server:
-            raise ValueError("a model is served at url or by server, not both")
+            raise ValueError("set url or server, not both")
         if self.url and not self.url.startswith(("http://", "https://", "<")):  # `<`: what a draft has in its place
-            raise ValueError(f"url begins with http:// or https://, and '{self.url}' does not")
+            raise ValueError(f"url must begin with http:// or https://, got '{self.url}'")
         return self
 
 
 class EmbeddingEndpoint(EmbeddingModel, ServedModel):
-    """The embedding model; served by nobody else, the release's own embedder serves it."""
+    """The embedding model; by default served by the release's own embedder."""
 
 
 class ChatEndpoint(ServedModel):
-    """The chat model; served by nobody else, the release's own mock-llm serves it."""
+    """The chat model; by default served by the release's own mock-llm."""
 
     name: str = "mock-llm"
 
@@ -90,14 +91,14 @@ class Image(StrictModel):
 
 
 class RunAs(StrictModel):
-    """The ids that every pod of the release runs under; `fs_group` owns its volumes."""
+    """User and group ids of every pod of the release; `fs_group` owns its volumes."""
 
     user: Annotated[int, Field(ge=1)] = 1000
     group: Annotated[int, Field(ge=1)] = 1000
     fs_group: Annotated[int, Field(ge=1)] = 1000
 
     def rendered(self) -> dict[str, Any]:
-        """As a pod's security context has it. A large volume is not walked through at each start."""
+        """The pod's security context; large volumes are not chowned at each start."""
         ids = {"runAsUser": self.user, "runAsGroup": self.group, "fsGroup": self.fs_group}
         return {**ids, "fsGroupChangePolicy": "OnRootMismatch"}
 
@@ -109,7 +110,7 @@ class LocalOptions(StrictModel):
 
 
 class Quota(StrictModel):
-    """Most that the release's namespace may ask for, all pods together; what is left out is not bounded."""
+    """The ResourceQuota of the release's namespace; omitted resources are unlimited."""
 
     cpu: Quantity | None = None
     memory: Quantity | None = None
@@ -120,7 +121,7 @@ class Quota(StrictModel):
     pods: Annotated[int, Field(ge=1)] | None = None
 
     def hard(self) -> dict[str, str]:
-        """The bounds under the names that a ResourceQuota has for them."""
+        """The bounds as keys of a ResourceQuota."""
         names = {
             "requests.cpu": self.cpu,
             "requests.memory": self.memory,
@@ -134,7 +135,7 @@ class Quota(StrictModel):
 
 
 class LimitRange(StrictModel):
-    """What a container of the namespace gets that names no requests or limits of its own."""
+    """Default requests and limits of containers in the namespace (LimitRange)."""
 
     default_request: ResourceAmounts
     default: ResourceAmounts
@@ -149,7 +150,7 @@ class LimitRange(StrictModel):
 
 
 class IgnoreRule(StrictModel):
-    """Fields that others may change: `path` as `status` writes it, with all below; without `name` of every object."""
+    """Fields that other managers may change: `path` as in `status`, including its children; `name`: one object."""
 
     kind: str
     name: str | None = None
@@ -157,15 +158,15 @@ class IgnoreRule(StrictModel):
 
 
 class DriftPolicy(StrictModel):
-    """What others may change in the release's objects: it is neither told nor changed back."""
+    """Drift to ignore: it is neither reported nor reverted."""
 
     ignore: tuple[IgnoreRule, ...] = ()
 
 
 class Profile(StrictModel):
-    """Everything that a profile may say.
+    """The whole profile.
 
-    `production`: somebody depends on it, so what only serves for trying out is refused. `zones`: over how many zones
+    `production`: refuses settings that are only for trials. `zones`: over how many zones
     it is spread. `pod_security`: the level that the namespace enforces. `run_as`: null where the cluster assigns ids to
     pods, as OpenShift does. `priorities`: PriorityClasses of the release
     by the name that components have for them, with their values. `site`: dotted keys that the profile leaves to its
@@ -192,6 +193,7 @@ class Profile(StrictModel):
     quota: Quota | None = None
     limit_range: LimitRange | None = None
     drift: DriftPolicy = DriftPolicy()
+    backup: Backup = Backup()
     diagnose: Diagnosis = Diagnosis()
     components: dict[str, Any]
 
@@ -206,7 +208,7 @@ class Profile(StrictModel):
     @classmethod
     def _some_component(cls, components: dict[str, Any]) -> dict[str, Any]:
         if not components:
-            raise ValueError("a profile names at least one component")
+            raise ValueError("a profile needs at least one component")
         return components
 
 
@@ -269,7 +271,7 @@ def _asks_for(name: str, missing: Mapping[str, str], asked: Origin) -> ProfileEr
     lines = "\n".join(f"    {key:<{width}}  {what}" for key, what in missing.items())
     base = asked.source.removeprefix("profiles/").removesuffix(".yaml")
     return ProfileError(
-        f"profile '{name}' needs {len(missing)} values that only you know:\n{lines}",
+        f"profile '{name}' needs {len(missing)} values that are specific to your site:\n{lines}",
         Hint(
             "put them into the profile, a file for --values, or --set KEY=VALUE; a profile to fill in: ",
             Command("profiles init", f"mine --extends {base}"),
@@ -279,7 +281,7 @@ def _asks_for(name: str, missing: Mapping[str, str], asked: Origin) -> ProfileEr
 
 @dataclass(frozen=True)
 class _Checks:
-    """What the check of each component's section needs, and where it puts the problems that it finds."""
+    """The inputs of the check of each component's section, and the problems found."""
 
     origins: Mapping[KeyPath, Origin]
     sections: Sections
@@ -302,7 +304,7 @@ def _check_section(part: str, section: Any, checks: _Checks) -> BaseModel | None
 def _explained(
     error: ValidationError, values: Any, prefix: KeyPath, model: type[BaseModel], origins: Mapping[KeyPath, Origin]
 ) -> list[str]:
-    """Each problem in words. Of the ways to read a value of several types that one counts which came furthest."""
+    """Each problem as a message. Of a union type, the alternative that matched furthest is reported."""
     found = [(_keys(problem["loc"], values), problem) for problem in error.errors()]
     paths = [path for path, _ in found]
     return [
@@ -337,42 +339,42 @@ def _explain(
     return f"{where}: {dotted(path)}: {_wrong(problem, path, written)}"
 
 
-_WANTED = {
-    "string_type": "a text is wanted",
-    "int_type": "a whole number is wanted",
-    "int_parsing": "a whole number is wanted",
-    "int_from_float": "a whole number is wanted",
-    "float_type": "a number is wanted",
-    "float_parsing": "a number is wanted",
-    "bool_type": "true or false is wanted",
-    "bool_parsing": "true or false is wanted",
-    "model_type": "a map of keys is wanted",
-    "model_attributes_type": "a map of keys is wanted",
-    "dict_type": "a map of keys is wanted",
-    "tuple_type": "a list is wanted",
-    "missing": "a value is needed",
+_EXPECTED = {
+    "string_type": "expected a string",
+    "int_type": "expected an integer",
+    "int_parsing": "expected an integer",
+    "int_from_float": "expected an integer",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "model_type": "expected a map",
+    "model_attributes_type": "expected a map",
+    "dict_type": "expected a map",
+    "tuple_type": "expected a list",
+    "missing": "a value is required",
 }
-"""What a field takes, by pydantic's word for what is wrong with a value."""
+"""The expected type, by pydantic's error type."""
 
 
 def _wrong(problem: Any, path: KeyPath, written: str | None) -> str:
-    """What is wrong with a value: what is wanted there, what was read, and how to write what was meant."""
+    """A message: the expected type, what was read, and how to write a string."""
     value, kind = problem["input"], problem["type"]
-    if kind not in _WANTED:
+    if kind not in _EXPECTED:
         message = str(problem["msg"]).removeprefix("Value error, ")
-        is_told = kind == "value_error" or isinstance(value, Mapping)
-        return message if is_told else f"{message}, and {kind_of(value)} was read"
+        is_complete = kind == "value_error" or isinstance(value, Mapping)
+        return message if is_complete else f"{message}, got {kind_of(value)}"
     if kind == "missing":
-        return _WANTED[kind]
-    message = f"{_WANTED[kind]}, and {kind_of(value)} was read"
+        return _EXPECTED[kind]
+    message = f"{_EXPECTED[kind]}, got {kind_of(value)}"
     if kind == "string_type" and value is not None and not isinstance(value, Mapping | list | tuple):
-        return f"{message}; for the text write {quoted(path, written or str(value))}"
+        return f"{message}; for a string write {quoted(path, written or str(value))}"
     return message
 
 
 def _unknown(path: KeyPath, known: Mapping[str, Any], origins: Mapping[KeyPath, Origin]) -> str:
     near = difflib.get_close_matches(path[-1], list(known), n=1, cutoff=0.5)
-    advice = f"; did you mean '{near[0]}'?" if near else f"; known here: {', '.join(sorted(known))}"
+    advice = f"; did you mean '{near[0]}'?" if near else f"; known keys: {', '.join(sorted(known))}"
     return f"{_nearest_origin(path, origins)}: unknown key '{dotted(path)}'{advice}"
 
 
@@ -384,7 +386,7 @@ def _nearest_origin(path: KeyPath, origins: Mapping[KeyPath, Origin]) -> Origin:
 
 
 def _fields_at(model: type[BaseModel], path: KeyPath) -> Mapping[str, Any]:
-    """The fields of the model that stands at `path` inside `model`; steps that are no field are keys of maps."""
+    """The fields of the model at `path` inside `model`; steps that are not fields are keys of maps."""
     for step in path:
         if step in model.model_fields:
             inner = _model_in(model.model_fields[step].annotation)
@@ -395,7 +397,7 @@ def _fields_at(model: type[BaseModel], path: KeyPath) -> Mapping[str, Any]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field holds, also as one of several types or as the values of a map."""
+    """The model of a field, also inside a union or as the values of a map."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)

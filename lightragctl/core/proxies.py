@@ -1,4 +1,4 @@
-"""Which HTTP proxy of the environment a connection takes, if any: one rule for every client library. Pure.
+"""The HTTP proxy of a connection from the environment: one rule for every client library. Pure.
 
 Loopback and the Services of a release are always asked directly: no proxy can reach them. Addresses of others take the
 proxy of their scheme, `http_proxy`, `https_proxy` or `grpc_proxy`, else `all_proxy`, in lower or upper case, unless
@@ -20,7 +20,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> str | None:  # noqa: TID251 - the machine's own
-    """The proxy that connections to `url` take, as `scheme://[user:password@]host:port`; None for none.
+    """The proxy for connections to `url`, as `scheme://[user:password@]host:port`; None for none.
 
     A proxy that does not speak HTTP (SOCKS) is left out.
 
@@ -40,19 +40,19 @@ def proxy_for(url: str, environ: Mapping[str, str] = os.environ) -> str | None: 
 
 
 def direct_variables(urls: list[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """`no_proxy` in both cases, for a process that is not ours: what it is now, loopback, and the hosts of `urls`."""
+    """`no_proxy` in both cases for another process: the present value, loopback, and the hosts of `urls`."""
     hosts = ["127.0.0.1", "localhost", *(urlsplit(url).hostname or "" for url in urls)]
     exempt = ",".join(dict.fromkeys(filter(None, [*_read(environ, "no_proxy").split(","), *hosts])))
     return {"no_proxy": exempt, "NO_PROXY": exempt}
 
 
 def _read(environ: Mapping[str, str], name: str) -> str:
-    """A variable; the lower case name wins, and empty it hides the other."""
+    """A variable; the lower-case name takes precedence, even when empty."""
     return environ.get(name, environ.get(name.upper(), "")).strip()
 
 
 def _is_own(host: str) -> bool:
-    """Whether no proxy can lead there: loopback, or a Service, whose name has no dot inside its namespace."""
+    """Whether no proxy can reach the host: loopback, or a Service."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -66,7 +66,7 @@ def _is_exempt(target: SplitResult, no_proxy: str) -> bool:
 
 
 def _matches(host: str, names: set[str], entry: str) -> bool:
-    """Whether an entry of `no_proxy` names the host: `*`, a range, a name, a suffix with or without its dot."""
+    """Whether an entry of `no_proxy` matches the host: `*`, a range, a name, a suffix with or without its dot."""
     if entry == "*":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Kubernetes quantities as numbers, and back. Pure."""
+"""Kubernetes quantities to numbers and back; core does not import the kubernetes client. Pure."""
 
 import re
 from decimal import Decimal
@@ -18,16 +18,16 @@ def quantity(text: str | int | float) -> Decimal:
     """A Kubernetes quantity, `500m` or `1Gi`, as a number of cores, bytes or pieces.
 
     Raises:
-        ValueError: it is none.
+        ValueError: `text` is not a quantity.
     """
     match = _QUANTITY.fullmatch(str(text).strip())
     if match is None or match[2] not in _SCALE:
-        raise ValueError(f"'{text}' is no Kubernetes quantity")
+        raise ValueError(f"'{text}' is not a Kubernetes quantity")
     return Decimal(match[1]) * _SCALE[match[2]]
 
 
 def words(amount: Decimal, resource: str) -> str:
-    """An amount of a resource as a person writes it: bytes in Gi or Mi, cores in m below one."""
+    """A resource amount as text: bytes in Gi or Mi, cores below one in m."""
     if "memory" in resource or "storage" in resource:
         for unit in ("Gi", "Mi", "Ki"):
             if amount >= _SCALE[unit]:

@@ -1,7 +1,7 @@
-"""What a command gives back, and what it tells meanwhile. Pure."""
+"""Results and progress events of commands. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -13,7 +13,7 @@ EVENT_SCHEMA = "lightragctl/event/v1"
 
 
 class Status(StrEnum):
-    """The outcome in one word; `partial` means that some of the work failed and the rest stands."""
+    """The status of a result; `partial`: some of the work failed, the rest is done."""
 
     OK = "ok"
     PARTIAL = "partial"
@@ -36,18 +36,23 @@ class ErrorInfo:
 
 @dataclass(frozen=True)
 class Result:
-    """The one document that a command ends with.
+    """The result of a command.
 
-    `data` is the payload; its keys stand beside `schema`, `command`, `status` and `errors` in the document, so none of
-    these four may be among them.
+    `payload` is a dataclass, or a mapping where its keys depend on data. Its keys must differ from `schema`, `command`,
+    `status` and `errors`, which are in the same document.
     """
 
     command: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    payload: Any = field(default_factory=dict)
     status: Status = Status.OK
     errors: Sequence[ErrorInfo] = ()
     exit_status: ExitStatus | int = ExitStatus.DONE
     shown: bool = False
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The payload as a mapping; hints in it keep their commands."""
+        return asdict(self.payload) if is_dataclass(self.payload) else self.payload  # type: ignore[arg-type]
 
     def document(self) -> dict[str, Any]:
         """The flat document that `-o json` and `-o yaml` print, as plain data."""
@@ -57,22 +62,22 @@ class Result:
 
     @classmethod
     def quiet(cls, command: str) -> "Result":
-        """The result of a command whose output has already gone out line by line; nothing more is shown."""
+        """The result of a command that has printed its output already; nothing more is shown."""
         return cls(command, shown=True)
 
     @classmethod
     def ended(cls, command: str, exit_status: int) -> "Result":
-        """The result of a command that ran another one: its output has gone out, its exit status is ours."""
+        """The result of a command that ran another one, whose exit status it returns."""
         return cls(command, shown=True, exit_status=exit_status)
 
     @classmethod
     def failure(cls, command: str, error: LightragctlError) -> "Result":
-        """The document of a command that ended with `error`."""
+        """The result of a command that failed with `error`."""
         return cls(command, {}, Status.FAILED, (ErrorInfo.of(error),), error.exit_status)
 
 
 class EventType(StrEnum):
-    """What an event tells, in a word that scripts may rely on."""
+    """The type of an event; stable for scripts."""
 
     PROGRESS = "progress"
     PLAN = "plan"
@@ -86,14 +91,14 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """One line of progress: what is being done, and on what.
+    """A progress event.
 
     Attributes:
-        message: for a person.
-        subject: an object, a component; may be empty.
-        passing: it is of interest until the next comes.
-        type: what it tells.
-        data: the same for a script.
+        message: text for a person.
+        subject: an object or a component; may be empty.
+        passing: superseded by the next event.
+        type: its type.
+        data: the same for scripts.
     """
 
     message: str
@@ -103,12 +108,12 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self, time: str) -> dict[str, Any]:
-        """The event as `--events jsonl` prints it, at a time."""
+        """The event with its time, as `--events jsonl` prints it."""
         kind = EventType.WAITING if self.passing and self.type is EventType.PROGRESS else self.type
-        told = {"type": kind, "subject": self.subject, "message": self.message, "data": self.data}
-        document: dict[str, Any] = plain({"schema": EVENT_SCHEMA, "time": time, **told})
+        body = {"type": kind, "subject": self.subject, "message": self.message, "data": self.data}
+        document: dict[str, Any] = plain({"schema": EVENT_SCHEMA, "time": time, **body})
         return document
 
 
 Notify = Callable[[Event], None]
-"""Takes progress: a terminal, a log and a test are three observers."""
+"""Receives progress events."""

@@ -1,7 +1,7 @@
-"""What every runtime offers, so that commands need not know where a release runs. Pure types."""
+"""The interfaces of runtimes, so that commands do not depend on where a release runs. Pure types."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -55,16 +55,16 @@ class ComponentStatus:
 
 @dataclass(frozen=True)
 class ForeignField:
-    """A field of one of our objects that somebody else has changed or holds.
+    """A field of one of our objects that another field manager has changed or owns.
 
     Attributes:
         subject: the object, `Kind/name`.
         path: such as `spec.template.spec.containers[name=api].image`; empty when the object itself is gone.
-        manager: who; empty when the cluster does not tell.
-        operation: how: `Apply` or `Update`; empty when the cluster does not tell.
-        time: when, as the cluster writes it; empty when it does not tell.
-        ours: the value that was applied, or would be; None when we set none.
-        theirs: the value that is there; None when there is none.
+        manager: the field manager; empty when unknown.
+        operation: `Apply` or `Update`; empty when unknown.
+        time: as the cluster writes it; empty when unknown.
+        ours: the desired value; None when we set none.
+        theirs: the live value; None when there is none.
     """
 
     subject: str
@@ -77,15 +77,15 @@ class ForeignField:
 
     def __str__(self) -> str:
         if not self.path:
-            return f"{self.subject} is gone, or somebody else's now"
-        who = f"{self.manager} ({self.operation})" if self.manager else "somebody"
+            return f"{self.subject} is deleted, or owned by another manager"
+        who = f"{self.manager} ({self.operation})" if self.manager else "an unknown manager"
         when = f" at {self.time}" if self.time else ""
         ours, theirs = contrast(self.ours, self.theirs)
-        return f"{self.subject} {self.path}: ours {ours}, theirs {theirs}, by {who}{when}"
+        return f"{self.subject} {self.path}: desired {ours}, live {theirs}, set by {who}{when}"
 
 
 def contrast(ours: Any, theirs: Any) -> tuple[str, str]:
-    """Two values in few words, from a little before the place where they differ; nothing where there is none."""
+    """Excerpts of two values around their first difference."""
     both = _flat(ours), _flat(theirs)
     same = next((at for at, (one, other) in enumerate(zip(*both, strict=False)) if one != other), min(map(len, both)))
     start = max(0, same - _BEFORE_CHARS) if max(map(len, both)) > _BRIEF_CHARS else 0
@@ -93,7 +93,7 @@ def contrast(ours: Any, theirs: Any) -> tuple[str, str]:
 
 
 def _flat(value: Any) -> str:
-    return "nothing" if value is None else " ".join(str(value).split())
+    return "unset" if value is None else " ".join(str(value).split())
 
 
 def _cut(text: str, start: int) -> str:
@@ -109,13 +109,13 @@ _BEFORE_CHARS = 30
 
 @dataclass(frozen=True)
 class ReleaseStatus:
-    """One screen of `status`.
+    """The status of a release.
 
     Attributes:
-        message: what to know about the release as a whole.
-        revision: the number of what was last applied; None where there are no revisions.
-        drift: what somebody else has changed since.
-        warnings: what threatens the release or its data, although it may run.
+        message: about the release as a whole.
+        revision: the last applied one; None where there are no revisions.
+        drift: fields that other managers have changed since.
+        warnings: risks to the release or its data, even if it is ready.
     """
 
     release: str
@@ -135,7 +135,7 @@ class ReleaseStatus:
 
 
 class Action(StrEnum):
-    """What bringing a release up does to one object or process."""
+    """What `up` does to one object or process."""
 
     CREATED = "created"
     CONFIGURED = "configured"
@@ -146,7 +146,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """What would be done to one object or process; `text` shows it to a person, secrets masked, and may be empty."""
+    """A pending change of one object or process; `text`: its diff with secrets masked, may be empty."""
 
     subject: str
     action: Action
@@ -156,12 +156,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """What bringing the release up would do, and where.
+    """What `up` would change, and where.
 
     Attributes:
-        conflicts: fields that it would take over from others.
-        drift: what others have changed since the last time, whether it would be changed back or not.
-        warnings: of what may be unsafe about it.
+        conflicts: fields of other managers that it would take over.
+        drift: fields that other managers have changed, whether they would be changed back or not.
+        warnings: what may be unsafe about it.
     """
 
     release: str
@@ -173,24 +173,24 @@ class Differences:
 
     @property
     def differing(self) -> tuple[Difference, ...]:
-        """Those that would do something."""
+        """The changes other than `unchanged`."""
         return tuple(change for change in self.changes if change.action is not Action.UNCHANGED)
 
     @property
     def deletes(self) -> bool:
-        """Whether something would be deleted, for good or to make it anew."""
+        """Whether something would be deleted or recreated."""
         return any(change.action in (Action.DELETED, Action.REPLACED) for change in self.changes)
 
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How to bring a release up.
+    """Options of `up` and `rollback`.
 
     Attributes:
-        force_conflicts: take fields over from other managers of the same objects.
-        adopt: take over objects of the wanted names that nobody else's tool looks after.
-        prune_data: delete volume claims and Secrets too when they are not wanted any more.
-        allow_data_loss: go on although data would be lost.
+        force_conflicts: take ownership of fields that other managers own.
+        adopt: take ownership of existing objects that no other tool owns.
+        prune_data: also delete volume claims and Secrets that are no longer part of the release.
+        allow_data_loss: continue even if data would be lost.
     """
 
     timeout_s: float
@@ -203,14 +203,14 @@ class UpOptions:
 
 @dataclass(frozen=True)
 class UpOutcome:
-    """What `up` changed: the components or objects that it touched, and the release as it is now."""
+    """The result of `up`: the components or objects that it changed, and the status of the release."""
 
     changed: tuple[str, ...]
     status: ReleaseStatus
 
 
 class RevisionOutcome(StrEnum):
-    """What became of a revision."""
+    """The outcome of applying a revision."""
 
     APPLYING = "applying"
     APPLIED = "applied"
@@ -221,22 +221,22 @@ class RevisionOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Revision:
-    """What one `up` or `rollback` made of a release.
+    """One recorded `up` or `rollback` of a release.
 
     Attributes:
         number: counts from 1.
         who: `user@host`.
-        at: when it began, in UTC.
+        at: when it started, in UTC.
         version: of lightragctl.
         profile_name: the profile.
         values: that profile's values.
-        outcome: what became of it.
-        cause: why it failed; empty when it did not.
-        description: what it changed, in words.
-        objects: as they were rendered, in place of each value of a Secret where to find it.
+        outcome: of applying it.
+        cause: why it failed; empty otherwise.
+        description: a summary of what it changed.
+        objects: as rendered, with a reference in place of each value of a Secret.
         requires: by component, what must be ready before it.
-        stopped_at: when `down` stopped it, in UTC; empty when it did not.
-        stopped_by: who did, `user@host`.
+        stopped_at: when `down` stopped it, in UTC; empty when it was not stopped.
+        stopped_by: `user@host`.
     """
 
     number: int
@@ -256,17 +256,12 @@ class Revision:
     @property
     def images(self) -> dict[str, list[str]]:
         """The images of each workload, by `Kind/name`."""
-        found = {}
-        for thing in self.objects:
-            containers = ((thing.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers")
-            if containers:
-                found[f"{thing['kind']}/{thing['metadata']['name']}"] = [str(one.get("image")) for one in containers]
-        return found
+        return images_of(self.objects)
 
 
 @dataclass(frozen=True)
 class UnlockResult:
-    """Who held the lock of a release; `holder` is empty when nobody did. Times by the holder's own clock."""
+    """The holder of a released lock; empty when there was none. Times by the holder's clock."""
 
     holder: str = ""
     command: str = ""
@@ -275,115 +270,203 @@ class UnlockResult:
 
 
 Approve = Callable[[Differences], None]
-"""Shows what is about to change and may ask; raises to stop."""
+"""Shows pending changes and may ask for confirmation; raises to stop."""
 
 
 class Lifecycle(Protocol):
-    """Bringing a release up, looking at it, taking it down."""
+    """Deploying, inspecting and stopping a release."""
 
     @property
     def data(self) -> str:
-        """Where the release's data are, in words for a person."""
+        """Where the release's data is, as text."""
 
     def diff(self, plan: Plan, options: UpOptions) -> Differences:
-        """What `up` would do; changes nothing."""
+        """The changes that `up` would make; changes nothing."""
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
-        """Make the release what the plan says; harmless when it is already."""
+        """Bring the release to the state of the plan; idempotent."""
 
     def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
-        """Stop the release; with `purge` its data are deleted too. False when there was nothing to stop.
+        """Stop the release; with `purge` also delete its data. False when there was nothing to stop.
 
         Raises:
-            RefusedError: data that shall be kept would be lost, and that is not allowed.
+            RefusedError: data to be kept would be lost, and that is not allowed.
         """
 
     def status(self) -> ReleaseStatus:
-        """The release as it is.
+        """The status of the release.
 
         Raises:
-            NotRunningError: there is no such release here.
+            NotRunningError: there is no such release.
         """
 
 
 class Access(Protocol):
-    """Reaching the components of a release that is up."""
+    """Connecting to the components of a running release."""
 
     def components(self) -> tuple[str, ...]:
         """The names of the release's components.
 
         Raises:
-            NotRunningError: there is no such release here.
+            NotRunningError: there is no such release.
         """
 
     def endpoint(self, component: str) -> str:
-        """An address at which this process reaches the component, until `close`.
+        """A URL of the component for this process, valid until `close`.
 
         Raises:
             NotRunningError: the release is not up.
         """
 
     def endpoints(self, component: str) -> Mapping[str, str]:
-        """Such an address for each ready replica of the component, by the replica's name.
+        """A URL of each ready replica, by its name; valid until `close`.
 
         Raises:
             NotRunningError: the release is not up.
         """
 
     def spread(self, component: str) -> str:
-        """Such an address whose connections go to the ready replicas in turn, as those of a Service do.
+        """A URL whose connections are distributed over the ready replicas, as a Service does.
 
         Raises:
             NotRunningError: the release is not up.
         """
 
     def api_key(self, component: str = "lightrag-api") -> str | None:
-        """A key that the component takes; None when it asks for none."""
+        """A valid API key of the component; None when it requires none."""
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
         """Lines of the components' logs as (component, line)."""
 
     def exec(self, component: str, command: Sequence[str]) -> int:
-        """Run a command where the component runs, joined to this process's streams; its exit status."""
+        """Run a command in the component's environment, attached to this process's streams; its exit status."""
 
     def forward(self, component: str, port: int, notify: Notify) -> None:
-        """Lead a port of this machine (0: any) to the component until interrupted."""
+        """Forward a local port (0: any free one) to the component until interrupted."""
 
     def close(self) -> None:
-        """Close what this process holds open to reach the release."""
+        """Close the connections to the release."""
 
 
-class ReleaseRuntime(Lifecycle, Access, Protocol):
-    """A place where a release runs: what every one of them offers."""
+class Writers(Protocol):
+    """Stopping one component of a release and starting it again; the caller holds the release's lock.
+
+    All may be repeated, from any machine: they look at what is there.
+    """
+
+    def replicas(self, component: str) -> int:
+        """How many of the component are meant to run; `resume` needs it, so that it is saved before `hold`.
+
+        Raises:
+            NotRunningError: the release has no such component.
+        """
+
+    def hold(self, component: str, reason: str, timeout_s: float, notify: Notify) -> None:
+        """Stop the component, and keep it stopped until `resume`; returns when none of its processes is left.
+
+        Args:
+            reason: what holds it, as `status` shows it.
+
+        Raises:
+            WaitExpired: it still runs after `timeout_s`; it is kept from starting again.
+        """
+
+    def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        """Start the component again and wait until it is ready.
+
+        Raises:
+            WaitExpired: it is not ready after `timeout_s`; it goes on starting.
+        """
 
 
-@runtime_checkable
-class Revisions(Protocol):
-    """The recorded revisions of a release and its lock: what only a runtime that keeps them offers."""
+def images_of(objects: Iterable[KubernetesObject]) -> dict[str, list[str]]:
+    """The images of each workload among the objects, by `Kind/name`."""
+    found = {}
+    for thing in objects:
+        containers = ((thing.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers")
+        if containers:
+            found[f"{thing['kind']}/{thing['metadata']['name']}"] = [str(one.get("image")) for one in containers]
+    return found
 
-    def history(self) -> Sequence[Revision]:
-        """What was made of the release, newest first.
+
+@dataclass(frozen=True)
+class NeededSecret:
+    """A secret that the release reads, without its value.
+
+    Attributes:
+        name: of the Secret, or of the environment variable of `up`.
+        keys: those of a Secret that are read; empty when all of them, or when it is a variable.
+        generated: keys that `up` makes when the Secret is missing.
+    """
+
+    name: str
+    keys: tuple[str, ...] = ()
+    generated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AppliedRelease:
+    """A release as it was last applied, whatever profile the command names now.
+
+    Attributes:
+        profile_name: the profile.
+        values: that profile's values; never a secret.
+        settings: what the process of each component was started with, by the component's name.
+        objects: as they were rendered, without values of Secrets; none on this machine.
+        secrets: what must be there before the release is brought up elsewhere.
+        secret_values: by name and key, base64; only when requested.
+    """
+
+    profile_name: str
+    values: Mapping[str, Any]
+    settings: Mapping[str, Mapping[str, Any]]
+    objects: tuple[KubernetesObject, ...] = field(default=(), repr=False)
+    secrets: tuple[NeededSecret, ...] = ()
+    secret_values: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+
+
+class Applied(Protocol):
+    """What a release was last made."""
+
+    def applied(self, include_secrets: bool = False) -> AppliedRelease:
+        """The release as it was last applied.
 
         Raises:
             NotRunningError: there is no such release here.
         """
 
+
+class ReleaseRuntime(Lifecycle, Access, Writers, Applied, Protocol):
+    """Where a release runs: the capabilities of every runtime."""
+
+
+@runtime_checkable
+class Revisions(Protocol):
+    """Recorded revisions and the lock of a release; only of runtimes that keep them."""
+
+    def history(self) -> Sequence[Revision]:
+        """The revisions, newest first.
+
+        Raises:
+            NotRunningError: there is no such release.
+        """
+
     def revision(self, number: int) -> Revision:
-        """One of them, with its objects.
+        """One revision, with its objects.
 
         Raises:
             NotRunningError: there is none of this number.
         """
 
     def rollback_diff(self, revision: int | None, options: UpOptions) -> Differences:
-        """What `rollback` would do; changes nothing."""
+        """The changes that `rollback` would make; changes nothing."""
 
     def rollback(self, revision: int | None, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
-        """Make the release what it was in a revision; None: in the last that was applied before the present one."""
+        """Apply an earlier revision; None: the last one that was applied before the current one."""
 
     def unlock(self, even_if_fresh: bool) -> UnlockResult:
-        """Take the lock of the release away from whoever holds it.
+        """Release the lock, regardless of its holder.
 
         Raises:
-            RefusedError: it was renewed just now, and `even_if_fresh` is not set.
+            RefusedError: it was renewed recently, and `even_if_fresh` is not set.
         """

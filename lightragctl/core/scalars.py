@@ -1,4 +1,4 @@
-"""How single values of YAML are read: as YAML 1.2 reads them, but not where YAML 1.1 reads another number. Pure."""
+"""YAML scalars: read as YAML 1.2; numbers that YAML 1.1 reads differently are rejected. Pure."""
 
 import re
 from typing import Any
@@ -29,7 +29,7 @@ _TWO_READINGS = re.compile(
 
 
 class Loader(yaml.SafeLoader):
-    """A loader of plain values whose scalars are those of YAML 1.2's core schema; dates, `no` and `on` are text."""
+    """A safe loader with the scalars of YAML 1.2's core schema; dates, `no` and `on` are strings."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
 
@@ -39,11 +39,11 @@ for _kind, _form, _first in _KINDS:
 
 
 def two_readings(text: str) -> str | None:
-    """What two readers make of a plain scalar that looks like a number; None where they agree."""
+    """The readings of a plain scalar by YAML 1.1 and 1.2 when they differ; None when they agree."""
     if not _TWO_READINGS.fullmatch(text):
         return None
     old, new = yaml.safe_load(text), _as_yaml_12(text)
-    return None if _told(old) == _told(new) else f"{_told(old)} to YAML 1.1, {_told(new)} to YAML 1.2"
+    return None if _text(old) == _text(new) else f"{_text(old)} in YAML 1.1, {_text(new)} in YAML 1.2"
 
 
 def _as_yaml_12(text: str) -> Any:
@@ -56,18 +56,18 @@ def _as_yaml_12(text: str) -> Any:
     return text
 
 
-def _told(value: Any) -> str:
-    return f"the text {value}" if isinstance(value, str) else f"the number {value}"
+def _text(value: Any) -> str:
+    return f"the string {value}" if isinstance(value, str) else f"the number {value}"
 
 
 def kind_of(value: Any) -> str:
-    """What was read, for a person."""
+    """The type and value of what was read, for messages."""
     if value is None:
-        return "nothing (null)"
+        return "null"
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
     if isinstance(value, int | float):
         return f"the number {value}"
     if isinstance(value, dict):
-        return "a map of keys"
-    return "a list" if isinstance(value, list | tuple) else f"the text '{value}'"
+        return "a map"
+    return "a list" if isinstance(value, list | tuple) else f"the string '{value}'"

@@ -1,4 +1,4 @@
-"""Plain values as JSON and YAML text that every reader takes for the same values. Pure.
+"""Plain values as JSON and YAML that every parser reads as the same values. Pure.
 
 Both texts are harmless on a terminal: what `core.visible` would escape is written as an escape of the format, so that a
 reader gets the character itself.
@@ -21,8 +21,8 @@ _MISREAD = re.compile(
     r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*",
     re.IGNORECASE,
 )
-"""Texts that some reader takes for a boolean, null, a number, a time or a merge: those of YAML 1.1, of YAML 1.2, and
-go-yaml, by which kubectl reads."""
+"""Strings that some parser reads as a boolean, null, a number, a time or a merge: YAML 1.1, YAML 1.2, and go-yaml,
+which kubectl uses."""
 
 
 def json_text(value: Any, indent: int | None = None, ascii_only: bool = False) -> str:
@@ -35,12 +35,12 @@ def _json_escape(found: re.Match[str]) -> str:
 
 
 def yaml_text(value: Any, sort_keys: bool = False, ascii_only: bool = False) -> str:
-    """The value as a YAML document, without a newline at its end."""
+    """The value as a YAML document, without a trailing newline."""
     return yaml_documents([value], sort_keys, ascii_only)
 
 
 def yaml_documents(values: Sequence[Any], sort_keys: bool = False, ascii_only: bool = False) -> str:
-    """The values as YAML documents, without a newline at the end."""
+    """The values as YAML documents, without a trailing newline."""
     text = yaml.dump_all(values, Dumper=_Dumper, allow_unicode=not ascii_only, sort_keys=sort_keys, width=1000)
     return ACTING.sub(_yaml_escape, str(text)).rstrip("\n")  # other white space may belong to the last value
 
@@ -51,7 +51,7 @@ def _yaml_escape(found: re.Match[str]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what somebody would misread, and takes what JSON takes: enumerations, tuples, values that stand twice."""
+    """Quotes ambiguous strings, and accepts what JSON accepts: enumerations, tuples, repeated values."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

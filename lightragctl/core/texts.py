@@ -1,4 +1,4 @@
-"""What every text is cleaned of before it is stored. Pure."""
+"""Normalization of text before it is stored. Pure."""
 
 import re
 import unicodedata
@@ -11,14 +11,14 @@ _REMOVED = {
 
 
 def clean_text(text: str) -> str:
-    """The text in NFC, with `\\n` for every kind of line and page end, without control characters."""
+    """The text in NFC, with `\\n` for every line and page break, without control characters."""
     text = re.sub(r"\r\n?|[\v\f\x85\u2028\u2029]", "\n", text).translate(_REMOVED)
     text = re.sub("[\ud800-\udfff]", "\ufffd", text)  # halves of characters, which UTF-8 cannot hold
     return unicodedata.normalize("NFC", text)
 
 
 def has_text(text: str) -> bool:
-    """Whether anything in it can be seen: white space, joiners and marks of direction cannot."""
+    """Whether the text has a visible character."""
     return any(
         unicodedata.category(char)[0] not in "Z" and unicodedata.category(char) not in ("Cc", "Cf") for char in text
     )

@@ -1,4 +1,4 @@
-"""URLs that may carry credentials, in their authority or in their query: what is shown of them, what is sent. Pure."""
+"""URLs with credentials in the authority or query: redacted for display, and as request headers. Pure."""
 
 import base64
 import re
@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 HIDDEN = "***"
 _SECRET_CHARS = 4
-"""A shorter value of a query is no key, and would be found in every text."""
+"""Shorter values of a query are not treated as keys: they would match in any text."""
 _UNTIL_LAST_AT = re.compile(r"\A([a-z][a-z0-9+.-]*://)?.*@", re.DOTALL | re.IGNORECASE)
 _AUTHORITY_AND_PATH = re.compile(r"//[^?#]*@")
 
@@ -14,7 +14,7 @@ _AUTHORITY_AND_PATH = re.compile(r"//[^?#]*@")
 def shown(url: str) -> str:
     """The URL without its credentials: user and password, the values of its query and its fragment are hidden.
 
-    What is no URL is shown too, with nothing of it before its last `@`.
+    Text that is not a URL is shown without everything before its last `@`.
     """
     address, mark, query = url.partition("#")[0].partition("?")
     if not _is_whole(url):
@@ -33,7 +33,7 @@ def basic_credentials(url: str) -> str | None:
 
 
 def secrets(url: str) -> list[str]:
-    """What must not be shown: the password, and the values of the query, as they are written and as they are meant."""
+    """The secrets of a URL: the password and the values of the query, encoded and decoded."""
     written = urlsplit(url).password or ""
     values = [value for _, value in parse_qsl(urlsplit(url).query) if len(value) >= _SECRET_CHARS]
     found = (written, unquote(written), basic_credentials(url) or "", *values)
@@ -54,6 +54,6 @@ def _is_whole(url: str) -> bool:
 
 
 def _hidden_values(query: str) -> str:
-    """Names stay, as they tell what was asked for; a part that has no name goes."""
+    """The query with its values hidden; parts without a name are hidden whole."""
     parts = [part.partition("=") for part in query.split("&") if part]
     return "&".join(f"{name}={HIDDEN}" if mark else HIDDEN for name, mark, _ in parts)

@@ -101,7 +101,7 @@ def judge_change(hops: Sequence[Hop], before: Version, after: Version) -> Verdic
     Args:
         hops: of the component, each to a later version; none: it keeps no data, every change is a rolling one.
         before: the version that runs.
-        after: the version that shall run.
+        after: the desired version.
     """
     downgrade = after < before
     if not hops or before[:2] == after[:2]:

@@ -1,4 +1,4 @@
-"""Text of others made harmless for a terminal: what it would act upon, or not show, stands there as an escape. Pure."""
+"""Escaping of untrusted text for terminals: control and invisible characters become escapes. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ ACTING = re.compile(
     "\ud800-\udfff\ufffe\uffff\U000e0000-\U000e007f]"  # bytes that are no text, noncharacters, tags
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"  # joiners, where no script needs them
 )
-"""What a terminal acts upon, what nobody sees, and what YAML's readers refuse or take for the end of a line."""
+"""Control characters, invisible characters, and what YAML parsers reject or read as a line break."""
 
 
 def visible(text: str) -> str:
     r"""The text with `\x1b`, `\u202e` and the like in place of such characters; tabs and newlines stay.
 
-    A byte of an argument or a file name that is no UTF-8 stands there as `\xff`.
+    A byte of an argument or file name that is not UTF-8 becomes `\xff`.
     """
     return ACTING.sub(_escape, text)
 
@@ -31,7 +31,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def visible_data(value: Any) -> Any:
-    """A payload with `visible` texts and keys; everything else as it is."""
+    """A payload with escaped strings and keys."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, Mapping):

@@ -17,8 +17,8 @@ from lightragctl.deploy.fencing import take_lock
 from lightragctl.deploy.inventory import Inventory, ReleasePhase, inventory_ref
 from lightragctl.deploy.revision_store import drop_all_revisions, known_components, read_revision, write_outcome
 from lightragctl.deploy.rollout import locked, object_event, write_inventory
-from lightragctl.deploy.rollout_plan import owns_namespace, read_inventory, refuse_newer
-from lightragctl.kube.labels import CHUNK_OF, REVISION_OF, component_of
+from lightragctl.deploy.rollout_plan import owns_namespace, read_inventory, refuse_newer, refuse_open_operation
+from lightragctl.kube.labels import CHUNK_OF, OPERATION_OF, REVISION_OF, component_of
 from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import labels_of, status_of
@@ -55,7 +55,7 @@ def tear_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow
         False if there was nothing to do.
 
     Raises:
-        LockedError: another process is changing the release.
+        LockedError: another process is changing the release, or an operation of it is open.
         WaitExpired: pods still exist after `timeout_s`.
         RefusedError: data would be lost with the pods, and that is not allowed.
         ForbiddenError: permissions are missing.
@@ -69,7 +69,9 @@ def tear_down(scope: Scope, purge: bool, timeout_s: float, notify: Notify, allow
     _check_rights(scope, inventory, purge)
     lock, scope = locked(scope, "down", notify)
     with lock:
+        refuse_open_operation(scope)
         take_lock(scope, lock, inventory)
+        refuse_open_operation(scope)
         inventory = read_inventory(scope)
         refuse_newer(inventory, lock.fence, scope.release)
         components = known_components(scope, inventory)
@@ -161,7 +163,7 @@ def _pods_left(scope: Scope, components: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class PurgeScope:
-    """What a purge deletes after the workloads."""
+    """The objects that a purge deletes after the workloads."""
 
     scope: Scope
     owned: Sequence[ObjectRef]
@@ -197,6 +199,8 @@ def _purge(left: PurgeScope, lock: ReleaseLock, deadline: Deadline) -> None:
         wait_until(partial(_still_there, scope, namespace), deadline)
         return
     drop_all_revisions(scope)
+    operations = scope.cluster.select("v1", "ConfigMap", scope.namespace, f"{OPERATION_OF}={scope.release}")
+    delete_objects(scope, operations)
     delete_objects(scope, filter(None, [scope.cluster.get(inventory_ref(scope.release, scope.namespace))]))
     lock.forget()
 
@@ -250,13 +254,13 @@ def _is_deletable(scope: Scope, notify: Notify) -> bool:
 
 
 def _is_bookkeeping(thing: KubernetesObject, scope: Scope) -> bool:
-    """Whether it is the release's inventory, one of its revisions, or created by Kubernetes."""
+    """Whether it is the release's inventory, one of its revisions or operations, or created by Kubernetes."""
     if thing["kind"] == "Secret":
         return bool(thing.get("type") == "kubernetes.io/service-account-token")
-    is_recorded = ref(thing) == inventory_ref(scope.release, scope.namespace) or _is_revision(thing, scope.release)
+    is_recorded = ref(thing) == inventory_ref(scope.release, scope.namespace) or _is_history(thing, scope.release)
     return thing["kind"] == "ConfigMap" and (is_recorded or thing["metadata"]["name"] in _SYSTEM_CONFIG_MAPS)
 
 
-def _is_revision(config_map: KubernetesObject, release: str) -> bool:
+def _is_history(config_map: KubernetesObject, release: str) -> bool:
     labels = labels_of(config_map)
-    return release in (labels.get(REVISION_OF), labels.get(CHUNK_OF))
+    return release in (labels.get(REVISION_OF), labels.get(CHUNK_OF), labels.get(OPERATION_OF))

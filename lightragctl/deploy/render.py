@@ -65,6 +65,26 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
     return sorted(objects, key=order)
 
 
+def render_folder(templates: Path, folder: str, context: dict[str, Any]) -> list[KubernetesObject]:
+    """The objects of one folder of templates, in the order in which to create them.
+
+    Args:
+        templates: the folder of all templates.
+        folder: a name in it.
+        context: what its templates see.
+
+    Raises:
+        LightragctlError: a template is wrong; names it.
+    """
+    environment = _environment(templates)
+    found = [
+        thing
+        for template in sorted((templates / folder).glob("*.yaml.j2"))
+        for thing in _render(environment, f"{folder}/{template.name}", context)
+    ]
+    return sorted(found, key=order)
+
+
 def _refuse_system_namespace(namespace: str) -> None:
     """A release's quotas, limits and policies apply to its whole namespace, and `down --purge` may delete it."""
     if namespace.startswith("kube-"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import lightragctl
+from lightragctl.components import all_components
 from lightragctl.core.errors import LightragctlError, LockedError, NeedsAttentionError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
@@ -40,6 +41,7 @@ from lightragctl.deploy.rollout_plan import (
     read_inventory,
     refuse_conflicts,
     refuse_newer,
+    refuse_open_operation,
 )
 from lightragctl.deploy.stages import stages
 from lightragctl.kube.guarded import GuardedCluster
@@ -48,6 +50,8 @@ from lightragctl.kube.lease import ReleaseLock, lease_ref
 from lightragctl.kube.model import ChangedMeanwhileError
 from lightragctl.kube.objects import WORKLOAD_KINDS, status_of
 from lightragctl.kube.scope import Scope
+from lightragctl.observe.kstatus import Status
+from lightragctl.observe.snapshot import read_snapshot, resource_status
 from lightragctl.observe.wait import Deadline, wait_ready, wait_until
 
 
@@ -76,7 +80,7 @@ def roll_out(
 
     Raises:
         LightragctlError: with the cause; changes so far stay and are in the inventory.
-        LockedError: another process is changing the release.
+        LockedError: another process is changing the release, or an operation of it is open.
         FieldConflictError: other managers own fields that would change.
         NeedsAttentionError: all objects are applied, but some could not be pruned.
         RefusedError: data would be lost, and the options do not allow it.
@@ -85,7 +89,9 @@ def roll_out(
     lock, scope = locked(scope, desired.command, notify)
     with lock:
         if not preconditions.is_new:
+            refuse_open_operation(scope)
             take_lock(scope, lock, read_inventory(scope))
+            refuse_open_operation(scope)  # one that was started while the lock was waited for
         plan = plan_rollout(scope, desired, options, preconditions)
         refuse_newer(plan.inventory, lock.fence, scope.release)
         refuse_conflicts(plan, options)
@@ -183,7 +189,7 @@ def _apply(run: Run) -> None:
     forced = {one.identity for one in run.plan.changes.changes if one.is_forced} | run.plan.adopted
     for conflict in run.plan.changes.conflicts:
         run.deadline.notify(Event(f"taken over: {conflict.path} of {conflict.manager}", conflict.subject))
-    for stage in stages(run.plan.objects, run.desired.requires):
+    for stage in stages(run.plan.objects, run.desired.requires, _role_orders(run)):
         chosen = [thing for thing in stage.objects if ref(thing) in changes or _may_want_values(thing)]
         for thing in chosen:
             if (change := changes.get(ref(thing))) and change.replacement:
@@ -193,6 +199,17 @@ def _apply(run: Run) -> None:
         for change in filter(None, (changes.get(ref(thing)) for thing in chosen)):
             run.deadline.notify(object_event(str(change.action), change.identity))
         _wait_for_stage(run, stage.objects, chosen)
+
+
+def _role_orders(run: Run) -> dict[str, Sequence[str]]:
+    """The order of roles of the components that are ready now; in a broken one all roles are updated at once."""
+    ordered = {one.name: one.update_order for one in all_components() if one.update_order}
+    if not run.options.wait or not ordered.keys() & run.desired.requires.keys():
+        return {}
+    snapshot = read_snapshot(run.scope)
+    ready = [name for name in ordered if resource_status(snapshot, name).status is Status.CURRENT]
+    reverse = run.desired.command == "rollback"
+    return {name: ordered[name][::-1] if reverse else ordered[name] for name in ready}
 
 
 def _wait_for_stage(run: Run, objects: Sequence[KubernetesObject], applied: Sequence[KubernetesObject]) -> None:

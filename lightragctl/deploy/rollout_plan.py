@@ -13,6 +13,7 @@ from lightragctl.core.errors import LockedError, RefusedError
 from lightragctl.core.findings import with_hint
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
+from lightragctl.core.operation import open_operation
 from lightragctl.core.runtime import Differences, ForeignField, Revision, UpOptions
 from lightragctl.deploy.apply import plan_deletions, read_live, read_unlabelled
 from lightragctl.deploy.apply_plan import plan_apply
@@ -23,9 +24,9 @@ from lightragctl.deploy.drift import drift, without_foreign_fields
 from lightragctl.deploy.inventory import Inventory, ReleasePhase, from_object, inventory_ref, to_keep, to_prune
 from lightragctl.deploy.ownership import is_owned, refuse_foreign
 from lightragctl.deploy.revision_store import known_components, read_revision
-from lightragctl.kube.labels import RELEASE, component_of
+from lightragctl.kube.labels import OPERATION_OF, OPERATION_OPEN, RELEASE, component_of
 from lightragctl.kube.model import FieldConflictError, ForbiddenError
-from lightragctl.kube.objects import annotations_of, deletion_time, status_of
+from lightragctl.kube.objects import annotations_of, deletion_time, labels_of, status_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.volumes import expected_claims
 
@@ -87,6 +88,18 @@ def read_inventory(scope: Scope) -> Inventory | None:
     """
     found = scope.cluster.get(inventory_ref(scope.release, scope.namespace))
     return from_object(found) if found else None
+
+
+def refuse_open_operation(scope: Scope) -> None:
+    """Stop while an operation of the release is open.
+
+    Raises:
+        LockedError: names it.
+    """
+    selector = f"{OPERATION_OF}={scope.release}"
+    for found in scope.cluster.select("v1", "ConfigMap", scope.namespace, selector):
+        if operation_id := labels_of(found).get(OPERATION_OPEN):
+            raise open_operation(operation_id)
 
 
 @dataclass(frozen=True)

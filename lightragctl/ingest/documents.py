@@ -1,4 +1,4 @@
-"""From what a user names to the text of documents: paths, folders, globs, standard input. Reads files; no network."""
+"""Finds documents (paths, folders, globs, pipes) and extracts their text. Reads files; no network."""
 
 import errno
 import glob
@@ -29,17 +29,17 @@ MAX_FILE_BYTES = 64 * 1024 * 1024  # four are read at a time; the service takes 
 MAX_SOURCE_CHARS = 4096  # what lightrag-api takes
 
 MAX_UNPACKED_BYTES = 4 * MAX_FILE_BYTES
-"""Of a .docx, which is a zip archive: more is an accident or an attack."""
+"""Maximum uncompressed size of a .docx (a zip archive): a protection against zip bombs."""
 
 _FOREIGN = (
     (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-        "is an encrypted or an old Office file (.doc)",
+        "is an encrypted or legacy Office file (.doc)",
         "save it as .docx, without a password",
     ),
     (b"{\\rtf", "is rich text (RTF)", "save it as .docx"),
 )
-"""Kinds that nobody can read as text, by their first bytes, whatever their name: reason and hint."""
+"""Unsupported formats by their first bytes, regardless of the name: reason and hint."""
 _ZIP = b"PK\x03\x04"
 _PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title|meta)\b",
@@ -48,7 +48,7 @@ _PAGE = re.compile(
 _FRAGMENT = re.compile(
     rb"\s*<(?:div|p|h[1-6]|table|ul|ol|dl|section|article|main|span|a|b|pre|details)\b.*>\s*", re.I | re.S
 )
-"""A piece of a page begins and ends with a tag; Markdown that begins with one seldom ends so."""
+"""An HTML fragment begins and ends with a tag; Markdown that begins with one rarely ends with one."""
 _SNIFFED_BYTES = 4096
 _DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
@@ -58,7 +58,7 @@ Kind = Literal["text", "page", "pdf", "docx"]
 
 @dataclass(frozen=True)
 class DocumentFile:
-    """What to load. `source` is its absolute path; `data` is what was read of a pipe, None for a file."""
+    """A file to load. `source`: its absolute path; `data`: the content of a pipe, None for a file."""
 
     source: str
     size_bytes: int
@@ -67,9 +67,9 @@ class DocumentFile:
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """What the paths lead to: each file once, in order. A pipe's path is in `streams`, "-" for standard input.
+    """The files of the given paths, each once, in order. `streams`: paths of pipes, "-" for standard input.
 
-    `skipped` counts files in folders that are of no known kind, by the ends of their names.
+    `skipped`: number of files of unsupported types in folders, by suffix.
     """
 
     files: tuple[DocumentFile, ...]
@@ -80,7 +80,7 @@ class FoundFiles:
 
 @dataclass(frozen=True)
 class Document:
-    """A document as it is sent. `sha256` is over the UTF-8 text; `left_out` names what of it is not in the text."""
+    """A document to send. `sha256` is over the UTF-8 text; `left_out`: content that is not in the text."""
 
     source: str
     text: str
@@ -111,10 +111,10 @@ class _FileSearch:
 
 
 def find_documents(paths: Sequence[str], cwd: Path) -> FoundFiles:
-    """The documents that `paths` name: files, folders with all below them, globs, pipes, `-` for standard input.
+    """The documents of `paths`: files, folders (recursively), globs, pipes, `-` for standard input.
 
-    Hidden files and folders are left out unless named. Each real file and folder is taken once, under the first name
-    that leads to it, so a link to a folder above ends nowhere. What cannot be taken is in `failed` with its reason.
+    Hidden files and folders are ignored unless named. Each real file and folder is used once, under its first name, so
+    symbolic links cannot loop. Paths that cannot be used are in `failed` with a reason.
     """
     search = _FileSearch()
     for path in paths:
@@ -138,9 +138,9 @@ def find_documents(paths: Sequence[str], cwd: Path) -> FoundFiles:
 
 
 def read_streams(found: FoundFiles, reading: ReadOptions) -> FoundFiles:
-    """The same with what the pipes hold among the files. Reads them to their ends.
+    """The same with the content of pipes added to the files. Reads pipes to the end.
 
-    Without a name of its own a document gets one that is made of its content, so that it replaces no other one.
+    A document without a source name gets one derived from its content, so that it replaces no other document.
 
     Raises:
         UsageError: `source` is given and there is not exactly one pipe, or it is no name.
@@ -155,7 +155,7 @@ def read_streams(found: FoundFiles, reading: ReadOptions) -> FoundFiles:
             failed.append((reading.source or STREAM_SOURCE, f"cannot be read: {error.strerror or error}"))
             continue
         if any(file.source == reading.source for file in files):
-            raise UsageError(f"--source: {reading.source} is loaded from a file too", "choose another name")
+            raise UsageError(f"--source: {reading.source} is also loaded from a file", "choose another name")
         source = reading.source or f"{STREAM_SOURCE}-{hashlib.sha256(data).hexdigest()[:12]}"
         files.append(DocumentFile(source, len(data), data))
     return replace(found, files=tuple(files), failed=tuple(failed), streams=())
@@ -164,7 +164,7 @@ def read_streams(found: FoundFiles, reading: ReadOptions) -> FoundFiles:
 def read_document(file: DocumentFile, encoding: str = "") -> Document:
     """The text of a document: NFC, `\\n` between lines, no control characters; HTML and Word as Markdown.
 
-    `encoding` is that of text and pages without a byte-order mark; empty to find out.
+    `encoding`: of text and HTML without a byte-order mark; empty: detect it.
 
     Raises:
         LightragctlError: it cannot be read, is not text, or has none; the message is the reason, without the name.
@@ -178,13 +178,13 @@ def read_document(file: DocumentFile, encoding: str = "") -> Document:
     extracted = _extract(data, document_kind(file, data), encoding)
     text = clean_text(extracted.text)
     if not has_text(text):
-        left_out = f"; left out: {', '.join(extracted.left_out)}" if extracted.left_out else ""
+        left_out = f"; omitted: {', '.join(extracted.left_out)}" if extracted.left_out else ""
         raise LightragctlError(f"has no text{left_out}")
     return Document(file.source, text, hashlib.sha256(text.encode()).hexdigest(), extracted.left_out)
 
 
 def document_kind(file: DocumentFile, data: bytes) -> Kind:
-    """How to read a document: by its first bytes where these leave no doubt, else by its name; a pipe may have none.
+    """The type of a document: by its first bytes if they are unambiguous, else by its name; a pipe may have none.
 
     Raises:
         LightragctlError: it is of a kind that cannot be read.
@@ -224,7 +224,7 @@ def _extract(data: bytes, kind: Kind, encoding: str) -> Extracted:
 
 
 def _take(path: str, search: _FileSearch, *, named: bool) -> None:
-    """Add a file or a folder. What a user has named must be good; in folders, what is of another kind is skipped."""
+    """Add a file or folder. Files named by the user must be supported; in folders, others are skipped."""
     real = os.path.realpath(path)
     if real in search.seen:
         return
@@ -266,7 +266,7 @@ def _entries(folder: str, search: _FileSearch) -> Iterator[str]:
 
 
 def _missing(path: str) -> str:
-    """Why there is nothing at a path; empty when there is something."""
+    """Why a path cannot be accessed; empty when it can."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -277,38 +277,38 @@ def _missing(path: str) -> str:
 
 
 def _refusal(path: str) -> str:
-    """Why a file cannot be a document; empty when it can."""
+    """Why a file cannot be loaded; empty when it can."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
         gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        return "is a link to nothing" if gone else f"cannot be read: {error.strerror or error}"
+        return "is a dangling symbolic link" if gone else f"cannot be read: {error.strerror or error}"
     if not stat.S_ISREG(mode):
-        return "is not a file"
+        return "is not a regular file"
     if _suffix(path) not in SUFFIXES:
-        return f"is of no supported kind ({', '.join(sorted(suffix[1:] for suffix in SUFFIXES))})"
+        return f"has no supported file type ({', '.join(sorted(suffix[1:] for suffix in SUFFIXES))})"
     return "" if _shown(path) == path else "has a name that is not UTF-8"
 
 
 def _url_reason(path: str, scheme: str) -> str:
     if scheme == "file":
-        return "is a URL; name the file itself, without file://"
+        return "is a URL; use the path without file://"
     read = Command("ingest", f"- --source {_shown(path)}")
-    return Hint("is a URL, and only files are read: curl -sSL URL | ", read)
+    return Hint("is a URL; only files are supported: curl -sSL URL | ", read)
 
 
 def _check_source(source: str, streams: int) -> None:
     if streams != 1:
         many = "there is none" if not streams else f"there are {streams}"
         raise UsageError(
-            f"--source names what comes from a pipe, and {many}", Hint(Command("ingest", "- --source NAME"))
+            f"--source names the document of one pipe, and {many}", Hint(Command("ingest", "- --source NAME"))
         )
     if _shown(source) != source or not source.strip() or len(source) > MAX_SOURCE_CHARS:
-        raise UsageError(f"--source: 1 to {MAX_SOURCE_CHARS} characters in UTF-8 are a name", "choose another one")
+        raise UsageError(f"--source must have 1 to {MAX_SOURCE_CHARS} characters of UTF-8", "choose another name")
 
 
 def _is_pipe(path: str) -> bool:
-    """Whether it is read as standard input is: a pipe, or what the shell has opened and left without a name."""
+    """Whether a path is a pipe or a file descriptor opened by the shell."""
     if path.startswith(_DESCRIPTORS):
         return True
     try:
@@ -337,7 +337,7 @@ def _suffix(source: str) -> str:
 
 
 def _shown(path: str) -> str:
-    """The path as it can be printed and sent, whatever bytes are in its name."""
+    """The path as printable text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -29,7 +29,7 @@ _NAMED_PARTS = (
     (re.compile(r"word/diagrams/data\d*\.xml"), "SmartArt"),
     (re.compile(r"word/charts/chart\d*\.xml"), "charts"),
 )
-"""Parts that are left out where they hold text."""
+"""Parts that are omitted if they contain text."""
 _EMBEDDED = re.compile(r"word/embeddings/|word/afchunk", re.I)
 
 _WORD = (
@@ -45,7 +45,7 @@ _BROKEN = (
     *(ExpatError, ElementTree.ParseError, KeyError, ValueError, AttributeError, IndexError),
     RuntimeError,  # zipfile's word for an encrypted part
 )
-"""What the readers raise at a file that is broken."""
+"""Exceptions of the readers for a corrupt file."""
 
 _READ = frozenset(
     {
@@ -97,9 +97,9 @@ def docx_to_markdown(data: bytes, most_bytes: int) -> Extracted:
         rewritten, left_out = _rewritten(parts)
         html = mammoth.convert_to_html(rewritten, convert_image=mammoth.images.img_element(lambda image: {}))
     except RecursionError as error:
-        raise LightragctlError("is a Word document nested too deeply to be read") from error
+        raise LightragctlError("is a Word document with too deeply nested elements") from error
     except _BROKEN as error:
-        raise LightragctlError("is not a Word document (.docx) that can be read") from error
+        raise LightragctlError("is not a readable Word document (.docx)") from error
     if any("w:sym" in message.message for message in html.messages):
         left_out = [*left_out, "symbols of an unknown font"]
     text = html_to_markdown(html.value)

@@ -7,7 +7,7 @@ import chardet
 
 from lightragctl.core.errors import LightragctlError, UsageError
 
-ENCODING_HINT = "name its encoding with --encoding, such as gb18030, big5, cp932, cp949 or cp1252; or save it as UTF-8"
+ENCODING_HINT = "set its encoding with --encoding, such as gb18030, big5, cp932, cp949 or cp1252; or save it as UTF-8"
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -57,7 +57,7 @@ _LEAST_COMMON_HAN = 0.10
 
 
 class EncodingError(LightragctlError):
-    """The bytes are no text in any encoding that we are sure of."""
+    """The bytes are not text in any reliably detected encoding."""
 
     code = "encoding"
 
@@ -72,7 +72,7 @@ def named_encoding(name: str) -> str:
         UsageError: there is no text encoding of this name.
     """
     if not (encoding := _known(name)):
-        raise UsageError(f"{name!r} is not a text encoding", "such as: utf-8, gb18030, big5, cp932, cp949, cp1252")
+        raise UsageError(f"{name!r} is not a text encoding", "use utf-8, gb18030, big5 or cp1252, for example")
     return encoding
 
 
@@ -111,7 +111,7 @@ def _marked(data: bytes) -> str:
         if text is not None:
             return text
     if marked and not data.isascii():
-        raise EncodingError(f"begins with the byte-order mark of {marked[0][1]} but is not text in it")
+        raise EncodingError(f"has the byte-order mark of {marked[0][1]} but is not valid {marked[0][1]}")
     return ""
 
 
@@ -123,7 +123,7 @@ def _unmarked(data: bytes) -> str:
     if text is None:
         text = _detected(data, _SURE) or _chinese(data) or (_attempt(data, "utf-8") if shifted else None)
     if text is None:
-        raise EncodingError("is not UTF-8, and its encoding cannot be told for sure")
+        raise EncodingError("is not UTF-8, and its encoding cannot be detected reliably")
     return text
 
 
@@ -133,13 +133,13 @@ def _wide(data: bytes) -> str:
         text = _attempt(data, encoding)
         if text and "\0" not in text and sum(map(str.isascii, text)) * 4 > len(text):
             return text
-    raise EncodingError("is not text: it holds NUL bytes", "if it is text, name its encoding: --encoding utf-16-le")
+    raise EncodingError("is not text: it contains NUL bytes", "if it is text, set its encoding: --encoding utf-16-le")
 
 
 def _strictly(data: bytes, encoding: str) -> str:
     text = _attempt(data, encoding)
     if text is None:
-        raise EncodingError(f"is not text in {encoding}")
+        raise EncodingError(f"is not valid {encoding}")
     return text
 
 

@@ -9,7 +9,7 @@ _UNMARKED_SCRIPTS = frozenset({"st", "nd", "rd", "th", "®", "™", "℠", "TM",
 
 @dataclass(frozen=True)
 class Extracted:
-    """`left_out` names kinds of content that the document has and the text has not."""
+    """`left_out`: kinds of content of the document that are not in the text."""
 
     text: str
     left_out: tuple[str, ...] = ()

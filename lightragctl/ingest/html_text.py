@@ -32,7 +32,7 @@ _UNSEEN = {
     "noembed": "noembed text",
     "datalist": "hidden text",
 }
-"""Elements that are left out, by the words that name them."""
+"""Omitted elements and their descriptions."""
 
 _BLOCKS = (
     *("address", "center", "details", "dialog", "fieldset", "figure", "footer", "form", "header", "hgroup", "legend"),
@@ -131,7 +131,7 @@ def _check_depth(root: LexborNode | None) -> None:
         level = [child for node in level for child in node.iter()]
         if not level:
             return
-    raise LightragctlError("is HTML nested too deeply to be read")
+    raise LightragctlError("is HTML with too deeply nested elements")
 
 
 def _drop_unseen(soup: BeautifulSoup) -> Iterator[str]:

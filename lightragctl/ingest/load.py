@@ -1,4 +1,4 @@
-"""Loading documents into a release through lightrag-api: resumable, and patient while a part restarts. Network I/O.
+"""Loading documents through lightrag-api: resumable, with retries while components restart. Network I/O.
 
 Four threads read and send; the calling thread alone counts and tells. What the service has acknowledged is not sent
 again, so a run that was interrupted is continued by running it again.
@@ -35,7 +35,7 @@ LAST_WORDS_S = 1.0  # after the end of a load, for what the threads have in hand
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """How far a load is. `source` is the document that moved it; `remaining_s` is None until there is a rate."""
+    """Progress of a load. `source`: the last document; `remaining_s`: None until a rate is known."""
 
     done_documents: int
     total_documents: int
@@ -47,7 +47,7 @@ class LoadProgress:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The user ended the load. What is acknowledged is stored; the same command again loads the rest."""
+    """The user interrupted the load. Acknowledged documents are stored; running it again loads the rest."""
 
     acknowledged_documents: int
     acknowledged_chunks: int
@@ -58,7 +58,7 @@ LoadEvent = LoadProgress | RetryWait | Interrupted
 
 
 class Failure(NamedTuple):
-    """A document that is not loaded."""
+    """A document that failed to load."""
 
     source: str
     reason: str
@@ -67,10 +67,10 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """What a load did, in documents; `chunks` counts those of created and updated documents.
+    """The result of a load, in documents; `chunks` are those of created and updated documents.
 
-    `skipped` are files in folders that are of no supported kind, in `skipped_kinds` by the ends of their names.
-    `failed` is ordered by source. `left_out` says of a source what it holds that is not in the index.
+    `skipped`: files of unsupported types in folders; `skipped_kinds`: by suffix. `failed` is ordered by source.
+    `left_out`: content of a source that is not in the index.
     """
 
     created: int
@@ -85,13 +85,13 @@ class Summary:
 
     @property
     def skipped(self) -> int:
-        """How many files were skipped."""
+        """The number of skipped files."""
         return sum(count for _, count in self.skipped_kinds)
 
 
 @dataclass
 class LoadCounts:
-    """What a load has done so far, in documents."""
+    """Running counts of a load, in documents."""
 
     total: int
     created: int = 0
@@ -103,25 +103,25 @@ class LoadCounts:
 
     @property
     def acknowledged(self) -> int:
-        """Documents that were sent and taken, with something new in them."""
+        """Documents created or updated."""
         return self.created + self.updated
 
     @property
     def done(self) -> int:
-        """Documents whose fate is known."""
+        """Documents that are finished, failed ones included."""
         return self.created + self.updated + self.unchanged + len(self.failed)
 
     def fail(self, source: str, reason: str, hint: str = "") -> None:
-        """Note a document that is not loaded."""
+        """Record a failed document."""
         self.failed[source] = Failure(source, reason, hint)
 
     def note_left_out(self, document: Document) -> None:
-        """Note what of a document is not in its text."""
+        """Record content of a document that is not in its text."""
         if document.left_out:
             self.left_out[document.source] = document.left_out
 
     def summary(self, found: FoundFiles, seconds: float) -> Summary:
-        """All of it."""
+        """The summary of the load."""
         return Summary(
             created=self.created,
             updated=self.updated,
@@ -137,7 +137,7 @@ class LoadCounts:
 
 @dataclass(frozen=True)
 class LoadConditions:
-    """What a load takes from the process it runs in, and how long it waits for the service, per document.
+    """The environment and timeouts of a load, per document.
 
     `source` as in `ReadOptions`, `encoding` as in `read_document`; `poll_s` is the interval at which
     lightrag-server is polled.
@@ -148,12 +148,12 @@ class LoadConditions:
     source: str | None = None
     encoding: str = ""
     clock: Callable[[], float] = time.monotonic
-    threads: int = 4  # so that the service can put the chunks of several small documents into one batch
+    threads: int = 4  # so that the service can batch chunks of several small documents
     wait_s: float = 120.0
     poll_s: float = 1.0
 
     def find(self, paths: Sequence[str]) -> FoundFiles:
-        """What `paths` name; pipes are read to their ends.
+        """The files of `paths`; pipes are read to the end.
 
         Raises:
             UsageError: `source` names what comes from a pipe, and there is not exactly one.
@@ -168,18 +168,18 @@ def load(
     notify: Callable[[LoadEvent], None],
     conditions: LoadConditions | None = None,
 ) -> Summary:
-    """Load what `paths` name, one document per request, then have it flushed and indexed.
+    """Load the documents of `paths`, one per request, then flush and index.
 
-    A document that cannot be read or is refused is in the summary's `failed`; the others are loaded.
+    Documents that cannot be read or are rejected are in the summary's `failed`; the others are loaded.
 
     Args:
         notify: called in this thread.
 
     Raises:
-        UnavailableError: the service did nothing for `wait_s`, for three documents in a row or for all of them.
-        UsageError: a source is given, and there is not exactly one pipe that it could name.
-        ApiError: the service takes no document at all: its data are of another model, or the workspace is wrong.
-        KeyboardInterrupt: passed on after an `Interrupted` event.
+        UnavailableError: the service did not respond for `wait_s`, for three documents in a row or for all.
+        UsageError: a source is given, but there is not exactly one pipe.
+        ApiError: the service rejects all documents: its data is of another model, or the workspace is wrong.
+        KeyboardInterrupt: re-raised after an `Interrupted` event.
     """
     conditions = conditions or LoadConditions()
     begun_s = conditions.clock()
@@ -219,7 +219,7 @@ def _load_files(
 
 @dataclass(frozen=True)
 class _ChunkProgress:
-    """Chunks of a document that the service has embedded so far."""
+    """Progress of one document: embedded chunks."""
 
     source: str
     done: int
@@ -228,7 +228,7 @@ class _ChunkProgress:
 
 @dataclass(frozen=True)
 class _Finished:
-    """A document that the service has; `accepted` is None when it was not sent because nothing has changed."""
+    """A loaded document; `accepted` is None when it was unchanged and not sent."""
 
     source: str
     accepted: AcceptedDocument | None
@@ -237,7 +237,7 @@ class _Finished:
 
 @dataclass(frozen=True)
 class _Failed:
-    """A document that is not loaded; `lost` when that is because nobody answered."""
+    """A failed document; `lost`: the service did not answer."""
 
     file: DocumentFile
     error: LightragctlError
@@ -245,7 +245,7 @@ class _Failed:
 
     @property
     def source(self) -> str:
-        """Where it comes from."""
+        """Its source name."""
         return self.file.source
 
 
@@ -259,7 +259,7 @@ _Message = _Countable | RetryWait | _ThreadEnded
 
 
 class _Sender:
-    """What the threads share: they take files, read and send them, and report each step as a message."""
+    """The worker threads: they read and send files, and report each step as a message."""
 
     def __init__(self, target: _Target, known: Mapping[str, str]) -> None:
         self.messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
@@ -315,20 +315,20 @@ class _Sender:
 
 
 class _HighestChunk:
-    """The most chunks of a document that were done: only what goes further is progress, not the same once more."""
+    """The highest chunk count of a document: only more is progress, a repeated one after a retry is not."""
 
     def __init__(self) -> None:
         self._chunks = 0
 
     def is_passed_by(self, chunks: int) -> bool:
-        """Whether `chunks` are more than ever before; they are remembered."""
+        """Whether `chunks` is a new maximum; it is stored."""
         passed = chunks > self._chunks
         self._chunks = max(chunks, self._chunks)
         return passed
 
 
 class _LoadCounter:
-    """Counts what the messages say, in the one thread that reads them. `known` are checksums of before, by source."""
+    """Counts the messages, in the thread that reads them. `known`: checksums of stored documents, by source."""
 
     def __init__(self, found: FoundFiles, clock: Callable[[], float]) -> None:
         self.accounts = LoadCounts(len(found.files) + len(found.failed))
@@ -348,11 +348,11 @@ class _LoadCounter:
 
     @property
     def remaining_documents(self) -> int:
-        """Documents whose fate is open."""
+        """Documents that are not finished."""
         return len(self._waiting_bytes)
 
     def take_lost(self) -> list[DocumentFile]:
-        """The documents that nobody answered for, to be tried again now that the others are done.
+        """Documents that got no answer, to be retried after the others.
 
         None when not one was taken since the last time: these have failed.
 
@@ -388,7 +388,7 @@ class _LoadCounter:
                 self._fail(message)
 
     def progress(self, source: str) -> LoadProgress:
-        """How far it is now."""
+        """The present progress."""
         done_chunks = self.accounts.chunks + sum(moved.done for moved in self._moved.values())
         under_way = sum(
             self._waiting_bytes[moved.source] * moved.done / max(moved.chunks, 1) for moved in self._moved.values()
@@ -440,13 +440,13 @@ class _LoadCounter:
 
 
 class _Speed:
-    """How fast a load goes, by what was done in the last `_SPEED_S` seconds."""
+    """The rate of a load over the last `_SPEED_S` seconds."""
 
     def __init__(self, begun_s: float) -> None:
         self._marks: deque[tuple[float, float, float]] = deque([(begun_s, 0.0, 0.0)])
 
     def at(self, now_s: float, chunks: float, size_bytes: float) -> tuple[float, float]:
-        """Chunks and bytes per second, when so many of both are done."""
+        """Chunks and bytes per second, given both totals."""
         while len(self._marks) > 1 and self._marks[1][0] <= now_s - _SPEED_S:
             self._marks.popleft()
         then_s, then_chunks, then_bytes = self._marks[0]
@@ -458,9 +458,9 @@ class _Speed:
 
 def _unavailable(lost: Sequence[_Failed], accounts: LoadCounts) -> UnavailableError:
     count = "1 document" if len(lost) == 1 else f"{len(lost)} documents"
-    stored = f"; {accounts.acknowledged} are stored, and the same command goes on from there"
+    stored = f"; {accounts.acknowledged} are stored; run the same command to resume"
     return UnavailableError(
-        f"gave up after {count}, the last of them {lost[-1].source}: {lost[-1].error.message}"
+        f"gave up after {count} without an answer, last {lost[-1].source}: {lost[-1].error.message}"
         + (stored if accounts.acknowledged else ""),
         NOT_THERE_HINT,
     )

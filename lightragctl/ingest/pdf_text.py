@@ -33,13 +33,13 @@ def pdf_to_text(data: bytes) -> Extracted:
     """The text of a PDF's pages and of its form fields, an empty line between two pages.
 
     Raises:
-        LightragctlError: it is no PDF that can be read, or asks for a password.
+        LightragctlError: it is not a readable PDF, or is protected by a password.
     """
     with _TURN:
         try:
             document = pypdfium2.PdfDocument(data)
         except pypdfium2.PdfiumError as error:
-            told = "asks for a password" if "password" in str(error).lower() else "is not a PDF that can be read"
+            told = "is protected by a password" if "password" in str(error).lower() else "is not a readable PDF"
             raise LightragctlError(told) from error
         with closing(document):
             return _extract(document)
@@ -52,7 +52,7 @@ def _extract(document: pypdfium2.PdfDocument) -> Extracted:
         try:
             page = document[number]
         except pypdfium2.PdfiumError as error:
-            raise LightragctlError(f"has a page that cannot be read: page {number + 1}") from error
+            raise LightragctlError(f"has an unreadable page: page {number + 1}") from error
         with closing(page):
             text = _page_text(page)
             fields = list(_fields(document, page))
@@ -71,7 +71,7 @@ def _pages_without_text(numbers: list[int]) -> Iterator[str]:
     if numbers:
         named = ", ".join(map(str, numbers[:_NAMED_PAGES]))
         more = f" and {len(numbers) - _NAMED_PAGES} more" if len(numbers) > _NAMED_PAGES else ""
-        yield f"pages that are pictures without text ({named}{more})"
+        yield f"pages that are images without text ({named}{more})"
 
 
 def _page_text(page: pypdfium2.PdfPage) -> str:

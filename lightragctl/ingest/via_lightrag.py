@@ -1,4 +1,4 @@
-"""Loading documents through lightrag-server: resumable, with progress, failures told. Network I/O.
+"""Loading documents through lightrag-server: resumable, with progress and errors per document. Network I/O.
 
 lightrag-server keeps no checksum that can be asked for, so lightrag-api keeps one for each document: noted as `writing`
 before the text is handed over, and as `ready` when it is processed. What an interrupted run has handed over is not
@@ -23,36 +23,36 @@ from lightragctl.ingest.load import Interrupted, LoadConditions, LoadCounts, Loa
 T = TypeVar("T")
 
 LOGS_HINT = Hint("see: ", Command("logs", "lightrag-server"), "; run the same command again to continue")
-LOST = "lightrag-server does not know it: was it restarted? run the same command again"
+LOST = "lightrag-server does not know the document (restarted?); run the same command again"
 
 BATCH = 8
-"""Documents handed over in one request."""
+"""Documents per request."""
 
 WINDOW = 32
-"""Documents that lightrag-server has in hand at a time: some for each that it processes, and memory stays bounded."""
+"""Maximum number of documents queued in lightrag-server, which bounds its memory."""
 
 CONFLICT = 409
-"""What lightrag-server answers to a text under a source that it has."""
+"""The status of lightrag-server for a source that exists."""
 
 NOTED = 200
 """Records in one request to lightrag-api."""
 
 STALL_S = 900.0
-"""Nothing has moved for so long: a model that answers at all moves a document within its 240 s and the retries."""
+"""Stall timeout: a working model makes progress within its 240 s and the retries."""
 
 IDLE_ROUNDS = 5
-"""Looks at an idle server after which what it should work on is started again, or is lost."""
+"""Polls of an idle server after which its pending work is restarted, or considered lost."""
 
 
 GONE = "; its old version is deleted: run the same command again"
-DUPLICATE = "all of it: the same text is stored under another source"
+DUPLICATE = "everything: the same text is stored under another source"
 
 TOO_SLOW = re.compile(r"time[d ]{0,2}out", re.IGNORECASE)
-"""In the error of a document that failed because a model took too long, which on a busy machine says nothing of it."""
+"""In errors of documents that failed because a model timed out; these are retried."""
 
 
 class DocumentStep(StrEnum):
-    """What to do with a document."""
+    """The next step for a document."""
 
     SKIP = "skip"
     FOLLOW = "follow"
@@ -61,7 +61,7 @@ class DocumentStep(StrEnum):
 
 
 def decide(record: StoredDocument | None, held: UpstreamDocument | None, sha256: str) -> DocumentStep:
-    """What to do with a document, by what lightrag-api has noted of it and what lightrag-server has of it."""
+    """The next step for a document, by its record in lightrag-api and its state in lightrag-server."""
     if held is None:
         return DocumentStep.SEND
     if record is None or record.sha256 != sha256:
@@ -77,9 +77,9 @@ def load_into_lightrag(
     notify: Callable[[LoadEvent], None],
     conditions: LoadConditions | None = None,
 ) -> Summary:
-    """Load what `paths` name through lightrag-server, and wait until it is processed.
+    """Load the documents of `paths` through lightrag-server, and wait until they are processed.
 
-    A document that cannot be read, or that lightrag-server could not process, is in the summary's `failed`.
+    Documents that cannot be read or processed are in the summary's `failed`.
 
     Raises:
         UnavailableError: a service did not answer for `wait_s`.
@@ -106,9 +106,8 @@ def load_into_lightrag(
 class _Loading:
     """One load.
 
-    `_open` are the documents that lightrag-server has in hand, by source, with the id to follow each by. `_unnoted` are
-    those of which an earlier run has not noted that they are ready. `_second` are those that failed because something
-    took too long: they get a second try, alone.
+    `_open`: documents queued in lightrag-server, by source, with their tracking ids. `_unnoted`: documents that an
+    earlier run has not marked as ready. `_second`: documents that failed on a timeout; they are retried one at a time.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class _Loading:
         self._idle = _StallWatch(conditions.clock)
 
     def run(self, files: Sequence[DocumentFile]) -> None:
-        """Everything, to the end."""
+        """Run the load to the end."""
         steps, held = self._plan(files)
         self._counts.unchanged += len(steps[DocumentStep.SKIP])
         self._note_ready([held[one.source] for one in steps[DocumentStep.SKIP] if one.source in self._unnoted])
@@ -153,14 +152,14 @@ class _Loading:
         self._call("the flush", lambda: self._target.api.flush(self._target.workspace))
 
     def _replace(self, files: Sequence[DocumentFile], held: Mapping[str, UpstreamDocument]) -> None:
-        """Send documents that the server has: it deletes only while it processes none."""
+        """Replace documents that the server has: it can delete only while it processes none."""
         self._wait(at_most=0)
         self._send(files, held)
 
     def _plan(
         self, files: Sequence[DocumentFile]
     ) -> tuple[dict[DocumentStep, list[DocumentFile]], dict[str, UpstreamDocument]]:
-        """The files by what is to be done with them, and what lightrag-server has, by source."""
+        """The files by next step, and the documents of lightrag-server by source."""
         target = self._target
         stored = self._call("the list of documents", lambda: target.api.list_documents(target.workspace))
         there = self._call("the list of documents", target.server.documents)
@@ -176,7 +175,7 @@ class _Loading:
         return steps, held
 
     def _read(self, file: DocumentFile) -> Document | None:
-        """The document; None for one that has failed."""
+        """The document; None when it failed."""
         try:
             document = read_document(file, self._conditions.encoding)
         except LightragctlError as error:
@@ -186,7 +185,7 @@ class _Loading:
         return document
 
     def _delete(self, held: Sequence[UpstreamDocument]) -> set[str]:
-        """Delete what is to be replaced, and wait until it is gone: the server takes no text under a source it has.
+        """Delete documents to replace, and wait for it: the server rejects a text under an existing source.
 
         What it has kept has failed; the sources of that are returned.
         """
@@ -194,24 +193,24 @@ class _Loading:
             return set()
         server, ids = self._target.server, [one.id for one in held]
         self._until(lambda: self._call("the delete", lambda: server.delete(ids)))
-        self._until(lambda: "the delete is under way" if self._call("the delete", server.pipeline).busy else "")
+        self._until(lambda: "the deletion is in progress" if self._call("the delete", server.pipeline).busy else "")
         kept = {one.id for one in self._call("the delete", server.documents)} & set(ids)
         for one in held:
             if one.id in kept:
-                self._counts.fail(one.source, "lightrag-server has not deleted its old version", LOGS_HINT)
+                self._counts.fail(one.source, "lightrag-server has not deleted the old version", LOGS_HINT)
         return {one.source for one in held if one.id in kept}
 
     def _until(self, missing: Callable[[], str]) -> None:
-        """Wait until `missing` has nothing to say."""
+        """Wait until `missing` returns an empty reason."""
         until_s = self._conditions.clock() + STALL_S
         while reason := missing():
             if self._conditions.clock() > until_s:
-                raise WaitExpired(f"lightrag-server, after {STALL_S:g} s: {reason}", LOGS_HINT)
+                raise WaitExpired(f"timed out after {STALL_S:g} s waiting for lightrag-server: {reason}", LOGS_HINT)
             self._notify(RetryWait("lightrag-server", reason, self._conditions.poll_s))
             self._pause.wait(self._conditions.poll_s)
 
     def _send(self, files: Sequence[DocumentFile], held: Mapping[str, UpstreamDocument]) -> None:
-        """Hand documents over; what the server has of them, `held` by source, goes just before."""
+        """Send documents; their old versions, `held` by source, are deleted first."""
         read = [document for document in map(self._read, files) if document is not None]
         kept = self._delete([held[one.source] for one in read if one.source in held])
         documents = [one for one in read if one.source not in kept]
@@ -234,7 +233,7 @@ class _Loading:
         self._idle.moved()
 
     def _follow_taken(self, sources: Sequence[str], refusal: str) -> None:
-        """Follow what the server has taken already: its first answer was lost, and this was the second try."""
+        """Track documents that the server has accepted before: the answer to the first request was lost."""
         there = {one.source: one for one in self._call("the list of documents", self._target.server.documents)}
         self._open |= {source: there[source].track_id or "" for source in sources if source in there}
         for source in sources:
@@ -242,7 +241,7 @@ class _Loading:
                 self._counts.fail(source, refusal)
 
     def _wait(self, at_most: int) -> None:
-        """Wait until the server has at most so many documents in hand; count those that are settled."""
+        """Wait until at most `at_most` documents are queued; count finished ones."""
         while len(self._open) > at_most:
             tracked = [
                 one
@@ -261,18 +260,18 @@ class _Loading:
         return server.tracked(track_id) if track_id else server.documents()
 
     def _look_after(self, tracked: Sequence[UpstreamDocument]) -> None:
-        """See that the server gets on; after a restart of it nothing goes on by itself.
+        """Check that the server makes progress, and resume its pipeline after a restart.
 
         Raises:
             WaitExpired: nothing moves.
-            NeedsAttentionError: it says that a person must mend it.
+            NeedsAttentionError: it reports that manual action is required.
         """
         pipeline = self._call("the pipeline", self._target.server.pipeline)
         if pipeline.recovery_required:
             raise NeedsAttentionError(f"lightrag-server stopped its pipeline: {pipeline.recovery_message}", LOGS_HINT)
-        match self._idle.look(pipeline, [(one.id, one.status) for one in tracked]):
+        match self._idle.observe(pipeline, [(one.id, one.status) for one in tracked]):
             case "stalled":
-                message = f"lightrag-server has not got on for {STALL_S:g} s; it says: {pipeline.latest_message}"
+                message = f"lightrag-server has made no progress for {STALL_S:g} s: {pipeline.latest_message}"
                 raise WaitExpired(message, LOGS_HINT)
             case "idle":
                 known = {one.source for one in tracked}
@@ -297,8 +296,8 @@ class _Loading:
         self._note_ready([one for one in documents if one.status == DONE])
 
     def _fail(self, document: UpstreamDocument) -> None:
-        """Count it, or put it by for a second try when it was only too slow."""
-        reason = document.error_msg or "lightrag-server does not say why"
+        """Count a failure, or queue a retry after a timeout."""
+        reason = document.error_msg or "lightrag-server reports no reason"
         if TOO_SLOW.search(reason) and document.source not in self._second:
             self._second[document.source] = document
         else:
@@ -342,20 +341,20 @@ def _batches(files: Sequence[DocumentFile]) -> Iterator[Sequence[DocumentFile]]:
 
 
 class _StallWatch:
-    """Whether the server gets on, by what it says at each look."""
+    """Detects a stalled server from its polled state."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.moved()
 
     def moved(self) -> None:
-        """Something was done."""
+        """Record progress."""
         self._moved_s = self._clock()
         self._rounds = 0
         self._seen: object = None
 
-    def look(self, pipeline: Pipeline, states: Sequence[tuple[str, str]]) -> Literal["moving", "idle", "stalled"]:
-        """`idle`: it does nothing, though it has documents to process. `stalled`: nothing has moved for too long."""
+    def observe(self, pipeline: Pipeline, states: Sequence[tuple[str, str]]) -> Literal["moving", "idle", "stalled"]:
+        """The state: `idle`: it has documents but processes none; `stalled`: no progress for too long."""
         seen = (pipeline.latest_message, tuple(states))
         if seen != self._seen:
             self._moved_s, self._seen = self._clock(), seen

@@ -1,7 +1,7 @@
-"""Calls of an API server: each has a deadline, and is repeated where that is safe. Network I/O through urllib3.
+"""Calls to an API server, with deadlines and retries. Network I/O through urllib3.
 
-Every call of this package may be repeated: it reads, it applies the same body again, or it carries a condition that a
-second arrival no longer meets. Who meets such a condition sees by `Answer.sent` that an earlier one may have landed.
+Every call of this package is safe to retry: it reads, applies the same body again, or has a precondition that fails if
+an earlier attempt succeeded. `Answer.sent` > 1 shows that an earlier attempt may have taken effect.
 """
 
 import itertools
@@ -21,27 +21,27 @@ from lightragctl.kube.connection_errors import explain
 from lightragctl.kube.model import ClusterUnavailableError
 
 CALL_S = 20.0
-"""The longest that a call takes, with all its repetitions; a loaded API server of one small machine took up to 2 s."""
+"""Deadline of a call including retries; a loaded API server on a small machine took up to 2 s."""
 CONNECT_S = 5.0
 WORKERS = 16
-"""Calls in flight: an API server on two cores answers no faster with more."""
+"""Concurrent calls: an API server on two cores is no faster with more."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _BUSY = (429, 500, 502, 503, 504)
 _ERRORS = 4
-"""Times that a call which gives 500 is sent: most such answers stay what they are."""
+"""Attempts of a call that returns 500: most such errors are permanent."""
 _TYPED = "failed to create typed patch object"
-"""Of an unknown field in server-side apply, which is answered with 500."""
+"""The message for an unknown field in server-side apply, which returns 500."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API server answered.
+    """A response of the API server.
 
     Attributes:
         status: of HTTP.
-        content: its JSON; of anything else the text, as `message`.
-        sent: how often the call was sent; above 1 an earlier one may have taken effect.
-        retry_after_s: what the server asked to be left alone for; None where it did not.
+        content: its JSON; other text is in `message`.
+        sent: number of attempts; if above 1, an earlier one may have taken effect.
+        retry_after_s: from the header Retry-After; None without one.
     """
 
     status: int
@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the same call may go well a little later."""
+        """Whether a retry may succeed."""
         if self.status == 500:
             return self.sent < _ERRORS and _TYPED not in str(self.content.get("message", ""))
         return self.status in _BUSY
@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent: `path` from the root, `body` as JSON."""
+    """A request: `path` from the root, `body` as JSON."""
 
     method: str
     path: str
@@ -67,23 +67,23 @@ class Request:
     body: Any = None
 
 
-def pause_s(sent: int, asked_s: float | None, chance: float) -> float:
-    """How long to wait before the next try: twice as long each time, as much as asked, and never the same for all.
+def pause_s(sent: int, retry_after_s: float | None, chance: float) -> float:
+    """The pause before the next attempt: exponential back-off with jitter, after Retry-After.
 
     Args:
-        sent: tries so far.
-        asked_s: what the server asked for.
-        chance: between 0 and 1.
+        sent: attempts so far.
+        retry_after_s: from the server.
+        chance: random, between 0 and 1.
     """
     longest_s: float = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (sent - 1))
-    return (asked_s or 0.0) + longest_s * (0.5 + chance / 2)
+    return (retry_after_s or 0.0) + longest_s * (0.5 + chance / 2)
 
 
 class Caller:
-    """Sends calls on the official client's connections; may be used from several threads.
+    """Sends calls on the official client's connections; thread-safe.
 
     Args:
-        api: the official client, which knows address, credentials and proxy.
+        api: the official client, with address, credentials and proxy.
         name: of the cluster, for messages.
         pause: waits for some seconds.
     """
@@ -92,15 +92,15 @@ class Caller:
         self._api, self._name, self._pause = api, name, pause
         self._is_reachable = False
         self.requests = 0
-        """Requests sent so far, for measurements."""
+        """Number of requests sent, for measurements."""
 
     def call(self, request: Request, within_s: float = CALL_S) -> Answer:
-        """The answer, whatever it says; one of a busy server only when that lasts.
+        """The response, of any status; errors of a busy server are retried until the deadline.
 
-        A server that never answered, or did not for a whole call, is not waited for when it takes no connection.
+        Connection errors are retried only if the server was reachable before.
 
         Raises:
-            ClusterUnavailableError: there is none within `within_s`.
+            ClusterUnavailableError: no response within `within_s`.
         """
         until_s = time.monotonic() + within_s
         for sent in itertools.count(1):
@@ -127,7 +127,7 @@ class Caller:
 
     def _once(self, request: Request, until_s: float, sent: int) -> Answer:
         left_s = max(0.01, until_s - time.monotonic())
-        if request.method != "GET":  # the server, too, gives a write up then
+        if request.method != "GET":  # the server cancels a write then too
             request = replace(request, query={**request.query, "timeout": f"{max(1, int(left_s))}s"})
         response = self.open(request, left_s)
         try:
@@ -139,10 +139,10 @@ class Caller:
         return Answer(response.status, _parsed(content), sent, _seconds(response.headers.get("Retry-After")))
 
     def open(self, request: Request, timeout_s: float = CALL_S) -> urllib3.BaseHTTPResponse:
-        """An answer whose body is not read yet; sent once. Raises what urllib3 does."""
+        """A response whose body is not read yet, without retries. Raises urllib3's errors."""
         self.requests += 1
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        if request.method == "PATCH":  # only ever server-side apply; JSON is YAML too
+        if request.method == "PATCH":  # always server-side apply; JSON is valid YAML
             headers["Content-Type"] = "application/apply-patch+yaml"
         self._api.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
         query = f"?{urlencode(request.query)}" if request.query else ""
@@ -159,23 +159,23 @@ class Caller:
 
     @property
     def through(self) -> str:
-        """The proxy that leads to the server, in words; empty when there is none."""
+        """The proxy to the server, as text; empty if there is none."""
         proxy = getattr(self._api.rest_client.pool_manager, "proxy", None)
         return f" through the proxy {shown(str(proxy))}" if proxy else ""
 
     def no_answer(self, error: HTTPError) -> ClusterUnavailableError:
-        """The error that there is no answer, with the proxy that leads to the server."""
+        """The error for a missing response, with the proxy in use."""
         cause = str(getattr(error, "reason", None) or getattr(error, "original_error", None) or error)
         return ClusterUnavailableError(*explain(self._name, self.through, cause))
 
 
 def _content(response: urllib3.BaseHTTPResponse, until_s: float) -> bytes:
-    """The body, piece by piece: urllib3's own deadline is for each piece."""
+    """The body, read in pieces: urllib3's timeout applies to each piece."""
     pieces = []
     while piece := response.read1(65536):
         pieces.append(piece)
         if time.monotonic() > until_s:
-            raise TimeoutError("the answer did not end in time")
+            raise TimeoutError("the response did not end in time")
     return b"".join(pieces)
 
 

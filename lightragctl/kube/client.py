@@ -17,6 +17,7 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.proxies import proxy_for
 from lightragctl.core.urls import shown
@@ -36,12 +37,12 @@ from lightragctl.kube.model import (
 )
 
 _DISCOVERY_S = 2.0
-"""A group whose backend is down answers 503 for as long as it is: waiting brings nothing."""
+"""An API group whose backend is down returns 503 permanently, so there is no point in waiting."""
 _SILENCE_S = 3600.0
 """How long a followed log may be silent before the connection is given up."""
 _PAGE = 500
 _CONNECTIONS = 16
-"""Connections kept to the API server, as many as the deploy engine has calls in flight."""
+"""Connections kept open to the API server, as many as concurrent calls of a rollout."""
 
 
 class ClusterClient:
@@ -66,7 +67,7 @@ class ClusterClient:
 
     @property
     def through(self) -> str:
-        """The proxy that leads to the API server, in words; empty when there is none."""
+        """The proxy to the API server, as text; empty if there is none."""
         return self._calls.through
 
     @property
@@ -75,7 +76,7 @@ class ClusterClient:
         return self._api
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
-        """See `Cluster`. A group's kinds are asked for once."""
+        """See `Cluster`. The kinds of a group are requested once."""
         with self._discovering:
             if api_version not in self._resources:
                 self._resources[api_version] = self._discover(api_version)
@@ -130,9 +131,9 @@ class ClusterClient:
         options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": preconditions}
         answer = self._calls.call(Request("DELETE", self._path(identity), body=options))
         if answer.status == 404:
-            return answer.sent > 1  # an earlier try has done it, and its answer was lost
+            return answer.sent > 1  # an earlier attempt succeeded, but its response was lost
         if answer.status == 409 and not self._is_there(identity, uid):
-            return False  # another object has its name by now, which is not ours to delete
+            return False  # another object has its name by now
         _checked(answer, str(identity))
         return True
 
@@ -141,12 +142,12 @@ class ClusterClient:
         return there is not None and there["metadata"]["uid"] == uid
 
     def _landed(self, answer: Answer, thing: KubernetesObject) -> dict[str, Any] | None:
-        """The live object when it is what we sent: an earlier try took effect, and its answer was lost."""
+        """The live object if it is what we sent: an earlier attempt succeeded, but its response was lost."""
         there = self.get(ref(thing)) if _is_repeated_conflict(answer) else None
         return there if there is not None and includes(there, _unpinned(thing)) else None
 
     def _applied(self, thing: KubernetesObject, manager: str) -> dict[str, Any] | None:
-        """The live object when applying once more would change nothing, by the server's own dry run."""
+        """The live object if applying again would change nothing, by a server-side dry run."""
         there = self.get(ref(thing))
         if there is None:
             return None
@@ -206,12 +207,12 @@ class ClusterClient:
         }
 
     def _path(self, identity: ObjectRef) -> str:
-        """The address of an object, or without a name of its kind."""
+        """The URL path of an object, or without a name of its kind."""
         resource = self.resource(identity.api_version, identity.kind)
         if resource is None:
             raise KindNotServedError(
                 f"cluster {self._name} does not serve {identity.kind} of {identity.api_version}",
-                "install what brings it, or use a newer Kubernetes",
+                "install the operator or CRD that provides it, or upgrade Kubernetes",
             )
         root = f"/apis/{identity.api_version}" if resource.group else f"/api/{identity.api_version}"
         inside = f"/namespaces/{quote(identity.namespace)}" if resource.namespaced else ""
@@ -225,18 +226,18 @@ def connect(kubeconfig: Path | None, context: str | None) -> ClusterClient:
         NoClusterError: there is no kubeconfig, it cannot be read or it lacks the context.
     """
     file = str(kubeconfig) if kubeconfig else None
-    configuration = Configuration(proxy="", no_proxy="")  # else it takes the environment's by rules of its own
+    configuration = Configuration(proxy="", no_proxy="")  # else the client applies its own rules to the environment
     try:
         contexts, active = list_kube_config_contexts(file)
         name = context or active["name"]
         if name not in [one["name"] for one in contexts]:
             known = ", ".join(sorted(one["name"] for one in contexts))
-            raise NoClusterError(f"the kubeconfig has no context '{name}'", f"it has: {known}")
+            raise NoClusterError(f"the kubeconfig has no context '{name}'", f"contexts: {known}")
         load_kube_config(file, name, client_configuration=configuration)
     except ConfigException as error:
         if kubeconfig is None and context is None and (inside := _inside_pod()):
             return inside
-        hint = "name one with --kubeconfig FILE or KUBECONFIG; without a cluster: --profile local"
+        hint = "set --kubeconfig FILE or KUBECONFIG; without a cluster, use --profile local"
         raise NoClusterError(f"no usable kubeconfig: {error}", hint) from error
     return _client(configuration, name)
 
@@ -251,24 +252,24 @@ def _inside_pod() -> ClusterClient | None:
 
 
 def _client(configuration: Configuration, name: str) -> ClusterClient:
-    """The cluster of a configuration whose proxy is the kubeconfig's `proxy-url`, or empty."""
+    """The cluster of a configuration; its proxy is the kubeconfig's `proxy-url`, else from the environment."""
     configuration.connection_pool_maxsize = _CONNECTIONS
-    configuration.retries = False  # urllib3 repeats at once, three times, and sleeps as long as a server says
+    configuration.retries = False  # urllib3 would retry three times and obey any Retry-After
     _set_proxy(configuration, configuration.proxy or proxy_for(configuration.host) or "")
     try:
         return ClusterClient(ApiClient(configuration), name)
     except ImportError as error:
         message = f"the kubeconfig's proxy-url {shown(configuration.proxy)} is a SOCKS proxy: {error}"
-        raise NoClusterError(message, "pip install pysocks, or name an HTTP proxy") from error
+        raise NoClusterError(message, "pip install pysocks, or use an HTTP proxy") from error
 
 
 _NO_HOST = "-"
 
 
 def _set_proxy(configuration: Configuration, proxy: str) -> None:
-    """Make requests and websockets take this proxy, or none when it is empty.
+    """Set the proxy of requests and websockets; empty: none.
 
-    The client's websockets look at the environment by themselves unless both settings are made.
+    The client's websockets use the environment's proxy unless both settings are set.
     """
     parts = urlsplit(proxy)
     userinfo, _, place = parts.netloc.rpartition("@")
@@ -286,7 +287,7 @@ def _is_repeated_conflict(answer: Answer) -> bool:
 
 
 def _unpinned(thing: KubernetesObject) -> dict[str, Any]:
-    """The object without what it says of the one that it was made from."""
+    """The object without its preconditions and other metadata that the server sets."""
     return {**thing, "metadata": {key: value for key, value in thing["metadata"].items() if key not in _VOLATILE}}
 
 
@@ -295,7 +296,7 @@ def _without_status(thing: KubernetesObject) -> dict[str, Any]:
 
 
 def includes(there: object, sent: object) -> bool:
-    """Whether what is there holds everything that was sent; the server may have added to it."""
+    """Whether `there` contains everything in `sent`; the server may have added fields."""
     if isinstance(there, Mapping) and isinstance(sent, Mapping):
         return all(key in there and includes(there[key], value) for key, value in sent.items())
     return there == sent
@@ -308,41 +309,42 @@ def _checked(answer: Answer, subject: str) -> dict[str, Any]:
 
 
 def _problem(answer: Answer, subject: str) -> LightragctlError:
-    """The API server's refusal in our words; the shape of its content is Kubernetes' `Status`."""
+    """The error of a rejected request; the response is a Kubernetes `Status`."""
     status = answer.status
     message = str(answer.content.get("message", "")) or f"HTTP {status}"
-    if "failed to create typed patch object" in message:  # an unknown field in server-side apply: answered with 500
+    if "failed to create typed patch object" in message:  # an unknown field in server-side apply, which returns 500
         return _invalid(message, subject)
     match status:
         case 401:
-            why = "the token or certificate of the kubeconfig's user has expired, or is of another cluster"
-            hint = "log in again as your cluster's provider says, and see who you are: kubectl auth whoami"
-            return ForbiddenError(f"the API server does not accept our credentials: {message}: {why}", hint)
+            why = "the token or certificate of the kubeconfig's user has expired or is for another cluster"
+            hint = "log in to the cluster again; check your identity: kubectl auth whoami"
+            return ForbiddenError(f"the API server rejects the credentials: {message}: {why}", hint)
         case 403:
             return _forbidden(message, subject)
         case 404:
-            return LightragctlError(f"{subject}: {message}", "see what is there: lightragctl status")
+            return LightragctlError(f"{subject}: {message}", Hint("see the release: ", Command("status")))
         case 409:
             return _conflict(answer.content, message, subject)
         case 400 | 422:
             return _invalid(message, subject)
         case 429 | 500 | 502 | 503 | 504:
-            asked = f"; it asks for {answer.retry_after_s:g} s of rest" if answer.retry_after_s else ""
-            told = f"the API server answers {status} on {subject}: {message}{asked}"
-            return ClusterUnavailableError(told, "run the command again a little later")
+            retry = f" (Retry-After: {answer.retry_after_s:g} s)" if answer.retry_after_s else ""
+            return ClusterUnavailableError(
+                f"the API server returns {status} for {subject}: {message}{retry}", "retry later"
+            )
         case _:
             return LightragctlError(f"{subject}: HTTP {status}: {message}")
 
 
 def _forbidden(message: str, subject: str) -> LightragctlError:
-    """A 403 is a missing permission, a full quota or a policy; the server's own text tells which."""
+    """A 403 is a missing permission, an exceeded quota or a policy, by the server's message."""
     if "must support resize" in message:
-        return ImmutableFieldError(f"{subject} is refused: {message}", "take the change of its size back")
+        return ImmutableFieldError(f"{subject} is rejected: {message}", "revert the change of its size")
     if "exceeded quota" in message:
-        return LightragctlError(f"{subject}: {message}", "raise the quota, or lower what the profile asks for")
+        return LightragctlError(f"{subject}: {message}", "raise the quota, or lower the requests of the profile")
     if "violates PodSecurity" in message or "admission" in message:
-        return LightragctlError(f"{subject} is refused by a policy of the cluster: {message}", "ask who runs it")
-    return ForbiddenError(f"{subject}: {message}", "ask for the permission, or use another context: --context NAME")
+        return LightragctlError(f"{subject} is rejected by a cluster policy: {message}", "ask the administrator")
+    return ForbiddenError(f"{subject}: {message}", "request the permission, or use another context: --context NAME")
 
 
 def _conflict(answer: Mapping[str, Any], message: str, subject: str) -> LightragctlError:
@@ -353,10 +355,10 @@ def _conflict(answer: Mapping[str, Any], message: str, subject: str) -> Lightrag
         if cause.get("reason") == "FieldManagerConflict"
     ]
     if not fields:
-        return ChangedMeanwhileError(f"{subject} was changed by somebody else: {message}", "run the command again")
+        return ChangedMeanwhileError(f"{subject} was changed by another process: {message}", "retry")
     lines = "\n".join(f"    {path} is owned by {manager}" for path, manager in fields)
-    hint = "take the fields over with --force-conflicts, or leave them out of the profile"
-    return FieldConflictError(f"{subject} has fields of another manager:\n{lines}", hint, fields)
+    hint = "overwrite the fields with --force-conflicts, or omit them in the profile"
+    return FieldConflictError(f"{subject} has fields that other managers own:\n{lines}", hint, fields)
 
 
 def _manager(text: str) -> str:
@@ -372,12 +374,14 @@ _IMMUTABLE = (
     "field can not be less than",  # its size
     "may not be changed in an update",  # of a PriorityClass
 )
-"""What the API server says of a field that cannot change. Nothing else is taken for that: a plan may delete objects."""
+"""The API server's messages for immutable fields. The list is strict, as a replacement deletes the object."""
 
 
 def _invalid(message: str, subject: str) -> InvalidObjectError:
     if any(words in message for words in _IMMUTABLE):
-        hint = "this field cannot change while the object lives; take the change back, or down and up again"
-        return ImmutableFieldError(f"{subject} is refused: {message}", hint)
-    hint = "mend the profile or the template; see the object: lightragctl render"
-    return InvalidObjectError(f"{subject} is refused: {message}", hint)
+        hint = Hint(
+            "the field is immutable: revert the change, or recreate the release: ", Command("down"), ", ", Command("up")
+        )
+        return ImmutableFieldError(f"{subject} is rejected: {message}", hint)
+    hint = Hint("fix the profile or the template; see the object: ", Command("render"))
+    return InvalidObjectError(f"{subject} is rejected: {message}", hint)

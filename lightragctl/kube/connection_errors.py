@@ -1,4 +1,4 @@
-"""Why an API server gave no answer, in words with a next command. Pure."""
+"""Explains connection errors of an API server, with a hint. Pure."""
 
 _UNTRUSTED = ("certificate verify failed", "CERTIFICATE_VERIFY_FAILED", "certificate has expired", "Hostname mismatch")
 
@@ -8,17 +8,17 @@ def explain(name: str, through: str, cause: str) -> tuple[str, str]:
 
     Args:
         name: of the cluster.
-        through: the proxy that leads to the server, in words; empty when there is none.
-        cause: what the connection said.
+        through: the proxy to the server, as text; empty if there is none.
+        cause: the connection's error.
     """
     if any(words in cause for words in _UNTRUSTED):
         why = cause.split("verify failed: ", 1)[-1].split(" (_ssl", 1)[0]
         hint = (
-            "give the kubeconfig's cluster the certificate-authority of the API server: kubectl config view --minify; "
-            "behind a proxy that puts in certificates of its own, that proxy's"
+            "set certificate-authority of the cluster in the kubeconfig: kubectl config view --minify; behind a proxy "
+            "that intercepts TLS, use the proxy's CA"
         )
         return f"the certificate of the API server of {name}{through} is not trusted: {why}", hint
-    message = f"the API server of {name} does not answer{through}: {cause}"
+    message = f"no response from the API server of {name}{through}: {cause}"
     if through:
-        return message, "correct the proxy, or exempt the server by no_proxy"
-    return message, "is the cluster up, and the context right? kubectl cluster-info"
+        return message, "fix the proxy, or exempt the server with no_proxy"
+    return message, "check the cluster and the context: kubectl cluster-info"

@@ -1,8 +1,7 @@
-"""A cluster that asks for leave before each write, so that whoever lost a lock changes nothing more.
+"""A cluster that checks the release lock before each write.
 
-Between the question and the write a process may stand still for long. So what is written must say which state of the
-object it was made from, read before the question: whoever holds the lock by then has written that object, and the
-server refuses (`deploy.conditional`).
+A process may be suspended between the check and the write. So writes need preconditions too: a new lock holder has
+changed the object by then, and the server rejects the write (`deploy.conditional`, `deploy.fencing`).
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from lightragctl.kube.model import FIELD_MANAGER, Cluster, Resource, ResourceAtt
 
 @dataclass(frozen=True)
 class GuardedCluster:
-    """A `kube.model.Cluster`; `check` raises when nothing may be written any more."""
+    """A `kube.model.Cluster`; `check` raises if the lock is lost."""
 
     inner: Cluster
     check: Callable[[], None]

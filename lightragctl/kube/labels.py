@@ -1,4 +1,4 @@
-"""The keys of labels and annotations that lightragctl reads and writes, and selectors made of them. Pure."""
+"""The keys of labels and annotations that lightragctl reads and writes, and selectors. Pure."""
 
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.kube.objects import labels_of
@@ -6,27 +6,37 @@ from lightragctl.kube.objects import labels_of
 MANAGER = "lightragctl"
 """The value of `MANAGED_BY` on our objects."""
 
-# Labels of our objects; INSTANCE and COMPONENT also stand on pods, and in selectors.
+# Labels of our objects; INSTANCE and COMPONENT are also on pods and in selectors.
 INSTANCE = "app.kubernetes.io/instance"
 COMPONENT = "app.kubernetes.io/component"
+ROLE = "lightragctl/role"
+"""On the pods of a component with several roles."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 REVISION_OF = "lightragctl/revision-of"
-"""Of the indexes of revisions; their chunks have `CHUNK_OF`. Neither has the labels of the release's own objects."""
+"""On the indexes of revisions; their chunks have `CHUNK_OF`. Neither has the labels of the release's objects."""
 CHUNK_OF = "lightragctl/chunk-of"
+OPERATION_OF = "lightragctl/operation-of"
+"""Of the records of a release's operations, and of what their Jobs need: the release's name."""
+OPERATION_OPEN = "lightragctl/open-operation"
+"""Of the record of an operation that is not closed: its id."""
+OPERATION = "lightragctl/operation"
+"""Of the objects of an operation's Job: its id."""
 
 # Annotations of our objects.
 RELEASE = "lightragctl/release"
-"""Of a namespace that was made for a release: the release's name."""
+"""On a namespace that was created for a release: the release's name."""
 GENERATE = "lightragctl/generate"
-"""Of a Secret: the keys, separated by commas, that get a random value once and keep it."""
+"""On a Secret: the keys with a generated value, separated by commas."""
 CONTENT = "lightragctl/content"
-"""Of a pod template: the digest of the content, and after a dot how often pods were rolled for it."""
+"""On a pod template: the digest of the content; after a dot, a counter of further rollouts for it."""
+HELD_BY = "lightragctl/held-by"
+"""On a workload: the operation that keeps it without pods."""
 FENCE = "lightragctl/fence"
-"""The fence of the lock under which the object was fenced last."""
+"""The fence of the lock under which the object was last fenced."""
 MACHINE = "lightragctl/machine"
 COMMAND = "lightragctl/command"
 ABANDONED = "lightragctl/abandoned"
-"""Of a Lease that its holder did not give back, until a successor has fenced the release."""
+"""On a Lease that its holder did not release, until a successor has fenced the release."""
 
 # ApplySets (KEP 3659).
 APPLYSET_PART_OF = "applyset.kubernetes.io/part-of"
@@ -34,7 +44,7 @@ APPLYSET_ID = "applyset.kubernetes.io/id"
 APPLYSET_TOOLING = "applyset.kubernetes.io/tooling"
 APPLYSET_KINDS = "applyset.kubernetes.io/contains-group-kinds"
 
-# What others write.
+# Labels and annotations of others.
 HELM_RELEASE = "meta.helm.sh/release-name"
 ZONE = "topology.kubernetes.io/zone"
 DEFAULT_STORAGE_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -42,11 +52,11 @@ POD_SECURITY = "pod-security.kubernetes.io/enforce"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 REPLICA_SET_REVISION = "deployment.kubernetes.io/revision"
 POD_REVISION = "controller-revision-hash"
-"""Label of a StatefulSet's pod: the revision that it is of."""
+"""On a StatefulSet's pod: its revision."""
 
 
 def component_of(thing: KubernetesObject) -> str:
-    """The component that the object belongs to; empty for what belongs to the release as a whole."""
+    """The component that the object belongs to; empty for objects of the whole release."""
     return str(labels_of(thing).get(COMPONENT, ""))
 
 
@@ -61,5 +71,5 @@ def object_selector(release: str) -> str:
 
 
 def inventory_selector() -> str:
-    """Selects the records of all releases, but not their revisions."""
-    return f"{MANAGED_BY}={MANAGER},!{REVISION_OF},!{CHUNK_OF}"
+    """Selects the inventories of all releases, without their revisions and operations."""
+    return f"{MANAGED_BY}={MANAGER},!{REVISION_OF},!{CHUNK_OF},!{OPERATION_OF}"

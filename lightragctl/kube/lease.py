@@ -1,11 +1,11 @@
 """The lock of a release: a Lease in its namespace, renewed while a command changes the release. Talks to the cluster.
 
-Whether a holder is dead is never told by another machine's clock. On the machine where it ran, its process is asked
-for; elsewhere the Lease must stand unchanged for its whole duration while we look on. The time in the Lease only says
-whether looking on is worth while. Each holder has a higher number, the fence, than the one before.
+We never judge liveness by another machine's clock. On the holder's own machine we check its process; elsewhere we wait
+until the Lease has stayed unchanged for its full duration. Its time only shows whether waiting makes sense. Each holder
+has a higher number, the fence, than the previous one.
 
-The Lease orders those who behave; a holder that stood still may have a write on its way when the lock is another's.
-Such a write is refused by what it says of the object that it was decided on: `deploy.conditional`, `deploy.fencing`.
+A Lease alone is not safe: a suspended holder may have a write in flight after the lock was taken over. Preconditions
+make the API server reject such a write: `deploy.conditional`, `deploy.fencing`.
 """
 
 import os
@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from lightragctl.core.errors import LightragctlError, LockedError, RefusedError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef
 from lightragctl.core.result import Event, Notify
 from lightragctl.kube.calls import CALL_S
@@ -27,31 +28,31 @@ from lightragctl.kube.model import ChangedMeanwhileError, Cluster
 from lightragctl.kube.objects import annotations_of, spec_of
 
 DURATION_S = 60
-"""A laptop on a bad line loses some calls; client-go's 15 s are for processes inside the cluster."""
+"""The lease duration; client-go's 15 s suit processes in the cluster, a laptop on a bad line loses some calls."""
 RENEW_S = 15.0
 MARGIN_S = CALL_S + 5.0
-"""We stop so long before others may take over: a write that is under way has been answered or given up by then."""
+"""We stop this long before others may take over, so that a write in flight has ended by then."""
 _WATCH_S = 2.0
 _TRIES = 5
 _JOIN_S = MARGIN_S
-"""A renewal that is under way has been answered or given up by then."""
+"""Time for a renewal in flight to end."""
 _API = "coordination.k8s.io/v1"
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 @dataclass(frozen=True)
 class LockHolder:
-    """Who changes a release and takes its lock for that, and the clocks of this machine.
+    """The process that holds a release's lock, and the clocks of its machine.
 
     Attributes:
         who: `user@host`.
         pid: of this process.
-        run: a word that no other run has.
-        machine: marks the process table that `pid` is of; empty when it cannot be told.
+        run: a unique name of this run.
+        machine: identifies the process table of `pid`; empty if unknown.
         now: the time, in UTC.
-        alive: whether a process of this machine lives.
-        clock_s: seconds that only ever grow, and go on while the machine sleeps.
-        pause: waits for some seconds.
+        alive: whether a process of this machine is alive.
+        clock_s: monotonic seconds that include suspended time.
+        pause: sleeps for some seconds.
     """
 
     who: str
@@ -65,13 +66,13 @@ class LockHolder:
 
     @property
     def identity(self) -> str:
-        """What a Lease names it by, as `holderIdentity`."""
+        """The Lease's `holderIdentity`."""
         return f"{self.who}/{self.pid}/{self.run}"
 
 
 @dataclass(frozen=True)
 class LeaseRecord:
-    """What a Lease says. Times as it has them, by the holder's clock."""
+    """The content of a Lease; times are by the holder's clock."""
 
     holder: str
     command: str
@@ -90,13 +91,13 @@ class LeaseRecord:
 
     @property
     def pid(self) -> int:
-        """Of the holder's process; 0 when the name has none."""
+        """The holder's process; 0 if unknown."""
         parts = self.holder.split("/")
         return int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 0
 
 
 class LockState(StrEnum):
-    """Whether a Lease may be taken."""
+    """Whether a lock may be acquired."""
 
     FREE = "free"
     DEAD = "dead"
@@ -105,7 +106,7 @@ class LockState(StrEnum):
 
 
 def lock_state(held: LeaseRecord, by: LockHolder) -> LockState:
-    """Whether the Lease is free; old means that only looking on can tell."""
+    """The state of the lock. `OLD`: only observing the Lease shows whether its holder is alive."""
     if not held.holder:
         return LockState.FREE
     if held.machine and held.machine == by.machine and not by.alive(held.pid):
@@ -115,12 +116,12 @@ def lock_state(held: LeaseRecord, by: LockHolder) -> LockState:
 
 
 def lease_ref(release: str, namespace: str) -> ObjectRef:
-    """Where the Lease of a release is kept."""
+    """The Lease of a release."""
     return ObjectRef(_API, "Lease", namespace, f"{release}-lightragctl")
 
 
 def read_lease(thing: KubernetesObject) -> LeaseRecord:
-    """What the Lease says; what it lacks is empty, or long ago."""
+    """The content of the Lease; missing fields are empty, missing times the earliest."""
     spec, noted = spec_of(thing), annotations_of(thing)
     return LeaseRecord(
         holder=str(spec.get("holderIdentity") or ""),
@@ -140,19 +141,19 @@ def _time(text: object) -> datetime:
 
 
 def since_boot_s() -> float:
-    """A clock that goes on while the machine sleeps, where there is one: a holder that slept has lost its lock."""
+    """A clock that includes suspended time, where available: a holder that was suspended has lost its lock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class ReleaseLock:
-    """The lock of one release, for one command. Use it as a context manager; `take` when the namespace is there.
+    """The lock of one release, for one command. A context manager; call `take` once the namespace exists.
 
     Args:
         cluster: where the release is.
         identity: of the Lease.
-        holder: who takes it.
-        command: what for, in a word: `up`.
-        notify: told while an abandoned lock is looked at.
+        holder: this process.
+        command: for messages, such as `up`.
+        notify: gets events while an abandoned lock is observed.
     """
 
     def __init__(self, cluster: Cluster, identity: ObjectRef, holder: LockHolder, command: str, notify: Notify) -> None:
@@ -169,35 +170,35 @@ class ReleaseLock:
 
     @property
     def was_abandoned(self) -> bool:
-        """Whether the holder before may live, and not know yet that it lost the lock; so until `fenced` is said."""
+        """Whether the previous holder may be alive without knowing that it lost the lock; until `fenced` is called."""
         return self._is_abandoned
 
     def fenced(self) -> None:
-        """Note that whatever the holder before may still send is refused by now."""
+        """State that writes of the previous holder are rejected from now on."""
         self._is_abandoned = False
 
     @property
     def fence(self) -> int:
-        """The number of this holder; 0 before `take`."""
+        """The fence of this holder; 0 before `take`."""
         return read_lease(self._lease).fence if self._lease else 0
 
     def __enter__(self) -> "ReleaseLock":
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give the lock back. When that fails it ends by itself, so it is no reason to fail."""
+        """Release the lock. An error is ignored: the lock expires."""
         if self._stop_renewing() and not self._lost:
             with suppress(LightragctlError):
                 self._cluster.replace(self._wanted(self._lease, holder_identity=""))
 
     def take(self, after: int = 0) -> None:
-        """Take the lock; nothing when it is ours already.
+        """Acquire the lock, if it is not held already.
 
         Args:
-            after: the highest fence that is known otherwise, for a Lease that somebody has deleted.
+            after: the highest known fence, in case the Lease was deleted.
 
         Raises:
-            LockedError: somebody else holds it, and may be alive.
+            LockedError: another process holds it and may be alive.
         """
         if self._thread is not None:
             return
@@ -209,22 +210,22 @@ class ReleaseLock:
                 continue
             self._begin(begin_s)
             return
-        raise LockedError(f"several lightragctl want {self._name} at once", "run the command again")
+        raise LockedError(f"several processes compete for {self._name}", "retry")
 
     def hand_over(self, to: str) -> int:
-        """Give the lock to the process that will call `take_over(to)`; the fence that it gets is higher than this one.
+        """Pass the lock to the process that will call `take_over(to)`; returns the fence, higher than ours.
 
-        Nothing more may be written under this lock. When nobody comes, the lock ends as one of a dead holder does.
+        This process must not write any more. If no process takes over, the lock expires as that of a dead holder.
 
         Args:
-            to: a name that nobody else has.
+            to: a unique name.
 
         Raises:
-            LockedError: the lock is not ours any more.
+            LockedError: the lock was lost.
         """
         self.check()
         self._stop_renewing()
-        self._lost = f"{to} holds it now"
+        self._lost = f"now held by {to}"
         try:
             self._lease = self._cluster.replace(self._wanted(self._lease, to))
         except ChangedMeanwhileError as error:
@@ -232,10 +233,10 @@ class ReleaseLock:
         return self.fence
 
     def take_over(self, expected: str) -> None:
-        """Take the lock that was handed over to the name `expected`.
+        """Acquire the lock that was handed over to the name `expected`.
 
         Raises:
-            LockedError: it was not, or somebody else has it by now.
+            LockedError: it was not handed over, or another process holds it.
         """
         begin_s = self._holder.clock_s()
         there = self._cluster.get(self._identity)
@@ -244,7 +245,7 @@ class ReleaseLock:
         try:
             self._lease = self._cluster.replace(self._wanted(there, self._holder.identity))
         except ChangedMeanwhileError as error:
-            raise LockedError(f"{self._name} was taken by somebody else", _WHO) from error
+            raise LockedError(f"{self._name} was acquired by another process", _WHO) from error
         self._begin(begin_s)
 
     def _begin(self, renewed_s: float) -> None:
@@ -253,7 +254,7 @@ class ReleaseLock:
         self._thread.start()
 
     def check(self) -> None:
-        """Stop when the lock is no longer ours; to be called before each write, as the Lease is read each time.
+        """Check that the lock is still ours; reads the Lease. To be called before each write.
 
         Raises:
             LockedError: it was taken over, or could not be renewed.
@@ -263,25 +264,23 @@ class ReleaseLock:
         if not self._lost:
             self._read_holder()
         if self._lost:
-            raise LockedError(f"{self._name} was taken over: {self._lost}; nothing more was changed", _WHO)
+            raise LockedError(f"{self._name} was lost: {self._lost}; nothing more was changed", _WHO)
         if self._silent_s > DURATION_S - MARGIN_S:
-            self.renew()  # nobody has taken it while we were silent: so it may go on
+            self.renew()  # not taken over while we did not renew it
         if self._silent_s > DURATION_S - MARGIN_S:
-            reason = (
-                f"the lock could not be renewed for {self._silent_s:.0f} s: {self._trouble or 'this machine slept'}"
-            )
-            raise LockedError(f"{reason}; nothing more was changed", "run the command again")
+            reason = f"the lock could not be renewed for {self._silent_s:.0f} s: {self._trouble or 'machine suspended'}"
+            raise LockedError(f"{reason}; nothing more was changed", "retry")
 
     @property
     def _silent_s(self) -> float:
         return self._holder.clock_s() - self._renewed_s
 
     def stop(self) -> None:
-        """Renew no more and leave the Lease alone: it goes with its namespace."""
+        """Stop renewing and keep the Lease, which is deleted with its namespace."""
         self._stop_renewing()
 
     def forget(self) -> None:
-        """Delete the Lease: what it stands for is gone."""
+        """Delete the Lease: the release is gone."""
         if self._stop_renewing():
             self._cluster.delete(self._identity, self._lease["metadata"]["uid"])
 
@@ -290,7 +289,7 @@ class ReleaseLock:
         return f"the lock of release '{self._identity.name.removesuffix('-lightragctl')}'"
 
     def _stop_renewing(self) -> bool:
-        """Whether it was ours until now."""
+        """Stop the renewals; returns whether the lock was held."""
         if self._thread is None or self._ending.is_set():
             return False
         self._ending.set()
@@ -301,7 +300,7 @@ class ReleaseLock:
         there = self._cluster.get(self._identity)
         if there is None:
             return self._cluster.create(self._wanted({"spec": {"leaseTransitions": after}}, self._holder.identity))
-        if read_lease(there).holder == self._holder.identity:  # an earlier try took effect, and its answer was lost
+        if read_lease(there).holder == self._holder.identity:  # an earlier attempt succeeded, but its response was lost
             return self._cluster.replace(self._wanted(there, self._holder.identity))
         state = lock_state(read_lease(there), self._holder)
         self._is_abandoned = state is LockState.OLD or ABANDONED in annotations_of(there)
@@ -312,31 +311,31 @@ class ReleaseLock:
         return self._cluster.replace(self._wanted(there, self._holder.identity))
 
     def _watch_abandoned(self, there: KubernetesObject) -> None:
-        """Until the Lease has stood unchanged for its duration.
+        """Wait until the Lease has stayed unchanged for its duration.
 
         Raises:
-            LockedError: it changed.
+            LockedError: it was renewed.
         """
         begin_s = self._holder.clock_s()
         held = read_lease(there)
         while (waited_s := self._holder.clock_s() - begin_s) < DURATION_S:
-            left = f"looks abandoned by {held.who}; it is ours in {DURATION_S - waited_s:.0f} s unless it is renewed"
-            self._notify(Event(left, self._name, passing=True))
+            message = f"not renewed by {held.who}; taken over in {DURATION_S - waited_s:.0f} s unless it is renewed"
+            self._notify(Event(message, self._name, passing=True))
             self._holder.pause(_WATCH_S)
             now = self._cluster.get(self._identity)
             if now is None or now["metadata"]["resourceVersion"] != there["metadata"]["resourceVersion"]:
                 if now is not None and read_lease(now).holder:
                     raise self._refusal(read_lease(now))
-                raise ChangedMeanwhileError("the lock was given back")
+                raise ChangedMeanwhileError("the lock was released")
 
     def _refusal(self, held: LeaseRecord) -> LockedError:
         age_s = (self._holder.now() - held.renewed).total_seconds()
         since = held.acquired.strftime("%Y-%m-%d %H:%M:%S")
-        message = f"{held} has held {self._name} since {since} UTC and renewed it {max(0.0, age_s):.0f} s ago"
-        return LockedError(message, f"wait until it is done, or if it is dead: {_WHO_COMMAND}")
+        message = f"{self._name} is held by {held} since {since} UTC, renewed {max(0.0, age_s):.0f} s ago"
+        return LockedError(message, Hint("wait for it to finish; if it is dead: ", Command("unlock")))
 
     def _wanted(self, there: Mapping[str, Any], holder_identity: str) -> dict[str, Any]:
-        """The Lease as this holder writes it; an empty identity gives it back."""
+        """The Lease as this holder writes it; an empty identity releases the lock."""
         before = there.get("spec") or {}
         new = holder_identity and before.get("holderIdentity") != holder_identity
         now = self._holder.now().strftime(_TIME)
@@ -366,7 +365,7 @@ class ReleaseLock:
             self.renew()
 
     def renew(self) -> None:
-        """Renew once; what went wrong is told by `check`."""
+        """Renew once; `check` reports errors."""
         with self._renewing:
             self._renew()
 
@@ -377,13 +376,13 @@ class ReleaseLock:
             self._renewed_s, self._trouble = begin_s, ""
         except ChangedMeanwhileError:
             there = self._read_holder()
-            if there is not None:  # only its labels were changed, or the answer to a renewal was lost
+            if there is not None:  # its labels were changed, or the response to a renewal was lost
                 self._lease, self._trouble = there, "the Lease was changed"
         except LightragctlError as error:
             self._trouble = error.message
 
     def _read_holder(self) -> dict[str, Any] | None:
-        """The Lease as long as it is ours; None when it is lost, or cannot be read just now."""
+        """The Lease if it is ours; None if it was taken over, or cannot be read now."""
         try:
             there = self._cluster.get(self._identity)
         except LightragctlError as error:
@@ -392,20 +391,19 @@ class ReleaseLock:
         held = read_lease(there) if there else None
         if there is not None and held is not None and held.holder == self._holder.identity:
             return there
-        self._lost = f"{held.who if held and held.holder else 'nobody'} holds it now"
+        self._lost = f"now held by {held.who}" if held and held.holder else "it was released"
         return None
 
 
-_WHO_COMMAND = "lightragctl unlock"
-_WHO = f"see who holds it: {_WHO_COMMAND}"
+_WHO = Hint("see who holds it: ", Command("unlock"))
 
 
 def unlock(cluster: Cluster, identity: ObjectRef, by: LockHolder, even_if_fresh: bool) -> LeaseRecord | None:
-    """Take the lock away from its holder, who stops before its next write; what was held, None when nobody did.
+    """Release the lock of another process, which stops before its next write; None if it was not held.
 
     Raises:
-        RefusedError: it was renewed just now, and `even_if_fresh` is not set.
-        ChangedMeanwhileError: it was renewed at this very moment.
+        RefusedError: it was renewed recently, and `even_if_fresh` is not set.
+        ChangedMeanwhileError: it was renewed at the same time.
     """
     there = cluster.get(identity)
     held = read_lease(there) if there else None
@@ -413,9 +411,8 @@ def unlock(cluster: Cluster, identity: ObjectRef, by: LockHolder, even_if_fresh:
         return None
     if lock_state(held, by) is LockState.FRESH and not even_if_fresh:
         age_s = (by.now() - held.renewed).total_seconds()
-        message = f"{held} renewed the lock {age_s:.0f} s ago"
-        hint = f"if you know that it is dead: {_WHO_COMMAND} --yes"
-        raise RefusedError(f"{message}, so it is likely at work", hint)
+        message = f"{held} renewed the lock {age_s:.0f} s ago and is probably running"
+        raise RefusedError(message, Hint("if you know that it is dead: ", Command("unlock", "--yes")))
     spec = {key: value for key, value in there["spec"].items() if key != "holderIdentity"}
     noted = {**annotations_of(there), ABANDONED: "true"}
     metadata = {**there["metadata"], "annotations": noted}
@@ -424,7 +421,7 @@ def unlock(cluster: Cluster, identity: ObjectRef, by: LockHolder, even_if_fresh:
 
 
 def this_process_lives(pid: int) -> bool:
-    """Whether a process of this machine lives."""
+    """Whether a process of this machine is alive."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -88,7 +88,7 @@ def find(thing: Any, path: Path) -> Any:
 
 
 def _key(thing: Any, step: str) -> Any:
-    """Under which key or index of `thing` the step leads on; None when it does not."""
+    """The key or index of `thing` for the step; None if it does not exist."""
     kind, _, text = step.partition(":")
     if kind == "f":
         return text if isinstance(thing, Mapping) and text in thing else None
@@ -113,7 +113,7 @@ def without(thing: KubernetesObject, path: Path) -> dict[str, Any]:
 
 
 def with_value(thing: KubernetesObject, path: Path, value: Any) -> dict[str, Any]:
-    """A copy with another value at a path that is there."""
+    """A copy with another value at an existing path."""
     made = copy.deepcopy(dict(thing))
     parent = find(made, path[:-1])
     parent[_key(parent, path[-1])] = copy.deepcopy(value)

@@ -1,13 +1,13 @@
-"""What the door to a cluster takes and gives besides plain objects, and its errors. Pure.
+"""The interface to a cluster, and its errors. Pure.
 
-ClusterUnavailableError   (UnavailableError) the API server does not answer, or not in time
-NoClusterError            (UsageError) no kubeconfig, or not the wanted context
-ForbiddenError            we may not do this
-KindNotServedError        the cluster does not know the kind
-FieldConflictError        (LockedError) another field manager owns a field that we would change
-ChangedMeanwhileError     (LockedError) somebody wrote the object since we read it
-InvalidObjectError        the API server refuses the object
-ImmutableFieldError       (InvalidObjectError) a field would change that cannot while the object lives
+ClusterUnavailableError   (UnavailableError) no response from the API server in time
+NoClusterError            (UsageError) no kubeconfig, or not the requested context
+ForbiddenError            a missing permission
+KindNotServedError        the cluster does not serve the kind
+FieldConflictError        (LockedError) another field manager owns a field that would change
+ChangedMeanwhileError     (LockedError) the object has changed since it was read
+InvalidObjectError        the API server rejects the object
+ImmutableFieldError       (InvalidObjectError) an immutable field would change
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,23 +20,23 @@ from lightragctl.core.objects import KubernetesObject, ObjectRef
 FIELD_MANAGER = "lightragctl"
 """Field manager of the fields that a release's templates set."""
 ABSENT = "1"
-"""The resourceVersion of an object that must not be there: no object ever has the first version of the whole store."""
+"""As resourceVersion: the object must not exist. No object has the first version of the store."""
 
 
 class ClusterUnavailableError(UnavailableError):
-    """The API server does not answer, or not in time."""
+    """No response from the API server in time."""
 
     code = "cluster-unavailable"
 
 
 class NoClusterError(UsageError):
-    """There is no kubeconfig, or it lacks the wanted context."""
+    """There is no kubeconfig, or it lacks the requested context."""
 
     code = "no-cluster"
 
 
 class ForbiddenError(LightragctlError):
-    """The API server knows us and refuses."""
+    """The API server denies the request: a permission is missing."""
 
     code = "forbidden"
 
@@ -58,26 +58,26 @@ class FieldConflictError(LockedError):
 
 
 class ChangedMeanwhileError(LockedError):
-    """The object was written, made or deleted by somebody else since it was read."""
+    """The object was changed, created or deleted by another process since it was read."""
 
     code = "changed-meanwhile"
 
 
 class InvalidObjectError(LightragctlError):
-    """The API server refuses the object: a field is unknown, immutable or does not fit."""
+    """The API server rejects the object: a field is unknown, immutable or invalid."""
 
     code = "invalid-object"
 
 
 class ImmutableFieldError(InvalidObjectError):
-    """A field would change that cannot change while the object lives."""
+    """An immutable field would change."""
 
     code = "immutable-field"
 
 
 @dataclass(frozen=True)
 class Resource:
-    """How the API server addresses a kind."""
+    """The resource of a kind in the API."""
 
     group: str
     version: str
@@ -87,7 +87,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class ResourceAttributes:
-    """A question to the API server: may we do `verb` on `resource` of `group` in `namespace`?"""
+    """A request that RBAC allows or denies, as in a SelfSubjectAccessReview."""
 
     verb: str
     group: str
@@ -101,17 +101,17 @@ class ResourceAttributes:
 
 
 class Cluster(Protocol):
-    """A cluster as the deploy engine needs it; `kube.client` is the real one, tests have a fake."""
+    """A cluster; implemented by `kube.client` and by a fake for tests."""
 
     @property
     def name(self) -> str:
-        """What a person calls it: the context of the kubeconfig."""
+        """The context in the kubeconfig."""
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
-        """How a kind is addressed; None when the cluster does not serve it."""
+        """The resource of a kind; None if the cluster does not serve it."""
 
     def get(self, identity: ObjectRef) -> dict[str, Any] | None:
-        """The object, or None."""
+        """The object; None if it does not exist."""
 
     def select(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         """The objects of a kind with these labels, `key=value,...`."""
@@ -119,42 +119,42 @@ class Cluster(Protocol):
     def apply(
         self, thing: KubernetesObject, *, dry_run: bool = False, force: bool = False, manager: str = FIELD_MANAGER
     ) -> dict[str, Any]:
-        """Server-side apply with strict field validation; the object as the server has, or would have it.
+        """Server-side apply with strict field validation; returns the object, in a dry run the predicted one.
 
-        The object may say in its metadata what it is applied to: `uid` and `resourceVersion` of the live one, or
-        `ABSENT` as version when there must be none. Without that it is applied to whatever is there.
+        The metadata may have preconditions: `uid` and `resourceVersion` of the live object, or `ABSENT` as version if
+        it must not exist.
 
         Raises:
-            ChangedMeanwhileError: what is there is not that.
-            FieldConflictError: another manager owns a field; `force` takes it over.
-            InvalidObjectError: a field is unknown, immutable or does not fit.
+            ChangedMeanwhileError: a precondition fails.
+            FieldConflictError: another manager owns a field; `force` takes ownership.
+            InvalidObjectError: a field is unknown, immutable or invalid.
         """
 
     def create(self, thing: KubernetesObject) -> dict[str, Any]:
-        """Make an object that must not be there.
+        """Create an object.
 
         Raises:
-            ChangedMeanwhileError: it is there.
+            ChangedMeanwhileError: it exists already.
         """
 
     def replace(self, thing: KubernetesObject) -> dict[str, Any]:
-        """Write an object over the one with its resourceVersion.
+        """Replace the object with this resourceVersion.
 
         Raises:
-            ChangedMeanwhileError: it has another resourceVersion by now.
+            ChangedMeanwhileError: it has another resourceVersion.
         """
 
     def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
-        """Delete the object of this uid, and of this resourceVersion if one is given; False when it is gone already.
+        """Delete the object with this uid, and this resourceVersion if given; False if it is gone.
 
-        What it made goes too, in the background; with `orphan` it stays, without an owner.
+        Its dependents are deleted in the background, or orphaned.
 
         Raises:
-            ChangedMeanwhileError: it has another resourceVersion by now.
+            ChangedMeanwhileError: it has another resourceVersion.
         """
 
     def allowed(self, access: ResourceAttributes) -> bool:
-        """Whether we may."""
+        """Whether RBAC allows the request."""
 
     def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
         """Lines of the pod's first container."""

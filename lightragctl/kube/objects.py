@@ -1,6 +1,6 @@
-"""Reads Kubernetes objects one way: metadata, conditions, observed generation, owners. Pure.
+"""Accessors for Kubernetes objects: metadata, conditions, observed generation, owners. Pure.
 
-The API server leaves out what is empty, so a part that is absent, or null, reads as an empty one.
+The API server omits empty fields, so absent and null parts are read as empty.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ Part = Mapping[str, Any]
 
 
 def name_of(thing: KubernetesObject) -> str:
-    """`metadata.name`; empty when it has none."""
+    """`metadata.name`; empty if it has none."""
     return str(_metadata(thing).get("name", ""))
 
 
@@ -41,7 +41,7 @@ def status_of(thing: KubernetesObject) -> Part:
 
 
 def condition(status: Part, kind: str) -> Part:
-    """The condition of this type in an object's status; empty when the status has none."""
+    """The condition of this type in an object's status; empty if it has none."""
     return next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
 
 
@@ -56,7 +56,7 @@ def is_ready(thing: KubernetesObject) -> bool:
 
 
 def deletion_time(thing: KubernetesObject) -> str:
-    """`metadata.deletionTimestamp`: when deletion was requested, plus a pod's grace period; empty when it was not."""
+    """`metadata.deletionTimestamp`: when deletion was requested, plus a pod's grace period; else empty."""
     return str(_metadata(thing).get("deletionTimestamp") or "")
 
 
@@ -66,13 +66,13 @@ def is_terminating(thing: KubernetesObject) -> bool:
 
 
 def observed_generation(thing: KubernetesObject) -> int | None:
-    """The generation that the status describes; None when the object's controller reports none."""
+    """The generation that the status describes; None if the controller reports none."""
     seen = status_of(thing).get("observedGeneration")
     return None if seen is None else int(seen)
 
 
 def is_current(thing: KubernetesObject) -> bool:
-    """Whether the status describes the newest generation: never of a workload that its controller has not seen yet."""
+    """Whether the status describes the newest generation; false until the controller has observed the object."""
     return (observed_generation(thing) or 0) >= int(_metadata(thing).get("generation") or 0)
 
 
@@ -87,7 +87,7 @@ def owner_of(thing: KubernetesObject, kind: str) -> Part | None:
 
 
 def controller_of(thing: KubernetesObject) -> Part | None:
-    """The owner that controls the object."""
+    """The controlling owner."""
     return next((one for one in owners_of(thing) if one.get("controller")), None)
 
 

@@ -1,4 +1,4 @@
-"""Which release, in which namespace of which cluster, is read or changed, and by whom."""
+"""The release that a command works on: its cluster, namespace and name, and the lock holder."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from lightragctl.kube.model import Cluster
 
 @dataclass(frozen=True)
 class Scope:
-    """Which release, and where, and who changes it."""
+    """A release on a cluster, and the holder of its lock."""
 
     cluster: Cluster
     namespace: str
@@ -19,12 +19,12 @@ class Scope:
 
     @property
     def selector(self) -> str:
-        """The labels of the release's objects."""
+        """The label selector of the release's objects."""
         return labels.object_selector(self.release)
 
     @property
     def pods(self) -> str:
-        """The labels of the release's pods."""
+        """The label selector of the release's pods."""
         return labels.pod_selector(self.release)
 
     def select(self, api_version: str, kind: str) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""Streams into pods: a port of this machine that leads to a pod's port, and commands run in a container.
+"""Streams to pods: port forwarding, and commands in a container.
 
-The official client turns a websocket into a socket or channels; here is only what joins them to local ones.
+The official client provides sockets and channels over a websocket; this module connects them to local ones.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from kubernetes.stream import ws_client
 from websocket import WebSocketException
 
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.kube.client import ClusterClient
 from lightragctl.kube.model import ClusterUnavailableError
 
@@ -30,25 +31,25 @@ _CHUNK = 65536
 _EXEC_POLL_S = 0.2
 
 PickPod = Callable[[], tuple[str, str, int]]
-"""Names a pod that can serve now: (namespace, pod, port). Asked anew for each connection, as pods come and go."""
+"""Picks a ready pod: (namespace, pod, port). Called for each connection, as pods come and go."""
 
 
 STREAMS = 64
-"""Connections that a tunnel joins at a time; the next wait. The Kubernetes client waits for each of its sockets with
-select(), which knows no descriptor above 1023: with 300 connections it failed."""
+"""Concurrent connections of a tunnel; more have to wait. The Kubernetes client uses select(), which is limited to
+descriptors below 1024: with 300 connections it failed."""
 
 
 class Tunnel:
-    """A port on loopback; each connection to it goes to a pod chosen at that moment. Threads end with the process.
+    """A loopback port whose connections are forwarded to a pod, picked for each. Its threads are daemons.
 
     Args:
         client: the cluster.
-        pick: names the pod.
-        port: the local port; 0 takes a free one.
-        failed: told why a connection could not be made.
+        pick: picks the pod.
+        port: the local port; 0: a free one.
+        failed: called with the reason if a connection fails.
 
     Raises:
-        LightragctlError: the local port is taken.
+        LightragctlError: the local port is in use.
     """
 
     def __init__(self, client: ClusterClient, pick: PickPod, port: int, failed: Callable[[str], None]) -> None:
@@ -58,7 +59,7 @@ class Tunnel:
         try:
             self._listener = socket.create_server(("127.0.0.1", port))
         except OSError as error:
-            hint = "choose another local port, or none for a free one"
+            hint = "use another local port, or omit it for a free one"
             raise LightragctlError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}", hint) from error
         self.port = int(self._listener.getsockname()[1])
         self._room = threading.Semaphore(STREAMS)
@@ -66,12 +67,12 @@ class Tunnel:
         self._thread.start()
 
     def wait(self) -> None:
-        """Until the tunnel is closed or the process is interrupted."""
+        """Block until the tunnel is closed or the process is interrupted."""
         while self._thread.is_alive():
             self._thread.join(0.5)
 
     def close(self) -> None:
-        """Take no more connections; those open go on."""
+        """Accept no more connections; open ones continue."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # close() alone does not wake a thread that accepts
         self._listener.close()
@@ -88,7 +89,7 @@ class Tunnel:
     def _serve(self, local: socket.socket) -> None:
         try:
             with local:
-                join(local, open_port(self._client, *self._pick()))
+                relay(local, open_port(self._client, *self._pick()))
         except LightragctlError as error:
             self._failed(error.message)
         finally:
@@ -96,15 +97,15 @@ class Tunnel:
 
 
 _ANSWER_S = 120.0
-"""How long an answer may take to begin after the client has sent its last."""
+"""Time until the first byte of a response after the client has closed its sending side."""
 _QUIET_S = 2.0
-"""How long it may pause then: a client that closes after its answer looks the same, and holds one of `STREAMS`."""
+"""Idle time of the response then: a client that has closed entirely looks the same, and occupies one of `STREAMS`."""
 
 
-def join(local: socket.socket, remote: Any) -> None:
-    """Copies both ways until the pod's side ends. A client that only ended its own side gets the rest of its answer.
+def relay(local: socket.socket, remote: Any) -> None:
+    """Copy in both directions until the pod closes. A client that has closed its sending side still gets the response.
 
-    The pod is not told of that end: the protocol has no word for it.
+    The pod does not see that half-close: the protocol cannot express it.
     """
     ends = {local: remote, remote: local}
     wait_s: float | None = None
@@ -140,22 +141,22 @@ def open_port(client: ClusterClient, namespace: str, pod: str, port: int) -> Any
             lambda: ws_client.create_websocket(configuration, ws_client.get_websocket_url(url), headers)
         )
     except (OSError, WebSocketException) as error:
-        message = f"no way to port {port} of Pod/{pod}{client.through}: {handshake_cause(error)}"
-        raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
+        message = f"cannot connect to port {port} of Pod/{pod}{client.through}: {handshake_cause(error)}"
+        raise ClusterUnavailableError(message, Hint("see the pod: ", Command("status"))) from error
     return Forward(stream, [port]).socket(port)
 
 
 _OPEN_S = 20.0
-"""How long a stream may take to open: the API server tries a node that is dead for more than a minute."""
+"""Timeout of opening a stream: for a dead node the API server tries for more than a minute."""
 _HANDSHAKE = re.compile(r"Handshake status (\d{3}) ([\w ]*\w)")
 Opened = TypeVar("Opened")
 
 
 def within_deadline(open_stream: Callable[[], Opened], seconds: float = _OPEN_S) -> Opened:
-    """What `open_stream` returns; given up after some seconds, as the client's own call has no deadline.
+    """The result of `open_stream`, with a timeout, which the client's own call lacks.
 
     Raises:
-        TimeoutError: it did not return in time.
+        TimeoutError: no result in time.
     """
     done: queue.Queue[tuple[Opened | None, Exception | None]] = queue.Queue()
 
@@ -169,31 +170,30 @@ def within_deadline(open_stream: Callable[[], Opened], seconds: float = _OPEN_S)
     try:
         opened, error = done.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"nothing answers within {seconds:g} s; its node may be down: kubectl get nodes") from None
+        raise TimeoutError(f"no response within {seconds:g} s; its node may be down: kubectl get nodes") from None
     if error is not None:
         raise error
     return cast(Opened, opened)
 
 
 def handshake_cause(error: Exception) -> str:
-    """Why a stream could not be opened, without the headers and the body that the client puts into its message."""
+    """Why a stream could not be opened, without the headers and body in the client's message."""
     text = str(getattr(error, "reason", None) or error)
     found = _HANDSHAKE.search(text)
-    return f"the API server answers {found[1]} {found[2]}" if found else text.splitlines()[0] if text else "no answer"
+    return f"the API server returns {found[1]} {found[2]}" if found else text.splitlines()[0] if text else "no response"
 
 
 class Forward(ws_client.PortForward):  # type: ignore[misc]  # the client has no types
-    """The client's forward, which ends when either side breaks off.
+    """The client's port forward, which closes both sides when one fails.
 
-    The client's own thread dies there with a traceback and leaves the other side open, so that who waits for an answer
-    waits for ever.
+    The client's own thread would end with a traceback and leave the other side open forever.
     """
 
     def _proxy(self) -> None:
         try:
             super()._proxy()
         except (OSError, WebSocketException):
-            pass  # either side is gone, and nobody is left to be told
+            pass  # one side is gone
         finally:
             self.websocket.shutdown()
             for port in self.local_ports.values():
@@ -201,18 +201,18 @@ class Forward(ws_client.PortForward):  # type: ignore[misc]  # the client has no
 
 
 def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequence[str]) -> int:
-    """Run a command in the pod's first container, joined to this process's standard streams; its exit status.
+    """Run a command in the pod's first container with this process's standard streams; returns its exit status.
 
-    On a terminal it gets one of its own, so that shells and editors work.
+    On a terminal it gets a TTY, so that shells and editors work.
 
     Raises:
-        ClusterUnavailableError: the stream could not be opened, or broke.
+        ClusterUnavailableError: the stream could not be opened, or was interrupted.
     """
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    asked = [("command", word) for word in command]
-    asked += [("stdin", "true"), ("stdout", "true"), ("stderr", str(not terminal).lower())]
-    asked += [("tty", str(terminal).lower())]
-    url, headers = _stream_url(client, namespace, pod, "exec", asked)
+    options = [("command", word) for word in command]
+    options += [("stdin", "true"), ("stdout", "true"), ("stderr", str(not terminal).lower())]
+    options += [("tty", str(terminal).lower())]
+    url, headers = _stream_url(client, namespace, pod, "exec", options)
     try:
         stream = within_deadline(
             lambda: ws_client.websocket_call(
@@ -221,7 +221,7 @@ def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequenc
         )
     except (ApiException, TimeoutError) as error:
         message = f"cannot run a command in Pod/{pod}{client.through}: {handshake_cause(error)}"
-        raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
+        raise ClusterUnavailableError(message, Hint("see the pod: ", Command("status"))) from error
     with _raw_terminal() if terminal else contextlib.nullcontext():
         if terminal:
             size = shutil.get_terminal_size()
@@ -231,7 +231,7 @@ def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequenc
 
 
 def _converse(stream: Any) -> None:
-    """Copies standard input to the command, and what it says to standard output and error, until it ends."""
+    """Copy standard input to the command, and its output to standard output and error, until it ends."""
     typed: int | None = sys.stdin.fileno()
     while stream.is_open():
         watched = [stream.sock.sock, *([typed] if typed is not None else [])]
@@ -241,12 +241,12 @@ def _converse(stream: Any) -> None:
             if data:
                 stream.write_stdin(data)
             else:
-                stream.close_channel(ws_client.STDIN_CHANNEL)  # end of input, where the server knows how to be told
+                stream.close_channel(ws_client.STDIN_CHANNEL)  # end of input, if the server supports it
                 typed = None
         stream.update(timeout=0)
         for channel, sink in ((1, sys.stdout.buffer), (2, sys.stderr.buffer)):
-            if said := stream.read_channel(channel):
-                sink.write(said)
+            if data := stream.read_channel(channel):
+                sink.write(data)
                 sink.flush()
 
 
@@ -254,14 +254,14 @@ def _ending(stream: Any, pod: str) -> int:
     try:
         status = stream.returncode
     except (TypeError, KeyError, IndexError, ValueError) as error:
-        message = f"the stream to Pod/{pod} broke before the command ended"
-        raise ClusterUnavailableError(message, "see the pod: lightragctl status") from error
+        message = f"the stream to Pod/{pod} was interrupted before the command ended"
+        raise ClusterUnavailableError(message, Hint("see the pod: ", Command("status"))) from error
     return int(status or 0)
 
 
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
-    """Every key goes to the command, Ctrl-C too."""
+    """Raw mode: every key goes to the command, including Ctrl-C."""
     before = termios.tcgetattr(sys.stdin)
     tty.setraw(sys.stdin)
     try:

@@ -1,1 +1,1 @@
-"""The local runtime: a release as supervised processes on this machine."""
+"""Releases as processes on this machine: supervisor, reconciliation, readiness, logs."""

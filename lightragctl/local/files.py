@@ -1,16 +1,19 @@
-"""The files of a local release: what is wanted, what runs, logs and data. The only module that knows the layout.
+"""The files of a local release: desired processes, their state, logs and data. Only this module knows the layout.
 
-$XDG_DATA_HOME/lightragctl/RELEASE/      (~/.local/share when the variable is not set)
-    wanted.json       written by `up`: the processes that should run, and the profile they come from
-    running.json      written by the supervisor: the processes that it started
-    environment.json  written by `up`: environment variables of the processes, secrets among them; `down` removes it
+$XDG_DATA_HOME/lightragctl/RELEASE/      (~/.local/share if the variable is not set)
+    wanted.json       written by `up`: the desired processes, and their profile
+    running.json      written by the supervisor: the state of the processes
+    held.json         written by an operation: processes that are kept stopped, and why
+    environment.json  written by `up`: environment variables of the processes, including secrets; removed by `down`
     settings/NAME.json, logs/NAME.log, data/
-    lock              held by a command that changes the release; names its process
-    supervisor.lock   held by the supervisor for as long as it lives
+    operations/ID.json    the record of an operation
+    lock              held by a command that changes the release; has its process ID
+    supervisor.lock   held by the supervisor while it runs
 """
 
 import errno
 import fcntl
+import json
 import os
 import pwd
 import shutil
@@ -23,19 +26,20 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from lightragctl.core.errors import LightragctlError, LockedError, UsageError
+from lightragctl.core.operation import open_operation
 from lightragctl.core.settings import StrictModel
 
 
 class StorageError(LightragctlError):
-    """A file or folder of the release cannot be read, written or deleted: a full disk, missing rights."""
+    """A file or folder of the release cannot be read, written or deleted: full disk, missing permissions."""
 
     code = "storage"
 
 
 class DesiredProcess(StrictModel):
-    """A process that should run. `digest` changes with anything that it is started with.
+    """A desired process. `digest` changes with its arguments, settings and secrets.
 
-    `ready_path` is asked on `ready_port`, on `port` where there is none.
+    `ready_path` is requested on `ready_port`, by default on `port`.
     """
 
     name: str
@@ -49,9 +53,9 @@ class DesiredProcess(StrictModel):
 
 
 class DesiredProcesses(StrictModel):
-    """What `up` wants: processes in the order in which they start, and the profile that they come from.
+    """The desired processes in start order, and their profile.
 
-    `request` is another one for each `up`: what failed before it is tried again at once.
+    `request` is unique for each `up`: after a new one, failed processes are restarted without back-off.
     """
 
     request: str = ""
@@ -62,17 +66,17 @@ class DesiredProcesses(StrictModel):
 
 
 class ProcessId(StrictModel):
-    """A process, told from a later one with the same number: `ticks` is its start in clock ticks since boot."""
+    """A process; `ticks`, its start in clock ticks since boot, distinguishes it from later ones with the same PID."""
 
     pid: int
     ticks: int
 
 
 class ProcessRecord(StrictModel):
-    """What the supervisor knows of one process. Times are Unix seconds.
+    """The state of one process. Times are Unix seconds.
 
-    `process` is None between a death and the next start; `failures` counts deaths in a row since the `up` of this
-    `request` and sets the back-off.
+    `process` is None between an exit and the next start; `failures` counts consecutive exits since the `up` of this
+    `request` and determines the back-off.
     """
 
     digest: str
@@ -86,15 +90,21 @@ class ProcessRecord(StrictModel):
 
 
 class Running(StrictModel):
-    """What the supervisor runs. `boot_id` tells a state left from before a reboot."""
+    """The state of the supervisor and its processes; `boot_id` shows whether it is from before a reboot."""
 
     boot_id: str
     supervisor: ProcessId
     records: dict[str, ProcessRecord] = Field(default_factory=dict)
 
 
+class Held(StrictModel):
+    """Processes that are kept stopped although they are desired, with what holds each."""
+
+    reasons: dict[str, str] = Field(default_factory=dict)
+
+
 class Environments(StrictModel):
-    """The environment variables that `up` hands to each process; `salt` is the key of their fingerprints."""
+    """The environment variables of each process; `salt` is the key of their fingerprints."""
 
     salt: str
     processes: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -107,16 +117,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def data_home(environ: Mapping[str, str]) -> Path:
-    """The folder that holds every local release of this user.
+    """The folder of all local releases of this user.
 
     Raises:
-        UsageError: the environment gives no absolute path in UTF-8.
+        UsageError: the environment has no absolute path in UTF-8.
     """
     name = "XDG_DATA_HOME" if environ.get("XDG_DATA_HOME") else "HOME"
     given = environ.get(name) or _home_of_user()
     if not Path(given).is_absolute():
-        problem = f"{name}={given} is no absolute path" if given else "neither XDG_DATA_HOME nor HOME is set"
-        raise UsageError(f"{problem}, and local releases are kept below it", f"set {name} to an absolute path")
+        problem = f"{name}={given} is not an absolute path" if given else "neither XDG_DATA_HOME nor HOME is set"
+        raise UsageError(f"{problem}; local releases are stored below it", f"set {name} to an absolute path")
     try:
         given.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -125,7 +135,7 @@ def data_home(environ: Mapping[str, str]) -> Path:
 
 
 def _home_of_user() -> str:
-    """The user's home by the machine's list of users; empty where a container's user is a number alone."""
+    """The user's home in the user database; empty for a UID without an entry, as in containers."""
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
@@ -140,8 +150,25 @@ class ReleaseFiles:
 
     @property
     def data(self) -> Path:
-        """Where the vector engine keeps its data."""
+        """The data folder of the vector engine."""
         return self.folder / "data"
+
+    @property
+    def operations(self) -> Path:
+        """Where the records of operations are kept."""
+        return self.folder / "operations"
+
+    def refuse_open_operation(self) -> None:
+        """Stop while an operation of the release is open.
+
+        Raises:
+            LockedError: names it.
+        """
+        for path in sorted(self.operations.glob("*.json")):
+            with storage_errors("read", path):
+                text = path.read_text(encoding="utf-8")
+            if _is_open(text):
+                raise open_operation(path.stem)
 
     def settings(self, name: str) -> Path:
         """The settings file of a component."""
@@ -152,30 +179,39 @@ class ReleaseFiles:
         return self.folder / "logs" / f"{name}.log"
 
     def prepare(self) -> None:
-        """Make the folders, readable by this user alone."""
+        """Create the folders, readable only by this user."""
         for folder in (self.folder, self.data, self.folder / "settings", self.folder / "logs"):
-            with _storage_errors("make", folder):
+            with storage_errors("create", folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def read_desired(self) -> DesiredProcesses | None:
-        """What `up` last wanted, or None."""
+        """The desired processes of the last `up`, or None."""
         return self._read("wanted.json", DesiredProcesses)
 
     def write_desired(self, wanted: DesiredProcesses) -> None:
-        """Replace what is wanted."""
+        """Replace the desired processes."""
         self._write(self.folder / "wanted.json", wanted)
 
     def read_running(self) -> Running | None:
-        """What the supervisor last wrote, or None."""
+        """The state that the supervisor wrote last, or None."""
         return self._read("running.json", Running)
 
     def write_running(self, running: Running) -> None:
-        """Replace what is known of the processes."""
+        """Replace the state of the processes."""
         self._write(self.folder / "running.json", running)
 
     def remove_running(self) -> None:
-        """Remove what is known of the processes: they are stopped."""
+        """Remove the state of the processes: they are stopped."""
         (self.folder / "running.json").unlink(missing_ok=True)
+
+    def read_held(self) -> Mapping[str, str]:
+        """What holds each process that is kept stopped, by the process's name."""
+        held = self._read("held.json", Held)
+        return held.reasons if held else {}
+
+    def write_held(self, reasons: Mapping[str, str]) -> None:
+        """Replace what is kept stopped."""
+        self._write(self.folder / "held.json", Held(reasons=dict(reasons)))
 
     def read_environments(self) -> Environments | None:
         """The environments that the last `up` passed, or None."""
@@ -194,20 +230,20 @@ class ReleaseFiles:
         (self.folder / "environment.json").unlink(missing_ok=True)
 
     def delete(self) -> None:
-        """Delete the folder. It is renamed first: whoever makes a release of this name meanwhile makes a new one."""
-        with _storage_errors("delete", self.folder):
+        """Delete the folder. It is renamed first, so that a release of this name can be created meanwhile."""
+        with storage_errors("delete", self.folder):
             self.folder.rename(self.folder.with_name(f".{self.folder.name}.{os.getpid()}.deleted"))
-            for doomed in self.folder.parent.glob(f".{self.folder.name}.*.deleted"):  # and what a killed one left
+            for doomed in self.folder.parent.glob(f".{self.folder.name}.*.deleted"):  # also of a killed command
                 shutil.rmtree(doomed)
 
     def _write(self, path: Path, content: BaseModel) -> None:
-        with _storage_errors("write", path):
+        with storage_errors("write", path):
             write_atomically(path, content.model_dump_json(indent=1))
 
     def _read(self, name: str, model: type[Model]) -> Model | None:
         path = self.folder / name
         try:
-            with _storage_errors("read", path):
+            with storage_errors("read", path):
                 try:
                     return model.model_validate_json(path.read_text(encoding="utf-8"))
                 except FileNotFoundError:
@@ -218,36 +254,45 @@ class ReleaseFiles:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the release against other commands.
+        """Lock the release against other commands.
 
         Raises:
             LockedError: another command is changing the release.
         """
         with ExitStack() as held:
-            with _storage_errors("lock", self.folder):
+            with storage_errors("lock", self.folder):
                 holder = held.enter_context(file_lock(self.folder / "lock"))
             if holder is not None:
                 who = f"process {holder}" if holder else "another process"
                 raise LockedError(
-                    f"{who} is changing release '{self.folder.name}'", "wait until it has ended and run again"
+                    f"{who} is changing release '{self.folder.name}'", "wait until it has ended, then retry"
                 )
             yield
 
 
+def _is_open(record: str) -> bool:
+    """Whether the record of an operation is open; one that cannot be read is not known to be closed."""
+    try:
+        document = json.loads(record)
+    except ValueError:
+        return True
+    return not isinstance(document, dict) or document.get("open") is not False
+
+
 @contextmanager
-def _storage_errors(action: str, path: Path) -> Iterator[None]:
-    """Turn an error of the file system into one that says what it means for the release."""
+def storage_errors(action: str, path: Path) -> Iterator[None]:
+    """Convert file-system errors to `StorageError`."""
     try:
         yield
     except OSError as error:
         full = error.errno in _FULL
-        hint = "free some space and run it again" if full else "check who owns it, and its permissions"
+        hint = "free some space and retry" if full else "check its owner and permissions"
         raise StorageError(f"cannot {action} {path}: {error.strerror}", hint) from error
 
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[str | None]:
-    """Lock `path` while the block runs; gives None when locked, else the process id text of the holder, if known."""
+    """Lock `path` during the block; yields None if locked, else the holder's process ID, empty if unknown."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except FileNotFoundError:  # its folder has just been deleted, with the lock held
@@ -260,7 +305,7 @@ def file_lock(path: Path) -> Iterator[str | None]:
         except BlockingIOError:
             yield os.read(descriptor, 32).decode(errors="replace").strip()
             return
-        with suppress(OSError):  # who holds it is for messages alone, and a full disk must not keep `down` from working
+        with suppress(OSError):  # the holder is only for messages, and `down` must work on a full disk
             os.ftruncate(descriptor, 0)
             os.write(descriptor, str(os.getpid()).encode())
         yield None
@@ -269,7 +314,7 @@ def file_lock(path: Path) -> Iterator[str | None]:
 
 
 def _same_file(descriptor: int, path: Path) -> None:
-    """Raises BlockingIOError when the locked file is no longer the one at `path`: its release was deleted meanwhile."""
+    """Raises BlockingIOError if the locked file is no longer at `path`: its release was deleted meanwhile."""
     try:
         same = os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -279,10 +324,7 @@ def _same_file(descriptor: int, path: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file in one step, so that a reader and a crash see the old text or the new, never a part.
-
-    Only its owner can read it. A draft that could not be written, as on a full disk, is removed.
-    """
+    """Replace a file atomically, readable only by its owner; a failed temporary file is removed."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Reads the components' log files; follows them when asked to."""
+"""Reads and follows the components' log files."""
 
 import time
 from collections import deque
@@ -9,7 +9,7 @@ _POLL_S = 0.2
 
 
 def read_logs(files: Mapping[str, Path], follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
-    """Lines as (component, line): the last `tail_lines` of each file, then with `follow` what comes, without end."""
+    """Lines as (component, line): the last `tail_lines` of each file, then with `follow` new lines, endlessly."""
     positions: dict[str, int] = {}
     for name, path in files.items():
         lines, positions[name] = _tail(path, tail_lines)
@@ -31,7 +31,7 @@ def _tail(path: Path, tail_lines: int) -> tuple[list[str], int]:
 
 
 def _new_lines(path: Path, position: int) -> tuple[list[str], int]:
-    """Whole lines behind `position` and the position after them; from the start when the file was begun anew."""
+    """Complete lines after `position`, and the position after them; from the start if the file was truncated."""
     try:
         size = path.stat().st_size
         if size < position:

@@ -1,4 +1,4 @@
-"""Processes of this machine: who they are, whether they live, how they are stopped, who holds a port. Linux."""
+"""Processes of this machine: identity, liveness, termination, and listening ports. Linux."""
 
 import os
 import signal
@@ -15,40 +15,40 @@ _POLL_S = 0.05
 
 
 def boot_id() -> str:
-    """The kernel's name for the time since the last boot."""
+    """The kernel's ID of the current boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def identify(pid: int) -> ProcessId | None:
-    """The process with this number as it is now; None when it is gone or only waits to be reaped."""
+    """The process with this PID; None if it is gone or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, *fields = stat.rpartition(")")[2].split()
-    # proc(5): starttime is field 22 of the line; three fields stand before `fields`.
+    # proc(5): starttime is field 22 of the line; `fields` begins with the fourth.
     return None if state in "ZX" else ProcessId(pid=pid, ticks=int(fields[18]))
 
 
 def alive(process: ProcessId | None) -> bool:
-    """Whether this very process lives; a later one with its number does not count."""
+    """Whether the process is alive, and not another one with its PID."""
     return process is not None and identify(process.pid) == process
 
 
 def describe_exit(status: int | None) -> str:
-    """How a process ended, by its `returncode`: None where that is not known, negative for a signal."""
+    """How a process ended, from its `returncode`: None if unknown, negative for a signal."""
     if status is None:
         return "ended"
     if status >= 0:
         return f"exited with status {status}"
     try:
         return f"killed by {signal.Signals(-status).name}"
-    except ValueError:  # a real-time signal has no name of its own
+    except ValueError:  # real-time signals have no name
         return f"killed by signal {-status}"
 
 
 def stop(process: ProcessId, grace_s: float) -> None:
-    """End the process: SIGTERM, and SIGKILL when it still lives after `grace_s`."""
+    """Stop the process with SIGTERM, then with SIGKILL if it is alive after `grace_s`."""
     if not _signal(process, signal.SIGTERM):
         return
     if not wait_gone([process], grace_s):
@@ -57,7 +57,7 @@ def stop(process: ProcessId, grace_s: float) -> None:
 
 
 def _signal(process: ProcessId, number: signal.Signals) -> bool:
-    """Send the signal to this very process; False when it is gone."""
+    """Send the signal to the process; False if it is gone."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -74,7 +74,7 @@ def _signal(process: ProcessId, number: signal.Signals) -> bool:
 
 
 def wait_gone(processes: Iterable[ProcessId], timeout_s: float) -> bool:
-    """Wait until none of the processes lives; False when one still does after `timeout_s`."""
+    """Wait until the processes are gone; False if one is alive after `timeout_s`."""
     waiting, deadline = list(processes), time.monotonic() + timeout_s
     while True:
         _reap(waiting)
@@ -85,7 +85,7 @@ def wait_gone(processes: Iterable[ProcessId], timeout_s: float) -> bool:
 
 
 def _reap(processes: Iterable[ProcessId]) -> None:
-    """Take the exit statuses of those that are children of this process; others are not ours to reap."""
+    """Reap those that are children of this process."""
     for process in processes:
         try:
             os.waitpid(process.pid, os.WNOHANG)
@@ -95,21 +95,21 @@ def _reap(processes: Iterable[ProcessId]) -> None:
 
 @dataclass(frozen=True)
 class PortHolder:
-    """Who listens on a port; `pids` are the process and those that it descends from, none when it is another user's."""
+    """The listener on a port; `pids`: the process and its ancestors, empty for another user's process."""
 
     pids: frozenset[int]
     words: str
 
 
 def port_holder(port: int) -> PortHolder | None:
-    """Who listens on the TCP port of this machine; None when nobody does."""
+    """The listener on the TCP port of this machine; None if the port is free."""
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:2] == (port,):
-            return PortHolder(_family(connection.pid), _describe(connection.pid))
+            return PortHolder(_with_ancestors(connection.pid), _describe(connection.pid))
     return None
 
 
-def _family(pid: int | None) -> frozenset[int]:
+def _with_ancestors(pid: int | None) -> frozenset[int]:
     try:
         process = psutil.Process(pid) if pid is not None else None
         return frozenset(one.pid for one in (process, *process.parents())) if process else frozenset()

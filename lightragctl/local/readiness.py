@@ -1,4 +1,4 @@
-"""Asks a local process whether it is ready. One request to loopback with a deadline, nothing else."""
+"""Checks the readiness of a local process with one request to loopback."""
 
 import socket
 
@@ -8,11 +8,11 @@ _ANSWER_S = 2.0
 
 
 def not_ready_reason(port: int, ready_path: str | None) -> str | None:
-    """None when the process on the port is ready, else the reason in words.
+    """None if the process on the port is ready, else the reason.
 
     Args:
         port: TCP port on loopback.
-        ready_path: asked by HTTP; None means that an open port is enough.
+        ready_path: requested over HTTP; None: an open port is enough.
     """
     if ready_path is None:
         return _port_reason(port)
@@ -21,7 +21,7 @@ def not_ready_reason(port: int, ready_path: str | None) -> str | None:
     except httpx.ConnectError:
         return f"port {port} is not open yet"
     except httpx.HTTPError as error:
-        return f"no answer on port {port}: {type(error).__name__}"
+        return f"no response on port {port}: {type(error).__name__}"
     if answer.is_success:
         return None
     return _detail(answer)

@@ -1,4 +1,4 @@
-"""The local runtime: brings a release up as supervised processes, looks at it, takes it down."""
+"""The local runtime: a release as supervised processes."""
 
 import hashlib
 import secrets
@@ -8,12 +8,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from lightragctl.core.component import Plan, ProcessSpec, start_order
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError, WaitExpired
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
     Action,
+    AppliedRelease,
     Approve,
     ComponentStatus,
     Difference,
@@ -24,6 +27,7 @@ from lightragctl.core.runtime import (
     UpOutcome,
     missing_release_hint,
 )
+from lightragctl.local.applied import read_applied
 from lightragctl.local.environment import collect_environments, fingerprint, require_secrets, secret_files
 from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ProcessRecord, ReleaseFiles, Running
 from lightragctl.local.logs import read_logs
@@ -32,8 +36,10 @@ from lightragctl.local.readiness import not_ready_reason
 
 _POLL_S = 0.2
 _SUPERVISOR_START_S = 10.0
+_SETTLE_S = 1.0
+"""A process that the supervisor was just starting is recorded by then."""
 _CRASH_LOOP_FAILURES = 4
-"""Deaths in a row after which `up` stops waiting: back-off has given it seconds to recover, its log says why."""
+"""Consecutive exits after which `up` stops waiting."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class LocalRuntime:
         return str(self.files.folder)
 
     def diff(self, plan: Plan, options: UpOptions) -> Differences:
-        """What `up` would do to each process; changes nothing."""
+        """The changes that `up` would make to each process; changes nothing."""
         wanted, running = self.desired_processes(plan, self.collect_environments(plan)), self._running()
         there = running.records if running else {}
         changes = [Difference(one.name, _action(one, running)) for one in wanted.processes]
@@ -59,18 +65,19 @@ class LocalRuntime:
         return Differences(self.release, "this machine", tuple(changes))
 
     def up(self, plan: Plan, options: UpOptions, approve: Approve, notify: Notify) -> UpOutcome:
-        """Make the release what the plan says. Nothing is asked: a process that is restarted loses no data.
+        """Reconcile the release with the plan, without approval: a restart loses no data.
 
         Raises:
-            LockedError: another command is changing the release.
-            RefusedError: a port is taken by another process, or a secret is not in the environment.
+            LockedError: another command is changing the release, or an operation of it is open.
+            RefusedError: a port is in use, or a secret is missing in the environment.
             StorageError: a file of the release cannot be written.
             WaitExpired: something is not ready after `timeout_s`.
-            LightragctlError: a process dies again and again.
+            LightragctlError: a process keeps crashing.
         """
         require_secrets(_settings_of_processes(plan), self.collect_environments(plan))
         self.files.prepare()
         with self.files.lock():
+            self.files.refuse_open_operation()
             environments = self.collect_environments(plan)
             wanted = self.desired_processes(plan, environments)
             running = self._running()
@@ -85,15 +92,16 @@ class LocalRuntime:
             return UpOutcome(changed, self.status())
 
     def down(self, purge: bool, timeout_s: float, notify: Notify, allow_data_loss: bool = False) -> bool:
-        """Stop the release; with `purge` delete its folder, data included. False when there was nothing to do.
+        """Stop the release; with `purge` delete its folder with all data. False if there was nothing to do.
 
         Raises:
-            LockedError: another command is changing the release.
-            WaitExpired: the supervisor did not end within `timeout_s`.
+            LockedError: another command is changing the release, or an operation of it is open.
+            WaitExpired: the supervisor did not stop within `timeout_s`.
         """
         if not self.files.folder.exists():
             return False
         with self.files.lock():
+            self.files.refuse_open_operation()
             stopped = self._stop(timeout_s, notify)
             if purge:
                 notify(Event("deleting data", str(self.files.folder)))
@@ -103,13 +111,14 @@ class LocalRuntime:
         return stopped or purge
 
     def status(self) -> ReleaseStatus:
-        """The release as it is.
+        """The status of the release.
 
         Raises:
-            NotRunningError: there is no release of this name on this machine.
+            NotRunningError: the release does not exist on this machine.
         """
         wanted, running = self._wanted(), self._running()
-        parts = tuple(_component_status(process, running) for process in wanted.processes)
+        held = self.files.read_held()
+        parts = tuple(_component_status(process, running, held) for process in wanted.processes)
         return ReleaseStatus(
             release=self.release,
             profile=wanted.profile_name,
@@ -119,26 +128,76 @@ class LocalRuntime:
             message=self._message(running),
         )
 
+    def applied(self, include_secrets: bool = False) -> AppliedRelease:
+        """See `read_applied`.
+
+        Raises:
+            NotRunningError: there is no release of this name on this machine.
+        """
+        return read_applied(self.files, self._wanted(), include_secrets)
+
+    def replicas(self, component: str) -> int:
+        """One, where the release has the component.
+
+        Raises:
+            NotRunningError: it has not.
+        """
+        self._process(component)
+        return 1
+
+    def hold(self, component: str, reason: str, timeout_s: float, notify: Notify) -> None:
+        """Have the supervisor stop the component's process and keep it stopped, also over `down` and `up`.
+
+        Raises:
+            NotRunningError: there is no such release or component.
+            WaitExpired: it still runs after `timeout_s`.
+        """
+        self._process(component)
+        self.files.write_held({**self.files.read_held(), component: reason})
+        running = self._running()
+        if running is not None:
+            self._ensure_supervisor(running, notify)
+        deadline, gone_s = time.monotonic() + timeout_s, 0.0
+        while running is not None and gone_s < _SETTLE_S:
+            gone_s = 0.0 if _lives(component, self._running()) else gone_s + _POLL_S
+            if time.monotonic() > deadline:
+                raise WaitExpired(f"{component} still runs after {timeout_s:g} s", Hint("see: ", Command("status")))
+            notify(Event("stopping", component, passing=True))
+            time.sleep(_POLL_S)
+
+    def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        """Let the supervisor start the component's process, and wait until it is ready; not in a release that is down.
+
+        Raises:
+            NotRunningError: there is no such release or component.
+            WaitExpired: it is not ready after `timeout_s`.
+        """
+        process = self._process(component)
+        self.files.write_held({name: why for name, why in self.files.read_held().items() if name != component})
+        if self._running() is not None:
+            wanted = self._wanted()
+            self._wait_ready(wanted.model_copy(update={"processes": (process,)}), timeout_s, notify)
+
     def close(self) -> None:
-        """Nothing: its processes are reached directly."""
+        """Nothing to close: processes are reached directly."""
 
     def endpoint(self, component: str) -> str:
         """The component's address on loopback.
 
         Raises:
-            NotRunningError: the release is not up, or has no such component.
+            NotRunningError: the release is stopped, or has no such component.
         """
         process = self._process(component)
         if self._running() is None:
-            raise NotRunningError(f"release '{self.release}' is stopped", "start it: lightragctl up")
+            raise NotRunningError(f"release '{self.release}' is stopped", Hint("start it: ", Command("up")))
         return f"http://127.0.0.1:{process.port}"
 
     def endpoints(self, component: str) -> Mapping[str, str]:
-        """The address of the component's one process."""
+        """The address of the component's single process."""
         return {component: self.endpoint(component)}
 
     def spread(self, component: str) -> str:
-        """The same as `endpoint`: there is one process."""
+        """As `endpoint`: there is one process."""
         return self.endpoint(component)
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
@@ -152,7 +211,7 @@ class LocalRuntime:
         return read_logs({name: self.files.log(name) for name in chosen}, follow, tail_lines)
 
     def components(self) -> tuple[str, ...]:
-        """The names of the processes that the release consists of.
+        """The names of the release's processes.
 
         Raises:
             NotRunningError: there is no such release.
@@ -160,11 +219,11 @@ class LocalRuntime:
         return tuple(process.name for process in self._wanted().processes)
 
     def api_key(self, component: str = "lightrag-api") -> str | None:
-        """None: on loopback no component asks for a key."""
+        """None: on loopback no component requires an API key."""
         return None
 
     def exec(self, component: str, command: Sequence[str]) -> int:
-        """Run a command as a component's processes run: same machine, same user, in the release's folder.
+        """Run a command like a component's process: same machine and user, in the release's folder.
 
         Raises:
             NotRunningError: there is no such release or component.
@@ -177,12 +236,12 @@ class LocalRuntime:
             raise LightragctlError(f"cannot run {command[0]}: {error.strerror}", "check the command") from error
 
     def forward(self, component: str, port: int, notify: Notify) -> None:
-        """Say where the component listens already.
+        """Report the component's address.
 
         Raises:
             NotRunningError: there is no such release or component, or it is stopped.
         """
-        notify(Event(f"listens on this machine already: {self.endpoint(component)}", component))
+        notify(Event(f"already listening on this machine: {self.endpoint(component)}", component))
 
     def _process(self, component: str) -> DesiredProcess:
         processes = {process.name: process for process in self._wanted().processes}
@@ -200,17 +259,17 @@ class LocalRuntime:
         return wanted
 
     def _running(self) -> Running | None:
-        """What runs; a state left from before a reboot counts as nothing."""
+        """The state of the processes; None if it is from before a reboot."""
         running = self.files.read_running()
         return running if running is not None and running.boot_id == boot_id() else None
 
     def _message(self, running: Running | None) -> str:
         if running is None:
             left = self.files.read_running()
-            why = "the machine was restarted since it came up" if left is not None else "stopped"
-            return f"{why}; start it: lightragctl up"
+            why = "the machine was restarted" if left is not None else "stopped"
+            return Hint(f"{why}; start it: ", Command("up"))
         if not alive(running.supervisor):
-            return "its supervisor is gone, so nothing restarts what fails; start it again: lightragctl up"
+            return Hint("its supervisor is gone: failed processes are not restarted; start it: ", Command("up"))
         return ""
 
     def collect_environments(self, plan: Plan) -> Environments:
@@ -219,7 +278,7 @@ class LocalRuntime:
         return collect_environments(plan, _settings_of_processes(plan), self.environ, before)
 
     def desired_processes(self, plan: Plan, environments: Environments) -> DesiredProcesses:
-        """The processes of a plan; the digest of each covers its arguments, its settings and its secrets."""
+        """The processes of a plan; each digest covers arguments, settings and secrets."""
         processes = []
         for name in start_order(plan.components):
             component = plan.components[name]
@@ -227,7 +286,7 @@ class LocalRuntime:
                 continue
             spec = component.process(plan, self.files.data)
             argv = self._argv(name, spec)
-            told = spec.settings.model_dump_json() if spec.settings else ""
+            settings = spec.settings.model_dump_json() if spec.settings else ""
             secret = fingerprint(
                 {**environments.processes.get(name, {}), **_contents(spec.settings)}, environments.salt
             )
@@ -235,7 +294,7 @@ class LocalRuntime:
                 DesiredProcess(
                     name=name,
                     argv=argv,
-                    digest=hashlib.sha256("\0".join([*argv, told, secret]).encode()).hexdigest(),
+                    digest=hashlib.sha256("\0".join([*argv, settings, secret]).encode()).hexdigest(),
                     port=plan.port(name),
                     ready_port=component.probes.ready_port(plan) if component.probes.ready_port else None,
                     ready_path=component.probes.ready,
@@ -254,7 +313,7 @@ class LocalRuntime:
 
     def _argv(self, name: str, spec: ProcessSpec) -> tuple[str, ...]:
         settings = () if spec.settings is None else ("--settings", str(self.files.settings(name)))
-        # -P: the working directory must not stand in the way of the installed packages.
+        # -P: the working directory must not shadow installed packages.
         return (sys.executable, "-P", "-m", spec.module, *spec.arguments, *settings)
 
     def _write_settings(self, plan: Plan, wanted: DesiredProcesses) -> None:
@@ -284,10 +343,10 @@ class LocalRuntime:
 
     def _wait_ready(self, wanted: DesiredProcesses, timeout_s: float, notify: Notify) -> None:
         begin = time.monotonic()
-        waiting = {process.name: process for process in wanted.processes}
+        waiting = {process.name: process for process in self._free(wanted, notify)}
         while waiting:
             running = self._running()
-            if running is None or not alive(running.supervisor):  # one of an older version may not read what is wanted
+            if running is None or not alive(running.supervisor):  # an older version may fail to read `wanted.json`
                 self._ensure_supervisor(running, notify)
             for process in list(waiting.values()):
                 status = _component_status(process, running)
@@ -302,17 +361,25 @@ class LocalRuntime:
                 notify(Event(reasons(waiting.values(), running), "waiting", passing=True))
                 time.sleep(_POLL_S)
 
+    def _free(self, wanted: DesiredProcesses, notify: Notify) -> list[DesiredProcess]:
+        """The processes that nothing holds; the others are named."""
+        held = self.files.read_held()
+        for process in wanted.processes:
+            if process.name in held:
+                notify(Event(f"not started: held by {held[process.name]}", process.name))
+        return [process for process in wanted.processes if process.name not in held]
+
     def _crash_loop(self, process: DesiredProcess, status: ComponentStatus) -> LightragctlError:
         lines = [line for _, line in read_logs({process.name: self.files.log(process.name)}, False, 5)]
-        said = "\n".join(f"    {line}" for line in lines)
+        tail = "\n".join(f"    {line}" for line in lines)
         return LightragctlError(
-            f"{process.name} does not stay up: {status.message}; its last lines:\n{said}",
-            f"see more: lightragctl logs {process.name}",
+            f"{process.name} keeps crashing: {status.message}; last log lines:\n{tail}",
+            Hint("see more: ", Command("logs", process.name)),
         )
 
     def _expired(self, waiting: list[DesiredProcess], running: Running | None, timeout_s: float) -> WaitExpired:
         message = f"not ready after {timeout_s:g} s: {reasons(waiting, running)}"
-        return WaitExpired(message, "see: lightragctl logs; wait longer with --timeout SECONDS")
+        return WaitExpired(message, Hint("see: ", Command("logs"), "; wait longer with --timeout SECONDS"))
 
     def _stop(self, timeout_s: float, notify: Notify) -> bool:
         running = self._running()
@@ -324,7 +391,7 @@ class LocalRuntime:
             notify(Event("stopping", self.release))
             stop(running.supervisor, timeout_s)
             if not wait_gone([running.supervisor], 0.0):
-                raise WaitExpired(f"the supervisor still runs after {timeout_s:g} s", "see lightragctl status")
+                raise WaitExpired(f"the supervisor still runs after {timeout_s:g} s", Hint("see: ", Command("status")))
         for name, record in reversed(self._left_over().items()):
             notify(Event("stopping", name))
             if record.process is not None:
@@ -333,15 +400,15 @@ class LocalRuntime:
         return True
 
     def _left_over(self) -> dict[str, ProcessRecord]:
-        """Processes that outlived their supervisor."""
+        """Processes that survived their supervisor."""
         running = self._running()
         return dict(running.records) if running else {}
 
 
 def reasons(waiting: Iterable[DesiredProcess], running: Running | None) -> str:
-    """What each process lacks, as `status` says it."""
-    told = [(one.name, _component_status(one, running).message) for one in waiting]
-    return "; ".join(f"{name}: {message}" if message else name for name, message in told)
+    """Why each process is not ready, as in `status`."""
+    found = [(one.name, _component_status(one, running).message) for one in waiting]
+    return "; ".join(f"{name}: {message}" if message else name for name, message in found)
 
 
 def _settings_of_processes(plan: Plan) -> dict[str, object]:
@@ -361,6 +428,12 @@ def _contents(settings: object) -> dict[str, str]:
     return found
 
 
+def _lives(name: str, running: Running | None) -> bool:
+    """Whether a process of this name is left, of whatever digest."""
+    record = running.records.get(name) if running else None
+    return record is not None and alive(record.process)
+
+
 def _action(process: DesiredProcess, running: Running | None) -> Action:
     if _runs(process, running):
         return Action.UNCHANGED
@@ -374,40 +447,44 @@ def _runs(process: DesiredProcess, running: Running | None) -> bool:
 
 
 def _refuse_taken_ports(processes: list[DesiredProcess], running: Running | None) -> None:
-    """Refuse when somebody else listens on a port that is about to be used; the release itself may."""
+    """Refuse if another process listens on a port; processes of the release may."""
     ours = {record.process.pid for record in running.records.values() if record.process} if running else set()
     for process, port, key in [(one, port, key) for one in processes for port, key in _ports(one)]:
         holder = port_holder(port)
         if holder is not None and not holder.pids & ours:
             raise RefusedError(
-                f"port {port} for {process.name} is taken by {holder.words}",
-                f"choose another: --set components.{process.name}.{key}=N, or move all: --set local.port_offset=100",
+                f"port {port} for {process.name} is in use by {holder.words}",
+                f"use another one: --set components.{process.name}.{key}=N, or --set local.port_offset=100",
             )
 
 
 def _ports(process: DesiredProcess) -> list[tuple[int, str]]:
-    """The ports that the process will open, and the keys that set them."""
+    """The ports of the process, with their profile keys."""
     ready = [(process.ready_port, "ready_port")] if process.ready_port else []
     return [(process.port, "port"), *ready]
 
 
 def _failures(process: DesiredProcess, request: str, running: Running | None) -> int:
-    """Deaths in a row since the `up` of this request."""
+    """Consecutive exits since the `up` of this request."""
     record = running.records.get(process.name) if running else None
     ours = record is not None and record.digest == process.digest and record.request == request
     return record.failures if record is not None and ours else 0
 
 
-def _component_status(process: DesiredProcess, running: Running | None) -> ComponentStatus:
-    """The component's state: what the supervisor recorded, and what the process itself answers."""
+def _component_status(
+    process: DesiredProcess, running: Running | None, held: Mapping[str, str] = MappingProxyType({})
+) -> ComponentStatus:
+    """The component's status, from the supervisor's records and its readiness endpoint."""
     endpoint = f"http://127.0.0.1:{process.port}"
+    if process.name in held and not _lives(process.name, running):
+        return ComponentStatus(process.name, State.STOPPED, endpoint, message=f"held by {held[process.name]}")
     record = running.records.get(process.name) if running else None
     if record is None or record.digest != process.digest:
         return ComponentStatus(
             process.name, State.STARTING if running else State.STOPPED, endpoint, message="not started"
         )
     if not alive(record.process):
-        words = f"{record.last_exit or 'ended'}; next start in {max(0.0, record.next_start_at - time.time()):.1f} s"
+        words = f"{record.last_exit or 'exited'}; next start in {max(0.0, record.next_start_at - time.time()):.1f} s"
         return ComponentStatus(process.name, State.BACKING_OFF, endpoint, record.restarts, message=words)
     reason = not_ready_reason(process.ready_port or process.port, process.ready_path)
     uptime_s = time.time() - record.started_at

@@ -1,7 +1,7 @@
-"""The supervisor of a local release: a process of its own that keeps the wanted processes running.
+"""The supervisor of a local release: a separate process that keeps the desired processes running.
 
-Level-triggered: each round it reads what is wanted and looks at what lives, so a round after a crash is like any
-other. Processes outlive it; a new supervisor takes over those that it finds.
+Level-triggered: each round reads the desired and the actual state, so no state is lost in a crash. Processes survive
+the supervisor, and a new one takes them over.
 Run with `python -m lightragctl.local.supervisor FOLDER`.
 """
 
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 _ROUND_S = 0.25
 _RETRY_S = 2.0
-"""After a round that failed, as on a full disk: processes live on meanwhile, and there is nothing to gain by haste."""
-_LOG_MOST_BYTES = 20_000_000
+"""Pause after a failed round, such as on a full disk; processes keep running meanwhile."""
+_LOG_MAX_BYTES = 20_000_000
 
 
 class Supervisor:
@@ -55,7 +55,7 @@ class Supervisor:
         self._records = dict(before.records) if before and before.boot_id == self._boot_id else {}
 
     def run(self) -> None:
-        """Keep what is wanted running until told to stop."""
+        """Reconcile until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -67,17 +67,17 @@ class Supervisor:
         self._stopping.set()
 
     def try_round(self) -> bool:
-        """One round; False when it failed for a reason that may pass, which is logged once."""
+        """One round; False if it failed temporarily, which is logged once."""
         try:
             wanted = self._files.read_desired()
             if wanted is None:
                 self._save()
             else:
                 self._round(wanted)
-            self._bound_logs()
+            self._rotate_logs()
         except (StorageError, OSError) as error:
             if str(error) != self._problem:
-                log.warning("%s; trying again every %g s", error, _RETRY_S)
+                log.warning("%s; retrying every %g s", error, _RETRY_S)
             self._problem = str(error)
             return False
         self._problem = ""
@@ -92,11 +92,11 @@ class Supervisor:
         living = frozenset(name for name, record in self._records.items() if record.process is not None)
         for name in obsolete(wanted.processes, self._records, living):
             del self._records[name]
-        for action in reconcile(wanted.processes, self._records, living, now):
+        for action in reconcile(wanted.processes, self._records, living, now, self._files.read_held()):
             match action:
                 case Stop(name, grace_s):
                     self._stop(name, grace_s)
-                case Start(process):
+                case Start(process) if process.name not in self._files.read_held():  # a stop before it took a while
                     self._start(process, wanted.request, now)
         self._save()
 
@@ -114,7 +114,7 @@ class Supervisor:
         before = self._records.get(process.name)
         again = before is not None and before.digest == process.digest
         record = before if before is not None and again else ProcessRecord(digest=process.digest, request=request)
-        self._save()  # where this fails, as on a full disk, a process could not be recorded either
+        self._save()  # if this fails, as on a full disk, a new process could not be recorded
         try:
             child = self._spawn(process)
         except OSError as error:
@@ -129,7 +129,7 @@ class Supervisor:
             record = after_exit(record, self._describe_exit(process.name), now)
         self._records[process.name] = record
         try:
-            # Saved at once: a supervisor killed right here must find the process that it has started.
+            # Saved at once, so that a new supervisor finds this process if we are killed here.
             self._save()
         except StorageError:
             self._stop(process.name, process.stop_grace_s)
@@ -162,7 +162,7 @@ class Supervisor:
         self._files.remove_running()
 
     def _last_wanted(self) -> tuple[DesiredProcess, ...]:
-        """What is wanted; nothing where that cannot be read, as the processes are stopped all the same."""
+        """The desired processes; none if they cannot be read, as the processes are stopped anyway."""
         try:
             wanted = self._files.read_desired()
         except LightragctlError as error:
@@ -171,25 +171,25 @@ class Supervisor:
         return wanted.processes if wanted else ()
 
     def _save(self) -> None:
-        """Write what runs, if it has changed since it was written last."""
+        """Write the state if it has changed."""
         running = Running(boot_id=self._boot_id, supervisor=self._supervisor, records=dict(self._records))
         if running != self._saved:
             self._files.write_running(running)
             self._saved = running
 
-    def _bound_logs(self) -> None:
-        """Keep a log that has grown too long as NAME.log.1 and begin anew; writers append, so they go on."""
+    def _rotate_logs(self) -> None:
+        """Rotate logs above the limit to NAME.log.1 by copy and truncate; writers append."""
         for name in self._records:
             path = self._files.log(name)
-            if path.exists() and path.stat().st_size > _LOG_MOST_BYTES:
+            if path.exists() and path.stat().st_size > _LOG_MAX_BYTES:
                 older = path.with_name(f"{path.name}.1")
-                older.unlink(missing_ok=True)  # first: on a full disk there is no room for a third
+                older.unlink(missing_ok=True)  # first, to save space on a full disk
                 shutil.copyfile(path, older)
                 os.truncate(path, 0)
 
 
 def main() -> int:
-    """Supervise the release whose folder is the only argument; a second supervisor ends at once."""
+    """Supervise the release in the folder argv[1]; exits if another supervisor runs."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     files = ReleaseFiles(Path(sys.argv[1]))
     with file_lock(files.folder / "supervisor.lock") as holder:

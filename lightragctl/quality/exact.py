@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, and how much of them an index finds. Pure.
+"""Exact nearest neighbours, and recall of an index. Pure.
 
 The vectors come in blocks, so that a collection may be larger than memory. Scores are computed in float64 and are what
 Milvus means by its metrics: COSINE and IP, higher is nearer; L2 is the squared distance, lower is nearer (issue 7365 of
@@ -37,7 +37,7 @@ class Neighbours:
     """The nearest rows of one query, nearest first, equal scores by id.
 
     Attributes:
-        k: how many were asked for.
+        k: the requested number.
         ids: the best k, or all rows where there are fewer; then those that float32 could put among the best k.
         scores: `(len(ids),) float64`, as the metric gives them.
         slack: `(len(ids),) float64`, how far float32 may be off each score.
@@ -50,13 +50,13 @@ class Neighbours:
     slack: _Doubles
 
     def admissible(self, k: int) -> frozenset[str]:
-        """The ids that a right answer may hold when k are asked for, at most as many as were asked for here.
+        """The ids that a correct answer for k may contain, with k at most the one of this search.
 
         Raises:
             ValueError: k is greater than that, or below 1.
         """
         if not 1 <= k <= self.k:
-            raise ValueError(f"k is {k}, and the {self.k} nearest rows are known")
+            raise ValueError(f"k is {k}, but only the {self.k} nearest rows are known")
         closeness = -self.scores if self.metric == "L2" else self.scores
         reaching = closeness + self.slack >= _border(closeness, self.slack, k)
         return frozenset(name for name, reaches in zip(self.ids, reaching, strict=True) if reaches)
@@ -65,10 +65,10 @@ class Neighbours:
         """The k nearest of these and what ties with them, as if the row `without` were not in the collection.
 
         Raises:
-            ValueError: k is not below what was asked for here, where a row is to be left out.
+            ValueError: k is not below the one of this search although a row is excluded.
         """
         if not 1 <= k <= self.k - (without in self.ids):
-            raise ValueError(f"k is {k}, and the {self.k} nearest rows are known")
+            raise ValueError(f"k is {k}, but only the {self.k} nearest rows are known")
         left = [at for at, name in enumerate(self.ids) if name != without]
         rest = Neighbours(self.metric, k, tuple(self.ids[at] for at in left), self.scores[left], self.slack[left])
         right = rest.admissible(k)
@@ -109,7 +109,7 @@ def exact_neighbours(queries: FloatArray, blocks: Iterable[Block], k: int, metri
 
 
 def recall(found: Sequence[str], neighbours: Neighbours, k: int) -> float:
-    """Recall at k of one search, 0 to 1: how many of the ids found are as near as the k-th nearest row, by k.
+    """Recall at k of one search, 0 to 1: the share of found ids as near as the k-th nearest row.
 
     So it is immaterial which of the rows that tie for the last places are found. Where more than these tie, one of
     them may also stand for a nearer row that was missed, as in the field's usual figure.
@@ -155,7 +155,7 @@ class _BestRows:
         ids = tuple(self.ids[order])
         most, times = Counter(ids).most_common(1)[0]
         if times > 1:
-            raise LightragctlError(f"row '{most}' came {times} times", "give each row of the collection once")
+            raise LightragctlError(f"row '{most}' occurs {times} times", "pass each row of the collection once")
         scores = self.closeness[order]
         return Neighbours(metric, k, ids, -scores if metric == "L2" else scores, self.slack[order])
 
@@ -181,7 +181,7 @@ def _checked(vectors: FloatArray, dimension: int) -> _Doubles:
             f"queries have dimension {dimension} and rows {vectors.shape[1]}", "embed both with the same model"
         )
     if not np.isfinite(vectors).all():
-        raise LightragctlError("a vector holds NaN or infinity", "look at what embedded it")
+        raise LightragctlError("a vector holds NaN or infinity", "check the embedding model")
     return vectors.astype(np.float64)
 
 

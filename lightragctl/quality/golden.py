@@ -1,4 +1,4 @@
-"""The golden set: queries whose right answers are known, and what a check of a workspace against them means. Pure.
+"""The golden set: queries with known correct answers, and the check of a workspace against them. Pure.
 
 A query is the stored vector of a passage (`row`) or a question (`recorded`, or from a `file`) with its vector. Its
 right answer is the exact one over all rows when the set was built.
@@ -38,13 +38,13 @@ class GoldenMissingError(LightragctlError):
 
 
 class StoredModel(BaseModel):
-    """Read back from a store: keys that a newer version adds are ignored."""
+    """A model read from a store; unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class WorkspaceContent(StoredModel):
-    """What a workspace held at a moment: the collection of its passages, the row `epoch` as text, and how many rows."""
+    """The content of a workspace at one time: its collection, its `epoch`, and its number of rows."""
 
     collection: str
     epoch: str
@@ -52,7 +52,7 @@ class WorkspaceContent(StoredModel):
 
 
 class Head(StoredModel):
-    """What is known of a golden set beside its queries.
+    """The metadata of a golden set.
 
     Attributes:
         version: counts the sets of a workspace.
@@ -79,13 +79,13 @@ class Head(StoredModel):
 
     @property
     def queries(self) -> int:
-        """How many there are."""
+        """The number of queries."""
         return sum(self.counts.values())
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What is searched for. `row` is the id of the row whose vector it is; None for a question."""
+    """A query. `row`: the id of the row whose vector it is; None for a question."""
 
     origin: Origin
     text: str
@@ -95,7 +95,7 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class KnownAnswer:
-    """A query and its right answer: the `Head.k` nearest rows and what ties with them."""
+    """A query and its correct answer: the `Head.k` nearest rows and ties."""
 
     query: Query
     neighbours: Neighbours
@@ -111,7 +111,7 @@ class GoldenSet:
 
 @dataclass(frozen=True)
 class Floors:
-    """What must be reached at least, 0 to 1; None: it is shown and nothing more."""
+    """Minimum values, 0 to 1; None: reported only."""
 
     recall: float | None = 0.9
     overlap: float | None = None
@@ -130,7 +130,7 @@ class FloorStatus(StrEnum):
 class GoldenFigure:
     """A mean over queries with its 95 % interval.
 
-    `needed`: about how many queries would tell which side of the floor it is on, where these do not; None where no
+    `needed`: about how many queries would decide which side of the floor it is on, if these do not; None where no
     number would.
     """
 
@@ -145,7 +145,7 @@ class GoldenFigure:
 
 @dataclass(frozen=True)
 class CurrentAnswers:
-    """What the workspace answers now, query by query.
+    """The present answers of a workspace, by query.
 
     Attributes:
         found: ids that the index gave, best first, without the row that is the query.
@@ -175,19 +175,19 @@ class QueryFigures:
 
     @property
     def least_recall(self) -> float:
-        """The lower of the two."""
+        """The lower recall of the two."""
         return self.recall if self.end_to_end is None else min(self.recall, self.end_to_end)
 
 
 @dataclass(frozen=True)
 class GoldenReport:
-    """A check.
+    """The result of a check.
 
     Attributes:
         held: the workspace now.
-        scanned: whether the right answers were found anew; else those of the set still hold.
+        scanned: whether the right answers were recomputed; else those of the set still hold.
         stale: why the set is not of what the workspace holds now; empty when it is.
-        others: of how many queries the right answer is another one now.
+        others: the number of queries whose right answer has changed.
         moving: the workspace was written to during the check, so that figures may be off.
         worst: the queries that lost most, worst first, at most `MOST_WORST`.
     """
@@ -222,18 +222,18 @@ def questions(recorded: Iterable[str], given: Iterable[str], most_recorded: int)
 
 
 def metric_of(name: str) -> Metric:
-    """Milvus's word for a metric as ours.
+    """A metric by Milvus' name.
 
     Raises:
         UsageError: we know no exact search by it.
     """
     if name not in get_args(Metric):
-        raise UsageError(f"there is no golden set by metric {name}", f"it takes {', '.join(get_args(Metric))}")
+        raise UsageError(f"metric {name} is not supported by golden sets", f"use one of {', '.join(get_args(Metric))}")
     return cast(Metric, name)
 
 
 def depth(k: int | None, head: Head) -> int:
-    """How deep to compare.
+    """The number of results to compare.
 
     Raises:
         UsageError: deeper than the right answers are known.
@@ -247,14 +247,14 @@ def depth(k: int | None, head: Head) -> int:
 
 
 def refuse_other_model(head: Head, model: EmbeddingModel) -> None:
-    """Vectors of two models cannot be compared.
+    """Reject a set of another embedding model.
 
     Raises:
         RefusedError: the set was built with another model than the profile's.
     """
     if head.model != model:
         raise RefusedError(
-            f"the golden set was built with another embedding model ({head.model}) than the profile names ({model})",
+            f"the golden set was built with another embedding model ({head.model}) than the profile's ({model})",
             Hint(
                 "pass the --set and --values that the release was started with, or rebuild the set: ",
                 Command("golden build"),
@@ -263,15 +263,15 @@ def refuse_other_model(head: Head, model: EmbeddingModel) -> None:
 
 
 def staleness(head: Head, held: WorkspaceContent) -> tuple[str, ...]:
-    """Why the set is not of what the workspace holds now."""
+    """Why the set does not match the content of the workspace."""
     before = head.held
     reasons = []
     if before.collection != held.collection:
-        reasons.append(f"the passages are in {held.collection} and were in {before.collection}")
+        reasons.append(f"the passages are in {held.collection}, previously in {before.collection}")
     if before.rows != held.rows:
-        reasons.append(f"there are {held.rows} rows and were {before.rows}")
+        reasons.append(f"{held.rows} rows, previously {before.rows}")
     elif before.epoch != held.epoch:
-        reasons.append("rows were written since")
+        reasons.append("rows were written since then")
     return tuple(reasons)
 
 
@@ -286,7 +286,7 @@ def kept(found: Sequence[str], neighbours: Neighbours, k: int) -> float:
 
 
 def judged(golden: GoldenSet, answers: CurrentAnswers, k: int) -> list[QueryFigures]:
-    """Each query's figures, in the order of the set."""
+    """The metrics of each query, in the order of the set."""
     rows = []
     for at, (known, found, exact) in enumerate(zip(golden.answers, answers.found, answers.exact, strict=True)):
         through = answers.end_to_end.get(at)
@@ -298,7 +298,7 @@ def judged(golden: GoldenSet, answers: CurrentAnswers, k: int) -> list[QueryFigu
 
 
 def figures(rows: Sequence[QueryFigures], floors: Floors) -> tuple[GoldenFigure, ...]:
-    """Recall of the index; recall through lightrag-api where questions were asked; overlap with the set's answers."""
+    """Recall of the index; recall through lightrag-api for questions; overlap with the set's answers."""
     through = [row.end_to_end for row in rows if row.end_to_end is not None]
     found = [_figure("recall", [row.recall for row in rows], floors.recall)]
     if through:
@@ -308,13 +308,13 @@ def figures(rows: Sequence[QueryFigures], floors: Floors) -> tuple[GoldenFigure,
 
 
 def worst(rows: Sequence[QueryFigures]) -> tuple[QueryFigures, ...]:
-    """Those that lost most recall, then most overlap."""
+    """The queries with the lowest recall, then the lowest overlap."""
     lost = [row for row in rows if min(row.least_recall, row.overlap) < 1]
     return tuple(sorted(lost, key=lambda row: (row.least_recall, row.overlap))[:MOST_WORST])
 
 
 def changed(golden: GoldenSet, exact: Sequence[Neighbours], k: int) -> int:
-    """Of how many queries the right answer is another one now, beyond what ties."""
+    """The number of queries whose correct answer has changed, ties aside."""
     pairs = zip(golden.answers, exact, strict=True)
     return sum(known.neighbours.admissible(k) != now.admissible(k) for known, now in pairs)
 
@@ -329,7 +329,7 @@ def _figure(
 
 
 def _verdict(values: Sequence[float], interval: Interval, floor: float) -> FloorStatus:
-    """How figures stand to a floor.
+    """How a metric compares with its floor.
 
     A floor of 1 asks that nothing is lost: one query that loses something is enough to know that it is not kept, and
     no number of them would raise the lower end of an interval to 1.

@@ -42,7 +42,7 @@ def key(version: int, number: int) -> str:
 
 
 def version_of(row_id: str) -> int | None:
-    """The version that a row belongs to; None for rows that are no golden query."""
+    """The version of a row; None for rows that are not golden queries."""
     parts = row_id.split(":")
     return int(parts[1]) if len(parts) == 3 and row_id.startswith(FIRST) and parts[1].isdecimal() else None
 
@@ -53,7 +53,7 @@ def keys(head: Head) -> list[str]:
 
 
 def encoded(answer: KnownAnswer) -> dict[str, Any] | None:
-    """A query's value; None when it is too large for a row: too long a text or vector, or too many rows that tie."""
+    """A query's value; None when it is too large for a row: text or vector too long, or too many ties."""
     query, near = answer.query, answer.neighbours
     value = {
         "origin": query.origin,
@@ -69,7 +69,7 @@ def encoded(answer: KnownAnswer) -> dict[str, Any] | None:
 
 
 def digest(values: Iterable[Mapping[str, Any]]) -> str:
-    """What tells queries, as they are stored, from any others."""
+    """A digest of the stored queries."""
     total = hashlib.sha256()
     for value in values:
         total.update(json.dumps(value, sort_keys=True).encode() + b"\n")
@@ -80,7 +80,7 @@ def head_of(text: str) -> Head:
     """The head from its row's value.
 
     Raises:
-        LightragctlError: it is none.
+        LightragctlError: it is not one.
     """
     try:
         return Head.model_validate_json(text)
@@ -90,7 +90,7 @@ def head_of(text: str) -> Head:
 
 
 def version_in(text: str | None) -> int:
-    """The version that a head's text names; 0 where it names none."""
+    """The version in a head's text; 0 without one."""
     try:
         return head_of(text).version if text else 0
     except LightragctlError:
@@ -107,8 +107,8 @@ def golden_set(head: Head, texts: Sequence[str | None]) -> GoldenSet:
     values = [json.loads(text) for text in whole]
     if len(whole) < head.queries or digest(values) != head.digest:
         raise LightragctlError(
-            f"golden set {head.version} is not whole: {len(whole)} of {head.queries} queries are there"
-            + ("" if len(whole) < head.queries else ", and they are not those that it was built of"),
+            f"golden set {head.version} is incomplete: found {len(whole)} of {head.queries} queries"
+            + ("" if len(whole) < head.queries else ", but not those of the set"),
             _BROKEN,
         )
     return GoldenSet(head, tuple(_decoded(head, _QueryRow.model_validate(value)) for value in values))

@@ -1,4 +1,4 @@
-"""Builds, reads and checks the golden set of a workspace, with stores and models that are handed in.
+"""Builds, reads and checks golden sets, with injected stores and models.
 
 The set is in the control collection of the workspace, which is ours; collections of lightrag-server are only read. The
 epoch stays, because no answer changes. A build that is killed leaves the set before it: the head is written last, and
@@ -60,7 +60,7 @@ Embed = Callable[[Sequence[str]], FloatArray]
 """Vectors of questions, with the model's query prefix."""
 
 Retrieve = Callable[[str, int], Sequence[str]]
-"""The ids that lightrag-api gives for a question, best first, at most so many."""
+"""The ids that lightrag-api gives for a question, best first, at most k."""
 
 _Encoded = tuple[KnownAnswer, dict[str, Any]]
 
@@ -70,7 +70,7 @@ _WRITTEN_ROWS = 100
 
 @dataclass(frozen=True)
 class GoldenWorkspace:
-    """A workspace, the model that its vectors came from, and how its index is searched."""
+    """A workspace, its embedding model, and its index settings."""
 
     workspace: str
     model: EmbeddingModel
@@ -84,7 +84,7 @@ class GoldenWorkspace:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What to build: so many stored rows and these questions. `now_s` in unix seconds, `tool` our version."""
+    """What to build from: a number of stored rows and questions. `now_s` in unix seconds, `tool`: our version."""
 
     rows: int
     questions: Mapping[str, Origin]
@@ -96,14 +96,14 @@ class BuildPlan:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """The new set, and how many queries were left out of it because they do not fit into a row."""
+    """The new set, and the number of queries omitted because they do not fit into a row."""
 
     golden: GoldenSet
     left_out: int
 
 
 def held(store: VectorStore, place: GoldenWorkspace) -> WorkspaceContent:
-    """What the workspace holds now.
+    """The present content of the workspace.
 
     Raises:
         LightragctlError: it holds no passages of this model, or a single one.
@@ -112,7 +112,7 @@ def held(store: VectorStore, place: GoldenWorkspace) -> WorkspaceContent:
     physical = store.resolve(alias)
     if physical is None:
         raise LightragctlError(
-            f"workspace '{place.workspace}' holds no passages: there is no collection {alias}",
+            f"workspace '{place.workspace}' has no passages: collection {alias} does not exist",
             Hint("load documents first: ", Command("ingest", "PATH")),
         )
     # Asked, because Milvus Lite counts the rows of a collection that it does not read.
@@ -121,13 +121,13 @@ def held(store: VectorStore, place: GoldenWorkspace) -> WorkspaceContent:
     epoch = _control(store, place, [EPOCH]).get(EPOCH, "")
     rows = store.row_count(physical)
     if rows == 1:
-        message = f"workspace '{place.workspace}' holds one passage, which has no neighbours to find"
+        message = f"workspace '{place.workspace}' has a single passage, which has no neighbours"
         raise LightragctlError(message, Hint("load more documents: ", Command("ingest", "PATH")))
     return WorkspaceContent(collection=physical, epoch=epoch, rows=rows)
 
 
 def current(store: VectorStore, place: GoldenWorkspace) -> Head:
-    """The head of the set that counts.
+    """The metadata of the current set.
 
     Raises:
         GoldenMissingError: the workspace has none.
@@ -140,7 +140,7 @@ def current(store: VectorStore, place: GoldenWorkspace) -> Head:
 
 
 def load(store: VectorStore, place: GoldenWorkspace) -> GoldenSet:
-    """The set that counts.
+    """The current set.
 
     Raises:
         GoldenMissingError: the workspace has none.
@@ -153,7 +153,7 @@ def load(store: VectorStore, place: GoldenWorkspace) -> GoldenSet:
 
 
 def versions(store: VectorStore, place: GoldenWorkspace) -> list[int]:
-    """The versions of which there are queries, whole or not, oldest first."""
+    """Stored versions, complete or not, oldest first."""
     try:
         return sorted({version for version, _ in _stored(store, place)})
     except CollectionMissingError:
@@ -161,7 +161,7 @@ def versions(store: VectorStore, place: GoldenWorkspace) -> list[int]:
 
 
 def build(store: VectorStore, place: GoldenWorkspace, plan: BuildPlan, embed: Embed, notify: Notify) -> BuildResult:
-    """Find the right answers of a sample and of questions, and make them the workspace's golden set.
+    """Build the workspace's golden set from a sample and questions.
 
     Raises:
         UsageError: there is nothing to ask.
@@ -172,22 +172,22 @@ def build(store: VectorStore, place: GoldenWorkspace, plan: BuildPlan, embed: Em
     before = held(store, place)
     queries = [*_sampled(store, before, plan, notify), *_embedded(plan.questions, embed, notify)]
     if not queries:
-        raise UsageError("there is nothing to ask", "set --sample N or --questions FILE")
+        raise UsageError("there are no queries", "set --sample N or --questions FILE")
     exact = _exact(place, queries, plan.k, _blocks(store, place, before, notify))
     if held(store, place) != before:
-        message = f"workspace '{place.workspace}' was written to while its golden set was built"
+        message = f"workspace '{place.workspace}' was modified while its golden set was built"
         raise LightragctlError(message, Hint("build it while nothing is being loaded: ", Command("golden build")))
     known = [KnownAnswer(query, near) for query, near in zip(queries, exact, strict=True)]
     encoded = [(answer, value) for answer in known if (value := golden_rows.encoded(answer)) is not None]
     if not encoded:
-        raise LightragctlError("no query fits into a row of the control collection", "ask for fewer: -k 10")
+        raise LightragctlError("no query fits into a row of the control collection", "store fewer neighbours: -k 10")
     head = _write(store, place, plan, before, encoded)
     return BuildResult(GoldenSet(head, tuple(answer for answer, _ in encoded)), len(known) - len(encoded))
 
 
 @dataclass(frozen=True)
 class Searchers:
-    """How a check asks: the index itself, and lightrag-api."""
+    """How a check searches: the index directly, and lightrag-api."""
 
     search: Search
     retrieve: Retrieve
@@ -195,7 +195,7 @@ class Searchers:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """How many answers of each query to look at, None for all that are known; and what must be reached."""
+    """The number of results to compare (None: all known ones), and the minimum values."""
 
     k: int | None
     floors: Floors
@@ -204,7 +204,7 @@ class CheckOptions:
 def check(
     store: VectorStore, place: GoldenWorkspace, doors: Searchers, wanted: CheckOptions, notify: Notify
 ) -> GoldenReport:
-    """How well the workspace answers the queries of its golden set now. Writes nothing.
+    """Check how well the workspace answers the queries of its golden set. Writes nothing.
 
     Where collection, rows, epoch and metric are those of the build, its right answers still hold; else all rows are
     compared again.
@@ -213,7 +213,7 @@ def check(
         GoldenMissingError: there is no golden set.
         UsageError: `wanted.k` is more than are known.
         RefusedError: it was built with another model.
-        LightragctlError: the set is not whole, the workspace is empty, or somebody does not answer.
+        LightragctlError: the set is not whole, the workspace is empty, or a backend does not respond.
     """
     known = load(store, place)
     head, k = known.head, golden.depth(wanted.k, known.head)
@@ -261,15 +261,13 @@ def _refuse_other_model(store: VectorStore, place: GoldenWorkspace) -> None:
     if text is None:
         return  # lightrag-server notes no model
     if difference := settings_difference(msgspec.json.decode(text, type=ModelIdentity), place.model):
-        raise RefusedError(
-            f"the vectors of workspace '{place.workspace}' are of another model than the profile's: {difference}",
-            "give the --set and --values that the release was brought up with",
-        )
+        message = f"the vectors of workspace '{place.workspace}' are of another model than the profile's: {difference}"
+        raise RefusedError(message, "pass the --set and --values that the release was started with")
 
 
 def _sampled(store: VectorStore, before: WorkspaceContent, plan: BuildPlan, notify: Notify) -> list[Query]:
     """Queries of stored rows, in the order of the sample."""
-    notify(Event(f"choosing {min(plan.rows, before.rows)} of {before.rows} rows", passing=True))
+    notify(Event(f"sampling {min(plan.rows, before.rows)} of {before.rows} rows", passing=True))
     ids = golden.sample(all_ids(store, before.collection), plan.rows, plan.seed)
     rows: Mapping[str, Mapping[str, Any]] = store.get(before.collection, ids, ["vector", "content"]) if ids else {}
     return [Query("row", rows[name]["content"], rows[name]["vector"], name) for name in ids if name in rows]
@@ -284,7 +282,7 @@ def _embedded(questions: Mapping[str, Origin], embed: Embed, notify: Notify) -> 
 
 
 def _exact(place: GoldenWorkspace, queries: Sequence[Query], k: int, blocks: Iterator[Block]) -> list[Neighbours]:
-    """The right answer of each query over all rows, without the row that the query is."""
+    """The exact answer of each query over all rows, without the query's own row."""
     metric = golden.metric_of(place.index.metric_type)
     found = exact_neighbours(np.stack([query.vector for query in queries]), blocks, k + 1, metric)
     return [near.nearest(k, without=query.row) for query, near in zip(queries, found, strict=True)]
@@ -296,13 +294,13 @@ def _blocks(store: VectorStore, place: GoldenWorkspace, now: WorkspaceContent, n
     for ids, vectors in vector_blocks(store, now.collection, place.model.dimension):
         yield ids, vectors
         done += len(ids)
-        notify(Event(f"compared with {done} of {now.rows} rows", passing=True))
+        notify(Event(f"exact search: compared {done} of {now.rows} rows", passing=True))
 
 
 def _found(
     doors: Searchers, place: GoldenWorkspace, now: WorkspaceContent, queries: Sequence[Query], k: int
 ) -> list[list[str]]:
-    """What the index gives for each query, without the row that the query is."""
+    """The results of the index for each query, without the query's own row."""
     vectors = np.stack([query.vector for query in queries])
     parts = [vectors[begin : begin + _SEARCHED_ROWS] for begin in range(0, len(vectors), _SEARCHED_ROWS)]
     hits = doors.search([SearchBatch(now.collection, part, k + 1, place.index, ()) for part in parts])
@@ -310,19 +308,19 @@ def _found(
 
 
 def _through(doors: Searchers, queries: Sequence[Query], k: int, notify: Notify) -> dict[int, Sequence[str]]:
-    """What lightrag-api gives for each question, by place."""
+    """The results of lightrag-api for each question, by index."""
     asked = [at for at, query in enumerate(queries) if query.row is None]
     found = {}
     for done, at in enumerate(asked, 1):
         found[at] = doors.retrieve(queries[at].text, k)
-        notify(Event(f"asked lightrag-api {done} of {len(asked)} questions", passing=True))
+        notify(Event(f"queried lightrag-api: {done} of {len(asked)} questions", passing=True))
     return found
 
 
 def _write(
     store: VectorStore, place: GoldenWorkspace, plan: BuildPlan, before: WorkspaceContent, encoded: Sequence[_Encoded]
 ) -> Head:
-    """The queries, then the head; then what neither this set nor the one before it needs goes."""
+    """Write the queries, then the head; then delete versions older than the previous one."""
     store.create(control_spec(place.control))
     stored = _stored(store, place)
     previous = golden_rows.version_in(_control(store, place, [golden_rows.HEAD]).get(golden_rows.HEAD))

@@ -1,4 +1,4 @@
-"""Relevance of answers to judged queries, with the figures of trec_eval; its judgements. Reads files; no network.
+"""Relevance metrics of judged queries, as in trec_eval; relevance judgements. Reads files; no network.
 
 Everything is as trec_eval 9 has it without options, so that figures can be laid beside published ones:
 
@@ -22,10 +22,10 @@ Qrels = Mapping[str, Mapping[str, int]]
 """Judgements: query id to document id to grade."""
 
 Run = Mapping[str, Mapping[str, float]]
-"""What a system answered: query id to document id to score, higher is better, finite."""
+"""A run: query id to document id to score, finite, higher is better."""
 
 _COLUMNS = ("query", "iteration", "document", "judgement")
-_HINT = f"a line is: {' '.join(_COLUMNS)}; ids hold no spaces"
+_HINT = f"expected lines: {' '.join(_COLUMNS)}; ids without spaces"
 
 _FIELD = re.compile(r"[^ \t\r\n\v\f]+")
 """trec_eval splits at ASCII white space alone; `str.split` would cut an id at an ideographic space."""
@@ -33,7 +33,7 @@ _FIELD = re.compile(r"[^ \t\r\n\v\f]+")
 
 @dataclass(frozen=True)
 class Relevance:
-    """Figures of one query; each 0 to 1.
+    """Metrics of one query; each 0 to 1.
 
     Attributes:
         ndcg: nDCG at k: gain is the grade, discount log2(rank + 1), the ideal is over all judged documents.
@@ -65,7 +65,7 @@ def evaluate(qrels: Qrels, run: Run, k: int) -> dict[str, Relevance]:
     """
     queries = {query: _judge(qrels[query], scored, k) for query, scored in run.items() if query in qrels}
     if not queries:
-        raise UsageError("no query of the run is judged", "take judgements and a run of the same queries")
+        raise UsageError("the judgements contain no query of the run", "use judgements of the same queries")
     return queries
 
 
@@ -81,7 +81,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         with path.open(encoding="utf-8-sig", newline="\n") as lines:
             return _parse(lines, str(path))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "check the path and its rights") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8", "convert it, for example with iconv") from error
 
@@ -123,7 +123,7 @@ def _parse(lines: Iterable[str], source: str) -> dict[str, dict[str, int]]:
         query, _, document, judgement = fields
         documents = parsed.setdefault(query, {})
         if document in documents:
-            raise UsageError(f"{where}: document {document} of query {query} is there already", "leave one of them out")
+            raise UsageError(f"{where}: duplicate: document {document}, query {query}", "remove one of them")
         try:
             documents[document] = int(judgement)
         except ValueError as error:

@@ -1,6 +1,6 @@
-"""How sure a measured figure is: intervals, a test of two systems, and how many rounds that needs. Pure.
+"""Statistics: confidence intervals, comparison of two systems, required sample sizes. Pure.
 
-Nothing here assumes a distribution of latencies. Randomness comes in as a seed, so that a report can be made again.
+Nothing here assumes a distribution of latencies. Randomness comes in as a seed, so that a report is reproducible.
 """
 
 import math
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-"""How often an interval holds the true figure, where nothing else is asked for; a test is significant at what is left,
-0.05: the field's usual values."""
+"""How often an interval holds the true figure, unless another level is requested; a test is significant at the
+rest, 0.05: the field's usual values."""
 
 POWER = 0.95
 """How often a shift of the size that is looked for must be seen."""
@@ -42,7 +42,7 @@ _SERIES_FREEDOM = 1000
 
 
 class Interval(NamedTuple):
-    """From where to where the true figure may be."""
+    """A confidence interval."""
 
     low: float
     high: float
@@ -57,7 +57,7 @@ class Ranks(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate against a baseline, both measured in every round.
+    """The comparison of a candidate with a baseline, both measured in every round.
 
     Attributes:
         ratio: candidate by baseline, the geometric mean over the rounds.
@@ -155,7 +155,7 @@ def bounded_mean(values: Sequence[float], seed: int, confidence: float = CONFIDE
 
 
 def queries_needed(values: Sequence[float], floor: float, confidence: float = CONFIDENCE) -> int | None:
-    """About how many figures like these tell which side of a floor their mean is on, where these do not tell it.
+    """The approximate number of values that decide on which side of a floor their mean is.
 
     It is what the normal approximation asks for, and where the mean is above the floor at least as many as would do
     if all were 1. None: no number does, for the mean is the floor.
@@ -187,7 +187,7 @@ def compare_rounds(baseline: Sequence[float], candidate: Sequence[float], seed: 
     """
     ratios = [math.log(new / old) for old, new in zip(baseline, candidate, strict=True)]
     if len(ratios) < 2:
-        raise ValueError("one round says nothing of how rounds differ")
+        raise ValueError("at least two rounds are needed")
     mean, deviation = fmean(ratios), stdev(ratios)
     reach = t_value(CONFIDENCE, len(ratios) - 1) * deviation / math.sqrt(len(ratios))
     interval = Interval(math.exp(mean - reach), math.exp(mean + reach))
@@ -195,7 +195,7 @@ def compare_rounds(baseline: Sequence[float], candidate: Sequence[float], seed: 
 
 
 def shares_p_value(one: tuple[int, int], other: tuple[int, int]) -> float:
-    """How often chance alone makes two shares, each as (hits, of how many), differ as these do or more.
+    """The p-value of the difference of two shares, each as (hits, total).
 
     Source:
         R. A. Fisher's exact test of a two by two table, two-sided: tables that are no likelier than this one count.
@@ -211,7 +211,7 @@ def shares_p_value(one: tuple[int, int], other: tuple[int, int]) -> float:
 
 
 def rounds_needed(deviation: float, shift: float) -> int:
-    """How many rounds show a shift in 95 of 100 cases, were it real, at a significance of 0.05.
+    """The number of rounds that detect a difference with a power of 95 %, at a significance of 0.05.
 
     Args:
         deviation: that of a `Comparison`; from few rounds it is itself a guess.
@@ -229,7 +229,7 @@ def rounds_needed(deviation: float, shift: float) -> int:
 
 
 def t_value(probability: float, freedom: int) -> float:
-    """What Student's t, with so many degrees of freedom, stays within on both sides of 0 with a probability.
+    """The bound that Student's t, with these degrees of freedom, stays within on both sides of 0 with a probability.
 
     Source:
         M. Abramowitz, I. Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3, 26.7.4 and 26.7.5.
@@ -274,7 +274,7 @@ def _binomial(trials: int, ratio: float) -> tuple[int, NDArray[np.float64]]:
 
 
 def _shapes(draws: int, width: int) -> Iterator[tuple[int, int]]:
-    """So many draws of `width` numbers, in parts of at most `_DRAWS` numbers."""
+    """The requested number of draws of `width` numbers, in parts of at most `_DRAWS` numbers."""
     rows = max(1, _DRAWS // width)
     for begin in range(0, draws, rows):
         yield min(rows, draws - begin), width

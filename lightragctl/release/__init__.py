@@ -1,1 +1,1 @@
-"""One release, opened: its profile and plan, where it runs, its clients, and what is done with it as a whole."""
+"""The application layer: opens a release and runs load tests, golden sets and the search probe on it."""

@@ -1,4 +1,4 @@
-"""A load test of a release, all but the load itself: questions, target, quality of answers, the server's metrics."""
+"""Load tests of a release: questions, target, answer quality and server metrics; `bench` generates the load."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 
 _OURS = ("retrieve", "query")
 _COMPONENTS = {"retrieve": "lightrag-api", "query": "lightrag-api", "lightrag": "lightrag-server"}
-"""Which component of the release is asked."""
+"""The component of each target."""
 _RECORDED_MOST = 100_000
 _SAMPLE_ROWS = 1000
-"""Passages that `--scenario collection` asks for: more than the cache of questions answers, and one page of a scan."""
+"""Queries of `--scenario collection`: more than the query cache holds, and one page of a scan."""
 RECALL_ROWS = 100_000
-"""A collection of more is compared with only when that is asked for: reading it takes minutes."""
+"""Recall of a larger collection is measured only on request: reading it takes minutes."""
 
 
 @dataclass(frozen=True)
 class BenchmarkEvent(Event):
-    """How a load stands: a line that every observer can show, and the figures behind it; `plan` where it is known."""
+    """Progress of a load test: a line of text, and the sample behind it; `plan` when known."""
 
     live: LiveSample | None = None
     plan: LoadPlan | None = None
@@ -54,17 +54,17 @@ class BenchmarkEvent(Event):
 
 @dataclass(frozen=True)
 class BenchmarkSource:
-    """Where questions come from and answers are judged by: a release, read when it is first needed."""
+    """The questions and the evaluation of a load test, read from the release on first use."""
 
     release: Release
     load: LoadSpec
     notify: Notify
     lead: "BenchmarkSource | None" = None
-    """Another source, whose questions are asked here too."""
+    """Another source, whose questions are used here too."""
     _known: dict[int, Neighbours] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise UsageError when options mean nothing together."""
+        """Raise UsageError for incompatible options."""
         self.load.check()
 
     @cached_property
@@ -79,7 +79,7 @@ class BenchmarkSource:
         if self.load.questions is not None:
             found = questions.read(self.load.questions, self.load.qrels)
         elif self.load.qrels is not None:
-            raise UsageError("--qrels judges questions of your own", "say --questions FILE too")
+            raise UsageError("--qrels needs --questions", "set --questions FILE too")
         else:
             found = _SCENARIOS[self.load.scenario or "test-data"](self)
         return questions.distinct(found, self.load.distinct) if self.load.distinct else found
@@ -93,14 +93,14 @@ class BenchmarkSource:
 
     @property
     def collection(self) -> str:
-        """The chunks of the profile's workspace."""
+        """The collection of the profile's workspace."""
         from lightragctl.vectors.control import chunks_alias
 
         profile = self.release.loaded.profile
         return chunks_alias(profile.workspace, profile.models.embedding)
 
     def vectors(self, texts: list[str]) -> Any:
-        """Vectors of questions, `(n, dimension) float32`, by the release's own model."""
+        """Embeddings of questions by the release's model, `(n, dimension) float32`."""
         from lightragctl.vectors.embedding import QuestionEmbedder
 
         embed = QuestionEmbedder(
@@ -109,7 +109,7 @@ class BenchmarkSource:
         return embed(texts, lambda done: self.notify(Event(f"embedding questions: {done}/{len(texts)}", passing=True)))
 
     def target(self) -> Target:
-        """What is asked; the release's own service, with its key, unless a URL is given.
+        """The target: the release's own service with its key, unless a URL is given.
 
         Raises:
             UsageError: the target has no address.
@@ -121,12 +121,12 @@ class BenchmarkSource:
             return Target(load.url, load.kind, _fields(load), given_key(load.api_key_file, self.release.environ))
         component = _COMPONENTS.get(load.kind)
         if component is None:
-            raise UsageError(f"--target {load.kind} needs an address", "say --url http://HOST:PORT")
+            raise UsageError(f"--target {load.kind} needs a URL", "set --url http://HOST:PORT")
         runtime = self.release.runtime
         return Target(runtime.spread(component), load.kind, _fields(load), runtime.api_key(component))
 
     def replicas(self) -> Mapping[str, str]:
-        """Who says where the time went: the replicas of lightrag-api, or whoever answers at the URL; none of others.
+        """The addresses to scrape metrics from: the replicas of lightrag-api, or the URL; empty for other targets.
 
         Raises:
             NotRunningError: no replica is ready.
@@ -138,7 +138,7 @@ class BenchmarkSource:
         return self.release.runtime.endpoints("lightrag-api")
 
     def plan(self, shape: Shape, connections: int) -> LoadPlan:
-        """The load that the options ask for."""
+        """The plan of the load test."""
         load, asked = self.load, self.asked
         requests = _searches(self) if load.kind == "milvus" else ()
         return LoadPlan(
@@ -154,27 +154,28 @@ class BenchmarkSource:
         )
 
     def check_quality(self, wanted: Sequence[Threshold]) -> None:
-        """Look before the load whether the quality that thresholds ask for can be measured.
+        """Check before the load test that the quality metrics of the thresholds can be measured.
 
         Raises:
-            UsageError: it cannot.
+            UsageError: one cannot.
         """
         figures = {one.figure for one in wanted if one.figure in QUALITY}
         if figures and not kind_named(self.load.kind).finds:
             raise UsageError(
-                f"answers of --target {self.load.kind} hold no passages to judge", "ask for --target query"
+                f"answers of --target {self.load.kind} contain no passages to evaluate", "use --target query"
             )
         if "recall" in figures and (why_not := self._no_recall()):
-            raise UsageError(f"recall cannot be measured: {why_not}", "leave it out of the thresholds")
+            raise UsageError(f"recall cannot be measured: {why_not}", "remove it from the thresholds")
         if figures - {"recall"} and not self.asked.qrels:
-            message = f"{', '.join(sorted(figures - {'recall'}))} cannot be measured: nobody has judged the questions"
-            raise UsageError(message, "give --questions FILE --qrels FILE, or take --scenario test-data")
+            names = ", ".join(sorted(figures - {"recall"}))
+            message = f"{names} cannot be measured: the questions have no relevance judgements"
+            raise UsageError(message, "use --questions FILE --qrels FILE, or --scenario test-data")
 
     def judged_for(self, report: LoadReport, wanted: Sequence[Threshold]) -> LoadReport:
-        """The report with the quality that thresholds ask for.
+        """The report with the quality metrics of the thresholds.
 
         Raises:
-            LightragctlError: there are good answers, and yet it could not be measured.
+            LightragctlError: there are good answers, but a metric could not be measured.
         """
         figures = [one.figure for one in wanted if one.figure in QUALITY]
         if not figures or not report.good.count:
@@ -186,9 +187,9 @@ class BenchmarkSource:
         return judged
 
     def judged(self, report: LoadReport) -> LoadReport:
-        """The report with how good its answers were; what cannot be measured is noted: the load has been measured.
+        """The report with its answer quality; metrics that cannot be measured are noted.
 
-        Ctrl-C ends it with what there is: the report is then one that the user interrupted.
+        Ctrl-C ends the evaluation; the report is then marked as interrupted.
         """
         try:
             return self._judged(report)
@@ -204,7 +205,7 @@ class BenchmarkSource:
         notes = _empty(found)
         if figures and not figures["mrr"].mean:
             figures = {}
-            notes.append("no document that was judged came in any answer: are the documents of the questions loaded?")
+            notes.append("no answer contains a judged document: are the documents of the questions loaded?")
         try:
             if why_not := self._no_recall():
                 notes.append(f"recall was not measured: {why_not}")
@@ -215,18 +216,18 @@ class BenchmarkSource:
         return msgspec.structs.replace(report, quality=Quality(self.load.k, notes=notes, **figures))
 
     def _no_recall(self) -> str:
-        """Why recall is not measured; empty when it is."""
+        """Why recall cannot be measured; empty when it can."""
         if self.load.recall is False:
             return "--no-recall"
         if self.load.url is not None:
-            return "of another service than the release's own the passages are not known"
+            return "the passages of a service at --url are not known"
         rows = self.store.row_count(self.collection)
         if rows > RECALL_ROWS and not self.load.recall:
-            return f"the collection has {rows} rows; say --recall to compare with them all"
+            return f"the collection has {rows} rows; use --recall to compare with all of them"
         return "" if rows else "the collection is empty"
 
     def _nearest(self, found: FoundHits) -> Mapping[int, Neighbours]:
-        """Exact neighbours of a sample of the questions, by place: one look at the rows while these are asked."""
+        """Exact neighbours of a sample of the questions, by index; the rows are read once."""
         from lightragctl.vectors.blocks import vector_blocks
 
         if self._known.keys().isdisjoint(found) and (places := quality.sampled(found)):
@@ -240,19 +241,19 @@ class BenchmarkSource:
 
 
 def _empty(found: FoundHits) -> list[str]:
-    """That answers held no passage, which a service may call an answer."""
+    """A note when answers contained no passage."""
     count = sum(not given for given in found.values())
-    return [f"{count} of {len(found)} answers held no passage"] if count else []
+    return [f"{count} of {len(found)} answers contained no passage"] if count else []
 
 
 def connections(release: Release, url: str | None) -> int:
-    """How many requests of an open loop may be under way; the next wait, and are charged for it."""
+    """The maximum number of in-flight requests of an open loop; further ones queue, and their latency counts."""
     is_tunnelled = url is None and release.loaded.profile.runtime is Runtime.KUBERNETES
     return STREAMS if is_tunnelled else 512
 
 
 def measured(plan: LoadPlan, replicas: Replicas, notify: Notify) -> AnnotatedRun:
-    """Put the load on; Ctrl-C ends it early with what there is."""
+    """Run the load test; Ctrl-C ends it early with what was measured."""
     notify(Event(f"{plan.target.kind} at {plan.target.shown}: connecting", passing=True))
     scraper, before = MetricsScraper(replicas), dict[str, MetricsSample | str]()
     report = run(plan, progress(notify, plan), on_measure_start=lambda: before.update(scraper.scrape()))
@@ -260,27 +261,27 @@ def measured(plan: LoadPlan, replicas: Replicas, notify: Notify) -> AnnotatedRun
     try:
         after = scraper.scrape()
     except KeyboardInterrupt:
-        after = dict.fromkeys(before, "it was interrupted")
+        after = dict.fromkeys(before, "interrupted")
         report = msgspec.structs.replace(report, interrupted=True)
-    told = metrics_between(before, after)
-    return AnnotatedRun(report, Annotations(**asdict(told), ended_at=ended_at()))
+    metrics = metrics_between(before, after)
+    return AnnotatedRun(report, Annotations(**asdict(metrics), ended_at=ended_at()))
 
 
 def ended_at() -> str:
-    """The present instant, as a saved document tells when it was made."""
+    """The present time, as in saved reports."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def progress(notify: Notify, plan: LoadPlan | None = None) -> Callable[[LiveSample], None]:
-    """Shows each half second."""
+    """A callback that shows each sample."""
     return lambda live: notify(BenchmarkEvent(_words(live), passing=True, live=live, plan=plan))
 
 
 def sides(release: Release, load: LoadSpec, names: Sequence[str], notify: Notify) -> list[BenchmarkSource]:
-    """Both sides of a comparison, which are asked the same questions: those of the first that is a profile's release.
+    """Both sides of a comparison, with the same questions: those of the first side that is a profile.
 
     Raises:
-        UsageError: options mean nothing together.
+        UsageError: incompatible options.
     """
     sources: list[BenchmarkSource] = []
     for text in names:
@@ -301,9 +302,11 @@ def given_key(file: Path | None, environ: Mapping[str, str]) -> str | None:
     try:
         key = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the API key from {file}: {error}", "give a file that holds it alone") from error
+        raise UsageError(
+            f"cannot read the API key from {file}: {error}", "use a file that contains only the key"
+        ) from error
     if not key:
-        raise UsageError(f"{file} holds no API key", "give a file that holds it alone")
+        raise UsageError(f"{file} contains no API key", "use a file that contains only the key")
     return key
 
 
@@ -325,7 +328,7 @@ def _of_collection(source: BenchmarkSource) -> QuestionSet:
 def _of_recordings(source: BenchmarkSource) -> QuestionSet:
     found = source.release.recordings(_RECORDED_MOST)
     for one in found.missing:
-        source.notify(Event(f"of the recorded questions {one}"))
+        source.notify(Event(f"recorded questions are incomplete: {one}"))
     fitting = plain(found.questions, source.release.loaded.profile.workspace)
     return questions.of_recordings([questions.TimedQuestion(one.at, one.query) for one in fitting])
 
@@ -339,7 +342,7 @@ _SCENARIOS: Mapping[str, Callable[[BenchmarkSource], QuestionSet]] = {
 
 
 def _searches(source: BenchmarkSource) -> Any:
-    """Milvus's own messages for the questions."""
+    """The questions as Milvus search requests."""
     from lightragctl.bench.milvus import search_requests
     from lightragctl.vectors.model import index_spec
 
@@ -348,7 +351,7 @@ def _searches(source: BenchmarkSource) -> Any:
 
 
 def _fields(load: LoadSpec) -> dict[str, Any]:
-    """What stands in every body beside the question."""
+    """The fields of every request body besides the question."""
     match load.kind:
         case "embeddings" | "chat":
             return {"model": load.model} if load.model else {}
@@ -361,4 +364,4 @@ def _fields(load: LoadSpec) -> dict[str, Any]:
 def _words(live: LiveSample) -> str:
     rate = f"{live.answered_per_s:.0f}/s, p50 {live.p50_ms:.1f} ms, p99 {live.p99_ms:.1f} ms"
     bad = live.answered - live.ok
-    return f"{live.phase}: {live.elapsed_s:.0f} s, {rate}, {live.under_way} under way, {bad} failed"
+    return f"{live.phase}: {live.elapsed_s:.0f} s, {rate}, {live.under_way} in flight, {bad} failed"

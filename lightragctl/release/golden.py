@@ -22,18 +22,18 @@ from lightragctl.vectors.model import index_spec
 _CALL_S = 30.0
 """The deadline of one call to Milvus; a page of many long vectors takes seconds through a tunnel."""
 _NEWEST = 10_000
-"""How many recorded questions are looked at."""
+"""Number of recorded questions that are read."""
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What to build a golden set of.
+    """Options of `golden build`.
 
     Attributes:
         sample: number of stored passages.
-        recorded: most questions that were recorded.
-        questions: questions of the user's own.
-        k: how many nearest passages to know.
+        recorded: maximum number of recorded questions.
+        questions: further questions.
+        k: number of nearest passages to store per query.
         seed: of the sample.
     """
 
@@ -46,12 +46,12 @@ class BuildOptions:
 
 def place(release: Release, workspace: str | None) -> GoldenWorkspace:
     """The workspace, the profile's own unless another is named."""
-    told = _settings(release)
-    return GoldenWorkspace(workspace or told.workspace, told.embedding, index_spec(told.index))
+    settings = _settings(release)
+    return GoldenWorkspace(workspace or settings.workspace, settings.embedding, index_spec(settings.index))
 
 
 def build(release: Release, place: GoldenWorkspace, options: BuildOptions, now_s: int, notify: Notify) -> BuildResult:
-    """Find the right answers by exact search, and make them the workspace's golden set; `now_s` in unix seconds.
+    """Build the workspace's golden set by exact search; `now_s` in unix seconds.
 
     Raises:
         NotRunningError: the release is not up.
@@ -65,7 +65,7 @@ def build(release: Release, place: GoldenWorkspace, options: BuildOptions, now_s
 
 
 def known(release: Release, place: GoldenWorkspace) -> tuple[GoldenSet, list[int]]:
-    """The golden set that counts, and the versions that are stored.
+    """The current golden set, and the stored versions.
 
     Raises:
         NotRunningError: the release is not up.
@@ -76,18 +76,18 @@ def known(release: Release, place: GoldenWorkspace) -> tuple[GoldenSet, list[int
 
 
 def check(release: Release, place: GoldenWorkspace, wanted: CheckOptions, notify: Notify) -> GoldenReport:
-    """How well the release answers the queries of its golden set now. Writes nothing.
+    """Check how well the release answers the queries of its golden set. Writes nothing.
 
     Raises:
         NotRunningError: the release is not up.
         LightragctlError: as `golden_store.check`.
     """
     with _store(release) as store:
-        return golden_store.check(store, place, _doors(release, place.workspace), wanted, notify)
+        return golden_store.check(store, place, _searchers(release, place.workspace), wanted, notify)
 
 
 def _settings(release: Release) -> ApiSettings:
-    """What the profile says of lightrag-api: workspace, model and index."""
+    """lightrag-api's settings in the profile: workspace, model and index."""
     return service_settings(None, ApiSettings, lambda: release.plan, "lightrag-api")
 
 
@@ -101,7 +101,7 @@ def _store(release: Release) -> Iterator[MilvusStore]:
         opened.close()
 
 
-def _doors(release: Release, workspace: str) -> Searchers:
+def _searchers(release: Release, workspace: str) -> Searchers:
     """The index, and lightrag-api."""
 
     def retrieve(question: str, k: int) -> Sequence[str]:
@@ -112,29 +112,29 @@ def _doors(release: Release, workspace: str) -> Searchers:
 
 
 def _embed(release: Release) -> Embed:
-    """The release's embedding model, asked for only when there are questions."""
+    """The release's embedding model, opened only when there are questions."""
     return lambda questions: QuestionEmbedder(release.runtime.endpoint("model-gateway"), _settings(release).embedding)(
         questions
     )
 
 
 def plain(found: Sequence[RecordedQuestion], workspace: str) -> list[RecordedQuestion]:
-    """Those that asked for passages of the workspace without a filter, so that they can be asked again alike."""
+    """The questions that can be repeated: for passages of the workspace, without a filter."""
     return [one for one in found if one.workspace == workspace and one.kind == "chunks" and not one.filter]
 
 
 def _recorded(release: Release, workspace: str, notify: Notify) -> list[str]:
-    """Questions that were asked for passages of the workspace without a filter, newest first; says when none are."""
+    """Recorded questions that can be repeated, newest first; notifies when there are none."""
     try:
         found = release.recordings(_NEWEST)
     except ApiError as error:
         if error.code != "recording-disabled":
             raise
-        notify(Event(f"{error.message}, so that none are taken; {error.hint}"))
+        notify(Event(f"no recorded questions are used: {error.message}; {error.hint}"))
         return []
     for one in found.missing:
-        notify(Event(f"of the recorded questions {one}"))
+        notify(Event(f"recorded questions are incomplete: {one}"))
     fitting = [one.query for one in plain(found.questions, workspace)]
     if not fitting:
-        notify(Event(f"no question about workspace '{workspace}' was recorded yet"))
+        notify(Event(f"no questions about workspace '{workspace}' recorded yet"))
     return fitting

@@ -1,4 +1,4 @@
-"""What is put under load, with which questions, and how answers are judged. Imports nothing slow, for --help. Pure."""
+"""What to load-test: target, questions and evaluation. Imports nothing slow, for --help. Pure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +16,22 @@ Scenario = Literal["test-data", "topics", "collection", "recordings"]
 
 @dataclass(frozen=True)
 class LoadSpec:
-    """What is asked, of whom, and how answers are judged; when requests go is not said here.
+    """Target, questions and evaluation of a load test; the load shape is separate.
 
     Attributes:
         kind: of the target.
-        url: another service than the release's own.
+        url: of a service other than the release's own.
         model: of targets `embeddings` and `chat`.
-        top_k: how many passages; see `k`.
-        api_key_file: the key of the service at `url`; else the variable `API_KEY` has it.
-        timeout: how long an answer may take, in seconds.
-        scenario: whose questions; `test-data` by default.
-        questions: a file of questions, in the place of a scenario.
-        qrels: judgements of `questions`, as TREC writes them.
-        distinct: ask this number of different texts, which no cache knows.
-        recall: whether to compare with exact search; None: only collections up to `RECALL_ROWS`.
-        workers: processes that send.
-        spin: burn processor time to send to the microsecond.
+        top_k: number of passages to request; see `k`.
+        api_key_file: file with the key of the service at `url`; default: the variable `API_KEY`.
+        timeout: of one request, in seconds.
+        scenario: source of the questions; default `test-data`.
+        questions: a file of questions, instead of a scenario.
+        qrels: relevance judgements for `questions`, in TREC format.
+        distinct: number of distinct questions, so that caches do not answer.
+        recall: whether to measure recall by exact search; None: only for collections up to `RECALL_ROWS`.
+        workers: number of load-generating processes.
+        spin: busy-wait for microsecond accuracy.
     """
 
     kind: TargetKind = "retrieve"
@@ -49,30 +49,30 @@ class LoadSpec:
     spin: bool = False
 
     def check(self) -> None:
-        """Look for options that the others make meaningless.
+        """Reject incompatible options.
 
         Raises:
-            UsageError: there is one.
+            UsageError: some are incompatible.
         """
         if self.questions is not None and self.scenario is not None:
-            raise UsageError("--questions are asked in the place of those of a --scenario", "give one of them")
+            raise UsageError("--questions and --scenario are mutually exclusive", "use one of them")
         if self.model is not None and self.kind not in ("embeddings", "chat"):
-            raise UsageError(f"--target {self.kind} takes no --model", "leave it out, or say --target chat")
+            raise UsageError(f"--model does not apply to --target {self.kind}", "omit it, or use --target chat")
         if self.api_key_file is not None and (self.url is None or self.kind == "milvus"):
-            hint = "leave it out: a release's own key is known, and Milvus has none"
-            raise UsageError("--api-key-file is for another service, with --url", hint)
+            hint = "omit it: the key of a release is known, and Milvus needs none"
+            raise UsageError("--api-key-file applies only to a service at --url", hint)
 
     @property
     def is_topics(self) -> bool:
-        """Whether the questions are the shipped ones about three topics."""
+        """Whether the scenario is `topics`."""
         return self.scenario == "topics" and self.questions is None
 
     @property
     def k(self) -> int:
-        """How many passages are asked for."""
+        """The number of passages to request."""
         return self.top_k or (_TOPICS_TOP_K if self.is_topics else _TOP_K)
 
 
 def is_url(text: str) -> bool:
-    """Whether one side of a comparison is an address rather than a profile."""
+    """Whether a side of a comparison is a URL rather than a profile."""
     return "://" in text

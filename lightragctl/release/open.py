@@ -1,4 +1,4 @@
-"""Where a release runs, opened: the processes of this machine, or a cluster. Imports only what that place needs."""
+"""Opens the runtime of a release: local processes or a cluster. Imports only what it needs."""
 
 import functools
 import getpass
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """What the command line and the environment say of where a release runs."""
+    """How to open a runtime: environment and kubeconfig."""
 
     environ: Mapping[str, str]
     kubeconfig: Path | None
@@ -35,12 +35,12 @@ def open_runtime(release: str, loaded: LoadedProfile, place: RuntimeOptions) -> 
     """The runtime of the profile.
 
     Raises:
-        NoClusterError: it needs a cluster, and none can be found.
+        NoClusterError: it needs a cluster, and none is configured.
     """
     if loaded.profile.runtime is Runtime.KUBERNETES:
         from lightragctl.deploy.runtime import KubernetesRuntime
 
-        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, _lock_holder())
+        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, lock_holder())
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 
@@ -48,7 +48,7 @@ def open_runtime(release: str, loaded: LoadedProfile, place: RuntimeOptions) -> 
 
 
 def _connected(place: RuntimeOptions) -> "ClusterClient":
-    """The cluster; the official client stumbles over a kubeconfig that is no YAML, or is of another shape."""
+    """The cluster's client; a malformed kubeconfig, on which the official client crashes, becomes an error."""
     from lightragctl.kube.client import connect
     from lightragctl.kube.model import NoClusterError
 
@@ -56,26 +56,30 @@ def _connected(place: RuntimeOptions) -> "ClusterClient":
         return connect(place.kubeconfig, place.context)
     except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        hint = "correct the file, or name another one: --kubeconfig FILE or KUBECONFIG"
+        hint = "fix the file, or use another one: --kubeconfig FILE or KUBECONFIG"
         raise NoClusterError(f"the kubeconfig cannot be read: {reason}", hint) from error
 
 
-def _lock_holder() -> "LockHolder":
-    """Who runs this process. Its machine is known by its last start and its table of processes, where it tells them."""
-    from lightragctl.kube.lease import LockHolder, since_boot_s, this_process_lives
-
+def this_user() -> str:
+    """Who runs this process: `user@host`."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
+    except (KeyError, OSError):  # a container may run under a user id without a name
         user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def lock_holder() -> "LockHolder":
+    """The identity of this process as a lock holder; the machine is identified by boot id and PID namespace."""
+    from lightragctl.kube.lease import LockHolder, since_boot_s, this_process_lives
+
     try:
         start = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         machine = f"{start}-{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         machine = ""
-    who = f"{user}@{socket.gethostname()}"
     return LockHolder(
-        who=who,
+        who=this_user(),
         pid=os.getpid(),
         run=secrets.token_hex(4),
         machine=machine,

@@ -1,4 +1,4 @@
-"""Profiles: the shipped ones, one with its overrides, the plan that it makes, the start of a new one. Reads files."""
+"""Shipped profiles, profiles with overrides, plans, and new profiles. Reads files."""
 
 import functools
 import sys
@@ -47,7 +47,7 @@ def load_profile(
     """The profile of a name or path (`local` when None) with overrides: files, KEY=VALUE texts, a namespace.
 
     Raises:
-        ProfileError: a file is missing, a value is wrong, or one that the profile leaves to its user is missing.
+        ProfileError: a file is missing, a value is wrong, or a required one is missing.
     """
     reference = reference or DEFAULT_PROFILE
     return _checked(reference, _layer(reference, values, assignments, namespace))
@@ -56,7 +56,7 @@ def load_profile(
 def draft_profile(
     reference: str | None, values: Sequence[Path] = (), assignments: Sequence[str] = (), namespace: str | None = None
 ) -> LoadedProfile:
-    """The profile for a look at it: what it leaves to its user and nobody has set says in `<...>` what to put there.
+    """A profile to show: required values that are not set are placeholders `<...>`.
 
     Raises:
         ProfileError: a file is missing or a value is wrong.
@@ -86,7 +86,7 @@ _STDIN = Path("-")
 
 @functools.cache
 def _standard_input() -> Layer:
-    """Standard input as a layer, read once however often the profile is put together."""
+    """Standard input as a layer, read once."""
     source = "standard input"
     return parse_layer(decoded(sys.stdin.buffer.read(), source), source)
 
@@ -97,7 +97,7 @@ def _checked(reference: str, layer: Layer, blanks: Collection[str] = ()) -> Load
 
 
 def make_plan(release: str, loaded: LoadedProfile) -> Plan:
-    """The profile under a release name, with the components that it enables and names nothing else in the place of.
+    """The plan of a profile under a release name: the enabled components that it does not replace.
 
     Raises:
         ProfileError: a component's values cannot run on the profile's runtime.
@@ -123,19 +123,19 @@ def make_plan(release: str, loaded: LoadedProfile) -> Plan:
 
 
 def _check_ports(plan: Plan) -> None:
-    """Refuse ports that the offset of a local release leads past the last one there is.
+    """Reject ports that the port offset raises above the maximum.
 
     Raises:
-        ProfileError: names the component.
+        ProfileError: with the component.
     """
     for name in plan.components:
         if (port := plan.port(name)) > LAST_PORT:
-            message = f"{name} would listen on port {port}, and the last one is {LAST_PORT}"
+            message = f"{name} would listen on port {port}, above the maximum {LAST_PORT}"
             raise ProfileError(message, f"lower components.{name}.port or local.port_offset")
 
 
 def judge_plan(plan: Plan) -> "list[Finding]":
-    """What is unsafe in the plan, as far as that can be told without a cluster."""
+    """Findings about the plan that need no cluster."""
     if plan.profile.runtime is not Runtime.KUBERNETES:
         return []
     from lightragctl.checks.lint import lint, rendered_plan
@@ -145,15 +145,15 @@ def judge_plan(plan: Plan) -> "list[Finding]":
 
 
 def start_profile(name: str, base: str) -> Path:
-    """Write NAME.yaml here: it extends the shipped profile and shows what to fill in, or that profile's lines.
+    """Write NAME.yaml to the working directory: it extends a shipped profile.
 
     Raises:
-        UsageError: the name cannot name a profile, or the file exists.
+        UsageError: the name is invalid, or the file exists.
         ProfileError: there is no such shipped profile.
     """
     path = Path(f"{name.removesuffix('.yaml')}.yaml")
     if not is_dns_label(path.stem) or path.parent != Path():
-        raise UsageError(f"'{name}' cannot name a profile: lower-case letters, digits and -, a letter first")
+        raise UsageError(f"'{name}' is not a valid profile name: use lower-case letters, digits and -, a letter first")
     text = _started(base)
     try:
         with open(path, "x", encoding="utf-8") as file:
@@ -167,20 +167,18 @@ def start_profile(name: str, base: str) -> Path:
 
 
 def _started(base: str) -> str:
-    """The text of a new profile: what `base` leaves to its user, to be filled in; else its lines as comments."""
+    """The text of a new profile: placeholders for required values, else the lines of `base` as comments."""
     shipped = shipped_profiles()
     text = find_profile(base, shipped, Path()).read_text(encoding="utf-8")
     asked: dict[str, Any] = {}
     for key, what in unset(merge(read_layers(base, shipped)).values).items():
         asked = filled(asked, key, what)
     if asked:
-        about = (
-            f"# Fill these in: only you know them. Add what else shall differ from '{base}'; see all that it says:\n"
-        )
+        about = f"# Set these required values. Add any other values that differ from '{base}'; show all of them with:\n"
         show = f"#   {Command('profiles show', f'--origin --profile {base}')}\n"
         return f"extends: {base}\n\n{about}{show}" + "\n".join(_to_fill_in(asked, "")) + "\n"
     lines = [f"# {line}".rstrip() for line in text.splitlines()]
-    head = f"# Uncomment what shall differ from the shipped profile '{base}'; the rest follows it.\nextends: {base}\n\n"
+    head = f"# Uncomment what should differ from the shipped profile '{base}'.\nextends: {base}\n\n"
     return head + "\n".join(lines) + "\n"
 
 
@@ -194,10 +192,10 @@ def _to_fill_in(asked: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def service_settings(file: Path | None, model: type[SettingsT], plan: Callable[[], Plan], component: str) -> SettingsT:
-    """The settings of a service: from its file, else what the profile says of its component; only then `plan` is asked.
+    """The settings of a service: from its file, else from the plan, which is only then made.
 
     Raises:
-        LightragctlError: the file is missing or does not fit, or the profile does not have the component.
+        LightragctlError: the file is missing or invalid, or the profile does not enable the component.
     """
     if file is not None:
         try:

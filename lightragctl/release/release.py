@@ -1,4 +1,4 @@
-"""One release to work on: its profile, plan, runtime and clients. Imports what is slow when it is first used."""
+"""One release: its profile, plan, runtime and clients. Slow imports happen on first use."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from lightragctl.core.runtime import ReleaseRuntime, Revisions
 
 _API_SILENCE_S = 120.0
-"""The longest silence of lightrag-api to wait out: a chat model may take its whole deadline before the first byte."""
+"""Read timeout of lightrag-api: a chat model may take its whole deadline before the first byte."""
 _RECORDINGS_SILENCE_S = 30.0
-"""A replica reads two files of some megabytes before the first byte; the others wait behind one that hangs."""
+"""Read timeout of recordings: a replica reads two files of some megabytes before the first byte."""
 
 
 class _Closeable(Protocol):
@@ -33,13 +33,13 @@ CloseableT = TypeVar("CloseableT", bound=_Closeable)
 
 @dataclass(frozen=True)
 class ReleaseOptions:
-    """Which release is meant, and how to reach it; None or empty: the default.
+    """Which release to open, and how to reach it; None or empty: the default.
 
     Attributes:
-        profile: a shipped name or a file.
+        profile: the name of a shipped profile, or a file.
         name: of the release; the profile's name by default.
         values: files that override the profile.
-        assignments: KEY=VALUE texts that override both.
+        assignments: KEY=VALUE strings that override both.
         namespace: overrides the profile's.
         kubeconfig, context: which cluster.
     """
@@ -54,16 +54,20 @@ class ReleaseOptions:
 
 
 class Release:
-    """Opens each part when it is first used; leaving the context closes what was opened.
+    """A release whose parts are opened on first use and closed with the context.
 
     Args:
         options: which release, and how to reach it.
         environ: the environment of the process.
+        recorded: the profile that the release was brought up with, where that is used instead of the options'.
     """
 
-    def __init__(self, options: ReleaseOptions, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, options: ReleaseOptions, environ: Mapping[str, str], recorded: "LoadedProfile | None" = None
+    ) -> None:
         self.options = options
         self.environ = environ
+        self._recorded = recorded
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
@@ -74,11 +78,13 @@ class Release:
 
     @functools.cached_property
     def loaded(self) -> "LoadedProfile":
-        """The checked profile with its overrides.
+        """The validated profile with its overrides.
 
         Raises:
             ProfileError: the profile or an override is wrong.
         """
+        if self._recorded is not None:
+            return self._recorded
         from lightragctl.release.profiles import load_profile
 
         given = self.options
@@ -86,7 +92,7 @@ class Release:
 
     @functools.cached_property
     def draft(self) -> "LoadedProfile":
-        """The profile for a look at it: what it leaves to its user may be missing.
+        """The profile to show; required values may be missing.
 
         Raises:
             ProfileError: the profile or an override is wrong.
@@ -101,15 +107,15 @@ class Release:
         """The release's name.
 
         Raises:
-            UsageError: it is no DNS label.
+            UsageError: it is not a DNS label.
         """
         from lightragctl.core.profile import is_dns_label
 
         name = self.options.name or self.loaded.name
         if not is_dns_label(name):
             raise UsageError(
-                f"'{name}' cannot name a release: lower-case letters, digits and -, at most 40, a letter first",
-                "say --name RELEASE",
+                f"'{name}' is not a valid release name: lower-case letters, digits and -, at most 40, a letter first",
+                "set --name RELEASE",
             )
         return name
 
@@ -122,7 +128,7 @@ class Release:
 
     @functools.cached_property
     def runtime(self) -> "ReleaseRuntime":
-        """Where the release runs."""
+        """The runtime of the release."""
         from lightragctl.release.open import RuntimeOptions, open_runtime
 
         place = RuntimeOptions(self.environ, self.options.kubeconfig, self.options.context)
@@ -135,7 +141,7 @@ class Release:
             command: the name of the command that needs them, for the refusal.
 
         Raises:
-            RefusedError: the release runs where none are kept.
+            RefusedError: its runtime keeps none.
         """
         from lightragctl.core.runtime import Revisions
 
@@ -175,7 +181,7 @@ class Release:
             return read_all({name: client.recordings for name, client in clients.items()}, limit)
 
     def lightrag(self, workspace: str | None) -> "LightragTarget | None":
-        """What loads documents of this workspace (None: the release's own) through lightrag-server; None: it does not.
+        """The target for loading documents of a workspace (None: the release's) through lightrag-server; or None.
 
         Raises:
             NotRunningError: the release is not up, or its lightrag-server is not ready.
@@ -191,7 +197,7 @@ class Release:
         return LightragTarget(server, self.api, served) if workspace in (None, served) else None
 
     def of_profile(self, profile: str) -> "Release":
-        """The release of another profile, under that profile's name and in the same place; closed with this one."""
+        """The release of another profile, under its own name, on the same cluster; closed with this one."""
         return self._opened.enter_context(Release(replace(self.options, profile=profile, name=None), self.environ))
 
     def closing(self, resource: CloseableT) -> CloseableT:

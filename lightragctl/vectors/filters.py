@@ -1,4 +1,4 @@
-"""Validation of filters from clients, before they reach a vector store. Pure.
+"""Quoting of strings in filters, and validation of filters from clients before they reach a vector store. Pure.
 
 A store parses filters itself and reports most errors. Some crash it: Milvus 2.3.5 dies with SIGFPE at a division by
 zero, Milvus Lite at integers of more than 64 bits, both at a nesting that exhausts the stack.
@@ -33,6 +33,13 @@ _HINT = 'example: file_path == "notes/a.md" and chunk_order_index < 10'
 class _Token(NamedTuple):
     kind: str
     text: str
+
+
+def quoted(text: str) -> str:
+    """A string for a filter; Milvus takes any character in it but these raw."""
+    for raw, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(raw, escaped)
+    return f'"{text}"'
 
 
 def check_filter(text: str) -> None:

@@ -50,9 +50,9 @@ def _environment(**values: str) -> Iterator[None]:
 
 with _environment(MILVUS_URI="", PYTHON_DOTENV_DISABLED="1"):
     from pymilvus import DataType, MilvusClient, MilvusException
-    from pymilvus.client.ts_utils import get_collection_ts, get_eventually_ts
+    from pymilvus.client.ts_utils import get_collection_ts, get_eventually_ts, update_collection_ts
     from pymilvus.client.utils import check_status
-    from pymilvus.grpc_gen import common_pb2, milvus_pb2
+    from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
     from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -70,10 +70,26 @@ def route(uri: str) -> str:
     return f"{shown(uri)} through the proxy {shown(proxy)}" if proxy else shown(uri)
 
 
+def stub(address: str) -> tuple[Any, Any]:
+    """A channel to Milvus at `host:port` and the stub of its service on it, for what pymilvus's client does slowly.
+
+    No keep-alive: Milvus Lite ends a connection with pings during a long call. Each call must have a deadline.
+    """
+    options = {
+        "grpc.max_receive_message_length": -1,
+        "grpc.max_send_message_length": -1,
+        "grpc.initial_reconnect_backoff_ms": 100,
+        "grpc.max_reconnect_backoff_ms": 500,
+        **channel_options(address),
+    }
+    channel = grpc.insecure_channel(address, options=list(options.items()))
+    return channel, MilvusServiceStub(channel)
+
+
 SdkError = (MilvusException, grpc.RpcError)
 """All that a call through pymilvus may raise."""
 
-__all__ = ["DataType", "MilvusClient", "MilvusServiceStub", "check_status", "common_pb2", "milvus_pb2"]
+__all__ = ["DataType", "MilvusClient", "MilvusServiceStub", "check_status", "common_pb2", "milvus_pb2", "schema_pb2"]
 
 
 # Codes are those of Milvus's `merr` package, which Milvus Lite shares in part; 2.3 answers much with 65535 and Milvus
@@ -81,6 +97,7 @@ __all__ = ["DataType", "MilvusClient", "MilvusServiceStub", "check_status", "com
 _MISSING_CODES = {100}
 _NOT_LOADED_CODES = {101, 103, 106}
 _UNAVAILABLE_CODES = {2, 8, 503, 901, 902, 903, 904, 905, 906}
+_MISSING = re.compile(r"CollectionNotExists|can't find collection")  # 2.3.0 with the code of everything
 _NOT_LOADED = re.compile(r"not loaded|not fully loaded|is in state 'released'|fail to get shard leaders")
 _UNAVAILABLE = re.compile(
     r"fail connecting|retry timeout|retry run out|closed channel|should create connection first|service unavailable"
@@ -91,6 +108,7 @@ _BAD_FILTER = re.compile(
     r"parse expression|not a boolean expression|create query plan|maximum recursion depth|too large to convert"
     r"|unsupported (?:expr|left|right)|PlanProto"  # what 2.3 parses and cannot compute
 )
+_TOO_LARGE = re.compile(r"larger than max|maxOutputSize|message too large")
 _BAD_ROW = re.compile(r"max.length|not a number|data type is inconsistent|missed an field|divide the dim|num_rows")
 _LITE_ILLEGAL_ARGUMENT = 6
 _ILLEGAL_PARAMETER = 1100
@@ -108,7 +126,7 @@ def store_error(problem: Any, subject: str, *, writing: bool = False) -> Lightra
     if isinstance(code, grpc.StatusCode) or code in _UNAVAILABLE_CODES or _UNAVAILABLE.search(text):
         message = f"the vector store does not respond ({subject}): {_first_line(text)}"
         return StoreUnavailableError(message, Hint("see whether vector-engine is up: ", Command("status")))
-    if code in _MISSING_CODES:
+    if code in _MISSING_CODES or _MISSING.search(text):
         return CollectionMissingError(f"there is no collection {subject}", MISSING_HINT)
     if code in _NOT_LOADED_CODES or _NOT_LOADED.search(text):
         return NotLoadedError(f"collection {subject} is not loaded: {_first_line(text)}", "load it, or wait a minute")
@@ -123,9 +141,25 @@ def lost_connection(problem: Any) -> bool:
     return isinstance(code, grpc.StatusCode) or "closed channel" in text or "fail connecting" in text.lower()
 
 
+def too_large(problem: Any) -> bool:
+    """True when a request or an answer was larger than the server or a proxy allows; a smaller one may work."""
+    code, text = _code_and_text(problem)
+    return code is grpc.StatusCode.RESOURCE_EXHAUSTED or bool(_TOO_LARGE.search(text))
+
+
+def unimplemented(problem: Any) -> bool:
+    """True when the server does not know the call."""
+    return _code_and_text(problem)[0] is grpc.StatusCode.UNIMPLEMENTED
+
+
 def last_write(collection: str, address: str) -> int:
     """Milvus's timestamp of what this process wrote last; a search that names it sees all of that."""
     return int(get_collection_ts(collection, address) or get_eventually_ts())
+
+
+def note_write(collection: str, address: str, timestamp: int) -> None:
+    """Lets pymilvus know of a write that did not go through it, so that its reads of level Session see it."""
+    update_collection_ts(collection, max(timestamp, get_collection_ts(collection, address) or 0), address)
 
 
 def dimension_of(described: Any) -> int:

@@ -1,14 +1,16 @@
-"""What any vector store must offer, as two protocols: one sync for the tool and for writing, one async for searching.
+"""What any vector store must offer, as protocols: sync for the tool and for writing, async for searching.
 
 No store is imported here and nothing here does I/O. `tests/contract/test_store.py` holds the promises below for every
 implementation. All errors are of the family in `vectors.model`; each verb may raise `StoreUnavailableError`, and each
 verb that takes the name of a collection may raise `CollectionMissingError`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from lightragctl.vectors.model import CollectionSpec, Hit, Page, Row, SearchBatch
+from lightragctl.vectors.rows import Key, RowBatch
+from lightragctl.vectors.schema import CollectionSchema
 
 
 class VectorStore(Protocol):
@@ -96,6 +98,72 @@ class VectorStore(Protocol):
 
     def close(self) -> None:
         """Gives the connection back; closing twice is harmless."""
+
+
+class CollectionStore(VectorStore, Protocol):
+    """Whole collections of any schema: what it takes to copy them."""
+
+    def server_version(self) -> str:
+        """The version as the server reports it; `schema.server` reads it."""
+
+    def describe(self, name: str) -> CollectionSchema:
+        """The schema of a collection, with its indexes, aliases, partitions and load state."""
+
+    def create_from(self, schema: CollectionSchema, name: str) -> None:
+        """Creates a collection of this schema with its partitions and indexes. Does not load it, sets no alias.
+
+        Harmless when it is already there with the same fields: then what is missing of it is added.
+
+        Raises:
+            RefusedError: this server cannot hold all of it (`schema.lossy`, `schema.fitted`), or a collection of this
+                name has other fields.
+        """
+
+    def read_rows(
+        self, name: str, schema: CollectionSchema, after: Key | None = None, partition: str = ""
+    ) -> Iterator[RowBatch]:
+        """All rows with a key above `after`, in the order of keys; batches of some MiB, none of them empty.
+
+        Sees all that was written before. To go on later: `after` = the last batch's `last_key`. A row that is written
+        or deleted meanwhile may be there or not. Of several rows with one key, which Milvus may hold, one is read;
+        `row_count` counts them all.
+
+        Args:
+            schema: what `describe` gave.
+            after: a key; None reads from the first one, `""` leaves the key `""` out.
+            partition: one of `schema.scopes`; `""` reads all.
+
+        Raises:
+            NotLoadedError: the collection, or one of the partitions to read, is not loaded; see `copying.loaded`.
+            RefusedError: it has fields that cannot be copied (`schema.uncopyable`).
+        """
+
+    def write_rows(self, name: str, batches: Iterable[RowBatch], done: Callable[[RowBatch], None] | None = None) -> int:
+        """Writes rows in the place of those with the same key; gives back how many.
+
+        A null becomes the default or zero of its field where the collection cannot hold nulls. Flush afterwards.
+
+        Args:
+            name: the collection; it need not be loaded.
+            batches: taken as they are needed: a few are in memory at a time.
+            done: called with each batch as it was written, in their order, when it and all before it are written.
+
+        Raises:
+            InvalidRowError: rows do not fit the collection's schema.
+        """
+
+    def rename(self, old: str, new: str) -> None:
+        """Gives a collection another name. Its aliases stay with it.
+
+        Raises:
+            RefusedError: there is a collection or alias `new`, or `old` is an alias, or the server cannot rename.
+        """
+
+    def release(self, name: str) -> None:
+        """Unloads a collection: it can no longer be read. Harmless when it is not loaded."""
+
+    def drop_alias(self, alias: str) -> None:
+        """Deletes an alias; the collection stays. Harmless when there is none of that name."""
 
 
 class SearchStore(Protocol):

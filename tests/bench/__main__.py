@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.bench import deploy, load, read_path, series, startup, unread
+from tests.bench import backups, copies, deploy, load, read_path, series, startup, unread
 
 BENCHES = {
     "startup": startup.main,
@@ -11,6 +11,8 @@ BENCHES = {
     "load": load.main,
     "series": series.main,
     "unread": unread.main,
+    "copies": copies.main,
+    "backups": backups.main,
 }
 
 

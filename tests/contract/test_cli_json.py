@@ -78,6 +78,12 @@ CASES = [
     Case("diagnose --from nope.tar.gz", status=2, command="diagnose run"),
     Case("diagnose explain LR999", status=2, command="diagnose explain"),
     Case("diagnose --only nothing", status=2, command="diagnose run"),
+    Case("backup list --destination memory://", keys=("destination", "backups")),
+    Case("backup prune --destination memory:// --dry-run", keys=("destination", "keep", "delete", "deleted")),
+    Case("backup list", status=2),
+    Case("backup show latest --destination memory://", status=2, command="backup show"),
+    Case("backup verify --read-data all --destination memory://", status=2),
+    Case("backup create --destination memory://", status=1),
     Case("down", status=1),
     Case("down --purge --yes", status=1),
     Case("status", status=1),
@@ -101,6 +107,15 @@ CASES = [
     Case("golden build --questions nope.txt", status=2),
     Case("golden check --min-recall 2", status=2),
     Case("port-forward lightrag-api", status=1, command="port-forward"),
+    Case("operations list", keys=("release", "operations", "kept", "removed")),
+    Case("operations cleanup", keys=("release", "chosen", "deleted", "dry_run")),
+    Case("operations rehearse", status=1),
+    Case("operations rehearse --print-rbac", status=8),
+    Case("operations status", status=2),
+    *(
+        Case(f"operations {verb} x-1", status=2, command=f"operations {verb}")
+        for verb in ("status", "pause", "resume", "abort", "cleanup")
+    ),
     *(
         Case(f"{command} --profile dev", status=2)
         for command in ("status", "up", "diff", "down", "logs", "history", "rollback", "unlock")
@@ -218,7 +233,7 @@ def test_a_profile_that_asks_for_values_is_started_with_them_to_fill_in(tool: To
     assert tool.run("profiles", "init", "mine", "--extends", "prod").returncode == 0
     asked = tool.run("profiles", "validate", "--profile", "mine.yaml")
     assert asked.returncode == 2
-    assert "needs 8 values that only you know" in asked.stderr
+    assert "needs 8 values that are specific to your site" in asked.stderr
     text = (tool.cwd / "mine.yaml").read_text()
     for line in text.splitlines():
         key, _, _ = line.partition(":  # ")

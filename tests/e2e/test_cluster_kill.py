@@ -24,7 +24,7 @@ MOMENTS = (
 """Events, by action and object or by type; the tool is killed as soon as it has told one."""
 UP_S = 240.0
 """Longer than `up` of this small release takes, as long as any command of these stories may."""
-LATE = ("was changed by somebody else", "another lightragctl is changing release")
+LATE = ("was changed by another process", "another lightragctl is changing release")
 """What a command says to a write that it had not read."""
 
 
@@ -54,7 +54,7 @@ def once_more_if_late(attempt: Callable[[], CompletedProcess[str]]) -> Completed
     done = attempt()
     if done.returncode == 6 and any(words in done.stderr for words in LATE):
         done = attempt()
-    assert "has held the lock" not in done.stderr, done.stderr
+    assert "is held by" not in done.stderr, done.stderr
     return done
 
 

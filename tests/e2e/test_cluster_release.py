@@ -42,7 +42,7 @@ def test_up_again_touches_no_object(release: ClusterRelease) -> None:
     before = {name: one["metadata"]["resourceVersion"] for name, one in release.objects(MANAGED).items()}
     done = release.up()
     assert done.returncode == 0, done.stderr
-    assert "\nunchanged\na search through it was answered in " in done.stdout
+    assert "\nunchanged\nsearch probe answered in " in done.stdout
     after = {name: one["metadata"]["resourceVersion"] for name, one in release.objects(MANAGED).items()}
     assert after == before
 

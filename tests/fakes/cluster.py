@@ -47,6 +47,8 @@ KINDS = {
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): Resource("rbac.authorization.k8s.io", "v1", "rolebindings", True),
     ("metrics.k8s.io/v1beta1", "NodeMetrics"): Resource("metrics.k8s.io", "v1beta1", "nodes", False),
     ("metrics.k8s.io/v1beta1", "PodMetrics"): Resource("metrics.k8s.io", "v1beta1", "pods", True),
+    ("batch/v1", "Job"): Resource("batch", "v1", "jobs", True),
+    ("rbac.authorization.k8s.io/v1", "Role"): Resource("rbac.authorization.k8s.io", "v1", "roles", True),
     ("coordination.k8s.io/v1", "Lease"): Resource("coordination.k8s.io", "v1", "leases", True),
     ("autoscaling/v2", "HorizontalPodAutoscaler"): Resource("autoscaling", "v2", "horizontalpodautoscalers", True),
     ("storage.k8s.io/v1", "StorageClass"): Resource("storage.k8s.io", "v1", "storageclasses", False),
@@ -151,7 +153,7 @@ class FakeCluster:
         self._served(identity)
         with self._lock:
             if unknown := set(thing) - TOP_KEYS:
-                raise InvalidObjectError(f"{identity} is refused: unknown field {sorted(unknown)}")
+                raise InvalidObjectError(f"{identity} is rejected: unknown field {sorted(unknown)}")
             wanted = leaves(thing)
             self._refuse_conflicts(identity, wanted, manager, force)
             before = self.objects.get(identity)
@@ -217,7 +219,7 @@ class FakeCluster:
         if (identity.api_version, identity.kind) not in KINDS:
             raise KindNotServedError(f"cluster fake does not serve {identity.kind}")
         if identity.kind in self.hidden:
-            raise ForbiddenError(f"we may not read {identity.kind}", "ask for the right")
+            raise ForbiddenError(f"we may not read {identity.kind}", "request the permission")
 
     def _put(self, verb: str, thing: KubernetesObject) -> dict[str, Any]:
         identity = ref(thing)
@@ -254,7 +256,7 @@ class FakeCluster:
             if path in wanted and there.get(path) != wanted[path]
         ]
         if conflicts and not force:
-            raise FieldConflictError(f"{identity} has fields of another manager", "", conflicts)
+            raise FieldConflictError(f"{identity} has fields that other managers own", "", conflicts)
 
     def _refuse_growth(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Refuse a claim that would grow where its class, if it is there, does not let volumes grow."""
@@ -268,7 +270,7 @@ class FakeCluster:
         storage_class = self.objects.get(ObjectRef("storage.k8s.io/v1", "StorageClass", "", name))
         if storage_class and not storage_class.get("allowVolumeExpansion"):
             message = "the storageclass that provisions the pvc must support resize"
-            raise ImmutableFieldError(f"{ref(after)} is refused: {message}")
+            raise ImmutableFieldError(f"{ref(after)} is rejected: {message}")
 
     def _take_over(self, identity: ObjectRef, wanted: Mapping[tuple[str, ...], Any], manager: str) -> None:
         for (one, who), paths in self.owned.items():
@@ -300,7 +302,7 @@ def refuse_other(thing: Mapping[str, Any], before: Mapping[str, Any] | None) -> 
     if version and version != before["metadata"]["resourceVersion"]:
         raise ChangedMeanwhileError(f"{ref(thing)}: the object has been modified")
     if uid and uid != before["metadata"]["uid"]:
-        raise InvalidObjectError(f"{ref(thing)} is refused: metadata.uid: field is immutable")
+        raise InvalidObjectError(f"{ref(thing)} is rejected: metadata.uid: field is immutable")
 
 
 def refuse_fixed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
@@ -315,7 +317,7 @@ def refuse_fixed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> 
     if after["kind"] == "PriorityClass" and before.get("value") != after.get("value"):
         refused = ["value: Forbidden: may not be changed in an update."]
     if refused:
-        raise ImmutableFieldError(f"{ref(after)} is refused: {refused[0]}")
+        raise ImmutableFieldError(f"{ref(after)} is rejected: {refused[0]}")
 
 
 def _differ(before: Mapping[str, Any], after: Mapping[str, Any], part: str) -> bool:

@@ -67,7 +67,7 @@ RUN = AnnotatedRun(
         batch_sizes={"embed": 5.1},
         cache_hits={"result": 0.25},
         replicas=2,
-        replica_notes=("api-c is not counted: it is gone",),
+        replica_notes=("api-c is not included: it no longer exists",),
         thresholds={"p50<20ms": True, "p99<100ms": False},
         ended_at="2026-01-31T12:00:00Z",
     ),
@@ -75,6 +75,6 @@ RUN = AnnotatedRun(
 
 
 def unbelievable(reason: str) -> AnnotatedRun:
-    """The same run, not to be believed, for this reason."""
+    """The same run, not valid, for this reason."""
     report = msgspec.structs.replace(REPORT, verdict=Validity(False, (reason,)))
     return msgspec.structs.replace(RUN, report=report)

@@ -25,7 +25,7 @@ SEARCH = Saturation(
         _step(11329.4, 22.1, 26.0),
         _step(11649.9, 116.9, 140.0, believed=False),
     ],
-    limited="where it failed the generator was late or out of processor time: it may hold more",
+    limited="at the failing rate the generator was late or out of CPU: the service may sustain more",
     ended_at="2026-01-31T12:00:00Z",
 )
 COMPARED = CompareReport(

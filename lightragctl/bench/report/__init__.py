@@ -1,1 +1,1 @@
-"""Saved runs for people to read: read again, figures, charts, one HTML file, JUnit."""
+"""Reports of saved documents: tables, charts, one HTML file, JUnit XML."""

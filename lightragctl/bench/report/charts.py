@@ -1,4 +1,4 @@
-"""Charts as places on the paper: what the template draws, without a word of SVG. Pure.
+"""Chart geometry: coordinates that the template draws as SVG. Pure.
 
 All charts are of one width; the template lets them grow and shrink with the page.
 """
@@ -45,7 +45,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Column:
-    """A stripe over the whole height of the field, with the text that is shown when somebody points at it."""
+    """A vertical band of the plot, with its tooltip."""
 
     x: float
     width: float
@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Frame:
-    """What is written around a chart; `id` is unique on the page."""
+    """Titles and labels of a chart; `id` is unique on the page."""
 
     id: str
     title: str
@@ -66,7 +66,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Dots:
-    """Values that are drawn by themselves, each with the text that is shown when somebody points at it.
+    """Single values as markers, each with its tooltip.
 
     Attributes:
         shape: `circle` (filled), `cross`, `diamond`, `ring`: for who cannot tell the colours apart.
@@ -80,7 +80,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class Level:
-    """A line at one height over the whole width: what is allowed."""
+    """A horizontal line: a limit."""
 
     name: str
     y: float
@@ -138,7 +138,7 @@ class BarChart:
 
 @dataclass(frozen=True)
 class IntervalRow:
-    """A value with its interval, on a row of its own: its name before it, what it is called behind it."""
+    """A value with its interval in a row, with its name and label."""
 
     name: str
     low: float
@@ -162,7 +162,7 @@ class Whisker:
 
 @dataclass(frozen=True)
 class IntervalChart:
-    """Intervals below each other with one axis; `band`: what does not matter, `line`: where nothing differs."""
+    """Intervals in rows with one axis; `band`: the margin, `line`: no difference."""
 
     frame: Frame
     height: float
@@ -187,7 +187,7 @@ class Axes:
 
 @dataclass(frozen=True)
 class ChartBackground:
-    """What lies below single values: levels by their names, lines, bands."""
+    """The background of markers: levels by name, lines, bands."""
 
     levels: Mapping[str, float] = field(default_factory=dict)
     series: Sequence[Series] = ()

@@ -1,4 +1,4 @@
-"""Comparisons of two services, as they were saved: how one is read, judged and shown. Pure."""
+"""Saved comparisons of two services: reading, evaluation and report. Pure."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -24,7 +24,7 @@ from lightragctl.bench.report.charts import (
     Series,
 )
 from lightragctl.bench.report.document import (
-    BELIEVABLE,
+    VALID,
     DocumentKind,
     Headline,
     JunitCase,
@@ -52,12 +52,12 @@ _SHAPES = {
 
 
 def headings(found: Plain) -> list[str]:
-    """What stands above `rows`."""
-    return ["FIGURE", "B / A", "95 %", "P", f"B IS (MARGIN {_percent(found['margin'])})"]
+    """The headings of `rows`."""
+    return ["METRIC", "B / A", "95 % CI", "P", f"B IS (MARGIN {_percent(found['margin'])})"]
 
 
 def rows(found: Plain) -> list[list[str]]:
-    """What was found of each figure."""
+    """The result of each metric."""
     return [
         [
             one["figure"],
@@ -75,24 +75,24 @@ def _percent(share: float) -> str:
 
 
 def _errors(found: CompareReport) -> Sequence[ErrorInfo]:
-    """What decides the status first: B fails more, then what the p50 says, then what keeps that from being believed."""
-    told = [*_failing(found), *_of_p50(found)]
+    """Errors by priority: B fails more, then the p50, then an early end."""
+    errors = [*_failing(found), *_of_p50(found)]
     if found.cut_short:
-        told.append(ErrorInfo("interrupted", f"it ended early, after {len(found.rounds)} rounds"))
-    return told
+        errors.append(ErrorInfo("interrupted", f"ended early, after {len(found.rounds)} rounds"))
+    return errors
 
 
 def _failing(found: CompareReport) -> Iterator[ErrorInfo]:
     if found.fails_more == "B":
         a, b = together(found.rounds)
-        shares = f"{b.bad / b.requests:.2%} of its requests, {a.bad / a.requests:.2%} of those to A"
-        yield ErrorInfo("worse", f"B is worse: it fails more, {shares}", _SEE_RUN)
+        shares = f"{b.bad / b.requests:.2%} of its requests, A {a.bad / a.requests:.2%}"
+        yield ErrorInfo("worse", f"B is worse: it fails more requests, {shares}", _SEE_RUN)
 
 
 def _of_p50(found: CompareReport) -> Iterator[ErrorInfo]:
     p50 = next((one for one in found.figures if one.figure == "p50"), None)
     if p50 is None:
-        yield ErrorInfo("no-answers", "a service gave no good answer in some round", _SEE_RUN)
+        yield ErrorInfo("no-answers", "all requests to a service failed in some round", _SEE_RUN)
         return
     match p50.finding:
         case ComparisonResult.WORSE:
@@ -100,8 +100,8 @@ def _of_p50(found: CompareReport) -> Iterator[ErrorInfo]:
         case ComparisonResult.UNLIKE:
             yield ErrorInfo("not-comparable", f"the times are not comparable: {'; '.join(found.unlike)}", _SEE_RUN)
         case ComparisonResult.UNKNOWN:
-            hint = f"to see a shift of {_percent(found.margin)}: --rounds {p50.rounds_needed}, or longer --seconds"
-            yield ErrorInfo("not-enough-data", "not enough data to tell whether the p50 differs", hint)
+            hint = f"to detect {_percent(found.margin)}: --rounds {p50.rounds_needed}, or longer --seconds"
+            yield ErrorInfo("not-enough-data", "not enough data to decide whether the p50 differs", hint)
 
 
 _SEE_RUN = Hint("see how the requests of each service end: ", Command("bench run", "--url URL"))
@@ -112,15 +112,15 @@ def _worse(one: ComparedFigure) -> str:
 
 
 def _cases(found: CompareReport) -> Iterator[JunitCase]:
-    """The p50 tells the exit status, so that it fails too when nobody can tell; of others that is said only."""
-    yield JunitCase(BELIEVABLE, "it ended early" if found.cut_short else "")
+    """Cases; the p50, which decides the exit status, also fails when inconclusive, other metrics are skipped then."""
+    yield JunitCase(VALID, "ended early" if found.cut_short else "")
     yield JunitCase("failed requests", "; ".join(error.message for error in _failing(found)))
     yield JunitCase("p50", "; ".join(error.message for error in _of_p50(found)))
     for one in found.figures:
         if one.figure != "p50":
             worse = _worse(one) if one.finding is ComparisonResult.WORSE else ""
-            untold = one.finding in (ComparisonResult.UNKNOWN, ComparisonResult.UNLIKE)
-            yield JunitCase(one.figure, worse, str(one.finding) if untold else "")
+            inconclusive = one.finding in (ComparisonResult.UNKNOWN, ComparisonResult.UNLIKE)
+            yield JunitCase(one.figure, worse, str(one.finding) if inconclusive else "")
 
 
 def _section(id: str, name: str, found: CompareReport) -> Section:
@@ -134,24 +134,22 @@ def _section(id: str, name: str, found: CompareReport) -> Section:
         charts=_charts(id, found),
         measurements=[_rounds_table(found)],
         notes=[
-            "Each ratio is of B by A over all rounds, with its 95 % interval; P: how often chance alone is as far off.",
-            "Better and worse are told by a permutation test over the rounds, same by an interval within the margin.",
+            "Each ratio is B / A over all rounds, with its 95 % confidence interval; P: the p-value.",
+            "Better and worse: by a permutation test over the rounds; same: the interval is within the margin.",
         ],
     )
 
 
 def _said(found: CompareReport) -> Headline:
     errors = _errors(found)
-    doubts = [f"note: {told}" for told in (*found.unlike, *found.doubts)]
+    doubts = [f"note: {note}" for note in (*found.unlike, *found.doubts)]
     if errors:
         message = f"{errors[0].message[:1].upper()}{errors[0].message[1:]}."
         others = [text for one in errors[1:] for text in (one.message, one.hint)]
         return Headline(False, message, reasons=[*filter(None, [errors[0].hint, *others]), *doubts])
     p50 = found.figure("p50")
     within = f"{p50.low:.3f} to {p50.high:.3f}"
-    return Headline(
-        True, f"By its p50 B is {p50.finding}.", f"It is {p50.ratio:.3f} times that of A ({within}).", doubts
-    )
+    return Headline(True, f"By p50, B is {p50.finding}.", f"It is {p50.ratio:.3f} times that of A ({within}).", doubts)
 
 
 def _rounds_table(found: CompareReport) -> Table:
@@ -183,12 +181,12 @@ def _intervals(id: str, found: CompareReport) -> IntervalChart | None:
         for one in found.figures
     ]
     beyond = any(one.low < across.low or one.high > across.high for one in found.figures)
-    note = f"Grey: a shift of less than {_percent(found.margin)} either way. At the line B is as A."
-    frame = Frame(f"{id}-ratios", "B against A, with 95 % intervals", "B / A", "", f"{note}{_BEYOND if beyond else ''}")
+    note = f"Grey: differences of less than {_percent(found.margin)}. Line: no difference."
+    frame = Frame(f"{id}-ratios", "B against A, with 95 % CI", "B / A", "", f"{note}{_BEYOND if beyond else ''}")
     return charts.intervals(frame, across, rows, margin, 1.0)
 
 
-_BEYOND = " What goes beyond the axis ends at its edge."
+_BEYOND = " Intervals are cut off at the edge of the axis."
 
 
 def _ratios(values: list[float]) -> Scale:

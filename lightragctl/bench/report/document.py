@@ -1,4 +1,4 @@
-"""What every kind of saved document brings, so that it can be read, judged and shown. Pure."""
+"""The interface of saved documents: reading, evaluation and report. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from lightragctl.bench.report.charts import Chart
 from lightragctl.core.result import ErrorInfo
 
 Plain: TypeAlias = Mapping[str, Any]
-"""A document as `-o json` shows it. What a terminal and a page both say is read from this."""
+"""A document as `-o json` shows it; terminal and page use the same values."""
 
-BELIEVABLE = "the figures are to be believed"
+VALID = "the result is valid"
 
 
 @dataclass(frozen=True)
 class JunitCase:
-    """Something that a document had to keep to, for CI systems.
+    """A condition of a document as a JUnit test case.
 
     Attributes:
-        failure: why it did not; empty when it did.
-        skipped: why nobody can tell; empty when somebody can.
+        failure: why it is not met; empty when it is.
+        skipped: why it is inconclusive; empty otherwise.
     """
 
     name: str
@@ -29,7 +29,7 @@ class JunitCase:
 
 @dataclass(frozen=True)
 class Headline:
-    """What stands at the top: whether all is well, that in bold, more of it, and a list of reasons."""
+    """The verdict at the top: whether it passed, a title, details, and reasons."""
 
     good: bool
     title: str
@@ -39,7 +39,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Table:
-    """Texts in rows below their headings, of which there may be none; `words` are the columns that hold no numbers."""
+    """A table; headings may be empty; `words`: columns that are not numeric."""
 
     title: str
     headings: Sequence[str]
@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One document on the page; ids of its charts begin with its own; `measurements`: what was measured in turn."""
+    """One document on the page; ids of its charts begin with its own; `measurements`: single measurements."""
 
     id: str
     name: str
@@ -73,7 +73,7 @@ class DocumentKind(Generic[DocumentT]):
         name: one word for it, of which `s` makes several.
         command: that makes it.
         schema: of its files.
-        read: the document of a file's text; a ValueError tells what is wrong with it.
+        read: the document of a file's text; a ValueError says what is wrong with it.
         plain: the document of a file, as plain data.
         errors: all that its command ended with, what decides its status first; none: all is well.
         cases: what it had to keep to.
@@ -92,10 +92,10 @@ class DocumentKind(Generic[DocumentT]):
 
     @property
     def plural(self) -> str:
-        """Several of it."""
+        """The plural of `name`."""
         return f"{self.name}s"
 
 
 def ended(at: str) -> str:
-    """When a document was made, behind a headline; nothing where it does not tell."""
+    """The time of a document as a suffix of a headline; empty when unknown."""
     return f", ended {at.replace('T', ' ').removesuffix('Z')} UTC" if at else ""

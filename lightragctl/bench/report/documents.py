@@ -11,7 +11,7 @@ from lightragctl.bench.report.saturations import SATURATION
 from lightragctl.bench.saturate import Saturation
 
 Document: TypeAlias = AnnotatedRun | Saturation | CompareReport
-"""What a `bench` command has measured; it can be saved, read again and shown."""
+"""The report of a `bench` command; it can be saved, read and shown."""
 
 KINDS: tuple[DocumentKind[Any], ...] = (RUN, SATURATION, COMPARISON)
 

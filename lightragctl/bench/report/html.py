@@ -1,4 +1,4 @@
-"""The page as one HTML file that needs nothing else: no script, no network. Reads its template from the package."""
+"""The page as one self-contained HTML file, without scripts. Reads its template from the package."""
 
 import jinja2
 
@@ -7,7 +7,7 @@ from lightragctl.bench.report.page import ReportPage
 
 
 def html(page: ReportPage) -> str:
-    """The whole file; whatever comes out of runs is escaped."""
+    """The HTML; values of runs are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lightragctl.bench.report", "."),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Documents as JUnit's XML, which CI systems show: a test case for each thing that one had to keep to. Pure."""
+"""Documents as JUnit XML for CI systems: a test case per threshold. Pure."""
 
 from collections.abc import Mapping
 from xml.etree import ElementTree
@@ -7,7 +7,7 @@ from lightragctl.bench.report.documents import Document, kind_of
 
 
 def xml(documents: Mapping[str, Document]) -> bytes:
-    """The whole file; a suite for each document by its name."""
+    """The XML; a suite per document."""
     root = ElementTree.Element("testsuites")
     for name, document in documents.items():
         cases = list(kind_of(document).cases(document))

@@ -1,4 +1,4 @@
-"""What the HTML page says: from saved documents to what the template writes. Pure."""
+"""The content of the HTML page, from saved documents. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from lightragctl.bench.report.documents import Document, kind_of
 
 @dataclass(frozen=True)
 class ReportPage:
-    """All of it; `figures` and `together` are of several runs, a table and a chart; None where there is none."""
+    """The page; `figures` and `together`: a table and a chart of several runs, or None."""
 
     title: str
     figures: Table | None
@@ -24,7 +24,7 @@ def page(documents: Mapping[str, Document]) -> ReportPage:
     """The page of documents by name."""
     sections = [_section(number, name, one) for number, (name, one) in enumerate(documents.items(), 1)]
     measured = {name: one for name, one in documents.items() if isinstance(one, AnnotatedRun)}
-    title = f"Load: {', '.join(documents)}"
+    title = f"Load test: {', '.join(documents)}"
     if len(measured) < 2:
         return ReportPage(title, None, None, sections)
     others = [replace(one, tables=()) if one.name in measured else one for one in sections]

@@ -1,4 +1,4 @@
-"""Which charts a run has, and what is drawn in each. Pure."""
+"""The charts of a run. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _SAMPLES = 120
 _LEAST_MS = 0.01
 """The lowest end of a scale of milliseconds: ten times what the histograms tell apart."""
 _WAY = ("queue embed", "embed", "queue search", "search", "chat", "serialise")
-"""The way of a request through lightrag-api; what else it tells of comes after."""
+"""The stages of a request in lightrag-api, in order; further ones are appended."""
 _BANDS = {
     "silent": "Red: not one answer came.",
     "drain": "Grey: nothing more was sent, answers were waited for.",
@@ -53,7 +53,7 @@ def percentiles(id: str, title: str, named: Mapping[str, Times]) -> LineChart | 
     axes = Axes(across, milliseconds(values))
     series = [Series(name, tone, curve) for tone, (name, curve) in enumerate(found.items())]
     spots = [_percentile_spot(across, at, number, found) for number in range(0, _SAMPLES, 3)]
-    note = "The longest time stands at the right end of each line."
+    note = "The right end of each line is the maximum."
     return lines(Frame(id, title, "percentile", "ms", note), axes, series, spots)
 
 
@@ -69,19 +69,19 @@ def timeline(id: str, report: LoadReport) -> list[LineChart]:
 
 
 def stages(id: str, stages_ms: Mapping[str, float]) -> BarChart | None:
-    """Where the time went inside the service: each stage begins where the one before it ended."""
+    """Time inside the service: a waterfall of stages."""
     names = [*(name for name in _WAY if name in stages_ms), *sorted(set(stages_ms) - set(_WAY))]
     parts, begin = [], 0.0
     for name in names:
         tone = 2 if name.startswith("queue") else 0
         parts.append(BarSegment(name, stages_ms[name], begin, f"{figure(stages_ms[name])} ms", tone))
         begin += stages_ms[name]
-    note = "Means of the requests that came through a stage; an answer out of a cache comes through none."
-    return bars(Frame(id, "Where the time went", "ms", "", note), parts) if parts else None
+    note = "Means over the requests that passed a stage; cached answers pass none."
+    return bars(Frame(id, "Time inside lightrag-api", "ms", "", note), parts) if parts else None
 
 
 def outcomes(id: str, report: LoadReport) -> BarChart | None:
-    """How the requests ended, and with which statuses."""
+    """Request outcomes and statuses."""
     parts = [
         BarSegment(name, count, figure=f"{count:,} ({count / report.requests:.1%})", tone=_TONES.get(name, 7))
         for name, count in sorted(report.outcomes.items(), key=lambda one: one[0] != "ok")
@@ -89,19 +89,19 @@ def outcomes(id: str, report: LoadReport) -> BarChart | None:
     parts += [
         BarSegment(f"status {status}", count, figure=f"{count:,}", tone=3) for status, count in report.statuses.items()
     ]
-    return bars(Frame(id, "How requests ended", "requests", ""), parts) if parts else None
+    return bars(Frame(id, "Request outcomes", "requests", ""), parts) if parts else None
 
 
 def generator(id: str, report: LoadReport) -> BarChart:
-    """What the generator's own figures are of what they may be."""
+    """Load of the generator relative to its limits."""
     busy = report.generator.cpu_share
     parts = [BarSegment("a core, busy", 100 * busy / CPU_SHARE, figure=f"{busy:.0%}", tone=1)]
-    note = f"Allowed are {CPU_SHARE:.0%} of a core"
+    note = f"Limits: {CPU_SHARE:.0%} of a core"
     if report.lateness.count:  # a closed loop is never late
         allowed_ms, late_ms = allowed_lateness_ms(report.latency.p99_ms), report.lateness.p99_ms
         parts.insert(0, BarSegment("late, p99", 100 * late_ms / allowed_ms, figure=f"{figure(late_ms)} ms", tone=1))
-        note += f", and {figure(allowed_ms)} ms for this latency"
-    return bars(Frame(id, "The generator itself", "% of what is allowed", "", f"{note}."), parts, limit=100.0)
+        note += f", {figure(allowed_ms)} ms at this latency"
+    return bars(Frame(id, "Load generator", "% of its limit", "", f"{note}."), parts, limit=100.0)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class _TimelineCharts:
             for one in self.seconds
             if not one.answered and one.number < end_s
         ]
-        drain = column(self.across, end_s, self.across.high, "nothing more is sent; answers are waited for", "drain")
+        drain = column(self.across, end_s, self.across.high, "drain: no more requests are sent", "drain")
         return [*silent, drain] if drain.width else silent
 
     def spots(self) -> list[Column]:
@@ -151,11 +151,11 @@ def _answers(ground: _TimelineCharts) -> LineChart:
     most = max(*(one.answered for one in ground.seconds), *(rate or 0 for _, rate in planned), 1)
     series = [Series("all answers", 3, ground.middle("answered")), Series("good answers", 0, ground.middle("ok"))]
     if planned:
-        series.insert(0, Series("asked for", 7, planned))
+        series.insert(0, Series("planned", 7, planned))
     if all(one.answered == one.ok for one in ground.seconds):
         series = [one for one in series if one.name != "all answers"]
     upwards = scale.linear(most, BOTTOM, TOP)
-    return ground.chart("answers", ("Answers a second", "1/s"), upwards, series)
+    return ground.chart("answers", ("Answers per second", "1/s"), upwards, series)
 
 
 def _latency(ground: _TimelineCharts) -> LineChart:
@@ -167,11 +167,11 @@ def _latency(ground: _TimelineCharts) -> LineChart:
 def _open_requests(ground: _TimelineCharts) -> LineChart:
     most = max(max(one.under_way, one.waiting) for one in ground.seconds)
     series = [
-        Series("due, waiting for a connection", 1, ground.end("waiting")),
-        Series("under way", 0, ground.end("under_way")),
+        Series("queued for a connection", 1, ground.end("waiting")),
+        Series("in flight", 0, ground.end("under_way")),
     ]
     upwards = scale.linear(max(most, 1), BOTTOM, TOP)
-    return ground.chart("open", ("Open at the end of each second", "requests"), upwards, series)
+    return ground.chart("open", ("Open requests at the end of each second", "requests"), upwards, series)
 
 
 def _told_seconds(report: LoadReport) -> list[Second]:
@@ -182,7 +182,7 @@ def _told_seconds(report: LoadReport) -> list[Second]:
 
 
 def _planned(report: LoadReport) -> list[tuple[float, float | None]]:
-    """The rate that was asked for, where the shape says one."""
+    """The requested rate, if the shape has one."""
     match report.shape:
         case Constant(rate_qps, _) | Poisson(rate_qps, _):
             return [(0.0, rate_qps), (report.duration_s, rate_qps)]
@@ -200,7 +200,7 @@ def milliseconds(values: Sequence[float]) -> Scale:
 
 
 def _curve(times: Histogram, at: Sequence[float]) -> list[tuple[float, float]]:
-    """Milliseconds at so many nines, as far as there are requests to tell it; the longest ends it."""
+    """Milliseconds by number of nines, as far as there are enough requests; the maximum is the last point."""
     most = math.log10(times.count)
     inside = [nines for nines in at if nines < most]
     values = times.percentiles_ms([scale.percent(nines) for nines in inside])
@@ -210,13 +210,13 @@ def _curve(times: Histogram, at: Sequence[float]) -> list[tuple[float, float]]:
 def _percentile_spot(
     across: Scale, at: Sequence[float], number: int, found: Mapping[str, Sequence[tuple[float, float]]]
 ) -> Column:
-    told = [f"{name} {figure(curve[number][1])} ms" for name, curve in found.items() if number < len(curve)]
-    text = f"p{scale.percent(at[number]):.6g}: {', '.join(told)}"
+    times = [f"{name} {figure(curve[number][1])} ms" for name, curve in found.items() if number < len(curve)]
+    text = f"p{scale.percent(at[number]):.6g}: {', '.join(times)}"
     return column(across, at[number], at[min(number + 3, len(at) - 1)], text)
 
 
 def _second_words(one: Second) -> str:
-    failed = f", {one.answered - one.ok} not good" if one.answered > one.ok else ""
+    failed = f", {one.answered - one.ok} failed" if one.answered > one.ok else ""
     times = f"p50 {figure(one.p50_ms)} ms, p99 {figure(one.p99_ms)} ms" if one.answered else "no times"
-    standing = f"{one.under_way} under way, {one.waiting} waiting"
+    standing = f"{one.under_way} in flight, {one.waiting} queued"
     return f"second {one.number}: {one.answered} answers{failed}; {times}; {standing}"

@@ -1,4 +1,4 @@
-"""Saved runs: how one is read, judged and shown, and several side by side. Pure."""
+"""Saved runs: reading, evaluation and report; several side by side. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from lightragctl.bench.bad_answers import words
 from lightragctl.bench.histogram import Histogram
 from lightragctl.bench.report import plots, summary_rows
 from lightragctl.bench.report.charts import LineChart
-from lightragctl.bench.report.document import BELIEVABLE, DocumentKind, Headline, JunitCase, Section, Table, ended
+from lightragctl.bench.report.document import VALID, DocumentKind, Headline, JunitCase, Section, Table, ended
 from lightragctl.bench.report.scale import figure
 from lightragctl.bench.result import SCHEMA, LoadReport, Times
 from lightragctl.core.result import ErrorInfo
@@ -43,23 +43,23 @@ def _plain(run: AnnotatedRun) -> dict[str, Any]:
 
 
 def _errors(run: AnnotatedRun) -> Sequence[ErrorInfo]:
-    """Figures that are not to be believed say nothing of thresholds, kept or not: so that comes first."""
+    """Errors by priority; an invalid result comes first, as its thresholds mean nothing."""
     found = []
     if not run.report.verdict.valid:
-        told = f"do not believe these figures: {'; '.join(run.report.verdict.reasons)}"
-        found.append(ErrorInfo("not-valid", told))
+        reason = f"the result is not valid: {'; '.join(run.report.verdict.reasons)}"
+        found.append(ErrorInfo("not-valid", reason))
     elif run.report.interrupted:
-        told = "it was interrupted while the quality of its answers was measured; the other figures are whole"
-        found.append(ErrorInfo("interrupted", told))
+        reason = "interrupted while answer quality was evaluated; all other results are complete"
+        found.append(ErrorInfo("interrupted", reason))
     if run.broken:
-        hint = "see stages_ms for where the time went"
-        found.append(ErrorInfo("thresholds", f"not kept: {', '.join(run.broken)}", hint))
+        hint = "see stages_ms for the time spent in each stage"
+        found.append(ErrorInfo("thresholds", f"thresholds not met: {', '.join(run.broken)}", hint))
     return found
 
 
 def _cases(run: AnnotatedRun) -> Iterator[JunitCase]:
-    interrupted = ("it was interrupted",) if run.report.interrupted and run.report.verdict.valid else ()
-    yield JunitCase(BELIEVABLE, "; ".join((*run.report.verdict.reasons, *interrupted)))
+    interrupted = ("interrupted",) if run.report.interrupted and run.report.verdict.valid else ()
+    yield JunitCase(VALID, "; ".join((*run.report.verdict.reasons, *interrupted)))
     for threshold, kept in run.annotations.thresholds.items():
         yield JunitCase(threshold, "" if kept else _seen(run.report))
 
@@ -68,8 +68,8 @@ def _seen(report: LoadReport) -> str:
     times = report.latency
     rows = {"p50": times.p50_ms, "p99": times.p99_ms, "max": times.max_ms}
     seen = ", ".join(f"{name} {value:g} ms" for name, value in rows.items())
-    told = "; ".join((f"{report.good_per_s:.1f} good answers a second", *report.verdict.notes))
-    return f"not kept: {seen}, {told}"
+    rest = "; ".join((f"{report.good_per_s:.1f} good answers per second", *report.verdict.notes))
+    return f"not met: {seen}, {rest}"
 
 
 def _section(id: str, name: str, run: AnnotatedRun) -> Section:
@@ -95,42 +95,39 @@ def _section(id: str, name: str, run: AnnotatedRun) -> Section:
 
 def _said(report: LoadReport) -> Headline:
     if report.verdict.valid:
-        return Headline(True, "To be believed.", "The generator kept up.", report.verdict.notes)
-    return Headline(False, "Do not believe these figures:", reasons=[*report.verdict.reasons, *report.verdict.notes])
+        return Headline(True, "Valid.", "The load generator kept up.", report.verdict.notes)
+    return Headline(False, "Not valid:", reasons=[*report.verdict.reasons, *report.verdict.notes])
 
 
 def _times(report: LoadReport) -> Mapping[str, Any]:
     named = {
-        "good answers, since due": report.good,
-        "all, since sent": report.service,
-        "first token, since due": report.first_token,
-        "not good, since due": report.failed,
+        "good answers, from intended send": report.good,
+        "all, from actual send": report.service,
+        "first token, from intended send": report.first_token,
+        "failed, from intended send": report.failed,
     }
     return {name: times for name, times in named.items() if times is not None}
 
 
 def _notes(run: AnnotatedRun) -> list[str]:
-    """What needs no chart."""
+    """Notes below the charts."""
     report = run.report
-    meaning = "Latency counts from when a request was due, service from when it was sent."
-    settled = "the service had settled" if report.settled else "the service had not settled"
-    warm_up = f"Warm-up: {report.warm_up_s:.1f} s, {settled}." if report.warm_up_s else "There was no warm-up."
+    meaning = "Latency is measured from the intended send time, service time from the actual one."
+    settled = "latency had settled" if report.settled else "latency had not settled"
+    warm_up = f"Warm-up: {report.warm_up_s:.1f} s, {settled}." if report.warm_up_s else "No warm-up."
     left = f"{report.unanswered} requests had no answer when the run ended." if report.unanswered else ""
     cost = report.generator
-    spun = f", {figure(cost.spin_s)} s of it spent in waiting to the microsecond" if cost.spin_s else ""
+    spun = f", {figure(cost.spin_s)} s of it busy-waiting" if cost.spin_s else ""
     workers = "1 process" if cost.workers == 1 else f"{cost.workers} processes"
-    sent = f"Sent by {workers}, which took {figure(cost.cpu_s)} s of processor time{spun}; seed {report.seed}."
+    sent = f"Sent by {workers} using {figure(cost.cpu_s)} s of CPU time{spun}; seed {report.seed}."
     of = "1 replica" if run.annotations.replicas == 1 else f"{run.annotations.replicas} replicas"
-    told = f"Where the time went is of {of} of lightrag-api." if run.annotations.replicas else ""
+    scraped = f"Stage times are of {of} of lightrag-api." if run.annotations.replicas else ""
     sizes = ", ".join(f"{size:.1f} to {stage}" for stage, size in run.annotations.batch_sizes.items())
-    batches = f"Items in a batch: {sizes}." if sizes else ""
-    caches = [
-        f"{share:.1%} of the looks into the {cache} cache found an answer."
-        for cache, share in run.annotations.cache_hits.items()
-    ]
+    batches = f"Mean batch size: {sizes}." if sizes else ""
+    caches = [f"{cache} cache hit ratio: {share:.1%}." for cache, share in run.annotations.cache_hits.items()]
     quality = report.quality.notes if report.quality is not None else ()
     bad = [f"{words(one)[:1].upper()}{words(one)[1:]}" for one in report.bad_answers]
-    notes = (meaning, warm_up, left, *bad, sent, told, *run.annotations.replica_notes, batches, *caches, *quality)
+    notes = (meaning, warm_up, left, *bad, sent, scraped, *run.annotations.replica_notes, batches, *caches, *quality)
     return [note for note in notes if note]
 
 

@@ -1,4 +1,4 @@
-"""Searches for the highest rate, as they were saved: how one is read, judged and shown. Pure."""
+"""Saved saturation searches: reading, evaluation and report. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from lightragctl.bench.report.charts import (
     dots,
 )
 from lightragctl.bench.report.document import (
-    BELIEVABLE,
+    VALID,
     DocumentKind,
     Headline,
     JunitCase,
@@ -48,7 +48,7 @@ def rows(found: Plain) -> list[list[str]]:
     return [
         [
             f"{step['rate_qps']:.1f}",
-            "held" if step["held"] else "failed",
+            "passed" if step["held"] else "failed",
             f"{step['p99_ms']:.1f}",
             f"{step['good_per_s']:.1f}",
             ", ".join(step["broken"]) + ("" if step["held"] or step["believed"] else " (generator late or busy)"),
@@ -58,16 +58,16 @@ def rows(found: Plain) -> list[list[str]]:
 
 
 def headline(found: Plain) -> str:
-    """What was asked, and what it had to keep to."""
+    """The target and its thresholds."""
     return f"{found['kind']} at {found['url']}, {found['slo']}"
 
 
 def outcome(found: Plain) -> str:
-    """The rates between which the truth lies; empty when none held."""
+    """The sustained rate and the failing one; empty when none passed."""
     if found["holds_qps"] is None:
         return ""
     to = f"and fails at {found['fails_qps']:.1f}/s" if found["fails_qps"] else "and no rate failed"
-    return f"it holds {found['holds_qps']:.1f} requests a second, {to}"
+    return f"sustains {found['holds_qps']:.1f} requests per second, {to}"
 
 
 def _read(text: bytes) -> Saturation:
@@ -80,21 +80,21 @@ def _read(text: bytes) -> Saturation:
 
 
 def _errors(found: Saturation) -> Sequence[ErrorInfo]:
-    told = []
+    errors = []
     if found.interrupted:
-        told.append(ErrorInfo("interrupted", "the search was interrupted: what it found so far is not the end of it"))
+        errors.append(ErrorInfo("interrupted", "the search was interrupted; its result is preliminary"))
     if found.limited:
-        told.append(ErrorInfo("not-valid", found.limited))
+        errors.append(ErrorInfo("not-valid", found.limited))
     if found.holds_qps is None:
         hint = Hint("see what is slow: ", Command("bench run"))
-        told.append(ErrorInfo("thresholds", f"no rate kept to {found.slo}", hint))
-    return told
+        errors.append(ErrorInfo("thresholds", f"no rate met {found.slo}", hint))
+    return errors
 
 
 def _cases(found: Saturation) -> Iterator[JunitCase]:
-    yield JunitCase("a rate held", "" if found.holds_qps is not None else f"no rate kept to {found.slo}")
+    yield JunitCase("a rate passed", "" if found.holds_qps is not None else f"no rate met {found.slo}")
     interrupted = "the search was interrupted" if found.interrupted else ""
-    yield JunitCase(BELIEVABLE, "; ".join(reason for reason in (interrupted, found.limited) if reason))
+    yield JunitCase(VALID, "; ".join(reason for reason in (interrupted, found.limited) if reason))
 
 
 def _section(id: str, name: str, found: Saturation) -> Section:
@@ -114,16 +114,14 @@ def _section(id: str, name: str, found: Saturation) -> Section:
 
 def _said(found: Saturation, outcome: str) -> Headline:
     errors = _errors(found)
-    title = f"{outcome[:1].upper()}{outcome[1:]}." if outcome else "No rate held."
+    title = f"{outcome[:1].upper()}{outcome[1:]}." if outcome else "No rate passed."
     return Headline(not errors, title, reasons=[text for one in errors for text in (one.message, one.hint) if text])
 
 
 def _notes(found: Saturation) -> list[str]:
-    """What needs no chart."""
-    bound = (
-        "A percentile must be kept to with its upper 95 % bound, as the charts show it; the table has what was seen."
-    )
-    majority = "A rate that was measured several times holds or fails as most of its steps did."
+    """Notes below the charts."""
+    bound = "Percentiles are compared by their upper 95 % bounds, as in the charts; the table shows measured values."
+    majority = "A rate that was measured several times passes or fails by majority."
     return [bound, majority]
 
 
@@ -153,15 +151,15 @@ class _SearchCharts:
         return [Dots(name, shape, tone, found[name]) for name, (shape, tone) in _SHAPES.items()]
 
     def note(self, more: str = "") -> str:
-        """What the chart does not say by itself."""
-        bracket = "Green: between the highest rate that held and the lowest that failed." if self.bands else ""
+        """The note below the chart."""
+        bracket = "Green: between the highest rate that passed and the lowest that failed." if self.bands else ""
         return " ".join(text for text in (bracket, more) if text)
 
 
 _SHAPES = {
-    "held": ("circle", 2),
+    "passed": ("circle", 2),
     "failed": ("cross", 1),
-    "failed, not believed: the generator was late or busy": ("diamond", 3),
+    "failed, not valid: the generator was late or busy": ("diamond", 3),
 }
 
 
@@ -174,8 +172,8 @@ def _end(step: RateStep) -> str:
 
 def _words(number: int, step: RateStep) -> str:
     broken = f": {', '.join(step.broken)}" if step.broken else ""
-    seen = f"p99 {figure(step.p99_ms)} ms, {figure(step.good_per_s)} good answers a second"
-    return f"step {number}, {figure(step.rate_qps)}/s {'held' if step.held else 'failed'}{broken}; {seen}"
+    seen = f"p99 {figure(step.p99_ms)} ms, {figure(step.good_per_s)} good answers per second"
+    return f"step {number}, {figure(step.rate_qps)}/s {'passed' if step.held else 'failed'}{broken}; {seen}"
 
 
 def _charts(id: str, found: Saturation) -> list[Chart]:
@@ -187,7 +185,7 @@ def _charts(id: str, found: Saturation) -> list[Chart]:
 
 
 def _judged(paper: _SearchCharts, number: int, one: Threshold) -> LineChart | None:
-    """What was held against a threshold, by rate; None when no step tells."""
+    """The values compared with a threshold, by rate; None when there are none."""
     unit, factor = _unit(one)
     values = [_value(step, one) for step in paper.steps]
     known = [factor * value for value in values if value is not None]
@@ -197,9 +195,9 @@ def _judged(paper: _SearchCharts, number: int, one: Threshold) -> LineChart | No
     upwards = milliseconds(told) if unit == "ms" else scale.linear(max(told), BOTTOM, TOP)
     worst = upwards.low if one.relation.startswith(">") else upwards.high
     drawn = paper.ends([worst if value is None else factor * value for value in values])
-    note = paper.note("On the edge: too few answers to tell." if None in values else "")
-    frame = Frame(f"{paper.id}-slo{number}", f"{one.text}, by rate", "requests a second", unit, note)
-    ground = ChartBackground({f"allowed: {one.text}": factor * one.wanted}, bands=paper.bands)
+    note = paper.note("On the edge: too few answers." if None in values else "")
+    frame = Frame(f"{paper.id}-slo{number}", f"{one.text}, by rate", "requests per second", unit, note)
+    ground = ChartBackground({f"threshold: {one.text}": factor * one.wanted}, bands=paper.bands)
     return dots(frame, Axes(paper.across, upwards), drawn, ground)
 
 
@@ -222,8 +220,8 @@ def _answers(paper: _SearchCharts) -> LineChart:
     across = paper.across
     values = [step.good_per_s for step in paper.steps]
     upwards = scale.span(min(*values, across.low), max(*values, across.high), BOTTOM, TOP)
-    ideal = Series("as many as were sent", 7, [(across.low, across.low), (across.high, across.high)])
-    frame = Frame(f"{paper.id}-answers", "Good answers, by rate", "requests a second", "1/s", paper.note())
+    ideal = Series("rate sent", 7, [(across.low, across.low), (across.high, across.high)])
+    frame = Frame(f"{paper.id}-answers", "Good answers, by rate", "requests per second", "1/s", paper.note())
     return dots(frame, Axes(across, upwards), paper.ends(values), ChartBackground(series=[ideal], bands=paper.bands))
 
 

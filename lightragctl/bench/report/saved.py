@@ -1,6 +1,6 @@
-"""Documents as they are saved: the text of a file, and what is in a file. Pure.
+"""Encoding and decoding of saved documents. Pure.
 
-A file says its schema, which tells its kind; what a reader does not know it passes over.
+The schema in a file identifies its kind; unknown keys are ignored.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from lightragctl.bench.report.document import DocumentKind
 from lightragctl.bench.report.documents import KINDS, Document, kind_of
 from lightragctl.core.errors import UsageError
 
-_HINT = f"give a file that {', '.join(f'`{kind.command}`' for kind in KINDS)} wrote with --save FILE"
+_HINT = f"use a file that {', '.join(f'`{kind.command}`' for kind in KINDS)} wrote with --save FILE"
 
 
 class _Head(msgspec.Struct):
@@ -33,7 +33,7 @@ def decoded(text: bytes, name: str) -> Document:
     try:
         document: Document = kind.read(text)
     except ValueError as error:
-        raise UsageError(f"{name} is no whole {kind.name}: {error}", _HINT) from error
+        raise UsageError(f"{name} is not a valid {kind.name}: {error}", _HINT) from error
     return document
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _STEPS = 5
-"""An axis has about so many: enough to read a value off, few enough for a telephone."""
+"""The approximate number of ticks of an axis: enough to read a value off, few enough for a telephone."""
 
 _WIDE = 1001.0
 """A logarithmic axis over more than three powers of ten has no room for the marks between."""
@@ -22,7 +22,7 @@ class Tick:
 @dataclass(frozen=True)
 class Scale:
     """An axis. `low` lies at `start`, `high` at `end`, both in units of the drawing; values outside are drawn at the
-    nearer end. `bend` makes equal steps of what shall have equal lengths: `log10` for a logarithmic axis.
+    nearer end. `bend` maps values so that equal steps have equal lengths: `log10` for a logarithmic axis.
     """
 
     low: float
@@ -45,7 +45,7 @@ class Scale:
 
 
 def linear(most: float, start: float, end: float, steps: int = _STEPS) -> Scale:
-    """From 0 to a round number at or above `most`, in about so many steps of 1, 2 or 5 times a power of ten."""
+    """From 0 to a round number at or above `most`, in about `steps` steps of 1, 2 or 5 times a power of ten."""
     most = most if most > 0 else 1.0
     step = _round_up(most / steps)
     count = math.ceil(most / step - 1e-9)
@@ -109,7 +109,7 @@ def nines(most: float, start: float, end: float) -> Scale:
 
 
 def percent(nines: float) -> float:
-    """The percentile of so many nines: 99.9 of 3."""
+    """The percentile with this number of nines: 99.9 for 3."""
     return 100.0 * (1.0 - math.pow(10.0, -nines))
 
 

@@ -1,4 +1,4 @@
-"""The figures of runs as rows of a table: one for each figure, a text for each run. Pure.
+"""Metrics of runs as table rows: a row per metric, a column per run. Pure.
 
 They are read from runs as `-o json` shows them, so that a terminal and a page show the same.
 """
@@ -15,16 +15,16 @@ Plain: TypeAlias = Mapping[str, Any]
 MISSING = "-"
 
 
-def told_ms(times: Plain | None, name: str) -> float | None:
-    """A percentile, or the `max`; None where there are too few times to tell it."""
+def shown_ms(times: Plain | None, name: str) -> float | None:
+    """A percentile, or the `max`; None with too few times."""
     needed = fewest(PERCENTILES[name]) if name in PERCENTILES else 1
     return times[f"{name.replace('.', '')}_ms"] if times and times["count"] >= needed else None
 
 
 def _times(what: str, name: str) -> Callable[[Plain], str]:
     def text(run: Plain) -> str:
-        told = told_ms(run[what], name)
-        return MISSING if told is None else figure(told)
+        found = shown_ms(run[what], name)
+        return MISSING if found is None else figure(found)
 
     return text
 
@@ -45,9 +45,9 @@ def _failed(run: Plain) -> str:
 
 
 _FIGURES: Mapping[str, Callable[[Plain], str]] = {
-    "to be believed": lambda run: "yes" if run["verdict"]["valid"] else "no",
+    "valid": lambda run: "yes" if run["verdict"]["valid"] else "no",
     "requests": lambda run: f"{run['requests']:,}",
-    "not good": _failed,
+    "failed": _failed,
     "good answers/s": lambda run: f"{run['good_per_s']:,.1f}",
     "latency p50, ms": _times("latency", "p50"),
     "latency p90, ms": _times("latency", "p90"),
@@ -74,7 +74,7 @@ def rows(runs: Sequence[Plain]) -> list[tuple[str, list[str]]]:
 
 
 def headline(run: Plain) -> str:
-    """What was asked, and how."""
+    """The target and the load shape."""
     shape = run["shape"]
     asked = {
         "closed": f"{run['connections']} connections",

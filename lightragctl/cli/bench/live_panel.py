@@ -99,7 +99,7 @@ def _line(text: str, style: str = "") -> Text:
 
 def _left(sample: LiveSample, left_s: float) -> str:
     if left_s <= 0:
-        return "draining: waiting for the last answers"
+        return "waiting for the last answers"
     at_most = " at most" if sample.phase is LoadPhase.WARM_UP else ""
     return f"{left_s:.0f} s left{at_most}"
 

@@ -18,7 +18,9 @@ def _bench_run(data: Data) -> Iterator[RenderableType]:
     yield Text(f"{data['good_per_s']:.1f} good answers per second")
     shown = {"latency, ms": data["latency"], "first token, ms": data["first_token"]}
     rows = [
-        [name, *(_text(summary_rows.told_ms(times, one)) for one in _FIGURES)] for name, times in shown.items() if times
+        [name, *(_text(summary_rows.shown_ms(times, one)) for one in _FIGURES)]
+        for name, times in shown.items()
+        if times
     ]
     yield table(["", *_FIGURES], rows)
     yield from map(Text, summary_rows.bad_answers(data))
@@ -66,7 +68,7 @@ def _bench_saturate(data: Data) -> Iterator[RenderableType]:
         yield Text(outcome)
 
 
-_STEP_STYLE = {"held": "green", "failed": "red"}
+_STEP_STYLE = {"passed": "green", "failed": "red"}
 
 
 def _bench_compare(data: Data) -> Iterator[RenderableType]:

@@ -1,7 +1,7 @@
 """Results of `golden`. Pure; the only place that defines the keys of their payloads."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus
@@ -50,21 +50,38 @@ _FIGURES = {
 }
 
 
+@dataclass(frozen=True)
+class CheckPayload:
+    """The result of `golden check`."""
+
+    workspace: str
+    version: int
+    built_at: int
+    content: Mapping[str, Any]
+    k: int
+    scanned: bool
+    stale: Sequence[str]
+    changed_answers: int
+    modified_during_check: bool
+    figures: Sequence[Mapping[str, Any]]
+    worst: Sequence[Mapping[str, Any]]
+
+
 def golden_check(workspace: str, report: "GoldenReport") -> Result:
     """`golden check`: exit status 3 below a minimum, 4 when the queries are too few or rows have changed."""
-    data = {
-        "workspace": workspace,
-        "version": report.head.version,
-        "built_at": report.head.built_at,
-        "content": report.held.model_dump(mode="json"),
-        "k": report.k,
-        "scanned": report.scanned,
-        "stale": list(report.stale),
-        "changed_answers": report.others,
-        "modified_during_check": report.moving,
-        "figures": [{**asdict(one), "interval": list(one.interval)} for one in report.figures],
-        "worst": [asdict(one) for one in report.worst],
-    }
+    data = CheckPayload(
+        workspace=workspace,
+        version=report.head.version,
+        built_at=report.head.built_at,
+        content=report.held.model_dump(mode="json"),
+        k=report.k,
+        scanned=report.scanned,
+        stale=list(report.stale),
+        changed_answers=report.others,
+        modified_during_check=report.moving,
+        figures=[{**asdict(one), "interval": list(one.interval)} for one in report.figures],
+        worst=[asdict(one) for one in report.worst],
+    )
     below = [one for one in report.figures if one.verdict == "below"]
     errors = [ErrorInfo("below-floor", f"{_FIGURES[one.name]} is below {one.floor:g}: {one.mean:.3f}") for one in below]
     warnings = [*_unsure(workspace, report), *_outdated(workspace, report)]

@@ -29,7 +29,8 @@ def _profiles_validate(data: Data) -> Iterator[RenderableType]:
     for one in data["findings"]:
         refused = refused or one["severity"] == "error"
         if one["severity"] == "warning":  # errors are printed as errors
-            yield Text(f"warning: {one['subject']}: {one['message']}; {one['hint']}", style="yellow")
+            text = f"warning: {one['subject']}: {one['message']} ({one['code']}); {one['hint']}"
+            yield Text(text, style="yellow")
     if not refused:
         yield Text(f"profile {data['name']} is valid: {', '.join(data['components'])}")
 

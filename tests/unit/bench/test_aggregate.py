@@ -163,16 +163,20 @@ UNCONNECTED = Timeline(connected=63, warm_up_s=0.0, settled=False, duration_s=1.
         (COURSE, partial(report, 0.02, 0.0009, cpu_share=0.8), []),
         (COURSE, partial(report, 0.001, 0.0003), []),
         (COURSE, partial(report, 0.0031, 0.000213), []),  # at 10,000/s, of docs/performance.md
-        (COURSE, partial(report, 0.001, 0.00031), [r"late: 1 % of the requests by more than 0\.31 ms \(0\.3 .*--spin"]),
-        (COURSE, partial(report, 0.02, 0.0011), [r"late: 1 % of the requests by more than 1\.1 ms \(1 "]),
+        (
+            COURSE,
+            partial(report, 0.001, 0.00031),
+            [r"1 % of the requests by more than 0\.31 ms \(limit 0\.3\).*--spin"],
+        ),
+        (COURSE, partial(report, 0.02, 0.0011), [r"late: 1 % of the requests by more than 1\.1 ms \(limit 1\)"]),
         (COURSE, partial(report, 2.0, 0.0095), []),
-        (COURSE, partial(report, 2.0, 0.011), [r"late: 1 % of the requests by more than 11 ms \(10 "]),
-        (COURSE, partial(report, 0.02, 0.0, cpu_share=0.9), ["took 90% of a processor core"]),
+        (COURSE, partial(report, 2.0, 0.011), [r"late: 1 % of the requests by more than 11 ms \(limit 10\)"]),
+        (COURSE, partial(report, 0.02, 0.0, cpu_share=0.9), ["used 90% of a core"]),
         (COURSE, partial(report, 0.02, 0.0, requests=100), []),
-        (COURSE, refused, ["no answer was good"]),
+        (COURSE, refused, ["all requests failed"]),
         (STOPPED, partial(report, 0.02, 0.0), [r"stopped after 3\.2 s"]),
         (UNCONNECTED, partial(report, 0.02, 0.0), ["only 63 of 64 connections"]),
-        (COURSE, partial(report, 0.02, 0.5, 10, 0.99), ["late", "took 99%"]),
+        (COURSE, partial(report, 0.02, 0.5, 10, 0.99), ["late", "used 99%"]),
     ],
 )
 def test_a_run_that_cannot_be_believed_says_why(
@@ -189,8 +193,8 @@ def test_a_run_that_cannot_be_believed_says_why(
     ("requests", "notes"),
     [
         (2995, ()),
-        (2994, ("2994 requests do not tell the p99.9 (2,995 would)",)),
-        (100, ("100 requests do not tell the p99 (299 would), the p99.9 (2,995 would)",)),
+        (2994, ("2994 requests are too few for p99.9 (2,995 needed)",)),
+        (100, ("100 requests are too few for p99 (299 needed), p99.9 (2,995 needed)",)),
     ],
 )
 def test_percentiles_of_too_few_requests_are_said_not_to_be_known(requests: int, notes: tuple[str, ...]) -> None:

@@ -38,11 +38,11 @@ def test_a_closed_loop_has_no_instants_and_answers_are_waited_for_as_long_as_the
     ("options", "told"),
     [
         ({"questions": []}, "no question"),
-        ({"workers": 0}, "0 workers"),
-        ({"connections": 1, "workers": 2}, "1 connections are fewer than 2 workers"),
+        ({"workers": 0}, "number of workers: 0"),
+        ({"connections": 1, "workers": 2}, "1 connections are too few for 2 workers"),
         ({"timeout_s": 0}, "timeout is 0"),
-        ({"drain_s": -1}, "below 0"),
-        ({"warm_up": WarmUp(most_s=-1)}, "below 0"),
+        ({"drain_s": -1}, "is negative"),
+        ({"warm_up": WarmUp(most_s=-1)}, "is negative"),
         ({"shape": Closed(0)}, "duration_s is 0"),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_file_holds_a_question_on_each_line(
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("empty.txt", "\n\n", "holds no question"),
+        ("empty.txt", "\n\n", "contains no question"),
         ("bad.jsonl", '{"id": 1}\n', r"bad\.jsonl:1"),
         ("list.jsonl", "[1]\n", r"list\.jsonl:1"),
     ],
@@ -60,7 +60,7 @@ def test_judgements_go_with_questions_by_id(tmp_path: Path) -> None:
     questions = written(tmp_path, "q.tsv", "q1\twhat?\nq2\twhy?\n")
     qrels = written(tmp_path, "qrels", "q1 0 a.md 2\n")
     assert read(questions, qrels).qrels == {"q1": {"a.md": 2}}
-    with pytest.raises(UsageError, match="judges none"):
+    with pytest.raises(UsageError, match="contains no judgement"):
         read(questions, written(tmp_path, "other", "q9 0 a.md 1\n"))
 
 
@@ -81,7 +81,7 @@ def test_recordings_keep_their_instants() -> None:
     asked = of_recordings([TimedQuestion(12.5, "later"), TimedQuestion(10.0, "first")])
     assert asked.texts == ["first", "later"]
     assert asked.instants_s == (10.0, 12.5)
-    with pytest.raises(UsageError, match="no question was recorded"):
+    with pytest.raises(UsageError, match="no questions recorded"):
         of_recordings([])
 
 

@@ -146,7 +146,7 @@ def test_few_requests_show_nothing() -> None:
 
 def test_a_step_that_fell_behind_or_was_late_says_so() -> None:
     cut = report([10.0] * 900, 100, duration_s=9.0)
-    assert judge_step(cut, 100, SLO).broken == ["fell behind"], "it was broken off"
+    assert judge_step(cut, 100, SLO).broken == ["queue grows"], "it was broken off"
     late = Histogram()
     late.record([0.01] * 1000)
     assert not judge_step(report([10.0] * 1000, 100, lateness=Times.of(late)), 100, SLO).believed
@@ -172,7 +172,7 @@ def test_a_service_falls_behind_when_what_is_open_grows(outstanding: list[int], 
     seconds = [Second(number, 100, 100, 10.0, 10.0, 0, one) for number, one in enumerate(outstanding)]
     drained = Second(10, 100, 100, 10.0, 10.0, 0, 0)
     step = judge_step(report([10.0] * 1000, 100, seconds=[*seconds, drained]), 100, parse("errors<1%"))
-    assert step.broken == (["fell behind"] if behind else [])
+    assert step.broken == (["queue grows"] if behind else [])
 
 
 def test_requests_that_failed_quickly_keep_to_no_percentile() -> None:

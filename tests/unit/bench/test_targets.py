@@ -158,7 +158,7 @@ def test_credentials_of_a_url_are_sent_as_basic_ones_and_its_query_as_it_is() ->
 def test_credentials_and_a_key_go_together_where_they_have_headers_of_their_own() -> None:
     headers = parsed(request_bytes(Target("http://me:pw@h", "lightrag", api_key="key"), "q"))[1]
     assert (headers["Authorization"], headers["X-API-Key"]) == ("Basic bWU6cHc=", "key")
-    with pytest.raises(UsageError, match="go into the same header"):
+    with pytest.raises(UsageError, match="mutually exclusive"):
         request_bytes(Target("http://me:pw@h", "retrieve", api_key="key"), "q")
 
 
@@ -170,5 +170,5 @@ def test_an_address_that_is_refused_is_told_without_its_password(url: str) -> No
 
 
 def test_milvus_takes_no_credentials_in_its_address() -> None:
-    with pytest.raises(UsageError, match="sends no credentials"):
+    with pytest.raises(UsageError, match="supports no credentials"):
         endpoint(Target("http://root:Milvus@h:19530", "milvus"))

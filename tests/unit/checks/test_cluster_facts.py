@@ -60,14 +60,14 @@ class Degraded(FakeCluster):
         return super().resource(api_version, kind)
 
 
-DOWN = ClusterUnavailableError("the API server answers 503 on metrics.k8s.io/v1beta1: service unavailable")
+DOWN = ClusterUnavailableError("the API server answers 503 for metrics.k8s.io/v1beta1: service unavailable")
 
 
 def test_a_group_whose_server_is_down_is_unknown_and_said_with_the_reason() -> None:
     facts = read_facts(scope(Degraded(DOWN)))
     assert (facts.metrics, facts.external_metrics) == (None, None)
     (told,) = skipped_checks(facts)
-    assert told.message.startswith("not checked: metrics (the API server answers 503 on metrics.k8s.io/v1beta1")
+    assert told.message.startswith("not checked: metrics (the API server answers 503 for metrics.k8s.io/v1beta1")
     assert "apiservices" in told.hint
 
 

@@ -79,10 +79,10 @@ def test_numbers_that_cannot_be_are_refused_by_their_key(assignment: str) -> Non
 
 
 def test_the_offset_of_a_local_release_counts() -> None:
-    with pytest.raises(ProfileError, match="lightrag-api would listen on port 70000, and the last one is 65535"):
+    with pytest.raises(ProfileError, match="lightrag-api would listen on port 70000, above the maximum 65535"):
         make_plan("a", loaded("components.lightrag-api.port=60000", "local.port_offset=10000", profile="local"))
 
 
 def test_milvus_s_own_second_port_is_taken() -> None:
-    with pytest.raises(ProfileError, match="port 9091 is the one of Milvus's metrics"):
+    with pytest.raises(ProfileError, match="port 9091 is used by Milvus's metrics"):
         loaded("components.vector-engine.port=9091")

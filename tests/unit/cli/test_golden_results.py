@@ -27,7 +27,7 @@ KEPT = GoldenFigure("recall", 1.0, Interval(0.95, 1.0), 40, 0.9, FloorStatus.MET
 UNSURE = GoldenFigure("end_to_end", 1.0, Interval(0.3, 1.0), 3, 0.9, FloorStatus.INCONCLUSIVE, 36)
 BELOW = GoldenFigure("overlap", 0.5, Interval(0.4, 0.6), 40, 0.9, FloorStatus.BELOW)
 GOOD = GoldenReport(HEAD, HELD, 10, False, (), 0, False, (KEPT,), ())
-STALE = ("there are 99 rows and were 100",)
+STALE = ("99 rows, previously 100",)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_it_tells_the_phase_the_rate_the_latency_and_what_is_open() -> None:
     ("one", "told"),
     [
         (event(LoadPhase.WARM_UP, 2.0), "8 s left at most"),
-        (event(elapsed_s=21.0), "draining: waiting for the last answers"),
+        (event(elapsed_s=21.0), "waiting for the last answers"),
         (event(rate=0.0), "no answer in this half second"),
         (event(ok=98), "2 failed"),
         (Event("connecting", passing=True), "connecting"),

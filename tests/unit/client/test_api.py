@@ -152,7 +152,7 @@ def test_a_silent_service_is_unavailable_after_the_timeout() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("timed out")
 
-    with pytest.raises(UnavailableError, match="said nothing for 30 s"):
+    with pytest.raises(UnavailableError, match="timed out: no data for 30 s"):
         client(answer).retrieve("q")
 
 
@@ -168,13 +168,13 @@ def test_a_connection_that_breaks_in_the_stream_is_unavailable() -> None:
             yield b'{"event":"progress","source":"/a","chunks_done":1,"chunks":2}\n'
             raise httpx.RemoteProtocolError("peer closed connection")
 
-    with pytest.raises(UnavailableError, match="broke: peer closed"):
+    with pytest.raises(UnavailableError, match="failed: peer closed"):
         client(lambda _: httpx.Response(200, stream=Broken())).post_document("/a", "text")
 
 
 @pytest.mark.parametrize("content", ["<html>", "{}", '{"workspace":"w","collection":"c","hits":[{"id":1}]}', "[1]"])
 def test_an_answer_that_is_not_understood_is_an_error_not_a_crash(content: str) -> None:
-    with pytest.raises(LightragctlError, match="does not understand"):
+    with pytest.raises(LightragctlError, match="unexpected response"):
         client(lambda _: httpx.Response(200, content=content)).retrieve("q")
 
 

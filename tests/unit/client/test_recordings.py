@@ -48,7 +48,7 @@ def test_the_newest_of_all_replicas_come_first(
 def test_a_silent_replica_is_told_and_the_others_are_listed() -> None:
     found = read_all({"a": failing(UnavailableError("nothing answers at a")), "b": replica(2, 1)}, 5)
     assert [one.at for one in found.questions] == [2, 1]
-    assert found.missing == ["those of a are missing: nothing answers at a"]
+    assert found.missing == ["replica a did not answer: nothing answers at a"]
 
 
 def test_when_all_are_silent_the_first_says_why() -> None:

@@ -52,7 +52,7 @@ def test_what_does_not_answer_is_told_and_hides_no_other() -> None:
     assert found == {
         "a": LOOK,
         "b": "it answered 503 to /metrics",
-        "c": "its metrics were not given: it broke",
+        "c": "its metrics could not be read: it broke",
     }
 
 

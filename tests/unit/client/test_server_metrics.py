@@ -1,4 +1,4 @@
-"""Where the time went, from two looks at the metrics of each replica."""
+"""Time inside lightrag-api, from two looks at the metrics of each replica."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -55,16 +55,16 @@ def test_replicas_count_by_how_much_each_has_done() -> None:
 def test_a_replica_that_was_not_there_all_the_time_is_left_out_and_named() -> None:
     steady, later = told(0, 0.0), told(10, 0.1)
     cases: dict[str, tuple[Mapping[str, MetricsSample | str], Mapping[str, MetricsSample | str], str]] = {
-        "restarted": ({"b": steady}, {"b": replace(later, started_s=9.0)}, "it restarted, or another one answered"),
-        "came": ({}, {"b": told(99, 99.0)}, "it was not ready when the measurement began"),
-        "went": ({"b": steady}, {}, "it is gone"),
+        "restarted": ({"b": steady}, {"b": replace(later, started_s=9.0)}, "it restarted, or another replica answered"),
+        "came": ({}, {"b": told(99, 99.0)}, "it was not ready at the start of the measurement"),
+        "went": ({"b": steady}, {}, "it no longer exists"),
         "silent at the begin": ({"b": "timed out"}, {"b": later}, "timed out"),
         "silent at the end": ({"b": steady}, {"b": "connection refused"}, "connection refused"),
     }
     for name, (before, after, why) in cases.items():
         found = metrics_between({"a": steady, **before}, {"a": later, **after})
         assert (found.stages_ms, found.replicas) == ({"search": 10.0}, 1), name
-        assert [note.startswith(f"b is not counted: {why}") for note in found.replica_notes] == [True], name
+        assert [note.startswith(f"b is not included: {why}") for note in found.replica_notes] == [True], name
 
 
 def test_a_restart_is_seen_though_the_counters_have_grown() -> None:
@@ -79,4 +79,4 @@ def test_a_series_that_came_in_between_counts_from_nothing() -> None:
 
 def test_without_metrics_nothing_is_told() -> None:
     assert metrics_between({}, {}) == ServerMetrics({}, {}, {}, 0, ())
-    assert parse("<html>") == "its metrics are not lightrag-api's"
+    assert parse("<html>") == "it serves no metrics of lightrag-api"

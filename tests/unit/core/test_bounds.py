@@ -27,7 +27,7 @@ REFUSED = [
     (f"{API}.expose={{type: Ingress, host: 10.0.0.1}}", "no address"),
     (f"{API}.expose={{type: Ingress, host: a.example, tls_secret: A_b}}", "name of an object"),
     (f"{API}.expose={{type: Ingress, host: a.example, class_name: A}}", "name of an object"),
-    (f"{API}.api_key.secret={{name: A_b, key: k}}", "api_key.secret.name: 'A_b' is no name"),
+    (f"{API}.api_key.secret={{name: A_b, key: k}}", "api_key.secret.name: 'A_b' is not a valid name"),
     (f"{API}.api_key.secret={{name: a, key: 'a b'}}", "key of a Secret"),
     (f"{ENGINE}.storage_class=Fast_Disk", "name of an object"),
     (f"{ENGINE}.storage=10gb", "size of a volume"),
@@ -112,17 +112,17 @@ def test_null_is_the_default_and_a_map_is_laid_over_it() -> None:
     [
         (
             "image.tag=1.10",
-            "a text is wanted, and the number 1.1 was read; "
-            """for the text write tag: "1.10", or --set 'image.tag="1.10"'""",
+            "expected a string, got the number 1.1; "
+            """for a string write tag: "1.10", or --set 'image.tag="1.10"'""",
         ),
-        ("image.tag=true", 'the boolean true was read; for the text write tag: "true"'),
-        ("image=v2", "a map of keys is wanted, and the text 'v2' was read"),
-        ("components.embedder=3", "a map of keys is wanted, and the number 3 was read"),
-        ("components.embedder.replicas=two", "a whole number is wanted, and the text 'two' was read"),
-        ("components.embedder.replicas=1.5", "a whole number is wanted, and the number 1.5 was read"),
-        ("components.embedder.replicas=true", "a number is wanted, and the boolean true was read"),
-        ("components.embedder.enabled=3", "true or false is wanted, and the number 3 was read"),
-        (f"{API}.recording.redact=x", "a list is wanted, and the text 'x' was read"),
+        ("image.tag=true", 'the boolean true; for a string write tag: "true"'),
+        ("image=v2", "expected a map, got the string 'v2'"),
+        ("components.embedder=3", "expected a map, got the number 3"),
+        ("components.embedder.replicas=two", "expected an integer, got the string 'two'"),
+        ("components.embedder.replicas=1.5", "expected an integer, got the number 1.5"),
+        ("components.embedder.replicas=true", "expected a number, got the boolean true"),
+        ("components.embedder.enabled=3", "expected true or false, got the number 3"),
+        (f"{API}.recording.redact=x", "expected a list, got the string 'x'"),
         ("pools={p: {nodeselector: {a: b}}}", "did you mean 'node_selector'?"),
     ],
 )

@@ -30,7 +30,7 @@ def test_all_that_is_missing_is_asked_for_at_once_with_how_to_set_it() -> None:
     layer = Layer({"runtime": "kubernetes", **ASKED}, {("site",): Origin("profiles/prod.yaml", 3)})
     with pytest.raises(ProfileError) as caught:
         check("mine", layer, {})
-    assert caught.value.message.startswith("profile 'mine' needs 2 values that only you know:")
+    assert caught.value.message.startswith("profile 'mine' needs 2 values that are specific to your site:")
     assert "image.tag         a version" in caught.value.message
     assert "components.a.url  where" in caught.value.message
     assert "profiles init mine --extends prod" in caught.value.hint

@@ -54,7 +54,7 @@ def refusal(*texts: str, sets: tuple[str, ...] = ()) -> str:
         ),
         (
             "runtime: local\ncomponents:\n  zzzz: {}\n",
-            "1.yaml:3: unknown key 'components.zzzz'; known here: api, engine",
+            "1.yaml:3: unknown key 'components.zzzz'; known keys: api, engine",
         ),
     ],
 )

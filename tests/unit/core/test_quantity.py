@@ -17,7 +17,7 @@ def test_a_quantity_is_the_number_that_kubernetes_means(text: str, number: str) 
 
 @pytest.mark.parametrize("text", ["", "1GB", "abc", "m", "1 Gi"])
 def test_what_is_no_quantity_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no Kubernetes quantity"):
+    with pytest.raises(ValueError, match="not a Kubernetes quantity"):
         quantity(text)
 
 

@@ -59,7 +59,7 @@ def test_a_stream_that_does_not_open_is_given_up() -> None:
 
 def test_a_refused_handshake_is_told_without_its_headers() -> None:
     dump = "(0)\nReason: Handshake status 403 Forbidden -+-+- {'audit-id': 'x'} -+-+- b'{}'"
-    assert streams.handshake_cause(OSError(dump)) == "the API server answers 403 Forbidden"
+    assert streams.handshake_cause(OSError(dump)) == "the API server returns 403 Forbidden"
     assert streams.handshake_cause(OSError("refused")) == "refused"
 
 
@@ -67,7 +67,7 @@ def test_a_refused_handshake_is_told_without_its_headers() -> None:
     ("cause", "told"),
     [
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: forged (_ssl.c:1)", "is not trusted: forged"),
-        ("[Errno 111] Connection refused", "does not answer: [Errno 111]"),
+        ("[Errno 111] Connection refused", "no response from the API server of prod: [Errno 111]"),
     ],
 )
 def test_an_untrusted_certificate_is_no_silence(cause: str, told: str) -> None:

@@ -156,13 +156,13 @@ def test_a_milvus_tag_without_v_is_refused_with_the_right_one() -> None:
 
 
 def test_milvus_lite_is_refused_on_kubernetes_with_the_remedy() -> None:
-    with pytest.raises(ProfileError, match="vector-engine: lite runs only on one machine") as caught:
+    with pytest.raises(ProfileError, match="vector-engine: lite is for the local runtime only") as caught:
         render("components.vector-engine.topology=lite")
     assert "components.vector-engine.topology=standalone" in caught.value.hint
 
 
 def test_a_standalone_milvus_is_refused_on_this_machine_with_the_remedy() -> None:
-    with pytest.raises(ProfileError, match="vector-engine: standalone runs only on Kubernetes") as caught:
+    with pytest.raises(ProfileError, match="vector-engine: standalone is for Kubernetes only") as caught:
         render("components.vector-engine.topology=standalone", profile="local")
     assert "components.vector-engine.topology=lite" in caught.value.hint
 
@@ -287,7 +287,7 @@ def test_lightrag_server_is_no_root_and_its_volume_hides_nothing_of_the_image() 
 
 
 def test_lightrag_server_knows_no_flat_index() -> None:
-    with pytest.raises(ProfileError, match="no index of type FLAT"):
+    with pytest.raises(ProfileError, match="does not support index type FLAT"):
         render("index.type=FLAT")
 
 
@@ -335,7 +335,7 @@ def test_an_ingress_of_a_host_alone_takes_the_clusters_class_and_no_certificate(
 
 @pytest.mark.parametrize(
     ("expose", "says"),
-    [("{type: Ingress}", "needs host"), ("{type: ClusterIP, node_port: 30080}", "node_port is of type NodePort")],
+    [("{type: Ingress}", "requires host"), ("{type: ClusterIP, node_port: 30080}", "node_port requires type NodePort")],
 )
 def test_an_exposure_that_does_not_fit_is_refused_by_its_key(expose: str, says: str) -> None:
     with pytest.raises(ProfileError, match=rf"components\.lightrag-api\.expose: .*{says}"):

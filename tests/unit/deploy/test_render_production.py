@@ -210,7 +210,7 @@ def test_an_external_vector_engine_is_an_address_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("sets", "says"),
     [
-        ((f"{ENGINE}.topology=external",), "belong together"),
+        ((f"{ENGINE}.topology=external",), "requires url"),
         ((f"{ENGINE}.autoscale={{max: 3}}",), "roles.proxy and roles.querynode"),
         (("models.chat.server=chat",), "not both"),
         (("models.chat={server: nobody, url: null}", SERVERS, "site=null"), "model-server has chat, small, embed"),

@@ -204,7 +204,7 @@ def test_a_field_of_another_manager_stops_up_before_anything_is_written() -> Non
     with pytest.raises(FieldConflictError) as caught:
         up(cluster)
     assert caught.value.fields == (("spec.progressDeadlineSeconds", "kubectl-edit"),)
-    assert "theirs 7, by kubectl-edit (Update) at 2026-01-01T00:00:00Z" in caught.value.message
+    assert "live 7, set by kubectl-edit (Update) at 2026-01-01T00:00:00Z" in caught.value.message
     assert without_lease(cluster.writes) == without_lease(before)
     told: list[str] = []
     forced = UpOptions(5.0, force_conflicts=True)
@@ -221,7 +221,7 @@ def test_a_second_operator_is_refused_at_once_and_told_who_is_at_work() -> None:
         second = scope(cluster, by=lock_holder("ben@desk", alive=lambda pid: True))
         bring_up(second, plan("components.embedder.replicas=3"), OPTIONS, agree, ignore)
 
-    with pytest.raises(LockedError, match=r"ann@laptop \(pid \d+, up\) has held the lock of release 'dev'"):
+    with pytest.raises(LockedError, match=r"the lock of release 'dev' is held by ann@laptop"):
         bring_up(scope(cluster), plan("components.embedder.replicas=2"), OPTIONS, interfere, ignore)
 
 

@@ -8,6 +8,8 @@ from lightragctl.core.component import Plan
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.objects import ref
 from lightragctl.deploy.down import tear_down
+from lightragctl.deploy.rollback import rollback_target
+from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.up import bring_up, preview, wanted
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.scope import Scope
@@ -80,3 +82,23 @@ def test_pods_that_are_left_to_an_autoscaler_stay_as_many_as_they_are() -> None:
     cluster.edit(DEPLOYMENT, "kube-controller-manager", ("spec", "replicas"), 6)
     up(cluster, *left, "components.embedder.drain_s=7")
     assert cluster.objects[DEPLOYMENT]["spec"]["replicas"] == 6
+
+
+def test_a_running_milvus_is_updated_role_by_role_and_rolled_back_in_reverse() -> None:
+    cluster = FakeCluster()
+    planned, place = prod(cluster)
+    bring_up(place, planned, OPTIONS, agree, ignore)
+    newer = ["components.vector-engine.image.tag=v2.3.6"]
+    begin = len(cluster.writes)
+    bring_up(place, make_plan("prod", load_profile("prod", [SITE], newer)), OPTIONS, agree, ignore)
+    order = ["indexnode", "coordinator", "querynode", "datanode", "proxy"]
+    assert roles_written(cluster, begin) == order
+    begin = len(cluster.writes)
+    roll_out(place, rollback_target(place, 1), OPTIONS, agree, ignore)
+    assert roles_written(cluster, begin) == order[::-1]
+
+
+def roles_written(cluster: FakeCluster, begin: int) -> list[str]:
+    """The roles of Milvus whose Deployments were written since, in order."""
+    prefix = "apply Deployment/prod-vector-engine-"
+    return [one.removeprefix(prefix) for one in cluster.writes[begin:] if one.startswith(prefix)]

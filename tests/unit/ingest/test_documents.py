@@ -112,7 +112,7 @@ def test_what_cannot_be_taken_is_an_error_for_that_path_alone(tmp_path: Path) ->
     assert reasons["none.md"] == "does not exist"
     assert "html" in reasons["photo.png"]
     assert reasons["*.rst"] == "matches nothing"
-    assert reasons["gone.md"] == "is a link to nothing"
+    assert reasons["gone.md"] == "is a dangling symbolic link"
     assert [Path(file.source).name for file in result.files] == ["a.md"]
 
 
@@ -131,8 +131,8 @@ def test_in_a_folder_a_document_that_cannot_be_taken_is_named(tmp_path: Path) ->
     os.mkfifo(tmp_path / "pipe.md")
     result = find_documents(["."], tmp_path)
     assert [(source.rsplit("/", 1)[-1], reason) for source, reason in result.failed] == [
-        ("gone.md", "is a link to nothing"),
-        ("pipe.md", "is not a file"),
+        ("gone.md", "is a dangling symbolic link"),
+        ("pipe.md", "is not a regular file"),
         ("round.md", "cannot be read: Too many levels of symbolic links"),
     ]
 
@@ -143,7 +143,7 @@ def test_the_reason_is_the_true_one(tmp_path: Path) -> None:
     reasons = [reason for _, reason in find_documents(paths, tmp_path).failed]
     assert "without file://" in reasons[0]
     assert "lightragctl ingest - --source http://example.org/a.md" in reasons[1]
-    assert reasons[2:] == ["cannot be read: File name too long", "does not exist", "is not a file"]
+    assert reasons[2:] == ["cannot be read: File name too long", "does not exist", "is not a regular file"]
 
 
 def test_a_named_pipe_is_read_like_standard_input(tmp_path: Path) -> None:
@@ -188,10 +188,10 @@ def test_a_pipes_name_may_tell_its_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an encrypted or an old Office file"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an encrypted or legacy Office file"),
         (b"{\\rtf1 text}", "is rich text"),
-        (b"PK\x03\x04", "is not a Word document"),
-        (b"%PDF-1.7\0\0", "is not a PDF"),
+        (b"PK\x03\x04", "is not a readable Word document"),
+        (b"%PDF-1.7\0\0", "is not a readable PDF"),
     ],
 )
 def test_a_file_that_its_name_belies_is_told(tmp_path: Path, data: bytes, says: str) -> None:
@@ -229,12 +229,12 @@ def test_the_hash_is_of_the_text_not_of_the_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
-        ("a.pdf", b"not a pdf", "is not a PDF that can be read"),
-        ("a.pdf", pdf("x" * 50)[:300], "is not a PDF that can be read"),
+        ("a.pdf", b"not a pdf", "is not a readable PDF"),
+        ("a.pdf", pdf("x" * 50)[:300], "is not a readable PDF"),
         ("a.pdf", pdf(" "), "has no text"),
-        ("a.docx", b"not a zip", "is not a Word document"),
-        ("a.docx", docx("x")[:200], "is not a Word document"),
-        ("a.docx", b"PK\x05\x06" + b"\0" * 18, "is not a Word document"),
+        ("a.docx", b"not a zip", "is not a readable Word document"),
+        ("a.docx", docx("x")[:200], "is not a readable Word document"),
+        ("a.docx", b"PK\x05\x06" + b"\0" * 18, "is not a readable Word document"),
     ],
 )
 def test_a_broken_office_file_is_told(tmp_path: Path, name: str, data: bytes, says: str) -> None:

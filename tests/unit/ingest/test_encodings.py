@@ -80,7 +80,7 @@ def test_what_is_not_sure_is_refused_with_the_way_out(data: bytes) -> None:
 def test_the_named_encoding_is_used_and_must_fit() -> None:
     assert decode("张伟".encode("gb18030"), named_encoding("GBK")) == "张伟"
     assert decode_page('<meta charset="utf-8">é'.encode("latin-1"), named_encoding("latin1")).endswith("é")
-    with pytest.raises(EncodingError, match="is not text in utf-8"):
+    with pytest.raises(EncodingError, match="is not valid utf-8"):
         decode(b"\xff", named_encoding("UTF8"))
 
 

@@ -150,7 +150,7 @@ def test_what_a_reader_does_not_see_is_left_out_and_named(html: str, named: str)
 
 
 def test_a_page_nested_too_deeply_is_an_error() -> None:
-    with pytest.raises(LightragctlError, match="nested too deeply"):
+    with pytest.raises(LightragctlError, match="too deeply nested"):
         html_to_markdown("<div>" * 5_000 + "x")
     assert text_of("<div>" * 290 + "x") == "x"
 

@@ -169,7 +169,7 @@ def test_a_bad_file_does_not_stop_the_rest(service: Service, folder: Path) -> No
     summary = run(service, folder)
     assert counts(summary) == (8, 0, 0, 2)
     assert [(one.source, one.reason) for one in summary.failed] == [
-        (f"{folder}/bad.md", "is not text: it holds NUL bytes"),
+        (f"{folder}/bad.md", "is not text: it contains NUL bytes"),
         (f"{folder}/empty.md", "has no text"),
     ]
 
@@ -235,16 +235,14 @@ def test_a_service_that_stays_away_ends_the_load_after_three_documents(service: 
         return None
 
     service.disturb = disturb
-    with pytest.raises(
-        UnavailableError, match=r"gave up after 3 documents, the last of them .*md: .*refused"
-    ) as caught:
+    with pytest.raises(UnavailableError, match=r"after 3 documents without an answer, last .*md: .*refused") as caught:
         run(service, folder, wait_s=0.1)
     assert "lightragctl status" in caught.value.hint
 
 
 def test_a_service_that_goes_away_for_the_last_document_ends_the_load(service: Service, folder: Path) -> None:
     service.disturb = lambda request: problem(503, "no models") if posted_source(request) else None
-    with pytest.raises(UnavailableError, match=r"gave up after 1 document, the last of them .*/1.md: no models"):
+    with pytest.raises(UnavailableError, match=r"gave up after 1 document without an answer, last .*/1.md: no models"):
         run(service, folder, "1.md", wait_s=0.1)
 
 
@@ -344,7 +342,7 @@ def test_a_name_for_no_pipe_or_no_name_is_a_usage_error(
 
 
 def test_a_pipe_may_not_have_the_name_of_a_file_of_the_same_load(service: Service, folder: Path) -> None:
-    with pytest.raises(UsageError, match="is loaded from a file too"):
+    with pytest.raises(UsageError, match="is also loaded from a file"):
         run(service, folder, "0.md", "-", stdin=io.BytesIO(b"a"), source=f"{folder}/0.md")
 
 

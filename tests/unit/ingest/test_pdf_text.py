@@ -31,7 +31,7 @@ def test_smaller_characters_above_or_below_the_line_are_scripts(pieces: list[tup
 def test_pages_that_show_something_but_hold_no_text_are_named() -> None:
     extracted = pdf_to_text(pdf_of(line(("one", 12, 0)), DRAWN, "", DRAWN))
     assert extracted.text.strip() == "one"
-    assert extracted.left_out == ("pages that are pictures without text (2, 4)",)
+    assert extracted.left_out == ("pages that are images without text (2, 4)",)
 
 
 def test_form_fields_are_kept_with_their_names_and_notes_are_named() -> None:

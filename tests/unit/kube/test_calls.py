@@ -112,7 +112,7 @@ def test_an_hour_of_rest_is_not_waited_for(server: ApiServer) -> None:
     client = server.client()
     client.apply(config(a="1"))
     server.faults = {"PATCH": [Fault(429, retry_after="3600")]}
-    with pytest.raises(ClusterUnavailableError, match=r"429 .* it asks for 3600 s of rest"):
+    with pytest.raises(ClusterUnavailableError, match=r"429 .*Retry-After: 3600 s"):
         client.apply(config(a="2"))
     assert server.paused == []
 
@@ -145,7 +145,7 @@ def test_a_group_that_is_down_is_told_at_once_and_others_go_on(server: ApiServer
     client = server.client()
     server.broken = {"/apis/metrics.k8s.io/v1beta1": Fault(503)}
     begin = time.monotonic()
-    with pytest.raises(ClusterUnavailableError, match=r"503 on metrics\.k8s\.io/v1beta1"):
+    with pytest.raises(ClusterUnavailableError, match=r"503 for metrics\.k8s\.io/v1beta1"):
         client.resource("metrics.k8s.io/v1beta1", "PodMetrics")
     assert time.monotonic() - begin < 5
     assert client.resource("v1", "Pod")
@@ -159,7 +159,7 @@ def caller(url: str, pauses: list[float]) -> Caller:
 
 def test_a_server_that_was_never_there_is_not_waited_for() -> None:
     pauses: list[float] = []
-    with pytest.raises(ClusterUnavailableError, match="does not answer"):
+    with pytest.raises(ClusterUnavailableError, match="no response"):
         caller("http://127.0.0.1:1", pauses).call(Request("GET", "/"))
     assert pauses == []
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import websocket
 
-from lightragctl.kube.streams import Forward, join
+from lightragctl.kube.streams import Forward, relay
 
 PORT = 8080
 DATA, ERRORS = 0, 1
@@ -83,7 +83,7 @@ def joined() -> Iterator[tuple[socket.socket, socket.socket]]:
         pod.settimeout(DEADLINE_S)
 
         def copy() -> None:
-            join(local, remote)
+            relay(local, remote)
             local.close()
 
         thread = threading.Thread(target=copy, daemon=True)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lightragctl.local.files import DesiredProcess, ProcessId, ProcessRecord
 from lightragctl.local.reconcile import (
     BACKOFF_FIRST_S,
-    BACKOFF_MOST_S,
+    BACKOFF_MAX_S,
     STEADY_S,
     Start,
     Stop,
@@ -92,7 +92,7 @@ def test_back_off_doubles_up_to_its_bound() -> None:
 
 @given(st.integers(1, 10**9))
 def test_back_off_never_leaves_its_bounds(failures: int) -> None:
-    assert BACKOFF_FIRST_S <= backoff_s(failures) <= BACKOFF_MOST_S
+    assert BACKOFF_FIRST_S <= backoff_s(failures) <= BACKOFF_MAX_S
 
 
 def test_a_death_counts_and_sets_the_next_start() -> None:
@@ -125,3 +125,11 @@ def test_a_new_up_forgets_earlier_deaths() -> None:
     assert with_backoff_reset(dead, "2").failures == 0
     assert with_backoff_reset(dead, "2").next_start_at == 0.0
     assert with_backoff_reset(with_backoff_reset(dead, "2"), "2") == with_backoff_reset(dead, "2")
+
+
+def test_what_is_held_is_stopped_with_its_own_grace_and_not_started() -> None:
+    parts = [wanted("a", grace_s=90.0), wanted("b")]
+    records = {"a": record(), "b": record()}
+    assert reconcile(parts, records, frozenset({"a", "b"}), NOW, {"a"}) == [Stop("a", 90.0)]
+    assert reconcile(parts, {"b": record()}, frozenset({"b"}), NOW, {"a"}) == []
+    assert reconcile(parts, {"b": record()}, frozenset({"b"}), NOW) == [Start(parts[0])]

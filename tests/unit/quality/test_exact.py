@@ -148,7 +148,7 @@ def test_recall_over_fewer_rows_than_asked_for() -> None:
 
 
 def test_recall_beyond_what_is_known_is_refused() -> None:
-    with pytest.raises(ValueError, match="k is 4, and the 3 nearest rows are known"):
+    with pytest.raises(ValueError, match="k is 4, but only the 3 nearest rows are known"):
         recall("abcd", known([9, 8, 7, 7, 6], 3), 4)
 
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         exact_neighbours(query, [(["a"], row * np.nan)], 1, "IP")
     with pytest.raises(LightragctlError, match="NaN or infinity"):
         exact_neighbours(query * np.inf, [(["a"], row)], 1, "IP")
-    with pytest.raises(LightragctlError, match="row 'a' came 2 times"):
+    with pytest.raises(LightragctlError, match="row 'a' occurs 2 times"):
         exact_neighbours(query, [(["a"], row), (["a"], row)], 2, "IP")
 
 

@@ -102,10 +102,10 @@ def test_what_ties_for_the_last_place_was_right_too() -> None:
     ("change", "told"),
     [
         ({}, ()),
-        ({"rows": 99}, ("there are 99 rows and were 100",)),
-        ({"epoch": '{"epoch":2}'}, ("rows were written since",)),
-        ({"epoch": '{"epoch":2}', "rows": 101}, ("there are 101 rows and were 100",)),
-        ({"collection": "c_g2"}, ("the passages are in c_g2 and were in c_g1",)),
+        ({"rows": 99}, ("99 rows, previously 100",)),
+        ({"epoch": '{"epoch":2}'}, ("rows were written since then",)),
+        ({"epoch": '{"epoch":2}', "rows": 101}, ("101 rows, previously 100",)),
+        ({"collection": "c_g2"}, ("the passages are in c_g2, previously in c_g1",)),
     ],
 )
 def test_a_set_is_stale_when_what_it_was_built_of_changed(change: dict[str, object], told: tuple[str, ...]) -> None:

@@ -67,7 +67,7 @@ def test_a_set_with_a_missing_query_is_not_taken() -> None:
 
 def test_a_set_with_a_query_of_another_build_is_not_taken() -> None:
     head, texts = stored(answers())
-    with pytest.raises(LightragctlError, match="not those that it was built of"):
+    with pytest.raises(LightragctlError, match="not those of the set"):
         golden_rows.golden_set(head, [texts[0], texts[2], texts[1]])
 
 

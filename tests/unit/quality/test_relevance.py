@@ -39,7 +39,7 @@ def test_every_figure_is_that_of_trec_eval(
 ) -> None:
     expected = reference(qrels, run, k)
     if not expected:
-        with pytest.raises(UsageError, match="no query of the run is judged"):
+        with pytest.raises(UsageError, match="the judgements contain no query of the run"):
             evaluate(qrels, run, k)
         return
     ours = evaluate(qrels, run, k)
@@ -81,7 +81,7 @@ def test_judgements_are_read_with_and_without_a_byte_order_mark(tmp_path: Path) 
         ("1 0 a b 1", "qrels:1: 5 fields instead of 4"),
         ("\n1 0 a high", "qrels:2: judgement 'high' is not a whole number"),
         ("1 0 a 0.5", "qrels:1: judgement '0.5' is not a whole number"),
-        ("1 0 a 1\n2 0 a 1\n1 0 a 0", "qrels:3: document a of query 1 is there already"),
+        ("1 0 a 1\n2 0 a 1\n1 0 a 0", "qrels:3: duplicate: document a, query 1"),
     ],
 )
 def test_broken_judgements_are_named_with_their_line(tmp_path: Path, text: str, message: str) -> None:

@@ -54,7 +54,7 @@ def test_nothing_is_read_before_it_is_used(tmp_path: Path) -> None:
 def test_the_release_is_named_as_its_profile_unless_a_name_is_given() -> None:
     assert Release(ReleaseOptions(profile="dev"), {}).name == "dev"
     assert Release(ReleaseOptions(profile="dev", name="two"), {}).plan.release == "two"
-    with pytest.raises(UsageError, match="cannot name a release"):
+    with pytest.raises(UsageError, match="not a valid release name"):
         _ = Release(ReleaseOptions(name="No Name"), {}).name
 
 

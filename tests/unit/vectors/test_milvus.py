@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lightragctl.vectors.milvus import BATCH_BYTES, BATCH_ROWS, batches, page_filter, quoted
+from lightragctl.vectors.filters import quoted
+from lightragctl.vectors.milvus import BATCH_BYTES, BATCH_ROWS, batches, page_filter
 from lightragctl.vectors.model import Page
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lightragctl.bench.compare import CompareReport, ComparisonResult
 from lightragctl.bench.report.charts import IntervalChart, LineChart
-from lightragctl.bench.report.document import BELIEVABLE, JunitCase
+from lightragctl.bench.report.document import VALID, JunitCase
 from lightragctl.bench.report.documents import Document, kind_of
 from lightragctl.bench.report.html import html
 from lightragctl.bench.report.page import page
@@ -76,7 +76,7 @@ NOTHING: dict[str, Any] = {"steps": [], "holds_qps": None, "fails_qps": None, "l
 
 @pytest.mark.parametrize("document", [search(**NOTHING), search(steps=SEARCH.steps[:1])])
 def test_a_search_of_hardly_a_step_has_a_page(document: Saturation) -> None:
-    assert "Load: file" in html(page({"file": document}))
+    assert "Load test: file" in html(page({"file": document}))
 
 
 def test_intervals_stand_over_the_margin_with_one_as_a_line() -> None:
@@ -93,7 +93,7 @@ def test_intervals_stand_over_the_margin_with_one_as_a_line() -> None:
 def test_a_ratio_beyond_the_axis_is_said_to_be() -> None:
     far = msgspec.structs.replace(COMPARED.figures[0], ratio=50.0, high=90.0)
     chart = page({"file": msgspec.structs.replace(COMPARED, figures=[far])}).sections[0].charts[0]
-    assert "ends at its edge" in chart.frame.note
+    assert "cut off at the edge" in chart.frame.note
     assert isinstance(chart, IntervalChart)
     assert chart.whiskers[0].low < chart.whiskers[0].x == chart.whiskers[0].high
 
@@ -102,12 +102,12 @@ def test_a_margin_of_less_than_a_percent_is_not_told_as_none() -> None:
     fine = msgspec.structs.replace(compared(ComparisonResult.UNKNOWN), margin=0.001)
     text = html(page({"file": fine}))
     assert "B IS (MARGIN 0.1%)" in text
-    assert "to see a shift of 0.1%: --rounds 40" in text
+    assert "to detect 0.1%: --rounds 40" in text
 
 
 def test_a_comparison_without_figures_has_a_page_too() -> None:
     nothing = msgspec.structs.replace(COMPARED, figures=[], rounds=[])
-    assert "A service gave no good answer in some round." in html(page({"file": nothing}))
+    assert "All requests to a service failed in some round." in html(page({"file": nothing}))
 
 
 def test_the_rounds_are_in_a_table_with_who_came_first() -> None:
@@ -142,18 +142,18 @@ def test_what_is_wrong_is_what_the_command_ended_with(document: Document, code: 
 @pytest.mark.parametrize(
     ("document", "cases"),
     [
-        (search(limited=""), [JunitCase("a rate held"), JunitCase(BELIEVABLE)]),
-        (SEARCH, [JunitCase("a rate held"), JunitCase(BELIEVABLE, LIMITED)]),
+        (search(limited=""), [JunitCase("a rate passed"), JunitCase(VALID)]),
+        (SEARCH, [JunitCase("a rate passed"), JunitCase(VALID, LIMITED)]),
         (
             search(holds_qps=None, limited=""),
-            [JunitCase("a rate held", "no rate kept to p99<50ms,errors<0.1%"), JunitCase(BELIEVABLE)],
+            [JunitCase("a rate passed", "no rate met p99<50ms,errors<0.1%"), JunitCase(VALID)],
         ),
         (
             compared(ComparisonResult.UNKNOWN),
             [
-                JunitCase(BELIEVABLE),
+                JunitCase(VALID),
                 JunitCase("failed requests"),
-                JunitCase("p50", "not enough data to tell whether the p50 differs"),
+                JunitCase("p50", "not enough data to decide whether the p50 differs"),
                 JunitCase("mean"),
                 JunitCase("p90", skipped="not enough data"),
                 JunitCase("p99"),

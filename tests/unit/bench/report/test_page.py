@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from lightragctl.bench.report import junit, summary_rows
-from lightragctl.bench.report.document import BELIEVABLE
+from lightragctl.bench.report.document import VALID
 from lightragctl.bench.report.html import html
 from lightragctl.bench.report.page import page
 from lightragctl.bench.result import Validity
@@ -35,19 +35,19 @@ class Tags(HTMLParser):
 
 def test_a_page_of_one_run_has_its_verdict_its_figures_and_every_chart() -> None:
     text = html(page({"run.json": RUN}))
-    assert "To be believed." in text
+    assert "Valid." in text
     assert "constant 100/s, 10 s, ended 2026-01-31 12:00:00 UTC" in text
-    assert "p99&lt;100ms: not kept" in text
+    assert "p99&lt;100ms: not met" in text
     charts = ("percentiles", "answers", "latency", "open", "stages", "outcomes", "generator")
     assert {f"run1-{name}" for name in charts} <= set(Tags(text).ids)
 
 
 def test_the_verdict_tells_why_not_to_believe_a_run() -> None:
     one = html(page({"run.json": unbelievable("it was stopped")}))
-    assert "Do not believe these figures" in one
+    assert "Not valid:" in one
     assert "<li>it was stopped</li>" in one
     two = html(page({"a.json": RUN, "b.json": unbelievable("it was stopped")}))
-    assert '<a href="#run2">b.json</a>: <b>Do not believe these figures:</b> it was stopped' in two
+    assert '<a href="#run2">b.json</a>: <b>Not valid:</b> it was stopped' in two
 
 
 def test_runs_stand_side_by_side_and_in_one_chart_with_ids_of_their_own() -> None:
@@ -78,21 +78,21 @@ def test_nothing_of_a_run_breaks_out_of_its_place() -> None:
 
 def test_a_run_without_answers_has_a_page_too() -> None:
     nothing = msgspec.structs.replace(REPORT, requests=0, outcomes={}, statuses={}, seconds=(), first_token=None)
-    assert "To be believed" in html(page({"run.json": msgspec.structs.replace(RUN, report=nothing)}))
+    assert "Valid." in html(page({"run.json": msgspec.structs.replace(RUN, report=nothing)}))
 
 
 def test_the_table_has_a_row_for_each_figure_that_some_run_has() -> None:
     closed = {**PLAIN, "first_token": None, "requests": 0, "verdict": {"valid": False}}
     rows = dict(summary_rows.rows([PLAIN, closed]))
-    assert rows["to be believed"] == ["yes", "no"]
-    assert rows["not good"] == ["2.00%", "-"]
+    assert rows["valid"] == ["yes", "no"]
+    assert rows["failed"] == ["2.00%", "-"]
     assert rows["first token p50, ms"] == ["2.00", "-"]
 
 
 def test_it_says_whose_figures_where_the_time_went_are() -> None:
     told = html(page({"run.json": RUN}))
-    assert "Where the time went is of 2 replicas of lightrag-api." in told
-    assert "api-c is not counted: it is gone" in told
+    assert "Stage times are of 2 replicas of lightrag-api." in told
+    assert "api-c is not included: it no longer exists" in told
 
 
 def test_quality_stands_in_the_table_with_its_interval_and_below_what_was_not_measured() -> None:
@@ -124,7 +124,7 @@ def test_junit_has_a_case_for_each_threshold_and_one_for_the_verdict() -> None:
     root = ElementTree.fromstring(junit.xml({"a": RUN, "b": unbelievable("it was stopped")}))
     first, second = root
     assert (first.get("tests"), first.get("failures")) == ("3", "1")
-    assert [case.get("name") for case in first] == [BELIEVABLE, "p50<20ms", "p99<100ms"]
+    assert [case.get("name") for case in first] == [VALID, "p50<20ms", "p99<100ms"]
     assert [case.find("failure") is not None for case in first] == [False, False, True]
     failure = second[0].find("failure")
     assert failure is not None

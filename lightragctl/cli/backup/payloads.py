@@ -1,0 +1,122 @@
+"""From what the packages return to the Results of `backup`. Pure; the keys of each payload are stated here only."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from lightragctl.core.errors import ExitStatus
+from lightragctl.core.hint import Command, Hint
+from lightragctl.core.result import ErrorInfo, Result, Status
+
+if TYPE_CHECKING:
+    from lightragctl.backup.catalog import Listed, Pruning
+    from lightragctl.backup.create import Preview
+    from lightragctl.backup.manifest import Manifest
+    from lightragctl.backup.verify import Verified
+
+
+def _backup(url: str, manifest: "Manifest") -> dict[str, Any]:
+    return {
+        "destination": url,
+        "id": manifest.id,
+        "release": manifest.release,
+        "workspace": manifest.workspace,
+        "started_at": manifest.started_at,
+        "finished_at": manifest.finished_at,
+        "parent": manifest.parent,
+        "generation": manifest.generation,
+        "size_bytes": manifest.size_bytes,
+        "rows": sum(one.unique_keys for one in manifest.collections),
+        "changed_rows": sum(one.changed_rows for one in manifest.collections),
+        "deleted_rows": sum(one.deleted_rows for one in manifest.collections),
+        "consistency": manifest.consistency.model_dump(mode="json"),
+        "encrypted": manifest.encryption is not None,
+        "collections": [
+            one.model_dump(
+                mode="json", include={"name", "rows", "unique_keys", "changed_rows", "deleted_rows", "digest"}
+            )
+            for one in manifest.collections
+        ],
+        "files": [{"name": one.name, "size_bytes": one.size_bytes} for one in manifest.files],
+    }
+
+
+def created(url: str, manifest: "Manifest") -> Result:
+    """`backup create`: the new backup."""
+    return Result("backup create", _backup(url, manifest))
+
+
+def planned(url: str, preview: "Preview") -> Result:
+    """`backup create --dry-run`."""
+    return Result("backup create", {"destination": url, "dry_run": True, **asdict(preview)})
+
+
+def shown(url: str, manifest: "Manifest") -> Result:
+    """`backup show`."""
+    about = {
+        "tool": manifest.tool,
+        "server_version": manifest.server_version,
+        "recipients": list(manifest.encryption.recipients) if manifest.encryption else [],
+        "documents": [one.name for one in manifest.documents],
+    }
+    return Result("backup show", {**_backup(url, manifest), **about})
+
+
+def listing(url: str, found: Sequence["Listed"]) -> Result:
+    """`backup list`: 4 when a manifest cannot be read."""
+    data = {"destination": url, "backups": [_listed(one) for one in found]}
+    problems = [ErrorInfo("invalid-backup", one.problem) for one in found if one.problem]
+    if problems:
+        return Result("backup list", data, Status.PARTIAL, problems, ExitStatus.WARNINGS)
+    return Result("backup list", data)
+
+
+def _listed(one: "Listed") -> dict[str, Any]:
+    manifest = one.manifest
+    return {
+        "id": one.id,
+        "state": one.state,
+        "release": one.subject.release if one.subject else None,
+        "workspace": one.subject.workspace if one.subject else None,
+        "started_at": one.started_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "parent": manifest.parent if manifest else None,
+        "rows": sum(each.unique_keys for each in manifest.collections) if manifest else None,
+        "size_bytes": manifest.size_bytes if manifest else None,
+        "encrypted": manifest.encryption is not None if manifest else None,
+    }
+
+
+def verified(url: str, found: "Verified") -> Result:
+    """`backup verify`: 3 when something is wrong, 4 when rows could not be compared."""
+    data = {"destination": url, **asdict(found)}
+    if found.problems:
+        errors = [ErrorInfo("invalid-backup", problem, _instead()) for problem in found.problems]
+        return Result("backup verify", data, Status.FAILED, errors, ExitStatus.CHECKS_FAILED)
+    if not found.contents:
+        message = "the backup is encrypted, and rows were not compared: no identity is given"
+        unread = ErrorInfo("not-decrypted", message, "set backup.identity in the profile to its private key")
+        return Result("backup verify", data, Status.PARTIAL, [unread], ExitStatus.WARNINGS)
+    return Result("backup verify", data)
+
+
+def _instead() -> str:
+    return Hint("do not restore it; make another one: ", Command("backup create", "--full"))
+
+
+def rekeyed(url: str, id: str, changed: Sequence[str]) -> Result:
+    """`backup rekey`: the backups whose keys were encrypted again; none when they are not encrypted."""
+    return Result("backup rekey", {"destination": url, "id": id, "rekeyed": list(changed)})
+
+
+def pruned(url: str, planned: "Pruning", deleted: Sequence[str]) -> Result:
+    """`backup prune`: what is kept and why, what can be deleted, and what was."""
+    data = {
+        "destination": url,
+        "keep": [{"id": id, "reasons": list(reasons)} for id, reasons in planned.choice.keep.items()],
+        "delete": [
+            {"id": id, "incomplete": id in planned.incomplete, "size_bytes": planned.sizes[id]}
+            for id in planned.deleted
+        ],
+        "deleted": list(deleted),
+    }
+    return Result("backup prune", data)

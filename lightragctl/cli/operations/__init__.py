@@ -1,0 +1,1 @@
+"""`operations`: long-running work on a release, and how to steer it."""

@@ -1,0 +1,6 @@
+"""The kinds of operations that this command line has. Imported when an operation is driven."""
+
+from lightragctl.operations.kind import OperationKind
+from lightragctl.operations.rehearsal import REHEARSAL
+
+KINDS: tuple[OperationKind, ...] = (REHEARSAL,)
