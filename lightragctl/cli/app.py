@@ -91,25 +91,27 @@ def build() -> typer.Typer:
     about = "Build and check golden sets: queries with known correct answers."
     known = _group(about, (golden.build, golden.show, golden.check))
     app.add_typer(known, name="golden", rich_help_panel="Load tests and quality")
-    about = "Watch and steer long-running work on a release: backups, restores, upgrades."
-    steering = _group(
-        about,
-        (
-            operations.list_,
-            operations.status,
-            operations.pause,
-            operations.resume,
-            operations.abort,
-            operations.cleanup,
-            operations.rehearse,
-        ),
-    )
-    steering.command("run", cls=StrictCommand, hidden=True)(with_session(operations.run))  # what a Job's pod runs
-    app.add_typer(steering, name="operations", rich_help_panel="Run a release")
+    app.add_typer(_operations(), name="operations", rich_help_panel="Deploy and operate")
     about = "Back up a workspace, verify backups, delete old ones."
     saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey))
-    app.add_typer(saves, name="backup", rich_help_panel="Keep its data")
+    app.add_typer(saves, name="backup", rich_help_panel="Backup and restore")
     return app
+
+
+def _operations() -> typer.Typer:
+    """The group `operations`, whose hidden command `run` is what a Job's pod runs."""
+    commands = (
+        operations.list_,
+        operations.status,
+        operations.pause,
+        operations.resume,
+        operations.abort,
+        operations.cleanup,
+        operations.rehearse,
+    )
+    group = _group("Watch and steer long-running work on a release: backups, restores, upgrades.", commands)
+    group.command("run", cls=StrictCommand, hidden=True)(with_session(operations.run))
+    return group
 
 
 class _DefaultsToRun(StrictGroup):
