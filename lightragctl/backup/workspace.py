@@ -23,6 +23,7 @@ from lightragctl.core.settings import SecretRef
 from lightragctl.release.release import Release
 from lightragctl.release.saved_configuration import configuration
 from lightragctl.release.workspace_files import INPUTS, WorkspaceFiles, find_files, list_files
+from lightragctl.release.writers import WriterControl
 from lightragctl.service.gateway import secret_value
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.collections import MilvusCollections
@@ -113,7 +114,8 @@ def open_source(release: Release, choice: Choice, notify: Notify) -> Iterator[So
             hint = Hint("load documents: ", Command("ingest", "PATH"))
             raise UsageError(f"there is no workspace '{workspace}' in release '{release.name}'", hint)
         files = _files(release, workspace)
-        writes = WriteStop(release.runtime, store, workspace, files is not None, choice.timeout_s, choice.token)
+        control = WriterControl(release.runtime, notify) if files else None
+        writes = WriteStop(store, workspace, control, choice.timeout_s, choice.token)
         yield Source(
             subject=Subject(release.name, workspace),
             store=store,
