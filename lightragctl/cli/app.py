@@ -12,6 +12,7 @@ from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
+from lightragctl.cli.diagnose import commands as diagnose
 from lightragctl.cli.golden import commands as golden
 from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
@@ -81,6 +82,12 @@ def build() -> typer.Typer:
         _DefaultsToRun,
     )
     app.add_typer(measuring, name="bench", rich_help_panel="Load tests and quality")
+    finding = _group(
+        "Find the cause of a problem and its fix. Without a subcommand: diagnose run.",
+        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle),
+        _DefaultsToRun,
+    )
+    app.add_typer(finding, name="diagnose", rich_help_panel="Deploy and operate")
     about = "Build and check golden sets: queries with known correct answers."
     known = _group(about, (golden.build, golden.show, golden.check))
     app.add_typer(known, name="golden", rich_help_panel="Load tests and quality")

@@ -6,6 +6,7 @@ from lightragctl.cli.backup import views as backup
 from lightragctl.cli.bench import views as bench
 from lightragctl.cli.data import views as data
 from lightragctl.cli.deploy import views as deploy
+from lightragctl.cli.diagnose import views as diagnose
 from lightragctl.cli.golden import views as golden
 from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
@@ -22,6 +23,7 @@ def manifests(command: str, data: Data) -> Sequence[Data]:
 
 VIEWS: dict[str, View] = {
     **deploy.VIEWS,
+    **diagnose.VIEWS,
     **profiles.VIEWS,
     **data.VIEWS,
     **bench.VIEWS,

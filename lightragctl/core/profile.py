@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from lightragctl.core.backup import Backup
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
+from lightragctl.core.diagnosis import Diagnosis
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
@@ -193,6 +194,7 @@ class Profile(StrictModel):
     limit_range: LimitRange | None = None
     drift: DriftPolicy = DriftPolicy()
     backup: Backup = Backup()
+    diagnose: Diagnosis = Diagnosis()
     components: dict[str, Any]
 
     @field_validator("priorities")

@@ -88,7 +88,9 @@ def pause(place: Place, operation_id: str) -> Operation:
 
     def change(current: Operation) -> Operation:
         if current.phase not in (Phase.PENDING, Phase.RUNNING, Phase.PAUSING, Phase.PAUSED):
-            raise RefusedError(f"operation {current.id} is {current.phase} and cannot pause", next_command(current))
+            raise RefusedError(
+                f"operation {current.id} cannot pause: its phase is {current.phase}", next_command(current)
+            )
         return current.changed(request=Request.PAUSE) if current.phase in (Phase.PENDING, Phase.RUNNING) else current
 
     return place.store.update(operation_id, change)
@@ -103,7 +105,9 @@ def resume(place: Place, operation_id: str, now: datetime) -> Operation:
 
     def change(current: Operation) -> Operation:
         if not current.is_open or current.phase is Phase.ABORTING:
-            raise RefusedError(f"operation {current.id} is {current.phase} and cannot resume", next_command(current))
+            raise RefusedError(
+                f"operation {current.id} cannot resume: its phase is {current.phase}", next_command(current)
+            )
         if current.phase in (Phase.PAUSED, Phase.FAILED, Phase.NEEDS_ATTENTION):
             return resumed(current, now)
         return current.changed(request=Request.NONE)
@@ -120,7 +124,9 @@ def abort(place: Place, operation_id: str, now: datetime) -> Operation:
 
     def change(current: Operation) -> Operation:
         if not current.is_open:
-            raise RefusedError(f"operation {current.id} is {current.phase} already", next_command(current))
+            raise RefusedError(
+                f"operation {current.id} cannot be aborted: its phase is {current.phase}", next_command(current)
+            )
         if current.phase in (Phase.PENDING, Phase.RUNNING):
             return current.changed(request=Request.ABORT)
         return current if current.phase is Phase.ABORTING else aborting(current, now)
@@ -137,7 +143,7 @@ def abandon(place: Place, operation_id: str, crew: Crew) -> Operation:
     """
     found = place.store.read(operation_id)
     if not found.is_open:
-        raise RefusedError(f"operation {found.id} is {found.phase} already", next_command(found))
+        raise RefusedError(f"operation {found.id} cannot be closed: its phase is {found.phase}", next_command(found))
     with place.hold_driver(operation_id, found.turn, crew.notify) as guard:
         cause = f"closed without undoing its steps by {crew.who}" + (f"; before: {found.cause}" if found.cause else "")
         now = crew.clock.now()

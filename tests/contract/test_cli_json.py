@@ -71,9 +71,15 @@ CASES = [
     Case("render --profile dev --output-dir out", keys=("files",)),
     Case("up --dry-run", keys=("release", "where", "changes", "conflicts", "drift", "warnings")),
     Case("diff", status=1, keys=("release", "where", "changes"), good=True),
+    Case("diagnose list", keys=("checks",)),
+    Case("diagnose explain LR203", command="diagnose explain", keys=("check",)),
+    # failures
+    Case("diagnose", status=3, command="diagnose run", keys=("findings", "path", "unseen", "suppressed")),
+    Case("diagnose --from nope.tar.gz", status=2, command="diagnose run"),
+    Case("diagnose explain LR999", status=2, command="diagnose explain"),
+    Case("diagnose --only nothing", status=2, command="diagnose run"),
     Case("backup list --destination memory://", keys=("destination", "backups")),
     Case("backup prune --destination memory:// --dry-run", keys=("destination", "keep", "delete", "deleted")),
-    # failures
     Case("backup list", status=2),
     Case("backup show latest --destination memory://", status=2, command="backup show"),
     Case("backup verify --read-data all --destination memory://", status=2),

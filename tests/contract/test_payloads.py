@@ -12,7 +12,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -30,6 +30,7 @@ from lightragctl.cli.backup import payloads as backup
 from lightragctl.cli.bench import payloads as bench
 from lightragctl.cli.data import payloads as data
 from lightragctl.cli.deploy import payloads as deploy
+from lightragctl.cli.diagnose import payloads as diagnose
 from lightragctl.cli.golden import payloads as golden
 from lightragctl.cli.operations import payloads as operations
 from lightragctl.cli.output import Format, Output
@@ -38,10 +39,14 @@ from lightragctl.cli.tool import payloads as tool
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.findings import Severity
 from lightragctl.core.plain import plain
 from lightragctl.core.profile import LoadedProfile
 from lightragctl.core.result import Event, Result
 from lightragctl.core.serialize import json_text, yaml_text
+from lightragctl.diagnose.check import Check, Found, all_checks
+from lightragctl.diagnose.facts import Facts
+from lightragctl.diagnose.judge import Diagnosed, Unseen
 from lightragctl.quality.golden import FloorStatus, GoldenFigure
 from lightragctl.quality.stats import Interval
 from lightragctl.release.profiles import load_profile, make_plan
@@ -51,7 +56,13 @@ from tests.fakes.saved_series import COMPARED, SEARCH
 TEXT = "a: 知识\n'x' # no"
 LOADED = load_profile("local")
 OBJECT = {"kind": "Service", "metadata": {"name": "x"}}
+CHECKS = all_checks()
+FOUND = Found("LR101", TEXT, TEXT, TEXT, severity=Severity.ERROR, evidence=(TEXT,), component=TEXT)
+DIAGNOSED = Diagnosed((replace(FOUND, consequences=(FOUND,)),), (Unseen("LR102", TEXT, (TEXT,)),), (), 5)
 KNOWN: Mapping[Any, list[Any]] = {
+    Check: [CHECKS[0]],
+    Facts: [Facts()],
+    Diagnosed: [DIAGNOSED, Diagnosed((), (), (), 7)],
     LoadedProfile: [LOADED],
     Plan: [make_plan("x", LOADED)],
     LightragctlError: [LightragctlError("went wrong", "see there")],
@@ -147,7 +158,7 @@ def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
 
 BUILDERS = {
     name: one
-    for payloads in (backup, deploy, profiles, data, bench, golden, operations, tool)
+    for payloads in (backup, deploy, diagnose, profiles, data, bench, golden, operations, tool)
     for name, one in inspect.getmembers(payloads, inspect.isfunction)
     if one.__module__ == payloads.__name__ and not name.startswith("_")
 }

@@ -34,7 +34,7 @@ BANNED: Mapping[str, str] = {
     r"look(s|ed|ing)? (on|after)|looked at again": "watches, polls, maintains",
     r"(is|are|was|were|been) asked (for|of)": "requested",
     r"(is|are) another one": "is mutable, differs",
-    r"none takes|it is none|takes none": "no node matches, is not a ...",
+    r"none takes|it is none": "no node matches, is not a ...",
     r"heeds?": "applies, respects",
     r"goes by": "uses, is based on",
     r"bring(s)? .{1,30} nearer": "reconciles",

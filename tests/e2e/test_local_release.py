@@ -171,7 +171,7 @@ def test_a_state_from_before_a_reboot_is_recognised(shared: tuple[Tool, list[str
         running.write_text(json.dumps({**json.loads(text), "boot_id": "another"}))
         told = tool.run("status", "--name", "one")
         assert told.returncode == 3
-        assert "restarted since" in told.stderr
+        assert "was restarted" in told.stderr
     finally:
         running.write_text(text)
 
