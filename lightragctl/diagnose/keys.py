@@ -22,6 +22,7 @@ from lightragctl.diagnose.model import (
     Series,
     Signs,
     StoredModel,
+    StorePlace,
     StoreState,
     Written,
 )
@@ -73,6 +74,7 @@ NODE_LEASES: Fact[Objects] = Fact("node_leases", "the nodes' leases", Objects)
 DNS_PODS: Fact[Objects] = Fact("dns_pods", "the cluster's DNS pods", Objects)
 POD_METRICS: Fact[Objects] = Fact("pod_metrics", "what the pods use", Objects)
 NODE_METRICS: Fact[Objects] = Fact("node_metrics", "what the nodes use", Objects)
+STORE_PLACES: Fact[list[StorePlace]] = Fact("store_places", "buckets of all releases", list[StorePlace])
 CERTIFICATES: Fact[list[Certificate]] = Fact("certificates", "certificates of Ingresses", list[Certificate])
 LAST_LINES: Fact[dict[str, list[str]]] = Fact("last_lines", "ends of logs", dict[str, list[str]], private=True)
 

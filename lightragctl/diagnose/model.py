@@ -297,6 +297,17 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class StorePlace:
+    """Where a release's Milvus keeps its data: a folder of a bucket."""
+
+    release: str
+    namespace: str
+    endpoint: str
+    bucket: str
+    root: str
+
+
+@dataclass(frozen=True)
 class Certificate:
     """A certificate in a Secret; `until` in unix seconds."""
 

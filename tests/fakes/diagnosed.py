@@ -25,6 +25,7 @@ from lightragctl.diagnose.model import (
     Searched,
     Series,
     StoredModel,
+    StorePlace,
     StoreState,
 )
 
@@ -205,6 +206,10 @@ def event(reason: str, message: str, component: str, kind: str = "Pod", at: str 
     return {"reason": reason, "message": message, "involvedObject": about, "lastTimestamp": at or ago(30)}
 
 
+def store_place(release: str, namespace: str) -> StorePlace:
+    return StorePlace(release, namespace, "s3.example:443", "milvus", release)
+
+
 def cluster() -> Facts:
     """A healthy release on a cluster."""
     facts = Facts()
@@ -227,6 +232,7 @@ def cluster() -> Facts:
     for more in (keys.REPLICA_SETS, keys.CLAIMS, keys.BINDINGS):
         facts.put(more, [])
     facts.put(keys.ASLEEP, {})
+    facts.put(keys.STORE_PLACES, [store_place("rel", NAMESPACE), store_place("other", "elsewhere")])
     facts.put(keys.WORKLOADS, [workload(name) for name in PARTS])
     facts.put(keys.PODS, [pod(name) for name in PARTS])
     facts.put(keys.CLUSTER_SERVICES, [service(name) for name in PARTS])

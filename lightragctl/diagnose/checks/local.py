@@ -10,7 +10,7 @@ from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import DEPLOYED, MACHINE, PROCESSES, THRESHOLDS
 from lightragctl.diagnose.model import Process
 
-_OFTEN = 3
+_OFTEN = 2
 
 
 def _stopped(facts: Facts) -> Iterator[Trouble]:

@@ -16,7 +16,7 @@ from lightragctl.diagnose.model import Endpoint
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import name_of, spec_of, status_of
 
-_REACH = ("upstream_unreachable", "upstream_broken", "unreachable")
+_REACH = ("upstream_unreachable", "upstream_broken")
 
 
 def component_of_model(one: Endpoint, facts: Facts) -> str:
@@ -39,7 +39,7 @@ def kind_of(one: Endpoint) -> str:
         return "rate"
     if one.code in ("timeout", "upstream_timeout") or one.status == 504:
         return "late"
-    if one.code in _REACH or one.status == 0:
+    if one.code in _REACH:
         return "unreachable"
     return "request" if one.status in (400, 404, 405, 413, 415, 422) else "server"
 

@@ -21,7 +21,7 @@ from tests.fakes.release import DEPLOYMENT, NAMESPACE, NOW, lock_holder, up
 OBJECTS = [
     *(keys.RECORD, keys.DRIFT, keys.ASLEEP, keys.DANGERS, keys.RULES, keys.WORKLOADS, keys.PODS, keys.CLAIMS),
     *(keys.EVENTS, keys.NODES, keys.NODE_LEASES, keys.QUOTAS, keys.SLICES, keys.CLUSTER_SERVICES, keys.DNS_PODS),
-    *(keys.CERTIFICATES, keys.POD_METRICS, keys.SIGNS),
+    *(keys.STORE_PLACES, keys.CERTIFICATES, keys.POD_METRICS, keys.SIGNS),
 ]
 
 
