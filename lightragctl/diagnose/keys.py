@@ -14,6 +14,7 @@ from lightragctl.diagnose.model import (
     GoldenState,
     LightragState,
     Machine,
+    OpenOperation,
     Process,
     Recorded,
     Replica,
@@ -44,6 +45,7 @@ STORED_MODEL: Fact[StoredModel | None] = Fact("stored_model", "the model that th
 GOLDEN: Fact[GoldenState] = Fact("golden", "the golden set", GoldenState)
 DOCUMENTS: Fact[DocumentCounts] = Fact("documents", "documents of the workspace, in numbers", DocumentCounts)
 LIGHTRAG: Fact[LightragState] = Fact("lightrag", "lightrag-server's health and documents", LightragState)
+OPERATIONS: Fact[list[OpenOperation]] = Fact("operations", "operations that are not closed", list[OpenOperation])
 SIGNS: Fact[Signs] = Fact("signs", "known errors in the logs of what is not ready", Signs)
 
 # Local releases
