@@ -21,7 +21,7 @@ class Verified:
     Attributes:
         id: of the backup.
         backups: ids of it and its parents, newest first.
-        objects: how many there are.
+        object_count: objects of the backup and its parents.
         read_objects, read_bytes: how many were read.
         rows: whose hashes were compared.
         contents: whether rows can be compared; False where there is no identity to decrypt them.
@@ -30,7 +30,7 @@ class Verified:
 
     id: str
     backups: tuple[str, ...]
-    objects: int
+    object_count: int
     contents: bool
     read_objects: int = 0
     read_bytes: int = 0
@@ -131,7 +131,7 @@ class _Verifying:
         self._read.add(path)
         self.found.read_objects += 1
         self.found.read_bytes += file.size_bytes
-        words = f"verified {self.found.read_objects} of {self.found.objects} objects, {self.found.rows} rows"
+        words = f"verified {self.found.read_objects} of {self.found.object_count} objects, {self.found.rows} rows"
         self._notify(Event(words, link.manifest.id, passing=True))
 
 

@@ -64,8 +64,8 @@ def create(
     choice = opened.Choice(workspace, fence, include_secrets, timeout_s, secrets.token_hex(4))
     with session.out.live() as notify, opened.open_source(session.release, choice, notify) as source:
         if dry_run:
-            return payloads.planned(storage.url, preview(source, target, notify))
-        return payloads.created(storage.url, make(source, target, _world(notify)))
+            return payloads.backup_create_preview(storage.url, preview(source, target, notify))
+        return payloads.backup_create(storage.url, make(source, target, _world(notify)))
 
 
 def list_(session: Session, destination: Place = None) -> Result:
@@ -80,7 +80,7 @@ def list_(session: Session, destination: Place = None) -> Result:
     from lightragctl.cli.backup import payloads
 
     storage = _storage(session, destination)
-    return payloads.listing(storage.url, listed(storage, _now()))
+    return payloads.backup_list(storage.url, listed(storage, _now()))
 
 
 def show(session: Session, id: Id, destination: Place = None) -> Result:
@@ -96,7 +96,7 @@ def show(session: Session, id: Id, destination: Place = None) -> Result:
     from lightragctl.cli.backup import payloads
 
     storage = _storage(session, destination)
-    return payloads.shown(storage.url, read_manifest(storage, chosen(storage, id, _now())))
+    return payloads.backup_show(storage.url, read_manifest(storage, chosen(storage, id, _now())))
 
 
 def verify(
@@ -129,7 +129,7 @@ def verify(
     keys = identities(session.release.loaded.profile.backup, session.environ)
     with session.out.live() as notify:
         chain = open_chain(storage, chosen(storage, id, _now()), keys or None)
-        return payloads.verified(storage.url, check(chain, share, random.random, notify))
+        return payloads.backup_verify(storage.url, check(chain, share, random.random, notify))
 
 
 def prune(session: Session, destination: Place = None, workspace: Workspace = None, dry_run: DryRun = False) -> Result:
@@ -152,12 +152,14 @@ def prune(session: Session, destination: Place = None, workspace: Workspace = No
     subject = Subject(session.release.name, workspace or profile.workspace)
     planned = catalog.pruning(storage, subject, policy, _now())
     if dry_run or not planned.deleted:
-        return payloads.pruned(storage.url, planned, ())
+        return payloads.backup_prune(storage.url, planned, ())
     for id in planned.deleted:
         session.out.notify(Event(f"to be deleted, {planned.sizes[id] / 1e6:.1f} MB", id))
     session.confirm(f"Delete {len(planned.deleted)} backups of workspace '{subject.workspace}' in {storage.url}?")
     with Lock(storage, subject, Holder(this_user(), "backup prune"), _now) as held:
-        return payloads.pruned(storage.url, planned, catalog.prune(storage, subject, planned.deleted, policy, held))
+        return payloads.backup_prune(
+            storage.url, planned, catalog.prune(storage, subject, planned.deleted, policy, held)
+        )
 
 
 def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Result:
@@ -184,7 +186,7 @@ def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Res
     chain = open_chain(storage, found, identities(settings, session.environ))
     subject = Subject(chain.manifest.release, chain.manifest.workspace)
     with Lock(storage, subject, Holder(this_user(), "backup rekey"), _now) as held:
-        return payloads.rekeyed(storage.url, found, catalog.rekey(storage, chain, settings.recipients, held))
+        return payloads.backup_rekey(storage.url, found, catalog.rekey(storage, chain, settings.recipients, held))
 
 
 def _storage(session: Session, destination: str | None) -> Any:

@@ -41,17 +41,17 @@ def _backup(url: str, manifest: "Manifest") -> dict[str, Any]:
     }
 
 
-def created(url: str, manifest: "Manifest") -> Result:
+def backup_create(url: str, manifest: "Manifest") -> Result:
     """`backup create`: the new backup."""
     return Result("backup create", _backup(url, manifest))
 
 
-def planned(url: str, preview: "Preview") -> Result:
+def backup_create_preview(url: str, preview: "Preview") -> Result:
     """`backup create --dry-run`."""
     return Result("backup create", {"destination": url, "dry_run": True, **asdict(preview)})
 
 
-def shown(url: str, manifest: "Manifest") -> Result:
+def backup_show(url: str, manifest: "Manifest") -> Result:
     """`backup show`."""
     about = {
         "tool": manifest.tool,
@@ -62,7 +62,7 @@ def shown(url: str, manifest: "Manifest") -> Result:
     return Result("backup show", {**_backup(url, manifest), **about})
 
 
-def listing(url: str, found: Sequence["Listed"]) -> Result:
+def backup_list(url: str, found: Sequence["Listed"]) -> Result:
     """`backup list`: 4 when a manifest cannot be read."""
     data = {"destination": url, "backups": [_listed(one) for one in found]}
     problems = [ErrorInfo("invalid-backup", one.problem) for one in found if one.problem]
@@ -86,7 +86,7 @@ def _listed(one: "Listed") -> dict[str, Any]:
     }
 
 
-def verified(url: str, found: "Verified") -> Result:
+def backup_verify(url: str, found: "Verified") -> Result:
     """`backup verify`: 3 when something is wrong, 4 when rows could not be compared."""
     data = {"destination": url, **asdict(found)}
     if found.problems:
@@ -103,12 +103,12 @@ def _instead() -> str:
     return Hint("do not restore it; make another one: ", Command("backup create", "--full"))
 
 
-def rekeyed(url: str, id: str, changed: Sequence[str]) -> Result:
+def backup_rekey(url: str, id: str, changed: Sequence[str]) -> Result:
     """`backup rekey`: the backups whose keys were encrypted again; none when they are not encrypted."""
     return Result("backup rekey", {"destination": url, "id": id, "rekeyed": list(changed)})
 
 
-def pruned(url: str, planned: "Pruning", deleted: Sequence[str]) -> Result:
+def backup_prune(url: str, planned: "Pruning", deleted: Sequence[str]) -> Result:
     """`backup prune`: what is kept and why, what can be deleted, and what was."""
     data = {
         "destination": url,

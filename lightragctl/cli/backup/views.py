@@ -73,7 +73,7 @@ def _verified(data: Data) -> Iterator[RenderableType]:
     verdict = Text("damaged", style="red") if data["problems"] else Text("good", style="green")
     yield Text.assemble(f"backup {data['id']}: ", verdict)
     based = f", based on {', '.join(data['backups'][1:])}" if data["backups"][1:] else ""
-    read = f"read {data['read_objects']} of {data['objects']} objects, {_size(data['read_bytes'])}"
+    read = f"read {data['read_objects']} of {data['object_count']} objects, {_size(data['read_bytes'])}"
     yield Text(f"{read}; compared {data['rows']} rows with their hashes{based}")
 
 

@@ -99,7 +99,7 @@ def test_a_key_shows_nothing_of_itself() -> None:
     assert "SECRET" not in f"{key!r} {key}"
 
 
-@pytest.mark.parametrize("text", ["age1x", "ssh-rsa nothing", str(EVE), ""])
+@pytest.mark.parametrize("text", ["age1x", "ssh-rsa nothing", str(EVE), ""], ids=["short", "ssh", "secret", "empty"])
 def test_what_is_no_public_key_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         check_recipients([text])

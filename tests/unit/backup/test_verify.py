@@ -88,6 +88,6 @@ def test_a_share_of_the_objects_is_read() -> None:
     numbers = iter([0.05, 0.5] * 100)
     events: list[Event] = []
     found = verify(open_chain(storage, id), 0.1, lambda: next(numbers), events.append)
-    assert 0 < found.read_objects < found.objects
+    assert 0 < found.read_objects < found.object_count
     assert found.ok
     assert "objects" in events[-1].message

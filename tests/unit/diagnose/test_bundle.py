@@ -143,6 +143,7 @@ def archive_of(text: bytes, name: str = "facts.json") -> bytes:
         archive_of(b'{"schema": "other"}'),
         archive_of(b'{"schema": "lightragctl/bundle/v1", "facts": {"store": {"reached": "perhaps"}}}'),
     ],
+    ids=["empty", "text", "other-member", "not-json", "list", "other-schema", "unknown-value"],
 )
 def test_what_is_no_bundle_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "b.tar.gz"
