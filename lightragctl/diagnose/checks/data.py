@@ -262,7 +262,9 @@ CHECKS = (
         severity=_WARNING,
         needs=_NEEDS,
         judge=_other_models,
-        fix=Hint("drop it"),
+        fix=Hint(
+            "drop the collection when the documents of the present model are complete; or set models.embedding back"
+        ),
     ),
     _check(
         code="LR505",
@@ -270,7 +272,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(COLLECTIONS,),
         judge=_leftovers,
-        fix=Hint("drop it"),
+        fix=Hint("compare its rows with those of the present collection, then drop it"),
     ),
     _check(
         code="LR506",
@@ -278,7 +280,7 @@ CHECKS = (
         severity=_WARNING,
         needs=_NEEDS,
         judge=_unsuffixed,
-        fix=Hint("drop it"),
+        fix=Hint("drop the collection when the one with the name of its model is complete"),
     ),
     _check(
         code="LR507",
@@ -340,7 +342,7 @@ CHECKS = (
         severity=_WARNING,
         needs=_NEEDS,
         judge=_expiring,
-        fix=Hint("remove the property"),
+        fix=Hint("remove the property collection.ttl.seconds of the collection in Milvus"),
     ),
     _check(
         code="LR514",
@@ -357,7 +359,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(ROW_SAMPLE, DEPLOYED),
         judge=_not_unit,
-        fix=Hint("use COSINE"),
+        fix=Hint("set index.metric to COSINE in a new workspace, or serve a model that normalizes its vectors"),
     ),
     _check(
         code="LR516",

@@ -198,7 +198,9 @@ CHECKS = (
         code="LR308",
         title="embeddings are vectors with a length",
         judge=_empty,
-        fix=Hint("repair the model's server"),
+        fix=Hint(
+            "repair the server of the model, then load the documents of that time again: ", Command("ingest", "PATH")
+        ),
         symptoms=(WRONG,),
     ),
     _check(
@@ -227,7 +229,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(METRICS, THRESHOLDS),
         judge=_waiting,
-        fix=Hint("add replicas"),
+        fix=Hint("add replicas of the model server, or lower the load: components.model-server.servers"),
         symptoms=(SLOW,),
         explains=("LR309",),
     ),
@@ -246,7 +248,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(NODES, WORKLOADS),
         judge=_no_gpu,
-        fix=Hint("install the device plugin"),
+        fix=Hint("install the NVIDIA device plugin, or add GPU nodes: kubectl describe nodes"),
         symptoms=(UNAVAILABLE,),
         stops=True,
         follows=False,
