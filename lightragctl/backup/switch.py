@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from lightragctl.backup.moves import Moves
+from lightragctl.backup.moves import Moves, New
 from lightragctl.backup.restore import copied_rows
 from lightragctl.vectors.control import EPOCH
 from lightragctl.vectors.copying import loaded
@@ -61,30 +61,33 @@ def forward(store: CollectionStore, moves: Moves, check: Check) -> None:
 def back(store: CollectionStore, moves: Moves, check: Check) -> None:
     """Undo `forward`: the old collections have their names, aliases and rows again, the copies those of before."""
     there = set(store.list_collections())
-    before = {alias: old for old in moves.olds for alias in old.aliases}
     for new in moves.news:
-        if new.copy in there:
-            continue
-        for alias in new.aliases:
+        if new.copy not in there:
             check()
-            old = before.get(alias)
-            if old is not None:
-                store.point_alias(alias, old.kept if old.kept in there else old.name)
-            elif store.resolve(alias) not in (None, alias):
-                store.drop_alias(alias)
-        if new.name in there:
-            check()
-            store.rename(new.name, new.copy)
+            _take_out(store, moves, new, there)
     for old in moves.olds:
         if old.kept in there:
             check()
             store.rename(old.kept, old.name)
-        for alias in old.aliases:
+        for alias in old.aliases if {old.kept, old.name} & there else ():
             check()
             store.point_alias(alias, old.name)
     check()
     if moves.control_kept is None or moves.control_kept in there:
         replace_control(store, moves.control, moves.control_kept)
+
+
+def _take_out(store: CollectionStore, moves: Moves, new: New, there: set[str]) -> None:
+    """Give a copy the name of before; its aliases go back to the old collection, or are deleted."""
+    before = {alias: old for old in moves.olds for alias in old.aliases}
+    for alias in new.aliases:
+        old = before.get(alias)
+        if old is not None and {old.kept, old.name} & there:
+            store.point_alias(alias, old.kept if old.kept in there else old.name)
+        elif store.resolve(alias) not in (None, alias):
+            store.drop_alias(alias)
+    if new.name in there:
+        store.rename(new.name, new.copy)
 
 
 def replace_control(store: CollectionStore, control: str, source: str | None) -> None:

@@ -8,6 +8,7 @@ import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from lightragctl.cli.backup import commands as backup
+from lightragctl.cli.backup import copying
 from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
@@ -59,6 +60,7 @@ def build() -> typer.Typer:
             ),
         ),
         ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
+        ("Keep its data", (copying.restore, copying.clone)),
         ("Profiles and tool", (tool.completion, tool.version)),
     )
     for panel, functions in panels:
