@@ -1,4 +1,4 @@
-"""The steps of a backup: lock, fence, lightrag-server at rest, copy, commit. Each may be repeated, also by another process.
+"""The steps of a backup: lock, fence, lightrag-server at rest, copy, commit. Each may be repeated, by any process.
 
 The manifest that `copy` returns is a draft beside the data until `commit`: the fence and lightrag-server are given back
 in between.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lightragctl.backup.belonging import collections_of
 from lightragctl.backup.lock import Subject
 from lightragctl.backup.source import Destination, Held, Opener, Source
-from lightragctl.backup.storage import Access, Storage, open_storage
+from lightragctl.backup.storage import Access, Patience, Storage, open_storage
 from lightragctl.client.lightrag import LightragClient
 from lightragctl.core.backup import VARIABLES, Backup
 from lightragctl.core.errors import NotRunningError, RefusedError, UnavailableError, UsageError
@@ -50,7 +50,9 @@ def environ_of(release: Release, settings: Backup) -> Mapping[str, str]:
     return found
 
 
-def open_destination(settings: Backup, url: str | None, environ: Mapping[str, str]) -> Storage:
+def open_destination(
+    settings: Backup, url: str | None, environ: Mapping[str, str], patience: Patience | None = None
+) -> Storage:
     """Where backups are: the URL, or the profile's.
 
     Raises:
@@ -68,7 +70,7 @@ def open_destination(settings: Backup, url: str | None, environ: Mapping[str, st
         _secret(settings, "access_key", environ),
         _secret(settings, "secret_key", environ),
     )
-    return open_storage(chosen, access)
+    return open_storage(chosen, access, patience or Patience())
 
 
 def identities(settings: Backup, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -91,6 +91,17 @@ class Backup(StrictModel):
             raise ValueError("access_key and secret_key belong together")
         return self
 
+    @model_validator(mode="after")
+    def _pods_can_run(self) -> "Backup":
+        if self.schedule is None:
+            return self
+        if self.destination is None or self.destination.startswith("file:"):
+            raise ValueError("schedule needs a destination that a pod reaches, such as s3://bucket/path or pvc://claim")
+        if self.not_in_pods:
+            names = ", ".join(self.not_in_pods)
+            raise ValueError(f"schedule needs {names} as a key of a Kubernetes Secret: {{secret: {{name, key}}}}")
+        return self
+
 
 def claim_of(url: str | None) -> str | None:
     """The volume claim of a destination `pvc://CLAIM/PATH`; None for another one."""

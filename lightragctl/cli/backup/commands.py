@@ -42,6 +42,7 @@ def create(
     service_account: Annotated[
         str, typer.Option("--service-account", metavar="NAME", help="Account of the Job. (default: one of its own)")
     ] = "",
+    in_cluster: Annotated[bool, typer.Option("--in-cluster", hidden=True)] = False,
     timeout_s: Timeout = 600.0,
     dry_run: DryRun = False,
 ) -> Result:
@@ -64,10 +65,31 @@ def create(
 
     if print_rbac:
         return payloads.rbac("backup create", rbac(session, BACKUP))
+    if in_cluster:
+        return creating.create_scheduled(session)
     wanted = creating.Wanted(destination, workspace, full, fence, include_secrets, timeout_s)
     if dry_run:
         return creating.preview(session, wanted)
     return creating.create(session, wanted, foreground, service_account)
+
+
+def schedule(
+    session: Session,
+    cron: Annotated[
+        str | None,
+        typer.Option("--cron", metavar="CRON", help="When, in UTC. (default: backup.schedule)", show_default=False),
+    ] = None,
+) -> Result:
+    """Print the CronJob of scheduled backups, with its account. `up` applies it when backup.schedule is set.
+
+    \b
+    Examples:
+      lightragctl backup schedule --profile prod --cron '0 3 * * *'
+      lightragctl up --profile dev --set 'backup.schedule=0 3 * * *'
+    """
+    from lightragctl.cli.backup import creating
+
+    return creating.schedule(session, cron)
 
 
 def list_(session: Session, destination: Place = None) -> Result:

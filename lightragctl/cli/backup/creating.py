@@ -1,6 +1,6 @@
 """How `backup create` runs: in this process, or in a Job of the cluster."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightragctl.backup import workspace as opened
@@ -8,18 +8,25 @@ from lightragctl.backup.backup_kind import BACKUP
 from lightragctl.backup.create import preview as previewed
 from lightragctl.backup.encryption import check_recipients
 from lightragctl.cli.backup import payloads
-from lightragctl.cli.operations.driving import start
-from lightragctl.cli.operations.steering import outcome
+from lightragctl.cli.backup.jobs import job_spec
+from lightragctl.cli.operations.driving import operator, start
+from lightragctl.cli.operations.payloads import rbac as rbac_payload
+from lightragctl.cli.operations.steering import in_pod, outcome
 from lightragctl.cli.options import Session
-from lightragctl.core.backup import Backup, claim_mounts
+from lightragctl.core import assets
+from lightragctl.core.backup import Backup
 from lightragctl.core.errors import UsageError
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Result
 from lightragctl.core.urls import shown
-from lightragctl.operations.model import JobSpec, Phase
+from lightragctl.deploy.render import render_plan
+from lightragctl.operations.control import begin, drive
+from lightragctl.operations.kind import new_operation
+from lightragctl.operations.model import Phase
 from lightragctl.release.release import Release
-from lightragctl.release.workspace_files import MOUNT
-from lightragctl.release.writers import WRITER
+
+SCHEDULED_TIMEOUT_S = 1800.0
+"""How long a scheduled backup waits until nothing writes any more."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def create(session: Session, wanted: Wanted, foreground: bool, service_account: 
     if foreground or profile.runtime is Runtime.LOCAL:
         _check_here(release, wanted, workspace)
     else:
-        spec = job_spec(release, profile.backup, url, workspace, service_account)
+        spec = job_spec(release, url, service_account)
     record = start(session, BACKUP, parameters(profile.backup, wanted), workspace, spec)
     ended = outcome(session.command, record, Phase.SUCCEEDED)
     return payloads.backup_create(shown(str(url)), record, ended.errors, ended.exit_status)
@@ -76,26 +83,6 @@ def parameters(settings: Backup, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def job_spec(release: Release, settings: Backup, url: str | None, workspace: str, account: str) -> JobSpec:
-    """What the Job mounts: the volume of lightrag-server and that of the destination; and the secrets that it gets.
-
-    Raises:
-        UsageError: the destination or a secret is of this machine, which the Job cannot reach.
-    """
-    if url is None or url.startswith("file:"):
-        message = f"a Job in the cluster cannot write to {shown(url)}" if url else "no destination for backups is given"
-        raise UsageError(message, "use s3://BUCKET/PATH or pvc://CLAIM/PATH, or keep it here with --foreground")
-    if settings.not_in_pods:
-        names = ", ".join(f"backup.{name}" for name in settings.not_in_pods)
-        hint = "refer to a Kubernetes Secret: {secret: {name: NAME, key: KEY}}; or keep it here with --foreground"
-        raise UsageError(f"a Job in the cluster cannot read {names} of this machine", hint)
-    files = opened.served_files(release, workspace)
-    claims = claim_mounts(url)
-    if files and files.claim:
-        claims[MOUNT] = files.claim
-    return JobSpec(service_account=account, secrets=settings.secrets, claims=claims, beside=WRITER if files else "")
-
-
 def _check_here(release: Release, wanted: Wanted, workspace: str) -> None:
     """Refuse what cannot be backed up by this process, before an operation is begun."""
     settings = release.loaded.profile.backup
@@ -109,3 +96,37 @@ def _check_here(release: Release, wanted: Wanted, workspace: str) -> None:
 
 def _workspace(release: Release, wanted: Wanted) -> str:
     return wanted.workspace or release.loaded.profile.workspace
+
+
+def create_scheduled(session: Session) -> Result:
+    """What the pod of a CronJob does: continue the backup that a pod before it began, else make one.
+
+    Exits with 7 when the backup failed and everything was given back, so that its Job does not try it again at once.
+    """
+    with in_pod(session, True) as pod:
+        works = operator(pod)
+        profile = pod.release.loaded.profile
+        records = works.place.store.records()
+        found = next((one for one in records if one.is_open and one.parameters.get("scheduled")), None)
+        if found is None:
+            wanted = Wanted(None, None, full=False, fence=True, include_secrets=False, timeout_s=SCHEDULED_TIMEOUT_S)
+            given = {**parameters(profile.backup, wanted), "scheduled": True}
+            spec = job_spec(pod.release, profile.backup.destination, "")
+            made = new_operation(BACKUP, pod.release.name, given, works.started(), profile.workspace)
+            found = begin(works.place, made.changed(job=spec), session.out.notify)
+        record = drive(works.place, found.id, works.crew(session.out.notify), in_job=True)
+    ended = outcome(session.command, record, Phase.SUCCEEDED)
+    return payloads.backup_create(shown(str(profile.backup.destination)), record, ended.errors, ended.exit_status)
+
+
+def schedule(session: Session, cron: str | None) -> Result:
+    """The CronJob with its account, as `up` applies it when the profile has `backup.schedule`."""
+    plan = session.release.plan
+    given = plan.profile.backup.model_dump()
+    settings = Backup.model_validate({**given, "schedule": cron or given["schedule"]})
+    if settings.schedule is None:
+        raise UsageError("there is no schedule", "set backup.schedule in the profile, or --cron '0 3 * * *'")
+    scheduled = replace(plan, profile=plan.profile.model_copy(update={"backup": settings}))
+    objects = render_plan(scheduled, assets.root() / "templates")
+    mine = [one for one in objects if one["metadata"]["name"].startswith(f"{plan.release}-backup")]
+    return rbac_payload(session.command, mine)
