@@ -14,6 +14,7 @@ from lightragctl.diagnose.model import (
     GoldenState,
     LightragState,
     Machine,
+    OpenOperation,
     Process,
     Recorded,
     Replica,
@@ -22,6 +23,7 @@ from lightragctl.diagnose.model import (
     Series,
     Signs,
     StoredModel,
+    StorePlace,
     StoreState,
     Written,
 )
@@ -43,6 +45,7 @@ STORED_MODEL: Fact[StoredModel | None] = Fact("stored_model", "the model that th
 GOLDEN: Fact[GoldenState] = Fact("golden", "the golden set", GoldenState)
 DOCUMENTS: Fact[DocumentCounts] = Fact("documents", "documents of the workspace, in numbers", DocumentCounts)
 LIGHTRAG: Fact[LightragState] = Fact("lightrag", "lightrag-server's health and documents", LightragState)
+OPERATIONS: Fact[list[OpenOperation]] = Fact("operations", "operations that are not closed", list[OpenOperation])
 SIGNS: Fact[Signs] = Fact("signs", "known errors in the logs of what is not ready", Signs)
 
 # Local releases
@@ -73,6 +76,7 @@ NODE_LEASES: Fact[Objects] = Fact("node_leases", "the nodes' leases", Objects)
 DNS_PODS: Fact[Objects] = Fact("dns_pods", "the cluster's DNS pods", Objects)
 POD_METRICS: Fact[Objects] = Fact("pod_metrics", "what the pods use", Objects)
 NODE_METRICS: Fact[Objects] = Fact("node_metrics", "what the nodes use", Objects)
+STORE_PLACES: Fact[list[StorePlace]] = Fact("store_places", "buckets of all releases", list[StorePlace])
 CERTIFICATES: Fact[list[Certificate]] = Fact("certificates", "certificates of Ingresses", list[Certificate])
 LAST_LINES: Fact[dict[str, list[str]]] = Fact("last_lines", "ends of logs", dict[str, list[str]], private=True)
 

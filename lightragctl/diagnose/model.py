@@ -297,6 +297,29 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class OpenOperation:
+    """An operation that is not closed; `overdue_s` is how long ago its deadline was. `hint` as in `Written`."""
+
+    id: str
+    kind: str
+    phase: str
+    step: str
+    overdue_s: float
+    hint: list[str | tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class StorePlace:
+    """Where a release's Milvus keeps its data: a folder of a bucket."""
+
+    release: str
+    namespace: str
+    endpoint: str
+    bucket: str
+    root: str
+
+
+@dataclass(frozen=True)
 class Certificate:
     """A certificate in a Secret; `until` in unix seconds."""
 

@@ -1,7 +1,7 @@
 """Folds findings to root causes: what another finding explains stands below that one. Pure.
 
 A finding explains another one when its check names the other's code in `explains`, or when its check `stops` a
-component that the other one's component needs or is.
+component that the other one's component needs. On the same component, a possible reason of a stop is no consequence.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -37,7 +37,9 @@ def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Ne
         return True
     if not check.stops or not cause.component or not checks[found.code].may_follow:
         return False
-    return cause.component == found.component or cause.component in needs(found.component)
+    if cause.component == found.component:
+        return not any(checks[code].stops for code in checks[found.code].explains if code in checks)
+    return cause.component in needs(found.component)
 
 
 def _is_below(other: int, at: int, parents: Mapping[int, int]) -> bool:

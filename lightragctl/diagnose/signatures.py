@@ -34,6 +34,12 @@ SIGNATURES = (
         Hint("free space, or enlarge the volume"),
     ),
     Signature(
+        "settings",
+        r"settings.*(cannot be read|does not fit|not valid|Invalid JSON)|(cannot read|invalid).*settings",
+        "its settings file is damaged, or of another version",
+        Hint("write it again: ", Command("up")),
+    ),
+    Signature(
         "port-in-use",
         r"[Aa]ddress (already )?in use|bind.*EADDRINUSE",
         "its port is in use by another process",

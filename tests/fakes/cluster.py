@@ -141,7 +141,8 @@ class FakeCluster:
             return [
                 self._seen(thing)
                 for identity, thing in sorted(self.objects.items())
-                if (identity.api_version, identity.kind, identity.namespace) == (api_version, kind, namespace)
+                if (identity.api_version, identity.kind) == (api_version, kind)
+                and namespace in ("", identity.namespace)
                 and wanted.items() <= thing["metadata"].get("labels", {}).items()
                 and not without & set(thing["metadata"].get("labels", {}))
             ]

@@ -17,6 +17,7 @@ from lightragctl.diagnose.model import (
     Holder,
     LightragState,
     Machine,
+    OpenOperation,
     PartOf,
     Process,
     Recorded,
@@ -25,6 +26,7 @@ from lightragctl.diagnose.model import (
     Searched,
     Series,
     StoredModel,
+    StorePlace,
     StoreState,
 )
 
@@ -79,6 +81,7 @@ def _shared(facts: Facts) -> None:
     facts.put(keys.GOLDEN, GoldenState(1))
     facts.put(keys.DOCUMENTS, DocumentCounts(10, chunks=100, rows=100))
     facts.put(keys.SIGNS, {})
+    facts.put(keys.OPERATIONS, [operation("running")])
     facts.put(
         keys.LIGHTRAG,
         LightragState(200, version="1.5.7", workspace="default", counts={"processed": 10}, without_key=401),
@@ -92,6 +95,10 @@ def healthy_series() -> Series:
         "lightragctl_loop_lag_seconds": [({}, 0.001)],
         "lightragctl_breaker_state": [({"backend": name}, 0.0) for name in ("milvus", "embedding", "chat")],
     }
+
+
+def operation(phase: str, overdue_s: float = 0.0) -> OpenOperation:
+    return OpenOperation("op1", "restore", phase, "copy", overdue_s, ["resume it: ", ("operations resume", "op1")])
 
 
 def chunks(**more: Any) -> Collection:
@@ -205,6 +212,21 @@ def event(reason: str, message: str, component: str, kind: str = "Pod", at: str 
     return {"reason": reason, "message": message, "involvedObject": about, "lastTimestamp": at or ago(30)}
 
 
+def store_place(release: str, namespace: str) -> StorePlace:
+    return StorePlace(release, namespace, "s3.example:443", "milvus", release)
+
+
+def _bounds(facts: Facts) -> None:
+    """What is used of what there is."""
+    facts.put(keys.POD_METRICS, [usage(f"rel-{name}-0", "300Mi") for name in PARTS])
+    facts.put(keys.NODE_METRICS, [{**thing("NodeMetrics", "node-1"), "usage": {"memory": "4Gi", "cpu": "1"}}])
+    budget = {"disruptionsAllowed": 1, "currentHealthy": 2, "expectedPods": 2}
+    facts.put(keys.BUDGETS, [thing("PodDisruptionBudget", "rel-x", {"selector": {"matchLabels": {"a": "b"}}}, budget)])
+    quota = {"hard": {"pods": "20"}, "used": {"pods": "8"}}
+    facts.put(keys.QUOTAS, [thing("ResourceQuota", "rel", {}, quota)])
+    facts.put(keys.CERTIFICATES, [Certificate("rel-tls", AT + 60 * 86400, "Ingress/rel-lightrag-api")])
+
+
 def cluster() -> Facts:
     """A healthy release on a cluster."""
     facts = Facts()
@@ -227,6 +249,7 @@ def cluster() -> Facts:
     for more in (keys.REPLICA_SETS, keys.CLAIMS, keys.BINDINGS):
         facts.put(more, [])
     facts.put(keys.ASLEEP, {})
+    facts.put(keys.STORE_PLACES, [store_place("rel", NAMESPACE), store_place("other", "elsewhere")])
     facts.put(keys.WORKLOADS, [workload(name) for name in PARTS])
     facts.put(keys.PODS, [pod(name) for name in PARTS])
     facts.put(keys.CLUSTER_SERVICES, [service(name) for name in PARTS])
@@ -234,13 +257,7 @@ def cluster() -> Facts:
     facts.put(keys.NODES, [node()])
     facts.put(keys.NODE_LEASES, [thing("Lease", "node-1", {"renewTime": ago(4)})])
     facts.put(keys.DNS_PODS, [pod("kube-dns")])
-    facts.put(keys.POD_METRICS, [usage(f"rel-{name}-0", "300Mi") for name in PARTS])
-    facts.put(keys.NODE_METRICS, [{**thing("NodeMetrics", "node-1"), "usage": {"memory": "4Gi", "cpu": "1"}}])
-    budget = {"disruptionsAllowed": 1, "currentHealthy": 2, "expectedPods": 2}
-    facts.put(keys.BUDGETS, [thing("PodDisruptionBudget", "rel-x", {"selector": {"matchLabels": {"a": "b"}}}, budget)])
-    quota = {"hard": {"pods": "20"}, "used": {"pods": "8"}}
-    facts.put(keys.QUOTAS, [thing("ResourceQuota", "rel", {}, quota)])
-    facts.put(keys.CERTIFICATES, [Certificate("rel-tls", AT + 60 * 86400, "Ingress/rel-lightrag-api")])
+    _bounds(facts)
     for name, fact in keys.KNOWN.items():
         if name not in facts.values:
             facts.miss(fact, f"of a release on another runtime: {NOT_HERE}")

@@ -45,10 +45,10 @@ def diagnosed(report: "Report") -> Result:
         "api_requests": report.api_requests,
     }
     if found.has_errors:
-        message = f"errors: {counts['error']}, warnings: {counts['warning']}"
+        message = f"found errors: {counts['error']}, warnings: {counts['warning']}"
         return Result("diagnose run", data, Status.FAILED, [ErrorInfo("findings", message)], ExitStatus.CHECKS_FAILED)
     if found.findings:
-        warned = [ErrorInfo("findings", f"warnings: {counts['warning']}")]
+        warned = [ErrorInfo("findings", f"found warnings: {counts['warning']}")]
         return Result("diagnose run", data, Status.PARTIAL, warned, ExitStatus.WARNINGS)
     return Result("diagnose run", data)
 

@@ -292,7 +292,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(CERTIFICATES, DEPLOYED, THRESHOLDS),
         judge=_expired,
-        fix=Hint("renew the certificate"),
+        fix=Hint("renew it in the Secret that the Ingress names; with cert-manager: kubectl get certificate"),
         symptoms=(UNAVAILABLE,),
     ),
     Check(
@@ -302,7 +302,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(CERTIFICATES, DEPLOYED, THRESHOLDS),
         judge=_expires,
-        fix=Hint("renew the certificate"),
+        fix=Hint("renew it in the Secret that the Ingress names; with cert-manager: kubectl get certificate"),
     ),
     Check(
         code="LR109",
@@ -321,7 +321,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(AUTOSCALERS,),
         judge=_at_most,
-        fix=Hint("raise autoscale.max"),
+        fix=Hint("raise autoscale.max of the component, or its resources, then: ", Command("up")),
         symptoms=(SLOW,),
     ),
     Check(
@@ -331,7 +331,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(BUDGETS, PODS),
         judge=_budget,
-        fix=Hint("let one pod be unavailable"),
+        fix=Hint("set disruption_budget.max_unavailable to 1, or add replicas, then: ", Command("up")),
     ),
     Check(
         code="LR112",

@@ -93,14 +93,14 @@ CHECKS = (
         title="pods use what they request",
         needs=(POD_METRICS, PODS, DEPLOYED, THRESHOLDS),
         judge=_over_requested,
-        fix=Hint("lower resources.requests"),
+        fix=Hint("lower resources.requests of the component, then: ", Command("up")),
     ),
     _check(
         code="LR802",
         title="memory holds collections that are used",
         needs=(COLLECTIONS, DEPLOYED),
         judge=_strangers,
-        fix=Hint("release the collection"),
+        fix=Hint("release the collection in Milvus if no other workspace is served: its data stay on disk"),
         symptoms=(OOM,),
     ),
     _check(
@@ -115,6 +115,6 @@ CHECKS = (
         title="volume claims are used",
         needs=(CLAIMS, PODS, RECORD, DEPLOYED),
         judge=_unused,
-        fix=Hint("delete the claim"),
+        fix=Hint("delete the claim with its data, or deploy its component again"),
     ),
 )

@@ -13,6 +13,7 @@ from lightragctl.diagnose.keys import (
     DEPLOYED,
     DOCUMENTS,
     ROW_SAMPLE,
+    STORE_PLACES,
     STORED_MODEL,
     THRESHOLDS,
 )
@@ -98,6 +99,18 @@ def _unsuffixed(facts: Facts) -> Iterator[Trouble]:
         if one.name in names:
             message = "its name bears no model, as of an old LightRAG: upstream copies it, and then it grows stale"
             yield Trouble(one.name, message, Hint("drop it when the collection with the model's name is complete"))
+
+
+def _shared(facts: Facts) -> Iterator[Trouble]:
+    release = facts[DEPLOYED]
+    places = facts[STORE_PLACES]
+    own = next((one for one in places if (one.release, one.namespace) == (release.release, release.namespace)), None)
+    for one in places if own is not None else ():
+        if own and one != own and (one.endpoint, one.bucket, one.root) == (own.endpoint, own.bucket, own.root):
+            message = f"release {one.release} of namespace {one.namespace} keeps its data in the same folder {one.root}"
+            hint = Hint("give each its own components.vector-engine.object_store.root_path before either writes")
+            evidence = (f"bucket {one.bucket} at {one.endpoint}",)
+            yield Trouble("vector-engine", message, hint, evidence=evidence, component="vector-engine")
 
 
 def _stuck(facts: Facts) -> Iterator[Trouble]:
@@ -217,6 +230,17 @@ CHECKS = (
         explains=("LR176", "LR201", "LR217", "LR221", "LR554"),
     ),
     _check(
+        code="LR518",
+        title="no other release keeps its data in the same place",
+        severity=_ERROR,
+        needs=(STORE_PLACES, DEPLOYED),
+        judge=_shared,
+        fix=Hint("give each release its own root_path"),
+        symptoms=(WRONG, UNAVAILABLE),
+        follows=False,
+        explains=("LR501", "LR516", "LR517"),
+    ),
+    _check(
         code="LR502",
         title="every stored passage belongs to a document",
         severity=_WARNING,
@@ -238,7 +262,9 @@ CHECKS = (
         severity=_WARNING,
         needs=_NEEDS,
         judge=_other_models,
-        fix=Hint("drop it"),
+        fix=Hint(
+            "drop the collection when the documents of the present model are complete; or set models.embedding back"
+        ),
     ),
     _check(
         code="LR505",
@@ -246,7 +272,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(COLLECTIONS,),
         judge=_leftovers,
-        fix=Hint("drop it"),
+        fix=Hint("compare its rows with those of the present collection, then drop it"),
     ),
     _check(
         code="LR506",
@@ -254,7 +280,7 @@ CHECKS = (
         severity=_WARNING,
         needs=_NEEDS,
         judge=_unsuffixed,
-        fix=Hint("drop it"),
+        fix=Hint("drop the collection when the one with the name of its model is complete"),
     ),
     _check(
         code="LR507",
@@ -316,7 +342,7 @@ CHECKS = (
         severity=_WARNING,
         needs=_NEEDS,
         judge=_expiring,
-        fix=Hint("remove the property"),
+        fix=Hint("remove the property collection.ttl.seconds of the collection in Milvus"),
     ),
     _check(
         code="LR514",
@@ -333,7 +359,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(ROW_SAMPLE, DEPLOYED),
         judge=_not_unit,
-        fix=Hint("use COSINE"),
+        fix=Hint("set index.metric to COSINE in a new workspace, or serve a model that normalizes its vectors"),
     ),
     _check(
         code="LR516",

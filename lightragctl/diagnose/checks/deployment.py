@@ -207,10 +207,15 @@ def _listed(facts: Facts, service: str) -> bool:
 
 def _signs(facts: Facts) -> Iterator[Trouble]:
     for component, signs in facts[SIGNS].items():
-        for name, count in signs.items():
+        certain = {name: count for name, count in signs.items() if name not in _UNCERTAIN}
+        for name, count in (certain or signs).items():
             if known := BY_NAME.get(name):
                 evidence = (f"{count} lines of its log match {name}",)
                 yield Trouble(component, known.meaning, known.fix, evidence=evidence, component=component)
+
+
+_UNCERTAIN = ("refused", "network")
+"""Lines that a service also writes while what it needs starts; they count where its log has no other known error."""
 
 
 def _behind(facts: Facts) -> Iterator[Trouble]:

@@ -112,7 +112,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(LIGHTRAG,),
         judge=_recovery,
-        fix=Hint("restart it"),
+        fix=Hint("restart it, and read what it asks for: ", Command("logs", "lightrag-server")),
         symptoms=(WRONG, UNAVAILABLE),
         explains=("LR703",),
     ),

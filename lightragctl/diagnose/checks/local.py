@@ -10,7 +10,7 @@ from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import DEPLOYED, MACHINE, PROCESSES, THRESHOLDS
 from lightragctl.diagnose.model import Process
 
-_OFTEN = 3
+_OFTEN = 2
 
 
 def _stopped(facts: Facts) -> Iterator[Trouble]:
@@ -170,6 +170,7 @@ _NEEDS = (MACHINE, PROCESSES, DEPLOYED)
 CHECKS = (
     _check(
         code="LR170",
+        fix=Hint("start it again, which takes over the processes that run: ", Command("up")),
         title="the supervisor runs",
         severity=_ERROR,
         needs=_NEEDS,
@@ -179,6 +180,7 @@ CHECKS = (
     ),
     _check(
         code="LR171",
+        fix=Hint("see why it ended: ", Command("logs"), "; start it again: ", Command("up")),
         title="every process runs",
         severity=_ERROR,
         needs=_NEEDS,
@@ -188,6 +190,10 @@ CHECKS = (
     ),
     _check(
         code="LR172",
+        fix=Hint(
+            "stop the other process, or move the ports: local.port_offset or components.NAME.port, then: ",
+            Command("up"),
+        ),
         title="the processes' ports are free for them",
         severity=_ERROR,
         needs=_NEEDS,
@@ -198,6 +204,7 @@ CHECKS = (
     ),
     _check(
         code="LR173",
+        fix=Hint("processes do not survive a restart of the machine, data do: ", Command("up")),
         title="the machine was not restarted",
         severity=_ERROR,
         needs=_NEEDS,
@@ -207,6 +214,7 @@ CHECKS = (
     ),
     _check(
         code="LR174",
+        fix=Hint("finish the change: ", Command("up")),
         title="processes run with the settings of the last up",
         needs=_NEEDS,
         symptoms=(UNAVAILABLE,),
@@ -215,6 +223,7 @@ CHECKS = (
     ),
     _check(
         code="LR175",
+        fix=Hint("run the command that was killed again; it is safe to repeat: ", Command("up")),
         title="no command was killed while it wrote",
         needs=_NEEDS,
         symptoms=(UNAVAILABLE,),
@@ -223,6 +232,7 @@ CHECKS = (
     ),
     _check(
         code="LR176",
+        fix=Hint("see what it waits for: ", Command("logs")),
         title="every process is ready",
         severity=_ERROR,
         needs=_NEEDS,
@@ -233,6 +243,7 @@ CHECKS = (
     ),
     _check(
         code="LR177",
+        fix=Hint("install lightragctl where it was, then: ", Command("up")),
         title="the programs of the processes exist",
         severity=_ERROR,
         needs=_NEEDS,
@@ -243,6 +254,9 @@ CHECKS = (
     ),
     _check(
         code="LR178",
+        fix=Hint(
+            "give the folder back to the user who runs the release (chown), or free the file system from read-only"
+        ),
         title="the folder of the release can be written",
         severity=_ERROR,
         needs=_NEEDS,
@@ -261,6 +275,7 @@ CHECKS = (
     ),
     _check(
         code="LR181",
+        fix=Hint("continue it: kill -CONT PID; if a debugger or a shell stopped it, end that"),
         title="no process is stopped by a signal",
         severity=_ERROR,
         needs=_NEEDS,
@@ -271,6 +286,7 @@ CHECKS = (
     ),
     _check(
         code="LR182",
+        fix=Hint("export the variable or write the file that the profile names, then: ", Command("up")),
         title="the secrets of the processes are there",
         severity=_ERROR,
         needs=_NEEDS,
@@ -281,6 +297,7 @@ CHECKS = (
     ),
     _check(
         code="LR183",
+        fix=Hint("see why it ended: ", Command("logs"), "; SIGKILL without a sender is often the kernel: dmesg"),
         title="processes were not restarted lately",
         judge=_restarted,
         severity=_WARNING,
@@ -289,6 +306,7 @@ CHECKS = (
     ),
     _check(
         code="LR184",
+        fix=Hint("wait for it; when it takes longer than its deadline, see ", Command("logs")),
         title="processes have started",
         needs=_NEEDS,
         symptoms=(UNAVAILABLE,),
@@ -299,6 +317,7 @@ CHECKS = (
     ),
     _check(
         code="LR185",
+        fix=Hint("end other programs, or give the release more processors: top"),
         title="the machine is not overloaded",
         needs=_NEEDS,
         judge=_load,
@@ -308,6 +327,7 @@ CHECKS = (
     ),
     _check(
         code="LR186",
+        fix=Hint("read the last lines before each end: ", Command("logs")),
         title="processes stay up",
         severity=_ERROR,
         needs=_NEEDS,

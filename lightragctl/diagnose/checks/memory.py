@@ -235,7 +235,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(NODE_METRICS, NODES, PODS, THRESHOLDS),
         judge=_node_memory,
-        fix=Hint("add nodes"),
+        fix=Hint("add nodes, or make requests equal to limits for the stores, so that they are not evicted"),
     ),
     _check(
         code="LR405",
@@ -243,7 +243,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(MACHINE, THRESHOLDS),
         judge=_machine,
-        fix=Hint("end other programs"),
+        fix=Hint("end other programs, or load fewer documents: ps aux --sort -rss"),
     ),
     _check(
         code="LR406",
@@ -251,7 +251,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(COLLECTIONS, DEPLOYED, THRESHOLDS),
         judge=_loaded,
-        fix=Hint("add query nodes or memory"),
+        fix=Hint("add query nodes or memory before loading more: components.vector-engine, then: ", Command("up")),
         explains=("LR203", "LR204"),
     ),
     _check(
@@ -260,7 +260,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(DEPLOYED, THRESHOLDS),
         judge=_heap,
-        fix=Hint("set the heap to half of the limit"),
+        fix=Hint("set components.kafka.heap to half of its resources.limits.memory, then: ", Command("up")),
     ),
     _check(
         code="LR408",
@@ -268,7 +268,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(DEPLOYED, THRESHOLDS),
         judge=_caches,
-        fix=Hint("lower the caches"),
+        fix=Hint("lower components.lightrag-api.cache, or raise its resources.limits.memory, then: ", Command("up")),
     ),
     _check(
         code="LR409",
@@ -276,7 +276,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(METRICS, THRESHOLDS),
         judge=_files,
-        fix=Hint("raise the limit of open files"),
+        fix=Hint("raise the limit of open files (ulimit -n), and see which clients keep connections open"),
     ),
     _check(
         code="LR410",
@@ -284,7 +284,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(MACHINE, THRESHOLDS),
         judge=_disk_high,
-        fix=_ROOM,
+        fix=Hint("free space, or set XDG_DATA_HOME to another disk before the next up"),
     ),
     _check(
         code="LR411",
@@ -292,7 +292,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(MACHINE, THRESHOLDS),
         judge=_disk_critical,
-        fix=_ROOM,
+        fix=Hint("free space; what failed meanwhile must be repeated: ", Command("ingest", "PATH")),
         explains=("LR171", "LR174", "LR175", "LR176", "LR180", "LR201", "LR501"),
     ),
     _check(
@@ -301,7 +301,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(MACHINE, THRESHOLDS),
         judge=_inodes,
-        fix=_ROOM,
+        fix=Hint("delete many small files: du --inodes -x -d2 /"),
         explains=("LR171", "LR180"),
     ),
     _check(
@@ -310,7 +310,9 @@ CHECKS = (
         severity=_ERROR,
         needs=(METRICS, DEPLOYED, THRESHOLDS),
         judge=_etcd_size,
-        fix=Hint("compact and defragment etcd"),
+        fix=Hint(
+            "compact and defragment etcd (etcdctl compact, defrag, alarm disarm), or raise components.etcd.quota_bytes"
+        ),
         symptoms=(UNAVAILABLE, SLOW),
     ),
     _check(
@@ -319,6 +321,6 @@ CHECKS = (
         severity=_WARNING,
         needs=(EVENTS, PODS, DEPLOYED, THRESHOLDS),
         judge=_evicted,
-        fix=Hint("make requests equal to limits"),
+        fix=Hint("make requests equal to limits for the component, or add nodes: kubectl describe nodes"),
     ),
 )

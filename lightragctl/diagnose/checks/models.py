@@ -16,7 +16,7 @@ from lightragctl.diagnose.model import Endpoint
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import name_of, spec_of, status_of
 
-_REACH = ("upstream_unreachable", "upstream_broken", "unreachable")
+_REACH = ("upstream_unreachable", "upstream_broken")
 
 
 def component_of_model(one: Endpoint, facts: Facts) -> str:
@@ -39,7 +39,7 @@ def kind_of(one: Endpoint) -> str:
         return "rate"
     if one.code in ("timeout", "upstream_timeout") or one.status == 504:
         return "late"
-    if one.code in _REACH or one.status == 0:
+    if one.code in _REACH:
         return "unreachable"
     return "request" if one.status in (400, 404, 405, 413, 415, 422) else "server"
 
@@ -198,7 +198,9 @@ CHECKS = (
         code="LR308",
         title="embeddings are vectors with a length",
         judge=_empty,
-        fix=Hint("repair the model's server"),
+        fix=Hint(
+            "repair the server of the model, then load the documents of that time again: ", Command("ingest", "PATH")
+        ),
         symptoms=(WRONG,),
     ),
     _check(
@@ -227,7 +229,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(METRICS, THRESHOLDS),
         judge=_waiting,
-        fix=Hint("add replicas"),
+        fix=Hint("add replicas of the model server, or lower the load: components.model-server.servers"),
         symptoms=(SLOW,),
         explains=("LR309",),
     ),
@@ -246,7 +248,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(NODES, WORKLOADS),
         judge=_no_gpu,
-        fix=Hint("install the device plugin"),
+        fix=Hint("install the NVIDIA device plugin, or add GPU nodes: kubectl describe nodes"),
         symptoms=(UNAVAILABLE,),
         stops=True,
         follows=False,

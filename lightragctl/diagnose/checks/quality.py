@@ -72,7 +72,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(ROW_SAMPLE,),
         judge=_self,
-        fix=Hint("load the collection again"),
+        fix=Hint("the index is damaged or loaded in part: release and load the collection, or rebuild its index"),
     ),
     _check(
         code="LR553",

@@ -189,7 +189,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(BINDINGS, WORKLOADS, DEPLOYED),
         judge=_bindings,
-        fix=Hint("delete the RoleBinding"),
+        fix=Hint("delete the RoleBinding, or bind a ServiceAccount that no pod of the release uses"),
     ),
     _check(
         code="LR608",
@@ -197,7 +197,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(MACHINE,),
         judge=_readable,
-        fix=Hint("chmod 700 the folder"),
+        fix=Hint("chmod 700 the folder of the release; its path: ", Command("status")),
     ),
     _check(
         code="LR609",

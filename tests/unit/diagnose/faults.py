@@ -302,6 +302,8 @@ FAULTS: dict[str, Fault] = {
     "LR161": cluster(
         put(keys.DANGERS, [Written("config-outdated", "warning", "Pod/x", "started before Secret/y", ["restart it"])])
     ),
+    "LR162": local(put(keys.OPERATIONS, [healthy.operation("needs attention")])),
+    "LR163": cluster(put(keys.OPERATIONS, [healthy.operation("running", 900.0)])),
     "LR170": local(with_(keys.MACHINE, supervisor_alive=False)),
     "LR171": local(processes("embedder", alive=False, holder=None, last_exit="killed by SIGKILL")),
     "LR172": local(processes("embedder", alive=False, holder=Holder(7, "nginx", False))),
@@ -369,7 +371,7 @@ FAULTS: dict[str, Fault] = {
     "LR301": local(endpoint(status=503, code="upstream_unreachable")),
     "LR302": local(endpoint(status=401, code="invalid_api_key", at="https://models.example")),
     "LR303": local(endpoint(status=429)),
-    "LR304": local(endpoint(status=0, code="timeout")),
+    "LR304": local(endpoint(status=0, code="timeout", error="no answer within 20 s")),
     "LR305": local(endpoint(status=500)),
     "LR306": local(endpoint(status=404, code="model_not_found")),
     "LR307": local(endpoint(dimension=8)),
@@ -429,6 +431,7 @@ FAULTS: dict[str, Fault] = {
     "LR515": local(several(with_(keys.DEPLOYED, metric="IP"), collection(metric="IP"), with_(keys.ROW_SAMPLE, unit=3))),
     "LR516": local(more_collections("default_entities_x", error="refused")),
     "LR517": local(put(keys.COLLECTIONS, [healthy.control()])),
+    "LR518": cluster(lambda facts: facts[keys.STORE_PLACES].append(healthy.store_place("rel", "elsewhere"))),
     "LR551": local(with_(keys.ROW_SAMPLE, reproduced=0.4)),
     "LR552": local(with_(keys.ROW_SAMPLE, found=False)),
     "LR553": cluster(

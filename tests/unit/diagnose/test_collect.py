@@ -1,7 +1,9 @@
 """Collectors on a cluster in memory, and how they run: in parallel, with deadlines, with whatever rights there are."""
 
+import threading
 import time
 from collections.abc import Callable
+from queue import Queue
 from typing import Any, cast
 
 import pytest
@@ -21,7 +23,7 @@ from tests.fakes.release import DEPLOYMENT, NAMESPACE, NOW, lock_holder, up
 OBJECTS = [
     *(keys.RECORD, keys.DRIFT, keys.ASLEEP, keys.DANGERS, keys.RULES, keys.WORKLOADS, keys.PODS, keys.CLAIMS),
     *(keys.EVENTS, keys.NODES, keys.NODE_LEASES, keys.QUOTAS, keys.SLICES, keys.CLUSTER_SERVICES, keys.DNS_PODS),
-    *(keys.CERTIFICATES, keys.POD_METRICS, keys.SIGNS),
+    *(keys.OPERATIONS, keys.STORE_PLACES, keys.CERTIFICATES, keys.POD_METRICS, keys.SIGNS),
 ]
 
 
@@ -114,9 +116,14 @@ def test_what_was_put_before_an_error_is_kept_and_the_rest_has_its_reason() -> N
     assert facts.reason(keys.STORE) == "no key [redacted]"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_bug_in_a_collector_costs_its_facts_alone() -> None:
-    facts = ran(reading(lambda source, facts: facts.put(keys.STORE, cast(Any, 1 / 0))))
+def test_a_bug_in_a_collector_is_printed_and_costs_its_facts_alone() -> None:
+    seen: Queue[object] = Queue()
+    before, threading.excepthook = threading.excepthook, seen.put
+    try:
+        facts = ran(reading(lambda source, facts: facts.put(keys.STORE, cast(Any, 1 / 0))))
+        assert seen.get(timeout=10)
+    finally:
+        threading.excepthook = before
     assert facts.reason(keys.GOLDEN) == "not collected"
 
 

@@ -68,6 +68,18 @@ def test_a_dead_chat_model_does_not_explain_a_search_that_fails() -> None:
     assert set(roots(judged(facts))) == {"LR171", "LR201"}
 
 
+def test_a_known_error_in_the_log_explains_the_end_of_the_process_and_what_follows() -> None:
+    facts = broken(
+        processes("model-gateway", alive=False, holder=None, last_exit="exited with status 1"),
+        put(keys.SIGNS, {"model-gateway": {"settings": 1, "refused": 4}}),
+        put(keys.SERVICES, [faults.Replica("model-gateway", "model-gateway", error="Connection refused")]),
+        with_(keys.SEARCHED, status=503, code="overloaded", error="cannot reach model-gateway"),
+    )
+    found = judged(facts).findings
+    assert [(one.code, one.subject) for one in found] == [("LR180", "model-gateway")]
+    assert {one.code for one in found[0].consequences} == {"LR171", "LR200", "LR201"}
+
+
 def test_errors_come_before_warnings() -> None:
     facts = broken(with_(keys.MACHINE, folder_mode=0o755), with_(keys.ROW_SAMPLE, reproduced=0.1))
     assert roots(judged(facts)) == ["LR551", "LR608"]

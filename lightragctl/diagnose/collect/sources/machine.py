@@ -24,7 +24,7 @@ from lightragctl.local.logs import read_logs
 from lightragctl.local.processes import alive, boot_id, identify
 from lightragctl.local.readiness import not_ready_reason
 
-_TAIL_LINES = 60
+_TAIL_LINES = 30
 
 
 def read_machine(source: Source, facts: Facts) -> None:

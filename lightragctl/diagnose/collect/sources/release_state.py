@@ -14,18 +14,19 @@ from lightragctl.deploy.apply import read_live
 from lightragctl.deploy.desired_state import autoscaled_nodes, ignore_rules
 from lightragctl.deploy.drift import ignored
 from lightragctl.deploy.health import find_risks
-from lightragctl.deploy.inventory import Inventory, ReleasePhase
+from lightragctl.deploy.inventory import Inventory, ReleasePhase, from_object
 from lightragctl.deploy.revision_store import read_revision
 from lightragctl.deploy.rollback import read_holder
 from lightragctl.deploy.rollout_plan import autoscalers, drift_since
 from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.facts import Facts
-from lightragctl.diagnose.keys import ASLEEP, DANGERS, DRIFT, LAST_LINES, RECORD, RULES, SIGNS
-from lightragctl.diagnose.model import Change, Recorded, Written
+from lightragctl.diagnose.keys import ASLEEP, DANGERS, DRIFT, LAST_LINES, RECORD, RULES, SIGNS, STORE_PLACES
+from lightragctl.diagnose.model import Change, Recorded, StorePlace, Written
 from lightragctl.diagnose.signatures import count_signs
 from lightragctl.diagnose.text import hint_data, redacted
-from lightragctl.kube.labels import component_of
+from lightragctl.kube.labels import component_of, inventory_selector
 from lightragctl.kube.lease import lock_state
+from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import container_statuses, name_of
 from lightragctl.observe.scaling import REPLICAS, scaled_to_zero
 from lightragctl.observe.snapshot import read_snapshot
@@ -106,6 +107,30 @@ def _written(one: Finding) -> Written:
     return Written(one.code, str(one.severity), one.subject, redacted(one.message), hint_data(one.hint))
 
 
+def read_store_places(source: Source, facts: Facts) -> None:
+    """Put `STORE_PLACES`: of the releases in all namespaces, or in the release's own where we may not list others."""
+    cluster = source.scope.cluster
+    try:
+        found = cluster.select("v1", "ConfigMap", "", inventory_selector())
+    except ForbiddenError:
+        found = cluster.select("v1", "ConfigMap", source.scope.namespace, inventory_selector())
+    facts.put(STORE_PLACES, [place for one in found if (place := _store_place(one))])
+
+
+def _store_place(config_map: KubernetesObject) -> StorePlace | None:
+    try:
+        inventory = from_object(config_map)
+    except LightragctlError:
+        return None
+    engine = (inventory.profile.get("components") or {}).get("vector-engine") or {}
+    store = engine.get("object_store") or {}
+    if not store or "vector-engine" not in inventory.components:
+        return None
+    namespace = str((config_map.get("metadata") or {}).get("namespace", ""))
+    root = str(store.get("root_path") or inventory.release)
+    return StorePlace(inventory.release, namespace, str(store.get("endpoint")), str(store.get("bucket")), root)
+
+
 def read_logs(source: Source, facts: Facts) -> None:
     """Put `SIGNS`, and `LAST_LINES`, which stay in this process: of containers that ended or are not ready."""
     scope = source.scope
@@ -148,5 +173,6 @@ COLLECTORS = (
     Collector("asleep", (ASLEEP,), read_asleep, Runtime.KUBERNETES),
     Collector("dangers", (DANGERS,), read_dangers, Runtime.KUBERNETES, 20.0),
     Collector("rules", (RULES,), read_rules, Runtime.KUBERNETES, 20.0),
+    Collector("store places", (STORE_PLACES,), read_store_places, Runtime.KUBERNETES),
     Collector("logs", (SIGNS, LAST_LINES), read_logs, Runtime.KUBERNETES, 20.0),
 )

@@ -15,6 +15,7 @@ from lightragctl.core.errors import LightragctlError
 from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.collect.sources.models import vector_of
 from lightragctl.diagnose.facts import Facts
+from lightragctl.diagnose.judge import NOT_HERE
 from lightragctl.diagnose.keys import COLLECTIONS, GOLDEN, ROW_SAMPLE, STORE, STORED_MODEL
 from lightragctl.diagnose.lookup import chunks_name
 from lightragctl.diagnose.model import Collection, Deployed, GoldenState, RowSample, StoredModel, StoreState
@@ -48,7 +49,9 @@ def read_store(source: Source, facts: Facts) -> None:
         _read_control(store, source.deployed, names, facts)
         chunks = next((one for one in collections if chunks_name(source.deployed) in (one.name, *one.aliases)), None)
         if chunks is None or chunks.state != "Loaded":
-            reason = "the workspace has no passages yet" if chunks is None else f"{chunks.name} is not loaded"
+            reason = (
+                f"the workspace has no passages yet: {NOT_HERE}" if chunks is None else f"{chunks.name} is not loaded"
+            )
             facts.miss(ROW_SAMPLE, reason)
             return
         facts.put(ROW_SAMPLE, _sample(source, store, chunks, uri))
