@@ -17,7 +17,7 @@ from lightragctl.release.release import Release
 from lightragctl.release.workspace_files import find_files, list_files
 from lightragctl.vectors.control import EPOCH
 from lightragctl.vectors.copying import loaded
-from lightragctl.vectors.fence import begin_switch, end_switch, switching
+from lightragctl.vectors.fence import SPREAD_S, begin_switch, end_switch, switching
 from lightragctl.vectors.store import CollectionStore
 
 KEPT_DAYS = 7
@@ -171,6 +171,7 @@ class Replacing(Copying):
         planned = _moves(context)
         with self.open(context) as work:
             store = work.site.store
+            work.site.clock.pause(SPREAD_S)  # until each replica of lightrag-api has read that the switch is over
             names = [(one, new.name) for new in planned.news for one in (new.name, *new.aliases)]
             wrong = [f"{one} is {store.resolve(one)}, not {name}" for one, name in names if store.resolve(one) != name]
             if wrong:

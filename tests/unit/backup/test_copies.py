@@ -214,7 +214,7 @@ def restored(copied: Copied) -> None:
 
 def aborted(copied: Copied) -> None:
     """A user aborts once the switch is done."""
-    if not copied.place.store.records() or not copied.record.phase is Phase.ABORTING:
+    if not copied.place.store.records() or copied.record.phase is not Phase.ABORTING:
         record = copied.run() if not copied.place.store.records() or copied.record.is_open else copied.record
         if record.phase is Phase.SUCCEEDED:
             copied.place.store.update(copied.id, lambda one: one.changed(phase=Phase.FAILED, ended_at=None))
