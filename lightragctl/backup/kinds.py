@@ -90,7 +90,7 @@ def _writer(steps: Copying, through: str) -> Step:
 def _copy(steps: Copying) -> tuple[Step, Step]:
     return (
         Step("copy", "copy collections under new names", _COPY_S, steps.copy, steps.is_copied, steps.uncopy),
-        Step("files", "write files", _COPY_S, steps.write_files, _noted("files_written"), steps.unwrite_files),
+        Step("files", "write files", _COPY_S, steps.write_files, steps.are_files_written, steps.unwrite_files),
     )
 
 

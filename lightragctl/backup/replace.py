@@ -17,11 +17,12 @@ from lightragctl.release.release import Release
 from lightragctl.release.workspace_files import find_files, list_files
 from lightragctl.vectors.control import EPOCH
 from lightragctl.vectors.copying import loaded
-from lightragctl.vectors.fence import begin_switch, end_switch, switching
+from lightragctl.vectors.fence import SPREAD_S, begin_switch, end_switch, switching
 from lightragctl.vectors.store import CollectionStore
 
 KEPT_DAYS = 7
 _COLLECTION, _FILES = "collection:", "files:"
+_STOPPED = "stopped_to_undo"
 _NOT_BEGUN, _KEEPING, _BEGUN, _DONE = "", "keeping", "begun", "done"
 """How far a switch is, as the record has it."""
 
@@ -53,7 +54,6 @@ class Replacing(Copying):
             switch.keep_control(store, _moves(context), context.check)
             context.save_result("switch", _BEGUN)
         if _state(context) == _BEGUN:
-            begin_switch(store, workspace, context.record.id, work.site.clock)
             switch.forward(store, _moves(context), context.check)
             placed = self.placed(context, work)
             if placed is not None:
@@ -93,16 +93,16 @@ class Replacing(Copying):
 
     def unswitch(self, context: Context) -> None:
         """Put the workspace of before in place again, with lightrag-server at rest."""
-        if _state(context) == _NOT_BEGUN:
-            return
         with self.open(context) as work:
             control = work.site.writer if work.site.served == work.site.workspace else None
-            is_stopped_here = control is not None and not context.record.results.get("writer_at_rest")
-            if control is not None and is_stopped_here:
-                rest(context, control)
-            self._back(context, work)
-            if control is not None and is_stopped_here:
+            if _state(context) != _NOT_BEGUN:
+                if control is not None and not context.record.results.get("writer_at_rest"):
+                    context.save_result(_STOPPED, True)
+                    rest(context, control)
+                self._back(context, work)
+            if control is not None and context.record.results.get(_STOPPED):
                 start(context, control)
+                context.save_result(_STOPPED, False)
 
     def start_writer(self, context: Context) -> None:
         """Start lightrag-server again; before, a switch that stands half way is undone."""
@@ -128,8 +128,9 @@ class Replacing(Copying):
         store, workspace = work.site.store, work.site.workspace
         if _state(context) in (_BEGUN, _DONE):
             context.check()
-            begin_switch(store, workspace, context.record.id, work.site.clock)
-            context.save_result("switch", _BEGUN)
+            if _state(context) == _DONE:
+                begin_switch(store, workspace, context.record.id, work.site.clock)
+                context.save_result("switch", _BEGUN)
             switch.back(store, _moves(context), context.check)
             placed = self.placed(context, work)
             if placed is not None:
@@ -170,6 +171,7 @@ class Replacing(Copying):
         planned = _moves(context)
         with self.open(context) as work:
             store = work.site.store
+            work.site.clock.pause(SPREAD_S)  # until each replica of lightrag-api has read that the switch is over
             names = [(one, new.name) for new in planned.news for one in (new.name, *new.aliases)]
             wrong = [f"{one} is {store.resolve(one)}, not {name}" for one, name in names if store.resolve(one) != name]
             if wrong:

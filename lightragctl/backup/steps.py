@@ -124,9 +124,18 @@ class Copying:
                 context.save_result("copied", {**done, name: [wanted.unique_keys, wanted.digest]})
 
     def is_copied(self, context: Context) -> bool:
-        """Whether every collection was copied."""
+        """Whether every collection was copied, and its original could not change since."""
         results = context.record.results
-        return "names" in results and set(results["names"]) == set(results.get("copied", {}))
+        is_whole = "names" in results and set(results["names"]) == set(results.get("copied", {}))
+        return is_whole and self._is_of_one_moment(context)
+
+    def are_files_written(self, context: Context) -> bool:
+        """Whether every file was copied, and its original could not change since."""
+        return bool(context.record.results.get("files_written")) and self._is_of_one_moment(context)
+
+    def _is_of_one_moment(self, context: Context) -> bool:
+        """Whether copies are of the moment that will be verified; after that, the original may change."""
+        return not self.of_source or "proof" in context.record.results or self.fences.holds(context.record.id)
 
     def uncopy(self, context: Context) -> None:
         """Delete the copies."""

@@ -85,8 +85,8 @@ def clone(
     """
     from lightragctl.backup.kinds import CLONE
 
-    parameters = {"workspace": workspace, "timeout_s": timeout_s}
-    return _run(session, CLONE, parameters, _checked(new), foreground)
+    _refuse_existing(session, _checked(new))
+    return _run(session, CLONE, {"workspace": workspace, "timeout_s": timeout_s}, new, foreground)
 
 
 def _checked(workspace: str) -> str:
@@ -97,6 +97,15 @@ def _checked(workspace: str) -> str:
     if not re.fullmatch(WORKSPACE_PATTERN, workspace):
         raise UsageError(f"'{workspace[:80]}' cannot name a workspace", "use 1 to 64 letters, digits and _")
     return workspace
+
+
+def _refuse_existing(session: Session, workspace: str) -> None:
+    from lightragctl.backup.site import open_site
+    from lightragctl.backup.steps import exists
+
+    with session.out.live() as notify, open_site(session.release, workspace, notify) as site:
+        if site.collections:
+            raise exists(workspace)
 
 
 def _backup(session: Session, source: str | None, id: str) -> "BackupOrigin":
