@@ -1,10 +1,9 @@
-"""Backups on a cluster: made inside it into an S3 service, and restored into a release that was deleted with its volumes."""
+"""Backups on a cluster: made inside it into an S3 service, and restored into a release that was deleted."""
 
 import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -70,6 +69,7 @@ def settings(endpoint: str) -> tuple[str, ...]:
     """Where backups go, in the profile of the release."""
     keys = [f"backup.{name}.secret={{name: backup-s3, key: {name}}}" for name in ("access_key", "secret_key")]
     values = [f"backup.destination=s3://{BUCKET}/lightrag", f"backup.endpoint={endpoint}", "backup.region=us-east-1"]
+    values.append("backup.schedule=0 3 29 2 *")  # the test starts its Job
     return tuple(word for value in (*values, *keys) for word in ("--set", value))
 
 
@@ -185,3 +185,14 @@ def test_a_driver_that_is_deleted_during_the_copy_is_followed_by_one(release: Cl
         assert process.wait() == 0
     assert server_replicas(release) == 1
     assert document(release.run("backup", "verify", "-o", "json"))["rows"] > 0
+
+
+def test_the_cronjob_makes_one(release: ClusterRelease) -> None:
+    release.cluster.kubectl("create", "job", "--from", f"cronjob/{NAME}-backup", "now", "-n", NAME)
+    wait = ("wait", "job/now", "-n", NAME, "--for=condition=Complete", "--timeout=180s")
+    release.cluster.kubectl(*wait, timeout_s=190)
+    newest = document(release.run("operations", "status", "-o", "json"))
+    assert (newest["kind"], newest["phase"], newest["parameters"]["scheduled"]) == ("backup", "succeeded", True)
+    status = json.loads(release.run("status", "-o", "json").stdout)
+    assert status["backup"]["id"] == newest["results"]["backup"]
+    assert server_replicas(release) == 1

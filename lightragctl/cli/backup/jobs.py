@@ -1,5 +1,7 @@
 """What the Job of a backup or a restore needs: volumes, and the secrets of the destination."""
 
+from typing import Any
+
 from lightragctl.core.backup import claim_mounts
 from lightragctl.core.errors import UsageError
 from lightragctl.core.urls import shown
@@ -31,7 +33,7 @@ def job_spec(release: Release, url: str | None, account: str = "") -> JobSpec:
     return JobSpec(service_account=account, secrets=settings.secrets, **volumes(release, claim_mounts(url)))
 
 
-def volumes(release: Release, claims: dict[str, str]) -> dict[str, object]:
+def volumes(release: Release, claims: dict[str, str]) -> dict[str, Any]:
     """The claims with that of lightrag-server, and beside what the Job runs therefore."""
     files = find_files(release.runtime, release.name)
     if files is None or files.claim is None:
