@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from numpy.typing import NDArray
 
+from lightragctl.backup.answers import without_last_tie
 from lightragctl.backup.belonging import collections_of
 from lightragctl.backup.lock import Subject
 from lightragctl.backup.source import Destination, Held, Opener, Source
@@ -220,4 +221,4 @@ def search(uri: str, name: str, schema: CollectionSchema, vectors: NDArray[Any],
     spec = IndexSpec(index.index_type, index.metric_type, {}, _SEARCH.get(index.index_type, {}))
     found = search_all(uri, [SearchBatch(name, vectors, k, spec, [])], _CALL_S)
     as_key: Any = str if schema.primary.dtype == "VARCHAR" else int
-    return [[as_key(hit.id) for hit in hits] for hits in found]
+    return [without_last_tie([(as_key(hit.id), hit.score) for hit in hits], k) for hits in found]
