@@ -23,7 +23,9 @@ TIE = 1e-5
 """Scores that differ by less are equal: two versions of Milvus round them differently."""
 
 Search = Callable[[str, CollectionSchema, NDArray[np.float32], int], Sequence[Sequence[Key]]]
-"""Takes a collection's name, its schema, vectors and k; gives the keys of the hits of each, best first, without a tie at the end."""
+"""Takes a collection's name, its schema, vectors and k; gives the keys of the hits of each, best first.
+
+A tie at the end is left out: `without_last_tie`."""
 
 
 class _Strict(BaseModel):

@@ -180,7 +180,7 @@ class Saving:
             consistency = manifest.consistency.model_copy(update={"writer_stopped_s": stopped_s})
             manifest = manifest.model_copy(update={"consistency": consistency})
             commit(storage, manifest)
-        context.save_result("made", summary(manifest))
+        context.save_result("made", summary(manifest).model_dump(mode="json"))
 
     def is_committed(self, context: Context) -> bool:
         """Whether there is a backup."""

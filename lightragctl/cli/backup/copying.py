@@ -9,7 +9,6 @@ from lightragctl.cli.deploy.commands import Timeout
 from lightragctl.cli.operations.commands import Foreground
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import UsageError
-from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Result
 
 if TYPE_CHECKING:
@@ -146,6 +145,7 @@ def _run(
     from lightragctl.cli.backup import payloads
     from lightragctl.cli.operations.driving import operator, start, stay
     from lightragctl.cli.operations.steering import outcome
+    from lightragctl.core.profile import Runtime
     from lightragctl.operations import control
     from lightragctl.operations.model import Phase, StepState
 
