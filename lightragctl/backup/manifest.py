@@ -332,6 +332,11 @@ class Summary(_Strict):
     encrypted: bool
     collections: tuple[CollectionSummary, ...]
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Summary":
+        """The summary that `model_dump(mode="json")` gave."""
+        return cls.model_validate_json(json.dumps(plain))
+
 
 def summary(manifest: Manifest) -> Summary:
     """The summary of a backup."""

@@ -89,6 +89,9 @@ def _secret(settings: Backup, name: str, environ: Mapping[str, str]) -> str | No
     given: SecretRef | None = getattr(settings, name)
     if given is None:
         return None
+    if given.secret and VARIABLES[name] not in environ:
+        message = f"backup.{name} is missing: there is no key {given.secret.key} in a Secret {given.secret.name}"
+        raise UsageError(message, "create the Secret beside the release")
     source = SecretRef(env=VARIABLES[name]) if given.secret else given
     return secret_value(source, environ, f"backup.{name}")
 

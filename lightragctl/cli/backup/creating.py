@@ -85,7 +85,7 @@ def parameters(settings: Backup, wanted: Wanted) -> dict[str, Any]:
 
 def _ended(session: Session, url: str | None, record: Operation) -> Result:
     ended = outcome(session.command, record, Phase.SUCCEEDED)
-    made = Summary.model_validate(record.results["made"]) if "made" in record.results else None
+    made = Summary.of(record.results["made"]) if "made" in record.results else None
     return payloads.backup_create(shown(str(url)), made, record, ended.errors, ended.exit_status)
 
 
