@@ -122,7 +122,7 @@ class Saving:
         self.fences.release(context.record.id)
 
     def stop_writer(self, context: Context) -> None:
-        """Bring lightrag-server to rest, when it writes to the workspace; its version is asked for first."""
+        """Bring lightrag-server to rest, when it writes to the workspace; its version is read first."""
         control = self.site.writer(context) if _has_fence(context) else None
         if "versions" not in context.record.originals:
             context.save_original("versions", self.site.versions(context))
