@@ -64,6 +64,12 @@ def build() -> typer.Typer:
     for panel, functions in panels:
         for function in functions:
             app.command(_name(function), cls=StrictCommand, rich_help_panel=panel)(with_session(function))
+    _add_groups(app)
+    return app
+
+
+def _add_groups(app: typer.Typer) -> None:
+    """Add the command groups."""
     groups: dict[str, tuple[str, tuple[CommandFunction, ...]]] = {
         "profiles": (
             "List, show, create and validate profiles.",
@@ -109,7 +115,6 @@ def build() -> typer.Typer:
     about = "Back up a workspace, verify backups, delete old ones."
     saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey))
     app.add_typer(saves, name="backup", rich_help_panel="Keep its data")
-    return app
 
 
 class _DefaultsToRun(StrictGroup):
