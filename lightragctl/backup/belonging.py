@@ -1,13 +1,10 @@
-"""Which collections of a store are a workspace's, and which of their rows only belong to running processes. Pure."""
+"""Which collections of a store are a workspace's. Pure."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 
 from lightragctl.vectors.control import KINDS, control_name
-from lightragctl.vectors.rows import Key
 
 _CONTROL = control_name("")
-_TRANSIENT = re.compile(r"(?:fence|writer):.*|switching", re.DOTALL)
 
 
 def collections_of(workspace: str, names: Mapping[str, Collection[str]]) -> list[str]:
@@ -30,11 +27,6 @@ def collections_of(workspace: str, names: Mapping[str, Collection[str]]) -> list
 def is_control(name: str) -> bool:
     """Whether a collection is the control collection of a workspace."""
     return name.endswith(_CONTROL) and name != _CONTROL
-
-
-def is_transient(key: Key) -> bool:
-    """Whether a row of a control collection says what running processes do, such as a fence; it is not backed up."""
-    return isinstance(key, str) and _TRANSIENT.fullmatch(key) is not None
 
 
 def _owner(name: str, known: Iterable[str]) -> str | None:

@@ -177,7 +177,7 @@ def definition(entry: CollectionEntry) -> CollectionSchema:
     """The schema of a collection.
 
     Raises:
-        InvalidBackupError: it is none.
+        InvalidBackupError: it is not a backup.
     """
     try:
         schema = from_plain(entry.definition)

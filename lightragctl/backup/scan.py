@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from lightragctl.backup.archive import Archive
-from lightragctl.backup.belonging import is_control, is_transient
+from lightragctl.backup.belonging import is_control
 from lightragctl.backup.chain import Chain, IndexRow, definition
 from lightragctl.backup.manifest import CollectionEntry, FileEntry, check_file_name, object_path
 from lightragctl.backup.parts import CollectionWriter, Tally
@@ -17,6 +17,7 @@ from lightragctl.backup.progress import Progress
 from lightragctl.backup.source import Source, World
 from lightragctl.core.errors import RefusedError
 from lightragctl.vectors.copying import loaded
+from lightragctl.vectors.fence_rows import is_transient
 from lightragctl.vectors.rows import RowBatch, row_hashes
 from lightragctl.vectors.schema import CollectionSchema, to_plain, uncopyable
 
@@ -146,8 +147,8 @@ def _searched(schema: CollectionSchema) -> str | None:
 
 
 def _lasting(batch: RowBatch) -> RowBatch:
-    """The rows of a control collection that are to be kept."""
-    places = [at for at, key in enumerate(batch.keys) if not is_transient(key)]
+    """The rows of a control collection but those that belong to running processes."""
+    places = [at for at, key in enumerate(batch.keys) if not is_transient(str(key))]
     return batch if len(places) == len(batch) else batch.taken(np.array(places, np.intp))
 
 

@@ -76,7 +76,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class World:
-    """What a backup takes from outside: time (UTC), seconds, 8 random hexadecimal digits, who runs it, who is told."""
+    """The outside world of a backup: time (UTC), seconds, 8 random hexadecimal digits, the user, a sink of events."""
 
     now: Callable[[], datetime]
     clock: Callable[[], float]

@@ -16,13 +16,14 @@ from lightragctl.backup.source import Destination, Opener, Source
 from lightragctl.backup.storage import Access, Storage, open_storage
 from lightragctl.backup.writes import WriteStop
 from lightragctl.core.backup import Backup
-from lightragctl.core.errors import RefusedError, UsageError
+from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Notify
 from lightragctl.core.settings import SecretRef
 from lightragctl.release.release import Release
 from lightragctl.release.saved_configuration import configuration
 from lightragctl.release.workspace_files import INPUTS, WorkspaceFiles, find_files, list_files
+from lightragctl.release.writers import WriterControl
 from lightragctl.service.gateway import secret_value
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.collections import MilvusCollections
@@ -113,7 +114,8 @@ def open_source(release: Release, choice: Choice, notify: Notify) -> Iterator[So
             hint = Hint("load documents: ", Command("ingest", "PATH"))
             raise UsageError(f"there is no workspace '{workspace}' in release '{release.name}'", hint)
         files = _files(release, workspace)
-        writes = WriteStop(release.runtime, store, workspace, files is not None, choice.timeout_s, choice.token)
+        control = WriterControl(release.runtime, notify) if files else None
+        writes = WriteStop(store, workspace, control, choice.timeout_s, choice.token)
         yield Source(
             subject=Subject(release.name, workspace),
             store=store,
@@ -151,10 +153,20 @@ def _documents(
     release: Release, store: CollectionStore, files: WorkspaceFiles | None, include_secrets: bool
 ) -> dict[str, bytes]:
     applied = release.runtime.applied(include_secrets)
-    documents = {"configuration.json": configuration(release.name, applied, {"milvus": store.server_version()})}
+    versions = {"milvus": store.server_version(), **(_lightrag_version(release, files.workspace) if files else {})}
+    documents = {"configuration.json": configuration(release.name, applied, versions)}
     if files:
         documents["files.json"] = {"inputs": str(files.roots[INPUTS].absolute())}
     return {name: json.dumps(one, indent=1, sort_keys=True).encode() for name, one in documents.items()}
+
+
+def _lightrag_version(release: Release, workspace: str) -> dict[str, str]:
+    """As its server reports it; nothing when that is stopped."""
+    try:
+        target = release.lightrag(workspace)
+        return {"lightrag": target.server.version()} if target else {}
+    except UnavailableError:
+        return {}
 
 
 def workspace_collections(store: CollectionStore, workspace: str) -> list[str]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from lightragctl.backup.source import Held
 from lightragctl.core.errors import WaitExpired
 from lightragctl.core.result import Event, Notify
-from lightragctl.core.runtime import ReleaseRuntime
 from lightragctl.release.writers import WriterControl, find_writer
-from lightragctl.vectors.fence import Fence, FenceTerms, hold
+from lightragctl.vectors.fence import Clock, Fence, FenceTerms, hold
 from lightragctl.vectors.store import VectorStore
 
 
@@ -42,20 +41,20 @@ class WriteStop:
     """How writes to a workspace are held off.
 
     Attributes:
-        runtime: of the release.
         store: where the workspace is.
         workspace: its name.
-        stops_writer: whether lightrag-server writes to it.
+        control: of lightrag-server; None where it does not write to the workspace.
         timeout_s: how long to wait until nothing writes any more, and until lightrag-server is ready again.
         token: names the fence.
+        clock: of the fence; None: that of the system.
     """
 
-    runtime: ReleaseRuntime
     store: VectorStore
     workspace: str
-    stops_writer: bool
+    control: WriterControl | None
     timeout_s: float
     token: str
+    clock: Clock | None = None
 
     @contextlib.contextmanager
     def held(self, notify: Notify) -> Iterator[Held]:
@@ -66,17 +65,20 @@ class WriteStop:
             WaitExpired: something still writes after the timeout.
         """
         terms = FenceTerms(self.token, f"backup {self.token}", drain_s=self.timeout_s)
-        with hold(self.store, self.workspace, terms, notify) as fence, self._writer_at_rest(notify) as rest:
+        with (
+            hold(self.store, self.workspace, terms, notify, self.clock) as fence,
+            self._writer_at_rest(notify) as rest,
+        ):
             yield _Held(fence, rest)
 
     @contextlib.contextmanager
     def _writer_at_rest(self, notify: Notify) -> Iterator[_Rest]:
         rest = _Rest()
-        writer = find_writer(self.runtime) if self.stops_writer else None
-        if writer is None:
+        control = self.control
+        writer = find_writer(control.runtime) if control else None
+        if control is None or writer is None:
             yield rest
             return
-        control = WriterControl(self.runtime, notify)
         control.wait_idle(self.timeout_s)
         stopped_at = control.clock.now()
         try:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -36,87 +37,6 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def build() -> typer.Typer:
-    """The Typer application with all commands."""
-    completion_init()
-    app = typer.Typer(name="lightragctl", cls=StrictGroup, epilog=_EXIT_STATUSES, **_SETTINGS)
-    app.callback()(_root())
-    panels: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
-        (
-            "Deploy and operate",
-            (
-                deploy.up,
-                deploy.diff,
-                deploy.status,
-                deploy.logs,
-                deploy.exec_,
-                deploy.port_forward,
-                deploy.down,
-                revisions.history,
-                revisions.rollback,
-                revisions.unlock,
-                deploy.render,
-            ),
-        ),
-        ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
-        ("Profiles and tool", (tool.completion, tool.version)),
-    )
-    for panel, functions in panels:
-        for function in functions:
-            app.command(_name(function), cls=StrictCommand, rich_help_panel=panel)(with_session(function))
-    _add_groups(app)
-    return app
-
-
-def _add_groups(app: typer.Typer) -> None:
-    """Add the command groups."""
-    groups: dict[str, tuple[str, tuple[CommandFunction, ...]]] = {
-        "profiles": (
-            "List, show, create and validate profiles.",
-            (profiles.list_, profiles.show, profiles.init, profiles.validate),
-        ),
-        "serve": (
-            "Run one of the services in the foreground (what pods and local processes run).",
-            (serve.api, serve.gateway, serve.embedder, serve.mock_llm, serve.lightrag_server),
-        ),
-    }
-    for name, (about, members) in groups.items():
-        app.add_typer(_group(about, members), name=name, rich_help_panel="Profiles and tool")
-    measuring = _group(
-        "Load-test a release. Without a subcommand: bench run.",
-        (bench.run, bench.saturate, bench.compare, bench.report),
-        _DefaultsToRun,
-    )
-    app.add_typer(measuring, name="bench", rich_help_panel="Load tests and quality")
-    finding = _group(
-        "Find the cause of a problem and its fix. Without a subcommand: diagnose run.",
-        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle),
-        _DefaultsToRun,
-    )
-    app.add_typer(finding, name="diagnose", rich_help_panel="Deploy and operate")
-    about = "Build and check golden sets: queries with known correct answers."
-    known = _group(about, (golden.build, golden.show, golden.check))
-    app.add_typer(known, name="golden", rich_help_panel="Load tests and quality")
-    about = "Watch and steer long-running work on a release: backups, restores, upgrades."
-    steering = _group(
-        about,
-        (
-            operations.list_,
-            operations.status,
-            operations.pause,
-            operations.resume,
-            operations.abort,
-            operations.cleanup,
-            operations.rehearse,
-        ),
-    )
-    steering.command("run", cls=StrictCommand, hidden=True)(with_session(operations.run))  # what a Job's pod runs
-    app.add_typer(steering, name="operations", rich_help_panel="Run a release")
-    about = "Back up a workspace, verify backups, delete old ones."
-    saves = _group(about, (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey))
-    app.add_typer(saves, name="backup", rich_help_panel="Keep its data")
-
-
 class _DefaultsToRun(StrictGroup):
     """A group whose default command is `run`."""
 
@@ -127,11 +47,114 @@ class _DefaultsToRun(StrictGroup):
         return list(super().parse_args(ctx, args))
 
 
-def _group(about: str, members: tuple[CommandFunction, ...], kind: type[StrictGroup] = StrictGroup) -> typer.Typer:
+@dataclass(frozen=True)
+class _CommandGroup:
+    """Commands under one word, the panel of `--help` that lists it, and what it does without a command."""
+
+    name: str
+    panel: str
+    about: str
+    members: tuple[CommandFunction, ...]
+    kind: type[StrictGroup] = StrictGroup
+    hidden: tuple[CommandFunction, ...] = ()
+
+
+_PANELS: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
+    (
+        "Deploy and operate",
+        (
+            deploy.up,
+            deploy.diff,
+            deploy.status,
+            deploy.logs,
+            deploy.exec_,
+            deploy.port_forward,
+            deploy.down,
+            revisions.history,
+            revisions.rollback,
+            revisions.unlock,
+            deploy.render,
+        ),
+    ),
+    ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
+    ("Profiles and tool", (tool.completion, tool.version)),
+)
+_GROUPS = (
+    _CommandGroup(
+        "profiles",
+        "Profiles and tool",
+        "List, show, create and validate profiles.",
+        (profiles.list_, profiles.show, profiles.init, profiles.validate),
+    ),
+    _CommandGroup(
+        "serve",
+        "Profiles and tool",
+        "Run one of the services in the foreground (what pods and local processes run).",
+        (serve.api, serve.gateway, serve.embedder, serve.mock_llm, serve.lightrag_server),
+    ),
+    _CommandGroup(
+        "bench",
+        "Load tests and quality",
+        "Load-test a release. Without a subcommand: bench run.",
+        (bench.run, bench.saturate, bench.compare, bench.report),
+        _DefaultsToRun,
+    ),
+    _CommandGroup(
+        "diagnose",
+        "Deploy and operate",
+        "Find the cause of a problem and its fix. Without a subcommand: diagnose run.",
+        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle),
+        _DefaultsToRun,
+    ),
+    _CommandGroup(
+        "golden",
+        "Load tests and quality",
+        "Build and check golden sets: queries with known correct answers.",
+        (golden.build, golden.show, golden.check),
+    ),
+    _CommandGroup(
+        "operations",
+        "Deploy and operate",
+        "Watch and steer long-running work on a release: backups, restores, upgrades.",
+        (
+            operations.list_,
+            operations.status,
+            operations.pause,
+            operations.resume,
+            operations.abort,
+            operations.cleanup,
+            operations.rehearse,
+        ),
+        hidden=(operations.run,),  # what a Job's pod runs
+    ),
+    _CommandGroup(
+        "backup",
+        "Backup and restore",
+        "Back up a workspace, verify backups, delete old ones.",
+        (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey),
+    ),
+)
+
+
+def build() -> typer.Typer:
+    """The Typer application with all commands."""
+    completion_init()
+    app = typer.Typer(name="lightragctl", cls=StrictGroup, epilog=_EXIT_STATUSES, **_SETTINGS)
+    app.callback()(_root())
+    for panel, functions in _PANELS:
+        for function in functions:
+            app.command(_name(function), cls=StrictCommand, rich_help_panel=panel)(with_session(function))
+    for group in _GROUPS:
+        app.add_typer(_group(group), name=group.name, rich_help_panel=group.panel)
+    return app
+
+
+def _group(wanted: _CommandGroup) -> typer.Typer:
     """A command group."""
-    group = typer.Typer(help=about, cls=kind, **_SETTINGS)
-    for function in members:
-        group.command(_name(function), cls=StrictCommand)(with_session(function))
+    group = typer.Typer(help=wanted.about, cls=wanted.kind, **_SETTINGS)
+    for function in (*wanted.members, *wanted.hidden):
+        hidden = function in wanted.hidden
+        group.command(_name(function), cls=StrictCommand, hidden=hidden)(with_session(function))
 
     @group.callback()
     def together() -> None:

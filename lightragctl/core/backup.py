@@ -10,7 +10,7 @@ _Kept = Annotated[int, Field(ge=0, le=10_000)]
 
 
 class Retention(StrictModel):
-    """Which backups `backup prune` keeps: the newest `last`, and the newest of so many days, weeks and months."""
+    """Which backups `backup prune` keeps: the newest `last`, and the newest of each of n days, weeks and months."""
 
     last: _Kept = 7
     daily: _Kept = 7

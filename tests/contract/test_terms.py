@@ -33,7 +33,7 @@ BANNED: Mapping[str, str] = {
     r"tells? (of|what|whether|how|which|why|them apart)|told (of|by)": "reports, shows",
     r"look(s|ed|ing)? (on|after)|looked at again": "watches, polls, maintains",
     r"(is|are|was|were|been) asked (for|of)": "requested",
-    r"(is|are) another one": "is mutable, differs",
+    r"(?<!there )(is|are) another one": "is mutable, differs",
     r"none takes|it is none": "no node matches, is not a ...",
     r"heeds?": "applies, respects",
     r"goes by": "uses, is based on",
