@@ -331,6 +331,8 @@ CHECKS = (
         title="processes stay up",
         severity=_ERROR,
         needs=_NEEDS,
+        stops=True,
+        explains=("LR183", "LR184"),
         judge=_unsteady,
         symptoms=(UNAVAILABLE, OOM),
     ),
