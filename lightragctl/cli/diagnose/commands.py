@@ -89,7 +89,7 @@ def list_(session: Session, only: CategoryName = None) -> Result:
     from lightragctl.diagnose.check import Category
     from lightragctl.diagnose.run import selected
 
-    return payloads.listed(selected(Category(only) if only else None, None))
+    return payloads.check_list(selected(Category(only) if only else None, None))
 
 
 def explain(
@@ -110,7 +110,7 @@ def explain(
     check = next((one for one in all_checks() if one.code == code.upper()), None)
     if check is None:
         raise UsageError(f"there is no check {code}", Hint("see them all: ", Command("diagnose list")))
-    return payloads.explained(check)
+    return payloads.one_check(check)
 
 
 def bundle(
