@@ -9,6 +9,7 @@ import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from lightragctl.cli.backup import commands as backup
+from lightragctl.cli.backup import copying
 from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
@@ -77,6 +78,7 @@ _PANELS: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
         ),
     ),
     ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
+    ("Backup and restore", (copying.restore, copying.clone)),
     ("Profiles and tool", (tool.completion, tool.version)),
 )
 _GROUPS = (

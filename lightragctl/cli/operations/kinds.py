@@ -1,6 +1,7 @@
 """The kinds of operations that this command line has. Imported when an operation is driven."""
 
+from lightragctl.backup.kinds import KINDS as COPYING
 from lightragctl.operations.kind import OperationKind
 from lightragctl.operations.rehearsal import REHEARSAL
 
-KINDS: tuple[OperationKind, ...] = (REHEARSAL,)
+KINDS: tuple[OperationKind, ...] = (REHEARSAL, *COPYING)
