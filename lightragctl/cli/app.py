@@ -18,6 +18,7 @@ from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
+from lightragctl.cli.upgrade import commands as upgrade
 from lightragctl.core.result import Result
 
 CommandFunction = Callable[..., Result]
@@ -98,6 +99,9 @@ def build() -> typer.Typer:
     )
     steering.command("run", cls=StrictCommand, hidden=True)(with_session(operations.run))  # what a Job's pod runs
     app.add_typer(steering, name="operations", rich_help_panel="Run a release")
+    about = "Upgrade a release, one pod first. Without a subcommand: upgrade run."
+    upgrading = _group(about, (upgrade.run, upgrade.matrix), _DefaultsToRun)
+    app.add_typer(upgrading, name="upgrade", rich_help_panel="Run a release")
     return app
 
 

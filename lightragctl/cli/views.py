@@ -10,6 +10,7 @@ from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
 from lightragctl.cli.tables import Data, View
 from lightragctl.cli.tool import views as tool
+from lightragctl.cli.upgrade import views as upgrade
 
 
 def manifests(command: str, data: Data) -> Sequence[Data]:
@@ -27,4 +28,5 @@ VIEWS: dict[str, View] = {
     **golden.VIEWS,
     **operations.VIEWS,
     **tool.VIEWS,
+    **upgrade.VIEWS,
 }

@@ -2,5 +2,6 @@
 
 from lightragctl.operations.kind import OperationKind
 from lightragctl.operations.rehearsal import REHEARSAL
+from lightragctl.upgrade.kinds import UPGRADE
 
-KINDS: tuple[OperationKind, ...] = (REHEARSAL,)
+KINDS: tuple[OperationKind, ...] = (REHEARSAL, UPGRADE)
