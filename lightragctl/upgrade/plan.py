@@ -188,7 +188,7 @@ def refuse(plan: UpgradePlan) -> None:
 
 def canary_stages(pods: int) -> tuple[int, ...]:
     """The number of canary pods at each stage: one, then a quarter and half of the stable pods."""
-    return tuple(sorted({1, *(math.ceil(pods * share) for share in WIDENED)}))
+    return tuple(sorted({max(1, math.ceil(pods * share)) for share in (0.0, *WIDENED)}))
 
 
 def stage_seconds(stages: int, observe_s: float) -> tuple[float, ...]:

@@ -28,6 +28,7 @@ class PodSample:
     Attributes:
         at_s: when it was read, in unix seconds.
         errors: responses with a status of 500 or above.
+        refused: those with 400 to 499.
         shed: calls rejected by a full queue or because of their deadline.
         slower: by bound in seconds: requests that took longer.
         cpu_s: of a processor.
@@ -42,6 +43,7 @@ class PodSample:
     restarts: int = 0
     requests: float = 0.0
     errors: float = 0.0
+    refused: float = 0.0
     shed: float = 0.0
     seconds: float = 0.0
     slower: Mapping[float, float] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Flow:
     restarts: int = 0
     requests: float = 0.0
     errors: float = 0.0
+    refused: float = 0.0
     shed: float = 0.0
     seconds: float = 0.0
     slower: Mapping[float, float] = field(default_factory=dict)
@@ -97,7 +100,7 @@ def parse(text: str, bare: PodSample) -> PodSample:
         text: as `/metrics` returns it.
         bare: what the cluster says of the pod.
     """
-    found = {"requests": 0.0, "errors": 0.0, "shed": 0.0, "seconds": 0.0, "queue": 0.0}
+    found = {"requests": 0.0, "errors": 0.0, "refused": 0.0, "shed": 0.0, "seconds": 0.0, "queue": 0.0}
     plain = {"process_start_time_seconds": "started_s", "process_cpu_seconds": "cpu_s"}
     plain |= {"process_resident_memory_bytes": "memory"}
     within: dict[float, float] = {}
@@ -108,7 +111,7 @@ def parse(text: str, bare: PodSample) -> PodSample:
             found["shed"] += value
         elif name == "lightragctl_queue_depth":
             found["queue"] += value
-        elif labels.get("route", "unknown") not in _NOT_OF_USERS:
+        elif labels.get("route", "unknown").rpartition(" ")[2] not in _NOT_OF_USERS:
             _count(name, labels, value, found, within)
     slower = {bound: found["requests"] - count for bound, count in sorted(within.items())}
     return PodSample(**{**vars(bare), **found, "slower": slower})
@@ -121,6 +124,7 @@ def _count(
     if name == _REQUESTS:
         found["requests"] += value
         found["errors"] += value if labels["code"] >= "500" else 0.0
+        found["refused"] += value if "400" <= labels["code"] < "500" else 0.0
     elif name == f"{_SECONDS}_sum":
         found["seconds"] += value
     elif name == f"{_SECONDS}_bucket" and labels["le"] != "+Inf":
@@ -155,6 +159,7 @@ def _flow(before: Mapping[str, PodSample], after: Mapping[str, PodSample]) -> Fl
         restarts=lost,
         requests=sum(one.requests for one in grown),
         errors=sum(one.errors for one in grown),
+        refused=sum(one.refused for one in grown),
         shed=sum(one.shed for one in grown),
         seconds=sum(one.seconds for one in grown),
         slower={bound: sum(one.slower.get(bound, 0.0) for one in grown) for bound in sorted(bounds)},
@@ -169,7 +174,7 @@ def _grown(before: PodSample, after: PodSample) -> PodSample:
     if before.started_s != after.started_s or before.requests > after.requests:
         lived_s = max(0.0, after.at_s - after.started_s)
         return PodSample(**{**vars(after), "at_s": min(lived_s, after.at_s - before.at_s)})
-    counters = ("requests", "errors", "shed", "seconds", "cpu_s", "at_s")
+    counters = ("requests", "errors", "refused", "shed", "seconds", "cpu_s", "at_s")
     changed = {name: getattr(after, name) - getattr(before, name) for name in counters}
     common = before.slower.keys() & after.slower.keys() if before.requests else after.slower.keys()
     slower = {bound: after.slower[bound] - before.slower.get(bound, 0.0) for bound in common}
@@ -208,6 +213,7 @@ def joined(before: Flow, more: Flow) -> Flow:
         more,
         requests=before.requests + more.requests,
         errors=before.errors + more.errors,
+        refused=before.refused + more.refused,
         shed=before.shed + more.shed,
         seconds=before.seconds + more.seconds,
         slower={bound: before.slower[bound] + more.slower.get(bound, 0.0) for bound in bounds},

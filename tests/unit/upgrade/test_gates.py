@@ -49,6 +49,7 @@ def test_an_equal_version_passes_every_gate() -> None:
     ("gate", "worse"),
     [
         ("errors", {"errors": 15.0}),
+        ("refused", {"refused": 25.0}),
         ("slow", {"slower": {0.005: 450.0, 0.01: 200.0, 0.02: 50.0, 0.04: 20.0}}),
         ("mean", {"seconds": 7.5}),
         ("shed", {"shed": 15.0}),

@@ -9,11 +9,11 @@ from lightragctl.upgrade.samples import PodSample, Track, from_data, interval, p
 def text(**requests: int) -> str:
     metrics = Metrics()
     for _ in range(requests.get("good", 0)):
-        metrics.request("/retrieve", 200, 0.003)
+        metrics.request("POST /retrieve", 200, 0.003)
     for _ in range(requests.get("bad", 0)):
-        metrics.request("/retrieve", 503, 0.3)
+        metrics.request("POST /retrieve", 503, 0.3)
     for _ in range(5):
-        metrics.request("/readyz", 200, 0.001)
+        metrics.request("GET /readyz", 200, 0.001)
         metrics.request("unknown", 404, 0.001)
     return metrics.text().decode()
 
