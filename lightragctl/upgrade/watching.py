@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lightragctl.upgrade.gates import Judgement, Verdict, Watch, judge, look
+from lightragctl.upgrade.gates import Judgement, Verdict, Watch, judge, look, shown
 from lightragctl.upgrade.gates import from_data as watch_from
 from lightragctl.upgrade.gates import to_data as watch_data
 from lightragctl.upgrade.samples import Interval, PodSample, interval
@@ -13,6 +13,7 @@ from lightragctl.upgrade.samples import to_data as sample_data
 
 KEPT_LOOKS = 120
 """Looks of which figures are kept, for the record; older ones are in the states of the gates."""
+_SUMMARY = {"errors": "%", "slow": "%", "mean": "ms"}
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,17 @@ def _reasons(verdicts: Mapping[str, Sequence[Judgement]], kind: Verdict) -> list
 
 def summary(verdicts: Mapping[str, Sequence[Judgement]]) -> str:
     """The figures that a user watches, in one line."""
-    shown = ("errors", "slow", "mean")
-    parts = [f"{name}: {one.reason}" for name, all_of in verdicts.items() for one in all_of if one.gate in shown]
-    return "; ".join(parts)
+    return "; ".join(f"{name}: {_figures_of({one.gate: one for one in found})}" for name, found in verdicts.items())
+
+
+def _figures_of(found: Mapping[str, Judgement]) -> str:
+    requests = next((one.samples for one in found.values()), 0.0)
+    parts = [f"{requests:.0f} requests to the canary"]
+    for gate, unit in _SUMMARY.items():
+        one = found.get(gate)
+        if one is not None and one.canary is not None and one.stable is not None and one.samples:
+            parts.append(f"{gate} {shown(one.canary, unit)} (stable {shown(one.stable, unit)})")
+    return ", ".join(parts)
 
 
 def to_data(one: Watching) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def _decided(
         _save_verdicts(context, "failed", verdicts)
         raise RegressionError(f"the new version is worse: {'; '.join(reasons)}")
     elapsed = (context.now() - datetime.fromisoformat(state["began_at"])).total_seconds()
-    context.report(min(elapsed, seconds), seconds, "s", summary(verdicts))
+    context.report(round(min(elapsed, seconds)), round(seconds), "s", summary(verdicts))
     if elapsed < seconds:
         return Wait(LOOK_S, f"watching, {seconds - elapsed:.0f} s left")
     if reasons := undecided(verdicts):
