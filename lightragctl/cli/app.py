@@ -22,6 +22,7 @@ from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
+from lightragctl.cli.upgrade import commands as upgrade
 from lightragctl.core.result import Result
 
 CommandFunction = Callable[..., Result]
@@ -99,6 +100,13 @@ _GROUPS = (
         "Load tests and quality",
         "Load-test a release. Without a subcommand: bench run.",
         (bench.run, bench.saturate, bench.compare, bench.report),
+        _DefaultsToRun,
+    ),
+    _CommandGroup(
+        "upgrade",
+        "Deploy and operate",
+        "Upgrade a release, one pod first. Without a subcommand: upgrade run.",
+        (upgrade.run, upgrade.matrix),
         _DefaultsToRun,
     ),
     _CommandGroup(
