@@ -9,6 +9,7 @@ import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from lightragctl.cli.backup import commands as backup
+from lightragctl.cli.backup import copying
 from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
@@ -21,6 +22,7 @@ from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
+from lightragctl.cli.upgrade import commands as upgrade
 from lightragctl.core.result import Result
 
 CommandFunction = Callable[..., Result]
@@ -77,6 +79,7 @@ _PANELS: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
         ),
     ),
     ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
+    ("Backup and restore", (copying.restore, copying.clone)),
     ("Profiles and tool", (tool.completion, tool.version)),
 )
 _GROUPS = (
@@ -97,6 +100,13 @@ _GROUPS = (
         "Load tests and quality",
         "Load-test a release. Without a subcommand: bench run.",
         (bench.run, bench.saturate, bench.compare, bench.report),
+        _DefaultsToRun,
+    ),
+    _CommandGroup(
+        "upgrade",
+        "Deploy and operate",
+        "Upgrade a release, one pod first. Without a subcommand: upgrade run.",
+        (upgrade.run, upgrade.matrix),
         _DefaultsToRun,
     ),
     _CommandGroup(

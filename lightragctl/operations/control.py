@@ -1,7 +1,6 @@
 """Starts, drives, pauses, resumes, aborts and cleans up operations: what commands call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
@@ -11,7 +10,7 @@ from lightragctl.operations.desk import Crew, Desk
 from lightragctl.operations.kind import kind_of
 from lightragctl.operations.model import (
     AT_WORK,
-    Kept,
+    KeptData,
     Operation,
     Phase,
     Request,
@@ -153,15 +152,6 @@ def abandon(place: Place, operation_id: str, crew: Crew) -> Operation:
         )
         guard.forget()
     return record
-
-
-@dataclass(frozen=True)
-class KeptData:
-    """Data that a closed operation kept, and whether their time is over."""
-
-    operation: Operation
-    kept: Kept
-    is_expired: bool
 
 
 def kept_data(place: Place, now: datetime) -> list[KeptData]:

@@ -112,6 +112,10 @@ CASES = [
     Case("operations rehearse", status=1),
     Case("operations rehearse --print-rbac", status=8),
     Case("operations status", status=2),
+    Case("upgrade matrix", keys=("hops", "components")),
+    Case("upgrade --plan", status=8, command="upgrade run"),
+    Case("upgrade run --observe soon", status=2, command="upgrade run"),
+    Case("upgrade --canary --profile dev", status=2, command="upgrade run"),
     *(
         Case(f"operations {verb} x-1", status=2, command=f"operations {verb}")
         for verb in ("status", "pause", "resume", "abort", "cleanup")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus
@@ -11,8 +12,10 @@ from lightragctl.core.result import ErrorInfo, Result, Status
 if TYPE_CHECKING:
     from lightragctl.backup.catalog import Listed, Pruning
     from lightragctl.backup.create import Preview
+    from lightragctl.backup.examine import Examined
     from lightragctl.backup.manifest import Manifest
     from lightragctl.backup.verify import Verified
+    from lightragctl.operations.model import Operation, StepRecord
 
 
 def _backup(url: str, manifest: "Manifest") -> dict[str, Any]:
@@ -120,3 +123,52 @@ def backup_prune(url: str, planned: "Pruning", deleted: Sequence[str]) -> Result
         "deleted": list(deleted),
     }
     return Result("backup prune", data)
+
+
+class Copier(StrEnum):
+    """The commands that end with a copy of a workspace."""
+
+    RESTORE = "restore"
+    CLONE = "clone"
+
+
+def restore_planned(workspace: str, found: "Examined", drill: bool) -> Result:
+    """`restore --dry-run`: what would be copied, replaced and lost, and which secrets must be recreated."""
+    return Result("restore", {"dry_run": True, "workspace": workspace, "drill": drill, **asdict(found)})
+
+
+def copied(command: Copier, record: "Operation", errors: Sequence[ErrorInfo] = ()) -> Result:
+    """`restore` and `clone`: how the operation ended. 7: it was undone by itself; 9: something could not be; else 1."""
+    results = record.results
+    data = {
+        "operation": record.id,
+        "kind": record.kind,
+        "phase": record.phase,
+        "workspace": record.workspace,
+        "backup": results.get("backup"),
+        "proof": results.get("proof"),
+        "losses": results.get("losses", []),
+        "secrets": results.get("secrets", []),
+        "writer_stopped_s": results.get("writer_stopped_s"),
+        "seconds": {one.name: _seconds(one) for one in record.steps},
+        "kept": [
+            {"name": one.name, "about": one.about, "size_bytes": one.size_bytes, "expires_at": one.expires_at}
+            for one in record.kept
+        ],
+    }
+    if not errors:
+        return Result(str(command), data)
+    from lightragctl.operations.model import Phase
+
+    is_undone = record.phase is Phase.ABORTED and record.abort_on_failure
+    status = ExitStatus.ROLLED_BACK if is_undone else ExitStatus.FAILED
+    if record.phase is Phase.NEEDS_ATTENTION:
+        status = ExitStatus.NEEDS_ATTENTION
+    return Result(str(command), data, Status.FAILED, errors, status)
+
+
+def _seconds(step: "StepRecord") -> float | None:
+    """How long a step took; None when it did not end."""
+    if step.began_at is None or step.ended_at is None:
+        return None
+    return round((step.ended_at - step.began_at).total_seconds(), 1)

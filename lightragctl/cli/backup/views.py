@@ -103,6 +103,49 @@ def _rekeyed(data: Data) -> Iterator[RenderableType]:
         yield Text(f"backup {id}: its key is encrypted for the recipients of the profile")
 
 
+def _planned(data: Data) -> Iterator[RenderableType]:
+    verb = "verified and deleted" if data["drill"] else "restored"
+    yield Text(f"workspace {data['workspace']} would be {verb}: {data['rows']} rows", style="bold")
+    if not data["drill"]:
+        yield table(["COLLECTION", ""], [[name, "new"] for name in data["collections"]])
+        if data["replaced"]:
+            yield table(["REPLACED", ""], [[name, "kept for 7 days"] for name in data["replaced"]])
+    for loss in data["losses"]:
+        yield Text(f"lost: {loss}", style="yellow")
+    yield from _secrets(data)
+
+
+def _copied(data: Data) -> Iterator[RenderableType]:
+    if data.get("dry_run"):
+        yield from _planned(data)
+        return
+    done = {"restore": "restored", "clone": "created", "drill": "restored for a drill and deleted"}[data["kind"]]
+    ended = done if data["phase"] == "succeeded" else f"{data['kind']} {data['phase']}"
+    source = f" from backup {data['backup']}" if data["backup"] else ""
+    yield Text(f"workspace {data['workspace']} {ended}{source}", style="bold")
+    if data["proof"]:
+        proof = data["proof"]
+        yield Text(
+            f"verified: {proof['rows']} rows by their hashes, {proof['searches']} searches with known answers "
+            f"({proof['overlap']:.0%} of the same hits), {proof['entities']} entities of the graph"
+        )
+    times = [f"{name} {seconds:.1f} s" for name, seconds in data["seconds"].items() if seconds]
+    if times:
+        yield Text(f"took: {', '.join(times)}")
+    if data["writer_stopped_s"]:
+        yield Text(f"lightrag-server was stopped for {data['writer_stopped_s']:.0f} s")
+    for loss in data["losses"]:
+        yield Text(f"lost: {loss}", style="yellow")
+    for one in data["kept"]:
+        yield Text(f"kept until {one['expires_at']:%Y-%m-%d}: {one['about']}, {_size(one['size_bytes'])}")
+    yield from _secrets(data)
+
+
+def _secrets(data: Data) -> Iterator[RenderableType]:
+    if data["secrets"]:
+        yield Text(f"secrets of the saved release, to be recreated: {', '.join(data['secrets'])}")
+
+
 def _why(incomplete: bool) -> str:
     return "interrupted" if incomplete else "old"
 
@@ -118,4 +161,6 @@ VIEWS: Mapping[str, View] = {
     "backup verify": _verified,
     "backup prune": _pruned,
     "backup rekey": _rekeyed,
+    "restore": _copied,
+    "clone": _copied,
 }

@@ -2,7 +2,6 @@
 
 import io
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from lightragctl.backup import restore
 from lightragctl.backup.chain import Chain, open_chain
 from lightragctl.backup.graph import entity_id, sample_of_entities, without_vectors
 from lightragctl.backup.manifest import InvalidBackupError
+from lightragctl.backup.origin import BackupOrigin
 from lightragctl.backup.progress import Progress
 from lightragctl.backup.storage import Storage
 from lightragctl.core.errors import RefusedError
@@ -59,7 +59,7 @@ def test_a_restored_workspace_has_the_same_rows_and_answers() -> None:
     known = restore.known_answers(chain)
     assert known is not None
     elsewhere = Workspace(store=target)
-    found = restore.check_answers(chain, known, names, elsewhere.search)
+    found = restore.check_answers(BackupOrigin(chain).schemas, known, names, elsewhere.search)
     assert [(one.collection, one.overlap, one.ok) for one in found] == [(CHUNKS, 1.0, True)]
     assert target.describe(names[CHUNKS]).indexes == workspace.store.describe(CHUNKS).indexes
 
@@ -98,7 +98,7 @@ def test_lost_answers_are_named() -> None:
     assert known is not None
     key = known.collections[CHUNKS][0].key
     target.delete(names[CHUNKS], [str(key)])
-    found = restore.check_answers(chain, known, names, Workspace(store=target).search)
+    found = restore.check_answers(BackupOrigin(chain).schemas, known, names, Workspace(store=target).search)
     assert found[0].lost == (key,)
     assert not found[0].ok
 
@@ -123,8 +123,8 @@ def test_what_an_older_server_cannot_hold_is_named() -> None:
     workspace.store.create_from(schema, "default_entities_m_4d")
     workspace.store.load("default_entities_m_4d")
     chain = open_chain(storage := memory(), backed_up(workspace, storage).id)
-    assert restore.losses(chain, FakeStore("v2.6.11")) == []
-    assert restore.losses(chain, FakeStore("v2.3.5")) == []  # no row holds a null
+    assert BackupOrigin(chain).losses(FakeStore("v2.6.11")) == {}
+    assert BackupOrigin(chain).losses(FakeStore("v2.3.5")) == {}  # no row holds a null
 
 
 def test_another_model_is_refused() -> None:
@@ -148,25 +148,25 @@ def test_rows_of_running_processes_are_not_backed_up() -> None:
     assert kept == ["epoch", "golden", "switching2"]
 
 
-def test_files_come_back_as_they_were(tmp_path: Path) -> None:
+def files(chain: Chain) -> dict[str, bytes]:
+    return {name: b"".join(read()) for name, read in BackupOrigin(chain).files()}
+
+
+def test_files_come_back_as_they_were() -> None:
     workspace = Workspace()
     odd = {"new\nline": b"1", "inputs/报告 1.pdf": os.urandom(3_000_000), "_000000": b"", "a/b/.c": b"x"}
     workspace.files = odd
-    chain = open_chain(storage := memory(), backed_up(workspace, storage).id)
-    assert restore.write_files(chain, tmp_path / "new") == 4
-    found = {str(path.relative_to(tmp_path / "new")): path for path in (tmp_path / "new").rglob("*") if path.is_file()}
-    assert {name: path.read_bytes() for name, path in found.items()} == odd
-    with pytest.raises(RefusedError, match="not empty"):
-        restore.write_files(chain, tmp_path / "new")
+    storage = memory()
+    assert files(open_chain(storage, backed_up(workspace, storage).id)) == odd
 
 
-def test_a_damaged_file_is_not_restored(tmp_path: Path) -> None:
+def test_nothing_of_a_damaged_file_is_passed_on() -> None:
     storage = memory()
     chain = open_chain(storage, backed_up(Workspace(), storage).id)
     flipped(storage, chain.links[0].archive.path(chain.manifest.files[0].path), 3)
+    ((_, read),) = BackupOrigin(chain).files()
     with pytest.raises(InvalidBackupError, match="is damaged"):
-        restore.write_files(chain, tmp_path / "new")
-    assert list((tmp_path / "new").iterdir()) == []
+        next(iter(read()))
 
 
 def test_a_graph_is_compared_with_the_vectors_of_its_entities() -> None:
@@ -177,9 +177,9 @@ def test_a_graph_is_compared_with_the_vectors_of_its_entities() -> None:
     chain = open_chain(storage := memory(), backed_up(workspace, storage).id)
     target.create(chunks_spec("entities", 8, Index()))
     target.upsert("entities", [row(entity_id("A"))])
-    assert restore.entities_without_vectors(chain, target, "entities") == ["B"]
+    assert restore.entities_without_vectors(restore.entities(chain), target, "entities") == ["B"]
     target.upsert("entities", [row(entity_id("B"))])
-    assert restore.entities_without_vectors(chain, target, "entities") == []
+    assert restore.entities_without_vectors(restore.entities(chain), target, "entities") == []
 
 
 def test_entities_of_a_graph_without_vectors_are_named() -> None:
