@@ -36,8 +36,8 @@ class Replacing(Copying):
 
         An error other than an outage undoes what was switched, so that the workspace is one or the other.
         """
-        if not self.of_source and context.record.results["existed"]:
-            self.fences.held(context.record.id)
+        if _state(context) == _NOT_BEGUN and not self.of_source and context.record.results["existed"]:
+            self.fences.held(context.record.id)  # later, the marker refuses writes too
         with self.open(context) as work:
             try:
                 self._switch(context, work)
@@ -178,6 +178,10 @@ class Replacing(Copying):
             if wrong:
                 raise LightragctlError(f"the copy is not in place: {'; '.join(wrong)}")
             kept = {one.name for one in context.record.kept}
+            there = store.list_collections()
+            for old in planned.olds:
+                if old.kept in there:
+                    store.release(old.kept)
             surplus = [one for one in planned.kept if f"{_COLLECTION}{one}" not in kept]
             for one in (*surplus, *([planned.control_copy] if planned.control_copy else [])):
                 context.check()
