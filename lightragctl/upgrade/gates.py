@@ -145,7 +145,7 @@ def _queue(canary: Flow, stable: Flow) -> tuple[float, float]:
 GATES = (
     Gate("errors", "error rate", Rule.COMPARED, 0.005, 1.0, _per_request("errors")),
     Gate("refused", "share of requests refused with 4xx", Rule.COMPARED, 0.02, 1.0, _per_request("refused")),
-    Gate("slow", "share of requests slower than the stable p99", Rule.COMPARED, 0.001, 1.25, _slow, 100, 1000),
+    Gate("slow", "share of requests slower than the stable p99", Rule.COMPARED, 0.0005, 1.15, _slow, 100, 1000),
     Gate("mean", "mean latency, to the stable pods", Rule.COMPARED, 0.002, 1.15, _per_request("seconds"), unit="ms"),
     Gate("mean-absolute", "mean latency", Rule.COMPARED, 0.5, 0.0, _per_request("seconds"), unit="ms"),
     Gate("shed", "share of rejected requests", Rule.COMPARED, 0.005, 1.0, _per_request("shed")),
