@@ -173,9 +173,18 @@ class Watch:
     latest: tuple[tuple[float, float], ...] = ()
 
 
-def look(watch: Watch, seen: Interval) -> Watch:
-    """The states after one more interval."""
-    states = {gate.name: _advanced(gate, watch.states.get(gate.name, GateState()), seen) for gate in GATES}
+def look(watch: Watch, seen: Interval, warming_up: bool = False) -> Watch:
+    """The states after one more interval.
+
+    Args:
+        watch: before it.
+        seen: the interval.
+        warming_up: the canary has just started: what compares it with the stable pods does not count yet.
+    """
+    states = dict(watch.states)
+    for gate in GATES:
+        if not (warming_up and gate.rule is Rule.COMPARED):
+            states[gate.name] = _advanced(gate, states.get(gate.name, GateState()), seen)
     latest = (*watch.latest, (seen.canary.requests, seen.canary.errors))[-_DISASTER_LOOKS:]
     return Watch(states, latest)
 
