@@ -82,7 +82,7 @@ def _rights() -> list[Right]:
         Right("", ("pods",), ("get", "list", "delete")),
         Right("", ("pods/log", "events", "resourcequotas"), ("get", "list", "create", "patch", "delete")),
         Right("", ("pods/portforward",), ("get", "create")),
-        Right("", ("namespaces",), ("get",)),
+        Right("", ("namespaces",), ("get", "patch")),  # a release may own its namespace
         Right("", ("configmaps", "secrets", "services", "serviceaccounts", "limitranges"), every),
         Right("", ("persistentvolumeclaims",), every),
         Right("apps", ("deployments", "statefulsets", "replicasets"), every),
