@@ -94,7 +94,7 @@ class ComparedFigure(msgspec.Struct, frozen=True):
         ratio, low, high: B by A over all rounds, with its 95 % interval.
         p_value: how often chance alone gives a ratio as far from 1.
         finding: what to make of it.
-        rounds_needed: how many rounds would show a shift of the margin in 95 of 100 cases; told where it is unknown.
+        rounds_needed: how many rounds would show a shift of the margin in 95 of 100 cases; set when inconclusive.
     """
 
     figure: str
@@ -156,7 +156,7 @@ def round_of(first: str, a: LoadReport, b: LoadReport) -> Round:
 def report(
     sides: tuple[str, str], rounds: Sequence[Round], margin: float, doubts: Sequence[str] = (), cut_short: bool = False
 ) -> CompareReport:
-    """What all rounds say of A and B; `sides` are their addresses.
+    """The report over all rounds; `sides` are the addresses of A and B.
 
     Raises:
         ValueError: there are fewer than two rounds.
@@ -212,7 +212,7 @@ def together(rounds: Sequence[Round]) -> tuple[RequestCounts, RequestCounts]:
 
 
 def compared(rounds: Sequence[Round], margin: float) -> list[ComparedFigure]:
-    """What the rounds say of each figure; figures that were 0 in a round are left out.
+    """The comparison of each metric; metrics that were 0 in a round are omitted.
 
     A side that fails more is charged for it: it is never better or the same by the times of the answers that are left.
     Where the two find differently many hits, no time is comparable.

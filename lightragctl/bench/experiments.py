@@ -26,7 +26,7 @@ Measure = Callable[[LoadPlan, OnSample, StopEarly], LoadReport]
 """Measures one run, as `run` does."""
 
 PROBE_S = 3.0
-"""Of the closed loop that tells where to begin: some thousand answers of a fast service, and one of a very slow one."""
+"""Duration of the probe: thousands of answers of a fast service, and one of a very slow one."""
 PROBE_CONNECTIONS = 32
 WARM_UP_S = 1.0
 """Before each step and round, at its own rate: its processes are new, and so are their connections."""
@@ -62,7 +62,7 @@ def find_saturation(plan: LoadPlan, search: SaturationSearch, watch: Observer) -
     """Find the highest rate at which the target meets all thresholds; partial when interrupted.
 
     Args:
-        plan: what is asked, and from how many processes; its shape is not used.
+        plan: target, questions and workers; its shape is not used.
         search: the thresholds, and how they are looked for.
         watch: called with each step.
 
@@ -95,7 +95,7 @@ class _RunSeries:
     """The runs of an experiment. Distinct questions continue where the previous run ended.
 
     Attributes:
-        place: how far the list of questions was asked.
+        place: the position in the list of questions.
     """
 
     def __init__(self, watch: Observer) -> None:

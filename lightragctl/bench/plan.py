@@ -107,8 +107,8 @@ def repeated(plan: LoadPlan, place: QuestionCursor) -> str:
     """A note when questions were repeated although they should be distinct; empty otherwise.
 
     Args:
-        plan: what is asked.
-        place: how far the list was asked in the end.
+        plan: the plan.
+        place: the final position in the list.
     """
     asked = place.front + place.back
     if not plan.distinct or asked <= len(plan.questions):

@@ -122,7 +122,7 @@ class AnswerRecorder:
 
 
 class QuestionSequence(Iterator[int]):
-    """Which of a plan's questions one of several workers asks, without end: in turn, in the warm-up from the end.
+    """The questions of one worker, in an endless sequence; the warm-up starts from the end of the list.
 
     Attributes:
         taken: how many it has given out.

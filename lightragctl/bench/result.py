@@ -109,7 +109,7 @@ class Timeline(msgspec.Struct, frozen=True):
     """The course of a run.
 
     Its connections at the begin, its warm-up, how long requests were sent, what was left when it was stopped; and
-    whether it was the user who stopped it. How far the list of questions was asked, and the first bad answers.
+    whether it was the user who stopped it. The position in the list of questions, and the first failed answers.
     """
 
     connected: int
@@ -159,7 +159,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     """One run.
 
     Attributes:
-        url, kind: what was asked.
+        url, kind: the target.
         connections: that were planned.
         warm_up_s, settled: how long the warm-up took, and whether it ended because the service had settled.
         duration_s: how long requests were sent; less than planned when the run was stopped.
@@ -176,7 +176,7 @@ class LoadReport(msgspec.Struct, frozen=True):
         bodies: of the first good answer to a question, by its place in the list.
         quality: of these answers; None when it was not looked at.
         interrupted: the user stopped the run.
-        place: how far the list of questions was asked, with the runs of a series before this one.
+        place: the position in the list of questions, with the runs of a series before this one.
         bad_answers: the first answer of each outcome that was not good.
     """
 

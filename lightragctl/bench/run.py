@@ -182,7 +182,7 @@ class _Run:
         return summed_up(self._plan, self._totals, timeline, self._bodies)
 
     def _place(self) -> QuestionCursor:
-        """How far the list of questions was asked; every worker has its share of it."""
+        """The position in the list of questions, over all workers."""
         taken = [process.done.asked for process in self._processes if process.done]
         front, back = (
             max((one.get(phase, 0) for one in taken), default=0) for phase in (LoadPhase.MEASURE, LoadPhase.WARM_UP)
@@ -252,7 +252,7 @@ class _Run:
         return planned_s
 
     async def _collect(self, until_s: float) -> None:
-        """Take in what the workers say until all are done."""
+        """Process messages of the workers until all are done."""
         while not all(process.done for process in self._processes):
             process, message = await self._next(until_s, "workers to exit")
             if isinstance(message, TimeSlice) and message.phase is LoadPhase.MEASURE:

@@ -22,7 +22,7 @@ SCHEMA = "lightragctl-saturate/1"
 TOLERANCE = 0.05
 """The search ends when the rate that fails is less than 5 % above the one that holds."""
 FIRST_SHARE = 0.8
-"""Of what a closed loop reached: a service that is asked without pause has no idle moment, so an open loop with limits
+"""Of what a closed loop reached: a saturated service is never idle, so an open loop with limits
 on its latency holds somewhat less."""
 GROWTH = 1.25
 SHRINKAGE = 0.8

@@ -289,7 +289,7 @@ def request_bytes(target: Target, question: str) -> bytes:
 
 
 def _credentials(target: Target, kind: Operation) -> list[str]:
-    """The headers that say who asks."""
+    """The authentication headers."""
     basic, key = urls.basic_credentials(target.url), target.api_key
     if basic and key is not None and kind.key_header.startswith("Authorization"):
         message = "an API key and credentials in the URL are mutually exclusive"

@@ -41,7 +41,7 @@ MakeSender = Callable[[WorkerPlan, float], Sender]
 """Of a plan, and of how long a connection that was refused is left alone."""
 
 REST_S = 0.1
-"""Pause of a closed loop's connection that was refused: a server that is down need not be asked at full speed."""
+"""Back-off of a refused connection in a closed loop, so that a server that is down is not flooded."""
 EARLY_S = 0.002
 """A phase is begun so much before its time: a timer may be late by 1 ms, and the first request be due at once."""
 PLAN_BYTES = 2**31

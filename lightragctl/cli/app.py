@@ -2,15 +2,19 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
+from lightragctl.cli.backup import commands as backup
+from lightragctl.cli.backup import copying
 from lightragctl.cli.bench import commands as bench
 from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
+from lightragctl.cli.diagnose import commands as diagnose
 from lightragctl.cli.golden import commands as golden
 from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
@@ -35,76 +39,6 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def build() -> typer.Typer:
-    """The Typer application with all commands."""
-    completion_init()
-    app = typer.Typer(name="lightragctl", cls=StrictGroup, epilog=_EXIT_STATUSES, **_SETTINGS)
-    app.callback()(_root())
-    panels: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
-        (
-            "Deploy and operate",
-            (
-                deploy.up,
-                deploy.diff,
-                deploy.status,
-                deploy.logs,
-                deploy.exec_,
-                deploy.port_forward,
-                deploy.down,
-                revisions.history,
-                revisions.rollback,
-                revisions.unlock,
-                deploy.render,
-            ),
-        ),
-        ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
-        ("Profiles and tool", (tool.completion, tool.version)),
-    )
-    for panel, functions in panels:
-        for function in functions:
-            app.command(_name(function), cls=StrictCommand, rich_help_panel=panel)(with_session(function))
-    groups: dict[str, tuple[str, tuple[CommandFunction, ...]]] = {
-        "profiles": (
-            "List, show, create and validate profiles.",
-            (profiles.list_, profiles.show, profiles.init, profiles.validate),
-        ),
-        "serve": (
-            "Run one of the services in the foreground (what pods and local processes run).",
-            (serve.api, serve.gateway, serve.embedder, serve.mock_llm, serve.lightrag_server),
-        ),
-    }
-    for name, (about, members) in groups.items():
-        app.add_typer(_group(about, members), name=name, rich_help_panel="Profiles and tool")
-    measuring = _group(
-        "Load-test a release. Without a subcommand: bench run.",
-        (bench.run, bench.saturate, bench.compare, bench.report),
-        _DefaultsToRun,
-    )
-    app.add_typer(measuring, name="bench", rich_help_panel="Load tests and quality")
-    about = "Build and check golden sets: queries with known correct answers."
-    known = _group(about, (golden.build, golden.show, golden.check))
-    app.add_typer(known, name="golden", rich_help_panel="Load tests and quality")
-    about = "Watch and steer long-running work on a release: backups, restores, upgrades."
-    steering = _group(
-        about,
-        (
-            operations.list_,
-            operations.status,
-            operations.pause,
-            operations.resume,
-            operations.abort,
-            operations.cleanup,
-            operations.rehearse,
-        ),
-    )
-    steering.command("run", cls=StrictCommand, hidden=True)(with_session(operations.run))  # what a Job's pod runs
-    app.add_typer(steering, name="operations", rich_help_panel="Run a release")
-    about = "Upgrade a release, one pod first. Without a subcommand: upgrade run."
-    upgrading = _group(about, (upgrade.run, upgrade.matrix), _DefaultsToRun)
-    app.add_typer(upgrading, name="upgrade", rich_help_panel="Run a release")
-    return app
-
-
 class _DefaultsToRun(StrictGroup):
     """A group whose default command is `run`."""
 
@@ -115,11 +49,122 @@ class _DefaultsToRun(StrictGroup):
         return list(super().parse_args(ctx, args))
 
 
-def _group(about: str, members: tuple[CommandFunction, ...], kind: type[StrictGroup] = StrictGroup) -> typer.Typer:
+@dataclass(frozen=True)
+class _CommandGroup:
+    """Commands under one word, the panel of `--help` that lists it, and what it does without a command."""
+
+    name: str
+    panel: str
+    about: str
+    members: tuple[CommandFunction, ...]
+    kind: type[StrictGroup] = StrictGroup
+    hidden: tuple[CommandFunction, ...] = ()
+
+
+_PANELS: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
+    (
+        "Deploy and operate",
+        (
+            deploy.up,
+            deploy.diff,
+            deploy.status,
+            deploy.logs,
+            deploy.exec_,
+            deploy.port_forward,
+            deploy.down,
+            revisions.history,
+            revisions.rollback,
+            revisions.unlock,
+            deploy.render,
+        ),
+    ),
+    ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
+    ("Backup and restore", (copying.restore, copying.clone)),
+    ("Profiles and tool", (tool.completion, tool.version)),
+)
+_GROUPS = (
+    _CommandGroup(
+        "profiles",
+        "Profiles and tool",
+        "List, show, create and validate profiles.",
+        (profiles.list_, profiles.show, profiles.init, profiles.validate),
+    ),
+    _CommandGroup(
+        "serve",
+        "Profiles and tool",
+        "Run one of the services in the foreground (what pods and local processes run).",
+        (serve.api, serve.gateway, serve.embedder, serve.mock_llm, serve.lightrag_server),
+    ),
+    _CommandGroup(
+        "bench",
+        "Load tests and quality",
+        "Load-test a release. Without a subcommand: bench run.",
+        (bench.run, bench.saturate, bench.compare, bench.report),
+        _DefaultsToRun,
+    ),
+    _CommandGroup(
+        "upgrade",
+        "Deploy and operate",
+        "Upgrade a release, one pod first. Without a subcommand: upgrade run.",
+        (upgrade.run, upgrade.matrix),
+        _DefaultsToRun,
+    ),
+    _CommandGroup(
+        "diagnose",
+        "Deploy and operate",
+        "Find the cause of a problem and its fix. Without a subcommand: diagnose run.",
+        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle),
+        _DefaultsToRun,
+    ),
+    _CommandGroup(
+        "golden",
+        "Load tests and quality",
+        "Build and check golden sets: queries with known correct answers.",
+        (golden.build, golden.show, golden.check),
+    ),
+    _CommandGroup(
+        "operations",
+        "Deploy and operate",
+        "Watch and steer long-running work on a release: backups, restores, upgrades.",
+        (
+            operations.list_,
+            operations.status,
+            operations.pause,
+            operations.resume,
+            operations.abort,
+            operations.cleanup,
+            operations.rehearse,
+        ),
+        hidden=(operations.run,),  # what a Job's pod runs
+    ),
+    _CommandGroup(
+        "backup",
+        "Backup and restore",
+        "Back up a workspace, verify backups, delete old ones.",
+        (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey),
+    ),
+)
+
+
+def build() -> typer.Typer:
+    """The Typer application with all commands."""
+    completion_init()
+    app = typer.Typer(name="lightragctl", cls=StrictGroup, epilog=_EXIT_STATUSES, **_SETTINGS)
+    app.callback()(_root())
+    for panel, functions in _PANELS:
+        for function in functions:
+            app.command(_name(function), cls=StrictCommand, rich_help_panel=panel)(with_session(function))
+    for group in _GROUPS:
+        app.add_typer(_group(group), name=group.name, rich_help_panel=group.panel)
+    return app
+
+
+def _group(wanted: _CommandGroup) -> typer.Typer:
     """A command group."""
-    group = typer.Typer(help=about, cls=kind, **_SETTINGS)
-    for function in members:
-        group.command(_name(function), cls=StrictCommand)(with_session(function))
+    group = typer.Typer(help=wanted.about, cls=wanted.kind, **_SETTINGS)
+    for function in (*wanted.members, *wanted.hidden):
+        hidden = function in wanted.hidden
+        group.command(_name(function), cls=StrictCommand, hidden=hidden)(with_session(function))
 
     @group.callback()
     def together() -> None:

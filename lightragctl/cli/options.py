@@ -224,7 +224,7 @@ def _with_extras(function: Callable[..., Result], session: Session, arguments: d
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("lightragctl"):
             raise
-        hint = "pip install 'lightragctl[local,service,ingest,bench]'"
+        hint = "pip install 'lightragctl[local,service,ingest,bench,backup]'"
         raise LightragctlError(f"this command needs the package {error.name}, which is not installed", hint) from error
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from lightragctl.cli.backup import views as backup
 from lightragctl.cli.bench import views as bench
 from lightragctl.cli.data import views as data
 from lightragctl.cli.deploy import views as deploy
+from lightragctl.cli.diagnose import views as diagnose
 from lightragctl.cli.golden import views as golden
 from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
@@ -22,10 +24,12 @@ def manifests(command: str, data: Data) -> Sequence[Data]:
 
 VIEWS: dict[str, View] = {
     **deploy.VIEWS,
+    **diagnose.VIEWS,
     **profiles.VIEWS,
     **data.VIEWS,
     **bench.VIEWS,
     **golden.VIEWS,
+    **backup.VIEWS,
     **operations.VIEWS,
     **tool.VIEWS,
     **upgrade.VIEWS,

@@ -83,6 +83,8 @@ class _Configuration(Answer):
 
 class _Health(Answer):
     core_version: str = ""
+    pipeline_busy: bool = False
+    pipeline_active: bool = False
     configuration: _Configuration = _Configuration()
 
 
@@ -120,6 +122,15 @@ class LightragClient:
     def workspace(self) -> str:
         """The one workspace that the server serves."""
         return self._call(_Health, "GET", "/health").configuration.workspace or ""
+
+    def version(self) -> str:
+        """The version of LightRAG."""
+        return self._call(_Health, "GET", "/health").core_version
+
+    def is_active(self) -> bool:
+        """Whether documents are being processed, deleted, scanned or taken in."""
+        health = self._call(_Health, "GET", "/health")
+        return health.pipeline_busy or health.pipeline_active or self.pipeline().busy
 
     def documents(self) -> list[UpstreamDocument]:
         """All documents; all pages are read."""

@@ -11,6 +11,8 @@ from lightragctl.core.errors import LightragctlError, UnavailableError
 
 PASSING_STATUSES = frozenset({429, 502, 503, 504})  # the service or a backend is busy or not ready
 FIRST_DELAY_S = 0.5
+FENCED_CODES = frozenset({"fenced", "switching"})  # a backup or a restore of the workspace is under way
+FENCED_WAIT_S = 3600.0  # a backup of a large workspace takes minutes
 LONGEST_DELAY_S = 8.0  # restarted components are ready within seconds
 
 T = TypeVar("T")
@@ -57,11 +59,13 @@ class RetryPolicy:
         """The result of `request`, which gets a function to call whenever the service responds.
 
         Raises:
-            UnavailableError: `wait_s` has passed; the message is the last reason.
+            UnavailableError: `wait_s` has passed, or `FENCED_WAIT_S` while the workspace is fenced; the
+                message is the last reason.
             ApiError: an error that retries do not help.
             StoppedError: `stop` was set.
         """
         begun_s, delay_s = self.clock(), FIRST_DELAY_S
+        fenced_until_s = begun_s + FENCED_WAIT_S
         while True:
             tried_s = self.clock()
             try:
@@ -72,6 +76,9 @@ class RetryPolicy:
                 if self._life.last_s >= tried_s:
                     delay_s = FIRST_DELAY_S
                 next_try_s = max(delay_s, _retry_after_s(error))
+                if error.code in FENCED_CODES and self.clock() < fenced_until_s:
+                    next_try_s = min(next_try_s, LONGEST_DELAY_S)  # the fence may be released long before it expires
+                    self._sign()
                 silent_s = self.clock() - max(begun_s, self._life.last_s)
                 if silent_s + next_try_s > self.wait_s:
                     raise UnavailableError(error.message, error.hint or NOT_THERE_HINT) from error

@@ -198,7 +198,7 @@ class ProcessSpec:
     Attributes:
         module: the Python module to run with `-m`.
         arguments: what follows it.
-        settings: written as JSON to a file whose path is added as `--settings PATH`; None when it takes none.
+        settings: written as JSON to a file whose path is added as `--settings PATH`; None if it has no settings.
         stop_grace_s: how long after SIGTERM before SIGKILL.
     """
 

@@ -4,8 +4,7 @@
     Finding    a violation with the check's code and severity; who adds to it derives from it, as `observe.causes.Cause`
     Skipped    a finding that says what was not checked, and why
 
-A field is here when something reads it. A category, an anchor in the docs and evidence belong in `Finding`, the facts
-that a check needs in `Check`: they come with the first command that groups, links, shows or asks for them.
+`diagnose` groups findings by category, shows their evidence and links to the documentation.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -33,11 +32,13 @@ class Violation:
         subject: the object, `Kind/name`, or the key of the profile.
         message: what is wrong there.
         hint: the next command or setting.
+        evidence: observed values with their thresholds, or where they were read.
     """
 
     subject: str
     message: str
     hint: str
+    evidence: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Finding:
         subject: the object, `Kind/name`, or the key of the profile.
         message: what is wrong there; the first line says it, more may follow.
         hint: the next command or setting.
+        category: of the check, where it has one.
+        evidence: as in `Violation`.
+        docs: the path of a page and its anchor, where the check has one.
     """
 
     code: str
@@ -57,6 +61,9 @@ class Finding:
     subject: str
     message: str
     hint: str
+    category: str = field(default="", kw_only=True)
+    evidence: tuple[str, ...] = field(default=(), kw_only=True)
+    docs: str = field(default="", kw_only=True)
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.message}"
@@ -94,4 +101,4 @@ class Check(Generic[SubjectT]):
     def findings(self, judged: SubjectT) -> Iterator[Finding]:
         """The violations as findings."""
         for one in self.judge(judged):
-            yield Finding(self.code, one.subject, one.message, one.hint, severity=self.severity)
+            yield Finding(self.code, one.subject, one.message, one.hint, severity=self.severity, evidence=one.evidence)

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from lightragctl.core.backup import Backup
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
+from lightragctl.core.diagnosis import Diagnosis
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
@@ -191,6 +193,8 @@ class Profile(StrictModel):
     quota: Quota | None = None
     limit_range: LimitRange | None = None
     drift: DriftPolicy = DriftPolicy()
+    backup: Backup = Backup()
+    diagnose: Diagnosis = Diagnosis()
     components: dict[str, Any]
 
     @field_validator("priorities")

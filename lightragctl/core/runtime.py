@@ -1,7 +1,7 @@
 """The interfaces of runtimes, so that commands do not depend on where a release runs. Pure types."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -258,12 +258,7 @@ class Revision:
     @property
     def images(self) -> dict[str, list[str]]:
         """The images of each workload, by `Kind/name`."""
-        found = {}
-        for thing in self.objects:
-            containers = ((thing.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers")
-            if containers:
-                found[f"{thing['kind']}/{thing['metadata']['name']}"] = [str(one.get("image")) for one in containers]
-        return found
+        return images_of(self.objects)
 
 
 @dataclass(frozen=True)
@@ -355,7 +350,95 @@ class Access(Protocol):
         """Close the connections to the release."""
 
 
-class ReleaseRuntime(Lifecycle, Access, Protocol):
+class Writers(Protocol):
+    """Stopping one component of a release and starting it again; the caller holds the release's lock.
+
+    All may be repeated, from any machine: they look at what is there.
+    """
+
+    def replicas(self, component: str) -> int:
+        """How many of the component are meant to run; `resume` needs it, so that it is saved before `hold`.
+
+        Raises:
+            NotRunningError: the release has no such component.
+        """
+
+    def hold(self, component: str, reason: str, timeout_s: float, notify: Notify) -> None:
+        """Stop the component, and keep it stopped until `resume`; returns when none of its processes is left.
+
+        Args:
+            reason: what holds it, as `status` shows it.
+
+        Raises:
+            WaitExpired: it still runs after `timeout_s`; it is kept from starting again.
+        """
+
+    def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        """Start the component again and wait until it is ready.
+
+        Raises:
+            WaitExpired: it is not ready after `timeout_s`; it goes on starting.
+        """
+
+
+def images_of(objects: Iterable[KubernetesObject]) -> dict[str, list[str]]:
+    """The images of each workload among the objects, by `Kind/name`."""
+    found = {}
+    for thing in objects:
+        containers = ((thing.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers")
+        if containers:
+            found[f"{thing['kind']}/{thing['metadata']['name']}"] = [str(one.get("image")) for one in containers]
+    return found
+
+
+@dataclass(frozen=True)
+class NeededSecret:
+    """A secret that the release reads, without its value.
+
+    Attributes:
+        name: of the Secret, or of the environment variable of `up`.
+        keys: those of a Secret that are read; empty when all of them, or when it is a variable.
+        generated: keys that `up` makes when the Secret is missing.
+    """
+
+    name: str
+    keys: tuple[str, ...] = ()
+    generated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AppliedRelease:
+    """A release as it was last applied, whatever profile the command names now.
+
+    Attributes:
+        profile_name: the profile.
+        values: that profile's values; never a secret.
+        settings: what the process of each component was started with, by the component's name.
+        objects: as they were rendered, without values of Secrets; none on this machine.
+        secrets: what must be there before the release is brought up elsewhere.
+        secret_values: by name and key, base64; only when requested.
+    """
+
+    profile_name: str
+    values: Mapping[str, Any]
+    settings: Mapping[str, Mapping[str, Any]]
+    objects: tuple[KubernetesObject, ...] = field(default=(), repr=False)
+    secrets: tuple[NeededSecret, ...] = ()
+    secret_values: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+
+
+class Applied(Protocol):
+    """What a release was last made."""
+
+    def applied(self, include_secrets: bool = False) -> AppliedRelease:
+        """The release as it was last applied.
+
+        Raises:
+            NotRunningError: there is no such release here.
+        """
+
+
+class ReleaseRuntime(Lifecycle, Access, Writers, Applied, Protocol):
     """Where a release runs: the capabilities of every runtime."""
 
 

@@ -15,6 +15,7 @@ from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
+    AppliedRelease,
     Approve,
     Differences,
     ForeignField,
@@ -26,11 +27,13 @@ from lightragctl.core.runtime import (
     missing_release_hint,
 )
 from lightragctl.core.settings import SecretKey
+from lightragctl.deploy.applied import read_applied
 from lightragctl.deploy.apply import read_live
 from lightragctl.deploy.desired_state import autoscaled_nodes, ignore_rules
 from lightragctl.deploy.down import describe_kept, tear_down
 from lightragctl.deploy.drift import ignored
 from lightragctl.deploy.health import find_risks
+from lightragctl.deploy.hold import hold, read_replicas, resume
 from lightragctl.deploy.inventory import Inventory, ReleasePhase, releases_in
 from lightragctl.deploy.reachability import refuse_forbidden, refuse_stream
 from lightragctl.deploy.revision_store import read_revision
@@ -49,6 +52,7 @@ from lightragctl.observe.kstatus import Status
 from lightragctl.observe.logs import read_logs
 from lightragctl.observe.scaling import REPLICAS, ScaledToZero, scaled_to_zero
 from lightragctl.observe.snapshot import Snapshot, component_status, read_causes, read_snapshot, resource_status
+from lightragctl.observe.wait import Deadline
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,22 @@ class KubernetesRuntime:
         except ForbiddenError:
             return False
         return True
+
+    def applied(self, include_secrets: bool = False) -> AppliedRelease:
+        """See `read_applied`."""
+        return read_applied(self.scope, self._inventory(), include_secrets)
+
+    def replicas(self, component: str) -> int:
+        """See `read_replicas`."""
+        return read_replicas(self.scope, component)
+
+    def hold(self, component: str, reason: str, timeout_s: float, notify: Notify) -> None:
+        """See `deploy.hold.hold`."""
+        hold(self.scope, component, reason, Deadline.of(timeout_s, notify))
+
+    def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        """See `deploy.hold.resume`."""
+        resume(self.scope, component, replicas, Deadline.of(timeout_s, notify))
 
     def close(self) -> None:
         """Close the tunnels to its pods; their addresses are invalid afterwards."""

@@ -33,7 +33,7 @@ def pdf_to_text(data: bytes) -> Extracted:
     """The text of a PDF's pages and of its form fields, an empty line between two pages.
 
     Raises:
-        LightragctlError: it is no PDF that can be read, or asks for a password.
+        LightragctlError: it is not a readable PDF, or is protected by a password.
     """
     with _TURN:
         try:

@@ -3,6 +3,7 @@
 $XDG_DATA_HOME/lightragctl/RELEASE/      (~/.local/share if the variable is not set)
     wanted.json       written by `up`: the desired processes, and their profile
     running.json      written by the supervisor: the state of the processes
+    held.json         written by an operation: processes that are kept stopped, and why
     environment.json  written by `up`: environment variables of the processes, including secrets; removed by `down`
     settings/NAME.json, logs/NAME.log, data/
     operations/ID.json    the record of an operation
@@ -94,6 +95,12 @@ class Running(StrictModel):
     boot_id: str
     supervisor: ProcessId
     records: dict[str, ProcessRecord] = Field(default_factory=dict)
+
+
+class Held(StrictModel):
+    """Processes that are kept stopped although they are desired, with what holds each."""
+
+    reasons: dict[str, str] = Field(default_factory=dict)
 
 
 class Environments(StrictModel):
@@ -196,6 +203,15 @@ class ReleaseFiles:
     def remove_running(self) -> None:
         """Remove the state of the processes: they are stopped."""
         (self.folder / "running.json").unlink(missing_ok=True)
+
+    def read_held(self) -> Mapping[str, str]:
+        """What holds each process that is kept stopped, by the process's name."""
+        held = self._read("held.json", Held)
+        return held.reasons if held else {}
+
+    def write_held(self, reasons: Mapping[str, str]) -> None:
+        """Replace what is kept stopped."""
+        self._write(self.folder / "held.json", Held(reasons=dict(reasons)))
 
     def read_environments(self) -> Environments | None:
         """The environments that the last `up` passed, or None."""

@@ -1,6 +1,6 @@
 """Reconciles desired processes with running ones: decides which to start and stop. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightragctl.local.files import DesiredProcess, ProcessRecord
@@ -27,16 +27,25 @@ class Stop:
 
 
 def reconcile(
-    wanted: Sequence[DesiredProcess], records: Mapping[str, ProcessRecord], alive: frozenset[str], now: float
+    wanted: Sequence[DesiredProcess],
+    records: Mapping[str, ProcessRecord],
+    alive: frozenset[str],
+    now: float,
+    held: Collection[str] = (),
 ) -> list[Start | Stop]:
-    """The actions towards the desired state: stops first, in reverse start order, then starts."""
+    """The actions towards the desired state: stops first, in reverse start order, then starts.
+
+    Args:
+        held: names of processes that are kept stopped.
+    """
     by_name = {process.name: process for process in wanted}
     stops = [
         Stop(name, by_name[name].stop_grace_s if name in by_name else 10.0)
         for name in reversed(list(records))
-        if name in alive and (name not in by_name or records[name].digest != by_name[name].digest)
+        if name in alive and (name in held or name not in by_name or records[name].digest != by_name[name].digest)
     ]
-    starts = [Start(process) for process in wanted if process.name not in alive and _is_due(process, records, now)]
+    free = [process for process in wanted if process.name not in held]
+    starts = [Start(process) for process in free if process.name not in alive and _is_due(process, records, now)]
     return [*stops, *starts]
 
 

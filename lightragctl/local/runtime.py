@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from lightragctl.core.component import Plan, ProcessSpec, start_order
 from lightragctl.core.errors import LightragctlError, NotRunningError, RefusedError, WaitExpired
@@ -15,6 +16,7 @@ from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import (
     Action,
+    AppliedRelease,
     Approve,
     ComponentStatus,
     Difference,
@@ -25,6 +27,7 @@ from lightragctl.core.runtime import (
     UpOutcome,
     missing_release_hint,
 )
+from lightragctl.local.applied import read_applied
 from lightragctl.local.environment import collect_environments, fingerprint, require_secrets, secret_files
 from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ProcessRecord, ReleaseFiles, Running
 from lightragctl.local.logs import read_logs
@@ -33,6 +36,8 @@ from lightragctl.local.readiness import not_ready_reason
 
 _POLL_S = 0.2
 _SUPERVISOR_START_S = 10.0
+_SETTLE_S = 1.0
+"""A process that the supervisor was just starting is recorded by then."""
 _CRASH_LOOP_FAILURES = 4
 """Consecutive exits after which `up` stops waiting."""
 
@@ -112,7 +117,8 @@ class LocalRuntime:
             NotRunningError: the release does not exist on this machine.
         """
         wanted, running = self._wanted(), self._running()
-        parts = tuple(_component_status(process, running) for process in wanted.processes)
+        held = self.files.read_held()
+        parts = tuple(_component_status(process, running, held) for process in wanted.processes)
         return ReleaseStatus(
             release=self.release,
             profile=wanted.profile_name,
@@ -121,6 +127,56 @@ class LocalRuntime:
             data=self.data,
             message=self._message(running),
         )
+
+    def applied(self, include_secrets: bool = False) -> AppliedRelease:
+        """See `read_applied`.
+
+        Raises:
+            NotRunningError: there is no release of this name on this machine.
+        """
+        return read_applied(self.files, self._wanted(), include_secrets)
+
+    def replicas(self, component: str) -> int:
+        """One, where the release has the component.
+
+        Raises:
+            NotRunningError: it has not.
+        """
+        self._process(component)
+        return 1
+
+    def hold(self, component: str, reason: str, timeout_s: float, notify: Notify) -> None:
+        """Have the supervisor stop the component's process and keep it stopped, also over `down` and `up`.
+
+        Raises:
+            NotRunningError: there is no such release or component.
+            WaitExpired: it still runs after `timeout_s`.
+        """
+        self._process(component)
+        self.files.write_held({**self.files.read_held(), component: reason})
+        running = self._running()
+        if running is not None:
+            self._ensure_supervisor(running, notify)
+        deadline, gone_s = time.monotonic() + timeout_s, 0.0
+        while running is not None and gone_s < _SETTLE_S:
+            gone_s = 0.0 if _lives(component, self._running()) else gone_s + _POLL_S
+            if time.monotonic() > deadline:
+                raise WaitExpired(f"{component} still runs after {timeout_s:g} s", Hint("see: ", Command("status")))
+            notify(Event("stopping", component, passing=True))
+            time.sleep(_POLL_S)
+
+    def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        """Let the supervisor start the component's process, and wait until it is ready; not in a release that is down.
+
+        Raises:
+            NotRunningError: there is no such release or component.
+            WaitExpired: it is not ready after `timeout_s`.
+        """
+        process = self._process(component)
+        self.files.write_held({name: why for name, why in self.files.read_held().items() if name != component})
+        if self._running() is not None:
+            wanted = self._wanted()
+            self._wait_ready(wanted.model_copy(update={"processes": (process,)}), timeout_s, notify)
 
     def close(self) -> None:
         """Nothing to close: processes are reached directly."""
@@ -287,7 +343,7 @@ class LocalRuntime:
 
     def _wait_ready(self, wanted: DesiredProcesses, timeout_s: float, notify: Notify) -> None:
         begin = time.monotonic()
-        waiting = {process.name: process for process in wanted.processes}
+        waiting = {process.name: process for process in self._free(wanted, notify)}
         while waiting:
             running = self._running()
             if running is None or not alive(running.supervisor):  # an older version may fail to read `wanted.json`
@@ -304,6 +360,14 @@ class LocalRuntime:
             if waiting:
                 notify(Event(reasons(waiting.values(), running), "waiting", passing=True))
                 time.sleep(_POLL_S)
+
+    def _free(self, wanted: DesiredProcesses, notify: Notify) -> list[DesiredProcess]:
+        """The processes that nothing holds; the others are named."""
+        held = self.files.read_held()
+        for process in wanted.processes:
+            if process.name in held:
+                notify(Event(f"not started: held by {held[process.name]}", process.name))
+        return [process for process in wanted.processes if process.name not in held]
 
     def _crash_loop(self, process: DesiredProcess, status: ComponentStatus) -> LightragctlError:
         lines = [line for _, line in read_logs({process.name: self.files.log(process.name)}, False, 5)]
@@ -364,6 +428,12 @@ def _contents(settings: object) -> dict[str, str]:
     return found
 
 
+def _lives(name: str, running: Running | None) -> bool:
+    """Whether a process of this name is left, of whatever digest."""
+    record = running.records.get(name) if running else None
+    return record is not None and alive(record.process)
+
+
 def _action(process: DesiredProcess, running: Running | None) -> Action:
     if _runs(process, running):
         return Action.UNCHANGED
@@ -401,9 +471,13 @@ def _failures(process: DesiredProcess, request: str, running: Running | None) ->
     return record.failures if record is not None and ours else 0
 
 
-def _component_status(process: DesiredProcess, running: Running | None) -> ComponentStatus:
+def _component_status(
+    process: DesiredProcess, running: Running | None, held: Mapping[str, str] = MappingProxyType({})
+) -> ComponentStatus:
     """The component's status, from the supervisor's records and its readiness endpoint."""
     endpoint = f"http://127.0.0.1:{process.port}"
+    if process.name in held and not _lives(process.name, running):
+        return ComponentStatus(process.name, State.STOPPED, endpoint, message=f"held by {held[process.name]}")
     record = running.records.get(process.name) if running else None
     if record is None or record.digest != process.digest:
         return ComponentStatus(

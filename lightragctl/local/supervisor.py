@@ -92,11 +92,11 @@ class Supervisor:
         living = frozenset(name for name, record in self._records.items() if record.process is not None)
         for name in obsolete(wanted.processes, self._records, living):
             del self._records[name]
-        for action in reconcile(wanted.processes, self._records, living, now):
+        for action in reconcile(wanted.processes, self._records, living, now, self._files.read_held()):
             match action:
                 case Stop(name, grace_s):
                     self._stop(name, grace_s)
-                case Start(process):
+                case Start(process) if process.name not in self._files.read_held():  # a stop before it took a while
                     self._start(process, wanted.request, now)
         self._save()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lightragctl.core.objects import KubernetesObject, ref
+from lightragctl.kube.labels import HELD_BY
 from lightragctl.kube.managed_fields import foreign_owners, show
 from lightragctl.kube.model import FIELD_MANAGER
 from lightragctl.kube.objects import annotations_of, owner_of, spec_of
@@ -88,6 +89,8 @@ def scaled_to_zero(
     """
     if live["spec"].get("replicas", 1) != 0:
         return None
+    if held_by := annotations_of(live).get(HELD_BY):
+        return ScaledToZero(str(held_by), False)
     scaler = _zero_scaler(live, autoscalers)
     is_ours = wanted is not None and wanted["spec"].get("replicas", 1) == 0
     is_meant = is_ours or scaler != "" or _is_downscaled(live) or is_ignored

@@ -1,7 +1,6 @@
 """Starts, drives, pauses, resumes, aborts and cleans up operations: what commands call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
@@ -11,7 +10,7 @@ from lightragctl.operations.desk import Crew, Desk
 from lightragctl.operations.kind import kind_of
 from lightragctl.operations.model import (
     AT_WORK,
-    Kept,
+    KeptData,
     Operation,
     Phase,
     Request,
@@ -88,7 +87,9 @@ def pause(place: Place, operation_id: str) -> Operation:
 
     def change(current: Operation) -> Operation:
         if current.phase not in (Phase.PENDING, Phase.RUNNING, Phase.PAUSING, Phase.PAUSED):
-            raise RefusedError(f"operation {current.id} is {current.phase} and cannot pause", next_command(current))
+            raise RefusedError(
+                f"operation {current.id} cannot pause: its phase is {current.phase}", next_command(current)
+            )
         return current.changed(request=Request.PAUSE) if current.phase in (Phase.PENDING, Phase.RUNNING) else current
 
     return place.store.update(operation_id, change)
@@ -103,7 +104,9 @@ def resume(place: Place, operation_id: str, now: datetime) -> Operation:
 
     def change(current: Operation) -> Operation:
         if not current.is_open or current.phase is Phase.ABORTING:
-            raise RefusedError(f"operation {current.id} is {current.phase} and cannot resume", next_command(current))
+            raise RefusedError(
+                f"operation {current.id} cannot resume: its phase is {current.phase}", next_command(current)
+            )
         if current.phase in (Phase.PAUSED, Phase.FAILED, Phase.NEEDS_ATTENTION):
             return resumed(current, now)
         return current.changed(request=Request.NONE)
@@ -120,7 +123,9 @@ def abort(place: Place, operation_id: str, now: datetime) -> Operation:
 
     def change(current: Operation) -> Operation:
         if not current.is_open:
-            raise RefusedError(f"operation {current.id} is {current.phase} already", next_command(current))
+            raise RefusedError(
+                f"operation {current.id} cannot be aborted: its phase is {current.phase}", next_command(current)
+            )
         if current.phase in (Phase.PENDING, Phase.RUNNING):
             return current.changed(request=Request.ABORT)
         return current if current.phase is Phase.ABORTING else aborting(current, now)
@@ -137,7 +142,7 @@ def abandon(place: Place, operation_id: str, crew: Crew) -> Operation:
     """
     found = place.store.read(operation_id)
     if not found.is_open:
-        raise RefusedError(f"operation {found.id} is {found.phase} already", next_command(found))
+        raise RefusedError(f"operation {found.id} cannot be closed: its phase is {found.phase}", next_command(found))
     with place.hold_driver(operation_id, found.turn, crew.notify) as guard:
         cause = f"closed without undoing its steps by {crew.who}" + (f"; before: {found.cause}" if found.cause else "")
         now = crew.clock.now()
@@ -147,15 +152,6 @@ def abandon(place: Place, operation_id: str, crew: Crew) -> Operation:
         )
         guard.forget()
     return record
-
-
-@dataclass(frozen=True)
-class KeptData:
-    """Data that a closed operation kept, and whether their time is over."""
-
-    operation: Operation
-    kept: Kept
-    is_expired: bool
 
 
 def kept_data(place: Place, now: datetime) -> list[KeptData]:

@@ -6,6 +6,7 @@ after a crash at any point. Times are UTC.
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -223,6 +224,15 @@ class Operation(StrictModel):
         """The record with other values in one step."""
         steps = tuple(one.model_copy(update=changes) if one.name == name else one for one in self.steps)
         return self.changed(steps=steps)
+
+
+@dataclass(frozen=True)
+class KeptData:
+    """Data that a closed operation kept, and whether their time is over."""
+
+    operation: Operation
+    kept: Kept
+    is_expired: bool
 
 
 def to_text(record: Operation) -> str:

@@ -4,8 +4,10 @@ Every effect is announced in the record first. So a driver that dies at any poin
 is and continues, on any machine. What is held is given back on every way out of the driver but its death.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from lightragctl.core.errors import LightragctlError, LockedError, UnavailableError
 from lightragctl.core.result import Event, EventType
@@ -21,6 +23,7 @@ _LOOK_AGAIN_S = 1.0
 
 _GOES_ON = (Phase.RUNNING, Phase.PAUSING, Phase.FAILING)
 """Phases that keep the request of a user."""
+_ACTS = (StepState.ACTING, StepState.WAITING)
 
 
 class Driver:
@@ -64,6 +67,9 @@ class Driver:
         record = self._desk.record
         if record.phase in (Phase.RUNNING, Phase.PENDING):
             self._observed = {one.name: self._look(one.name) for one in record.steps if one.is_begun}
+            ended = [name for name, seen in self._observed.items() if seen and record.step(name).state in _ACTS]
+            if ended:
+                self._desk.update(partial(_with_done, ended, self._desk.now()))
 
     def _look(self, name: str) -> bool:
         """Whether a step's effect is there; what does not answer is not there, so that the act finds out."""
@@ -101,7 +107,7 @@ class Driver:
 
     def _act(self, name: str) -> None:
         step, now = self._desk.record.step(name), self._desk.now()
-        is_fresh = step.state not in (StepState.ACTING, StepState.WAITING)
+        is_fresh = step.state not in _ACTS
         began = {"began_at": now, "attempts": 0, "message": ""} if is_fresh or step.began_at is None else {}
         self._desk.begin_step(name)
         self._desk.update(lambda current: current.with_step(name, state=StepState.ACTING, next_at=None, **began))
@@ -124,8 +130,7 @@ class Driver:
         self._observed[name] = seen
         now = self._desk.now()
         if seen:
-            done = {"state": StepState.DONE, "ended_at": now, "next_at": None, "message": "", "attempts": 0}
-            self._desk.update(lambda current: current.with_step(name, **done))
+            self._desk.update(partial(_with_done, [name], now))
             return
         again = wait or Wait(_LOOK_AGAIN_S, "its effect is not visible yet")
         later = {"next_at": now + timedelta(seconds=again.seconds), "message": again.reason, "attempts": 0}
@@ -212,6 +217,13 @@ class Driver:
                 with suppress(LightragctlError):
                     if undo is not None:
                         undo(self._desk)
+
+
+def _with_done(names: Sequence[str], now: datetime, record: Operation) -> Operation:
+    """The record with these steps done."""
+    for name in names:
+        record = record.with_step(name, state=StepState.DONE, ended_at=now, next_at=None, message="", attempts=0)
+    return record
 
 
 def held_steps(record: Operation) -> list[str]:

@@ -112,7 +112,7 @@ def _searchers(release: Release, workspace: str) -> Searchers:
 
 
 def _embed(release: Release) -> Embed:
-    """The release's embedding model, asked for only when there are questions."""
+    """The release's embedding model, opened only when there are questions."""
     return lambda questions: QuestionEmbedder(release.runtime.endpoint("model-gateway"), _settings(release).embedding)(
         questions
     )

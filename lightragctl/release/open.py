@@ -60,22 +60,26 @@ def _connected(place: RuntimeOptions) -> "ClusterClient":
         raise NoClusterError(f"the kubeconfig cannot be read: {reason}", hint) from error
 
 
+def this_user() -> str:
+    """Who runs this process: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a user id without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
 def lock_holder() -> "LockHolder":
     """The identity of this process as a lock holder; the machine is identified by boot id and PID namespace."""
     from lightragctl.kube.lease import LockHolder, since_boot_s, this_process_lives
 
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a user id without a name
-        user = str(os.getuid())
-    try:
         start = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         machine = f"{start}-{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         machine = ""
-    who = f"{user}@{socket.gethostname()}"
     return LockHolder(
-        who=who,
+        who=this_user(),
         pid=os.getpid(),
         run=secrets.token_hex(4),
         machine=machine,

@@ -76,6 +76,11 @@ class Release:
     def __exit__(self, *exc_info: object) -> None:
         self._opened.close()
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is opened from inside its cluster, by what its inventory says."""
+        return self._recorded is not None
+
     @functools.cached_property
     def loaded(self) -> "LoadedProfile":
         """The validated profile with its overrides.

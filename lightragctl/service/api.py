@@ -107,6 +107,7 @@ class _Api:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
                 await retrieval.close()
+                await workspaces.guard.leave()
                 for part in (self.readiness, documents, workspaces):
                     part.close()
 

@@ -28,6 +28,7 @@ from lightragctl.service.schemas import (
     WriteRequest,
 )
 from lightragctl.service.workspaces import Workspaces
+from lightragctl.service.write_guard import KNOWN_S
 
 _PROGRESS_AHEAD = 64
 """Lines that are buffered for a slow client; beyond it progress events are dropped, acknowledgements are not."""
@@ -89,6 +90,7 @@ class DocumentHandlers:
         workspace = asked.workspace or self._settings.workspace
         texts = [(one.source, await self._documents.cleaned(one.source, one.text)) for one in asked.documents]
         await self._workspaces.writable(workspace)  # an invalid workspace sets the status
+        await self._workspaces.guard.refuse(workspace, age_s=KNOWN_S)
         if "ndjson" in request.header("accept"):
             return http.Streaming(self._write_lines(workspace, texts))
         begin = time.perf_counter()

@@ -10,6 +10,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -27,6 +28,7 @@ from lightragctl.service.keyed_locks import KeyedLocks
 from lightragctl.service.model_clients import ModelError, ModelTimeoutError
 from lightragctl.service.threads import Threads
 from lightragctl.service.workspaces import EmbeddingBackend, NotOursError, Workspaces
+from lightragctl.service.write_guard import Turn, permitted
 from lightragctl.vectors.control import control_name, control_row, epoch_row
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, NotLoadedError, Page, Row
 
@@ -132,6 +134,7 @@ class Documents:
         self._workspaces = workspaces
         self._store = workspaces.store
         self._loads = workspaces.loads
+        self._guard = workspaces.guard
         self._embedding = embedding
         self._cut = cut_name(settings.chunking, settings.embedding)
         self._writers = asyncio.Semaphore(_WRITERS)
@@ -169,10 +172,10 @@ class Documents:
         Raises:
             UsageError: it has no text.
             WriteConflictError: another replica wrote or deleted it meanwhile.
+            FencedError: writes to the workspace are refused for now.
         """
         document = document_id(source)
-        async with self._locks.hold((workspace, document)), self._writers:
-            physical = await self._workspaces.writable(workspace)
+        async with self._locks.hold((workspace, document)), self._writers, self._turn(workspace) as (physical, turn):
             before = await self._record(workspace, document)
             sha256 = hashlib.sha256(text.encode()).hexdigest()
             chunks = await self._cutters_for(text).run(chunk_text, text, self._settings.chunking)
@@ -182,7 +185,7 @@ class Documents:
             missing = [one for one in chunks if stored.pop(chunk_id(document, one.order), None) != one.text]
             if before and (before.state, before.sha256) == ("ready", sha256) and not (missing or stored):
                 if before.cut != self._cut:
-                    await self._save(workspace, [msgspec.structs.replace(before, cut=self._cut)])
+                    await self._save(workspace, [msgspec.structs.replace(before, cut=self._cut)], turn)
                 yield DocumentWritten(document, source, "unchanged", before.chunks)
                 return
             reach = max(len(chunks), before.reach if before else 0)
@@ -190,14 +193,15 @@ class Documents:
             record = DocumentRecord(
                 document, source, sha256, len(chunks), reach, self._cut, "writing", now_s, writer=uuid.uuid4().hex
             )
-            await self._save(workspace, [record])
-            async for progress in self._write_chunks(physical, record, missing):
+            await self._save(workspace, [record], turn)
+            async for progress in self._write_chunks(physical, record, missing, turn):
                 yield progress
             if stored:
-                await self._calls.run(self._store.delete, physical, list(stored))
-            await self._check_alone(workspace, record)
+                await self._calls.run(permitted, turn, self._store.delete, physical, list(stored))
+            await self._check_alone(workspace, record, turn)
+            await turn.commit()
             done = msgspec.structs.replace(record, state="ready", updated_at=int(time.time()))
-            await self._save(workspace, [done])
+            await self._save(workspace, [done], turn)
         yield DocumentWritten(document, source, "updated" if before else "created", len(chunks))
 
     async def page(self, workspace: str, after: str, limit: int) -> list[DocumentRecord]:
@@ -221,6 +225,7 @@ class Documents:
         Raises:
             RefusedError: lightrag-api itself writes to the workspace.
             ModelMismatchError: what is in it came from another model.
+            FencedError: writes to the workspace are refused for now.
         """
         seen = await self._workspaces.refresh(workspace)
         if seen.physical is not None and self._workspaces.is_ours(workspace, seen.physical):
@@ -234,13 +239,15 @@ class Documents:
             )
             for one in held
         ]
-        await self._save(workspace, records)
+        async with self._guard.writing(workspace) as turn:
+            await self._save(workspace, records, turn)
 
     async def delete(self, workspace: str, document: str) -> DocumentRecord | None:
         """Delete a document and its chunks; None when there is none of that id.
 
         Raises:
             NotOursError: lightrag-server holds it.
+            FencedError: writes to the workspace are refused for now.
         """
         async with self._locks.hold((workspace, document)):
             record = await self._record(workspace, document)
@@ -250,7 +257,8 @@ class Documents:
                 forward = Command("port-forward", "lightrag-server")
                 hint = Hint("delete it there with DELETE /documents/delete_document: ", forward)
                 raise NotOursError(f"document {record.source} belongs to lightrag-server, which must delete it", hint)
-            await self._calls.run(self._delete, workspace, record)
+            async with self._guard.writing(workspace) as turn:
+                await self._calls.run(self._delete, workspace, record, turn)
             return record
 
     async def flush(self, workspace: str) -> int:
@@ -258,10 +266,12 @@ class Documents:
 
         Raises:
             UnavailableError: the collection is lightrag-server's and not loaded; only its owner may load it.
+            FencedError: writes to the workspace are refused for now.
         """
         physical = await self._workspaces.readable(workspace)
         if physical is None:
             return 0
+        await self._guard.refuse(workspace)
         count = partial(self._store.row_count, physical)
         if not self._workspaces.is_ours(workspace, physical):
             try:
@@ -274,11 +284,18 @@ class Documents:
             await self._flushes.run(self._store.flush, collection)
         return await self._loads.when_loaded(self._calls, physical, count)
 
-    async def _check_alone(self, workspace: str, record: DocumentRecord) -> None:
+    @asynccontextmanager
+    async def _turn(self, workspace: str) -> AsyncGenerator[tuple[str, Turn], None]:
+        """The collection to write to, and leave to do so."""
+        physical = await self._workspaces.writable(workspace)
+        async with self._guard.writing(workspace) as turn:
+            yield physical, turn
+
+    async def _check_alone(self, workspace: str, record: DocumentRecord, turn: Turn) -> None:
         """Whether the record is still that of this write; if not, what is stored may be of both, and is noted so."""
         present = await self._record(workspace, record.id)
         if present is None or present.writer != record.writer:
-            await self._save(workspace, [record])
+            await self._save(workspace, [record], turn)
             raise WriteConflictError(
                 f"another replica wrote or deleted {record.source} at the same time", "send it again"
             )
@@ -287,14 +304,14 @@ class Documents:
         return self._long_cutters if len(text) > LONG_CHARS else self._cutters
 
     async def _write_chunks(
-        self, physical: str, record: DocumentRecord, missing: Sequence[Chunk]
+        self, physical: str, record: DocumentRecord, missing: Sequence[Chunk], turn: Turn
     ) -> AsyncGenerator[WriteProgress, None]:
         """Embed and upsert the chunks that are not there already with the same text."""
         done = record.chunks - len(missing)
         while missing:
             part, vectors = await self._embed_first(missing)
             missing = missing[len(part) :]
-            await self._calls.run(self._store.upsert, physical, _rows(record, part, vectors))
+            await self._calls.run(permitted, turn, self._store.upsert, physical, _rows(record, part, vectors))
             done += len(part)
             yield WriteProgress(record.source, done, record.chunks)
 
@@ -335,24 +352,25 @@ class Documents:
             return None
         return msgspec.json.decode(str(row["value"]), type=DocumentRecord) if row else None
 
-    async def _save(self, workspace: str, records: Sequence[DocumentRecord]) -> None:
-        await self._calls.run(self._put, workspace, records)
+    async def _save(self, workspace: str, records: Sequence[DocumentRecord], turn: Turn) -> None:
+        await self._calls.run(self._put, workspace, records, turn)
 
-    def _put(self, workspace: str, records: Sequence[DocumentRecord]) -> None:
+    def _put(self, workspace: str, records: Sequence[DocumentRecord], turn: Turn) -> None:
+        turn.require()
         now_ns = time.time_ns()
         rows = [control_row(_FIRST + record.id, record, now_ns // 1_000_000_000) for record in records]
         self._store.upsert(control_name(workspace), [*rows, epoch_row(now_ns)])
         self._workspaces.note_write(workspace)
 
-    def _delete(self, workspace: str, record: DocumentRecord) -> None:
+    def _delete(self, workspace: str, record: DocumentRecord, turn: Turn) -> None:
         """Delete from the collections of every model, or the text would come back with the model that it had."""
-        self._put(workspace, [msgspec.structs.replace(record, state="writing", writer=uuid.uuid4().hex)])
+        self._put(workspace, [msgspec.structs.replace(record, state="writing", writer=uuid.uuid4().hex)], turn)
         ids = [chunk_id(record.id, order) for order in range(record.reach)]
         for physical in self._workspaces.ours(workspace):
             for start in range(0, len(ids), _PAGE_ROWS):
-                self._store.delete(physical, ids[start : start + _PAGE_ROWS])
+                permitted(turn, self._store.delete, physical, ids[start : start + _PAGE_ROWS])
         control = control_name(workspace)
-        self._store.delete(control, [_FIRST + record.id])
+        permitted(turn, self._store.delete, control, [_FIRST + record.id])
         self._store.upsert(control, [epoch_row(time.time_ns())])
         self._workspaces.note_write(workspace)
 

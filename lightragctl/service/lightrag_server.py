@@ -195,6 +195,7 @@ async def check_workspace(settings: LightragServerSettings) -> None:
             try:
                 await workspaces.adopt(settings.workspace)
             finally:
+                await workspaces.guard.leave()
                 workspaces.close()
     finally:
         await asyncio.to_thread(store.close)

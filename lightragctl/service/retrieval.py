@@ -236,8 +236,9 @@ class Retrieval:
         try:
             served = await self._search.submit(search, search.key, until_s)
         except CollectionMissingError:
-            moved = (await self._workspaces.refresh(question.workspace)).collection(question.kind)
-            if moved is None or moved == collection:
+            await self._workspaces.refresh(question.workspace)
+            moved = await self._workspaces.readable(question.workspace, question.kind)
+            if moved is None:
                 raise
             search = search._replace(collection=moved)
             served = await self._search.submit(search, search.key, until_s)

@@ -9,7 +9,7 @@ import base64
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -25,6 +25,7 @@ from lightragctl.service.collection_loader import CollectionLoader
 from lightragctl.service.keyed_locks import KeyedLocks
 from lightragctl.service.single_flight import SingleFlight
 from lightragctl.service.threads import Threads
+from lightragctl.service.write_guard import SwitchingError, WriteGuard, WriterPace
 from lightragctl.vectors.control import (
     EPOCH,
     KINDS,
@@ -38,6 +39,7 @@ from lightragctl.vectors.control import (
     model_key,
     settings_difference,
 )
+from lightragctl.vectors.fence_rows import SWITCHING, SwitchingRow
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, chunks_spec, control_spec
 from lightragctl.vectors.store import VectorStore
 
@@ -68,6 +70,7 @@ class Intervals:
             returns older results once this has passed.
         lag_s: rows of another process may become visible this much later than its epoch; 0.5 s on Milvus 2.3.5.
         probe_s: polling interval of the model.
+        writer: of the registration of a replica that writes.
     """
 
     watch_s: float = 1.0
@@ -75,6 +78,7 @@ class Intervals:
     lease_s: float = 2.0
     lag_s: float = 1.0
     probe_s: float = 30.0
+    writer: WriterPace = field(default_factory=WriterPace)
 
 
 DEFAULT_INTERVALS = Intervals()
@@ -118,6 +122,7 @@ class WorkspaceState:
         identity: the model of its vectors; None if it was not recorded (upstream's collections).
         others: chunk collections of the workspace that were made with other models.
         related: lightrag-server's collections of entities and relationships, by kind; only those that are there.
+        switching: the operation that is replacing its collections; empty when none is.
     """
 
     epoch: str = ""
@@ -125,6 +130,7 @@ class WorkspaceState:
     identity: ModelIdentity | None = None
     others: tuple[str, ...] = ()
     related: Mapping[str, str] = field(default_factory=dict)
+    switching: str = ""
 
     @property
     def is_partial(self) -> bool:
@@ -176,6 +182,7 @@ class Workspaces:
         self._intervals = intervals
         self.store = store
         self.loads = CollectionLoader(store)
+        self.guard = WriteGuard(self.loads, store, settings.deadlines.write_s, intervals.writer)
         self.model_generation = 0
         self._settings = settings
         self._embedding = embedding
@@ -195,6 +202,7 @@ class Workspaces:
         """Start no further call to the store."""
         for task in list(self._following.values()):
             task.cancel()
+        self.guard.close()
         self.loads.close()
         self._readers.close()
         self._watchers.close()
@@ -296,10 +304,12 @@ class Workspaces:
             WorkspaceMissingError: the workspace is not the default one, and nothing was ever loaded into it.
             ModelMismatchError: the data were embedded with another model.
             UnavailableError: there is no snapshot with data, and a new one cannot be read.
+            SwitchingError: its collections are being replaced.
         """
         state = self._states.get(name)
         if state is None or state.collection(kind) is None:
             state = await self.confirmed(name)
+        _refuse_switching(name, state)
         if state.physical is None:
             if state.others:
                 raise self._other_model(name, state)
@@ -322,11 +332,13 @@ class Workspaces:
         Raises:
             NotOursError: it belongs to lightrag-server.
             ModelMismatchError: its data were embedded with another model.
+            SwitchingError: its collections are being replaced.
         """
         alias = chunks_alias(name, self._settings.embedding)
         state = self._states.get(name)
         if state is None or state.physical is None:
             state = await self._made(name, alias)
+        _refuse_switching(name, state)
         if state.physical is None or not self.is_ours(name, state.physical):
             message = f"collection {alias} belongs to lightrag-server, which must write to it"
             raise NotOursError(message, "load documents through lightrag-server, or use another workspace")
@@ -337,11 +349,17 @@ class Workspaces:
         """The workspace with its collections, created by the first caller."""
         async with self._locks.hold(name):
             state = await self.refresh(name)
-            if state.physical is None:
+            if state.physical is None and not state.switching:
                 identity = self._identity(await self._take_probe())
-                await self.loads.threads.run(self._create, name, alias, identity)
+                await self._change(name, partial(self._create, name, alias, identity))
                 state = await self.refresh(name)
             return state
+
+    async def _change(self, name: str, change: Callable[[], None]) -> None:
+        """Change the workspace unless it is fenced; its control collection is made before."""
+        await self.loads.threads.run(self.store.create, control_spec(control_name(name)))
+        async with self.guard.writing(name):
+            await self.loads.threads.run(change)
 
     async def adopt(self, name: str) -> None:
         """Record the model of a workspace that lightrag-server writes to, if it is not recorded yet.
@@ -354,7 +372,7 @@ class Workspaces:
             if state.identity is not None:
                 return await self._check_identity(name, state)
             identity = self._identity(await self._take_probe())
-            await self.loads.threads.run(self._note_model, name, identity)
+            await self._change(name, partial(self._note_model, name, identity))
             await self.refresh(name)
 
     def is_ours(self, name: str, physical: str) -> bool:
@@ -407,15 +425,28 @@ class Workspaces:
         return str(self._read_control(name, [EPOCH]).get(EPOCH, ""))
 
     def _read(self, name: str) -> WorkspaceState:
+        """What there is; read again if a switch began or ended meanwhile, so that its middle is not taken for empty."""
+        state = self._read_once(name)
+        while state.physical is None and self._read_epoch(name) != state.epoch:
+            state = self._read_once(name)
+        return state
+
+    def _read_once(self, name: str) -> WorkspaceState:
         model = self._settings.embedding
         alias = chunks_alias(name, model)
         key = model_key(model)
-        control = self._read_control(name, [EPOCH, key])
+        control = self._read_control(name, [EPOCH, key, SWITCHING])
         identity = msgspec.json.decode(control[key], type=ModelIdentity) if key in control else None
         related = {kind: self.store.resolve(collection_name(name, kind, model)) for kind in KINDS[1:]}
         there = {kind: collection for kind, collection in related.items() if collection}
+        marker = control.get(SWITCHING)
         return WorkspaceState(
-            control.get(EPOCH, ""), self.store.resolve(alias), identity, self._others(name, alias), there
+            control.get(EPOCH, ""),
+            self.store.resolve(alias),
+            identity,
+            self._others(name, alias),
+            there,
+            msgspec.json.decode(marker, type=SwitchingRow).operation if marker else "",
         )
 
     def _read_control(self, name: str, keys: Sequence[str]) -> dict[str, str]:
@@ -450,6 +481,11 @@ class Workspaces:
         self.store.create(control_spec(control))
         rows = [control_row(model_key(model), identity, now_ns // 1_000_000_000), epoch_row(now_ns)]
         self.store.upsert(control, rows)
+
+
+def _refuse_switching(name: str, state: WorkspaceState) -> None:
+    if state.switching:
+        raise SwitchingError(name, state.switching)
 
 
 def _difference(stored: ModelIdentity, present: ModelIdentity, probe: FloatArray) -> str:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.bench import canary, copies, deploy, load, read_path, series, startup, unread
+from tests.bench import backups, canary, copies, deploy, load, read_path, series, startup, unread
 
 BENCHES = {
     "startup": startup.main,
@@ -12,6 +12,7 @@ BENCHES = {
     "series": series.main,
     "unread": unread.main,
     "copies": copies.main,
+    "backups": backups.main,
     "canary": canary.main,
 }
 

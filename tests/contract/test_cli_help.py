@@ -18,6 +18,11 @@ COMMANDS = [
     "rollback",
     "unlock",
     "render",
+    "diagnose",
+    "diagnose run",
+    "diagnose list",
+    "diagnose explain",
+    "diagnose bundle",
     "ingest",
     "retrieve",
     "recordings",
@@ -53,6 +58,7 @@ COMMANDS = [
 ]
 WITHOUT_EXAMPLES = {
     "",
+    "diagnose",
     "golden",
     "operations",
     "profiles",

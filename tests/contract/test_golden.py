@@ -115,7 +115,7 @@ def workspace(subject: Subject, given: FloatArray, index: Index = FLAT) -> Golde
 
 def fake(count: int = 100) -> Golden:
     store = FakeStore()
-    return workspace(Subject(store, lambda: FakeSearch(store), store.release, "w"), vectors(count))
+    return workspace(Subject(store, lambda: FakeSearch(store), "w"), vectors(count))
 
 
 def test_an_exact_index_answers_all_queries_and_the_epoch_stays(subject: Subject) -> None:
@@ -231,7 +231,7 @@ def deaths() -> Iterator[tuple[Golden, Dying, bool]]:
     """A workspace with two sets whose third build dies, at its first write, at its second, and so on to its last."""
     for number in range(1, 100):
         store = Dying()
-        made = workspace(Subject(store, lambda: FakeSearch(store), store.release, "w"), vectors(300))  # noqa: B023
+        made = workspace(Subject(store, lambda: FakeSearch(store), "w"), vectors(300))  # noqa: B023
         made.build(replace(PLAN, rows=10))
         made.build(replace(PLAN, rows=250, seed=1))
         store.left = number
@@ -309,7 +309,7 @@ class Busy(FakeStore):
 
 def test_rows_that_change_meanwhile_fail_a_build_and_are_told_by_a_check() -> None:
     store = Busy()
-    made = workspace(Subject(store, lambda: FakeSearch(store), store.release, "w"), vectors(50))
+    made = workspace(Subject(store, lambda: FakeSearch(store), "w"), vectors(50))
     store.busy = True
     with pytest.raises(LightragctlError, match="modified while"):
         made.build()

@@ -12,7 +12,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -26,9 +26,11 @@ import yaml
 from pydantic import BaseModel
 
 from lightragctl.bench.report.documents import Document
+from lightragctl.cli.backup import payloads as backup
 from lightragctl.cli.bench import payloads as bench
 from lightragctl.cli.data import payloads as data
 from lightragctl.cli.deploy import payloads as deploy
+from lightragctl.cli.diagnose import payloads as diagnose
 from lightragctl.cli.golden import payloads as golden
 from lightragctl.cli.operations import payloads as operations
 from lightragctl.cli.output import Format, Output
@@ -38,10 +40,14 @@ from lightragctl.cli.upgrade import payloads as upgrade
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.component import Plan
 from lightragctl.core.errors import LightragctlError
+from lightragctl.core.findings import Severity
 from lightragctl.core.plain import plain
 from lightragctl.core.profile import LoadedProfile
 from lightragctl.core.result import Event, Result
 from lightragctl.core.serialize import json_text, yaml_text
+from lightragctl.diagnose.check import Check, Found, all_checks
+from lightragctl.diagnose.facts import Facts
+from lightragctl.diagnose.judge import Diagnosed, Unseen
 from lightragctl.quality.golden import FloorStatus, GoldenFigure
 from lightragctl.quality.stats import Interval
 from lightragctl.release.profiles import load_profile, make_plan
@@ -51,7 +57,13 @@ from tests.fakes.saved_series import COMPARED, SEARCH
 TEXT = "a: 知识\n'x' # no"
 LOADED = load_profile("local")
 OBJECT = {"kind": "Service", "metadata": {"name": "x"}}
+CHECKS = all_checks()
+FOUND = Found("LR101", TEXT, TEXT, TEXT, severity=Severity.ERROR, evidence=(TEXT,), component=TEXT)
+DIAGNOSED = Diagnosed((replace(FOUND, consequences=(FOUND,)),), (Unseen("LR102", TEXT, (TEXT,)),), (), 5)
 KNOWN: Mapping[Any, list[Any]] = {
+    Check: [CHECKS[0]],
+    Facts: [Facts()],
+    Diagnosed: [DIAGNOSED, Diagnosed((), (), (), 7)],
     LoadedProfile: [LOADED],
     Plan: [make_plan("x", LOADED)],
     LightragctlError: [LightragctlError("went wrong", "see there")],
@@ -146,8 +158,8 @@ def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
 
 
 BUILDERS = {
-    name: one
-    for payloads in (deploy, profiles, data, bench, golden, operations, tool, upgrade)
+    f"{payloads.__name__.split('.')[-2]} {name}": one
+    for payloads in (backup, deploy, diagnose, profiles, data, bench, golden, operations, tool, upgrade)
     for name, one in inspect.getmembers(payloads, inspect.isfunction)
     if one.__module__ == payloads.__name__ and not name.startswith("_")
 }
@@ -174,7 +186,7 @@ def test_every_result_is_the_same_in_json_and_yaml_and_has_a_table(
         if result.data:
             Output(Format.TABLE, no_color=True).show(result)
             shown += bool(capsys.readouterr().out)
-    assert shown or name == "diff_failed"
+    assert shown or name == "deploy diff_failed"
 
 
 def test_every_command_that_has_a_table_has_a_result() -> None:

@@ -112,7 +112,7 @@ def test_what_others_change_is_told_and_taken_over_only_when_asked(release: Clus
     assert by_path[IMAGE]["time"]
     stopped = release.up()
     assert stopped.returncode == 6, stopped.stderr
-    assert f"Deployment/life-mock-llm {IMAGE}: ours {good}, theirs lightragctl:edited" in stopped.stderr
+    assert f"Deployment/life-mock-llm {IMAGE}: desired {good}, live lightragctl:edited" in stopped.stderr
     taken = ok(release.up("--force-conflicts"))
     assert f"taken over: {IMAGE} of kubectl-set" in taken.stderr
     assert images(release) == {good}

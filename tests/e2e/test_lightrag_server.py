@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -14,6 +15,13 @@ import httpx
 import psutil
 import pytest
 
+from lightragctl.core.result import Event
+from lightragctl.local.files import ReleaseFiles, data_home
+from lightragctl.local.runtime import LocalRuntime
+from lightragctl.release.workspace_files import find_files, list_files
+from lightragctl.release.writers import WriterControl, find_writer
+from lightragctl.vectors.fence import FenceTerms, hold
+from lightragctl.vectors.milvus import MilvusStore
 from tests.conftest import Tool, free_ports, port_settings
 from tests.e2e.lightrag_stories import CORPUS, LEAST_AGREEMENT, compare, component, questions, report
 
@@ -271,3 +279,55 @@ def test_naive_reading_is_upstreams_own(tmp_path: Path) -> None:
         assert len(misses) <= (1 - LEAST_AGREEMENT) * len(asked), report(misses, asked)
     finally:
         release.run("down", "--purge", "--yes")
+
+
+def runtime_of(release: Release) -> LocalRuntime:
+    """The release as an operation reaches it."""
+    environ = {"HOME": str(release.tool.home)}
+    return LocalRuntime(release.name, ReleaseFiles(data_home(environ) / release.name), environ)
+
+
+def quiet(event: Event) -> None:
+    """Nobody reads it."""
+
+
+def test_the_writer_rests_its_files_are_whole_and_it_goes_on_as_before(words: Release, folder: Path) -> None:
+    words.ingest("texts")
+    runtime = runtime_of(words)
+    writer, control = find_writer(runtime), WriterControl(runtime, quiet)
+    assert writer is not None
+    control.wait_idle(WAIT_S)
+    stopped_at = control.stop("operation test-1", WAIT_S)
+    try:
+        part = words.part("lightrag-server")
+        assert (part["state"], part["message"]) == ("stopped", "held by operation test-1")
+        assert "held by operation test-1" in words.up().stderr
+        assert words.part("lightrag-server")["state"] == "stopped"
+        files = find_files(runtime, words.name)
+        assert files is not None
+        texts = {entry.path: files.path(entry.path).read_text() for entry in list_files(files)}
+        assert "Penguins" in texts["rag_storage/graph_chunk_entity_relation.graphml"]
+        documents = json.loads(texts["rag_storage/kv_store_doc_status.json"])
+        assert {one["status"] for one in documents.values()} == {"processed"}
+    finally:
+        unavailable_s = control.start(writer, stopped_at, WAIT_S)
+    assert 1 < unavailable_s < WAIT_S
+    assert words.ingest("texts")["unchanged"] == 2
+    told = json.loads(words.run("retrieve", "Penguins", "--mode", "local", "-o", "json").stdout)
+    assert "Penguins" in {one["name"] for one in told["entities"]}
+
+
+def test_a_load_waits_while_the_workspace_is_fenced_and_says_by_what(words: Release, folder: Path) -> None:
+    store = MilvusStore(words.part("vector-engine")["endpoint"])
+    with hold(store, "default", FenceTerms("test-2", "backup test-2"), quiet) as fence:
+        (folder / "fenced.md").write_text("Albatrosses sleep while they fly.\n")
+        load = words.tool.popen("ingest", str(folder / "fenced.md"), "--name", words.name, stderr=subprocess.PIPE)
+        assert load.stderr is not None
+        line = load.stderr.readline()
+        while "refused for now: backup test-2" not in str(line):
+            assert line, "the load has ended"
+            line = load.stderr.readline()
+        fence.confirm()
+    assert load.wait(120) == 0
+    store.close()
+    assert words.ingest(str(folder / "fenced.md"))["unchanged"] == 1

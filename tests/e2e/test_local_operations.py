@@ -3,12 +3,13 @@
 import json
 import signal
 import subprocess
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from lightragctl.local.files import DesiredProcesses, ReleaseFiles
-from lightragctl.operations.model import Phase
+from lightragctl.operations.model import Kept, Phase
 from lightragctl.operations.store import FileStore
 from tests.conftest import Tool
 from tests.fakes.terminal import seen_on_a_terminal
@@ -103,3 +104,21 @@ def test_what_a_pod_runs_ends_well_although_the_operation_failed(named: Tool) ->
     seen = operations(named, "status")
     assert seen.returncode == 9
     assert f"then: lightragctl operations abort --name x {operation_id}" in seen.stderr
+
+
+def test_kept_data_are_shown_before_they_are_deleted(named: Tool) -> None:
+    """These are of a kind that this version does not have: it must not forget them."""
+    assert operations(named, "rehearse", "--seconds", "0").returncode == 0
+    store = FileStore(named.home / ".local" / "share" / "lightragctl" / "x" / "operations")
+    past, future = datetime(2026, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
+    kept = Kept(name="rows", about="rows from before", created_at=past, expires_at=future, size_bytes=2**20)
+    store.update(shown(named)["id"], lambda current: current.changed(kind="move", kept=(kept,)))
+    assert json.loads(operations(named, "cleanup", "--yes", "-o", "json").stdout)["chosen"] == []
+    planned = operations(named, "cleanup", "--all", "--dry-run")
+    assert planned.returncode == 0
+    assert "rows from before" in planned.stdout
+    assert operations(named, "cleanup", "--all").returncode == 2  # there is no terminal to ask on
+    done = operations(named, "cleanup", "--all", "--yes")
+    assert done.returncode == 1
+    assert "this lightragctl does not know what operation" in done.stderr
+    assert "rows from before" in operations(named, "list").stdout

@@ -60,15 +60,14 @@ def test_a_job_goes_on_without_its_command_and_without_its_pod(release: ClusterR
     with release.at_work("operations", "rehearse", "--seconds", "25", within_s=WAIT_S) as process:
         assert has_said(process, lambda line: line.startswith("count: count seconds"))
         process.kill()
+    (pod,) = driving_pods(release)
+    release.cluster.kubectl("delete", "pod", pod, "-n", release.name, "--wait=false")
     first = shown(release)
     assert (first["phase"], first["in_job"]) == ("running", True)
-
     refused = release.up("--set", "components.embedder.replicas=2")
     assert refused.returncode == 6
     assert f"operation {first['id']} of this release is open" in refused.stderr
 
-    (pod,) = driving_pods(release)
-    release.cluster.kubectl("delete", "pod", pod, "-n", release.name, "--wait=false")
     until(lambda: [one for one in driving_pods(release) if one != pod])
     watched = release.run("operations", "status", first["id"], "--watch")
     assert watched.returncode == 0, watched.stderr
@@ -83,7 +82,7 @@ def test_a_job_goes_on_without_its_command_and_without_its_pod(release: ClusterR
 
 
 def test_a_paused_job_gives_back_and_is_resumed_by_another(release: ClusterRelease) -> None:
-    with release.at_work("operations", "rehearse", "--seconds", "8", within_s=WAIT_S) as process:
+    with release.at_work("operations", "rehearse", "--seconds", "30", within_s=WAIT_S) as process:
         assert has_said(process, lambda line: line.startswith("count: count seconds"))
         paused = release.run("operations", "pause", shown(release)["id"], "-o", "json")
         assert paused.returncode == 0, paused.stderr
@@ -96,7 +95,7 @@ def test_a_paused_job_gives_back_and_is_resumed_by_another(release: ClusterRelea
 
     done = release.run("operations", "resume", document["id"], "-o", "json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["results"] == {"held": False, "counted": 8}
+    assert json.loads(done.stdout)["results"] == {"held": False, "counted": 30}
     until(lambda: not [name for name in release.objects(OWNED) if "op-rehearsal" in name])
 
 

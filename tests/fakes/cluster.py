@@ -43,10 +43,12 @@ KINDS = {
     ("networking.k8s.io/v1", "NetworkPolicy"): Resource("networking.k8s.io", "v1", "networkpolicies", True),
     ("policy/v1", "PodDisruptionBudget"): Resource("policy", "v1", "poddisruptionbudgets", True),
     ("scheduling.k8s.io/v1", "PriorityClass"): Resource("scheduling.k8s.io", "v1", "priorityclasses", False),
+    ("discovery.k8s.io/v1", "EndpointSlice"): Resource("discovery.k8s.io", "v1", "endpointslices", True),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): Resource("rbac.authorization.k8s.io", "v1", "rolebindings", True),
+    ("metrics.k8s.io/v1beta1", "NodeMetrics"): Resource("metrics.k8s.io", "v1beta1", "nodes", False),
     ("metrics.k8s.io/v1beta1", "PodMetrics"): Resource("metrics.k8s.io", "v1beta1", "pods", True),
     ("batch/v1", "Job"): Resource("batch", "v1", "jobs", True),
     ("rbac.authorization.k8s.io/v1", "Role"): Resource("rbac.authorization.k8s.io", "v1", "roles", True),
-    ("rbac.authorization.k8s.io/v1", "RoleBinding"): Resource("rbac.authorization.k8s.io", "v1", "rolebindings", True),
     ("coordination.k8s.io/v1", "Lease"): Resource("coordination.k8s.io", "v1", "leases", True),
     ("autoscaling/v2", "HorizontalPodAutoscaler"): Resource("autoscaling", "v2", "horizontalpodautoscalers", True),
     ("storage.k8s.io/v1", "StorageClass"): Resource("storage.k8s.io", "v1", "storageclasses", False),
@@ -139,7 +141,8 @@ class FakeCluster:
             return [
                 self._seen(thing)
                 for identity, thing in sorted(self.objects.items())
-                if (identity.api_version, identity.kind, identity.namespace) == (api_version, kind, namespace)
+                if (identity.api_version, identity.kind) == (api_version, kind)
+                and namespace in ("", identity.namespace)
                 and wanted.items() <= thing["metadata"].get("labels", {}).items()
                 and not without & set(thing["metadata"].get("labels", {}))
             ]

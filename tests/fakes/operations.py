@@ -114,6 +114,7 @@ def _fence(on: bool) -> Callable[[Context], None]:
 def _stop_writers(context: Context) -> None:
     context.save_original("replicas", context.resources.facts["replicas"])
     context.resources.fail("writers")
+    context.resources.set("replicas", 1)  # a part of the effect, which must not be taken for the original
     context.resources.set("replicas", 0)
 
 

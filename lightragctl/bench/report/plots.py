@@ -151,7 +151,7 @@ def _answers(ground: _TimelineCharts) -> LineChart:
     most = max(*(one.answered for one in ground.seconds), *(rate or 0 for _, rate in planned), 1)
     series = [Series("all answers", 3, ground.middle("answered")), Series("good answers", 0, ground.middle("ok"))]
     if planned:
-        series.insert(0, Series("asked for", 7, planned))
+        series.insert(0, Series("planned", 7, planned))
     if all(one.answered == one.ok for one in ground.seconds):
         series = [one for one in series if one.name != "all answers"]
     upwards = scale.linear(most, BOTTOM, TOP)

@@ -151,7 +151,7 @@ class _SearchCharts:
         return [Dots(name, shape, tone, found[name]) for name, (shape, tone) in _SHAPES.items()]
 
     def note(self, more: str = "") -> str:
-        """What the chart does not say by itself."""
+        """The note below the chart."""
         bracket = "Green: between the highest rate that passed and the lowest that failed." if self.bands else ""
         return " ".join(text for text in (bracket, more) if text)
 

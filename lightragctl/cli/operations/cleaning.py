@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from lightragctl.cli.operations import payloads
 from lightragctl.cli.operations.driving import Operator
 from lightragctl.core.result import Result
-from lightragctl.operations.control import KeptData, clean_up, kept_data
+from lightragctl.operations.control import clean_up, kept_data
 from lightragctl.operations.job import stop_idle_jobs
+from lightragctl.operations.model import KeptData
 
 
 def clean_expired(works: Operator) -> list[KeptData]:

@@ -1,7 +1,8 @@
 """The kinds of operations that this command line has. Imported when an operation is driven."""
 
+from lightragctl.backup.kinds import KINDS as COPYING
 from lightragctl.operations.kind import OperationKind
 from lightragctl.operations.rehearsal import REHEARSAL
 from lightragctl.upgrade.kinds import UPGRADE
 
-KINDS: tuple[OperationKind, ...] = (REHEARSAL, UPGRADE)
+KINDS: tuple[OperationKind, ...] = (REHEARSAL, *COPYING, UPGRADE)

@@ -7,9 +7,8 @@ from typing import Any
 from lightragctl.core.errors import ExitStatus
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.result import ErrorInfo, Result, Status
-from lightragctl.operations.control import KeptData
 from lightragctl.operations.events import progress_text
-from lightragctl.operations.model import Kept, Operation, Phase, next_command
+from lightragctl.operations.model import Kept, KeptData, Operation, Phase, next_command
 
 
 def listed(release: str, records: Sequence[Operation], kept: Sequence[KeptData], removed: Sequence[KeptData]) -> Result:

@@ -25,6 +25,14 @@ def steer(works: Operator, operation_id: str, wanted: Phase, foreground: bool) -
     return outcome(works.session.command, stay(works, operation_id, foreground), wanted)
 
 
+_ENDED = {
+    Phase.SUCCEEDED: "has succeeded",
+    Phase.FAILED: "has failed",
+    Phase.ABORTED: "was aborted",
+    Phase.NEEDS_ATTENTION: "needs attention",
+}
+
+
 def outcome(command: str, record: Operation, wanted: Phase) -> Result:
     """How a command ends that stayed with an operation.
 
@@ -37,7 +45,8 @@ def outcome(command: str, record: Operation, wanted: Phase) -> Result:
     status = ExitStatus.ROLLED_BACK if rolled_back else ExitStatus.FAILED
     if record.phase is Phase.NEEDS_ATTENTION:
         status = ExitStatus.NEEDS_ATTENTION
-    message = f"operation {record.id} is {record.phase}" + (f": {record.cause}" if record.cause else "")
+    ended = _ENDED.get(record.phase, f"is {record.phase}")
+    message = f"operation {record.id} {ended}" + (f": {record.cause}" if record.cause else "")
     error = ErrorInfo(f"operation-{record.phase.replace(' ', '-')}", message, next_command(record))
     return Result(command, result.data, Status.FAILED, (error,), status)
 

@@ -62,5 +62,5 @@ def test_what_takes_too_long_is_a_timeout_and_what_breaks_is_a_connection() -> N
 def test_a_milvus_that_is_not_there_is_told() -> None:
     with MilvusServer() as server:
         url = server.url
-    with pytest.raises(UnavailableError, match="no Milvus answers"):
+    with pytest.raises(UnavailableError, match="Milvus does not answer"):
         measured(url, Closed(1))

@@ -182,7 +182,7 @@ def test_two_workers_are_one_run() -> None:
     assert sorted(report.bodies) == list(range(20))
     assert (report.latency.count, report.lateness.count, report.generator.workers) == (400, 400, 2)
     assert 300 < report.answered_per_s <= 400
-    assert report.verdict.notes == ["400 requests are too few for p99.9 (2,995 would)"]
+    assert report.verdict.notes == ["400 requests are too few for p99.9 (2,995 needed)"]
 
 
 def test_the_measurement_begins_when_the_service_has_settled() -> None:
@@ -235,7 +235,7 @@ def test_nothing_there_is_an_error_with_a_hint() -> None:
     with pytest.raises(UnavailableError, match="nothing answers at 127") as error:
         measured(url, Closed(1))
     assert error.value.hint
-    with pytest.raises(UnavailableError, match=r"nowhere\.invalid has no address"):
+    with pytest.raises(UnavailableError, match=r"cannot resolve nowhere\.invalid"):
         measured("http://nowhere.invalid", Closed(1))
 
 
@@ -252,7 +252,7 @@ def test_a_worker_that_is_killed_ends_the_run() -> None:
         mine = psutil.Process().children()  # the real Milvus of other tests may be among them
         next(one for one in mine if "lightragctl.bench.worker" in " ".join(one.cmdline())).kill()
 
-    with LoadServer() as server, pytest.raises(LightragctlError, match=r"worker \d ended with status -9"):
+    with LoadServer() as server, pytest.raises(LightragctlError, match=r"worker \d exited with status -9"):
         measured(server.url, Closed(30), progress=kill, workers=2)
 
 
@@ -294,7 +294,7 @@ def test_ctrl_c_or_sigterm_gives_what_was_measured_and_leaves_no_worker(
     else:
         requests, unanswered, early, *reason = out.splitlines()[-1].split()
         assert 0 < int(requests) <= server.requests <= int(requests) + int(unanswered)
-        assert (early, reason[:3]) == ("True", ["it", "was", "stopped"])
+        assert (early, reason[:2]) == ("True", ["stopped", "after"])
 
 
 def test_tls_is_spoken_and_certificates_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

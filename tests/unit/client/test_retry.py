@@ -1,4 +1,4 @@
-"""Patience: what is tried again, for how long, and what is not."""
+"""RetryPolicy: what is tried again, for how long, and what is not."""
 
 import threading
 from collections.abc import Callable
@@ -153,3 +153,19 @@ def test_a_stop_ends_the_wait() -> None:
     waiting.stop.set()
     with pytest.raises(StoppedError):
         waiting.call("a.md", failing(UnavailableError("absent")))
+
+
+def test_a_fenced_workspace_is_waited_for_far_longer_than_a_silent_service_and_the_user_reads_why() -> None:
+    clock, events = Clock(), list[RetryWait]()
+    fenced = [ApiError("writes are refused for now: backup b1", status=503, retry_after_s=30, code="fenced")] * 100
+    assert retries(clock, events=events).call("a.md", failing(*fenced)) == "done"
+    assert clock.now_s > 600
+    assert {event.reason for event in events} == {"writes are refused for now: backup b1"}
+    assert max(clock.waits_s) == 8  # the fence may be released long before it expires
+
+
+def test_a_fence_that_is_never_released_ends_the_wait() -> None:
+    clock = Clock()
+    with pytest.raises(UnavailableError, match="refused"):
+        retries(clock).call("a.md", failing(*[ApiError("refused", status=503, code="fenced")] * 5000))
+    assert 3600 < clock.now_s < 3800

@@ -9,7 +9,7 @@ from lightragctl.core.findings import Check, Severity, Skipped, Violation
 def odd(numbers: list[int]) -> Iterator[Violation]:
     for number in numbers:
         if number % 2:
-            yield Violation(f"Number/{number}", "it is odd", "add one")
+            yield Violation(f"Number/{number}", "it is odd", "add one", evidence=(f"{number} % 2 = 1",))
 
 
 def test_each_violation_is_a_finding_of_the_check() -> None:
@@ -22,6 +22,9 @@ def test_each_violation_is_a_finding_of_the_check() -> None:
         ("subject", "Number/3"),
         ("message", "it is odd"),
         ("hint", "add one"),
+        ("category", ""),
+        ("evidence", ("3 % 2 = 1",)),
+        ("docs", ""),
     ]
 
 

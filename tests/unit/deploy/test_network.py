@@ -198,5 +198,5 @@ def test_only_who_uses_the_nodes_rights_reaches_the_metadata_services() -> None:
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "all", "10.0.0.0/33", "fd00::/200"])
 def test_what_is_no_address_range_is_refused(text: str) -> None:
-    with pytest.raises(ProfileError, match="no address range"):
+    with pytest.raises(ProfileError, match="not an address range"):
         made(f"network.ingress_addresses=['{text}']")

@@ -204,7 +204,7 @@ def test_a_field_of_another_manager_stops_up_before_anything_is_written() -> Non
     with pytest.raises(FieldConflictError) as caught:
         up(cluster)
     assert caught.value.fields == (("spec.progressDeadlineSeconds", "kubectl-edit"),)
-    assert "theirs 7, by kubectl-edit (Update) at 2026-01-01T00:00:00Z" in caught.value.message
+    assert "live 7, set by kubectl-edit (Update) at 2026-01-01T00:00:00Z" in caught.value.message
     assert without_lease(cluster.writes) == without_lease(before)
     told: list[str] = []
     forced = UpOptions(5.0, force_conflicts=True)

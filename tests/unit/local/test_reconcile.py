@@ -125,3 +125,11 @@ def test_a_new_up_forgets_earlier_deaths() -> None:
     assert with_backoff_reset(dead, "2").failures == 0
     assert with_backoff_reset(dead, "2").next_start_at == 0.0
     assert with_backoff_reset(with_backoff_reset(dead, "2"), "2") == with_backoff_reset(dead, "2")
+
+
+def test_what_is_held_is_stopped_with_its_own_grace_and_not_started() -> None:
+    parts = [wanted("a", grace_s=90.0), wanted("b")]
+    records = {"a": record(), "b": record()}
+    assert reconcile(parts, records, frozenset({"a", "b"}), NOW, {"a"}) == [Stop("a", 90.0)]
+    assert reconcile(parts, {"b": record()}, frozenset({"b"}), NOW, {"a"}) == []
+    assert reconcile(parts, {"b": record()}, frozenset({"b"}), NOW) == [Start(parts[0])]

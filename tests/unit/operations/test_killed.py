@@ -95,3 +95,5 @@ def test_a_driver_that_dies_at_any_write_is_followed_to_one_end(story: str, afte
         assert {name: world.facts[name] for name in UNTOUCHED} == end, died
         assert not [one.name for one in record.steps if one.hold_through and one.is_begun], died
         assert not place.driver(ID), died
+        if phase is Phase.SUCCEEDED:
+            assert {one.state for one in record.steps} <= {StepState.DONE, StepState.UNDONE}, died

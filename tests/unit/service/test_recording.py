@@ -83,7 +83,7 @@ def test_a_line_that_a_crash_cut_off_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_is_none_is_refused_with_the_profile() -> None:
-    with pytest.raises(ValidationError, match="no regular expression"):
+    with pytest.raises(ValidationError, match="not a regular expression"):
         Recording(redact=("(",))
 
 

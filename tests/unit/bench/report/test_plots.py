@@ -70,20 +70,20 @@ def test_each_second_says_its_figures_when_pointed_at() -> None:
 
 
 def test_the_rate_that_was_asked_for_is_drawn_where_there_is_one() -> None:
-    asked = places(named(ANSWERS)["asked for"])
+    asked = places(named(ANSWERS)["planned"])
     assert asked[0][1] == asked[1][1]
     ramp = msgspec.structs.replace(REPORT, shape=Ramp(0, 300, DURATION_S))
-    first, last = places(named(plots.timeline("run", ramp)[0])["asked for"])
+    first, last = places(named(plots.timeline("run", ramp)[0])["planned"])
     assert first[1] > last[1]
     closed = msgspec.structs.replace(REPORT, shape=Closed(DURATION_S))
-    assert "asked for" not in named(plots.timeline("run", closed)[0])
+    assert "planned" not in named(plots.timeline("run", closed)[0])
 
 
 def test_all_answers_have_a_line_of_their_own_only_when_some_were_not_good() -> None:
     assert "all answers" in named(ANSWERS)
     good = [msgspec.structs.replace(second, ok=second.answered) for second in REPORT.seconds]
     (answers, *_) = plots.timeline("run", msgspec.structs.replace(REPORT, seconds=good))
-    assert list(named(answers)) == ["asked for", "good answers"]
+    assert list(named(answers)) == ["planned", "good answers"]
 
 
 def test_a_curve_of_percentiles_ends_where_its_requests_do_with_the_longest() -> None:

@@ -1,0 +1,1 @@
+"""Backups of a workspace: create, verify, list, prune, read back."""

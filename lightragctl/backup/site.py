@@ -1,0 +1,161 @@
+"""What the steps of a restore or a clone work on, opened from a release. Does network I/O."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightragctl.backup.answers import Search
+from lightragctl.backup.catalog import chosen
+from lightragctl.backup.chain import open_chain
+from lightragctl.backup.origin import BackupOrigin, Origin, WorkspaceOrigin
+from lightragctl.backup.workspace import identities, open_destination, search, workspace_collections
+from lightragctl.core.errors import RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
+from lightragctl.core.profile import Runtime
+from lightragctl.core.result import Notify
+from lightragctl.core.settings import ApiSettings, EmbeddingModel
+from lightragctl.operations.kind import Context
+from lightragctl.release.profiles import service_settings
+from lightragctl.release.release import Release
+from lightragctl.release.workspace_files import WorkspaceFiles, find_files
+from lightragctl.release.writers import WriterControl
+from lightragctl.vectors.collections import MilvusCollections
+from lightragctl.vectors.fence import Clock
+from lightragctl.vectors.store import CollectionStore
+
+_CALL_S = 60.0
+"""The deadline of one call to Milvus; a page of many long vectors takes seconds through a tunnel."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a workspace is copied to.
+
+    Attributes:
+        store: where its collections will be.
+        search: in the store.
+        workspace: its name there.
+        files: where its files will be; None when the release has no lightrag-server.
+        served: the workspace that lightrag-server serves; empty when there is none.
+        writer: of lightrag-server; None when there is none.
+        model: the release's embedding model.
+        free_bytes: of the disk that the release is on; None when that is unknown.
+        clock: of the write fence.
+    """
+
+    store: CollectionStore
+    search: Search
+    workspace: str
+    files: WorkspaceFiles | None
+    served: str
+    writer: WriterControl | None
+    model: EmbeddingModel
+    free_bytes: int | None = None
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def collections(self) -> list[str]:
+        """The physical names of the workspace's collections now."""
+        return workspace_collections(self.store, self.workspace)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A workspace to copy, and where to."""
+
+    origin: Origin
+    site: Site
+
+
+@contextlib.contextmanager
+def open_site(release: Release, workspace: str, notify: Notify) -> Iterator[Site]:
+    """A workspace of a release that is up; it need not exist.
+
+    Raises:
+        NotRunningError: the release is not up.
+        UnsupportedStoreError: lightrag-server keeps a part of its workspace in a database that cannot be written.
+    """
+    uri = engine_uri(release)
+    files = find_files(release.runtime, release.name)
+    settings = service_settings(None, ApiSettings, lambda: release.plan, "lightrag-api")
+    with contextlib.closing(MilvusCollections(uri, _CALL_S)) as store:
+        yield Site(
+            store=store,
+            search=lambda name, schema, vectors, k: search(uri, name, schema, vectors, k),
+            workspace=workspace,
+            files=files.of(workspace) if files else None,
+            served=files.workspace if files else "",
+            writer=WriterControl(release.runtime, notify) if files else None,
+            model=settings.embedding,
+            free_bytes=_free_bytes(release),
+        )
+
+
+@contextlib.contextmanager
+def open_restore(context: Context) -> Iterator[Work]:
+    """What a restore works on. Parameters: `backup`, `source`, `target`."""
+    release, given = context.resources, context.record.parameters
+    backup = context.record.results.get("backup") or given["backup"]
+    origin = open_backup(release, given.get("source"), backup, context)
+    with open_site(release, context.record.workspace, context.notify) as site:
+        yield Work(origin, site)
+
+
+def open_backup(release: Release, source: str | None, backup: str, time: Any) -> BackupOrigin:
+    """A backup of a release's destination, or of another one.
+
+    Args:
+        release: whose profile says where backups are, and how they are decrypted.
+        source: the URL; None: that of the profile.
+        backup: its id, or `latest`.
+        time: has `now`.
+
+    Raises:
+        UsageError: there is no such backup.
+        InvalidBackupError: it is damaged.
+    """
+    settings = release.loaded.profile.backup
+    storage = open_destination(settings, source, release.environ)
+    keys = identities(settings, release.environ)
+    return BackupOrigin(open_chain(storage, chosen(storage, backup, time.now()), keys))
+
+
+@contextlib.contextmanager
+def open_clone(context: Context) -> Iterator[Work]:
+    """What a clone works on. Parameters: `workspace`."""
+    source = str(context.record.parameters["workspace"])
+    with open_site(context.resources, context.record.workspace, context.notify) as site:
+        collections = workspace_collections(site.store, source)
+        if not collections:
+            hint = Hint("load documents: ", Command("ingest", "PATH"))
+            raise UsageError(f"there is no workspace '{source}' in release '{context.resources.name}'", hint)
+        tree = site.files.of(source) if site.files and site.served == source else None
+        yield Work(WorkspaceOrigin(site.store, source, collections, tree), site)
+
+
+def mounted(files: WorkspaceFiles) -> WorkspaceFiles:
+    """The files, where this process can reach them.
+
+    Raises:
+        RefusedError: they are on a volume claim that is not mounted here.
+    """
+    if files.claim and not files.storage.is_dir():
+        message = f"the files of workspace '{files.workspace}' are on the volume claim {files.claim}"
+        raise RefusedError(f"{message}, which is not mounted here", "leave --foreground out")
+    return files
+
+
+def engine_uri(release: Release) -> str:
+    """The address of Milvus: inside the cluster that of its service, else one that is forwarded to."""
+    if release.is_recorded:
+        return service_settings(None, ApiSettings, lambda: release.plan, "lightrag-api").vector_engine_uri
+    return release.runtime.endpoint("vector-engine")
+
+
+def _free_bytes(release: Release) -> int | None:
+    if release.loaded.profile.runtime is not Runtime.LOCAL:
+        return None
+    return shutil.disk_usage(Path(release.runtime.data)).free

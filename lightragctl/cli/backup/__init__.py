@@ -1,0 +1,1 @@
+"""`backup`: saves of a workspace."""

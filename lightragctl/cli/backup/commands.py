@@ -1,0 +1,222 @@
+"""backup create, list, show, verify, prune, rekey: saves of a workspace, and the proof that they can be read."""
+
+from typing import Annotated, Any
+
+import typer
+
+from lightragctl.cli.data.commands import Workspace
+from lightragctl.cli.deploy.commands import Timeout
+from lightragctl.cli.options import Session
+from lightragctl.core.errors import UsageError
+from lightragctl.core.result import Event, Result
+
+Place = Annotated[
+    str | None,
+    typer.Option(
+        "--destination",
+        metavar="URL",
+        help="file:///PATH, s3://BUCKET/PATH or pvc://CLAIM/PATH. (default: backup.destination of the profile)",
+        show_default=False,
+    ),
+]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Of the backup, or latest.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
+
+
+def create(
+    session: Session,
+    destination: Place = None,
+    workspace: Workspace = None,
+    full: Annotated[bool, typer.Option("--full", help="All rows, even if a smaller backup would do.")] = False,
+    fence: Annotated[
+        bool, typer.Option("--fence/--no-fence", help="Hold writes off; without, read until two passes agree.")
+    ] = True,
+    include_secrets: Annotated[
+        bool, typer.Option("--include-secrets", help="Save the values of Secrets too; only with encryption.")
+    ] = False,
+    timeout_s: Timeout = 600.0,
+    dry_run: DryRun = False,
+) -> Result:
+    """Back up a workspace: vectors, LightRAG's files, configuration. It is whole, or it is not there.
+
+    Rows that have not changed since the last backup are left out; every seventh backup (backup.full_every) is full.
+
+    \b
+    Examples:
+      lightragctl backup create --destination file:///mnt/backups
+      lightragctl backup create --destination s3://bucket/lightrag -w manuals --full
+      lightragctl backup create --dry-run -o json
+    """
+    import secrets
+
+    from lightragctl.backup import workspace as opened
+    from lightragctl.backup.create import create as make
+    from lightragctl.backup.create import preview
+    from lightragctl.backup.encryption import check_recipients
+    from lightragctl.cli.backup import payloads
+
+    settings = session.release.loaded.profile.backup
+    storage = opened.open_destination(settings, destination, session.environ)
+    target = opened.destination(settings, storage, session.environ, full)
+    if include_secrets and not settings.recipients:
+        raise UsageError("--include-secrets needs encryption", "set backup.recipients in the profile")
+    check_recipients(settings.recipients)
+    choice = opened.Choice(workspace, fence, include_secrets, timeout_s, secrets.token_hex(4))
+    with session.out.live() as notify, opened.open_source(session.release, choice, notify) as source:
+        if dry_run:
+            return payloads.backup_create_preview(storage.url, preview(source, target, notify))
+        return payloads.backup_create(storage.url, make(source, target, _world(notify)))
+
+
+def list_(session: Session, destination: Place = None) -> Result:
+    """List the backups of a destination, newest first, with those that were interrupted.
+
+    \b
+    Examples:
+      lightragctl backup list --destination s3://bucket/lightrag
+      lightragctl backup list -o json
+    """
+    from lightragctl.backup.catalog import listed
+    from lightragctl.cli.backup import payloads
+
+    storage = _storage(session, destination)
+    return payloads.backup_list(storage.url, listed(storage, _now()))
+
+
+def show(session: Session, id: Id, destination: Place = None) -> Result:
+    """Show what is in a backup: collections, files, what it is based on, how it is consistent.
+
+    \b
+    Examples:
+      lightragctl backup show latest
+      lightragctl backup show 20261130T120000Z-0a1b2c3d -o json
+    """
+    from lightragctl.backup.catalog import chosen
+    from lightragctl.backup.chain import read_manifest
+    from lightragctl.cli.backup import payloads
+
+    storage = _storage(session, destination)
+    return payloads.backup_show(storage.url, read_manifest(storage, chosen(storage, id, _now())))
+
+
+def verify(
+    session: Session,
+    id: Id = "latest",
+    read_data: Annotated[
+        str, typer.Option("--read-data", metavar="SHARE", help="Share of the objects to read, such as 10%.")
+    ] = "100%",
+    destination: Place = None,
+) -> Result:
+    """Verify a backup and those that it is based on: sizes, SHA-256, row hashes, digests. Exits with 3 if one is wrong.
+
+    Below 100%, objects are chosen at random, and rows are not compared with their hashes.
+
+    \b
+    Examples:
+      lightragctl backup verify
+      lightragctl backup verify 20261130T120000Z-0a1b2c3d --read-data 10%
+    """
+    import random
+
+    from lightragctl.backup.catalog import chosen
+    from lightragctl.backup.chain import open_chain
+    from lightragctl.backup.verify import verify as check
+    from lightragctl.backup.workspace import identities
+    from lightragctl.cli.backup import payloads
+
+    share = _share(read_data)
+    storage = _storage(session, destination)
+    keys = identities(session.release.loaded.profile.backup, session.environ)
+    with session.out.live() as notify:
+        chain = open_chain(storage, chosen(storage, id, _now()), keys or None)
+        return payloads.backup_verify(storage.url, check(chain, share, random.random, notify))
+
+
+def prune(session: Session, destination: Place = None, workspace: Workspace = None, dry_run: DryRun = False) -> Result:
+    """Delete old backups of a workspace by backup.retention of the profile, and what interrupted ones left.
+
+    A backup that a kept one is based on is kept too.
+
+    \b
+    Examples:
+      lightragctl backup prune --dry-run
+      lightragctl backup prune --yes --set backup.retention.last=3
+    """
+    from lightragctl.backup import catalog
+    from lightragctl.backup.lock import Holder, Lock, Subject
+    from lightragctl.cli.backup import payloads
+    from lightragctl.release.open import this_user
+
+    profile = session.release.loaded.profile
+    policy, storage = profile.backup.retention, _storage(session, destination)
+    subject = Subject(session.release.name, workspace or profile.workspace)
+    planned = catalog.pruning(storage, subject, policy, _now())
+    if dry_run or not planned.deleted:
+        return payloads.backup_prune(storage.url, planned, ())
+    for id in planned.deleted:
+        session.out.notify(Event(f"to be deleted, {planned.sizes[id] / 1e6:.1f} MB", id))
+    session.confirm(f"Delete {len(planned.deleted)} backups of workspace '{subject.workspace}' in {storage.url}?")
+    with Lock(storage, subject, Holder(this_user(), "backup prune"), _now) as held:
+        return payloads.backup_prune(
+            storage.url, planned, catalog.prune(storage, subject, planned.deleted, policy, held)
+        )
+
+
+def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Result:
+    """Encrypt the key of a backup, and of those that it is based on, for backup.recipients of the profile.
+
+    The data are not written again. Needs backup.identity, a private key that opens the backup now.
+
+    \b
+    Examples:
+      lightragctl backup rekey latest --set 'backup.recipients=[age1...]'
+    """
+    from lightragctl.backup import catalog
+    from lightragctl.backup.chain import open_chain
+    from lightragctl.backup.lock import Holder, Lock, Subject
+    from lightragctl.backup.workspace import identities
+    from lightragctl.cli.backup import payloads
+    from lightragctl.release.open import this_user
+
+    settings = session.release.loaded.profile.backup
+    if not settings.recipients:
+        raise UsageError("there are no recipients to encrypt for", "set backup.recipients in the profile")
+    storage = _storage(session, destination)
+    found = catalog.chosen(storage, id, _now())
+    chain = open_chain(storage, found, identities(settings, session.environ))
+    subject = Subject(chain.manifest.release, chain.manifest.workspace)
+    with Lock(storage, subject, Holder(this_user(), "backup rekey"), _now) as held:
+        return payloads.backup_rekey(storage.url, found, catalog.rekey(storage, chain, settings.recipients, held))
+
+
+def _storage(session: Session, destination: str | None) -> Any:
+    from lightragctl.backup.workspace import open_destination
+
+    return open_destination(session.release.loaded.profile.backup, destination, session.environ)
+
+
+def _share(text: str) -> float:
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / 100
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UsageError(f"--read-data {text} is not a share", "such as 10% or 100%")
+    return share
+
+
+def _now() -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
+def _world(notify: Any) -> Any:
+    import secrets
+    import time
+
+    from lightragctl.backup.source import World
+    from lightragctl.release.open import this_user
+
+    return World(_now, time.monotonic, lambda: secrets.token_hex(4), this_user(), notify)

@@ -1,0 +1,165 @@
+"""restore, clone: a workspace from a backup, or from another workspace."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lightragctl.cli.backup.commands import DryRun, Id
+from lightragctl.cli.deploy.commands import Timeout
+from lightragctl.cli.operations.commands import Foreground
+from lightragctl.cli.options import Session
+from lightragctl.core.errors import UsageError
+from lightragctl.core.result import Result
+
+if TYPE_CHECKING:
+    from lightragctl.backup.examine import Examined
+    from lightragctl.backup.origin import BackupOrigin, Origin
+    from lightragctl.operations.kind import OperationKind
+
+AllowLossy = Annotated[
+    bool, typer.Option("--allow-lossy", help="Continue although the server or the release cannot hold all of it.")
+]
+
+
+def restore(
+    session: Session,
+    id: Id,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            metavar="URL",
+            help="Where the backup is, as file:///PATH or s3://BUCKET/PATH. (default: backup.destination)",
+            show_default=False,
+        ),
+    ] = None,
+    target_workspace: Annotated[
+        str | None,
+        typer.Option("--target-workspace", metavar="NAME", help="Workspace to restore. (default: that of the backup)"),
+    ] = None,
+    drill: Annotated[
+        bool, typer.Option("--drill", help="Restore under names that nothing reads, verify, measure and delete.")
+    ] = False,
+    allow_lossy: AllowLossy = False,
+    foreground: Foreground = False,
+    timeout_s: Timeout = 600.0,
+    dry_run: DryRun = False,
+) -> Result:
+    """Restore a workspace from a backup, verified before readers are switched to it. Data of before are kept 7 days.
+
+    What is there stays in use until the switch, which takes seconds; queries are answered with 503 meanwhile.
+
+    \b
+    Examples:
+      lightragctl restore latest --source file:///mnt/backups
+      lightragctl restore 20261130T120000Z-0a1b2c3d --target-workspace manuals_of_may --yes
+      lightragctl restore latest --drill -o json
+    """
+    from lightragctl.backup.kinds import DRILL, RESTORE
+    from lightragctl.cli.backup import payloads
+
+    origin = _backup(session, source, id)
+    target = _checked(target_workspace or origin.workspace)
+    parameters = {"backup": origin.chain.manifest.id, "source": source, "allow_lossy": allow_lossy}
+    found = _examined(session, origin, target)
+    if dry_run:
+        return payloads.restore_planned(target, found, drill)
+    _agree(session, found, target, allow_lossy, drill)
+    kind = DRILL if drill else RESTORE
+    return _run(session, kind, {**parameters, "timeout_s": timeout_s}, target, foreground)
+
+
+def clone(
+    session: Session,
+    workspace: Annotated[str, typer.Argument(metavar="WORKSPACE", help="Workspace to copy.", show_default=False)],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Name of the copy.", show_default=False)],
+    foreground: Foreground = False,
+    timeout_s: Timeout = 600.0,
+) -> Result:
+    """Copy a workspace under another name. Writes to it are held off until the copy is verified.
+
+    \b
+    Examples:
+      lightragctl clone default experiment
+      lightragctl clone manuals manuals_of_may --profile dev
+    """
+    from lightragctl.backup.kinds import CLONE
+
+    _refuse_existing(session, _checked(new))
+    return _run(session, CLONE, {"workspace": workspace, "timeout_s": timeout_s}, new, foreground)
+
+
+def _checked(workspace: str) -> str:
+    import re
+
+    from lightragctl.core.settings import WORKSPACE_PATTERN
+
+    if not re.fullmatch(WORKSPACE_PATTERN, workspace):
+        raise UsageError(f"'{workspace[:80]}' cannot name a workspace", "use 1 to 64 letters, digits and _")
+    return workspace
+
+
+def _refuse_existing(session: Session, workspace: str) -> None:
+    from lightragctl.backup.site import open_site
+    from lightragctl.backup.steps import exists
+
+    with session.out.live() as notify, open_site(session.release, workspace, notify) as site:
+        if site.collections:
+            raise exists(workspace)
+
+
+def _backup(session: Session, source: str | None, id: str) -> "BackupOrigin":
+    from types import SimpleNamespace
+
+    from lightragctl.backup.site import open_backup
+    from lightragctl.cli.backup.commands import _now
+
+    return open_backup(session.release, source, id, SimpleNamespace(now=_now))
+
+
+def _examined(session: Session, origin: "Origin", target: str) -> "Examined":
+    """Refuse what cannot be restored, before an operation is begun."""
+    from lightragctl.backup.examine import examine
+    from lightragctl.backup.site import Work, open_site
+
+    with session.out.live() as notify, open_site(session.release, target, notify) as site:
+        return examine(Work(origin, site), "0")
+
+
+def _agree(session: Session, found: "Examined", target: str, allow_lossy: bool, drill: bool) -> None:
+    """Refuse losses that are not allowed, and ask before data are replaced."""
+    from lightragctl.backup.steps import refuse_losses
+
+    refuse_losses(found.losses, allow_lossy)
+    if found.replaced and not drill:
+        names = ", ".join(found.replaced)
+        session.confirm(f"Replace workspace '{target}' ({names})? Its data are kept for 7 days.")
+
+
+def _run(
+    session: Session, kind: "OperationKind", parameters: dict[str, Any], workspace: str, foreground: bool
+) -> Result:
+    """Run the operation; one that failed in its check has changed nothing and is closed."""
+    from lightragctl.cli.backup import payloads
+    from lightragctl.cli.operations.driving import operator, start, stay
+    from lightragctl.cli.operations.steering import outcome
+    from lightragctl.operations import control
+    from lightragctl.operations.model import Phase, StepState
+
+    spec = None if foreground else _job(session)
+    record = start(session, kind, parameters, workspace, spec)
+    if record.phase is Phase.FAILED and record.steps[0].state is StepState.FAILED:
+        cause, works = record.cause, operator(session)
+        control.abort(works.place, record.id, works.clock.now())
+        record = stay(works, record.id, foreground=True).changed(cause=cause)
+    ended = outcome(session.command, record, Phase.SUCCEEDED)
+    return payloads.copied(payloads.Copier(session.command), record, ended.errors)
+
+
+def _job(session: Session) -> Any:
+    """What the Job mounts: the volume of lightrag-server, where the release has one."""
+    from lightragctl.operations.model import JobSpec
+    from lightragctl.release.workspace_files import MOUNT, find_files
+
+    files = find_files(session.release.runtime, session.release.name)
+    return JobSpec(claims={MOUNT: files.claim} if files and files.claim else {})

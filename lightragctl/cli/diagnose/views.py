@@ -1,0 +1,86 @@
+"""What a person reads of `diagnose`: root causes first, each with its evidence and the next command."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from lightragctl.cli.tables import Data, View, table
+
+_STYLE = {"error": "red", "warning": "yellow"}
+_STATE = {"ok": "green", "failed": "red", "degraded": "yellow", "unknown": "dim"}
+
+
+def _diagnosed(data: Data) -> Iterator[RenderableType]:
+    if data["path"]:
+        yield Text("path of a search: ").append_text(_path(data))
+    for one in data["findings"]:
+        yield from _finding(one)
+    yield from _below(data)
+
+
+def _path(data: Data) -> Text:
+    shown = Text("client")
+    for hop in data["path"]:
+        took = "" if hop["took_ms"] is None else f" {hop['took_ms']:.0f} ms"
+        code = f" {hop['code']}" if hop["code"] else ""
+        shown.append(" > ").append(f"{hop['component']} {hop['state']}{took}{code}", style=_STATE.get(hop["state"], ""))
+    return shown
+
+
+def _finding(one: Data) -> Iterator[RenderableType]:
+    yield Text()
+    head = Text(f"{one['severity']} {one['code']} ", style=_STYLE.get(one["severity"], ""))
+    yield head.append(f"{one['subject']}: ", style="bold").append(one["message"])
+    for line in one["evidence"]:
+        yield Text(f"    evidence: {line}", style="dim")
+    if one["hint"]:
+        yield Text(f"    fix: {one['hint']}")
+    for below in one["consequences"]:
+        yield Text(f"    explains {below['code']} {below['subject']}: {below['message']}", style="dim")
+
+
+def _below(data: Data) -> Iterator[RenderableType]:
+    yield Text()
+    for one in data["suppressed"]:
+        yield Text(f"accepted until {one['until']}: {one['code']} {one['subject']} ({one['reason']})", style="dim")
+    reasons = Counter(reason for one in data["unseen"] for reason in one["reasons"])
+    if reasons:
+        yield Text(f"not checked: {len(data['unseen'])} checks, because these facts are missing:", style="yellow")
+        for reason, count in sorted(reasons.items()):
+            yield Text(f"    {reason} ({count} checks)")
+    took = f" in {data['took_s']:.1f} s" if data["took_s"] else ""
+    found = "nothing found; " if not data["findings"] else ""
+    yield Text(f"{found}{data['judged']} checks judged{took}")
+
+
+def _listed(data: Data) -> Iterator[RenderableType]:
+    rows = [[one["code"], one["category"], one["severity"], one["title"]] for one in data["checks"]]
+    yield table(["CODE", "CATEGORY", "SEVERITY", "CONDITION"], rows)
+
+
+def _explained(data: Data) -> Iterator[RenderableType]:
+    one = data["check"]
+    yield Text(f"{one['code']}: {one['title']} ({one['category']}, {one['severity']})", style="bold")
+    for name, about in one["needs"].items():
+        yield Text(f"    reads {name}: {about}")
+    if one["symptoms"]:
+        yield Text(f"    symptoms: {', '.join(one['symptoms'])}")
+    if one["explains"]:
+        yield Text(f"    explains: {', '.join(one['explains'])}")
+    yield Text(f"    fix: {one['fix']}")
+    yield Text(f"    see: {one['docs']}")
+
+
+def _bundled(data: Data) -> Iterator[RenderableType]:
+    yield Text(f"{data['file']}: {data['size_bytes']} bytes, {len(data['facts'])} facts of release {data['release']}")
+    yield Text("it holds no documents, questions, environment values and Secrets; read it before you pass it on")
+
+
+VIEWS: Mapping[str, View] = {
+    "diagnose run": _diagnosed,
+    "diagnose list": _listed,
+    "diagnose explain": _explained,
+    "diagnose bundle": _bundled,
+}

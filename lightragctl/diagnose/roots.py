@@ -1,0 +1,61 @@
+"""Folds findings to root causes: what another finding explains stands below that one. Pure.
+
+A finding explains another one when its check names the other's code in `explains`, or when its check `stops` a
+component that the other one's component needs. On the same component, a possible reason of a stop is no consequence.
+"""
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
+
+from lightragctl.core.findings import Severity
+from lightragctl.diagnose.check import Check, Found
+
+Needs = Callable[[str], Set[str]]
+"""All components that a component needs."""
+
+
+def fold(found: Sequence[Found], checks: Mapping[str, Check], needs: Needs) -> list[Found]:
+    """The root causes, errors first, with their consequences; of equal ones those that explain most come first."""
+    parents: dict[int, int] = {}
+    for at, one in enumerate(found):
+        for other in range(len(found)):
+            if other == at or not _explains(found[other], one, checks, needs):
+                continue
+            if not _is_below(other, at, parents):
+                parents[at] = other
+                break
+    roots: dict[int, list[int]] = {at: [] for at in range(len(found)) if at not in parents}
+    for at in parents:
+        roots[_root(at, parents)].append(at)
+    folded = [replace(found[at], consequences=tuple(found[one] for one in below)) for at, below in roots.items()]
+    return sorted(folded, key=_rank)
+
+
+def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Needs) -> bool:
+    check = checks[cause.code]
+    if found.code in check.explains and (not check.explains_own or found.component == cause.component):
+        return True
+    if not check.stops or not cause.component or not checks[found.code].may_follow:
+        return False
+    if cause.component == found.component:
+        return not any(checks[code].stops for code in checks[found.code].explains if code in checks)
+    return cause.component in needs(found.component)
+
+
+def _is_below(other: int, at: int, parents: Mapping[int, int]) -> bool:
+    """Whether `other` already follows from `at`."""
+    while other in parents:
+        other = parents[other]
+        if other == at:
+            return True
+    return False
+
+
+def _root(at: int, parents: Mapping[int, int]) -> int:
+    while at in parents:
+        at = parents[at]
+    return at
+
+
+def _rank(found: Found) -> tuple[bool, int, str, str]:
+    return found.severity is not Severity.ERROR, -len(found.consequences), found.code, found.subject
