@@ -177,6 +177,7 @@ def server_replicas(release: ClusterRelease) -> int:
     return int(release.objects("statefulset")[f"StatefulSet/{NAME}-lightrag-server"]["spec"]["replicas"])
 
 
+@pytest.mark.drill
 def test_a_driver_that_is_deleted_during_the_copy_is_followed_by_one(release: ClusterRelease) -> None:
     with release.at_work("backup", "create", "--full", within_s=300) as process:
         assert has_said(process, lambda line: line.startswith("copy: "))
@@ -187,6 +188,7 @@ def test_a_driver_that_is_deleted_during_the_copy_is_followed_by_one(release: Cl
     assert document(release.run("backup", "verify", "-o", "json"))["rows"] > 0
 
 
+@pytest.mark.drill
 def test_the_cronjob_makes_one(release: ClusterRelease) -> None:
     release.cluster.kubectl("create", "job", "--from", f"cronjob/{NAME}-backup", "now", "-n", NAME)
     wait = ("wait", "job/now", "-n", NAME, "--for=condition=Complete", "--timeout=180s")
