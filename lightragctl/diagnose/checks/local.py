@@ -282,7 +282,7 @@ CHECKS = (
         judge=_frozen,
         stops=True,
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR176",),
+        explains=("LR176", "LR180"),
     ),
     _check(
         code="LR182",
