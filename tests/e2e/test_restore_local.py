@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from lightragctl.bench import corpus
-from lightragctl.client.api import ApiClient
+from lightragctl.client.api import ApiClient, ApiError
 from tests.conftest import Tool, port_settings
 from tests.e2e.lightrag_stories import questions
 
@@ -52,7 +53,8 @@ class Saved:
     def answers(self, workspace: str = "default") -> list[set[tuple[str, float]]]:
         """What fifty questions find: ids and scores, without those that share the last score, of which others exist."""
         found = [self.api.retrieve(one, top_k=10, workspace=workspace).hits for one in questions()[:50]]
-        return [{(hit.id, hit.score) for hit in hits if hit.score > hits[-1].score} for hits in found]
+        scored = [[(hit.id, hit.score or 0.0) for hit in hits] for hits in found]
+        return [{(id, score) for id, score in hits if score > hits[-1][1]} for hits in scored]
 
     def later(self) -> str:
         """A document that the backup does not have."""
@@ -111,6 +113,31 @@ def test_what_came_after_the_backup_is_kept_until_it_is_cleaned_up(saved: Saved)
     assert saved.run("operations", "list")[1]["kept"] == []
     assert saved.run("ingest", saved.later())[1]["created"] == 1
     assert saved.run("restore", "latest", "--yes")[0] == 0
+
+
+def test_readers_get_right_answers_or_a_refusal_while_a_workspace_is_replaced(saved: Saved) -> None:
+    question, ended = "purple valves in Utrecht", threading.Event()
+    seen: list[list[str] | str] = []
+    first = saved.api.retrieve(question, top_k=1).hits[0].id
+
+    def ask() -> None:
+        with ApiClient(saved.api.base_url, timeout_s=60.0) as api:
+            while not ended.is_set():
+                try:
+                    seen.append([hit.id for hit in api.retrieve(question, top_k=1).hits])
+                except ApiError as error:
+                    seen.append(error.code)
+                time.sleep(0.01)
+
+    reader = threading.Thread(target=ask)
+    reader.start()
+    try:
+        assert saved.run("restore", "latest", "--yes")[0] == 0
+    finally:
+        ended.set()
+        reader.join()
+    assert {str(one) for one in seen} == {str([first]), "switching"}
+    assert seen[0] == seen[-1] == [first]
 
 
 def test_a_drill_verifies_and_changes_nothing(saved: Saved) -> None:
