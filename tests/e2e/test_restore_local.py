@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightragctl.bench import corpus
 from lightragctl.client.api import ApiClient, ApiError
 from tests.conftest import Tool, port_settings
 from tests.e2e.lightrag_stories import questions
+from tests.e2e.test_lightrag_server import Release as LightragRelease
 
 DOCUMENTS = [str(path) for path in sorted((Path(corpus.__file__).parent / "data" / "documents").glob("*.md"))[:12]]
 LATER = "Purple valves are painted on Tuesdays in Utrecht.\n"
@@ -188,3 +190,35 @@ def test_killed_at_any_moment_a_restore_is_resumed_or_aborted(saved: Saved) -> N
         assert names[0] == 0
         assert saved.run("restore", "latest", "--yes")[0] == 0
         assert saved.answers() == before
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(find_spec("lightrag") is None, reason="upstream LightRAG is not installed: make lightrag")
+def test_a_workspace_of_lightrag_server_comes_back_with_its_graph(tmp_path: Path) -> None:
+    release = LightragRelease(tmp_path, "graph", "--set", "components.embedder.model=hashing")
+    place = f"file://{tmp_path}/saves"
+
+    def found() -> tuple[set[str], set[str]]:
+        told = json.loads(release.run("retrieve", "Penguins", "--mode", "local", "-o", "json").stdout)
+        return {one["name"] for one in told["entities"]}, {one["id"] for one in told["hits"]}
+
+    try:
+        assert release.up().returncode == 0
+        (tmp_path / "about.md").write_text("Penguins live in the South.\n")
+        assert release.ingest(str(tmp_path / "about.md"))["created"] == 1
+        before = found()
+        assert "Penguins" in before[0]
+        assert release.run("backup", "create", "--destination", place).returncode == 0
+        assert release.run("down", "--purge", "--yes").returncode == 0
+        assert release.up().returncode == 0
+        done = release.run("restore", "latest", "--source", place, "-o", "json")
+        assert done.returncode == 0, done.stderr
+        proof = json.loads(done.stdout)
+        assert (proof["proof"]["entities"] > 0, proof["writer_stopped_s"] > 0) == (True, True)
+        assert found() == before
+        assert release.ingest(str(tmp_path / "about.md"))["unchanged"] == 1
+        assert release.run("clone", "default", "second").returncode == 0
+        assert {one["state"] for one in release.parts()} == {"ready"}
+    finally:
+        release.run("down", "--purge", "--yes")
