@@ -22,6 +22,7 @@ from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
+from lightragctl.cli.upgrade import commands as upgrade
 from lightragctl.core.result import Result
 
 CommandFunction = Callable[..., Result]
@@ -102,6 +103,13 @@ _GROUPS = (
         _DefaultsToRun,
     ),
     _CommandGroup(
+        "upgrade",
+        "Deploy and operate",
+        "Upgrade a release, with or without a canary. Without a subcommand: upgrade run.",
+        (upgrade.run, upgrade.matrix),
+        _DefaultsToRun,
+    ),
+    _CommandGroup(
         "diagnose",
         "Deploy and operate",
         "Find the cause of a problem and its fix. Without a subcommand: diagnose run.",
@@ -117,7 +125,7 @@ _GROUPS = (
     _CommandGroup(
         "operations",
         "Deploy and operate",
-        "Watch and steer long-running work on a release: backups, restores, upgrades.",
+        "Watch and control long-running operations on a release: backups, restores, upgrades.",
         (
             operations.list_,
             operations.status,

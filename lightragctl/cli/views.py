@@ -12,6 +12,7 @@ from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
 from lightragctl.cli.tables import Data, View
 from lightragctl.cli.tool import views as tool
+from lightragctl.cli.upgrade import views as upgrade
 
 
 def manifests(command: str, data: Data) -> Sequence[Data]:
@@ -31,4 +32,5 @@ VIEWS: dict[str, View] = {
     **backup.VIEWS,
     **operations.VIEWS,
     **tool.VIEWS,
+    **upgrade.VIEWS,
 }

@@ -43,13 +43,26 @@ class MetricsScraper:
 
     def _read(self, address: str) -> MetricsSample | str:
         try:
-            with httpx.Client(transport=self._transport, timeout=_METRICS_S, trust_env=False) as client:
-                answer = client.get(_metrics_of(address))
+            answer = _get(address, self._transport)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"its metrics could not be read: {str(error) or type(error).__name__}"
         return (
             server_metrics.parse(answer.text) if answer.is_success else f"it answered {answer.status_code} to /metrics"
         )
+
+
+def read_metrics(address: str) -> str | None:
+    """The metrics of the service at an address as text; None when it does not answer with them."""
+    try:
+        answer = _get(address, None)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
+    return answer.text if answer.is_success else None
+
+
+def _get(address: str, transport: httpx.BaseTransport | None) -> httpx.Response:
+    with httpx.Client(transport=transport, timeout=_METRICS_S, trust_env=False) as client:
+        return client.get(_metrics_of(address))
 
 
 def _metrics_of(address: str) -> str:

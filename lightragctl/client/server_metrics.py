@@ -2,12 +2,11 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-_LINE = re.compile(r"^(lightragctl_\w+?)(?:_total)?\{(.*)\} ([0-9.e+-]+|NaN|[+-]Inf)$", re.MULTILINE)
+_LINE = re.compile(r"^((?:lightragctl|process)_\w+?)(?:_total)?(?:\{(.*)\})? ([0-9.e+-]+|NaN|[+-]Inf)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
-_STARTED = re.compile(r"^process_start_time_seconds ([0-9.e+-]+)$", re.MULTILINE)
 
 _SECONDS = {"queue {stage}": "lightragctl_queue_seconds", "{stage}": "lightragctl_stage_seconds"}
 
@@ -46,17 +45,21 @@ class ServerMetrics:
     replica_notes: tuple[str, ...]
 
 
+def series(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name without `_total`, labels and value of each of our series in Prometheus' text format."""
+    for name, labels, value in _LINE.findall(text):
+        yield name, dict(_LABEL.findall(labels)), float(value)
+
+
 def parse(text: str) -> MetricsSample | str:
     """A sample from Prometheus' text format; buckets are ignored."""
-    found = {}
-    for name, labels, value in _LINE.findall(text):
-        given = dict(_LABEL.findall(labels))
-        if "le" not in given:
-            found[name, " ".join(given.values())] = float(value)
-    started = _STARTED.search(text)
-    return (
-        MetricsSample(float(started[1]) if started else 0.0, found) if found else "it serves no metrics of lightrag-api"
-    )
+    found, started_s = {}, 0.0
+    for name, labels, value in series(text):
+        if name == "process_start_time_seconds":
+            started_s = value
+        elif labels and "le" not in labels:
+            found[name, " ".join(labels.values())] = value
+    return MetricsSample(started_s, found) if found else "it serves no metrics of lightrag-api"
 
 
 def metrics_between(before: MetricsSamples, after: MetricsSamples) -> ServerMetrics:

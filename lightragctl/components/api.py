@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lightragctl.components import lightrag_server
 from lightragctl.core.bounds import Host, Name
-from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, ServiceValues
 from lightragctl.core.findings import Violation
 from lightragctl.core.placement import Labels
 from lightragctl.core.profile import Runtime
@@ -75,7 +75,7 @@ class KeySource(StrictModel):
     secret: SecretKey
 
 
-class ApiValues(WorkloadValues):
+class ApiValues(ServiceValues):
     """Limits, batching, caches, circuit breakers and deadlines of the read path, and its exposure on Kubernetes.
 
     `api_key: generated` generates a key once; `none` disables authentication.

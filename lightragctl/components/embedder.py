@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, ServiceValues
 from lightragctl.core.settings import EmbedderSettings, EmbeddingModel, Port, ResourceAmounts
 
 
-class EmbedderValues(WorkloadValues):
+class EmbedderValues(ServiceValues):
     """`threads: 0`: one per core. `model: hashing` is for tests: it embeds words, not meanings."""
 
     port: Port = 8083

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from lightragctl.components.model_server import server_url
-from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, ServiceValues
 from lightragctl.core.profile import ServedModel
 from lightragctl.core.settings import GatewaySettings, Port, ResourceAmounts, SecretKey, Upstream
 
@@ -14,7 +14,7 @@ _EMBEDDING_KEY = "LIGHTRAGCTL_EMBEDDING_API_KEY"
 _CHAT_KEY = "LIGHTRAGCTL_CHAT_API_KEY"
 
 
-class GatewayValues(WorkloadValues):
+class GatewayValues(ServiceValues):
     """`timeout_s`: of one request to a model."""
 
     port: Port = 8081

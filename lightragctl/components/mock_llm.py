@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, WorkloadValues
+from lightragctl.core.component import Component, Plan, Probes, ProcessSpec, Resources, ServiceValues
 from lightragctl.core.settings import Faults, MockLlmSettings, Port, ResourceAmounts
 
 
-class MockLlmValues(WorkloadValues, Faults):
+class MockLlmValues(ServiceValues, Faults):
     """Faults to inject from the start; `PUT /faults` changes them at run time."""
 
     port: Port = 8082

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from lightragctl.core.bounds import Name
+from lightragctl.core.bounds import ImageTag, Name
 from lightragctl.core.errors import ProfileError
 from lightragctl.core.findings import Violation
 from lightragctl.core.profile import Profile, Runtime, ServedModel
@@ -122,6 +122,12 @@ class WorkloadValues(Values, Workload):
     """
 
     drain_s: Annotated[float, Field(ge=0, le=600)] = 5.0
+
+
+class ServiceValues(WorkloadValues):
+    """Values of one of our services. `tag`: of its image, where it differs from the profile's `image.tag`."""
+
+    tag: ImageTag | None = None
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,7 @@ class UpOptions:
         adopt: take ownership of existing objects that no other tool owns.
         prune_data: also delete volume claims and Secrets that are no longer part of the release.
         allow_data_loss: continue even if data would be lost.
+        operation: the open operation that this is a step of; empty: none may be open.
     """
 
     timeout_s: float
@@ -199,6 +200,7 @@ class UpOptions:
     adopt: bool = False
     prune_data: bool = False
     allow_data_loss: bool = False
+    operation: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,13 @@ _GONE_HINT = Hint(
     Command("ingest"),
     f"; or continue with an empty store: {SWITCH}",
 )
+_VERSION_HINT = Hint(
+    "keep the version; see which changes are known: ",
+    Command("upgrade matrix"),
+    "; and what one would do: ",
+    Command("upgrade", "--plan"),
+    f"; or continue anyway: {SWITCH}",
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def find_data_risk(scope: Scope, inventory: Inventory | None, changes: Sequence[
     warnings, downgrades = version_changes(changes)
     if not lacking.orphans_data:
         warnings, gone = [*gone, *warnings], []
-    hint = SAVE_HINT if lost else _GONE_HINT if gone else f"keep the version; or continue anyway: {SWITCH}"
+    hint = SAVE_HINT if lost else _GONE_HINT if gone else _VERSION_HINT
     return DataRisk(found, (*map(str, found), *warnings), (*lost, *gone, *downgrades), hint)
 
 

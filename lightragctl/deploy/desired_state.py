@@ -1,7 +1,7 @@
 """The desired state of a release, from a plan or an earlier revision. Reads the templates only."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class DesiredState:
         command: of the user: `up` or `rollback`.
         description: for the history; empty: a summary of the changes.
         plan: the source of the objects; None for an earlier revision.
+        overrides: by profile key that an upgrade sets beside the profile: the value before.
     """
 
     profile_name: str
@@ -34,6 +35,7 @@ class DesiredState:
     command: str = "up"
     description: str = ""
     plan: Plan | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def components(self) -> list[str]:

@@ -44,6 +44,7 @@ class Inventory:
         components: names in start order.
         revision: the number of the revision that was last applied or is being applied.
         fence: of the lock under which it was written; holders of a lower fence must not overwrite it.
+        overrides: by profile key that an upgrade set beside the profile: the value before.
         resource_version: of the ConfigMap that it was read from; empty if there is none yet.
     """
 
@@ -56,6 +57,7 @@ class Inventory:
     components: tuple[str, ...] = ()
     revision: int = 0
     fence: int = 0
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     resource_version: str = field(default="", compare=False)
 
 
@@ -92,6 +94,7 @@ def to_object(inventory: Inventory, namespace: str) -> dict[str, Any]:
         "components": list(inventory.components),
         "revision": inventory.revision,
         "fence": inventory.fence,
+        **({"overrides": dict(inventory.overrides)} if inventory.overrides else {}),
         "objects": [[one.api_version, one.kind, one.namespace, one.name] for one in inventory.objects],
     }
     data = {_KEY: json.dumps(document, ensure_ascii=False, sort_keys=True)}
@@ -120,6 +123,7 @@ def from_object(thing: KubernetesObject) -> Inventory:
             components=tuple(document["components"]),
             revision=int(document.get("revision", 0)),
             fence=int(document.get("fence", 0)),
+            overrides=document.get("overrides", {}),
             resource_version=metadata.get("resourceVersion", ""),
         )
     except (KeyError, TypeError, ValueError) as error:

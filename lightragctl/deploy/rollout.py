@@ -24,6 +24,7 @@ from lightragctl.deploy.desired_state import DesiredState
 from lightragctl.deploy.fencing import take_lock
 from lightragctl.deploy.forced_rollback import delete_stuck_pods
 from lightragctl.deploy.inventory import Inventory, ReleasePhase, to_object
+from lightragctl.deploy.kept_upgrade import refuse_undone
 from lightragctl.deploy.replacement import Replacement
 from lightragctl.deploy.revision import redacted
 from lightragctl.deploy.revision_store import (
@@ -89,13 +90,14 @@ def roll_out(
     lock, scope = locked(scope, desired.command, notify)
     with lock:
         if not preconditions.is_new:
-            refuse_open_operation(scope)
+            refuse_open_operation(scope, options.operation)
             take_lock(scope, lock, read_inventory(scope))
-            refuse_open_operation(scope)  # one that was started while the lock was waited for
+            refuse_open_operation(scope, options.operation)  # one that was started while the lock was waited for
         plan = plan_rollout(scope, desired, options, preconditions)
         refuse_newer(plan.inventory, lock.fence, scope.release)
         refuse_conflicts(plan, options)
         refuse_loss(plan.risk, options.allow_data_loss)
+        refuse_undone(plan.undone)
         if plan.settled:
             if options.wait:
                 wait_ready(scope, desired.components, Deadline.of(options.timeout_s, notify), desired.autoscaled_nodes)
@@ -293,6 +295,7 @@ def _record_intent(run: Run, revision: int) -> Inventory:
         objects=(*before, *(one for one in wanted if one not in before)),
         components=tuple(run.desired.components),
         revision=revision,
+        overrides=run.desired.overrides,
         resource_version=run.plan.inventory.resource_version if run.plan.inventory else "",
     )
     return _write_inventory(run, inventory)

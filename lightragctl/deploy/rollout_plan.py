@@ -22,6 +22,7 @@ from lightragctl.deploy.data_risk import DataRisk, find_data_risk
 from lightragctl.deploy.desired_state import DesiredState, ignore_rules
 from lightragctl.deploy.drift import drift, without_foreign_fields
 from lightragctl.deploy.inventory import Inventory, ReleasePhase, from_object, inventory_ref, to_keep, to_prune
+from lightragctl.deploy.kept_upgrade import undone
 from lightragctl.deploy.ownership import is_owned, refuse_foreign
 from lightragctl.deploy.revision_store import known_components, read_revision
 from lightragctl.kube.labels import OPERATION_OF, OPERATION_OPEN, RELEASE, component_of
@@ -48,6 +49,7 @@ class RolloutPlan:
         is_same_profile: whether the release was last applied with the same values.
         risk: for its data.
         generated: values for Secrets with generated keys that are missing.
+        undone: lines that the profile lacks to keep an upgrade.
     """
 
     objects: tuple[KubernetesObject, ...]
@@ -60,6 +62,7 @@ class RolloutPlan:
     is_same_profile: bool = False
     risk: DataRisk = field(default_factory=DataRisk)
     generated: Mapping[ObjectRef, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    undone: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -90,15 +93,15 @@ def read_inventory(scope: Scope) -> Inventory | None:
     return from_object(found) if found else None
 
 
-def refuse_open_operation(scope: Scope) -> None:
-    """Stop while an operation of the release is open.
+def refuse_open_operation(scope: Scope, own: str = "") -> None:
+    """Stop while an operation of the release is open, other than `own`.
 
     Raises:
         LockedError: names it.
     """
     selector = f"{OPERATION_OF}={scope.release}"
     for found in scope.cluster.select("v1", "ConfigMap", scope.namespace, selector):
-        if operation_id := labels_of(found).get(OPERATION_OPEN):
+        if (operation_id := labels_of(found).get(OPERATION_OPEN)) and operation_id != own:
             raise open_operation(operation_id)
 
 
@@ -217,6 +220,7 @@ def plan_rollout(scope: Scope, desired: DesiredState, options: UpOptions, precon
         is_same_profile=_is_recorded(inventory, desired),
         risk=risk,
         generated=planned.generated,
+        undone=undone(inventory, desired),
     )
 
 
@@ -304,7 +308,8 @@ def differences(scope: Scope, plan: RolloutPlan) -> Differences:
     key = os.urandom(16)
     where = f"namespace {scope.namespace} of cluster {scope.cluster.name}"
     changes = tuple(difference(one, key) for one in plan.changes.changes)
-    return Differences(scope.release, where, changes, plan.changes.conflicts, plan.drift, plan.warnings)
+    kept = tuple(f"undoes the upgrade that set {line}, which the profile lacks" for line in plan.undone)
+    return Differences(scope.release, where, changes, plan.changes.conflicts, plan.drift, (*plan.warnings, *kept))
 
 
 def refuse_newer(inventory: Inventory | None, fence: int, release: str) -> None:

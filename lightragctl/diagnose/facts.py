@@ -6,15 +6,13 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from lightragctl.core.errors import LightragctlError, UsageError
+from lightragctl.core.errors import UsageError
 
 T = TypeVar("T")
 
 
-class MissingFactError(LightragctlError):
-    """A check read a fact that it does not declare in `needs`, or that was not collected."""
-
-    code = "missing-fact"
+class MissingFactError(LookupError):
+    """A check read a fact that it does not declare in `needs`: a mistake in our own code."""
 
 
 @dataclass(frozen=True, eq=False)

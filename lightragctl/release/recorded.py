@@ -1,6 +1,7 @@
 """A release opened by what its inventory says, from inside its cluster: a Job's pod has no profile file."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from lightragctl.components import all_components
 from lightragctl.core.errors import NotRunningError, UsageError
@@ -41,5 +42,14 @@ def check_recorded(inventory: Inventory) -> LoadedProfile:
     Raises:
         ProfileError: this lightragctl does not understand it.
     """
+    return checked_profile(inventory.profile_name, inventory.profile)
+
+
+def checked_profile(name: str, values: Mapping[str, Any]) -> LoadedProfile:
+    """The profile of recorded values.
+
+    Raises:
+        ProfileError: this lightragctl does not understand them.
+    """
     sections = {component.name: component.values for component in all_components()}
-    return check(inventory.profile_name, Layer(dict(inventory.profile)), sections)
+    return check(name, Layer(dict(values)), sections)

@@ -10,7 +10,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
-"""Bounds of every latency histogram. 0.5 s is the threshold of the latency alert, so it must be a bound."""
+"""Bounds of the histograms of stages and queues."""
+
+REQUEST_BOUNDS_S = (
+    *(0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003, 0.0036, 0.0045, 0.0055, 0.0066, 0.008),
+    *(0.01, 0.0125, 0.015, 0.018, 0.022, 0.027, 0.033, 0.04, 0.05, 0.06, 0.075, 0.09),
+    *(0.1, 0.125, 0.15, 0.18, 0.22, 0.27, 0.33, 0.4, 0.5, 0.6, 0.75, 0.9),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 120.0),
+)
+"""Bounds of response times: 25 % apart at most from 2 ms to 1 s, so that a p99 20 % higher is in another bucket.
+0.5 s is the threshold of the latency alert, so it must be a bound."""
 
 BATCH_SIZE_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Bounds of the batch size histograms: powers of two up to the largest batch size."""
@@ -102,7 +111,13 @@ class Metrics:
         self._requests = Counter(
             "lightragctl_http_requests", "Responses by route and status", ["route", "code"], registry=self.registry
         )
-        self._request_seconds = self._histogram("lightragctl_http_request_seconds", "Response time", "route", "code")
+        self._request_seconds = Histogram(
+            "lightragctl_http_request_seconds",
+            "Response time",
+            ["route", "code"],
+            registry=self.registry,
+            buckets=REQUEST_BOUNDS_S,
+        )
         self._stage_seconds = self._histogram(
             "lightragctl_stage_seconds", "Duration of one stage of a request", "stage"
         )

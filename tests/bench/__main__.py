@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.bench import backups, copies, deploy, load, read_path, series, startup, unread
+from tests.bench import backups, canary, copies, deploy, load, read_path, series, startup, unread
 
 BENCHES = {
     "startup": startup.main,
@@ -13,6 +13,7 @@ BENCHES = {
     "unread": unread.main,
     "copies": copies.main,
     "backups": backups.main,
+    "canary": canary.main,
 }
 
 

@@ -106,7 +106,7 @@ def test_a_search_and_a_comparison_have_their_charts_beside_a_run(tool: Tool, wi
         (stripe,) = chart["bracket"]
         assert inside(stripe, chart["svg"])
         assert stripe[2] - stripe[0] > 5
-    for told in ("It holds 11329.4 requests per second", "B is worse: its p50 is 1.092", "p99<50ms (generator late"):
+    for told in ("Sustains 11329.4 requests per second", "B is worse: its p50 is 1.092", "p99<50ms (generator late"):
         assert told in seen["text"], told
     assert opened(tool.cwd / "all.html").console == []
 

@@ -107,7 +107,7 @@ def test_bench_tells_what_the_release_holds(shared: tuple[Tool, list[str]]) -> N
     assert document["outcomes"] == {"ok": 200}
     assert document["stages_ms"]["search"] > 0
     assert (document["replicas"], document["replica_notes"]) == (1, [])
-    assert document["verdict"]["notes"] == ["200 requests are too few for p99 (299 would), the p99.9 (2,995 would)"]
+    assert document["verdict"]["notes"] == ["200 requests are too few for p99 (299 needed), p99.9 (2,995 needed)"]
     assert json.loads((tool.cwd / "report.json").read_text())["latency"]["histogram"]
     assert document["quality"]["recall"]["mean"] == 1.0, "the index of this profile is exact"
     direct = json.loads(tool.run("bench", "run", "--name", "one", "--target", "milvus", *load, "-o", "json").stdout)

@@ -53,12 +53,12 @@ def diagnosed(report: "Report") -> Result:
     return Result("diagnose run", data)
 
 
-def listed(checks: "Sequence[Check]") -> Result:
+def check_list(checks: "Sequence[Check]") -> Result:
     """`diagnose list`: the checks."""
     return Result("diagnose list", {"checks": [_check(one) for one in checks]})
 
 
-def explained(check: "Check") -> Result:
+def one_check(check: "Check") -> Result:
     """`diagnose explain`: one check, whole."""
     return Result("diagnose explain", {"check": _check(check)})
 
@@ -81,5 +81,5 @@ def bundled(path: Path, size_bytes: int, report: "Report") -> Result:
     """`diagnose bundle`: the file, and which facts are in it."""
     facts = sorted(report.facts.values)
     missing = dict(sorted(report.facts.missing.items()))
-    data = {"file": str(path), "bytes": size_bytes, "release": report.release, "facts": facts, "missing": missing}
+    data = {"file": str(path), "size_bytes": size_bytes, "release": report.release, "facts": facts, "missing": missing}
     return Result("diagnose bundle", data)

@@ -74,7 +74,7 @@ def _explained(data: Data) -> Iterator[RenderableType]:
 
 
 def _bundled(data: Data) -> Iterator[RenderableType]:
-    yield Text(f"{data['file']}: {data['bytes']} bytes, {len(data['facts'])} facts of release {data['release']}")
+    yield Text(f"{data['file']}: {data['size_bytes']} bytes, {len(data['facts'])} facts of release {data['release']}")
     yield Text("it holds no documents, questions, environment values and Secrets; read it before you pass it on")
 
 

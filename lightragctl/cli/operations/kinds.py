@@ -3,5 +3,6 @@
 from lightragctl.backup.kinds import KINDS as COPYING
 from lightragctl.operations.kind import OperationKind
 from lightragctl.operations.rehearsal import REHEARSAL
+from lightragctl.upgrade.kinds import UPGRADE
 
-KINDS: tuple[OperationKind, ...] = (REHEARSAL, *COPYING)
+KINDS: tuple[OperationKind, ...] = (REHEARSAL, *COPYING, UPGRADE)

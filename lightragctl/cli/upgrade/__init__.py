@@ -1,0 +1,1 @@
+"""`upgrade`: plans of upgrades, the compatibility matrix, and canaries."""

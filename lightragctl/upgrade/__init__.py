@@ -1,0 +1,1 @@
+"""Upgrades of a running release: what is compared, when to stop, and the steps of each strategy."""

@@ -1,0 +1,241 @@
+"""The upgrade of stateless pods on a fake cluster: success, regressions, and every way out."""
+
+import pytest
+
+from lightragctl.core.errors import LightragctlError, LockedError, RefusedError
+from lightragctl.core.objects import ObjectRef
+from lightragctl.deploy.rollout_plan import read_inventory
+from lightragctl.operations.control import abort, pause, resume
+from lightragctl.operations.model import Operation, Phase, StepState
+from tests.fakes.cluster import DiedError
+from tests.fakes.release import NAMESPACE, history, rollback, scope, up
+from tests.fakes.upgrading import BASE, ID, TAG, PodCluster, Town, bad_answers
+
+STABLE = ObjectRef("apps/v1", "Deployment", NAMESPACE, "dev-lightrag-api")
+CANARY = ObjectRef("apps/v1", "Deployment", NAMESPACE, "dev-lightrag-api-canary")
+SCALER = ObjectRef("autoscaling/v2", "HorizontalPodAutoscaler", NAMESPACE, "dev-lightrag-api")
+SCALED = "components.lightrag-api.autoscale={min: 3, max: 6}"
+
+
+def image(town: Town, identity: ObjectRef = STABLE) -> str:
+    return str(town.cluster.objects[identity]["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def left_over(town: Town) -> list[str]:
+    return [str(one) for one in town.cluster.objects if one.name.endswith("-canary")]
+
+
+def assert_undone(town: Town, record: Operation) -> None:
+    assert record.phase is Phase.ABORTED
+    assert image(town) == "lightragctl:latest"
+    assert not left_over(town)
+
+
+def test_a_good_version_gets_one_pod_then_more_then_all() -> None:
+    town = Town()
+    sizes: list[int] = []
+    put = town.pause
+
+    def watch(seconds: float) -> None:
+        there = town.cluster.objects.get(CANARY)
+        if there and (not sizes or sizes[-1] != there["spec"]["replicas"]):
+            sizes.append(there["spec"]["replicas"])
+        put(seconds)
+
+    town.pause = watch  # type: ignore[method-assign]
+    record = town.run()
+    assert record.phase is Phase.SUCCEEDED, record.cause
+    assert sizes == [1, 2]
+    assert image(town) == "lightragctl:v2"
+    assert not left_over(town)
+    assert town.searches == 1
+    assert history(town.cluster)[0].description.startswith(f"upgrade {ID}")
+    verdicts = record.results["verdicts"]
+    assert {one["verdict"] for one in verdicts["1"]["lightrag-api"]} == {"passed"}
+    assert record.results["watch"]["components"]["lightrag-api"]["history"]
+
+
+def test_errors_of_the_canary_roll_it_back_before_the_stable_pods_are_touched() -> None:
+    town = Town(canary_errors=0.05)
+    record = town.run()
+    assert_undone(town, record)
+    assert "error rate 5.00 %, stable pods 0.00 %" in record.cause
+    assert record.step("promote").state is StepState.PENDING
+    assert (town.now.timestamp() - record.created_at.timestamp()) < 120
+    assert len(history(town.cluster)) == 1
+
+
+def test_a_disaster_is_stopped_within_seconds() -> None:
+    town = Town(canary_errors=0.9)
+    record = town.run()
+    assert_undone(town, record)
+    assert (town.now.timestamp() - record.created_at.timestamp()) <= 15
+
+
+def test_wrong_answers_at_good_latency_stop_it() -> None:
+    town = Town(answers=bad_answers())
+    record = town.run()
+    assert_undone(town, record)
+    assert "overlap" in record.cause
+
+
+def test_a_restart_of_the_canary_stops_it() -> None:
+    town = Town()
+    put = town.pause
+
+    def crash(seconds: float) -> None:
+        put(seconds)
+        town.cluster.restarts["dev-lightrag-api-canary-0"] = 1 if (town.now.minute or town.now.second > 30) else 0
+
+    town.pause = crash  # type: ignore[method-assign]
+    record = town.run()
+    assert_undone(town, record)
+    assert "restarts" in record.cause
+
+
+def test_without_traffic_nothing_is_promoted() -> None:
+    town = Town(rate=0.0)
+    record = town.run()
+    assert_undone(town, record)
+    assert "not enough data for a verdict" in record.cause
+
+
+def test_without_a_canary_the_same_checks_lead_to_a_rolling_upgrade() -> None:
+    town = Town(rate=0.0)
+    record = town.run(canary=False)
+    assert record.phase is Phase.SUCCEEDED, record.cause
+    assert image(town) == "lightragctl:v2"
+    assert town.searches == 1
+    assert not [one for one in town.cluster.writes if "canary" in one]
+
+
+def test_a_search_that_fails_after_the_promotion_leads_back_to_the_old_version() -> None:
+    town = Town()
+
+    def fail(timeout_s: float, notify: object) -> None:
+        raise LightragctlError("no answer")
+
+    town.prove = fail  # type: ignore[method-assign, assignment]
+    record = town.run()
+    assert_undone(town, record)
+    inventory = read_inventory(scope(town.cluster))
+    assert inventory is not None
+    assert not inventory.overrides
+
+
+def test_the_autoscaler_does_not_scale_down_meanwhile_and_is_given_back() -> None:
+    town = Town()
+    up(town.cluster, *BASE, SCALED, "components.lightrag-api.replicas=null")
+    before = town.cluster.objects[SCALER]["spec"]["behavior"]["scaleDown"]["selectPolicy"]
+    town.begin(True, TAG, SCALED, "components.lightrag-api.replicas=null")
+    seen = set()
+    put = town.pause
+
+    def watch(seconds: float) -> None:
+        seen.add(town.cluster.objects[SCALER]["spec"]["behavior"]["scaleDown"]["selectPolicy"])
+        put(seconds)
+
+    town.pause = watch  # type: ignore[method-assign]
+    town.cluster.edit(STABLE, "kube-controller-manager", ("spec", "replicas"), 4)
+    record = town.drive()
+    assert record.phase is Phase.SUCCEEDED, record.cause
+    assert "Disabled" in seen
+    assert town.cluster.objects[SCALER]["spec"]["behavior"]["scaleDown"]["selectPolicy"] == before
+    assert town.cluster.objects[STABLE]["spec"]["replicas"] == 4
+
+
+def test_an_unready_release_is_not_upgraded() -> None:
+    town = Town()
+    up(town.cluster, *BASE)
+    town.cluster.objects[STABLE]["status"]["readyReplicas"] = 1
+    town.cluster.objects[STABLE]["status"]["availableReplicas"] = 1
+    town.begin()
+    record = town.drive()
+    assert record.phase is Phase.ABORTED
+    assert "not ready: lightrag-api" in record.cause
+
+
+def test_drift_is_not_upgraded_over() -> None:
+    town = Town()
+    up(town.cluster, *BASE)
+    town.cluster.edit(STABLE, "kubectl", ("spec", "template", "spec", "terminationGracePeriodSeconds"), 1)
+    town.begin()
+    assert "others have changed the release" in town.drive().cause
+
+
+def test_up_is_refused_meanwhile_and_a_pause_gives_the_autoscaler_back() -> None:
+    town = Town()
+    up(town.cluster, *BASE)
+    town.begin()
+    put = town.pause
+    asked = []
+
+    def stop(seconds: float) -> None:
+        put(seconds)
+        if not asked and town.cluster.objects.get(CANARY):
+            asked.append(True)
+            with pytest.raises(LockedError, match=ID):
+                up(town.cluster, *BASE)
+            pause(town.place, ID)
+
+    town.pause = stop  # type: ignore[method-assign]
+    assert town.drive().phase is Phase.PAUSED
+    assert left_over(town)
+    resume(town.place, ID, town.now)
+    assert town.drive().phase is Phase.SUCCEEDED
+
+
+def test_an_abort_deletes_the_canary() -> None:
+    town = Town()
+    up(town.cluster, *BASE)
+    town.begin()
+    put = town.pause
+
+    def stop(seconds: float) -> None:
+        put(seconds)
+        if town.cluster.objects.get(CANARY) and town.place.store.read(ID).phase is Phase.RUNNING:
+            abort(town.place, ID, town.now)
+
+    town.pause = stop  # type: ignore[method-assign]
+    assert_undone(town, town.drive())
+
+
+def test_up_does_not_undo_the_upgrade_unnoticed() -> None:
+    town = Town()
+    assert town.run().phase is Phase.SUCCEEDED
+    with pytest.raises(RefusedError, match="would undo the upgrade that set") as refused:
+        up(town.cluster, *BASE)
+    assert "components.lightrag-api.tag: v2" in refused.value.hint
+    up(town.cluster, *BASE, "components.lightrag-api.tag=v3")
+    assert image(town) == "lightragctl:v3"
+    up(town.cluster, *BASE)
+    assert image(town) == "lightragctl:latest"
+
+
+def test_the_upgrade_in_the_profile_settles_it_and_rollback_leads_back() -> None:
+    town = Town()
+    assert town.run().phase is Phase.SUCCEEDED
+    assert up(town.cluster, *BASE, TAG) == ()
+    rollback(town.cluster)
+    assert image(town) == "lightragctl:latest"
+    up(town.cluster, *BASE)
+
+
+@pytest.mark.parametrize("errors", [0.0, 0.9], ids=["good", "bad"])
+def test_a_driver_that_dies_at_any_write_is_followed_to_one_end(errors: float) -> None:
+    whole = Town(canary_errors=errors)
+    end = whole.run()
+    first = Town()
+    up(first.cluster, *BASE)
+    begun = len(first.cluster.writes)
+    for number in range(begun + 3, len(whole.cluster.writes), max(7, len(whole.cluster.writes) // 8)):
+        town = Town(PodCluster(number), canary_errors=errors)
+        with pytest.raises(DiedError):
+            town.run()
+        town.cluster.revive()
+        if not town.place.store.records():
+            continue
+        record = town.drive()
+        assert record.phase is end.phase, f"death at write {number}: {record.cause}"
+        assert not left_over(town)
+        assert image(town) == image(whole)
