@@ -19,8 +19,11 @@ MIN_OVERLAP = 0.7
 """Equal rows are proved by their hashes; this proves that the index finds them. Two indexes over the same rows differ
 in the last places of an answer: over 20,000 random vectors, which are all nearly equally far, two shared 0.82 of it."""
 
+TIE = 1e-5
+"""Scores that differ by less are equal: two versions of Milvus round them differently."""
+
 Search = Callable[[str, CollectionSchema, NDArray[np.float32], int], Sequence[Sequence[Key]]]
-"""Takes a collection's name, its schema, vectors and k; gives the keys of the hits of each, best first."""
+"""Takes a collection's name, its schema, vectors and k; gives the keys of the hits of each, best first, without a tie at the end."""
 
 
 class _Strict(BaseModel):
@@ -64,6 +67,17 @@ class Agreement:
     def ok(self) -> bool:
         """Whether the collection answers as it did."""
         return not self.lost and self.overlap >= MIN_OVERLAP
+
+
+def without_last_tie(hits: Sequence[tuple[Key, float]], k: int) -> list[Key]:
+    """The keys of hits with their scores, best first, without those whose places others of the same score may take.
+
+    Of rows with equal scores, as of short texts with the same words, an index finds any up to `k`.
+    """
+    if len(hits) < k:
+        return [key for key, _ in hits]
+    last = hits[-1][1]
+    return [key for key, score in hits if abs(score - last) > TIE]
 
 
 def record(schemas: Mapping[str, CollectionSchema], tallies: Mapping[str, Tally], search: Search) -> Answers:

@@ -103,19 +103,24 @@ def chosen(storage: Storage, id: str, now: datetime) -> str:
     return id
 
 
+def newest(storage: Storage, subject: Subject) -> Manifest | None:
+    """The newest complete backup of a workspace; None when there is none."""
+    ids = sorted((name for name in storage.folders() if is_backup_id(name)), reverse=True)
+    return next(
+        (one.manifest for id in ids if (one := _one(storage, id, set())).subject == subject and one.manifest), None
+    )
+
+
 def find_parent(storage: Storage, subject: Subject, destination: Destination, notify: Notify) -> Chain | None:
     """What the next backup holds the changes to: the newest backup; None when it is time for a full one.
 
     Also None, with the reason reported, when the newest cannot be built on: it is damaged, it is encrypted and no
     identity opens it, or encryption was turned on or off since.
     """
-    ids = sorted((name for name in storage.folders() if is_backup_id(name)), reverse=True)
-    found = next((one for id in ids if (one := _one(storage, id, set())).subject == subject and one.manifest), None)
-    if destination.full or found is None or found.manifest is None:
+    found = newest(storage, subject)
+    if destination.full or found is None or found.generation + 1 >= destination.full_every:
         return None
-    if found.manifest.generation + 1 >= destination.full_every:
-        return None
-    if reason := _unfit(found.manifest, destination):
+    if reason := _unfit(found, destination):
         notify(Event(f"this is a full backup: {reason}"))
         return None
     try:

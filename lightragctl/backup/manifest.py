@@ -13,6 +13,8 @@ from lightragctl.core.errors import LightragctlError, RefusedError
 
 FORMAT: Literal[1] = 1
 MANIFEST_NAME = "manifest.json"
+DRAFT_NAME = "draft.json"
+"""The manifest of a backup that is not committed yet."""
 STARTED_NAME = "started.json"
 MOST_MANIFEST_BYTES = 64 * 1024 * 1024
 """A manifest of 100,000 parts has 20 MB."""
@@ -297,3 +299,30 @@ def _depth(value: Any) -> int:
         ]
         depth += 1
     return depth
+
+
+def summary(manifest: Manifest) -> dict[str, Any]:
+    """What is told of a new backup: everything but the list of its files, which may be long."""
+    return {
+        "id": manifest.id,
+        "release": manifest.release,
+        "workspace": manifest.workspace,
+        "started_at": manifest.started_at,
+        "finished_at": manifest.finished_at,
+        "parent": manifest.parent,
+        "generation": manifest.generation,
+        "size_bytes": manifest.size_bytes,
+        "rows": sum(one.unique_keys for one in manifest.collections),
+        "changed_rows": sum(one.changed_rows for one in manifest.collections),
+        "deleted_rows": sum(one.deleted_rows for one in manifest.collections),
+        "file_count": len(manifest.files),
+        "file_bytes": sum(one.size_bytes for one in manifest.files),
+        "consistency": manifest.consistency.model_dump(mode="json"),
+        "encrypted": manifest.encryption is not None,
+        "collections": [
+            one.model_dump(
+                mode="json", include={"name", "rows", "unique_keys", "changed_rows", "deleted_rows", "digest"}
+            )
+            for one in manifest.collections
+        ],
+    }

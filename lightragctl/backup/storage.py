@@ -19,12 +19,11 @@ import obstore
 from obstore import exceptions
 from obstore.store import LocalStore, MemoryStore, S3Store, from_url
 
+from lightragctl.core.backup import CLAIMS_ROOT
 from lightragctl.core.errors import LightragctlError, RefusedError, UnavailableError, UsageError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.urls import shown
 
-CLAIMS_ROOT = Path("/var/lib/lightragctl/claims")
-"""Where a pod has the volume claims of `pvc://CLAIM/PATH`, each in a folder of its name."""
 _CHUNK_BYTES = 8 * 1024 * 1024
 _ANSWER = re.compile(r"<Code>(?P<code>\w+)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
 """An error of an S3 service."""
@@ -257,7 +256,7 @@ def _folder(folder: Path, url: str) -> Storage:
 
 
 def _claimed(claim: str, path: str) -> Path:
-    mounted = CLAIMS_ROOT / claim
+    mounted = Path(CLAIMS_ROOT) / claim
     if not claim or ".." in Path(path).parts:
         raise UsageError("pvc:// names a claim and a path: pvc://CLAIM/PATH")
     if not mounted.is_dir():

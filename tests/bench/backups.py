@@ -17,7 +17,6 @@ import numpy as np
 from lightragctl.backup import restore
 from lightragctl.backup.catalog import chosen
 from lightragctl.backup.chain import open_chain
-from lightragctl.backup.create import create
 from lightragctl.backup.progress import Progress
 from lightragctl.backup.source import Destination, Source
 from lightragctl.backup.storage import open_storage
@@ -26,7 +25,7 @@ from lightragctl.backup.workspace import search
 from lightragctl.vectors.collections import MilvusCollections
 from lightragctl.vectors.rows import RowBatch
 from tests.bench.copies import DIMENSION, SCHEMA, TEXT, lite, peak_mb, real
-from tests.fakes.backup import Workspace
+from tests.fakes.backup import Workspace, create
 
 ROWS, CHANGED = 20_000, 0.01
 NAME = "bench_chunks_m"
@@ -72,9 +71,8 @@ def step(what: str, uri: str, folder: str) -> None:
 def saved(store: MilvusCollections, uri: str, url: str) -> str:
     """Makes a backup; its size."""
     workspace = Workspace()
-    workspace.numbers = iter(range(time.monotonic_ns() % 2**31, 2**32))
     world = replace(workspace.world(), now=now)
-    made = create(source(workspace, store, uri), Destination(open_storage(url)), world)
+    made = create(source(workspace, store, uri), Destination(open_storage(url)), world, time.monotonic_ns() % 2**32)
     return f"{made.size_bytes / 1e6:.2f} MB, {made.size_bytes / (ROWS * RAW_BYTES):.3f} of raw"
 
 

@@ -6,6 +6,7 @@ import typer
 
 from lightragctl.cli.data.commands import Workspace
 from lightragctl.cli.deploy.commands import Timeout
+from lightragctl.cli.operations.commands import Foreground
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import UsageError
 from lightragctl.core.result import Event, Result
@@ -34,38 +35,61 @@ def create(
     include_secrets: Annotated[
         bool, typer.Option("--include-secrets", help="Save the values of Secrets too; only with encryption.")
     ] = False,
+    foreground: Foreground = False,
+    print_rbac: Annotated[
+        bool, typer.Option("--print-rbac", help="Only print the account of the Job, for an administrator to create.")
+    ] = False,
+    service_account: Annotated[
+        str, typer.Option("--service-account", metavar="NAME", help="Account of the Job. (default: one of its own)")
+    ] = "",
+    in_cluster: Annotated[bool, typer.Option("--in-cluster", hidden=True)] = False,
     timeout_s: Timeout = 600.0,
     dry_run: DryRun = False,
 ) -> Result:
     """Back up a workspace: vectors, LightRAG's files, configuration. It is whole, or it is not there.
 
     Rows that have not changed since the last backup are left out; every seventh backup (backup.full_every) is full.
+    On a cluster a Job copies the data inside the cluster. It is an operation: lightragctl operations status.
 
     \b
     Examples:
       lightragctl backup create --destination file:///mnt/backups
-      lightragctl backup create --destination s3://bucket/lightrag -w manuals --full
+      lightragctl backup create --profile dev --destination s3://bucket/lightrag -w manuals --full
+      lightragctl backup create --profile dev --destination pvc://backups/lightrag
       lightragctl backup create --dry-run -o json
     """
-    import secrets
+    from lightragctl.backup.backup_kind import BACKUP
+    from lightragctl.cli.backup import creating
+    from lightragctl.cli.operations import payloads
+    from lightragctl.cli.operations.steering import rbac
 
-    from lightragctl.backup import workspace as opened
-    from lightragctl.backup.create import create as make
-    from lightragctl.backup.create import preview
-    from lightragctl.backup.encryption import check_recipients
-    from lightragctl.cli.backup import payloads
+    if print_rbac:
+        return payloads.rbac("backup create", rbac(session, BACKUP))
+    if in_cluster:
+        return creating.create_scheduled(session)
+    wanted = creating.Wanted(destination, workspace, full, fence, include_secrets, timeout_s)
+    if dry_run:
+        return creating.preview(session, wanted)
+    return creating.create(session, wanted, foreground, service_account)
 
-    settings = session.release.loaded.profile.backup
-    storage = opened.open_destination(settings, destination, session.environ)
-    target = opened.destination(settings, storage, session.environ, full)
-    if include_secrets and not settings.recipients:
-        raise UsageError("--include-secrets needs encryption", "set backup.recipients in the profile")
-    check_recipients(settings.recipients)
-    choice = opened.Choice(workspace, fence, include_secrets, timeout_s, secrets.token_hex(4))
-    with session.out.live() as notify, opened.open_source(session.release, choice, notify) as source:
-        if dry_run:
-            return payloads.backup_create_preview(storage.url, preview(source, target, notify))
-        return payloads.backup_create(storage.url, make(source, target, _world(notify)))
+
+def schedule(
+    session: Session,
+    cron: Annotated[
+        str | None,
+        typer.Option("--cron", metavar="CRON", help="When, in UTC. (default: backup.schedule)", show_default=False),
+    ] = None,
+) -> Result:
+    """Print the CronJob of scheduled backups, with its account. `up` applies it when backup.schedule is set.
+
+    \b
+    Examples:
+      lightragctl backup schedule --profile prod --cron '0 3 * * *'
+      lightragctl up --profile dev --set 'backup.schedule=0 3 * * *'
+    """
+    from lightragctl.cli.backup import creating
+
+    return creating.schedule(session, cron)
 
 
 def list_(session: Session, destination: Place = None) -> Result:
@@ -121,12 +145,13 @@ def verify(
     from lightragctl.backup.catalog import chosen
     from lightragctl.backup.chain import open_chain
     from lightragctl.backup.verify import verify as check
-    from lightragctl.backup.workspace import identities
+    from lightragctl.backup.workspace import environ_of, identities
     from lightragctl.cli.backup import payloads
 
     share = _share(read_data)
     storage = _storage(session, destination)
-    keys = identities(session.release.loaded.profile.backup, session.environ)
+    settings = session.release.loaded.profile.backup
+    keys = identities(settings, environ_of(session.release, settings))
     with session.out.live() as notify:
         chain = open_chain(storage, chosen(storage, id, _now()), keys or None)
         return payloads.backup_verify(storage.url, check(chain, share, random.random, notify))
@@ -174,7 +199,7 @@ def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Res
     from lightragctl.backup import catalog
     from lightragctl.backup.chain import open_chain
     from lightragctl.backup.lock import Holder, Lock, Subject
-    from lightragctl.backup.workspace import identities
+    from lightragctl.backup.workspace import environ_of, identities
     from lightragctl.cli.backup import payloads
     from lightragctl.release.open import this_user
 
@@ -183,16 +208,17 @@ def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Res
         raise UsageError("there are no recipients to encrypt for", "set backup.recipients in the profile")
     storage = _storage(session, destination)
     found = catalog.chosen(storage, id, _now())
-    chain = open_chain(storage, found, identities(settings, session.environ))
+    chain = open_chain(storage, found, identities(settings, environ_of(session.release, settings)))
     subject = Subject(chain.manifest.release, chain.manifest.workspace)
     with Lock(storage, subject, Holder(this_user(), "backup rekey"), _now) as held:
         return payloads.backup_rekey(storage.url, found, catalog.rekey(storage, chain, settings.recipients, held))
 
 
 def _storage(session: Session, destination: str | None) -> Any:
-    from lightragctl.backup.workspace import open_destination
+    from lightragctl.backup.workspace import environ_of, open_destination
 
-    return open_destination(session.release.loaded.profile.backup, destination, session.environ)
+    settings = session.release.loaded.profile.backup
+    return open_destination(settings, destination, environ_of(session.release, settings))
 
 
 def _share(text: str) -> float:
@@ -210,13 +236,3 @@ def _now() -> Any:
     from datetime import UTC, datetime
 
     return datetime.now(UTC)
-
-
-def _world(notify: Any) -> Any:
-    import secrets
-    import time
-
-    from lightragctl.backup.source import World
-    from lightragctl.release.open import this_user
-
-    return World(_now, time.monotonic, lambda: secrets.token_hex(4), this_user(), notify)

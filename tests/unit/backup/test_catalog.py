@@ -49,7 +49,7 @@ def test_interrupted_backups_are_listed_and_go() -> None:
 
 def test_backups_of_other_workspaces_stay() -> None:
     made, storage = workspace(), memory()
-    other = Workspace(store=made.store, clock=made.clock, numbers=made.numbers)
+    other = Workspace(store=made.store, clock=made.clock)
     other.subject = type(made.subject)("local", "manuals")
     for one in (made, other, made, other):
         backed_up(one, storage, full_every=1)

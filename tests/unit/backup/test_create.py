@@ -4,14 +4,14 @@ import pytest
 
 from lightragctl.backup.catalog import listed
 from lightragctl.backup.chain import open_chain
-from lightragctl.backup.create import UnstableError, create
+from lightragctl.backup.create import UnstableError
 from lightragctl.backup.manifest import Manifest
 from lightragctl.backup.restore import known_answers
 from lightragctl.backup.storage import Storage
 from lightragctl.backup.verify import Verified, verify
 from lightragctl.core.errors import LightragctlError, LockedError
 from lightragctl.vectors.rows import row_hashes
-from tests.fakes.backup import CHUNKS, Died, DyingStorage, Workspace, memory, row, to
+from tests.fakes.backup import CHUNKS, Died, DyingStorage, Workspace, create, memory, row, to
 
 
 def backed_up(workspace: Workspace, storage: Storage, **options: object) -> Manifest:
@@ -165,7 +165,7 @@ def test_without_a_fence_a_workspace_that_never_rests_is_an_error() -> None:
 def test_two_backups_at_once_exclude_each_other() -> None:
     workspace, storage = Workspace(), memory()
     workspace.fill(5)
-    other = Workspace(store=workspace.store, clock=workspace.clock, numbers=workspace.numbers)
+    other = Workspace(store=workspace.store, clock=workspace.clock)
     seen: list[LockedError] = []
 
     def during() -> list[str]:
