@@ -83,14 +83,22 @@ def _fence(steps: Copying, title: str, through: str) -> Step:
 
 
 def _writer(steps: Copying, through: str) -> Step:
+    title = "stop lightrag-server, if it serves the workspace"
     seen = _noted("writer_at_rest")
-    return Step("writer", "stop lightrag-server", _WAIT_S, steps.stop_writer, seen, steps.start_writer, Hold(through))
+    return Step("writer", title, _WAIT_S, steps.stop_writer, seen, steps.start_writer, Hold(through))
 
 
 def _copy(steps: Copying) -> tuple[Step, Step]:
     return (
         Step("copy", "copy collections under new names", _COPY_S, steps.copy, steps.is_copied, steps.uncopy),
-        Step("files", "write files", _COPY_S, steps.write_files, steps.are_files_written, steps.unwrite_files),
+        Step(
+            "files",
+            "write files of lightrag-server beside their place",
+            _COPY_S,
+            steps.write_files,
+            steps.are_files_written,
+            steps.unwrite_files,
+        ),
     )
 
 

@@ -24,8 +24,17 @@ def keys(store: CollectionStore, control: str) -> list[str]:
     return [str(one["id"]) for one in store.scan(control, [], Page()) if one["id"] != EPOCH]
 
 
-@pytest.mark.parametrize("ours_after", [False, True], ids=["lightrag-server's after", "ours after"])
-@pytest.mark.parametrize("ours_before", [False, True], ids=["lightrag-server's before", "ours before"])
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("ours_before", "ours_after"),
+    [
+        pytest.param(True, True, id="ours"),
+        pytest.param(False, False, id="lightrag-server's"),
+        pytest.param(True, False, id="ours, then lightrag-server's", marks=pytest.mark.drill),
+        pytest.param(False, True, id="lightrag-server's, then ours", marks=pytest.mark.drill),
+    ],
+)
 def test_a_copy_takes_the_place_and_gives_it_back(subject: Subject, ours_before: bool, ours_after: bool) -> None:
     store, name = subject.store, subject.name
     chunks, control, copy, rows = f"{name}_chunks_m_8d", control_name(name), f"restore_{name}_1", f"restore_{name}_2"
