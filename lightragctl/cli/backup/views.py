@@ -131,7 +131,8 @@ def _copied(data: Data) -> Iterator[RenderableType]:
         proof = data["proof"]
         yield Text(
             f"verified: {proof['rows']} rows by their hashes, {proof['searches']} searches with known answers "
-            f"({proof['overlap']:.0%} of the same hits), {proof['entities']} entities of the graph"
+            f"(recall {proof['recall']:.2f}, was {proof['recall_before']:.2f}), "
+            f"{proof['entities']} entities of the graph"
         )
     times = [f"{name} {seconds:.1f} s" for name, seconds in data["seconds"].items() if seconds]
     if times:
