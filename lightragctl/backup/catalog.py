@@ -97,9 +97,7 @@ def chosen(storage: Storage, id: str, now: datetime) -> str:
             )
         return found
     if not is_backup_id(id):
-        raise UsageError(
-            f"'{id[:80]}' is not the id of a backup", Hint("see which there are: ", Command("backup list"))
-        )
+        raise UsageError(f"'{id[:80]}' is not the id of a backup", Hint("list them: ", Command("backup list")))
     return id
 
 
@@ -123,7 +121,7 @@ def find_parent(storage: Storage, subject: Subject, destination: Destination, no
         for link in chain.links:
             check_objects(storage, link.manifest)
     except LightragctlError as error:
-        notify(Event(f"this is a full backup, as backup {found.id} cannot be built on: {error.message}"))
+        notify(Event(f"this is a full backup, as backup {found.id} cannot be used as its base: {error.message}"))
         return None
     return chain
 

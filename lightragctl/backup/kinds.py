@@ -29,7 +29,7 @@ def restore_kind(open_work: Open = open_restore) -> OperationKind:
         limit_s=3 * _DAY_S,
         steps=(
             _check(steps),
-            _fence(steps, "hold off writes to the workspace", "switch"),
+            _fence(steps, "block writes to the workspace", "switch"),
             *_copy(steps),
             _verify(steps),
             _writer(steps, "switch"),
@@ -49,7 +49,7 @@ def clone_kind(open_work: Open = open_clone) -> OperationKind:
         limit_s=3 * _DAY_S,
         steps=(
             _check(steps),
-            _fence(steps, "hold off writes to the source", "verify"),
+            _fence(steps, "block writes to the source", "verify"),
             _writer(steps, "verify"),
             *_copy(steps),
             _verify(steps),

@@ -18,7 +18,7 @@ Files = Callable[[], Iterable[tuple[str, Opener]]]
 
 
 class Held(Protocol):
-    """Writes to the workspace are held off."""
+    """Writes to the workspace are blocked."""
 
     @property
     def writer_stopped_s(self) -> float:

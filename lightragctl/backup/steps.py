@@ -140,7 +140,7 @@ class Copying:
     def uncopy(self, context: Context) -> None:
         """Delete the copies."""
         if context.record.results.get("switch") in ("begun", "done"):
-            raise LightragctlError("the copies are not deleted, as they are in the place of the workspace")
+            raise LightragctlError("the copies are not deleted, because they are in use as the workspace")
         self._drop_copies(context)
         context.save_result("copied", {})
 
@@ -254,7 +254,7 @@ def refuse_losses(losses: Any, allowed: bool) -> None:
 
 def exists(workspace: str) -> RefusedError:
     """The error that a clone finds its target there."""
-    return RefusedError(f"there is a workspace '{workspace}' already", "choose a name that no workspace has")
+    return RefusedError(f"workspace '{workspace}' already exists", "choose another name")
 
 
 def token_of(context: Context) -> str:

@@ -201,10 +201,10 @@ def failure(url: str, verb: str, path: str, error: BaseException) -> Lightragctl
     reason, named = _reason(error), f"{url.rstrip('/')}/{path}"
     denied = isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
     if denied or any(code in reason for code in _DENIED):
-        hint = "check the credentials and what they may do: read, write, list, delete"
+        hint = "check the credentials and their permissions: read, write, list, delete"
         return StorageError(f"{url} refuses to {verb} {path}: {reason}", hint)
     if any(text in str(error) for text in _NO_SPACE):
-        hint = Hint("make room, or delete old backups: ", Command("backup prune"))
+        hint = Hint("free space, or delete old backups: ", Command("backup prune"))
         return StorageFullError(f"{url} is full: cannot {verb} {path}: {reason}", hint)
     if isinstance(error, FileNotFoundError):
         return StorageError(f"{url} does not exist: {reason}", "create the bucket, or correct its name")
@@ -231,7 +231,7 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
     scheme, parts = url.partition("://")[0], urlsplit(url)
     if scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path:
-            raise UsageError(f"'{shown(url)}' is not file:///PATH", "a path of this machine begins with a third slash")
+            raise UsageError(f"'{shown(url)}' is not file:///PATH", "an absolute path begins with a third slash")
         return _folder(Path(unquote(parts.path)), url)
     if scheme == "pvc":
         return _folder(_claimed(parts.netloc, unquote(parts.path)), url)
@@ -243,7 +243,7 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
         return Storage(from_url(url, client_options=_client(url, patience), retry_config=_retry(patience)), url)
     except (exceptions.BaseError, ValueError) as error:
         raise UsageError(
-            f"'{shown(url)}' is not a place for backups: {_reason(error)}",
+            f"'{shown(url)}' is not a valid destination for backups: {_reason(error)}",
             "such as file:///backups or s3://bucket/path",
         ) from error
 
@@ -252,7 +252,7 @@ def _folder(folder: Path, url: str) -> Storage:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder}: {error.strerror}", "choose a folder that can be written to") from error
+        raise StorageError(f"{folder}: {error.strerror}", "choose a writable folder") from error
     return Storage(LocalStore(folder, automatic_cleanup=False), url, folder)
 
 

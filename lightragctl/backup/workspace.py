@@ -46,7 +46,7 @@ def open_destination(settings: Backup, url: str | None, environ: Mapping[str, st
     chosen = url or settings.destination
     if chosen is None:
         hint = Hint("use --destination file:///PATH or s3://BUCKET/PATH, or set backup.destination in the profile")
-        raise UsageError("no destination for backups is given", hint)
+        raise UsageError("no backup destination is set", hint)
 
     def value(secret: SecretRef | None, name: str) -> str | None:
         return secret_value(secret, environ, f"backup.{name}") if secret else None

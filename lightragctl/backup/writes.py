@@ -38,7 +38,7 @@ class _Held:
 
 @dataclass(frozen=True)
 class WriteStop:
-    """How writes to a workspace are held off.
+    """How writes to a workspace are blocked.
 
     Attributes:
         store: where the workspace is.

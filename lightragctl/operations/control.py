@@ -181,7 +181,7 @@ def clean_up(place: Place, chosen: Sequence[KeptData], crew: Crew) -> list[KeptD
 def _delete(place: Place, one: KeptData, crew: Crew) -> None:
     kind = next((known for known in crew.kinds if known.name == one.operation.kind), None)
     if kind is None or kind.cleanup is None:
-        message = f"this lightragctl does not know what operation {one.operation.id} kept"
+        message = f"this lightragctl does not know which data operation {one.operation.id} retained"
         raise LightragctlError(message, f"use lightragctl {one.operation.version}")
     kind.cleanup(one.kept, crew.resources)
 

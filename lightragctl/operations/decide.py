@@ -78,7 +78,7 @@ def _run(record: Operation, observed: Observed, now: datetime) -> Decision:
     if record.request is not Request.NONE:
         return Enter(Phase.ABORTING if record.request is Request.ABORT else Phase.PAUSING)
     if now > record.deadline:
-        return failure(record, f"not done after {record.limit_s:g} s, its deadline")
+        return failure(record, f"not done within its deadline of {record.limit_s:g} s")
     for held in reversed(record.steps):
         if held.hold_through and held.is_begun and _is_done(record.step(held.hold_through), observed):
             return _undo(held, now)
@@ -91,7 +91,7 @@ def _run(record: Operation, observed: Observed, now: datetime) -> Decision:
 def _act(record: Operation, step: StepRecord, now: datetime) -> Decision:
     if step.began_at and now > step.began_at + timedelta(seconds=step.deadline_s):
         reason = f": {step.message}" if step.message else ""
-        return failure(record, f"{step.title}: not done after {step.deadline_s:g} s, its deadline{reason}")
+        return failure(record, f"{step.title}: not done within its deadline of {step.deadline_s:g} s{reason}")
     if step.state is StepState.WAITING and step.next_at and step.next_at > now:
         return Sleep(step.next_at, step.message)
     return Act(step.name)

@@ -150,7 +150,7 @@ def _release_suspended(scope: Scope, identity: ObjectRef) -> None:
         with suppress(ChangedMeanwhileError):
             scope.cluster.replace({**there, "spec": {**there["spec"], "suspend": False}})
             return
-    raise LockedError(f"{identity} changes all the time", "run the command again")
+    raise LockedError(f"{identity} is being changed continuously by others", "run the command again")
 
 
 def _create(scope: Scope, thing: KubernetesObject) -> None:

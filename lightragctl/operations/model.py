@@ -245,7 +245,7 @@ def to_text(record: Operation) -> str:
     text = json.dumps(document, ensure_ascii=False, sort_keys=True)
     if (size_bytes := len(text.encode())) > MAX_BYTES:
         message = f"the record of operation {record.id} would take {size_bytes} bytes; the limit is {MAX_BYTES}"
-        raise LightragctlError(message, "this is a bug of its kind: large data belong outside the record")
+        raise LightragctlError(message, "this is a bug: large data must not be stored in the record")
     return text
 
 
@@ -268,7 +268,7 @@ def from_text(text: str, source: str) -> Operation:
             return Operation.model_validate_json(json.dumps(document))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         hint = Hint("restore it; to close the operation without undoing its steps, delete it")
-        raise LightragctlError(f"{source} is no record of an operation: {error}", hint) from error
+        raise LightragctlError(f"{source} is not an operation record: {error}", hint) from error
     age = "newer" if schema > SCHEMA else "older"
     message = f"{source} was written by lightragctl {written_by} in the {age} format {schema}; this one reads {SCHEMA}"
     raise LightragctlError(message, f"continue it with lightragctl {written_by}")
@@ -328,7 +328,7 @@ def next_command(record: Operation) -> Hint:
             )
         case Phase.NEEDS_ATTENTION:
             return Hint(
-                "fix what the failed steps name, then: ",
+                "fix the errors of the failed steps, then: ",
                 Command("operations abort", record.id),
                 "; to close it without undoing them: ",
                 Command("operations abort", f"{record.id} --force"),

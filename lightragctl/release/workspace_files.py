@@ -114,7 +114,7 @@ def check_stores(settings: LightragServerSettings) -> None:
         name = chosen if isinstance(chosen, str) else "a store that a Secret names"
         message = f"the {what} of lightrag-server is {name} (components.{WRITER}.environment.{variable})"
         hint = Hint(
-            "only file stores can be copied; save the database by its own tool and the vectors without it: ",
+            "only file stores can be copied; back up the database with its own tool, and the vectors without it: ",
             Command("backup create"),
         )
         raise UnsupportedStoreError(f"{message}, which cannot be backed up or restored", hint)
@@ -138,7 +138,7 @@ def _below(root: str, folder: Path) -> list[FileEntry]:
             if ".tmp." in name:
                 continue
             if path.is_symlink() or not path.is_file():
-                raise RefusedError(f"{path} is no regular file", "remove it, or replace it by what it points at")
+                raise RefusedError(f"{path} is not a regular file", "remove it, or replace it with its target")
             relative = PurePosixPath(root, *path.relative_to(folder).parts)
             found.append(FileEntry(str(relative), path.stat().st_size))
     return found
@@ -157,5 +157,5 @@ def split(relative: str) -> tuple[str, Sequence[str]]:
     """
     root, *parts = relative.split("/")
     if root not in (STORAGE, INPUTS) or not parts or any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise UsageError(f"{relative!r} is no path of a workspace's file", "the backup is damaged; verify it")
+        raise UsageError(f"{relative!r} is not a path of a workspace file", "the backup is damaged; verify it")
     return root, parts

@@ -66,7 +66,7 @@ class WriterControl:
         """Wait until the writer processes nothing. One that is stopped or does not answer counts as idle.
 
         Raises:
-            WaitExpired: it is still at work after `timeout_s`.
+            WaitExpired: it is still busy after `timeout_s`.
         """
         begun_s = answered_s = self.clock.monotonic()
         while True:
@@ -79,8 +79,8 @@ class WriterControl:
             if not activity:
                 return
             if now_s - begun_s > timeout_s:
-                hint = Hint("wait longer with --timeout SECONDS; what it does: ", Command("logs", WRITER))
-                raise WaitExpired(f"{WRITER} is still at work after {timeout_s:g} s: {activity}", hint)
+                hint = Hint("wait longer with --timeout SECONDS; see its progress: ", Command("logs", WRITER))
+                raise WaitExpired(f"{WRITER} is still busy after {timeout_s:g} s: {activity}", hint)
             self.notify(Event(f"waiting until it is idle: {activity}", WRITER, passing=True))
             self.clock.pause(_POLL_S)
 
@@ -116,7 +116,7 @@ class WriterControl:
         try:
             url, key = runtime.endpoint(WRITER), runtime.api_key(WRITER)
             with LightragClient(url, _ANSWER_S, key, self.transport) as server:
-                return (server.pipeline().latest_message or "it processes documents") if server.is_active() else ""
+                return (server.pipeline().latest_message or "it is processing documents") if server.is_active() else ""
         except NotRunningError:
             return ""
         except UnavailableError:

@@ -280,7 +280,7 @@ def _judged(gate: Gate, state: GateState, alpha: float, planned: int) -> Judgeme
         case Rule.AVAILABLE:
             share = state.hits / state.looks if state.looks else 0.0
             failed = share < gate.limit
-            reason = f"ready at {state.hits} of {state.looks} looks, at least {gate.limit:.0%} are needed"
+            reason = f"ready in {state.hits} of {state.looks} samples, at least {gate.limit:.0%} are required"
             return _counted(gate, state, failed, reason, share)
         case Rule.RESTARTS:
             return _counted(gate, state, state.hits > 0, f"{state.hits} restarts", float(state.hits))
@@ -289,7 +289,7 @@ def _judged(gate: Gate, state: GateState, alpha: float, planned: int) -> Judgeme
 def _counted(gate: Gate, state: GateState, failed: bool, reason: str, value: float) -> Judgement:
     verdict = Verdict.FAILED if failed else Verdict.PASSED
     if state.looks < gate.least:
-        verdict, reason = Verdict.UNDECIDED, f"{state.looks} of {gate.least} looks"
+        verdict, reason = Verdict.UNDECIDED, f"{state.looks} of {gate.least} samples"
     return Judgement(gate.name, verdict, reason, value, samples=state.looks)
 
 
@@ -311,7 +311,7 @@ def _judged_difference(gate: Gate, state: GateState, alpha: float, planned: int)
 def _judged_sustained(gate: Gate, state: GateState) -> Judgement:
     figures = {"canary": state.canary, "stable": state.stable, "samples": float(state.looks)}
     if not state.looks:
-        return Judgement(gate.name, Verdict.UNDECIDED, "no figures of a container with a limit", samples=0.0)
+        return Judgement(gate.name, Verdict.UNDECIDED, "no metrics of a container with a limit", samples=0.0)
     if state.longest_s < gate.for_s:
         return Judgement(gate.name, Verdict.PASSED, f"{gate.title}: at most {state.canary:.0%}", **figures)
     reason = f"{gate.title} above {gate.limit:.0%} for {state.longest_s:.0f} s"

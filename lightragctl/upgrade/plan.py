@@ -270,7 +270,7 @@ def _refusal(strategy: Strategy, verdict: Verdict) -> str:
         through = f"; upgrade in steps: {' -> '.join(verdict.path)}" if verdict.path else ""
         return f"no supported change of versions: {verdict.reason}{through}"
     if strategy in MISSING:
-        return f"{_ABOUT[strategy]}, which `upgrade` does not do yet"
+        return f"{_ABOUT[strategy]}, which `upgrade` does not support yet"
     return ""
 
 

@@ -46,7 +46,7 @@ def decoded(fields_data: Iterable[Any], schema: CollectionSchema, partition: str
     columns, nulls = {}, {}
     for one in schema.fields:
         if (data := found.get(one.name)) is None:
-            raise StoreError(f"the vector store left field {one.name} of {schema.name} out of its answer")
+            raise StoreError(f"the vector store omitted field {one.name} of {schema.name} from its response")
         columns[one.name], mask = _column(data, one, count)
         if mask is not None:
             nulls[one.name] = mask

@@ -151,7 +151,7 @@ class Fence:
         self.renew()
         self._clock.pause(LAG_S)
         if self._read_epoch() != self.epoch:
-            self._lost = "a write came through"
+            self._lost = "a write was accepted"
         self.check()
 
     def release(self) -> None:
@@ -217,7 +217,7 @@ class Fence:
                 self._delete(expired)
                 continue
             reason = next(iter(others.values())).reason
-            notify(Event(f"waiting whether {reason} still holds the write fence", self._workspace, passing=True))
+            notify(Event(f"waiting to see whether {reason} still holds the write fence", self._workspace, passing=True))
             self._clock.pause(_POLL_S)
 
     def drain(self, notify: Notify) -> None:
@@ -235,8 +235,8 @@ class Fence:
                 break
             if now_s - begun_s > self._terms.drain_s:
                 message = f"lightrag-api still writes to workspace '{self._workspace}' after {self._terms.drain_s:g} s"
-                raise WaitExpired(message, "end the load, or wait longer with --timeout SECONDS")
-            notify(Event("waiting for writes that are under way", self._workspace, passing=True))
+                raise WaitExpired(message, "stop the load, or wait longer with --timeout SECONDS")
+            notify(Event("waiting for writes in flight", self._workspace, passing=True))
             if now_s - self._renewed_s > self._terms.valid_s / _RENEWALS:
                 self.renew()
             self._clock.pause(_POLL_S)

@@ -43,12 +43,12 @@ def _consistency(data: Data) -> str:
     if data["method"] == "stable-scan":
         return f"consistent: passes over all data agreed ({data['passes']} passes, no fence)"
     stopped = f", lightrag-server was stopped for {data['writer_stopped_s']:.0f} s" if data["writer_stopped_s"] else ""
-    return f"consistent: writes were held off from {data['from_time']} to {data['to_time']}{stopped}"
+    return f"consistent: writes were blocked from {data['from_time']} to {data['to_time']}{stopped}"
 
 
 def _shown(data: Data) -> Iterator[RenderableType]:
     yield Text(f"backup {data['id']} of workspace {data['workspace']}, release {data['release']}", style="bold")
-    yield Text(f"made by {data['tool']} from {data['server_version']}, finished at {data['finished_at']}")
+    yield Text(f"created by {data['tool']} from {data['server_version']}, finished at {data['finished_at']}")
     yield from _summary(data)
     if data["documents"]:
         yield Text(f"documents: {', '.join(data['documents'])}")
@@ -119,7 +119,7 @@ def _copied(data: Data) -> Iterator[RenderableType]:
     if data.get("dry_run"):
         yield from _planned(data)
         return
-    done = {"restore": "restored", "clone": "created", "drill": "restored for a drill and deleted"}[data["kind"]]
+    done = {"restore": "restored", "clone": "created", "drill": "restored as a drill and deleted"}[data["kind"]]
     ended = done if data["phase"] == "succeeded" else f"{data['kind']} {data['phase']}"
     source = f" from backup {data['backup']}" if data["backup"] else ""
     yield Text(f"workspace {data['workspace']} {ended}{source}", style="bold")

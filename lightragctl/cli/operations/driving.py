@@ -106,7 +106,9 @@ def stay(works: Operator, operation_id: str, foreground: bool = False) -> Operat
 def _follow_job(works: Operator, record: Operation, notify: Notify) -> Operation:
     scope = works.place.scope
     if scope is None:
-        raise RefusedError(f"operation {record.id} was started on a cluster", "name it with --profile and --context")
+        raise RefusedError(
+            f"operation {record.id} was started on a cluster", "set --profile and --context of that cluster"
+        )
     job.start_job(scope, record, kind_of(record, KINDS), works.session.release.plan)
     return follow(works.place.store, record.id, works.clock, notify, lambda current: job.obstacle(scope, current))
 

@@ -1,4 +1,4 @@
-"""Writes held off: whatever happens meanwhile, lightrag-server runs again and the fence is gone."""
+"""Writes blocked: whatever happens meanwhile, lightrag-server runs again and the fence is gone."""
 
 from typing import Any
 
