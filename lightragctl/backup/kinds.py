@@ -8,6 +8,8 @@ from lightragctl.operations.kind import Context, Hold, OperationKind, Right, Ste
 _DAY_S = 86_400.0
 _CHECK_S, _COPY_S, _SWITCH_S, _WAIT_S = 6 * 3600.0, 2 * _DAY_S, 3600.0, 7200.0
 
+_STOP = "stop lightrag-server, if it serves the workspace"
+
 RIGHTS = (
     Right("", ("pods", "services", "endpoints", "events", "persistentvolumeclaims"), ("get", "list")),
     Right("", ("pods/portforward",), ("create", "get")),
@@ -91,13 +93,20 @@ def _fence(steps: Copying, title: str, through: str) -> Step:
 
 def _writer(steps: Copying, through: str) -> Step:
     seen = _noted("writer_at_rest")
-    return Step("writer", "stop lightrag-server", _WAIT_S, steps.stop_writer, seen, steps.start_writer, Hold(through))
+    return Step("writer", _STOP, _WAIT_S, steps.stop_writer, seen, steps.start_writer, Hold(through))
 
 
 def _copy(steps: Copying) -> tuple[Step, Step]:
     return (
         Step("copy", "copy collections under new names", _COPY_S, steps.copy, steps.is_copied, steps.uncopy),
-        Step("files", "write files", _COPY_S, steps.write_files, steps.are_files_written, steps.unwrite_files),
+        Step(
+            "files",
+            "write files of lightrag-server beside their place",
+            _COPY_S,
+            steps.write_files,
+            steps.are_files_written,
+            steps.unwrite_files,
+        ),
     )
 
 

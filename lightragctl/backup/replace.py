@@ -7,7 +7,7 @@ from lightragctl.backup import switch
 from lightragctl.backup.examine import plan_moves
 from lightragctl.backup.moves import Moves
 from lightragctl.backup.proof import prove_answers, prove_counts
-from lightragctl.backup.site import Work, mounted, open_site
+from lightragctl.backup.site import Work, open_site
 from lightragctl.backup.steps import Copying, rest, start, token_of
 from lightragctl.core.errors import LightragctlError, LockedError, RefusedError, UnavailableError
 from lightragctl.operations.kind import Context
@@ -15,6 +15,7 @@ from lightragctl.operations.model import Kept
 from lightragctl.release.placed_files import PlacedFiles
 from lightragctl.release.release import Release
 from lightragctl.release.workspace_files import find_files, list_files
+from lightragctl.release.writers import WRITER
 from lightragctl.vectors.control import EPOCH
 from lightragctl.vectors.copying import loaded
 from lightragctl.vectors.fence import SPREAD_S, begin_switch, end_switch, switching
@@ -35,8 +36,8 @@ class Replacing(Copying):
 
         An error other than an outage undoes what was switched, so that the workspace is one or the other.
         """
-        if not self.of_source and context.record.results["existed"]:
-            self.fences.held(context.record.id)
+        if _state(context) == _NOT_BEGUN and not self.of_source and context.record.results["existed"]:
+            self.fences.held(context.record.id)  # later, the marker refuses writes too
         with self.open(context) as work:
             try:
                 self._switch(context, work)
@@ -177,6 +178,10 @@ class Replacing(Copying):
             if wrong:
                 raise LightragctlError(f"the copy is not in place: {'; '.join(wrong)}")
             kept = {one.name for one in context.record.kept}
+            there = store.list_collections()
+            for old in planned.olds:
+                if old.kept in there:
+                    store.release(old.kept)
             surplus = [one for one in planned.kept if f"{_COLLECTION}{one}" not in kept]
             for one in (*surplus, *([planned.control_copy] if planned.control_copy else [])):
                 context.check()
@@ -188,10 +193,11 @@ class Replacing(Copying):
 
 
 def clean_up(kept: Kept, release: Any) -> None:
-    """Delete old data of a restore.
+    """Delete old data of a restore; files on a volume that is not mounted here, in the pod that mounts it.
 
     Raises:
-        RefusedError: they are files on a volume that is not mounted here.
+        NotRunningError: the release is not up.
+        LightragctlError: files could not be deleted in the pod.
     """
     kind, _, rest_of = kept.name.partition(":")
     if f"{kind}:" == _COLLECTION:
@@ -199,8 +205,13 @@ def clean_up(kept: Kept, release: Any) -> None:
         return
     workspace, _, operation = rest_of.partition(":")
     files = find_files(release.runtime, release.name)
-    if files is not None:
-        PlacedFiles(mounted(files.of(workspace)), operation).cleanup()
+    if files is None:
+        return
+    placed = PlacedFiles(files.of(workspace), operation)
+    if files.claim is None or files.storage.is_dir():
+        placed.cleanup()
+    elif release.runtime.exec(WRITER, ["rm", "-rf", "--", *map(str, placed.kept_folders)]):
+        raise LightragctlError(f"{kept.about} were not deleted in the pod of {WRITER}")
 
 
 def _drop(release: Release, name: str) -> None:

@@ -69,6 +69,7 @@ def back(store: CollectionStore, moves: Moves, check: Check) -> None:
         if old.kept in there:
             check()
             store.rename(old.kept, old.name)
+            store.load(old.name)
         for alias in old.aliases if {old.kept, old.name} & there else ():
             check()
             store.point_alias(alias, old.name)

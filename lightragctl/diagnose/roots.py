@@ -33,7 +33,7 @@ def fold(found: Sequence[Found], checks: Mapping[str, Check], needs: Needs) -> l
 
 def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Needs) -> bool:
     check = checks[cause.code]
-    if found.code in check.explains:
+    if found.code in check.explains and (not check.explains_own or found.component == cause.component):
         return True
     if not check.stops or not cause.component or not checks[found.code].may_follow:
         return False

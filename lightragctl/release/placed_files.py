@@ -112,15 +112,19 @@ class PlacedFiles:
             self._beside(root, "kept").exists() and not self._beside(root, "new").exists() for root in self.files.roots
         )
 
+    @property
+    def kept_folders(self) -> list[Path]:
+        """Where what was in the place before is until `cleanup`."""
+        return [self._beside(root, "kept") for root in self.files.roots]
+
     def kept_bytes(self) -> int:
         """The size of what was in the place before, until `cleanup`."""
-        folders = [self._beside(root, "kept") for root in self.files.roots]
-        return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+        return sum(path.stat().st_size for folder in self.kept_folders for path in folder.rglob("*") if path.is_file())
 
     def cleanup(self) -> None:
         """Delete what was in the place before."""
-        for root in self.files.roots:
-            shutil.rmtree(self._beside(root, "kept"), ignore_errors=True)
+        for folder in self.kept_folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _beside(self, root: str, kind: str) -> Path:
         folder = self.files.roots[root]

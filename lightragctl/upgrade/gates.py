@@ -145,7 +145,7 @@ def _queue(canary: Flow, stable: Flow) -> tuple[float, float]:
 GATES = (
     Gate("errors", "error rate", Rule.COMPARED, 0.005, 1.0, _per_request("errors")),
     Gate("refused", "share of requests refused with 4xx", Rule.COMPARED, 0.02, 1.0, _per_request("refused")),
-    Gate("slow", "share of requests slower than the stable p99", Rule.COMPARED, 0.001, 1.25, _slow, 100, 1000),
+    Gate("slow", "share of requests slower than the stable p99", Rule.COMPARED, 0.0005, 1.15, _slow, 100, 1000),
     Gate("mean", "mean latency, to the stable pods", Rule.COMPARED, 0.002, 1.15, _per_request("seconds"), unit="ms"),
     Gate("mean-absolute", "mean latency", Rule.COMPARED, 0.5, 0.0, _per_request("seconds"), unit="ms"),
     Gate("shed", "share of rejected requests", Rule.COMPARED, 0.005, 1.0, _per_request("shed")),
@@ -173,9 +173,18 @@ class Watch:
     latest: tuple[tuple[float, float], ...] = ()
 
 
-def look(watch: Watch, seen: Interval) -> Watch:
-    """The states after one more interval."""
-    states = {gate.name: _advanced(gate, watch.states.get(gate.name, GateState()), seen) for gate in GATES}
+def look(watch: Watch, seen: Interval, warming_up: bool = False) -> Watch:
+    """The states after one more interval.
+
+    Args:
+        watch: before it.
+        seen: the interval.
+        warming_up: the canary has just started: what compares it with the stable pods does not count yet.
+    """
+    states = dict(watch.states)
+    for gate in GATES:
+        if not (warming_up and gate.rule is Rule.COMPARED):
+            states[gate.name] = _advanced(gate, states.get(gate.name, GateState()), seen)
     latest = (*watch.latest, (seen.canary.requests, seen.canary.errors))[-_DISASTER_LOOKS:]
     return Watch(states, latest)
 

@@ -289,7 +289,7 @@ def _effects(traffic: Traffic, shares: Sequence[float], observe_s: float) -> tup
     found = []
     for name, base, limit in (
         ("errors", traffic.errors, traffic.errors + 0.005),
-        ("slow", 0.01, 1.25 * 0.01 + 0.001),
+        ("slow", 0.01, 1.15 * 0.01 + 0.0005),
     ):
         least = None
         if rate:

@@ -51,27 +51,27 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightragctl-test"
 
 
-def installed(cache: Path) -> Path:
+def installed(cache: Path, version: str = VERSION) -> Path:
     """The folder of the unpacked server, `{bin,data}`; downloads and unpacks it the first time."""
-    target = cache / f"milvus-{VERSION}"
+    target = cache / f"milvus-{version}"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "milvus.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                unpack(download(Path(scratch)), Path(scratch, "server"))
+                unpack(download(Path(scratch), version), Path(scratch, "server"))
                 Path(scratch, "server").rename(target)
     return target
 
 
-def download(folder: Path) -> Path:
+def download(folder: Path, version: str) -> Path:
     """Fetches the wheel with pip, so from the index that pip is set up for."""
-    asked = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(folder), f"milvus=={VERSION}"]
+    asked = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(folder), f"milvus=={version}"]
     command = [sys.executable, "-m", "pip", *asked]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     wheels = list(folder.glob("milvus-*.whl"))
     if done.returncode or not wheels:
-        pytest.skip(f"pip cannot download milvus=={VERSION}: {done.stderr.strip().splitlines()[-1:]}")
+        pytest.skip(f"pip cannot download milvus=={version}: {done.stderr.strip().splitlines()[-1:]}")
     return wheels[0]
 
 
@@ -189,11 +189,11 @@ def not_ready(host: str) -> str:
 
 
 @contextlib.contextmanager
-def running_milvus() -> Iterator[MilvusServer]:
+def running_milvus(version: str = VERSION) -> Iterator[MilvusServer]:
     """A server for the length of the block. Skips the test when the machine cannot run one."""
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         pytest.skip("the Milvus of PyPI is for Linux on x86-64 only")
-    program = installed(cache_folder()) / "bin" / "milvus"
+    program = installed(cache_folder(), version) / "bin" / "milvus"
     sweep()
     name = f"{PREFIX}{os.getpid()}"
     data = Path(tempfile.gettempdir(), name)

@@ -137,7 +137,7 @@ def restore_planned(workspace: str, found: "Examined", drill: bool) -> Result:
     return Result("restore", {"dry_run": True, "workspace": workspace, "drill": drill, **asdict(found)})
 
 
-def copied(command: Copier, record: "Operation", errors: Sequence[ErrorInfo] = ()) -> Result:
+def copied(by: Copier, record: "Operation", errors: Sequence[ErrorInfo] = ()) -> Result:
     """`restore` and `clone`: how the operation ended. 7: it was undone by itself; 9: something could not be; else 1."""
     results = record.results
     data = {
@@ -157,14 +157,14 @@ def copied(command: Copier, record: "Operation", errors: Sequence[ErrorInfo] = (
         ],
     }
     if not errors:
-        return Result(str(command), data)
+        return Result(str(by), data)
     from lightragctl.operations.model import Phase
 
     is_undone = record.phase is Phase.ABORTED and record.abort_on_failure
     status = ExitStatus.ROLLED_BACK if is_undone else ExitStatus.FAILED
     if record.phase is Phase.NEEDS_ATTENTION:
         status = ExitStatus.NEEDS_ATTENTION
-    return Result(str(command), data, Status.FAILED, errors, status)
+    return Result(str(by), data, Status.FAILED, errors, status)
 
 
 def _seconds(step: "StepRecord") -> float | None:

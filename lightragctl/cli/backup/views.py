@@ -115,14 +115,16 @@ def _planned(data: Data) -> Iterator[RenderableType]:
     yield from _secrets(data)
 
 
+_DONE = {"restore": "restored", "clone": "created", "drill": "restored under other names, verified and deleted"}
+
+
 def _copied(data: Data) -> Iterator[RenderableType]:
     if data.get("dry_run"):
         yield from _planned(data)
         return
-    done = {"restore": "restored", "clone": "created", "drill": "restored as a drill and deleted"}[data["kind"]]
-    ended = done if data["phase"] == "succeeded" else f"{data['kind']} {data['phase']}"
-    source = f" from backup {data['backup']}" if data["backup"] else ""
-    yield Text(f"workspace {data['workspace']} {ended}{source}", style="bold")
+    done = _DONE.get(data["kind"], "") if data["phase"] == "succeeded" else f"{data['kind']} {data['phase']}"
+    source = f", from backup {data['backup']}" if data["backup"] else ""
+    yield Text(f"workspace {data['workspace']}: {done}{source}", style="bold")
     if data["proof"]:
         proof = data["proof"]
         yield Text(

@@ -383,6 +383,7 @@ CHECKS = (
         fix=Hint("see the log: ", Command("logs")),
         symptoms=(UNAVAILABLE, OOM, SLOW),
         follows=True,
-        explains=("LR142", "LR143", "LR145", "LR171", "LR176"),
+        explains=("LR142", "LR143", "LR145", "LR171", "LR176", "LR183", "LR184", "LR186", "LR200", "LR221"),
+        explains_own=True,
     ),
 )

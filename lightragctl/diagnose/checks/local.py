@@ -286,7 +286,7 @@ CHECKS = (
         judge=_frozen,
         stops=True,
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR176",),
+        explains=("LR176", "LR180"),
     ),
     _check(
         code="LR182",
@@ -335,6 +335,8 @@ CHECKS = (
         title="processes do not crash repeatedly",
         severity=_ERROR,
         needs=_NEEDS,
+        stops=True,
+        explains=("LR183", "LR184"),
         judge=_unsteady,
         symptoms=(UNAVAILABLE, OOM),
     ),
