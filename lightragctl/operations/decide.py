@@ -44,15 +44,15 @@ class End:
 
 Decision = Enter | Act | Undo | Sleep | End
 Observed = Mapping[str, bool]
-"""By step: whether what it brings about is so. Steps that never acted may be missing."""
+"""By step: whether its effect is present. Steps that never acted may be missing."""
 
 
 def decide(record: Operation, observed: Observed, now: datetime) -> Decision:
-    """The next thing to do.
+    """The next action of the driver.
 
     Args:
         record: as it was last written.
-        observed: what is; it counts more than the states that the record has.
+        observed: the actual state of the steps; takes precedence over the recorded states.
         now: the time, in UTC.
     """
     match record.phase:
@@ -102,7 +102,7 @@ def _is_done(step: StepRecord, observed: Observed) -> bool:
 
 
 def _is_satisfied(step: StepRecord, record: Operation, observed: Observed) -> bool:
-    """Whether the step needs no act: it is done, or it held something that no later step needs."""
+    """Whether the step needs no action: it is done, or it held a resource that no later step needs."""
     if step.hold_through and _is_done(record.step(step.hold_through), observed):
         return True
     return _is_done(step, observed)
@@ -114,7 +114,7 @@ def failure(record: Operation, cause: str) -> Enter:
 
 
 def _give_back(record: Operation, now: datetime, then: Phase, is_meant: Callable[[StepRecord], bool]) -> Decision:
-    """Undo what is meant, last step first; then the phase, or `needs attention` when an undo failed."""
+    """Undo the selected steps, last first; then enter the phase, or `needs attention` if an undo failed."""
     for step in reversed(record.steps):
         if step.undoable and step.is_begun and is_meant(step):
             return _undo(step, now)

@@ -12,7 +12,7 @@ from lightragctl.operations.model import Kept, Operation, StepRecord
 
 @dataclass(frozen=True)
 class Wait:
-    """What an act returns that is not done yet: it is called again after some seconds; nothing blocks meanwhile."""
+    """Returned by an act that is not done yet: it is called again after some seconds, without blocking."""
 
     seconds: float
     reason: str
@@ -20,7 +20,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Hold:
-    """Says that a step holds something, such as a fence or an autoscaler, which every exit gives back by its undo.
+    """A resource that a step holds, such as a fence or an autoscaler; its undo releases it on every exit.
 
     Attributes:
         through: the last step that needs it; it is given back after that one.

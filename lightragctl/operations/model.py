@@ -1,4 +1,4 @@
-"""The record of an operation: what it does, how far it is, and what must be given back. Pure.
+"""The record of an operation: its steps, progress, and held resources. Pure.
 
 The record is the only state. It is written before each effect that it announces, so that another process can continue
 after a crash at any point. Times are UTC.

@@ -1,6 +1,6 @@
-"""Upstream's writer of a workspace, brought to rest and back: it knows no write fence, so its process is stopped.
+"""Stops and restarts lightrag-server, upstream's writer of a workspace: it does not know the write fence.
 
-Every step may be repeated after a crash, also from another machine: it looks at what is there. Only the number of
+Every step is idempotent, also from another machine: it reads the current state. Only the number of
 replicas is lost with the stop, so `find_writer` comes first and the caller saves what it returns.
 """
 
@@ -26,7 +26,7 @@ _UNANSWERED_S = 10.0
 
 @dataclass(frozen=True)
 class Writer:
-    """What writes to the workspace beside lightrag-api, and how many replicas of it there are."""
+    """The other writer of the workspace, beside lightrag-api, and its number of replicas."""
 
     component: str
     replicas: int
@@ -63,7 +63,7 @@ class WriterControl:
     transport: httpx.BaseTransport | None = None
 
     def wait_idle(self, timeout_s: float) -> None:
-        """Wait until the writer processes nothing. One that is stopped or does not answer counts as idle.
+        """Wait until the writer is idle. One that is stopped or does not answer counts as idle.
 
         Raises:
             WaitExpired: it is still busy after `timeout_s`.
@@ -85,7 +85,7 @@ class WriterControl:
             self.clock.pause(_POLL_S)
 
     def stop(self, operation: str, timeout_s: float) -> datetime:
-        """When the writer stopped answering; none of its processes is left on return.
+        """Stop the writer; returns the time at which it stopped answering. None of its processes is left on return.
 
         A document that came after `wait_idle` stays pending in its files, and is processed after the start.
 
@@ -100,7 +100,7 @@ class WriterControl:
         return stopped_at
 
     def start(self, writer: Writer, stopped_at: datetime, timeout_s: float) -> float:
-        """Seconds for which the writer was unavailable, until it answered queries again.
+        """Start the writer; returns the seconds for which it was unavailable, until it answered queries again.
 
         When another machine stopped it, they are as exact as the two clocks agree.
 

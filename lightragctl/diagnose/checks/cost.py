@@ -1,4 +1,4 @@
-"""Checks of what costs without being used. Pure."""
+"""Checks for unused resources that cost money. Pure."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -53,7 +53,7 @@ def _requested(pod: dict[str, object], name: str) -> float:
 
 
 def _strangers(facts: Facts) -> Iterator[Trouble]:
-    """Large collections in memory that belong to no workspace of the release."""
+    """Large loaded collections that belong to no workspace of the release."""
     workspace = facts[DEPLOYED].workspace
     for one in facts[COLLECTIONS]:
         is_large = (one.rows or 0) >= _MANY_ROWS

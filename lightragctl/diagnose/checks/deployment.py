@@ -1,4 +1,4 @@
-"""Checks of a release's objects and of what others did to them, on a cluster. Pure."""
+"""Checks of a release's objects on a cluster: drift, rollouts, restarts. Pure."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Checks of what a search gives: whether stored vectors are found and still made alike. Pure."""
+"""Checks of search results: whether stored vectors are found and reproduced by the model. Pure."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""Checks of who may reach, read or become what. Pure."""
+"""Checks of access: authentication, exposure, secrets, privileges. Pure."""
 
 from collections.abc import Iterator
 from functools import partial
