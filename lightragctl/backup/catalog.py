@@ -1,4 +1,4 @@
-"""The backups of a destination: which there are, what the next one is based on, which can be deleted. Does I/O."""
+"""The catalog of a destination: lists backups, finds the parent of the next one, prunes. Does I/O."""
 
 import json
 from collections.abc import Sequence

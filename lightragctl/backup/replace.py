@@ -1,4 +1,4 @@
-"""The steps that put a verified copy in the place of a workspace, and take it out again."""
+"""The steps that replace a workspace by a verified copy, and undo that."""
 
 from datetime import timedelta
 from typing import Any

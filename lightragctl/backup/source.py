@@ -1,4 +1,4 @@
-"""What a backup is made of, where it goes, and what it needs from outside. Types only."""
+"""Types of a backup: its source, its destination, and its environment."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager

@@ -214,7 +214,7 @@ class Copying:
 
 
 def rest(context: Context, control: WriterControl) -> None:
-    """Bring lightrag-server to rest; how many replicas there were is saved first."""
+    """Stop lightrag-server; its number of replicas is saved first."""
     writer = find_writer(control.runtime)
     if writer is None:
         return

@@ -1,4 +1,4 @@
-"""The one door to where backups are kept: folders and object stores through obstore. Does I/O.
+"""The storage of backups: folders and object stores, through obstore only. Does I/O.
 
 An object is written whole or not at all. Requests to object stores are retried with back-off on server errors, cut
 connections and timeouts; what is raised after that names the object.
@@ -34,13 +34,13 @@ _NO_SPACE = ("No space left on device", "Disk quota exceeded", "os error 28", "o
 
 
 class StorageError(LightragctlError):
-    """The place of backups refused a request."""
+    """The storage of backups refused a request."""
 
     code = "backup-storage"
 
 
 class StorageUnavailableError(UnavailableError):
-    """The place of backups does not answer, after all retries."""
+    """The storage of backups does not answer, after all retries."""
 
     code = "backup-storage-unavailable"
 
@@ -52,7 +52,7 @@ class MissingObjectError(StorageError):
 
 
 class StorageFullError(StorageError):
-    """There is no room for the object."""
+    """The storage has no space for the object."""
 
     code = "backup-storage-full"
 

@@ -1,4 +1,4 @@
-"""Puts copies in the place of a workspace's collections, and back. Changes a store.
+"""Switches a workspace to copies of its collections, and back. Changes a store.
 
 Both directions look at what is there, so that they may be repeated after a crash at any point, and each continues where
 the other stopped. Meanwhile readers must be refused by the switching marker, and writers stopped.

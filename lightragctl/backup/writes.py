@@ -1,4 +1,4 @@
-"""Holds writes to a workspace off: takes the fence, and brings lightrag-server to rest. Does network I/O."""
+"""Blocks writes to a workspace: takes the fence and stops lightrag-server. Does network I/O."""
 
 import contextlib
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ class WriteStop:
 
     @contextlib.contextmanager
     def held(self, notify: Notify) -> Iterator[Held]:
-        """Holds writes off; whatever the block does, lightrag-server is started again and the fence released.
+        """Blocks writes; at the end lightrag-server is started again and the fence released, also after an error.
 
         Raises:
             FenceHeldError: another command holds them off.

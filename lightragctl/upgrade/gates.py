@@ -1,4 +1,4 @@
-"""Gates: what a canary must not do, as data, and their verdicts. Pure.
+"""Gates: the conditions that a canary must meet, as data, and their verdicts. Pure.
 
 Each look at the pods adds one interval to the state of each gate; a verdict is read from the state at any time. No data
 is never a pass: a gate without enough of it is undecided, and an upgrade that ends with an undecided gate is undone.
@@ -15,7 +15,7 @@ from lightragctl.upgrade.sequential import LEAST_BLOCKS, Sums, lower_bound
 FALSE_ALARMS = 0.01
 """The probability that any gate fails on an identical version, over a whole watch."""
 LOOK_S = 5.0
-"""Between two looks at the pods."""
+"""Between two samples of the pods, in seconds."""
 _DISASTER_SHARE, _DISASTER_REQUESTS, _DISASTER_LOOKS = 0.2, 30, 3
 _SLOW_SHARE = 0.01
 """A request is slow when it takes longer than the p99 of the stable pods in the same block, so that what slows all pods

@@ -1,4 +1,4 @@
-"""What an upgrade would do to each component: strategy, steps, what traffic can reveal, what is final. Pure."""
+"""Plans an upgrade: strategy, steps, detectable effects and point of no return of each component. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
