@@ -23,7 +23,7 @@ RIGHTS = (
 
 
 def restore_kind(open_work: Open = open_restore) -> OperationKind:
-    """A restore: a backup takes the place of a workspace, whose data of before are kept."""
+    """A restore: a backup takes the place of a workspace, whose previous data is kept."""
     steps = Replacing(open_work)
     return OperationKind(
         name="restore",
@@ -101,7 +101,7 @@ def _copy(steps: Copying) -> tuple[Step, Step]:
         Step("copy", "copy collections under new names", _COPY_S, steps.copy, steps.is_copied, steps.uncopy),
         Step(
             "files",
-            "write files of lightrag-server beside their place",
+            "write the files of lightrag-server next to the current ones",
             _COPY_S,
             steps.write_files,
             steps.are_files_written,

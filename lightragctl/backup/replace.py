@@ -93,7 +93,7 @@ class Replacing(Copying):
             return is_in_place and switching(work.site.store, work.site.workspace) != context.record.id
 
     def unswitch(self, context: Context) -> None:
-        """Put the workspace of before in place again, with lightrag-server at rest."""
+        """Restore the previous workspace, with lightrag-server stopped."""
         with self.open(context) as work:
             control = work.site.writer if work.site.served == work.site.workspace else None
             if _state(context) != _NOT_BEGUN:

@@ -43,7 +43,7 @@ class Source:
         files: those of the workspace.
         documents: configuration and versions, JSON by name.
         search: in the store.
-        hold: holds writes off for the length of a block; None: two passes must agree.
+        hold: blocks writes for the length of a block; None: two passes must agree.
     """
 
     subject: Subject

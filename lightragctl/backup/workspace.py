@@ -85,7 +85,7 @@ class Choice:
 
     Attributes:
         workspace: its name; None: the profile's.
-        fence: hold writes off.
+        fence: block writes.
         include_secrets: save values of Secrets too.
         timeout_s: how long to wait until nothing writes any more, and until lightrag-server is ready again.
         token: letters and digits that no other command has.

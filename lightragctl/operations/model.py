@@ -28,7 +28,7 @@ KEEP_CLOSED = 20
 class Phase(StrEnum):
     """Where an operation stands.
 
-    Pausing, failing and aborting give back what is held; then come paused, failed and aborted. Succeeded and aborted
+    Pausing, failing and aborting release held resources; then come paused, failed and aborted. Succeeded and aborted
     are closed; every other phase keeps the release reserved.
     """
 
@@ -173,7 +173,7 @@ class Operation(StrictModel):
         version: of the lightragctl that started it.
         limit_s: seconds from the start or the last resume to `deadline`.
         job: the Job in the cluster that drives it; None: the process of a command does.
-        abort_on_failure: a failure undoes every step, instead of only giving back what is held.
+        abort_on_failure: a failure undoes every step, instead of only releasing held resources.
         originals: values from before the operation, saved before they were changed.
         results: what the steps found or made.
         turn: counts drivers; a driver with a lower number than this may write no more.

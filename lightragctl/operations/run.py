@@ -1,7 +1,7 @@
 """The driver of an operation: decides, records the next action, performs it, and verifies its effect.
 
 Every effect is announced in the record first. So a driver that dies at any point is followed by one that observes what
-is and continues, on any machine. What is held is given back on every way out of the driver but its death.
+is and continues, on any machine. Held resources are released on every exit of the driver but its death.
 """
 
 from collections.abc import Sequence

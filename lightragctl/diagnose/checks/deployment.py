@@ -125,7 +125,7 @@ def _moved_tags(facts: Facts) -> Iterator[Trouble]:
 
 
 def _restarts(facts: Facts) -> Iterator[Trouble]:
-    """Containers that ended lately and run again; a pod that is not ready has a finding of its own."""
+    """Containers that ended recently and run again; a pod that is not ready has a finding of its own."""
     now, recent_s = facts[DEPLOYED].at, facts[THRESHOLDS].restarts_recent_s
     told = {cause.subject for _, cause in causes(facts)}
     for pod in facts[PODS]:
