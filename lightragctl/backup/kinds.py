@@ -8,8 +8,6 @@ from lightragctl.operations.kind import Context, Hold, OperationKind, Right, Ste
 _DAY_S = 86_400.0
 _CHECK_S, _COPY_S, _SWITCH_S, _WAIT_S = 6 * 3600.0, 2 * _DAY_S, 3600.0, 7200.0
 
-_STOP = "stop lightrag-server, if it serves the workspace"
-
 RIGHTS = (
     Right("", ("pods", "services", "endpoints", "events", "persistentvolumeclaims"), ("get", "list")),
     Right("", ("pods/portforward",), ("create", "get")),
@@ -92,8 +90,9 @@ def _fence(steps: Copying, title: str, through: str) -> Step:
 
 
 def _writer(steps: Copying, through: str) -> Step:
+    title = "stop lightrag-server, if it serves the workspace"
     seen = _noted("writer_at_rest")
-    return Step("writer", _STOP, _WAIT_S, steps.stop_writer, seen, steps.start_writer, Hold(through))
+    return Step("writer", title, _WAIT_S, steps.stop_writer, seen, steps.start_writer, Hold(through))
 
 
 def _copy(steps: Copying) -> tuple[Step, Step]:

@@ -69,8 +69,10 @@ def back(store: CollectionStore, moves: Moves, check: Check) -> None:
         if old.kept in there:
             check()
             store.rename(old.kept, old.name)
-            store.load(old.name)
-        for alias in old.aliases if {old.kept, old.name} & there else ():
+        if not {old.kept, old.name} & there:  # it was empty, and is deleted
+            continue
+        store.load(old.name)
+        for alias in old.aliases:
             check()
             store.point_alias(alias, old.name)
     check()

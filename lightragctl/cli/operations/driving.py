@@ -81,7 +81,7 @@ def start(
 def stay(works: Operator, operation_id: str, foreground: bool = False) -> Operation:
     """Ensure that the operation has a driver and wait until it pauses or ends; returns its record.
 
-    Ctrl-C on a terminal asks what to do. Without a terminal, and on SIGTERM, an operation in this process is paused, which
+    Ctrl-C on a terminal asks what to do. Without a terminal, and on SIGTERM, what runs in this process is paused, which
     releases held resources; one that a Job drives continues.
     """
     while True:

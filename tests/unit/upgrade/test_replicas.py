@@ -228,7 +228,7 @@ def test_a_driver_that_dies_at_any_write_is_followed_to_one_end(errors: float) -
     first = Town()
     up(first.cluster, *BASE)
     begun = len(first.cluster.writes)
-    for number in range(begun + 3, len(whole.cluster.writes), max(7, len(whole.cluster.writes) // 8)):
+    for number in range(begun + 3, len(whole.cluster.writes), max(7, len(whole.cluster.writes) // 6)):
         town = Town(PodCluster(number), canary_errors=errors)
         with pytest.raises(DiedError):
             town.run()
