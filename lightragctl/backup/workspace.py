@@ -66,7 +66,7 @@ def open_destination(
     chosen = url or settings.destination
     if chosen is None:
         hint = Hint("use --destination file:///PATH or s3://BUCKET/PATH, or set backup.destination in the profile")
-        raise UsageError("no destination for backups is given", hint)
+        raise UsageError("no backup destination is set", hint)
 
     access = Access(
         settings.endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),

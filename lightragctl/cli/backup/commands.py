@@ -1,4 +1,4 @@
-"""backup create, list, show, verify, prune, rekey: saves of a workspace, and the proof that they can be read."""
+"""backup create, list, show, verify, prune, rekey."""
 
 from typing import Annotated, Any
 

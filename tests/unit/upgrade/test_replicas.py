@@ -160,7 +160,7 @@ def test_drift_is_not_upgraded_over() -> None:
     up(town.cluster, *BASE)
     town.cluster.edit(STABLE, "kubectl", ("spec", "template", "spec", "terminationGracePeriodSeconds"), 1)
     town.begin()
-    assert "others have changed the release" in town.drive().cause
+    assert "the release has drifted" in town.drive().cause
 
 
 def test_up_is_refused_meanwhile_and_a_pause_gives_the_autoscaler_back() -> None:
