@@ -9,14 +9,12 @@ from lightragctl.operations.kind import Context, Hold, OperationKind, Step
 _DAY_S = 86_400.0
 _CHECK_S, _COPY_S, _SWITCH_S, _WAIT_S = 6 * 3600.0, 2 * _DAY_S, 3600.0, 7200.0
 
-_STOP = "stop lightrag-server, if it serves the workspace"
-
 RIGHTS = (*READS, SCALES, SERVER_KEY)
 """Of a Job: reads the release, and stops and starts lightrag-server."""
 
 
 def restore_kind(open_work: Open = open_restore) -> OperationKind:
-    """A restore: a backup takes the place of a workspace, whose data of before are kept."""
+    """A restore: a backup takes the place of a workspace, whose previous data is kept."""
     steps = Replacing(open_work)
     return OperationKind(
         name="restore",
@@ -24,7 +22,7 @@ def restore_kind(open_work: Open = open_restore) -> OperationKind:
         limit_s=3 * _DAY_S,
         steps=(
             _check(steps),
-            _fence(steps, "hold off writes to the workspace", "switch"),
+            _fence(steps, "block writes to the workspace", "switch"),
             *_copy(steps),
             _verify(steps),
             _writer(steps, "switch"),
@@ -44,7 +42,7 @@ def clone_kind(open_work: Open = open_clone) -> OperationKind:
         limit_s=3 * _DAY_S,
         steps=(
             _check(steps),
-            _fence(steps, "hold off writes to the source", "verify"),
+            _fence(steps, "block writes to the source", "verify"),
             _writer(steps, "verify"),
             *_copy(steps),
             _verify(steps),
@@ -85,8 +83,9 @@ def _fence(steps: Copying, title: str, through: str) -> Step:
 
 
 def _writer(steps: Copying, through: str) -> Step:
+    title = "stop lightrag-server, if it serves the workspace"
     seen = _noted("writer_at_rest")
-    return Step("writer", _STOP, _WAIT_S, steps.stop_writer, seen, steps.start_writer, Hold(through))
+    return Step("writer", title, _WAIT_S, steps.stop_writer, seen, steps.start_writer, Hold(through))
 
 
 def _copy(steps: Copying) -> tuple[Step, Step]:
@@ -94,7 +93,7 @@ def _copy(steps: Copying) -> tuple[Step, Step]:
         Step("copy", "copy collections under new names", _COPY_S, steps.copy, steps.is_copied, steps.uncopy),
         Step(
             "files",
-            "write files of lightrag-server beside their place",
+            "write the files of lightrag-server next to the current ones",
             _COPY_S,
             steps.write_files,
             steps.are_files_written,

@@ -154,7 +154,7 @@ class Consistency(_Strict):
     """How the backup is known to be of one moment.
 
     Attributes:
-        method: `fence`: writes were held off; `stable-scan`: two passes over all data agreed.
+        method: `fence`: writes were blocked; `stable-scan`: two passes over all data agreed.
         passes: over all data.
         from_time, to_time: while the data were read (UTC).
         writer_stopped_s: how long lightrag-server was stopped for it, in seconds.
@@ -217,7 +217,7 @@ class Manifest(_Strict):
             if len(set(names)) != len(names):
                 raise ValueError(f"a {kind} is named twice")
         if MANIFEST_NAME in {one.path for one in self.stored()}:
-            raise ValueError("the manifest names itself")
+            raise ValueError("the manifest refers to itself")
         return self
 
     def stored(self) -> list[StoredFile]:

@@ -11,7 +11,14 @@ from lightragctl.backup.answers import Search
 from lightragctl.backup.catalog import chosen
 from lightragctl.backup.chain import open_chain
 from lightragctl.backup.origin import BackupOrigin, Origin, WorkspaceOrigin
-from lightragctl.backup.workspace import environ_of, identities, open_destination, search, workspace_collections
+from lightragctl.backup.workspace import (
+    environ_of,
+    identities,
+    open_destination,
+    search,
+    subject_of,
+    workspace_collections,
+)
 from lightragctl.backup.workspace import mounted as mounted
 from lightragctl.core.errors import UsageError
 from lightragctl.core.hint import Command, Hint
@@ -120,9 +127,9 @@ def open_backup(release: Release, source: str | None, backup: str, time: Any) ->
     """
     settings = release.loaded.profile.backup
     environ = environ_of(release, settings)
-    storage = open_destination(settings, source, environ)
+    storage = open_destination(settings, source, environ, exists=True)
     keys = identities(settings, environ)
-    return BackupOrigin(open_chain(storage, chosen(storage, backup, time.now()), keys))
+    return BackupOrigin(open_chain(storage, chosen(storage, backup, subject_of(release), time.now()), keys))
 
 
 @contextlib.contextmanager

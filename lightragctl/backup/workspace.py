@@ -52,9 +52,13 @@ def environ_of(release: Release, settings: Backup) -> Mapping[str, str]:
 
 
 def open_destination(
-    settings: Backup, url: str | None, environ: Mapping[str, str], patience: Patience | None = None
+    settings: Backup,
+    url: str | None,
+    environ: Mapping[str, str],
+    patience: Patience | None = None,
+    exists: bool = False,
 ) -> Storage:
-    """Where backups are: the URL, or the profile's.
+    """Where backups are: the URL, or the profile's; a folder that `exists` is not created.
 
     Raises:
         UsageError: neither says where, the URL is invalid, or a secret that the profile names is not set.
@@ -62,7 +66,7 @@ def open_destination(
     chosen = url or settings.destination
     if chosen is None:
         hint = Hint("use --destination file:///PATH or s3://BUCKET/PATH, or set backup.destination in the profile")
-        raise UsageError("no destination for backups is given", hint)
+        raise UsageError("no backup destination is set", hint)
 
     access = Access(
         settings.endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
@@ -71,7 +75,12 @@ def open_destination(
         _secret(settings, "access_key", environ),
         _secret(settings, "secret_key", environ),
     )
-    return open_storage(chosen, access, patience or Patience())
+    return open_storage(chosen, access, patience or Patience(), exists)
+
+
+def subject_of(release: Release) -> Subject:
+    """Whose backups are meant when a command names none: those of the release, and of its profile's workspace."""
+    return Subject(release.name, release.loaded.profile.workspace)
 
 
 def identities(settings: Backup, environ: Mapping[str, str]) -> tuple[str, ...]:

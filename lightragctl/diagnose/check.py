@@ -43,7 +43,7 @@ SLOW, UNAVAILABLE, OOM, WRONG = Symptom.SLOW, Symptom.UNAVAILABLE, Symptom.OOM, 
 
 @dataclass(frozen=True)
 class Trouble(Violation):
-    """Where a condition does not hold; `component`: which component is affected, empty for the release as a whole."""
+    """A violation of a condition; `component`: the affected component, empty for the release as a whole."""
 
     component: str = ""
 

@@ -1,4 +1,4 @@
-"""Folds findings to root causes: what another finding explains stands below that one. Pure.
+"""Folds findings into root causes: a finding that another one explains is listed below it. Pure.
 
 A finding explains another one when its check names the other's code in `explains`, or when its check `stops` a
 component that the other one's component needs. On the same component, a possible reason of a stop is no consequence.

@@ -74,7 +74,7 @@ def _refuse_drift(scope: Scope, inventory: Inventory) -> None:
     if found:
         lines = "\n".join(f"    {one}" for one in found)
         hint = Hint("take it over: ", Command("up", "--force-conflicts"), "; or set drift.ignore in the profile")
-        raise RefusedError(f"others have changed the release since it was applied:\n{lines}", hint)
+        raise RefusedError(f"the release has drifted, its fields were changed since it was applied:\n{lines}", hint)
 
 
 def _refuse_full(scope: Scope, operation_id: str, desired: DesiredState, canaries: Sequence[str]) -> None:

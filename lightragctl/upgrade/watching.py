@@ -1,4 +1,4 @@
-"""The watch of canaries: what is kept between two looks, and what a look decides. Pure."""
+"""The observation of canaries: the state between two samples, and the verdicts. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

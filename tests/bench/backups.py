@@ -60,7 +60,7 @@ def step(what: str, uri: str, folder: str) -> None:
         chosen_rows = np.random.default_rng(1).choice(ROWS, int(ROWS * CHANGED), replace=False)
         store.write_rows(NAME, batches(chosen_rows.tolist(), seed=1))
     elif what == "verify":
-        chain = open_chain(storage := open_storage(url), chosen(storage, "latest", now()))
+        chain = open_chain(storage := open_storage(url), chosen(storage, "latest", Workspace().subject, now()))
         told("verify", began_s, verify(chain, 1.0, lambda: 0.0, lambda event: None).ok)
     elif what == "restore":
         told("restore, with index", began_s, restored(store, url))
@@ -88,7 +88,7 @@ def source(workspace: Workspace, store: MilvusCollections, uri: str) -> Source:
 
 def restored(store: MilvusCollections, url: str) -> list[str]:
     """Restores the newest backup; what differs."""
-    chain = open_chain(storage := open_storage(url), chosen(storage, "latest", now()))
+    chain = open_chain(storage := open_storage(url), chosen(storage, "latest", Workspace().subject, now()))
     progress = Progress(lambda event: None, time.monotonic, ROWS, "restored")
     restore.write_collection(chain.rows(NAME), chain.definition(NAME), store, "bench_restored", progress)
     return restore.compare(store, "bench_restored", restore.expected(chain, NAME), progress)

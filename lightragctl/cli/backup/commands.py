@@ -1,4 +1,4 @@
-"""backup create, list, show, verify, prune, rekey: saves of a workspace, and the proof that they can be read."""
+"""backup create, list, show, verify, prune, rekey."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,12 @@ Place = Annotated[
     ),
 ]
 Id = Annotated[
-    str, typer.Argument(metavar="ID", help="Backup ID, or latest for the newest complete backup.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="Backup ID, or latest for the newest complete backup of the profile's workspace.",
+        show_default=False,
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done without changing anything.")]
 
@@ -122,12 +127,11 @@ def show(session: Session, id: Id, destination: Place = None) -> Result:
       lightragctl backup show latest
       lightragctl backup show 20261130T120000Z-0a1b2c3d -o json
     """
-    from lightragctl.backup.catalog import chosen
     from lightragctl.backup.chain import read_manifest
     from lightragctl.cli.backup import payloads
 
     storage = _storage(session, destination)
-    return payloads.backup_show(storage.url, read_manifest(storage, chosen(storage, id, _now())))
+    return payloads.backup_show(storage.url, read_manifest(storage, _chosen(session, storage, id)))
 
 
 def verify(
@@ -149,8 +153,9 @@ def verify(
     """
     import random
 
-    from lightragctl.backup.catalog import chosen
     from lightragctl.backup.chain import open_chain
+    from lightragctl.backup.manifest import InvalidBackupError
+    from lightragctl.backup.verify import unreadable
     from lightragctl.backup.verify import verify as check
     from lightragctl.backup.workspace import environ_of, identities
     from lightragctl.cli.backup import payloads
@@ -160,7 +165,11 @@ def verify(
     settings = session.release.loaded.profile.backup
     keys = identities(settings, environ_of(session.release, settings))
     with session.out.live() as notify:
-        chain = open_chain(storage, chosen(storage, id, _now()), keys or None)
+        found = _chosen(session, storage, id)
+        try:
+            chain = open_chain(storage, found, keys or None)
+        except InvalidBackupError as error:
+            return payloads.backup_verify(storage.url, unreadable(found, error))
         return payloads.backup_verify(storage.url, check(chain, share, random.random, notify))
 
 
@@ -214,7 +223,7 @@ def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Res
     if not settings.recipients:
         raise UsageError("there are no recipients to encrypt for", "set backup.recipients in the profile")
     storage = _storage(session, destination)
-    found = catalog.chosen(storage, id, _now())
+    found = _chosen(session, storage, id)
     chain = open_chain(storage, found, identities(settings, environ_of(session.release, settings)))
     subject = Subject(chain.manifest.release, chain.manifest.workspace)
     with Lock(storage, subject, Holder(this_user(), "backup rekey"), _now) as held:
@@ -225,7 +234,14 @@ def _storage(session: Session, destination: str | None) -> Any:
     from lightragctl.backup.workspace import environ_of, open_destination
 
     settings = session.release.loaded.profile.backup
-    return open_destination(settings, destination, environ_of(session.release, settings))
+    return open_destination(settings, destination, environ_of(session.release, settings), exists=True)
+
+
+def _chosen(session: Session, storage: Any, id: str) -> str:
+    from lightragctl.backup.catalog import chosen
+    from lightragctl.backup.workspace import subject_of
+
+    return chosen(storage, id, subject_of(session.release), _now())
 
 
 def _share(text: str) -> float:

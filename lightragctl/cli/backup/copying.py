@@ -138,7 +138,7 @@ def _agree(session: Session, found: "Examined", target: str, allow_lossy: bool, 
     refuse_losses(found.losses, allow_lossy)
     if found.replaced and not drill:
         names = ", ".join(found.replaced)
-        session.confirm(f"Replace workspace '{target}' ({names})? Its data are kept for 7 days.")
+        session.confirm(f"Replace workspace '{target}' ({names})? Its current data is kept for 7 days.")
 
 
 def _run(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from lightragctl.backup import workspace as opened
 from lightragctl.backup.backup_kind import BACKUP
 from lightragctl.backup.create import preview as previewed
@@ -128,7 +130,10 @@ def schedule(session: Session, cron: str | None) -> Result:
     """The CronJob with its account, as `up` applies it when the profile has `backup.schedule`."""
     plan = session.release.plan
     given = plan.profile.backup.model_dump()
-    settings = Backup.model_validate({**given, "schedule": cron or given["schedule"]})
+    try:
+        settings = Backup.model_validate({**given, "schedule": cron or given["schedule"]})
+    except ValidationError as error:
+        raise UsageError(f"backup.schedule: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
     if settings.schedule is None:
         raise UsageError("there is no schedule", "set backup.schedule in the profile, or --cron '0 3 * * *'")
     scheduled = replace(plan, profile=plan.profile.model_copy(update={"backup": settings}))

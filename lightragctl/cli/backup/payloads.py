@@ -86,7 +86,7 @@ def backup_verify(url: str, found: "Verified") -> Result:
 
 
 def _instead() -> str:
-    return Hint("do not restore it; make another one: ", Command("backup create", "--full"))
+    return Hint("do not restore it; create another one: ", Command("backup create", "--full"))
 
 
 def backup_rekey(url: str, id: str, changed: Sequence[str]) -> Result:

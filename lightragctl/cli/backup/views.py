@@ -45,12 +45,12 @@ def _consistency(data: Data) -> str:
     if data["method"] == "stable-scan":
         return f"consistent: passes over all data agreed ({data['passes']} passes, no fence)"
     stopped = f", lightrag-server was stopped for {data['writer_stopped_s']:.0f} s" if data["writer_stopped_s"] else ""
-    return f"consistent: writes were held off from {data['from_time']} to {data['to_time']}{stopped}"
+    return f"consistent: writes were blocked from {data['from_time']} to {data['to_time']}{stopped}"
 
 
 def _shown(data: Data) -> Iterator[RenderableType]:
     yield Text(f"backup {data['id']} of workspace {data['workspace']}, release {data['release']}", style="bold")
-    yield Text(f"made by {data['tool']} from {data['server_version']}, finished at {data['finished_at']}")
+    yield Text(f"created by {data['tool']} from {data['server_version']}, finished at {data['finished_at']}")
     yield from _summary(data)
     if data["documents"]:
         yield Text(f"documents: {', '.join(data['documents'])}")
@@ -131,7 +131,8 @@ def _copied(data: Data) -> Iterator[RenderableType]:
         proof = data["proof"]
         yield Text(
             f"verified: {proof['rows']} rows by their hashes, {proof['searches']} searches with known answers "
-            f"({proof['overlap']:.0%} of the same hits), {proof['entities']} entities of the graph"
+            f"(recall {proof['recall']:.2f}, was {proof['recall_before']:.2f}), "
+            f"{proof['entities']} entities of the graph"
         )
     times = [f"{name} {seconds:.1f} s" for name, seconds in data["seconds"].items() if seconds]
     if times:

@@ -111,7 +111,7 @@ def explain(
 
     check = next((one for one in all_checks() if one.code == code.upper()), None)
     if check is None:
-        raise UsageError(f"there is no check {code}", Hint("see them all: ", Command("diagnose list")))
+        raise UsageError(f"there is no check {code}", Hint("list all checks: ", Command("diagnose list")))
     return payloads.one_check(check)
 
 

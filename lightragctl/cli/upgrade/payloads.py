@@ -42,7 +42,7 @@ def plan(release: str, found: UpgradePlan) -> Result:
             "refused",
             f"{one.component}: {one.refusal}",
             Hint(
-                "known changes of versions: ",
+                "known version changes: ",
                 Command("upgrade matrix"),
                 "; or back up the data and use ",
                 Command("up"),

@@ -224,7 +224,7 @@ def _decided(
         if elapsed < 2 * seconds:
             return Wait(LOOK_S, f"not enough data yet: {'; '.join(reasons)}")
         _save_verdicts(context, "undecided", verdicts)
-        hint = "send more requests meanwhile, or watch for longer: --observe"
+        hint = "send more requests during the observation, or extend it: --observe"
         raise RegressionError(f"not enough data for a verdict: {'; '.join(reasons)}", hint)
     _conclude(context, stage, verdicts)
     return None
@@ -274,7 +274,9 @@ def _retire(context: Context, site: Site) -> None:
 
 def _retire_and_wait(context: Context, site: Site) -> Wait | None:
     _retire(context, site)
-    return None if _is_retired(context, site) else Wait(_POLL_S, "the canary's pods finish their requests")
+    return (
+        None if _is_retired(context, site) else Wait(_POLL_S, "waiting for the canary's pods to finish their requests")
+    )
 
 
 def _is_retired(context: Context, site: Site) -> bool:

@@ -114,6 +114,17 @@ def test_a_damaged_parent_makes_a_full_backup_with_the_reason() -> None:
     assert "is missing" in workspace.events[-1].message or any("is missing" in one.message for one in workspace.events)
 
 
+def test_a_parent_with_a_flipped_bit_in_an_index_makes_a_full_backup() -> None:
+    workspace, storage = Workspace(), memory()
+    workspace.fill(5)
+    first = backed_up(workspace, storage)
+    path = f"{first.id}/{first.collections[0].index[0].path}"
+    data = storage.read(path, 2**20)
+    storage.write(path, data[:-1] + bytes([data[-1] ^ 1]))
+    assert backed_up(workspace, storage).parent is None
+    assert any("SHA-256" in one.message for one in workspace.events)
+
+
 def test_a_lost_fence_leaves_no_backup() -> None:
     workspace, storage = Workspace(), memory()
     workspace.fill(5)
