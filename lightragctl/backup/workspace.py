@@ -121,7 +121,7 @@ class Choice:
     Attributes:
         workspace: its name.
         include_secrets: save values of Secrets too.
-        hold: holds writes off; None: two passes must agree.
+        hold: blocks writes; None: two passes must agree.
         versions: of what cannot say it while it is stopped.
     """
 
