@@ -40,7 +40,7 @@ def test_a_record_is_read_back(store: OperationStore) -> None:
 
 def test_an_id_is_given_once(store: OperationStore) -> None:
     store.create(move())
-    with pytest.raises(LockedError, match="there is an operation move-0001 already"):
+    with pytest.raises(LockedError, match="operation move-0001 already exists"):
         store.create(move())
 
 
