@@ -50,7 +50,7 @@ def test_what_is_not_there_is_named(store: OperationStore, name: str) -> None:
         store.read(name)
     with pytest.raises(UsageError, match="there is no operation move-9") as caught:
         store.update("move-9", lambda current: current)
-    assert caught.value.hint == "see which there are: lightragctl operations list"
+    assert caught.value.hint == "list them: lightragctl operations list"
 
 
 def test_records_are_listed_newest_first(store: OperationStore) -> None:
