@@ -29,6 +29,7 @@ from lightragctl.core.result import Event, Notify
 _UNCLAIMED = timedelta(days=1)
 """An incomplete backup that does not say whose it is belongs to no running command after this."""
 _MOST_STARTED_BYTES = 64 * 1024
+_NAMED = 5
 
 
 State = Literal["complete", "running", "incomplete", "damaged", "newer"]
@@ -83,43 +84,63 @@ def listed(storage: Storage, now: datetime) -> list[Listed]:
     return [_one(storage, id, running) for id in sorted(ids, reverse=True)]
 
 
-def chosen(storage: Storage, id: str, now: datetime) -> str:
-    """The id of a backup that the user names; `latest` is the newest complete one.
+def chosen(storage: Storage, id: str, subject: Subject, now: datetime) -> str:
+    """The id of a backup that the user names.
+
+    `latest` is the newest complete one of `subject`; of all, where there are only backups of another one.
 
     Raises:
-        UsageError: it is no id, or there is no complete backup.
+        UsageError: it is no id, there is no complete backup, or `latest` could be of several other workspaces.
     """
     if id == "latest":
-        found = next((one.id for one in listed(storage, now) if one.state == "complete"), None)
-        if found is None:
-            raise UsageError(
-                f"there is no complete backup in {storage.url}", Hint("make one: ", Command("backup create"))
-            )
-        return found
+        return _latest(storage, subject, now)
     if not is_backup_id(id):
         raise UsageError(f"'{id[:80]}' is not the id of a backup", Hint("list them: ", Command("backup list")))
     return id
+
+
+def _latest(storage: Storage, subject: Subject, now: datetime) -> str:
+    complete = [one for one in listed(storage, now) if one.state == "complete"]
+    subjects = {one.subject for one in complete if one.subject}
+    if not complete:
+        raise UsageError(f"there is no complete backup in {storage.url}", Hint("make one: ", Command("backup create")))
+    if subject not in subjects and len(subjects) > 1:
+        names = sorted(f"'{one.workspace}' of release '{one.release}'" for one in subjects)
+        raise UsageError(
+            f"{storage.url} has no backup of workspace '{subject.workspace}' of release '{subject.release}', but of "
+            f"several others: {', '.join(names[:_NAMED])}",
+            Hint("choose one by its id: ", Command("backup list"), "; or set workspace, such as --set workspace=NAME"),
+        )
+    return next(one.id for one in complete if subject not in subjects or one.subject == subject)
+
+
+def newest(storage: Storage, subject: Subject) -> Manifest | None:
+    """The newest complete backup of a workspace; None when there is none."""
+    ids = sorted((name for name in storage.folders() if is_backup_id(name)), reverse=True)
+    return next(
+        (one.manifest for id in ids if (one := _one(storage, id, set())).subject == subject and one.manifest), None
+    )
 
 
 def find_parent(storage: Storage, subject: Subject, destination: Destination, notify: Notify) -> Chain | None:
     """What the next backup holds the changes to: the newest backup; None when it is time for a full one.
 
     Also None, with the reason reported, when the newest cannot be built on: it is damaged, it is encrypted and no
-    identity opens it, or encryption was turned on or off since.
+    identity opens it, or encryption was turned on or off since. Of its objects the indexes are read and compared with
+    their SHA-256, of the others only the sizes: reading all rows again is for `verify`.
     """
-    ids = sorted((name for name in storage.folders() if is_backup_id(name)), reverse=True)
-    found = next((one for id in ids if (one := _one(storage, id, set())).subject == subject and one.manifest), None)
-    if destination.full or found is None or found.manifest is None:
+    found = newest(storage, subject)
+    if destination.full or found is None or found.generation + 1 >= destination.full_every:
         return None
-    if found.manifest.generation + 1 >= destination.full_every:
-        return None
-    if reason := _unfit(found.manifest, destination):
+    if reason := _unfit(found, destination):
         notify(Event(f"this is a full backup: {reason}"))
         return None
     try:
         chain = open_chain(storage, found.id, destination.identities)
         for link in chain.links:
             check_objects(storage, link.manifest)
+            for part in (part for one in link.manifest.collections for part in one.index):
+                link.archive.check(part)
     except LightragctlError as error:
         notify(Event(f"this is a full backup, as backup {found.id} cannot be used as its base: {error.message}"))
         return None

@@ -1,4 +1,4 @@
-"""Creates a backup: copies rows, files and documents, then writes the manifest, which makes it a backup. Does I/O.
+"""The two halves of a backup: copies of rows, files and documents, and the manifest that makes them one. Does I/O.
 
 Until the manifest is there, the folder is an incomplete backup, which nothing reads and `prune` deletes.
 """
@@ -6,7 +6,6 @@ Until the manifest is there, the folder is an incomplete backup, which nothing r
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,10 +16,10 @@ from lightragctl import __version__
 from lightragctl.backup import answers
 from lightragctl.backup.archive import Archive
 from lightragctl.backup.catalog import find_parent
-from lightragctl.backup.chain import Chain
+from lightragctl.backup.chain import Chain, read_manifest
 from lightragctl.backup.encryption import KEY_NAME, new_key
-from lightragctl.backup.lock import Holder, Lock
 from lightragctl.backup.manifest import (
+    DRAFT_NAME,
     FORMAT,
     MANIFEST_NAME,
     STARTED_NAME,
@@ -29,12 +28,11 @@ from lightragctl.backup.manifest import (
     FileEntry,
     Manifest,
     StoredFile,
-    backup_id,
 )
 from lightragctl.backup.scan import Pass, Scanner
 from lightragctl.backup.source import Destination, Held, Source, World
 from lightragctl.backup.storage import Storage
-from lightragctl.core.errors import LightragctlError
+from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.result import Event, Notify
 from lightragctl.vectors.copying import loaded
 from lightragctl.vectors.rows import Key
@@ -49,26 +47,22 @@ class UnstableError(LightragctlError):
     code = "unstable"
 
 
-def create(source: Source, destination: Destination, world: World) -> Manifest:
-    """The manifest of a new backup.
+def copy(source: Source, destination: Destination, world: World, id: str) -> Manifest:
+    """Copies everything; the manifest that makes it a backup, to be given to `commit`.
+
+    Args:
+        source: the workspace.
+        destination: where it goes; its lock is held.
+        world: time and progress.
+        id: of the backup; objects that an earlier copy left under it are overwritten.
 
     Raises:
-        LockedError: another process works on the backups of the same workspace.
         UnstableError: without a fence, no two passes over the data agreed.
-        StorageError, StorageUnavailableError, StorageFullError: the destination failed; there is no backup then.
+        StorageError, StorageUnavailableError, StorageFullError: the destination failed.
         LightragctlError: the store failed, or the fence was lost.
     """
-    storage = destination.storage
-    id = backup_id(world.now(), world.random_hex())
-    holder = Holder(world.who, "backup create", id)
-    with Lock(storage, source.subject, holder, world.now) as lock, ExitStack() as undo:
-        parent = find_parent(storage, source.subject, destination, world.notify)
-        undo.callback(_discard, storage, id)
-        manifest = _Job(source, destination, world, parent, id).run()
-        lock.check()
-        _commit(storage, manifest)
-        undo.pop_all()
-    return manifest
+    parent = find_parent(destination.storage, source.subject, destination, world.notify)
+    return _Job(source, destination, world, parent, id).run()
 
 
 @dataclass(frozen=True)
@@ -78,31 +72,40 @@ class Preview:
     Attributes:
         parent: id of the backup that it would hold the changes to; None: a full one.
         rows: of each collection.
-        files: how many there are.
+        files: how many there are; None if their volume cannot be read.
         fence: whether writes would be blocked.
     """
 
     parent: str | None
     rows: Mapping[str, int]
-    files: int
+    files: int | None
     fence: bool
 
 
-def preview(source: Source, destination: Destination, notify: Notify) -> Preview:
-    """What `create` would back up now; writes nothing."""
+def preview(source: Source, destination: Destination, fence: bool, notify: Notify) -> Preview:
+    """What a backup would hold now, with or without a fence; writes nothing."""
     parent = find_parent(destination.storage, source.subject, destination, notify)
     rows = {}
     for name in source.collections():
         with loaded(source.store, name):
             rows[name] = source.store.row_count(name)
-    files = sum(1 for _ in source.files())
-    return Preview(parent.manifest.id if parent else None, rows, files, source.hold is not None)
+    try:
+        files = sum(1 for _ in source.files())
+    except RefusedError:
+        files = None
+    return Preview(parent.manifest.id if parent else None, rows, files, fence)
 
 
-def _commit(storage: Storage, manifest: Manifest) -> None:
-    """Writes the manifest after all that it names, and deletes what earlier passes left."""
+def commit(storage: Storage, manifest: Manifest) -> None:
+    """Writes the manifest after all that it names, and deletes what earlier passes left.
+
+    Raises:
+        LightragctlError: an object is missing or has another size, or the backup that it is based on is gone.
+    """
+    if manifest.parent:
+        read_manifest(storage, manifest.parent)
     named = {one.path: one.size_bytes for one in manifest.stored()}
-    kept = {*named, STARTED_NAME, *([manifest.encryption.key] if manifest.encryption else [])}
+    kept = {*named, STARTED_NAME, DRAFT_NAME, *([manifest.encryption.key] if manifest.encryption else [])}
     for path, size in storage.sizes(manifest.id).items():
         relative = path.removeprefix(f"{manifest.id}/")
         if relative not in kept:
@@ -114,10 +117,12 @@ def _commit(storage: Storage, manifest: Manifest) -> None:
     storage.settle(manifest.id)
     storage.write(f"{manifest.id}/{MANIFEST_NAME}", manifest.to_json())
     storage.settle(manifest.id)
+    storage.delete(f"{manifest.id}/{DRAFT_NAME}")
 
 
-def _discard(storage: Storage, id: str) -> None:
-    with contextlib.suppress(LightragctlError):  # what cannot be deleted is an incomplete backup
+def discard(storage: Storage, id: str) -> None:
+    """Deletes a backup, or what there is of it; what cannot be deleted is an incomplete backup."""
+    with contextlib.suppress(LightragctlError):
         storage.delete(f"{id}/{MANIFEST_NAME}")
         storage.delete_folder(id)
 

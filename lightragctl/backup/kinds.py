@@ -1,23 +1,16 @@
 """Restore, clone and drill as kinds of operations."""
 
 from lightragctl.backup.replace import Replacing, clean_up
+from lightragctl.backup.rights import READS, SCALES, SERVER_KEY
 from lightragctl.backup.site import open_clone, open_restore
 from lightragctl.backup.steps import Copying, Open
-from lightragctl.operations.kind import Context, Hold, OperationKind, Right, Step
+from lightragctl.operations.kind import Context, Hold, OperationKind, Step
 
 _DAY_S = 86_400.0
 _CHECK_S, _COPY_S, _SWITCH_S, _WAIT_S = 6 * 3600.0, 2 * _DAY_S, 3600.0, 7200.0
 
-RIGHTS = (
-    Right("", ("pods", "services", "endpoints", "events", "persistentvolumeclaims"), ("get", "list")),
-    Right("", ("pods/portforward",), ("create", "get")),
-    Right("", ("configmaps", "secrets"), ("get", "list")),
-    Right("apps", ("deployments", "statefulsets", "replicasets", "daemonsets"), ("get", "list")),
-    Right("apps", ("statefulsets",), ("update",)),
-    Right("autoscaling", ("horizontalpodautoscalers",), ("get", "list")),
-    Right("policy", ("poddisruptionbudgets",), ("get", "list")),
-)
-"""Of a Job: reads the release and its secrets, reaches its pods, and scales lightrag-server."""
+RIGHTS = (*READS, SCALES, SERVER_KEY)
+"""Of a Job: reads the release, and stops and starts lightrag-server."""
 
 
 def restore_kind(open_work: Open = open_restore) -> OperationKind:

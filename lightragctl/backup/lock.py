@@ -53,16 +53,20 @@ class Lock:
         subject: whose backups.
         holder: who takes it.
         now: the time, in UTC; also an attribute.
+        after: a backup whose process is known to have ended; its lock is taken over.
 
     Raises:
         LockedError: another process holds it.
     """
 
-    def __init__(self, storage: Storage, subject: Subject, holder: Holder, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, storage: Storage, subject: Subject, holder: Holder, now: Callable[[], datetime], after: str = ""
+    ) -> None:
         self._storage = storage
         self._subject = subject
         self._holder = holder
         self.now = now
+        self._after = after
         self._number = 0
         self._renewed = now()
         self._ended = threading.Event()
@@ -70,7 +74,8 @@ class Lock:
 
     def __enter__(self) -> Self:
         number, found = self._newest()
-        if found is not None and found.expires > self.now():
+        is_left = found is not None and found.holder.backup == self._after != ""
+        if found is not None and found.expires > self.now() and not is_left:
             raise self._held(found)
         self._number = number + 1
         if not self._storage.create(self._path(self._number), self._document(EXPIRY)):

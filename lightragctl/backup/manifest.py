@@ -13,6 +13,8 @@ from lightragctl.core.errors import LightragctlError, RefusedError
 
 FORMAT: Literal[1] = 1
 MANIFEST_NAME = "manifest.json"
+DRAFT_NAME = "draft.json"
+"""The manifest of a backup that is not committed yet."""
 STARTED_NAME = "started.json"
 MOST_MANIFEST_BYTES = 64 * 1024 * 1024
 """A manifest of 100,000 parts has 20 MB."""
@@ -297,3 +299,57 @@ def _depth(value: Any) -> int:
         ]
         depth += 1
     return depth
+
+
+class CollectionSummary(_Strict):
+    """A collection in a new backup: its rows, those that were written, those that are gone since its parent."""
+
+    name: str
+    rows: int
+    unique_keys: int
+    changed_rows: int
+    deleted_rows: int
+    digest: str
+
+
+class Summary(_Strict):
+    """What the result of `backup create` has: everything but the list of files, which may be long."""
+
+    id: str
+    release: str
+    workspace: str
+    started_at: str
+    finished_at: str
+    parent: str | None
+    generation: int
+    size_bytes: int
+    rows: int
+    changed_rows: int
+    deleted_rows: int
+    file_count: int
+    file_bytes: int
+    consistency: Consistency
+    encrypted: bool
+    collections: tuple[CollectionSummary, ...]
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Summary":
+        """The summary that `model_dump(mode="json")` gave."""
+        return cls.model_validate_json(json.dumps(plain))
+
+
+def summary(manifest: Manifest) -> Summary:
+    """The summary of a backup."""
+    taken = {"name", "rows", "unique_keys", "changed_rows", "deleted_rows", "digest"}
+    same = {"id", "release", "workspace", "started_at", "finished_at", "parent", "generation", "size_bytes"}
+    return Summary(
+        **{name: getattr(manifest, name) for name in same},
+        rows=sum(one.unique_keys for one in manifest.collections),
+        changed_rows=sum(one.changed_rows for one in manifest.collections),
+        deleted_rows=sum(one.deleted_rows for one in manifest.collections),
+        file_count=len(manifest.files),
+        file_bytes=sum(one.size_bytes for one in manifest.files),
+        consistency=manifest.consistency,
+        encrypted=manifest.encryption is not None,
+        collections=tuple(CollectionSummary(**one.model_dump(include=taken)) for one in manifest.collections),
+    )

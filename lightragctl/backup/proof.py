@@ -1,9 +1,11 @@
 """Proves that copies of a workspace are equal to it. Reads a store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightragctl.backup import restore
+from lightragctl.backup.answers import Agreement, Answers
+from lightragctl.backup.nearest import Nearest
 from lightragctl.backup.progress import Progress
 from lightragctl.backup.restore import Expected
 from lightragctl.backup.site import Work
@@ -32,37 +34,57 @@ def prove(work: Work, names: Mapping[str, str], wanted: Mapping[str, Expected], 
     Raises:
         DifferentCopyError: a copy differs.
     """
-    store = work.site.store
-    problems = [
-        problem for name, copy in names.items() for problem in restore.compare(store, copy, wanted[name], progress)
-    ]
-    _refuse(problems)
+    store, schemas = work.site.store, work.origin.schemas
+    known = work.origin.answers(work.site.search)
+    passing = {name: Nearest(known, schemas[name]) for name in names}
+    _refuse(
+        problem
+        for name, copy in names.items()
+        for problem in restore.compare(store, copy, wanted[name], progress, passing[name].watch)
+    )
+    nearest = {name: one.found for name, one in passing.items() if one.found is not None}
     return {
         "rows": sum(one.unique_keys for one in wanted.values()),
-        **prove_answers(work, names),
+        **_prove_answers(work, names, known, nearest),
         "entities": _prove_entities(work, names),
     }
 
 
-def prove_answers(work: Work, names: Mapping[str, str]) -> dict[str, Any]:
-    """How many searches with known answers there were, and the mean share of equal hits; both 0 and 1.0 for none.
+def prove_answers(work: Work, names: Mapping[str, str]) -> None:
+    """Show that the index of each copy answers by the name that it has now.
 
     Raises:
-        DifferentCopyError: too many hits differ, or a row is not found by its own vector.
+        DifferentCopyError: a row is not found by its own vector.
     """
-    known = work.origin.answers(work.site.search)
+    _prove_answers(work, names, work.origin.answers(work.site.search), {})
+
+
+def _prove_answers(
+    work: Work, names: Mapping[str, str], known: Answers | None, nearest: Mapping[str, Sequence[Sequence[str]]]
+) -> dict[str, Any]:
+    """How many searches there were, and the mean shares of equal hits and of the nearest rows; 0 and 1.0 for none."""
     if known is None:
-        return {"searches": 0, "overlap": 1.0}
-    found = restore.check_answers(work.origin.schemas, known, names, work.site.search)
-    _refuse(
-        f"{one.collection}: {one.searches} searches with known answers find {one.overlap:.0%} of the same rows"
-        + (f", and {len(one.lost)} rows are not found by their own vectors" if one.lost else "")
-        for one in found
-        if not one.ok
-    )
-    searches = sum(one.searches for one in found)
-    share = sum(one.overlap * one.searches for one in found) / searches if searches else 1.0
-    return {"searches": searches, "overlap": round(share, 4)}
+        return {"searches": 0, "overlap": 1.0, "recall": 1.0, "recall_before": 1.0}
+    found = restore.check_answers(work.origin.schemas, known, names, work.site.search, nearest)
+    _refuse(_worse(one) for one in found if not one.ok)
+    return {
+        "searches": sum(one.searches for one in found),
+        "overlap": _mean([(one.overlap, one.searches) for one in found]),
+        "recall": _mean([(one.recall, one.searches) for one in found]),
+        "recall_before": _mean([(one.recall_before, one.searches) for one in found]),
+    }
+
+
+def _worse(one: Agreement) -> str:
+    if one.lost:
+        return f"{one.collection}: {len(one.lost)} of {one.searches} rows are not found by their own vectors"
+    return f"{one.collection}: {one.searches} searches: recall {one.recall:.2f}, was {one.recall_before:.2f}"
+
+
+def _mean(shares: Sequence[tuple[float | None, int]]) -> float:
+    known = [(share, weight) for share, weight in shares if share is not None]
+    total = sum(weight for _, weight in known)
+    return round(sum(share * weight for share, weight in known) / total, 4) if total else 1.0
 
 
 def prove_counts(work: Work, names: Mapping[str, str], rows: Mapping[str, int]) -> None:

@@ -6,7 +6,7 @@ changed or deleted.
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -26,6 +26,9 @@ from lightragctl.vectors.schema import CollectionSchema, fitted, server
 from lightragctl.vectors.store import CollectionStore
 
 _SPOOLED_BYTES = 8 * 1024 * 1024
+
+Watch = Callable[[Iterable[RowBatch]], None]
+"""Takes all rows of a collection, each once."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +98,39 @@ def copied_rows(store: CollectionStore, name: str, schema: CollectionSchema) -> 
         yield from store.read_rows(name, schema, partition=scope)
 
 
-def measure(store: CollectionStore, name: str, schema: CollectionSchema, progress: Progress) -> Expected:
-    """What a collection has now: every row is read and hashed by a schema, its own or that of the original."""
+def read_through(batches: Iterable[RowBatch]) -> None:
+    """Takes rows, for nothing but their hashes."""
+    for _ in batches:
+        pass
+
+
+def measure(
+    store: CollectionStore, name: str, schema: CollectionSchema, progress: Progress, watch: Watch = read_through
+) -> Expected:
+    """What a collection has now: every row is read and hashed by a schema, its own or that of the original.
+
+    `watch` takes the rows as they pass, all of them.
+    """
     seen, count = hashlib.sha256(), 0
-    with loaded(store, name):
+
+    def passing() -> Iterator[RowBatch]:
+        nonlocal count
         for batch in copied_rows(store, name, schema):
             seen.update(b"".join(row_hashes(batch, schema)))
             count += len(batch)
             progress.add(name, len(batch), batch.size_bytes)
+            yield batch
+
+    with loaded(store, name):
+        watch(passing())
     return Expected(schema, count, seen.hexdigest())
 
 
-def compare(store: CollectionStore, name: str, wanted: Expected, progress: Progress) -> list[str]:
-    """How a copy differs from what it must have, one sentence each."""
-    found = measure(store, name, wanted.schema, progress)
+def compare(
+    store: CollectionStore, name: str, wanted: Expected, progress: Progress, watch: Watch = read_through
+) -> list[str]:
+    """How a copy differs from what it must have, one sentence each; `watch` as for `measure`."""
+    found = measure(store, name, wanted.schema, progress, watch)
     if found.unique_keys != wanted.unique_keys:
         return [f"{name} has {found.unique_keys} rows, {wanted.schema.name} had {wanted.unique_keys}"]
     if wanted.digest and found.digest != wanted.digest:
@@ -144,7 +166,11 @@ def known_answers(chain: Chain) -> answers.Answers | None:
 
 
 def check_answers(
-    schemas: Mapping[str, CollectionSchema], known: answers.Answers, names: Mapping[str, str], search: answers.Search
+    schemas: Mapping[str, CollectionSchema],
+    known: answers.Answers,
+    names: Mapping[str, str],
+    search: answers.Search,
+    nearest: Mapping[str, Sequence[Sequence[str]]] | None = None,
 ) -> list[answers.Agreement]:
     """How the copies answer the searches with known answers.
 
@@ -153,13 +179,19 @@ def check_answers(
         known: the searches, by the names of the originals.
         names: of the copies, by the name of the original.
         search: in the store of the copies.
+        nearest: the keys of the nearest rows of each search, by the name of the original, where they are known.
+
+    Raises:
+        InvalidBackupError: there is no collection for a search, or its vectors are of another dimension.
     """
     found = []
     for original in known.collections:
+        if original not in schemas or original not in names:
+            raise InvalidBackupError(f"the known answers are of collection {original}, which the backup does not have")
         schema = schemas[original]
         vectors = answers.vectors(known, original, _dimension(schema))
         hits = search(names[original], schema, vectors, known.top_k)
-        found.append(answers.compare(known, original, hits))
+        found.append(answers.compare(known, original, hits, (nearest or {}).get(original)))
     return found
 
 

@@ -11,8 +11,16 @@ from lightragctl.backup.answers import Search
 from lightragctl.backup.catalog import chosen
 from lightragctl.backup.chain import open_chain
 from lightragctl.backup.origin import BackupOrigin, Origin, WorkspaceOrigin
-from lightragctl.backup.workspace import identities, open_destination, search, workspace_collections
-from lightragctl.core.errors import RefusedError, UsageError
+from lightragctl.backup.workspace import (
+    environ_of,
+    identities,
+    open_destination,
+    search,
+    subject_of,
+    workspace_collections,
+)
+from lightragctl.backup.workspace import mounted as mounted
+from lightragctl.core.errors import UsageError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Notify
@@ -118,9 +126,10 @@ def open_backup(release: Release, source: str | None, backup: str, time: Any) ->
         InvalidBackupError: it is damaged.
     """
     settings = release.loaded.profile.backup
-    storage = open_destination(settings, source, release.environ)
-    keys = identities(settings, release.environ)
-    return BackupOrigin(open_chain(storage, chosen(storage, backup, time.now()), keys))
+    environ = environ_of(release, settings)
+    storage = open_destination(settings, source, environ, exists=True)
+    keys = identities(settings, environ)
+    return BackupOrigin(open_chain(storage, chosen(storage, backup, subject_of(release), time.now()), keys))
 
 
 @contextlib.contextmanager
@@ -134,18 +143,6 @@ def open_clone(context: Context) -> Iterator[Work]:
             raise UsageError(f"there is no workspace '{source}' in release '{context.resources.name}'", hint)
         tree = site.files.of(source) if site.files and site.served == source else None
         yield Work(WorkspaceOrigin(site.store, source, collections, tree), site)
-
-
-def mounted(files: WorkspaceFiles) -> WorkspaceFiles:
-    """The files, where this process can reach them.
-
-    Raises:
-        RefusedError: they are on a volume claim that is not mounted here.
-    """
-    if files.claim and not files.storage.is_dir():
-        message = f"the files of workspace '{files.workspace}' are on the volume claim {files.claim}"
-        raise RefusedError(f"{message}, which is not mounted here", "omit --foreground")
-    return files
 
 
 def engine_uri(release: Release) -> str:

@@ -76,10 +76,9 @@ class Destination:
 
 @dataclass(frozen=True)
 class World:
-    """The outside world of a backup: time (UTC), seconds, 8 random hexadecimal digits, the user, a sink of events."""
+    """The outside world of a backup: time (UTC), seconds, the user, a sink of events."""
 
     now: Callable[[], datetime]
     clock: Callable[[], float]
-    random_hex: Callable[[], str]
     who: str
     notify: Notify

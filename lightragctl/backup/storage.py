@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import obstore
 from obstore import exceptions
 from obstore.store import LocalStore, MemoryStore, S3Store, from_url
 
+from lightragctl.core.backup import CLAIMS_ROOT
 from lightragctl.core.errors import LightragctlError, RefusedError, UnavailableError, UsageError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.urls import shown
 
-CLAIMS_ROOT = Path("/var/lib/lightragctl/claims")
-"""Where a pod has the volume claims of `pvc://CLAIM/PATH`, each in a folder of its name."""
 _CHUNK_BYTES = 8 * 1024 * 1024
 _ANSWER = re.compile(r"<Code>(?P<code>\w+)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
 """An error of an S3 service."""
@@ -214,7 +213,7 @@ def failure(url: str, verb: str, path: str, error: BaseException) -> Lightragctl
     return StorageUnavailableError(f"cannot {verb} {named}: {reason}", hint)
 
 
-def open_storage(url: str, access: Access = Access(), patience: Patience = Patience()) -> Storage:
+def open_storage(url: str, access: Access = Access(), patience: Patience = Patience(), exists: bool = False) -> Storage:
     """The objects below a URL.
 
     Args:
@@ -222,19 +221,23 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
             tests, or another URL that obstore knows (untested).
         access: to an S3 service.
         patience: with an object store.
+        exists: a folder must exist; else it is created.
 
     Raises:
         UsageError: it is not such a URL.
         RefusedError: `pvc://` outside a pod that mounts the claim.
-        StorageError: the folder cannot be made.
+        StorageError: the folder does not exist, or cannot be created.
     """
+    if "://" not in url:
+        hint = f"a folder of this machine is written file://{quote(os.path.abspath(os.path.expanduser(url)))}"
+        raise UsageError(f"'{shown(url)}' is not a URL", hint)
     scheme, parts = url.partition("://")[0], urlsplit(url)
     if scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path:
             raise UsageError(f"'{shown(url)}' is not file:///PATH", "an absolute path begins with a third slash")
-        return _folder(Path(unquote(parts.path)), url)
+        return _folder(Path(unquote(parts.path)), url, exists)
     if scheme == "pvc":
-        return _folder(_claimed(parts.netloc, unquote(parts.path)), url)
+        return _folder(_claimed(parts.netloc, unquote(parts.path)), url, exists)
     if scheme == "memory":
         return Storage(MemoryStore(), url)
     if scheme in ("s3", "s3a"):
@@ -248,7 +251,12 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
         ) from error
 
 
-def _folder(folder: Path, url: str) -> Storage:
+def _folder(folder: Path, url: str, exists: bool) -> Storage:
+    if exists and not folder.exists():
+        hint = Hint("correct the path, or make a backup there: ", Command("backup create"))
+        raise StorageError(f"there is no folder {folder}", hint)
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"{folder} is not a folder", "choose a folder that can be written to")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -257,7 +265,7 @@ def _folder(folder: Path, url: str) -> Storage:
 
 
 def _claimed(claim: str, path: str) -> Path:
-    mounted = CLAIMS_ROOT / claim
+    mounted = Path(CLAIMS_ROOT) / claim
     if not claim or ".." in Path(path).parts:
         raise UsageError("pvc:// names a claim and a path: pvc://CLAIM/PATH")
     if not mounted.is_dir():

@@ -69,6 +69,11 @@ def verify(chain: Chain, share: float, random: Callable[[], float], notify: Noti
     return verifying.found
 
 
+def unreadable(id: str, error: InvalidBackupError) -> Verified:
+    """The result for a backup whose manifest, or that of one that it is based on, is missing or damaged."""
+    return Verified(id, (id,), 0, contents=False, problems=[error.message])
+
+
 class _Verifying:
     """Checks, and notes what is wrong instead of stopping."""
 

@@ -2,28 +2,29 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from numpy.typing import NDArray
 
+from lightragctl.backup.answers import without_last_tie
 from lightragctl.backup.belonging import collections_of
 from lightragctl.backup.lock import Subject
-from lightragctl.backup.source import Destination, Opener, Source
-from lightragctl.backup.storage import Access, Storage, open_storage
-from lightragctl.backup.writes import WriteStop
-from lightragctl.core.backup import Backup
-from lightragctl.core.errors import RefusedError, UnavailableError, UsageError
+from lightragctl.backup.source import Destination, Held, Opener, Source
+from lightragctl.backup.storage import Access, Patience, Storage, open_storage
+from lightragctl.client.lightrag import LightragClient
+from lightragctl.core.backup import VARIABLES, Backup
+from lightragctl.core.errors import NotRunningError, RefusedError, UnavailableError, UsageError
 from lightragctl.core.hint import Command, Hint
-from lightragctl.core.result import Notify
 from lightragctl.core.settings import SecretRef
 from lightragctl.release.release import Release
 from lightragctl.release.saved_configuration import configuration
 from lightragctl.release.workspace_files import INPUTS, WorkspaceFiles, find_files, list_files
-from lightragctl.release.writers import WriterControl
+from lightragctl.release.writers import WRITER
 from lightragctl.service.gateway import secret_value
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.collections import MilvusCollections
@@ -37,8 +38,27 @@ _CALL_S = 60.0
 _SEARCH: Mapping[str, Mapping[str, int]] = {"HNSW": {"ef": 200}, "IVF_FLAT": {"nprobe": 64}, "IVF_SQ8": {"nprobe": 64}}
 
 
-def open_destination(settings: Backup, url: str | None, environ: Mapping[str, str]) -> Storage:
-    """Where backups are: the URL, or the profile's.
+def environ_of(release: Release, settings: Backup) -> Mapping[str, str]:
+    """The environment, with those secrets of the settings that are keys of Secrets, as a pod has them.
+
+    Raises:
+        ForbiddenError: we may not read a Secret.
+    """
+    found = dict(release.environ)
+    for variable, secret in settings.secrets.items():
+        if variable not in found and (value := release.runtime.secret(secret)) is not None:
+            found[variable] = value
+    return found
+
+
+def open_destination(
+    settings: Backup,
+    url: str | None,
+    environ: Mapping[str, str],
+    patience: Patience | None = None,
+    exists: bool = False,
+) -> Storage:
+    """Where backups are: the URL, or the profile's; a folder that `exists` is not created.
 
     Raises:
         UsageError: neither says where, the URL is invalid, or a secret that the profile names is not set.
@@ -48,17 +68,19 @@ def open_destination(settings: Backup, url: str | None, environ: Mapping[str, st
         hint = Hint("use --destination file:///PATH or s3://BUCKET/PATH, or set backup.destination in the profile")
         raise UsageError("no backup destination is set", hint)
 
-    def value(secret: SecretRef | None, name: str) -> str | None:
-        return secret_value(secret, environ, f"backup.{name}") if secret else None
-
     access = Access(
         settings.endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
         settings.region,
         settings.path_style,
-        value(settings.access_key, "access_key"),
-        value(settings.secret_key, "secret_key"),
+        _secret(settings, "access_key", environ),
+        _secret(settings, "secret_key", environ),
     )
-    return open_storage(chosen, access)
+    return open_storage(chosen, access, patience or Patience(), exists)
+
+
+def subject_of(release: Release) -> Subject:
+    """Whose backups are meant when a command names none: those of the release, and of its profile's workspace."""
+    return Subject(release.name, release.loaded.profile.workspace)
 
 
 def identities(settings: Backup, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -67,7 +89,20 @@ def identities(settings: Backup, environ: Mapping[str, str]) -> tuple[str, ...]:
     Raises:
         UsageError: it cannot be read.
     """
-    return (secret_value(settings.identity, environ, "backup.identity"),) if settings.identity else ()
+    found = _secret(settings, "identity", environ)
+    return (found,) if found else ()
+
+
+def _secret(settings: Backup, name: str, environ: Mapping[str, str]) -> str | None:
+    """The value of a secret of the section; None when the section does not have it."""
+    given: SecretRef | None = getattr(settings, name)
+    if given is None:
+        return None
+    if given.secret and VARIABLES[name] not in environ:
+        message = f"backup.{name} is missing: there is no key {given.secret.key} in a Secret {given.secret.name}"
+        raise UsageError(message, "create the Secret beside the release")
+    source = SecretRef(env=VARIABLES[name]) if given.secret else given
+    return secret_value(source, environ, f"backup.{name}")
 
 
 def destination(settings: Backup, storage: Storage, environ: Mapping[str, str], full: bool) -> Destination:
@@ -84,22 +119,31 @@ class Choice:
     """What of a release to back up, and how.
 
     Attributes:
-        workspace: its name; None: the profile's.
-        fence: block writes.
+        workspace: its name.
         include_secrets: save values of Secrets too.
-        timeout_s: how long to wait until nothing writes any more, and until lightrag-server is ready again.
-        token: letters and digits that no other command has.
+        hold: holds writes off; None: two passes must agree.
+        versions: of what cannot say it while it is stopped.
     """
 
-    workspace: str | None
-    fence: bool
+    workspace: str
     include_secrets: bool
-    timeout_s: float
-    token: str
+    hold: Callable[[], AbstractContextManager[Held]] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def open_source(release: Release, choice: Choice, notify: Notify) -> Iterator[Source]:
+def open_store(release: Release) -> Iterator[MilvusCollections]:
+    """The Milvus of a release.
+
+    Raises:
+        NotRunningError: the release is not up.
+    """
+    with contextlib.closing(MilvusCollections(release.runtime.endpoint("vector-engine"), _CALL_S)) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def open_source(release: Release, choice: Choice) -> Iterator[Source]:
     """A workspace of a release that is up.
 
     Raises:
@@ -107,37 +151,40 @@ def open_source(release: Release, choice: Choice, notify: Notify) -> Iterator[So
         UsageError: there are no collections of this workspace.
         UnsupportedStoreError: a part of the workspace is in a database that cannot be copied.
     """
-    workspace = choice.workspace or release.loaded.profile.workspace
+    workspace = choice.workspace
     uri = release.runtime.endpoint("vector-engine")
-    with contextlib.closing(MilvusCollections(uri, _CALL_S)) as store:
+    with open_store(release) as store:
         if not workspace_collections(store, workspace):
             hint = Hint("load documents: ", Command("ingest", "PATH"))
             raise UsageError(f"there is no workspace '{workspace}' in release '{release.name}'", hint)
-        files = _files(release, workspace)
-        control = WriterControl(release.runtime, notify) if files else None
-        writes = WriteStop(store, workspace, control, choice.timeout_s, choice.token)
+        files = served_files(release, workspace)
         yield Source(
             subject=Subject(release.name, workspace),
             store=store,
             collections=lambda: workspace_collections(store, workspace),
-            files=lambda: _opened(files) if files else (),
-            documents=_documents(release, store, files, choice.include_secrets),
+            files=lambda: _opened(mounted(files)) if files else (),
+            documents=_documents(release, store, files, choice),
             search=lambda name, schema, vectors, k: search(uri, name, schema, vectors, k),
-            hold=(lambda: writes.held(notify)) if choice.fence else None,
+            hold=choice.hold,
         )
 
 
-def _files(release: Release, workspace: str) -> WorkspaceFiles | None:
+def served_files(release: Release, workspace: str) -> WorkspaceFiles | None:
     """The files of the workspace; None when lightrag-server serves another one, or is not in the release."""
     found = find_files(release.runtime, release.name)
-    if found is None or found.workspace != workspace:
-        return None
-    if found.claim and not found.storage.is_dir():
-        message = (
-            f"the files of workspace '{workspace}' are on the volume claim {found.claim}, which is not mounted here"
-        )
-        raise RefusedError(message, "a backup of them runs in a pod that mounts it")
-    return found
+    return found if found and found.workspace == workspace else None
+
+
+def mounted(files: WorkspaceFiles) -> WorkspaceFiles:
+    """The files, where this process can reach them.
+
+    Raises:
+        RefusedError: they are on a volume claim that is not mounted here.
+    """
+    if files.claim and not files.storage.is_dir():
+        message = f"the files of workspace '{files.workspace}' are on the volume claim {files.claim}"
+        raise RefusedError(f"{message}, which is not mounted here", "leave --foreground out")
+    return files
 
 
 def _opened(files: WorkspaceFiles) -> Iterator[tuple[str, Opener]]:
@@ -150,22 +197,25 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _documents(
-    release: Release, store: CollectionStore, files: WorkspaceFiles | None, include_secrets: bool
+    release: Release, store: CollectionStore, files: WorkspaceFiles | None, choice: Choice
 ) -> dict[str, bytes]:
-    applied = release.runtime.applied(include_secrets)
-    versions = {"milvus": store.server_version(), **(_lightrag_version(release, files.workspace) if files else {})}
+    applied = release.runtime.applied(choice.include_secrets)
+    versions = {"milvus": store.server_version(), **choice.versions}
     documents = {"configuration.json": configuration(release.name, applied, versions)}
     if files:
         documents["files.json"] = {"inputs": str(files.roots[INPUTS].absolute())}
     return {name: json.dumps(one, indent=1, sort_keys=True).encode() for name, one in documents.items()}
 
 
-def _lightrag_version(release: Release, workspace: str) -> dict[str, str]:
-    """As its server reports it; nothing when that is stopped."""
+def lightrag_version(release: Release, workspace: str) -> dict[str, str]:
+    """As its server reports it; nothing when there is none for the workspace, or it is stopped."""
+    if served_files(release, workspace) is None:
+        return {}
+    runtime = release.runtime
     try:
-        target = release.lightrag(workspace)
-        return {"lightrag": target.server.version()} if target else {}
-    except UnavailableError:
+        with LightragClient(runtime.endpoint(WRITER), _CALL_S, runtime.api_key(WRITER)) as server:
+            return {"lightrag": server.version()}
+    except (NotRunningError, UnavailableError):
         return {}
 
 
@@ -183,4 +233,4 @@ def search(uri: str, name: str, schema: CollectionSchema, vectors: NDArray[Any],
     spec = IndexSpec(index.index_type, index.metric_type, {}, _SEARCH.get(index.index_type, {}))
     found = search_all(uri, [SearchBatch(name, vectors, k, spec, [])], _CALL_S)
     as_key: Any = str if schema.primary.dtype == "VARCHAR" else int
-    return [[as_key(hit.id) for hit in hits] for hits in found]
+    return [without_last_tie([(as_key(hit.id), hit.score) for hit in hits], k) for hits in found]

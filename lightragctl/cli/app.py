@@ -141,7 +141,7 @@ _GROUPS = (
         "backup",
         "Backup and restore",
         "Back up a workspace, verify backups, delete old ones.",
-        (backup.create, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey),
+        (backup.create, backup.schedule, backup.list_, backup.show, backup.verify, backup.prune, backup.rekey),
     ),
 )
 

@@ -28,7 +28,7 @@ NAME = "lightrag-server"
 KEY = "LIGHTRAG_API_KEY"
 """The environment variable with the API key, as upstream names it."""
 
-_FOLDER = "/var/lib/lightrag"
+FOLDER = "/var/lib/lightrag"
 """Mount path of the volume. It must not hide the tokenizer's vocabulary in the image, which a pod without egress cannot
 download."""
 
@@ -89,7 +89,7 @@ def _ready_port(plan: Plan) -> int:
 def _settings(plan: Plan) -> LightragServerSettings:
     values, profile = _values(plan), plan.profile
     on_cluster = profile.runtime is Runtime.KUBERNETES
-    folder = _FOLDER if on_cluster else f"data/{NAME}"
+    folder = FOLDER if on_cluster else f"data/{NAME}"
     return LightragServerSettings(
         host=plan.listen_host(),
         port=_ready_port(plan),

@@ -1,12 +1,25 @@
 """What a profile sets about backups: where they go, who can read them, which are kept. Pure."""
 
+import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from lightragctl.core.settings import Address, SecretRef, StrictModel
+from lightragctl.core.settings import Address, SecretKey, SecretRef, StrictModel
 
 _Kept = Annotated[int, Field(ge=0, le=10_000)]
+
+
+CLAIMS_ROOT = "/var/lib/lightragctl/claims"
+"""Where a pod has the volume claims of `pvc://CLAIM/PATH`, each in a folder of its name."""
+VARIABLES = {
+    "access_key": "LIGHTRAGCTL_BACKUP_ACCESS_KEY",
+    "secret_key": "LIGHTRAGCTL_BACKUP_SECRET_KEY",
+    "identity": "LIGHTRAGCTL_BACKUP_IDENTITY",
+}
+"""The environment variable by which a pod has each of the secrets that are keys of Kubernetes Secrets."""
+_CRON = re.compile(r"@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[-*/,0-9A-Za-z?]+( +[-*/,0-9A-Za-z?]+){4}")
 
 
 class Retention(StrictModel):
@@ -31,7 +44,8 @@ class Backup(StrictModel):
     `access_key`, `secret_key`: of an S3 service; without them the environment has the word (AWS_ENDPOINT_URL,
     AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY). `recipients`: public keys of age or SSH; when there are any,
     backups are encrypted. `identity`: a private key, needed to read encrypted backups, and for incremental ones.
-    `full_every`: every n-th backup is a full one.
+    `full_every`: every n-th backup is a full one. `schedule`: when a CronJob of the release makes a backup, in UTC, as
+    `0 3 * * *`. Secrets for it, and for the Job of `backup create`, are keys of Kubernetes Secrets.
     """
 
     destination: str | None = None
@@ -44,6 +58,7 @@ class Backup(StrictModel):
     identity: SecretRef | None = None
     full_every: Annotated[int, Field(ge=1, le=100)] = 7
     retention: Retention = Retention()
+    schedule: str | None = None
 
     @field_validator("destination")
     @classmethod
@@ -52,8 +67,49 @@ class Backup(StrictModel):
             raise ValueError(f"destination is a URL such as file:///backups or s3://bucket/path, not '{destination}'")
         return destination
 
+    @field_validator("schedule")
+    @classmethod
+    def _is_cron(cls, schedule: str | None) -> str | None:
+        if schedule is not None and not _CRON.fullmatch(schedule):
+            raise ValueError(f"schedule has five fields as in cron, such as '0 3 * * *', not '{schedule}'")
+        return schedule
+
+    @property
+    def secrets(self) -> dict[str, SecretKey]:
+        """The environment variables that a pod gets from Kubernetes Secrets."""
+        found = {name: getattr(self, name) for name in VARIABLES}
+        return {VARIABLES[name]: one.secret for name, one in found.items() if one and one.secret}
+
+    @property
+    def not_in_pods(self) -> list[str]:
+        """The keys of secrets that only the process of a command can read."""
+        return [name for name in VARIABLES if (one := getattr(self, name)) and not one.secret]
+
     @model_validator(mode="after")
     def _whole_credentials(self) -> "Backup":
         if (self.access_key is None) != (self.secret_key is None):
             raise ValueError("access_key and secret_key belong together")
         return self
+
+    @model_validator(mode="after")
+    def _pods_can_run(self) -> "Backup":
+        if self.schedule is None:
+            return self
+        if self.destination is None or self.destination.startswith("file:"):
+            raise ValueError("schedule needs a destination that a pod reaches, such as s3://bucket/path or pvc://claim")
+        if self.not_in_pods:
+            names = ", ".join(self.not_in_pods)
+            raise ValueError(f"schedule needs {names} as a key of a Kubernetes Secret: {{secret: {{name, key}}}}")
+        return self
+
+
+def claim_of(url: str | None) -> str | None:
+    """The volume claim of a destination `pvc://CLAIM/PATH`; None for another one."""
+    parts = urlsplit(url or "")
+    return parts.netloc if parts.scheme == "pvc" and parts.netloc else None
+
+
+def claim_mounts(url: str | None) -> dict[str, str]:
+    """The volume claim that a pod mounts for a destination, by the path."""
+    claim = claim_of(url)
+    return {f"{CLAIMS_ROOT}/{claim}": claim} if claim else {}

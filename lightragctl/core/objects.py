@@ -13,6 +13,8 @@ _KIND_ORDER = (
     "PriorityClass",
     "NetworkPolicy",
     "ServiceAccount",
+    "Role",
+    "RoleBinding",
     "Secret",
     "ConfigMap",
     "PersistentVolumeClaim",

@@ -10,6 +10,7 @@ from lightragctl.core.component import Plan
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.result import Notify
+from lightragctl.core.settings import SecretKey
 
 
 def missing_release_hint(name: str, existing: Sequence[str], elsewhere: str = "") -> Hint:
@@ -336,6 +337,13 @@ class Access(Protocol):
 
     def api_key(self, component: str = "lightrag-api") -> str | None:
         """A valid API key of the component; None when it requires none."""
+
+    def secret(self, key: SecretKey) -> str | None:
+        """The value of a key of a Kubernetes Secret beside the release; None when there is none.
+
+        Raises:
+            ForbiddenError: we may not read it.
+        """
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
         """Lines of the components' logs as (component, line)."""

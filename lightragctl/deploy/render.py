@@ -4,7 +4,8 @@
 `_macros.j2` has what they share. Templates get `release`, `namespace` and `profile`; those of a component also
 `component`, `values`, `port`, `probes`, `settings` (the JSON that a process of ours is started with), `environment`,
 `secrets` (environment variables from Secrets), `generated_key` (the Secret of the generated API key) and `parts`, and
-all of these as `context`, for macros. Those in `release/` get the plan and the network policies.
+all of these as `context`, for macros. Those in `release/` get the plan, the network policies, and
+what the pod of scheduled backups needs.
 """
 
 import functools
@@ -27,6 +28,7 @@ from lightragctl.core.serialize import json_text, yaml_text
 from lightragctl.deploy.inventory import inventory_ref
 from lightragctl.deploy.network import policies
 from lightragctl.deploy.ownership import as_member
+from lightragctl.deploy.scheduled import backup_pod
 
 
 def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
@@ -51,6 +53,7 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
         "profile": plan.profile,
         "plan": plan,
         "policies": policies(plan),
+        "backup_pod": backup_pod(plan),
     }
     for template in sorted((templates / "release").glob("*.yaml.j2")):
         objects += _render(environment, f"release/{template.name}", whole)

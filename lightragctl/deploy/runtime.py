@@ -2,7 +2,7 @@
 
 import base64
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -63,6 +63,7 @@ class KubernetesRuntime:
     namespace: str
     release: str
     holder: LockHolder
+    addresses: Callable[[str], str] | None = None
     _tunnels: dict[str, Tunnel] = field(default_factory=dict, compare=False)
 
     @property
@@ -204,12 +205,16 @@ class KubernetesRuntime:
         self._tunnels.clear()
 
     def endpoint(self, component: str) -> str:
-        """A loopback address that is forwarded to a ready pod of the component while this process runs.
+        """The address of the component's Service from inside the cluster, else one that is forwarded to a ready pod.
+
+        The latter is a loopback address, valid while this process runs.
 
         Raises:
             NotRunningError: the release does not exist, or the component has no ready pod.
         """
         self._ready_pods(component)
+        if self.addresses is not None:
+            return self.addresses(component)
         return self._tunnel(component, lambda: self._pick(component))
 
     def endpoints(self, component: str) -> Mapping[str, str]:
@@ -256,12 +261,16 @@ class KubernetesRuntime:
         found = _key_source(self.release, component, values.get("api_key"))
         if found is None:
             return None
-        secret = self.client.get(ObjectRef("v1", "Secret", self.namespace, found.name))
-        encoded = ((secret or {}).get("data") or {}).get(found.key, "")
-        keys = base64.b64decode(encoded).decode().split()
+        keys = (self.secret(found) or "").split()
         if not keys:
             raise LightragctlError(f"Secret/{found.name} has no key {found.key}", Hint("generate it: ", Command("up")))
         return keys[0]
+
+    def secret(self, key: SecretKey) -> str | None:
+        """See `Access`."""
+        found = self.client.get(ObjectRef("v1", "Secret", self.namespace, key.name))
+        encoded = ((found or {}).get("data") or {}).get(key.key)
+        return None if encoded is None else base64.b64decode(encoded).decode()
 
     def logs(self, component: str | None, follow: bool, tail_lines: int) -> Iterator[tuple[str, str]]:
         """Lines of the pods' logs as (component, line); those of one pod stay in order.

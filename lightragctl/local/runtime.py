@@ -27,6 +27,7 @@ from lightragctl.core.runtime import (
     UpOutcome,
     missing_release_hint,
 )
+from lightragctl.core.settings import SecretKey
 from lightragctl.local.applied import read_applied
 from lightragctl.local.environment import collect_environments, fingerprint, require_secrets, secret_files
 from lightragctl.local.files import DesiredProcess, DesiredProcesses, Environments, ProcessRecord, ReleaseFiles, Running
@@ -220,6 +221,10 @@ class LocalRuntime:
 
     def api_key(self, component: str = "lightrag-api") -> str | None:
         """None: on loopback no component requires an API key."""
+        return None
+
+    def secret(self, key: SecretKey) -> str | None:
+        """None: there are no Kubernetes Secrets here."""
         return None
 
     def exec(self, component: str, command: Sequence[str]) -> int:

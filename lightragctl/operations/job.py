@@ -6,6 +6,7 @@ operation to its end, else by the cluster ten minutes after the last pod has end
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from lightragctl.core import assets
@@ -76,7 +77,7 @@ def job_objects(scope: Scope, record: Operation, name: str, kind: OperationKind,
         "image": _image(scope, plan),
         "arguments": arguments,
         "secrets": {**_service_secrets(plan), **spec.secrets},
-        "rules": list(map(_rule, _rights(scope, kind, record.id))),
+        "rules": list(map(_rule, _rights(scope, kind, record))),
     }
     objects = render_folder(assets.root() / "templates", "operations", context)
     if spec.service_account:
@@ -87,7 +88,7 @@ def job_objects(scope: Scope, record: Operation, name: str, kind: OperationKind,
 def administrator_objects(scope: Scope, kind: OperationKind, plan: Plan) -> list[KubernetesObject]:
     """ServiceAccount and RBAC for every operation of a kind, for an administrator where users may not create Roles."""
     account = f"{scope.release}-operation-{kind.name}"
-    rules = list(map(_rule, _rights(scope, kind, "")))
+    rules = list(map(_rule, _rights(scope, kind, None)))
     context = {**_identity(scope, kind.name, account), "name": account, "rules": rules, "profile": plan.profile}
     context |= {"job": JobSpec(), "image": "", "arguments": [], "secrets": {}}
     objects = render_folder(assets.root() / "templates", "operations", context)
@@ -159,15 +160,17 @@ def _create(scope: Scope, thing: KubernetesObject) -> None:
         scope.cluster.create(thing)
 
 
-def _rights(scope: Scope, kind: OperationKind, operation_id: str) -> Iterable[Right]:
-    """What the Job may do; without an id that of every operation."""
-    own = (object_name(scope.release, operation_id),) if operation_id else ()
+def _rights(scope: Scope, kind: OperationKind, record: Operation | None) -> Iterable[Right]:
+    """What the Job may do; without a record that of every operation."""
+    own = (object_name(scope.release, record.id),) if record else ()
     lease = tuple(lease_ref(name, scope.namespace).name for name in own)
     yield Right("", ("configmaps",), ("get",), (inventory_ref(scope.release, scope.namespace).name,))
     yield Right("", ("configmaps",), ("get", "update"), own)
     yield Right(_LEASES, ("leases",), ("create",))
     yield Right(_LEASES, ("leases",), ("get", "update", "delete"), lease)
-    yield from kind.rights
+    for right in kind.rights:
+        if record is None or not right.when or record.parameters.get(right.when):
+            yield replace(right, names=tuple(name.format(release=scope.release) for name in right.names))
 
 
 def _rule(right: Right) -> dict[str, Any]:

@@ -111,12 +111,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Right:
-    """A rule of the Role that the Job of a kind gets, in the release's namespace."""
+    """A rule of the Role that the Job of a kind gets, in the release's namespace.
+
+    Attributes:
+        names: of the objects; `{release}` in them is replaced.
+        when: a parameter; operations without it do not get the rule.
+    """
 
     group: str
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     names: tuple[str, ...] = ()
+    when: str = ""
 
 
 @dataclass(frozen=True)

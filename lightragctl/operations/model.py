@@ -154,12 +154,14 @@ class JobSpec(StrictModel):
         service_account: one that an administrator made; empty: one is made with the Job, and deleted with it.
         secrets: environment variables from Kubernetes Secrets.
         claims: volume claims by the path at which they are mounted.
+        beside: the component on whose node it runs if possible, as a volume may be attached to one node only.
         cpu, memory: of its container, as Kubernetes writes them.
     """
 
     service_account: str = ""
     secrets: dict[str, SecretKey] = Field(default_factory=dict)
     claims: dict[str, str] = Field(default_factory=dict)
+    beside: str = ""
     cpu: str = "500m"
     memory: str = "512Mi"
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +31,16 @@ class RuntimeOptions:
     context: str | None
 
 
-def open_runtime(release: str, loaded: LoadedProfile, place: RuntimeOptions) -> ReleaseRuntime:
+def open_runtime(
+    release: str, loaded: LoadedProfile, place: RuntimeOptions, addresses: Callable[[str], str] | None = None
+) -> ReleaseRuntime:
     """The runtime of the profile.
+
+    Args:
+        release: its name.
+        loaded: the profile.
+        place: where to find the cluster.
+        addresses: of the components, for a process inside the cluster, which reaches their Services.
 
     Raises:
         NoClusterError: it needs a cluster, and none is configured.
@@ -40,7 +48,7 @@ def open_runtime(release: str, loaded: LoadedProfile, place: RuntimeOptions) -> 
     if loaded.profile.runtime is Runtime.KUBERNETES:
         from lightragctl.deploy.runtime import KubernetesRuntime
 
-        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, lock_holder())
+        return KubernetesRuntime(_connected(place), loaded.profile.namespace, release, lock_holder(), addresses)
     from lightragctl.local.files import ReleaseFiles, data_home
     from lightragctl.local.runtime import LocalRuntime
 

@@ -137,7 +137,8 @@ class Release:
         from lightragctl.release.open import RuntimeOptions, open_runtime
 
         place = RuntimeOptions(self.environ, self.options.kubeconfig, self.options.context)
-        return self.closing(open_runtime(self.name, self.loaded, place))
+        addresses = self.plan.url if self.is_recorded else None
+        return self.closing(open_runtime(self.name, self.loaded, place, addresses))
 
     def revisions(self, command: str) -> "Revisions":
         """The release's revisions and its lock.

@@ -17,7 +17,6 @@ import numpy as np
 from lightragctl.backup import restore
 from lightragctl.backup.catalog import chosen
 from lightragctl.backup.chain import open_chain
-from lightragctl.backup.create import create
 from lightragctl.backup.progress import Progress
 from lightragctl.backup.source import Destination, Source
 from lightragctl.backup.storage import open_storage
@@ -26,7 +25,7 @@ from lightragctl.backup.workspace import search
 from lightragctl.vectors.collections import MilvusCollections
 from lightragctl.vectors.rows import RowBatch
 from tests.bench.copies import DIMENSION, SCHEMA, TEXT, lite, peak_mb, real
-from tests.fakes.backup import Workspace
+from tests.fakes.backup import Workspace, create
 
 ROWS, CHANGED = 20_000, 0.01
 NAME = "bench_chunks_m"
@@ -61,7 +60,7 @@ def step(what: str, uri: str, folder: str) -> None:
         chosen_rows = np.random.default_rng(1).choice(ROWS, int(ROWS * CHANGED), replace=False)
         store.write_rows(NAME, batches(chosen_rows.tolist(), seed=1))
     elif what == "verify":
-        chain = open_chain(storage := open_storage(url), chosen(storage, "latest", now()))
+        chain = open_chain(storage := open_storage(url), chosen(storage, "latest", Workspace().subject, now()))
         told("verify", began_s, verify(chain, 1.0, lambda: 0.0, lambda event: None).ok)
     elif what == "restore":
         told("restore, with index", began_s, restored(store, url))
@@ -72,9 +71,8 @@ def step(what: str, uri: str, folder: str) -> None:
 def saved(store: MilvusCollections, uri: str, url: str) -> str:
     """Makes a backup; its size."""
     workspace = Workspace()
-    workspace.numbers = iter(range(time.monotonic_ns() % 2**31, 2**32))
     world = replace(workspace.world(), now=now)
-    made = create(source(workspace, store, uri), Destination(open_storage(url)), world)
+    made = create(source(workspace, store, uri), Destination(open_storage(url)), world, time.monotonic_ns() % 2**32)
     return f"{made.size_bytes / 1e6:.2f} MB, {made.size_bytes / (ROWS * RAW_BYTES):.3f} of raw"
 
 
@@ -90,7 +88,7 @@ def source(workspace: Workspace, store: MilvusCollections, uri: str) -> Source:
 
 def restored(store: MilvusCollections, url: str) -> list[str]:
     """Restores the newest backup; what differs."""
-    chain = open_chain(storage := open_storage(url), chosen(storage, "latest", now()))
+    chain = open_chain(storage := open_storage(url), chosen(storage, "latest", Workspace().subject, now()))
     progress = Progress(lambda event: None, time.monotonic, ROWS, "restored")
     restore.write_collection(chain.rows(NAME), chain.definition(NAME), store, "bench_restored", progress)
     return restore.compare(store, "bench_restored", restore.expected(chain, NAME), progress)

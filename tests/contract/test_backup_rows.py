@@ -7,7 +7,6 @@ import pytest
 
 from lightragctl.backup import restore
 from lightragctl.backup.chain import open_chain
-from lightragctl.backup.create import create
 from lightragctl.backup.progress import Progress
 from lightragctl.backup.source import Source
 from lightragctl.vectors.copying import loaded
@@ -15,7 +14,7 @@ from lightragctl.vectors.rows import RowBatch
 from lightragctl.vectors.schema import CollectionSchema
 from tests.contract.conftest import Subject
 from tests.contract.test_copy_rows import EVERY_TYPE, HOSTILE, PLAIN, every_type, rows_of, vector
-from tests.fakes.backup import Workspace, memory, to
+from tests.fakes.backup import Workspace, create, memory, to
 from tests.unit.backup.test_create import verified
 
 

@@ -190,6 +190,21 @@ def test_what_is_no_place_for_backups(url: str) -> None:
         open_storage(url)
 
 
+def test_a_path_is_shown_as_a_url() -> None:
+    with pytest.raises(UsageError, match="'/mnt/my backups' is not a URL") as caught:
+        open_storage("/mnt/my backups")
+    assert "file:///mnt/my%20backups" in caught.value.hint
+
+
+def test_a_folder_to_read_from_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no folder"):
+        open_storage(f"file://{tmp_path}/typo", exists=True)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="is not a folder"):
+        open_storage(f"file://{tmp_path}/file")
+
+
 def test_a_claim_needs_a_pod_that_mounts_it() -> None:
     with pytest.raises(RefusedError, match="not mounted"):
         open_storage("pvc://backups/path")

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from obstore.store import MemoryStore
 
-from lightragctl.backup.lock import Subject
+from lightragctl.backup.create import commit, copy, discard
+from lightragctl.backup.lock import Holder, Lock, Subject
+from lightragctl.backup.manifest import Manifest, backup_id
 from lightragctl.backup.source import Destination, Held, Opener, Source, World
 from lightragctl.backup.storage import Storage
 from lightragctl.core.result import Event
@@ -85,7 +87,6 @@ class Workspace:
     clock: Clock = field(default_factory=Clock)
     events: list[Event] = field(default_factory=list)
     subject: Subject = field(default_factory=lambda: Subject("local", "default"))
-    numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
 
     def __post_init__(self) -> None:
         self.store.create(chunks_spec(CHUNKS, DIMENSION, Index()))
@@ -119,10 +120,23 @@ class Workspace:
         return World(
             self.clock.now,
             lambda: 0.0,
-            lambda: f"{next(self.numbers):08x}",
             "ann@host",
             self.events.append,
         )
+
+
+def create(source: Source, destination: Destination, world: World, number: int = 1) -> Manifest:
+    """A new backup, without the operation around it."""
+    id = backup_id(world.now(), f"{number:08x}")
+    with Lock(destination.storage, source.subject, Holder(world.who, "backup create", id), world.now) as lock:
+        try:
+            manifest = copy(source, destination, world, id)
+            lock.check()
+            commit(destination.storage, manifest)
+        except Exception:
+            discard(destination.storage, id)
+            raise
+    return manifest
 
 
 def to(storage: Storage, **options: Any) -> Destination:

@@ -6,6 +6,7 @@ import typer
 
 from lightragctl.cli.data.commands import Workspace
 from lightragctl.cli.deploy.commands import Timeout
+from lightragctl.cli.operations.commands import Foreground
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import UsageError
 from lightragctl.core.result import Event, Result
@@ -20,7 +21,12 @@ Place = Annotated[
     ),
 ]
 Id = Annotated[
-    str, typer.Argument(metavar="ID", help="Backup ID, or latest for the newest complete backup.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="Backup ID, or latest for the newest complete backup of the profile's workspace.",
+        show_default=False,
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done without changing anything.")]
 
@@ -41,38 +47,61 @@ def create(
     include_secrets: Annotated[
         bool, typer.Option("--include-secrets", help="Include the values of Secrets; requires encryption.")
     ] = False,
+    foreground: Foreground = False,
+    print_rbac: Annotated[
+        bool, typer.Option("--print-rbac", help="Only print the account of the Job, for an administrator to create.")
+    ] = False,
+    service_account: Annotated[
+        str, typer.Option("--service-account", metavar="NAME", help="Account of the Job. (default: one of its own)")
+    ] = "",
+    in_cluster: Annotated[bool, typer.Option("--in-cluster", hidden=True)] = False,
     timeout_s: Timeout = 600.0,
     dry_run: DryRun = False,
 ) -> Result:
     """Back up a workspace: vectors, LightRAG's files, configuration. A backup appears only when it is complete.
 
     Incremental by default: stores the rows that have changed; every seventh backup (backup.full_every) is full.
+    On a cluster a Job copies the data inside the cluster. It is an operation: lightragctl operations status.
 
     \b
     Examples:
       lightragctl backup create --destination file:///mnt/backups
-      lightragctl backup create --destination s3://bucket/lightrag -w manuals --full
+      lightragctl backup create --profile dev --destination s3://bucket/lightrag -w manuals --full
+      lightragctl backup create --profile dev --destination pvc://backups/lightrag
       lightragctl backup create --dry-run -o json
     """
-    import secrets
+    from lightragctl.backup.backup_kind import BACKUP
+    from lightragctl.cli.backup import creating
+    from lightragctl.cli.operations import payloads
+    from lightragctl.cli.operations.steering import rbac
 
-    from lightragctl.backup import workspace as opened
-    from lightragctl.backup.create import create as make
-    from lightragctl.backup.create import preview
-    from lightragctl.backup.encryption import check_recipients
-    from lightragctl.cli.backup import payloads
+    if print_rbac:
+        return payloads.rbac("backup create", rbac(session, BACKUP))
+    if in_cluster:
+        return creating.create_scheduled(session)
+    wanted = creating.Wanted(destination, workspace, full, fence, include_secrets, timeout_s)
+    if dry_run:
+        return creating.preview(session, wanted)
+    return creating.create(session, wanted, foreground, service_account)
 
-    settings = session.release.loaded.profile.backup
-    storage = opened.open_destination(settings, destination, session.environ)
-    target = opened.destination(settings, storage, session.environ, full)
-    if include_secrets and not settings.recipients:
-        raise UsageError("--include-secrets needs encryption", "set backup.recipients in the profile")
-    check_recipients(settings.recipients)
-    choice = opened.Choice(workspace, fence, include_secrets, timeout_s, secrets.token_hex(4))
-    with session.out.live() as notify, opened.open_source(session.release, choice, notify) as source:
-        if dry_run:
-            return payloads.backup_create_preview(storage.url, preview(source, target, notify))
-        return payloads.backup_create(storage.url, make(source, target, _world(notify)))
+
+def schedule(
+    session: Session,
+    cron: Annotated[
+        str | None,
+        typer.Option("--cron", metavar="CRON", help="When, in UTC. (default: backup.schedule)", show_default=False),
+    ] = None,
+) -> Result:
+    """Print the CronJob of scheduled backups, with its account. `up` applies it when backup.schedule is set.
+
+    \b
+    Examples:
+      lightragctl backup schedule --profile prod --cron '0 3 * * *'
+      lightragctl up --profile dev --set 'backup.schedule=0 3 * * *'
+    """
+    from lightragctl.cli.backup import creating
+
+    return creating.schedule(session, cron)
 
 
 def list_(session: Session, destination: Place = None) -> Result:
@@ -98,12 +127,11 @@ def show(session: Session, id: Id, destination: Place = None) -> Result:
       lightragctl backup show latest
       lightragctl backup show 20261130T120000Z-0a1b2c3d -o json
     """
-    from lightragctl.backup.catalog import chosen
     from lightragctl.backup.chain import read_manifest
     from lightragctl.cli.backup import payloads
 
     storage = _storage(session, destination)
-    return payloads.backup_show(storage.url, read_manifest(storage, chosen(storage, id, _now())))
+    return payloads.backup_show(storage.url, read_manifest(storage, _chosen(session, storage, id)))
 
 
 def verify(
@@ -125,17 +153,23 @@ def verify(
     """
     import random
 
-    from lightragctl.backup.catalog import chosen
     from lightragctl.backup.chain import open_chain
+    from lightragctl.backup.manifest import InvalidBackupError
+    from lightragctl.backup.verify import unreadable
     from lightragctl.backup.verify import verify as check
-    from lightragctl.backup.workspace import identities
+    from lightragctl.backup.workspace import environ_of, identities
     from lightragctl.cli.backup import payloads
 
     share = _share(read_data)
     storage = _storage(session, destination)
-    keys = identities(session.release.loaded.profile.backup, session.environ)
+    settings = session.release.loaded.profile.backup
+    keys = identities(settings, environ_of(session.release, settings))
     with session.out.live() as notify:
-        chain = open_chain(storage, chosen(storage, id, _now()), keys or None)
+        found = _chosen(session, storage, id)
+        try:
+            chain = open_chain(storage, found, keys or None)
+        except InvalidBackupError as error:
+            return payloads.backup_verify(storage.url, unreadable(found, error))
         return payloads.backup_verify(storage.url, check(chain, share, random.random, notify))
 
 
@@ -181,7 +215,7 @@ def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Res
     from lightragctl.backup import catalog
     from lightragctl.backup.chain import open_chain
     from lightragctl.backup.lock import Holder, Lock, Subject
-    from lightragctl.backup.workspace import identities
+    from lightragctl.backup.workspace import environ_of, identities
     from lightragctl.cli.backup import payloads
     from lightragctl.release.open import this_user
 
@@ -189,17 +223,25 @@ def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Res
     if not settings.recipients:
         raise UsageError("there are no recipients to encrypt for", "set backup.recipients in the profile")
     storage = _storage(session, destination)
-    found = catalog.chosen(storage, id, _now())
-    chain = open_chain(storage, found, identities(settings, session.environ))
+    found = _chosen(session, storage, id)
+    chain = open_chain(storage, found, identities(settings, environ_of(session.release, settings)))
     subject = Subject(chain.manifest.release, chain.manifest.workspace)
     with Lock(storage, subject, Holder(this_user(), "backup rekey"), _now) as held:
         return payloads.backup_rekey(storage.url, found, catalog.rekey(storage, chain, settings.recipients, held))
 
 
 def _storage(session: Session, destination: str | None) -> Any:
-    from lightragctl.backup.workspace import open_destination
+    from lightragctl.backup.workspace import environ_of, open_destination
 
-    return open_destination(session.release.loaded.profile.backup, destination, session.environ)
+    settings = session.release.loaded.profile.backup
+    return open_destination(settings, destination, environ_of(session.release, settings), exists=True)
+
+
+def _chosen(session: Session, storage: Any, id: str) -> str:
+    from lightragctl.backup.catalog import chosen
+    from lightragctl.backup.workspace import subject_of
+
+    return chosen(storage, id, subject_of(session.release), _now())
 
 
 def _share(text: str) -> float:
@@ -217,13 +259,3 @@ def _now() -> Any:
     from datetime import UTC, datetime
 
     return datetime.now(UTC)
-
-
-def _world(notify: Any) -> Any:
-    import secrets
-    import time
-
-    from lightragctl.backup.source import World
-    from lightragctl.release.open import this_user
-
-    return World(_now, time.monotonic, lambda: secrets.token_hex(4), this_user(), notify)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lightragctl.backup.examine import Examined
     from lightragctl.backup.origin import BackupOrigin, Origin
     from lightragctl.operations.kind import OperationKind
+    from lightragctl.operations.model import JobSpec
 
 AllowLossy = Annotated[
     bool, typer.Option("--allow-lossy", help="Continue even if the server or the release cannot hold all of the data.")
@@ -63,7 +64,8 @@ def restore(
 
     origin = _backup(session, source, id)
     target = _checked(target_workspace or origin.workspace)
-    parameters = {"backup": origin.chain.manifest.id, "source": source, "allow_lossy": allow_lossy}
+    url = source or session.release.loaded.profile.backup.destination
+    parameters = {"backup": origin.chain.manifest.id, "source": url, "allow_lossy": allow_lossy}
     found = _examined(session, origin, target)
     if dry_run:
         return payloads.restore_planned(target, found, drill)
@@ -146,10 +148,12 @@ def _run(
     from lightragctl.cli.backup import payloads
     from lightragctl.cli.operations.driving import operator, start, stay
     from lightragctl.cli.operations.steering import outcome
+    from lightragctl.core.profile import Runtime
     from lightragctl.operations import control
     from lightragctl.operations.model import Phase, StepState
 
-    spec = None if foreground else _job(session)
+    is_here = foreground or session.release.loaded.profile.runtime is Runtime.LOCAL
+    spec = None if is_here else _job(session, parameters.get("source"))
     record = start(session, kind, parameters, workspace, spec)
     if record.phase is Phase.FAILED and record.steps[0].state is StepState.FAILED:
         cause, works = record.cause, operator(session)
@@ -159,10 +163,10 @@ def _run(
     return payloads.copied(payloads.Copier(session.command), record, ended.errors)
 
 
-def _job(session: Session) -> Any:
-    """What the Job mounts: the volume of lightrag-server, where the release has one."""
+def _job(session: Session, source: str | None) -> "JobSpec":
+    """What the Job mounts and knows; `source`: the URL of the backup, None for a clone."""
+    from lightragctl.cli.backup.jobs import job_spec, volumes
     from lightragctl.operations.model import JobSpec
-    from lightragctl.release.workspace_files import MOUNT, find_files
 
-    files = find_files(session.release.runtime, session.release.name)
-    return JobSpec(claims={MOUNT: files.claim} if files and files.claim else {})
+    release = session.release
+    return job_spec(release, source) if source else JobSpec(**volumes(release, {}))

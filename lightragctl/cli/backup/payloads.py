@@ -13,40 +13,20 @@ if TYPE_CHECKING:
     from lightragctl.backup.catalog import Listed, Pruning
     from lightragctl.backup.create import Preview
     from lightragctl.backup.examine import Examined
-    from lightragctl.backup.manifest import Manifest
+    from lightragctl.backup.manifest import Manifest, Summary
     from lightragctl.backup.verify import Verified
     from lightragctl.operations.model import Operation, StepRecord
 
 
-def _backup(url: str, manifest: "Manifest") -> dict[str, Any]:
-    return {
-        "destination": url,
-        "id": manifest.id,
-        "release": manifest.release,
-        "workspace": manifest.workspace,
-        "started_at": manifest.started_at,
-        "finished_at": manifest.finished_at,
-        "parent": manifest.parent,
-        "generation": manifest.generation,
-        "size_bytes": manifest.size_bytes,
-        "rows": sum(one.unique_keys for one in manifest.collections),
-        "changed_rows": sum(one.changed_rows for one in manifest.collections),
-        "deleted_rows": sum(one.deleted_rows for one in manifest.collections),
-        "consistency": manifest.consistency.model_dump(mode="json"),
-        "encrypted": manifest.encryption is not None,
-        "collections": [
-            one.model_dump(
-                mode="json", include={"name", "rows", "unique_keys", "changed_rows", "deleted_rows", "digest"}
-            )
-            for one in manifest.collections
-        ],
-        "files": [{"name": one.name, "size_bytes": one.size_bytes} for one in manifest.files],
-    }
-
-
-def backup_create(url: str, manifest: "Manifest") -> Result:
-    """`backup create`: the new backup."""
-    return Result("backup create", _backup(url, manifest))
+def backup_create(
+    url: str, made: "Summary | None", record: "Operation", errors: Sequence[ErrorInfo], status: int
+) -> Result:
+    """`backup create`: the new backup, and the operation that made it; without the former when that failed."""
+    ran = {"operation": record.id, "phase": record.phase, "seconds": {one.name: _seconds(one) for one in record.steps}}
+    data = {"destination": url, **ran, **(made.model_dump(mode="json") if made else {})}
+    if not errors:
+        return Result("backup create", data)
+    return Result("backup create", data, Status.FAILED, errors, status)
 
 
 def backup_create_preview(url: str, preview: "Preview") -> Result:
@@ -56,13 +36,16 @@ def backup_create_preview(url: str, preview: "Preview") -> Result:
 
 def backup_show(url: str, manifest: "Manifest") -> Result:
     """`backup show`."""
+    from lightragctl.backup.manifest import summary
+
     about = {
         "tool": manifest.tool,
         "server_version": manifest.server_version,
         "recipients": list(manifest.encryption.recipients) if manifest.encryption else [],
         "documents": [one.name for one in manifest.documents],
+        "files": [{"name": one.name, "size_bytes": one.size_bytes} for one in manifest.files],
     }
-    return Result("backup show", {**_backup(url, manifest), **about})
+    return Result("backup show", {"destination": url, **summary(manifest).model_dump(mode="json"), **about})
 
 
 def backup_list(url: str, found: Sequence["Listed"]) -> Result:

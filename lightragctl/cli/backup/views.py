@@ -18,8 +18,11 @@ def _size(size_bytes: int | None) -> str:
 def _created(data: Data) -> Iterator[RenderableType]:
     if data.get("dry_run"):
         kind = f"changes since {data['parent']}" if data["parent"] else "full"
-        yield Text(f"would back up to {data['destination']}: {kind}, {data['files']} files", style="bold")
+        files = "files on a volume" if data["files"] is None else f"{data['files']} files"
+        yield Text(f"would back up to {data['destination']}: {kind}, {files}", style="bold")
         yield table(["COLLECTION", "ROWS"], [[name, str(rows)] for name, rows in data["rows"].items()])
+        return
+    if "id" not in data:
         return
     yield Text(f"backup {data['id']} of workspace {data['workspace']} in {data['destination']}", style="bold")
     yield from _summary(data)
@@ -34,9 +37,8 @@ def _summary(data: Data) -> Iterator[RenderableType]:
         for one in data["collections"]
     ]
     yield table(["COLLECTION", "ROWS", "WRITTEN", "DELETED"], rows)
-    if data["files"]:
-        total = sum(one["size_bytes"] for one in data["files"])
-        yield Text(f"{len(data['files'])} files, {_size(total)}")
+    if data["file_count"]:
+        yield Text(f"{data['file_count']} files, {_size(data['file_bytes'])}")
 
 
 def _consistency(data: Data) -> str:
@@ -129,7 +131,8 @@ def _copied(data: Data) -> Iterator[RenderableType]:
         proof = data["proof"]
         yield Text(
             f"verified: {proof['rows']} rows by their hashes, {proof['searches']} searches with known answers "
-            f"({proof['overlap']:.0%} of the same hits), {proof['entities']} entities of the graph"
+            f"(recall {proof['recall']:.2f}, was {proof['recall_before']:.2f}), "
+            f"{proof['entities']} entities of the graph"
         )
     times = [f"{name} {seconds:.1f} s" for name, seconds in data["seconds"].items() if seconds]
     if times:

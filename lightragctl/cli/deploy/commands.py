@@ -131,7 +131,14 @@ def status(session: Session) -> Result:
     """
     from lightragctl.cli.deploy import payloads
 
-    return payloads.status(session.release.runtime.status())
+    status = session.release.runtime.status()
+    if session.release.loaded.profile.backup.destination is None:
+        return payloads.status(status, None)
+    from lightragctl.backup.newest import newest
+    from lightragctl.cli.operations.driving import operator
+
+    works = operator(session)
+    return payloads.status(status, newest(session.release, works.place.store.records, works.clock.now()))
 
 
 def logs(

@@ -6,7 +6,7 @@ Pure; the only place that defines the keys of their payloads.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus, LightragctlError
 from lightragctl.core.hint import Command, Hint
@@ -22,6 +22,9 @@ from lightragctl.core.runtime import (
     UpOutcome,
 )
 from lightragctl.core.urls import shown
+
+if TYPE_CHECKING:
+    from lightragctl.backup.newest import Newest
 
 
 @dataclass(frozen=True)
@@ -179,20 +182,21 @@ def unlock(release: str, unlocked: UnlockResult) -> Result:
     return Result("unlock", UnlockPayload(release, **asdict(unlocked)))
 
 
-def status(release: ReleaseStatus) -> Result:
+def status(release: ReleaseStatus, backup: "Newest | None") -> Result:
     """`status`: exit status 3 when a component is not ready, 4 with warnings."""
+    data = {**asdict(_shown(release)), "backup": asdict(backup) if backup else None}
     if release.ready and not release.message:
         if not release.warnings:
-            return Result("status", _shown(release))
+            return Result("status", data)
         warned = [ErrorInfo("warning", "all components are ready, with warnings")]
-        return Result("status", _shown(release), Status.PARTIAL, warned, ExitStatus.WARNINGS)
+        return Result("status", data, Status.PARTIAL, warned, ExitStatus.WARNINGS)
     if release.ready:
         errors = [ErrorInfo("unsupervised", release.message)]
-        return Result("status", _shown(release), Status.PARTIAL, errors, ExitStatus.WARNINGS)
+        return Result("status", data, Status.PARTIAL, errors, ExitStatus.WARNINGS)
     missing = [part.name for part in release.components if part.state is not State.READY]
     hint = release.message or Hint(Command("logs", "COMPONENT"))
     error = ErrorInfo("not-ready", f"not ready: {', '.join(missing)}", hint)
-    return Result("status", _shown(release), Status.FAILED, [error], ExitStatus.CHECKS_FAILED)
+    return Result("status", data, Status.FAILED, [error], ExitStatus.CHECKS_FAILED)
 
 
 def down(release: str, stopped: bool, purged: bool, kept: Path | str) -> Result:

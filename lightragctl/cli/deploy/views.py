@@ -34,8 +34,17 @@ def _release(data: Data) -> Iterator[RenderableType]:
     where = f"{number}profile {data['profile']}, {data['runtime']}"
     yield Text(f"release {data['release']} ({where}), data in {data['data']}")
     yield table(["COMPONENT", "STATE", "ENDPOINT", *headings, ""], rows)
+    if data.get("backup"):
+        yield _backup(data["backup"])
     yield from _fields("drift (changed by other field managers)", data["drift"])
     yield from (Text(f"warning: {one}", style="yellow") for one in data["warnings"])
+
+
+def _backup(one: Data) -> Text:
+    """The newest good backup, or that none can be seen."""
+    found = f"{one['id']}, {_duration(one['age_s'])} old" if one["id"] else "none"
+    seen = f"; {one['destination']} cannot be read from here: {one['problem']}" if one["problem"] else ""
+    return Text(f"newest backup: {found}{seen}", style="" if one["id"] else "yellow")
 
 
 def _fields(title: str, fields: Sequence[Data]) -> Iterator[RenderableType]:

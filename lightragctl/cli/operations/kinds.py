@@ -1,8 +1,9 @@
 """The kinds of operations that this command line has. Imported when an operation is driven."""
 
+from lightragctl.backup.backup_kind import BACKUP
 from lightragctl.backup.kinds import KINDS as COPYING
 from lightragctl.operations.kind import OperationKind
 from lightragctl.operations.rehearsal import REHEARSAL
 from lightragctl.upgrade.kinds import UPGRADE
 
-KINDS: tuple[OperationKind, ...] = (REHEARSAL, *COPYING, UPGRADE)
+KINDS: tuple[OperationKind, ...] = (REHEARSAL, BACKUP, *COPYING, UPGRADE)

@@ -1,11 +1,12 @@
 """Listing and pruning."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from lightragctl.backup.catalog import chosen, listed, prune, pruning
-from lightragctl.backup.lock import Holder, Lock
+from lightragctl.backup.lock import Holder, Lock, Subject
 from lightragctl.backup.storage import Storage
 from lightragctl.core.backup import Retention
 from lightragctl.core.errors import LockedError, RefusedError, UsageError
@@ -49,7 +50,7 @@ def test_interrupted_backups_are_listed_and_go() -> None:
 
 def test_backups_of_other_workspaces_stay() -> None:
     made, storage = workspace(), memory()
-    other = Workspace(store=made.store, clock=made.clock, numbers=made.numbers)
+    other = Workspace(store=made.store, clock=made.clock)
     other.subject = type(made.subject)("local", "manuals")
     for one in (made, other, made, other):
         backed_up(one, storage, full_every=1)
@@ -86,12 +87,25 @@ def test_a_damaged_manifest_is_listed_and_kept() -> None:
 def test_latest_is_the_newest_complete_one() -> None:
     made, storage = workspace(), memory()
     with pytest.raises(UsageError):
-        chosen(storage, "latest", made.clock.now())
+        chosen(storage, "latest", made.subject, made.clock.now())
     id = backed_up(made, storage).id
     storage.write("20300101T000000Z-00000000/started.json", b"{}")
-    assert chosen(storage, "latest", made.clock.now()) == id
+    assert chosen(storage, "latest", made.subject, made.clock.now()) == id
     with pytest.raises(UsageError):
-        chosen(storage, "../x", made.clock.now())
+        chosen(storage, "../x", made.subject, made.clock.now())
+
+
+def test_latest_is_of_the_workspace_that_is_meant() -> None:
+    made, storage = workspace(), memory()
+    manuals, notes = (replace(made, subject=Subject("local", name)) for name in ("manuals", "notes"))
+    id = backed_up(manuals, storage).id
+    assert chosen(storage, "latest", made.subject, made.clock.now()) == id
+    backed_up(notes, storage)
+    with pytest.raises(UsageError, match=r"no backup of workspace 'default'.*'manuals' of release 'local', 'notes'"):
+        chosen(storage, "latest", made.subject, made.clock.now())
+    mine = backed_up(made, storage).id
+    backed_up(notes, storage)
+    assert chosen(storage, "latest", made.subject, made.clock.now()) == mine
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -4,14 +4,14 @@ import pytest
 
 from lightragctl.backup.catalog import listed
 from lightragctl.backup.chain import open_chain
-from lightragctl.backup.create import UnstableError, create
+from lightragctl.backup.create import UnstableError
 from lightragctl.backup.manifest import Manifest
 from lightragctl.backup.restore import known_answers
 from lightragctl.backup.storage import Storage
 from lightragctl.backup.verify import Verified, verify
 from lightragctl.core.errors import LightragctlError, LockedError
 from lightragctl.vectors.rows import row_hashes
-from tests.fakes.backup import CHUNKS, Died, DyingStorage, Workspace, memory, row, to
+from tests.fakes.backup import CHUNKS, Died, DyingStorage, Workspace, create, memory, row, to
 
 
 def backed_up(workspace: Workspace, storage: Storage, **options: object) -> Manifest:
@@ -114,6 +114,17 @@ def test_a_damaged_parent_makes_a_full_backup_with_the_reason() -> None:
     assert "is missing" in workspace.events[-1].message or any("is missing" in one.message for one in workspace.events)
 
 
+def test_a_parent_with_a_flipped_bit_in_an_index_makes_a_full_backup() -> None:
+    workspace, storage = Workspace(), memory()
+    workspace.fill(5)
+    first = backed_up(workspace, storage)
+    path = f"{first.id}/{first.collections[0].index[0].path}"
+    data = storage.read(path, 2**20)
+    storage.write(path, data[:-1] + bytes([data[-1] ^ 1]))
+    assert backed_up(workspace, storage).parent is None
+    assert any("SHA-256" in one.message for one in workspace.events)
+
+
 def test_a_lost_fence_leaves_no_backup() -> None:
     workspace, storage = Workspace(), memory()
     workspace.fill(5)
@@ -165,7 +176,7 @@ def test_without_a_fence_a_workspace_that_never_rests_is_an_error() -> None:
 def test_two_backups_at_once_exclude_each_other() -> None:
     workspace, storage = Workspace(), memory()
     workspace.fill(5)
-    other = Workspace(store=workspace.store, clock=workspace.clock, numbers=workspace.numbers)
+    other = Workspace(store=workspace.store, clock=workspace.clock)
     seen: list[LockedError] = []
 
     def during() -> list[str]:

@@ -2,14 +2,17 @@
 
 import io
 import os
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lightragctl.backup import restore
+from lightragctl.backup.answers import Answer, Answers, compare
 from lightragctl.backup.chain import Chain, open_chain
 from lightragctl.backup.graph import entity_id, sample_of_entities, without_vectors
 from lightragctl.backup.manifest import InvalidBackupError
+from lightragctl.backup.nearest import Nearest
 from lightragctl.backup.origin import BackupOrigin
 from lightragctl.backup.progress import Progress
 from lightragctl.backup.storage import Storage
@@ -190,3 +193,40 @@ def test_entities_of_a_graph_without_vectors_are_named() -> None:
     assert without_vectors(entities, set(entities)) == []
     with pytest.raises(InvalidBackupError):
         sample_of_entities(io.BytesIO(b"<graphml><graph>"))
+
+
+def test_an_index_that_misses_near_rows_is_found() -> None:
+    target = FakeStore()
+    chain = chain_of_three(Workspace(), memory())
+    names = restored(chain, target)
+    known, schema = restore.known_answers(chain), chain.definition(CHUNKS)
+    assert known is not None
+    passing = Nearest(known, schema)
+    assert restore.compare(target, names[CHUNKS], restore.expected(chain, CHUNKS), progress(), passing.watch) == []
+    assert passing.found is not None
+    exact = {CHUNKS: passing.found}
+    search = Workspace(store=target).search
+
+    def missing(name: str, schema: CollectionSchema, vectors: Any, k: int) -> list[list[Any]]:
+        return [list(hits)[:5] for hits in search(name, schema, vectors, k)]
+
+    works, broken = (
+        restore.check_answers(BackupOrigin(chain).schemas, known, names, each, exact)[0] for each in (search, missing)
+    )
+    assert (works.recall, works.recall_before, works.ok) == (1.0, 1.0, True)
+    assert broken.recall is not None
+    assert broken.recall < 0.7
+    assert (broken.lost, broken.ok) == ((), False)
+
+
+def test_another_index_of_the_same_recall_is_as_good() -> None:
+    hits = tuple(f"k{number}" for number in range(10))
+    known = Answers(top_k=10, collections={"c": (Answer(key="k0", vector="", hits=(*hits[:7], "x", "y", "z")),)})
+    other = compare(known, "c", [[*hits[:4], *hits[7:], "u", "v", "w"]], [hits])
+    assert (other.overlap, other.recall, other.recall_before, other.ok) == (0.4, 0.7, 0.7, True)
+
+
+def test_searches_of_a_collection_that_is_not_there_are_refused() -> None:
+    known = Answers(top_k=10, collections={"other": (Answer(key="k0", vector="", hits=()),)})
+    with pytest.raises(InvalidBackupError, match="collection other, which the backup does not have"):
+        restore.check_answers({}, known, {}, Workspace().search)

@@ -1,0 +1,17 @@
+"""What the pod of scheduled backups needs. Pure."""
+
+from typing import Any
+
+from lightragctl.components import lightrag_server
+from lightragctl.core.backup import claim_mounts
+from lightragctl.core.component import Plan
+
+
+def backup_pod(plan: Plan) -> dict[str, Any]:
+    """The pod as `operations/_pod.j2` renders it: its volume claims by path, its neighbour, its resources."""
+    claims = claim_mounts(plan.profile.backup.destination)
+    has_server = lightrag_server.NAME in plan.components
+    if has_server:
+        claims[lightrag_server.FOLDER] = f"data-{plan.release}-{lightrag_server.NAME}-0"
+    neighbour = lightrag_server.NAME if has_server else ""
+    return {"claims": claims, "beside": neighbour, "cpu": "500m", "memory": "512Mi"}
