@@ -121,7 +121,7 @@ class Choice:
     Attributes:
         workspace: its name.
         include_secrets: save values of Secrets too.
-        hold: holds writes off; None: two passes must agree.
+        hold: blocks writes; None: two passes must agree.
         versions: of what cannot say it while it is stopped.
     """
 
@@ -183,7 +183,7 @@ def mounted(files: WorkspaceFiles) -> WorkspaceFiles:
     """
     if files.claim and not files.storage.is_dir():
         message = f"the files of workspace '{files.workspace}' are on the volume claim {files.claim}"
-        raise RefusedError(f"{message}, which is not mounted here", "leave --foreground out")
+        raise RefusedError(f"{message}, which is not mounted here", "omit --foreground")
     return files
 
 

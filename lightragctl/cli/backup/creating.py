@@ -109,7 +109,7 @@ def _workspace(release: Release, wanted: Wanted) -> str:
 def create_scheduled(session: Session) -> Result:
     """What the pod of a CronJob does: continue the backup that a pod before it began, else make one.
 
-    Exits with 7 when the backup failed and everything was given back, so that its Job does not try it again at once.
+    Exits with 7 when the backup failed and everything was released, so that its Job does not try it again at once.
     """
     with in_pod(session, True) as pod:
         works = operator(pod)
