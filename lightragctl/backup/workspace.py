@@ -183,7 +183,7 @@ def mounted(files: WorkspaceFiles) -> WorkspaceFiles:
     """
     if files.claim and not files.storage.is_dir():
         message = f"the files of workspace '{files.workspace}' are on the volume claim {files.claim}"
-        raise RefusedError(f"{message}, which is not mounted here", "leave --foreground out")
+        raise RefusedError(f"{message}, which is not mounted here", "omit --foreground")
     return files
 
 

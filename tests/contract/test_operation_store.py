@@ -40,7 +40,7 @@ def test_a_record_is_read_back(store: OperationStore) -> None:
 
 def test_an_id_is_given_once(store: OperationStore) -> None:
     store.create(move())
-    with pytest.raises(LockedError, match="there is an operation move-0001 already"):
+    with pytest.raises(LockedError, match="operation move-0001 already exists"):
         store.create(move())
 
 
@@ -50,7 +50,7 @@ def test_what_is_not_there_is_named(store: OperationStore, name: str) -> None:
         store.read(name)
     with pytest.raises(UsageError, match="there is no operation move-9") as caught:
         store.update("move-9", lambda current: current)
-    assert caught.value.hint == "see which there are: lightragctl operations list"
+    assert caught.value.hint == "list them: lightragctl operations list"
 
 
 def test_records_are_listed_newest_first(store: OperationStore) -> None:

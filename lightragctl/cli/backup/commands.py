@@ -49,10 +49,14 @@ def create(
     ] = False,
     foreground: Foreground = False,
     print_rbac: Annotated[
-        bool, typer.Option("--print-rbac", help="Only print the account of the Job, for an administrator to create.")
+        bool,
+        typer.Option("--print-rbac", help="Only print the RBAC objects of the Job, for an administrator to create."),
     ] = False,
     service_account: Annotated[
-        str, typer.Option("--service-account", metavar="NAME", help="Account of the Job. (default: one of its own)")
+        str,
+        typer.Option(
+            "--service-account", metavar="NAME", help="Service account of the Job. (default: a dedicated one)"
+        ),
     ] = "",
     in_cluster: Annotated[bool, typer.Option("--in-cluster", hidden=True)] = False,
     timeout_s: Timeout = 600.0,
@@ -89,10 +93,12 @@ def schedule(
     session: Session,
     cron: Annotated[
         str | None,
-        typer.Option("--cron", metavar="CRON", help="When, in UTC. (default: backup.schedule)", show_default=False),
+        typer.Option(
+            "--cron", metavar="CRON", help="Cron schedule, in UTC. (default: backup.schedule)", show_default=False
+        ),
     ] = None,
 ) -> Result:
-    """Print the CronJob of scheduled backups, with its account. `up` applies it when backup.schedule is set.
+    """Print the CronJob of scheduled backups and its RBAC objects. `up` applies them if backup.schedule is set.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ def job_spec(release: Release, url: str | None, account: str = "") -> JobSpec:
         UsageError: the backups or a secret are of this machine, which the Job cannot reach.
     """
     if url is None or url.startswith("file:"):
-        message = f"a Job in the cluster cannot reach {shown(url)}" if url else "no destination for backups is given"
+        message = f"a Job in the cluster cannot reach {shown(url)}" if url else "no backup destination is set"
         raise UsageError(message, "use s3://BUCKET/PATH or pvc://CLAIM/PATH, or keep it here with --foreground")
     settings = release.loaded.profile.backup
     if settings.not_in_pods:

@@ -49,7 +49,7 @@ def test_a_clone_of_an_existing_name_changes_nothing(tmp_path: Path) -> None:
     copied = target(tmp_path, backup(), workspace="default")
     copied.kind, copied.origin = cloning, of_workspace("default")
     before = copied.state()
-    assert "there is a workspace 'default' already" in copied.run().cause
+    assert "workspace 'default' already exists" in copied.run().cause
     assert copied.state() == before
 
 

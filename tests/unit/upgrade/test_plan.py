@@ -65,7 +65,7 @@ def test_a_change_of_milvus_is_refused_with_what_to_do_instead() -> None:
     found = planned(f"{MILVUS}=v2.3.7")
     one = only(found)
     assert (one.strategy, one.kind) == (Strategy.SHADOW, HopKind.ROLLING)
-    with pytest.raises(RefusedError, match="does not do yet") as refused:
+    with pytest.raises(RefusedError, match="does not support yet") as refused:
         refuse(found)
     assert "lightragctl up" in refused.value.hint
 
