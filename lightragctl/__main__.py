@@ -9,7 +9,7 @@ from lightragctl.core.errors import ExitStatus, LightragctlError
 
 
 class _Terminated(BaseException):
-    """SIGTERM, raised where the program stands so that what it holds is given back."""
+    """SIGTERM, raised where the program stands so that what it holds is released."""
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def backup_kind(site: Site) -> OperationKind:
                 steps.unlock,
                 Hold("commit"),
             ),
-            Step("fence", "hold off writes", _WAIT_S, steps.fence, steps.is_fenced, steps.unfence, Hold("copy")),
+            Step("fence", "block writes", _WAIT_S, steps.fence, steps.is_fenced, steps.unfence, Hold("copy")),
             Step(
                 "writer",
                 "stop lightrag-server",

@@ -1,4 +1,4 @@
-"""Which collections of a store are a workspace's. Pure."""
+"""Which collections of a store belong to a workspace. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 

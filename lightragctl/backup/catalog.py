@@ -1,4 +1,4 @@
-"""The backups of a destination: which there are, what the next one is based on, which can be deleted. Does I/O."""
+"""The catalog of a destination: lists backups, finds the parent of the next one, prunes. Does I/O."""
 
 import json
 from collections.abc import Sequence
@@ -95,9 +95,7 @@ def chosen(storage: Storage, id: str, subject: Subject, now: datetime) -> str:
     if id == "latest":
         return _latest(storage, subject, now)
     if not is_backup_id(id):
-        raise UsageError(
-            f"'{id[:80]}' is not the id of a backup", Hint("see which there are: ", Command("backup list"))
-        )
+        raise UsageError(f"'{id[:80]}' is not the id of a backup", Hint("list them: ", Command("backup list")))
     return id
 
 
@@ -144,7 +142,7 @@ def find_parent(storage: Storage, subject: Subject, destination: Destination, no
             for part in (part for one in link.manifest.collections for part in one.index):
                 link.archive.check(part)
     except LightragctlError as error:
-        notify(Event(f"this is a full backup, as backup {found.id} cannot be built on: {error.message}"))
+        notify(Event(f"this is a full backup, as backup {found.id} cannot be used as its base: {error.message}"))
         return None
     return chain
 

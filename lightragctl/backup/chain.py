@@ -133,7 +133,7 @@ def read_manifest(storage: Storage, id: str) -> Manifest:
         return parse(storage.read(f"{id}/{MANIFEST_NAME}", MOST_MANIFEST_BYTES), id)
     except MissingObjectError as error:
         raise MissingBackupError(
-            f"there is no backup {id} in {storage.url}", Hint("see which there are: ", Command("backup list"))
+            f"there is no backup {id} in {storage.url}", Hint("list them: ", Command("backup list"))
         ) from error
 
 
@@ -193,7 +193,7 @@ def _unreadable(schema: CollectionSchema, name: str) -> str:
     names = [one.name for one in schema.fields]
     sized = [one for one in schema.vector_fields if one.dtype != "SPARSE_FLOAT_VECTOR"]
     if schema.name != name or len(set(names)) != len(names):
-        return "its definition is of another collection, or has a field twice"
+        return "its schema belongs to another collection, or has a duplicate field"
     if any(not 0 < (one.dimension or 0) <= _MOST_DIMENSION for one in sized):
         return f"a vector has no dimension up to {_MOST_DIMENSION}"
     if any(one.dtype == "ARRAY" and one.element_type not in SCALARS for one in schema.fields):

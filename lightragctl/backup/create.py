@@ -72,8 +72,8 @@ class Preview:
     Attributes:
         parent: id of the backup that it would hold the changes to; None: a full one.
         rows: of each collection.
-        files: how many there are; None where the volume that they are on cannot be read.
-        fence: whether writes would be held off.
+        files: how many there are; None if their volume cannot be read.
+        fence: whether writes would be blocked.
     """
 
     parent: str | None
@@ -184,7 +184,7 @@ class _Job:
         """A written pass with which another pass agrees, and how many passes that took."""
         written, passes = self._scanner.run(writes=True), 1
         while passes < MOST_PASSES:
-            self._world.notify(Event(f"reading everything again to see whether it changed (pass {passes + 1})"))
+            self._world.notify(Event(f"reading everything again to detect changes (pass {passes + 1})"))
             seen = self._scanner.run(writes=passes % 2 == 0)
             passes += 1
             if seen.agrees(written):
@@ -192,7 +192,7 @@ class _Job:
             written = seen
         raise UnstableError(
             f"workspace '{self._source.subject.workspace}' changed during each of {passes} passes",
-            "stop what writes to it, or leave --no-fence out",
+            "stop its writers, or omit --no-fence",
         )
 
     def _document(self, name: str, data: bytes) -> FileEntry:

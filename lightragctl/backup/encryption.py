@@ -20,7 +20,7 @@ SUFFIX = ".age"
 
 
 class DecryptionError(LightragctlError):
-    """None of the identities opens the backup."""
+    """None of the identities can decrypt the backup."""
 
     code = "decryption"
 
@@ -88,14 +88,14 @@ def open_key(wrapped: bytes, identities: Sequence[str]) -> DataKey:
     known = [one for text in identities for one in _identities(text)]
     if not known:
         raise DecryptionError(
-            "the backup is encrypted, and no identity is given", "set backup.identity in the profile to its private key"
+            "the backup is encrypted, and no identity is set", "set backup.identity in the profile to its private key"
         )
     try:
         text = pyrage.decrypt(wrapped, known).decode("ascii")
         return DataKey(x25519.Identity.from_str(text.strip()))
     except (pyrage.DecryptError, pyrage.IdentityError, UnicodeDecodeError) as error:
         raise DecryptionError(
-            f"none of {len(known)} identities opens the backup: {error}",
+            f"none of {len(known)} identities can decrypt the backup: {error}",
             "use a private key of one of the recipients that the manifest names",
         ) from error
 
@@ -129,8 +129,8 @@ def _recipient(text: str) -> Any:
         return read(text.strip())
     except pyrage.RecipientError as error:
         raise UsageError(
-            f"the recipient that begins with '{text[:8]}' is no public key: {error}",
-            "make a key pair: age-keygen; its public key begins with age1",
+            f"the recipient that begins with '{text[:8]}' is not a public key: {error}",
+            "create a key pair: age-keygen; its public key begins with age1",
         ) from error
 
 
@@ -142,7 +142,9 @@ def _identities(text: str) -> list[Any]:
         lines = (line.strip() for line in text.splitlines())
         return [x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except pyrage.IdentityError as error:
-        raise UsageError(f"an identity cannot be read: {error}", "it is a file of age-keygen, or an SSH key") from error
+        raise UsageError(
+            f"an identity cannot be read: {error}", "use a file written by age-keygen, or an SSH key"
+        ) from error
 
 
 @contextlib.contextmanager

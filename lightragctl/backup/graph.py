@@ -41,4 +41,4 @@ def _names(graph: IO[bytes]) -> Iterator[str]:
                 yield element.get("id", "")
                 element.clear()
     except ParseError as error:
-        raise InvalidBackupError(f"{GRAPH_FILE} is no GraphML: {error}") from error
+        raise InvalidBackupError(f"{GRAPH_FILE} is not valid GraphML: {error}") from error

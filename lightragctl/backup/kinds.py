@@ -14,7 +14,7 @@ RIGHTS = (*READS, SCALES, SERVER_KEY)
 
 
 def restore_kind(open_work: Open = open_restore) -> OperationKind:
-    """A restore: a backup takes the place of a workspace, whose data of before are kept."""
+    """A restore: a backup takes the place of a workspace, whose previous data is kept."""
     steps = Replacing(open_work)
     return OperationKind(
         name="restore",
@@ -22,7 +22,7 @@ def restore_kind(open_work: Open = open_restore) -> OperationKind:
         limit_s=3 * _DAY_S,
         steps=(
             _check(steps),
-            _fence(steps, "hold off writes to the workspace", "switch"),
+            _fence(steps, "block writes to the workspace", "switch"),
             *_copy(steps),
             _verify(steps),
             _writer(steps, "switch"),
@@ -42,7 +42,7 @@ def clone_kind(open_work: Open = open_clone) -> OperationKind:
         limit_s=3 * _DAY_S,
         steps=(
             _check(steps),
-            _fence(steps, "hold off writes to the source", "verify"),
+            _fence(steps, "block writes to the source", "verify"),
             _writer(steps, "verify"),
             *_copy(steps),
             _verify(steps),
@@ -93,7 +93,7 @@ def _copy(steps: Copying) -> tuple[Step, Step]:
         Step("copy", "copy collections under new names", _COPY_S, steps.copy, steps.is_copied, steps.uncopy),
         Step(
             "files",
-            "write files of lightrag-server beside their place",
+            "write the files of lightrag-server next to the current ones",
             _COPY_S,
             steps.write_files,
             steps.are_files_written,

@@ -154,7 +154,7 @@ class Consistency(_Strict):
     """How the backup is known to be of one moment.
 
     Attributes:
-        method: `fence`: writes were held off; `stable-scan`: two passes over all data agreed.
+        method: `fence`: writes were blocked; `stable-scan`: two passes over all data agreed.
         passes: over all data.
         from_time, to_time: while the data were read (UTC).
         writer_stopped_s: how long lightrag-server was stopped for it, in seconds.
@@ -217,7 +217,7 @@ class Manifest(_Strict):
             if len(set(names)) != len(names):
                 raise ValueError(f"a {kind} is named twice")
         if MANIFEST_NAME in {one.path for one in self.stored()}:
-            raise ValueError("the manifest names itself")
+            raise ValueError("the manifest refers to itself")
         return self
 
     def stored(self) -> list[StoredFile]:
@@ -303,28 +303,55 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def summary(manifest: Manifest) -> dict[str, Any]:
-    """What is told of a new backup: everything but the list of its files, which may be long."""
-    return {
-        "id": manifest.id,
-        "release": manifest.release,
-        "workspace": manifest.workspace,
-        "started_at": manifest.started_at,
-        "finished_at": manifest.finished_at,
-        "parent": manifest.parent,
-        "generation": manifest.generation,
-        "size_bytes": manifest.size_bytes,
-        "rows": sum(one.unique_keys for one in manifest.collections),
-        "changed_rows": sum(one.changed_rows for one in manifest.collections),
-        "deleted_rows": sum(one.deleted_rows for one in manifest.collections),
-        "file_count": len(manifest.files),
-        "file_bytes": sum(one.size_bytes for one in manifest.files),
-        "consistency": manifest.consistency.model_dump(mode="json"),
-        "encrypted": manifest.encryption is not None,
-        "collections": [
-            one.model_dump(
-                mode="json", include={"name", "rows", "unique_keys", "changed_rows", "deleted_rows", "digest"}
-            )
-            for one in manifest.collections
-        ],
-    }
+class CollectionSummary(_Strict):
+    """A collection in a new backup: its rows, those that were written, those that are gone since its parent."""
+
+    name: str
+    rows: int
+    unique_keys: int
+    changed_rows: int
+    deleted_rows: int
+    digest: str
+
+
+class Summary(_Strict):
+    """What the result of `backup create` has: everything but the list of files, which may be long."""
+
+    id: str
+    release: str
+    workspace: str
+    started_at: str
+    finished_at: str
+    parent: str | None
+    generation: int
+    size_bytes: int
+    rows: int
+    changed_rows: int
+    deleted_rows: int
+    file_count: int
+    file_bytes: int
+    consistency: Consistency
+    encrypted: bool
+    collections: tuple[CollectionSummary, ...]
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Summary":
+        """The summary that `model_dump(mode="json")` gave."""
+        return cls.model_validate_json(json.dumps(plain))
+
+
+def summary(manifest: Manifest) -> Summary:
+    """The summary of a backup."""
+    taken = {"name", "rows", "unique_keys", "changed_rows", "deleted_rows", "digest"}
+    same = {"id", "release", "workspace", "started_at", "finished_at", "parent", "generation", "size_bytes"}
+    return Summary(
+        **{name: getattr(manifest, name) for name in same},
+        rows=sum(one.unique_keys for one in manifest.collections),
+        changed_rows=sum(one.changed_rows for one in manifest.collections),
+        deleted_rows=sum(one.deleted_rows for one in manifest.collections),
+        file_count=len(manifest.files),
+        file_bytes=sum(one.size_bytes for one in manifest.files),
+        consistency=manifest.consistency,
+        encrypted=manifest.encryption is not None,
+        collections=tuple(CollectionSummary(**one.model_dump(include=taken)) for one in manifest.collections),
+    )

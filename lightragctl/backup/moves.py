@@ -44,7 +44,7 @@ class Moves:
     Attributes:
         control: the workspace's control collection.
         control_copy: the copy that has its new rows; None: there are none.
-        control_kept: gets its rows of before; None: there was no control collection.
+        control_kept: gets its previous rows; None: there was no control collection.
     """
 
     control: str

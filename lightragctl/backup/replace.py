@@ -1,4 +1,4 @@
-"""The steps that put a verified copy in the place of a workspace, and take it out again."""
+"""The steps that replace a workspace by a verified copy, and undo that."""
 
 from datetime import timedelta
 from typing import Any
@@ -93,7 +93,7 @@ class Replacing(Copying):
             return is_in_place and switching(work.site.store, work.site.workspace) != context.record.id
 
     def unswitch(self, context: Context) -> None:
-        """Put the workspace of before in place again, with lightrag-server at rest."""
+        """Restore the previous workspace, with lightrag-server stopped."""
         with self.open(context) as work:
             control = work.site.writer if work.site.served == work.site.workspace else None
             if _state(context) != _NOT_BEGUN:
@@ -152,17 +152,17 @@ class Replacing(Copying):
         now, store = context.now(), work.site.store
         times = {"created_at": now, "expires_at": now + timedelta(days=KEPT_DAYS)}
         found = [
-            (f"{_COLLECTION}{old.kept}", f"collection {old.name} of before", _size_bytes(store, old.name))
+            (f"{_COLLECTION}{old.kept}", f"previous collection {old.name}", _size_bytes(store, old.name))
             for old in planned.olds
         ]
         if planned.control_kept:
             size = _size_bytes(store, planned.control, (EPOCH,))
-            found.append((f"{_COLLECTION}{planned.control_kept}", f"rows of {planned.control} of before", size))
+            found.append((f"{_COLLECTION}{planned.control_kept}", f"previous rows of {planned.control}", size))
         placed = self.placed(context, work)
         if placed is not None:
             size = sum(one.size_bytes for one in list_files(placed.files))
             name = f"{_FILES}{work.site.workspace}:{context.record.id}"
-            found.append((name, f"files of workspace '{work.site.workspace}' of before", size))
+            found.append((name, f"previous files of workspace '{work.site.workspace}'", size))
         for name, about, size in found:
             if size:
                 context.keep(Kept(name=name, about=about, size_bytes=size, **times))

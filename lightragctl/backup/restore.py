@@ -1,4 +1,4 @@
-"""Brings collections of a backup back under new names, and verifies them there. Does I/O.
+"""Restores collections of a backup under new names, and verifies them there. Does I/O.
 
 Each function names its target and may be called again after an interruption. Nothing that has a name already is
 changed or deleted.

@@ -1,6 +1,6 @@
-"""The steps of a backup: lock, fence, lightrag-server at rest, copy, commit. Each may be repeated, by any process.
+"""The steps of a backup: lock, fence, stop of lightrag-server, copy, commit. Each may be repeated, by any process.
 
-The manifest that `copy` returns is a draft beside the data until `commit`: the fence and lightrag-server are given back
+The manifest that `copy` returns is a draft beside the data until `commit`: the fence and lightrag-server are released
 in between.
 """
 
@@ -49,7 +49,7 @@ class Site(Protocol):
 
 @dataclass(frozen=True)
 class _HeldFence:
-    """Writes that are held off by a step; for how long lightrag-server was stopped is known at `commit`."""
+    """Writes that a step blocks; for how long lightrag-server was stopped is known at `commit`."""
 
     fence: Fence
     writer_stopped_s: float = 0.0
@@ -109,7 +109,7 @@ class Saving:
             self._locks.pop(context.record.id)[1].close()
 
     def fence(self, context: Context) -> None:
-        """Hold off writes through lightrag-api, unless the backup is one without a fence."""
+        """Block writes through lightrag-api, unless the backup is one without a fence."""
         if not self.is_fenced(context):
             self.fences.take(context.record.id, self.site.fence(context))
 
@@ -122,7 +122,7 @@ class Saving:
         self.fences.release(context.record.id)
 
     def stop_writer(self, context: Context) -> None:
-        """Bring lightrag-server to rest, when it writes to the workspace; its version is asked for first."""
+        """Stop lightrag-server, when it writes to the workspace; its version is read first."""
         control = self.site.writer(context) if _has_fence(context) else None
         if "versions" not in context.record.originals:
             context.save_original("versions", self.site.versions(context))
@@ -131,7 +131,7 @@ class Saving:
         context.save_result("writer_at_rest", True)
 
     def is_at_rest(self, context: Context) -> bool:
-        """Whether lightrag-server was brought to rest, and not started since."""
+        """Whether lightrag-server was stopped, and not started since."""
         return bool(context.record.results.get("writer_at_rest"))
 
     def start_writer(self, context: Context) -> None:
@@ -180,7 +180,7 @@ class Saving:
             consistency = manifest.consistency.model_copy(update={"writer_stopped_s": stopped_s})
             manifest = manifest.model_copy(update={"consistency": consistency})
             commit(storage, manifest)
-        context.save_result("made", summary(manifest))
+        context.save_result("made", summary(manifest).model_dump(mode="json"))
 
     def is_committed(self, context: Context) -> bool:
         """Whether there is a backup."""

@@ -1,4 +1,4 @@
-"""One pass over a workspace: reads rows and files, and writes them when told to. Does I/O."""
+"""One pass over a workspace: reads rows and files, and optionally writes them. Does I/O."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

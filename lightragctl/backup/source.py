@@ -1,4 +1,4 @@
-"""What a backup is made of, where it goes, and what it needs from outside. Types only."""
+"""Types of a backup: its source, its destination, and its environment."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ Files = Callable[[], Iterable[tuple[str, Opener]]]
 
 
 class Held(Protocol):
-    """Writes to the workspace are held off."""
+    """Writes to the workspace are blocked."""
 
     @property
     def writer_stopped_s(self) -> float:
@@ -43,7 +43,7 @@ class Source:
         files: those of the workspace.
         documents: configuration and versions, JSON by name.
         search: in the store.
-        hold: holds writes off for the length of a block; None: two passes must agree.
+        hold: blocks writes for the length of a block; None: two passes must agree.
     """
 
     subject: Subject

@@ -53,7 +53,7 @@ class Copying:
         context.save_result("checked", True)
 
     def fence(self, context: Context) -> None:
-        """Hold off writes through lightrag-api; a copy that another process has begun from the source is discarded."""
+        """Block writes through lightrag-api; a copy that another process has begun from the source is discarded."""
         if self.is_fenced(context):
             return
         self.fences.take(context.record.id, self._fenced(context))
@@ -78,7 +78,7 @@ class Copying:
                 yield fence
 
     def stop_writer(self, context: Context) -> None:
-        """Bring lightrag-server to rest, when it writes to the workspace whose data must not change."""
+        """Stop lightrag-server if it writes to the workspace whose data must not change."""
         with self.open(context) as work:
             control = self.writer_of(work)
             if control is not None:
@@ -140,7 +140,7 @@ class Copying:
     def uncopy(self, context: Context) -> None:
         """Delete the copies."""
         if context.record.results.get("switch") in ("begun", "done"):
-            raise LightragctlError("the copies are not deleted, as they are in the place of the workspace")
+            raise LightragctlError("the copies are not deleted, because they are in use as the workspace")
         self._drop_copies(context)
         context.save_result("copied", {})
 
@@ -151,7 +151,7 @@ class Copying:
                 work.site.store.drop(copy)
 
     def write_files(self, context: Context) -> None:
-        """Write lightrag-server's files beside their place."""
+        """Write lightrag-server's files next to the current ones."""
         with self.open(context) as work:
             placed = self.placed(context, work)
             if placed is not None:
@@ -214,7 +214,7 @@ class Copying:
 
 
 def rest(context: Context, control: WriterControl) -> None:
-    """Bring lightrag-server to rest; how many replicas there were is saved first."""
+    """Stop lightrag-server; its number of replicas is saved first."""
     writer = find_writer(control.runtime)
     if writer is None:
         return
@@ -254,7 +254,7 @@ def refuse_losses(losses: Any, allowed: bool) -> None:
 
 def exists(workspace: str) -> RefusedError:
     """The error that a clone finds its target there."""
-    return RefusedError(f"there is a workspace '{workspace}' already", "choose a name that no workspace has")
+    return RefusedError(f"workspace '{workspace}' already exists", "choose another name")
 
 
 def token_of(context: Context) -> str:
@@ -263,7 +263,7 @@ def token_of(context: Context) -> str:
 
 
 def _has_files(work: Work) -> bool:
-    """Whether the origin has files of lightrag-server, or the target would have those of before."""
+    """Whether the origin has files of lightrag-server, or the target would keep its previous ones."""
     if any(True for _ in work.origin.files()):
         return True
     return work.site.files is not None and work.site.served == work.site.workspace

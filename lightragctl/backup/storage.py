@@ -1,4 +1,4 @@
-"""The one door to where backups are kept: folders and object stores through obstore. Does I/O.
+"""The storage of backups: folders and object stores, through obstore only. Does I/O.
 
 An object is written whole or not at all. Requests to object stores are retried with back-off on server errors, cut
 connections and timeouts; what is raised after that names the object.
@@ -33,13 +33,13 @@ _NO_SPACE = ("No space left on device", "Disk quota exceeded", "os error 28", "o
 
 
 class StorageError(LightragctlError):
-    """The place of backups refused a request."""
+    """The storage of backups refused a request."""
 
     code = "backup-storage"
 
 
 class StorageUnavailableError(UnavailableError):
-    """The place of backups does not answer, after all retries."""
+    """The storage of backups does not answer, after all retries."""
 
     code = "backup-storage-unavailable"
 
@@ -51,7 +51,7 @@ class MissingObjectError(StorageError):
 
 
 class StorageFullError(StorageError):
-    """There is no room for the object."""
+    """The storage has no space for the object."""
 
     code = "backup-storage-full"
 
@@ -200,10 +200,10 @@ def failure(url: str, verb: str, path: str, error: BaseException) -> Lightragctl
     reason, named = _reason(error), f"{url.rstrip('/')}/{path}"
     denied = isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
     if denied or any(code in reason for code in _DENIED):
-        hint = "check the credentials and what they may do: read, write, list, delete"
+        hint = "check the credentials and their permissions: read, write, list, delete"
         return StorageError(f"{url} refuses to {verb} {path}: {reason}", hint)
     if any(text in str(error) for text in _NO_SPACE):
-        hint = Hint("make room, or delete old backups: ", Command("backup prune"))
+        hint = Hint("free space, or delete old backups: ", Command("backup prune"))
         return StorageFullError(f"{url} is full: cannot {verb} {path}: {reason}", hint)
     if isinstance(error, FileNotFoundError):
         return StorageError(f"{url} does not exist: {reason}", "create the bucket, or correct its name")
@@ -234,7 +234,7 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
     scheme, parts = url.partition("://")[0], urlsplit(url)
     if scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path:
-            raise UsageError(f"'{shown(url)}' is not file:///PATH", "a path of this machine begins with a third slash")
+            raise UsageError(f"'{shown(url)}' is not file:///PATH", "an absolute path begins with a third slash")
         return _folder(Path(unquote(parts.path)), url, exists)
     if scheme == "pvc":
         return _folder(_claimed(parts.netloc, unquote(parts.path)), url, exists)
@@ -246,7 +246,7 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
         return Storage(from_url(url, client_options=_client(url, patience), retry_config=_retry(patience)), url)
     except (exceptions.BaseError, ValueError) as error:
         raise UsageError(
-            f"'{shown(url)}' is not a place for backups: {_reason(error)}",
+            f"'{shown(url)}' is not a valid destination for backups: {_reason(error)}",
             "such as file:///backups or s3://bucket/path",
         ) from error
 
@@ -260,7 +260,7 @@ def _folder(folder: Path, url: str, exists: bool) -> Storage:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder}: {error.strerror}", "choose a folder that can be written to") from error
+        raise StorageError(f"{folder}: {error.strerror}", "choose a writable folder") from error
     return Storage(LocalStore(folder, automatic_cleanup=False), url, folder)
 
 

@@ -1,4 +1,4 @@
-"""Puts copies in the place of a workspace's collections, and back. Changes a store.
+"""Switches a workspace to copies of its collections, and back. Changes a store.
 
 Both directions look at what is there, so that they may be repeated after a crash at any point, and each continues where
 the other stopped. Meanwhile readers must be refused by the switching marker, and writers stopped.
@@ -59,7 +59,7 @@ def forward(store: CollectionStore, moves: Moves, check: Check) -> None:
 
 
 def back(store: CollectionStore, moves: Moves, check: Check) -> None:
-    """Undo `forward`: the old collections have their names, aliases and rows again, the copies those of before."""
+    """Undo `forward`: the old collections have their names, aliases and rows again, the copies their previous names."""
     there = set(store.list_collections())
     for new in moves.news:
         if new.copy not in there:
@@ -69,8 +69,10 @@ def back(store: CollectionStore, moves: Moves, check: Check) -> None:
         if old.kept in there:
             check()
             store.rename(old.kept, old.name)
-            store.load(old.name)
-        for alias in old.aliases if {old.kept, old.name} & there else ():
+        if not {old.kept, old.name} & there:  # it was empty, and is deleted
+            continue
+        store.load(old.name)
+        for alias in old.aliases:
             check()
             store.point_alias(alias, old.name)
     check()
@@ -79,7 +81,7 @@ def back(store: CollectionStore, moves: Moves, check: Check) -> None:
 
 
 def _take_out(store: CollectionStore, moves: Moves, new: New, there: set[str]) -> None:
-    """Give a copy the name of before; its aliases go back to the old collection, or are deleted."""
+    """Give a copy its previous name; its aliases go back to the old collection, or are deleted."""
     before = {alias: old for old in moves.olds for alias in old.aliases}
     for alias in new.aliases:
         old = before.get(alias)

@@ -66,7 +66,7 @@ def open_destination(
     chosen = url or settings.destination
     if chosen is None:
         hint = Hint("use --destination file:///PATH or s3://BUCKET/PATH, or set backup.destination in the profile")
-        raise UsageError("no destination for backups is given", hint)
+        raise UsageError("no backup destination is set", hint)
 
     access = Access(
         settings.endpoint or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
@@ -98,6 +98,9 @@ def _secret(settings: Backup, name: str, environ: Mapping[str, str]) -> str | No
     given: SecretRef | None = getattr(settings, name)
     if given is None:
         return None
+    if given.secret and VARIABLES[name] not in environ:
+        message = f"backup.{name} is missing: there is no key {given.secret.key} in a Secret {given.secret.name}"
+        raise UsageError(message, "create the Secret beside the release")
     source = SecretRef(env=VARIABLES[name]) if given.secret else given
     return secret_value(source, environ, f"backup.{name}")
 
@@ -118,7 +121,7 @@ class Choice:
     Attributes:
         workspace: its name.
         include_secrets: save values of Secrets too.
-        hold: holds writes off; None: two passes must agree.
+        hold: blocks writes; None: two passes must agree.
         versions: of what cannot say it while it is stopped.
     """
 

@@ -62,7 +62,7 @@ class RateStep(msgspec.Struct, frozen=True):
         believed: whether the generator kept up; otherwise a failure may be due to the generator.
         good_per_s, p99_ms: what it reached.
         seen: of each threshold, what was held against it: of a percentile the upper 95 % bound, in its threshold's
-            unit; None where there was nothing to tell it by. Empty in files of before it was saved.
+            unit; None where there was nothing to tell it by. Empty in files from before it was saved.
     """
 
     rate_qps: Positive

@@ -105,7 +105,7 @@ _GROUPS = (
     _CommandGroup(
         "upgrade",
         "Deploy and operate",
-        "Upgrade a release, one pod first. Without a subcommand: upgrade run.",
+        "Upgrade a release, with or without a canary. Without a subcommand: upgrade run.",
         (upgrade.run, upgrade.matrix),
         _DefaultsToRun,
     ),
@@ -125,7 +125,7 @@ _GROUPS = (
     _CommandGroup(
         "operations",
         "Deploy and operate",
-        "Watch and steer long-running work on a release: backups, restores, upgrades.",
+        "Watch and control long-running operations on a release: backups, restores, upgrades.",
         (
             operations.list_,
             operations.status,

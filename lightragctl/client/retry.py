@@ -10,8 +10,8 @@ from lightragctl.client.api import NOT_THERE_HINT, ApiError
 from lightragctl.core.errors import LightragctlError, UnavailableError
 
 PASSING_STATUSES = frozenset({429, 502, 503, 504})  # the service or a backend is busy or not ready
-FIRST_DELAY_S = 0.5
-FENCED_CODES = frozenset({"fenced", "switching"})  # a backup or a restore of the workspace is under way
+FIRST_DELAY_S = 0.5  # doubled after each attempt; a choice, not a measurement
+FENCED_CODES = frozenset({"fenced", "switching"})  # a backup or a restore of the workspace is in progress
 FENCED_WAIT_S = 3600.0  # a backup of a large workspace takes minutes
 LONGEST_DELAY_S = 8.0  # restarted components are ready within seconds
 

@@ -1,4 +1,4 @@
-"""How an open operation refuses other changes of its release. Pure."""
+"""The error when `up`, `down` or `rollback` is refused because an open operation reserves the release. Pure."""
 
 from lightragctl.core.errors import LockedError
 from lightragctl.core.hint import Command, Hint

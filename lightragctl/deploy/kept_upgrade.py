@@ -37,7 +37,7 @@ def refuse_undone(lines: Sequence[str]) -> None:
     """
     if lines:
         hint = Hint(
-            "add to the profile, or use with --set: ",
+            "add to the profile: ",
             "; ".join(lines),
             "; to go back to the version before: ",
             Command("rollback"),

@@ -1,1 +1,1 @@
-"""Finds what is wrong with a release: facts are collected once, judged by checks that are data, folded to causes."""
+"""Diagnoses a release: collects facts once, evaluates checks, folds findings into root causes."""

@@ -1,4 +1,4 @@
-"""A bundle: facts in one bounded archive, to be judged elsewhere by the same checks. Reads and writes one file.
+"""A support bundle: facts in one archive of limited size, for the same checks elsewhere. Reads and writes one file.
 
 What may be in it is decided by the types of the facts: each has a list of its fields, and private facts are left out.
 """

@@ -43,7 +43,7 @@ SLOW, UNAVAILABLE, OOM, WRONG = Symptom.SLOW, Symptom.UNAVAILABLE, Symptom.OOM, 
 
 @dataclass(frozen=True)
 class Trouble(Violation):
-    """Where a condition does not hold; `component`: which component is affected, empty for the release as a whole."""
+    """A violation of a condition; `component`: the affected component, empty for the release as a whole."""
 
     component: str = ""
 
@@ -76,6 +76,7 @@ class Check(findings.Check[Facts]):
         fix: what to do, in general; the hint of a finding that brings none.
         symptoms: what a user may notice of it.
         explains: codes of checks whose findings follow from a finding of this one, on any object.
+        explains_own: only findings of the same component follow.
         stops: whether the component of a finding serves nothing, so that what needs it fails too.
         follows: whether a finding may follow from a component that serves nothing; None: by the category.
     """
@@ -86,6 +87,7 @@ class Check(findings.Check[Facts]):
     fix: Hint
     symptoms: tuple[Symptom, ...] = ()
     explains: tuple[str, ...] = ()
+    explains_own: bool = False
     stops: bool = False
     follows: bool | None = None
 

@@ -1,4 +1,4 @@
-"""Judges facts: what the checks find, what they could not see, what the profile accepts. Pure."""
+"""Evaluates checks on facts: findings, checks without their facts, accepted findings. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

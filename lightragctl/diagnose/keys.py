@@ -54,7 +54,7 @@ PROCESSES: Fact[list[Process]] = Fact("processes", "the release's processes", li
 
 # Releases on a cluster
 RECORD: Fact[Recorded] = Fact("record", "the release's record and lock", Recorded)
-DRIFT: Fact[list[Change]] = Fact("drift", "fields that others changed", list[Change])
+DRIFT: Fact[list[Change]] = Fact("drift", "fields changed by other managers", list[Change])
 ASLEEP: Fact[dict[str, str]] = Fact("asleep", "workloads scaled to zero by others", dict[str, str])
 DANGERS: Fact[list[Written]] = Fact("dangers", "risks for the release's data and configuration", list[Written])
 RULES: Fact[list[Written]] = Fact("rules", "what the rules find in the profile and the cluster", list[Written])

@@ -1,4 +1,4 @@
-"""Looks facts up: the collection of the passages, series of a component, times of the API server. Pure."""
+"""Lookups in facts: the collection of the passages, series of a component, times of the API server. Pure."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The way of a search, hop by hop, and what the findings say of each. Pure."""
+"""The path of a search, hop by hop, with the state of each. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _ORDER = (
 
 @dataclass(frozen=True)
 class Hop:
-    """One component on the way of a search.
+    """One component on the path of a search.
 
     `state` is `ok`, `failed`, `degraded` or `unknown`; `code` is that of the finding; `took_ms` of one request.
     """

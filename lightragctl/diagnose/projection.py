@@ -1,4 +1,4 @@
-"""Kubernetes objects cut down to the fields that checks read: an allow-list, so that nothing else can be kept. Pure.
+"""Reduces Kubernetes objects to the fields that checks read, by an allow-list. Pure.
 
 Values of environment variables, arguments, data of ConfigMaps and Secrets, and what containers print are on no list.
 """

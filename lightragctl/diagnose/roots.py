@@ -1,4 +1,4 @@
-"""Folds findings to root causes: what another finding explains stands below that one. Pure.
+"""Folds findings into root causes: a finding that another one explains is listed below it. Pure.
 
 A finding explains another one when its check names the other's code in `explains`, or when its check `stops` a
 component that the other one's component needs. On the same component, a possible reason of a stop is no consequence.
@@ -33,7 +33,7 @@ def fold(found: Sequence[Found], checks: Mapping[str, Check], needs: Needs) -> l
 
 def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Needs) -> bool:
     check = checks[cause.code]
-    if found.code in check.explains:
+    if found.code in check.explains and (not check.explains_own or found.component == cause.component):
         return True
     if not check.stops or not cause.component or not checks[found.code].may_follow:
         return False

@@ -37,7 +37,7 @@ SIGNATURES = (
         "settings",
         r"settings.*(cannot be read|does not fit|not valid|Invalid JSON)|(cannot read|invalid).*settings",
         "its settings file is damaged, or of another version",
-        Hint("write it again: ", Command("up")),
+        Hint("rewrite it: ", Command("up")),
     ),
     Signature(
         "port-in-use",
@@ -54,13 +54,13 @@ SIGNATURES = (
     Signature(
         "permission",
         r"Permission denied|Operation not permitted|EACCES|read-only file system|Read-only file system",
-        "it may not read or write a file",
+        "it has no permission to read or write a file",
         Hint("check the owner of the files, and run_as in the profile"),
     ),
     Signature(
         "etcd-full",
         r"mvcc: database space exceeded|alarm:NOSPACE|NOSPACE",
-        "etcd is full and takes no writes",
+        "etcd is full and rejects writes",
         Hint("compact and defragment etcd, then etcdctl alarm disarm; or raise components.etcd.quota_bytes"),
     ),
     Signature(
@@ -84,7 +84,7 @@ SIGNATURES = (
     Signature(
         "object-lost",
         r"NoSuchKey|The specified key does not exist",
-        "an object that Milvus wrote is gone from the bucket",
+        "an object that Milvus wrote is missing from the bucket",
         Hint("check that no other release or life-cycle rule deletes below root_path; then restore a backup"),
     ),
     Signature(
@@ -103,13 +103,13 @@ SIGNATURES = (
     Signature(
         "refused",
         r"[Cc]onnection refused|ECONNREFUSED|Connect call failed",
-        "what it connects to does not listen",
+        "a service that it connects to refuses connections",
         Hint("see which component is down: ", Command("status")),
     ),
     Signature(
         "network",
         r"i/o timeout|[Nn]etwork is unreachable|No route to host|context deadline exceeded",
-        "what it connects to cannot be reached over the network",
+        "a service that it connects to is unreachable",
         Hint("check network policies, routes and proxies: kubectl get networkpolicies"),
     ),
     Signature(
@@ -122,7 +122,7 @@ SIGNATURES = (
     Signature(
         "time-tick",
         r"Timestamp lag too large|tsafe.*lag|time tick long delay",
-        "Milvus is behind its own clock: the message queue or the data nodes are too slow",
+        "Milvus's time ticks lag: the message queue or the data nodes are too slow",
         Hint("see the queue and the data nodes: ", Command("logs", "vector-engine")),
     ),
     Signature(
@@ -140,13 +140,13 @@ SIGNATURES = (
     Signature(
         "aio",
         r"io_setup\(\) failed",
-        "the kernel gives it no asynchronous I/O",
+        "the kernel has no asynchronous I/O slots left",
         Hint("raise fs.aio-max-nr on the node"),
     ),
     Signature(
         "open-files",
         r"Too many open files|EMFILE",
-        "it may not open more files",
+        "it has reached its limit of open files",
         Hint("raise the limit: ulimit -n"),
     ),
     Signature(
@@ -164,7 +164,7 @@ SIGNATURES = (
     Signature(
         "data-damaged",
         r"[Cc]hecksum mismatch|corrupt(ed|ion)?\b|database disk image is malformed|bad magic|unexpected EOF",
-        "its data are damaged",
+        "its data is damaged",
         Hint("restore them from a backup, or start over: ", Command("down", "--purge"), ", then up and ingest"),
     ),
     Signature(

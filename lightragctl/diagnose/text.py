@@ -1,4 +1,4 @@
-"""Hints as data, and texts of others without what looks like a secret. Pure."""
+"""Hints as data; redacts what looks like a secret in foreign texts. Pure."""
 
 import re
 from collections.abc import Sequence

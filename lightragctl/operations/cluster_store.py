@@ -34,7 +34,7 @@ class ConfigMapStore:
         try:
             self._cluster.create(self._object(record))
         except ChangedMeanwhileError as error:
-            raise LockedError(f"there is an operation {record.id} already", "run the command again") from error
+            raise LockedError(f"operation {record.id} already exists", "run the command again") from error
 
     def read(self, operation_id: str) -> Operation:
         """See `OperationStore`."""
@@ -56,7 +56,9 @@ class ConfigMapStore:
             except ChangedMeanwhileError:
                 continue
             return made
-        raise LockedError(f"the record of operation {operation_id} changes all the time", "run the command again")
+        raise LockedError(
+            f"the record of operation {operation_id} is being changed continuously by others", "run the command again"
+        )
 
     def delete(self, operation_id: str) -> None:
         """See `OperationStore`."""
@@ -89,5 +91,5 @@ def _record(thing: KubernetesObject) -> Operation:
     try:
         text = thing["data"][_KEY]
     except (KeyError, TypeError) as error:
-        raise LightragctlError(f"{source} is no record of an operation", "restore it, or delete it") from error
+        raise LightragctlError(f"{source} is not an operation record", "restore it, or delete it") from error
     return from_text(text, source)

@@ -41,7 +41,7 @@ def begin(place: Place, record: Operation, notify: Notify) -> Operation:
 
 
 def drive(place: Place, operation_id: str, crew: Crew, in_job: bool = False) -> Operation:
-    """Drive the operation until a driver has nothing left to do; the record then.
+    """Run the operation until it pauses or ends; returns its record.
 
     Args:
         place: of its release.
@@ -79,7 +79,7 @@ def newest(place: Place) -> Operation:
 
 
 def pause(place: Place, operation_id: str) -> Operation:
-    """Ask the driver of a running operation to give back what is held and to stop.
+    """Request the driver of a running operation to release held resources and to stop.
 
     Raises:
         RefusedError: it does not run.
@@ -96,7 +96,7 @@ def pause(place: Place, operation_id: str) -> Operation:
 
 
 def resume(place: Place, operation_id: str, now: datetime) -> Operation:
-    """Make a stopped operation run again; a driver must follow. One that runs is left alone.
+    """Mark a stopped operation as running; the caller then starts a driver. Does nothing to a running one.
 
     Raises:
         RefusedError: it is closed, or being aborted.
@@ -115,7 +115,7 @@ def resume(place: Place, operation_id: str, now: datetime) -> Operation:
 
 
 def abort(place: Place, operation_id: str, now: datetime) -> Operation:
-    """Ask for every step to be undone; a driver must follow where none is at work.
+    """Request every step to be undone; the caller starts a driver if none is running.
 
     Raises:
         RefusedError: it is closed.
@@ -134,7 +134,7 @@ def abort(place: Place, operation_id: str, now: datetime) -> Operation:
 
 
 def abandon(place: Place, operation_id: str, crew: Crew) -> Operation:
-    """Close an operation as it is, without undoing anything.
+    """Close an operation without undoing its steps.
 
     Raises:
         LockedError: a process drives it.
@@ -166,7 +166,7 @@ def kept_data(place: Place, now: datetime) -> list[KeptData]:
 
 
 def clean_up(place: Place, chosen: Sequence[KeptData], crew: Crew) -> list[KeptData]:
-    """Delete kept data, and return what was deleted; what cannot be is reported and stays listed."""
+    """Delete kept data; returns the deleted entries. Failures are reported, and their entries stay listed."""
     gone = []
     for one in chosen:
         try:
@@ -181,7 +181,7 @@ def clean_up(place: Place, chosen: Sequence[KeptData], crew: Crew) -> list[KeptD
 def _delete(place: Place, one: KeptData, crew: Crew) -> None:
     kind = next((known for known in crew.kinds if known.name == one.operation.kind), None)
     if kind is None or kind.cleanup is None:
-        message = f"this lightragctl does not know what operation {one.operation.id} kept"
+        message = f"this lightragctl does not know which data operation {one.operation.id} retained"
         raise LightragctlError(message, f"use lightragctl {one.operation.version}")
     kind.cleanup(one.kept, crew.resources)
 

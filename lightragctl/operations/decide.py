@@ -44,15 +44,15 @@ class End:
 
 Decision = Enter | Act | Undo | Sleep | End
 Observed = Mapping[str, bool]
-"""By step: whether what it brings about is so. Steps that never acted may be missing."""
+"""By step: whether its effect is present. Steps that never acted may be missing."""
 
 
 def decide(record: Operation, observed: Observed, now: datetime) -> Decision:
-    """The next thing to do.
+    """The next action of the driver.
 
     Args:
         record: as it was last written.
-        observed: what is; it counts more than the states that the record has.
+        observed: the actual state of the steps; takes precedence over the recorded states.
         now: the time, in UTC.
     """
     match record.phase:
@@ -78,7 +78,7 @@ def _run(record: Operation, observed: Observed, now: datetime) -> Decision:
     if record.request is not Request.NONE:
         return Enter(Phase.ABORTING if record.request is Request.ABORT else Phase.PAUSING)
     if now > record.deadline:
-        return failure(record, f"not done after {record.limit_s:g} s, its deadline")
+        return failure(record, f"not done within its deadline of {record.limit_s:g} s")
     for held in reversed(record.steps):
         if held.hold_through and held.is_begun and _is_done(record.step(held.hold_through), observed):
             return _undo(held, now)
@@ -91,7 +91,7 @@ def _run(record: Operation, observed: Observed, now: datetime) -> Decision:
 def _act(record: Operation, step: StepRecord, now: datetime) -> Decision:
     if step.began_at and now > step.began_at + timedelta(seconds=step.deadline_s):
         reason = f": {step.message}" if step.message else ""
-        return failure(record, f"{step.title}: not done after {step.deadline_s:g} s, its deadline{reason}")
+        return failure(record, f"{step.title}: not done within its deadline of {step.deadline_s:g} s{reason}")
     if step.state is StepState.WAITING and step.next_at and step.next_at > now:
         return Sleep(step.next_at, step.message)
     return Act(step.name)
@@ -102,7 +102,7 @@ def _is_done(step: StepRecord, observed: Observed) -> bool:
 
 
 def _is_satisfied(step: StepRecord, record: Operation, observed: Observed) -> bool:
-    """Whether the step needs no act: it is done, or it held something that no later step needs."""
+    """Whether the step needs no action: it is done, or it held a resource that no later step needs."""
     if step.hold_through and _is_done(record.step(step.hold_through), observed):
         return True
     return _is_done(step, observed)
@@ -114,7 +114,7 @@ def failure(record: Operation, cause: str) -> Enter:
 
 
 def _give_back(record: Operation, now: datetime, then: Phase, is_meant: Callable[[StepRecord], bool]) -> Decision:
-    """Undo what is meant, last step first; then the phase, or `needs attention` when an undo failed."""
+    """Undo the selected steps, last first; then enter the phase, or `needs attention` if an undo failed."""
     for step in reversed(record.steps):
         if step.undoable and step.is_begun and is_meant(step):
             return _undo(step, now)

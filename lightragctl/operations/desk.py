@@ -1,4 +1,4 @@
-"""The record of an operation in the hands of the one driver that may write it."""
+"""Reads and writes the record of an operation for its driver, the only process that may write it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

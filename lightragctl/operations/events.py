@@ -30,6 +30,6 @@ def phase_event(record: Operation) -> Event:
 def step_event(record: Operation, step: StepRecord) -> Event:
     """The step that an operation has begun, or begun to undo."""
     data = {"operation": record.id, "step": step.name, "state": str(step.state)}
-    undoing = "giving back" if step.hold_through else "undoing"
+    undoing = "releasing" if step.hold_through else "undoing"
     text = f"{undoing}: {step.title}" if step.state in (StepState.UNDOING, StepState.UNDONE) else step.title
     return Event(text, step.name, data=data)

@@ -15,7 +15,7 @@ _TAKEN_BACK = (StepState.UNDOING, StepState.UNDONE)
 def follow(
     store: OperationStore, operation_id: str, clock: Clock, notify: Notify, obstacle: Callable[[Operation], str]
 ) -> Operation:
-    """The record once no driver has anything left to do; until then its steps and its progress are reported.
+    """Report steps and progress until the operation pauses or ends; returns its record.
 
     Args:
         store: where the record is.

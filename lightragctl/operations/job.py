@@ -1,4 +1,4 @@
-"""The Job that drives an operation inside the cluster, so that no command has to stay.
+"""The Job that runs an operation inside the cluster, independent of the command that started it.
 
 The Job owns its account, its Role and its network policies: they are deleted with it, by the process that follows the
 operation to its end, else by the cluster ten minutes after the last pod has ended. A failed pod is replaced.
@@ -31,7 +31,7 @@ _TRIES = 20
 
 
 def start_job(scope: Scope, record: Operation, kind: OperationKind, plan: Plan) -> None:
-    """Make sure that a Job drives the operation; harmless when one does.
+    """Ensure that a Job runs the operation; does nothing if one does.
 
     Raises:
         ForbiddenError: we may not create Jobs, or Roles with these rights.
@@ -56,7 +56,7 @@ def stop_job(scope: Scope, operation_id: str) -> None:
 
 
 def stop_idle_jobs(scope: Scope, records: Iterable[Operation]) -> None:
-    """Delete the Jobs of operations that need no driver, which no command followed to the end; as far as we may."""
+    """Delete leftover Jobs of operations that need no driver, as far as permissions allow."""
     driven = {one.id for one in records if one.phase in AT_WORK}
     jobs = scope.cluster.select(*_JOB, scope.namespace, f"{OPERATION_OF}={scope.release}")
     with suppress(ForbiddenError):
@@ -86,7 +86,7 @@ def job_objects(scope: Scope, record: Operation, name: str, kind: OperationKind,
 
 
 def administrator_objects(scope: Scope, kind: OperationKind, plan: Plan) -> list[KubernetesObject]:
-    """The account of every operation of a kind, for an administrator to create where users may create no Roles."""
+    """ServiceAccount and RBAC for every operation of a kind, for an administrator where users may not create Roles."""
     account = f"{scope.release}-operation-{kind.name}"
     rules = list(map(_rule, _rights(scope, kind, None)))
     context = {**_identity(scope, kind.name, account), "name": account, "rules": rules, "profile": plan.profile}
@@ -96,7 +96,7 @@ def administrator_objects(scope: Scope, kind: OperationKind, plan: Plan) -> list
 
 
 def obstacle(scope: Scope, record: Operation) -> str:
-    """Why no pod drives the operation; empty when one does, or will soon as far as can be seen."""
+    """Why no pod runs the operation; empty when one does or is starting."""
     jobs = _jobs(scope, record.id)
     if not jobs:
         return f"operation {record.id} has no Job"
@@ -151,7 +151,7 @@ def _release_suspended(scope: Scope, identity: ObjectRef) -> None:
         with suppress(ChangedMeanwhileError):
             scope.cluster.replace({**there, "spec": {**there["spec"], "suspend": False}})
             return
-    raise LockedError(f"{identity} changes all the time", "run the command again")
+    raise LockedError(f"{identity} is being changed continuously by others", "run the command again")
 
 
 def _create(scope: Scope, thing: KubernetesObject) -> None:

@@ -12,7 +12,7 @@ from lightragctl.operations.model import Kept, Operation, StepRecord
 
 @dataclass(frozen=True)
 class Wait:
-    """What an act returns that is not done yet: it is called again after some seconds; nothing blocks meanwhile."""
+    """Returned by an act that is not done yet: it is called again after some seconds, without blocking."""
 
     seconds: float
     reason: str
@@ -20,10 +20,10 @@ class Wait:
 
 @dataclass(frozen=True)
 class Hold:
-    """Says that a step holds something, such as a fence or an autoscaler, which every exit gives back by its undo.
+    """A resource that a step holds, such as a fence or an autoscaler; its undo releases it on every exit.
 
     Attributes:
-        through: the last step that needs it; it is given back after that one.
+        through: the last step that needs it; it is released after that one.
         while_paused: a pause does not give it back.
     """
 
@@ -93,7 +93,7 @@ class Step:
         observe: whether it is so, by looking; only called once it has acted. It must stay true when later steps move
             on, and may read what they saved in the record.
         undo: takes it back; may be called any number of times, also when it never took effect.
-        hold: for what must be given back.
+        hold: for what must be released.
     """
 
     name: str

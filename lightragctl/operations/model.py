@@ -1,4 +1,4 @@
-"""The record of an operation: what it does, how far it is, and what must be given back. Pure.
+"""The record of an operation: its steps, progress, and held resources. Pure.
 
 The record is the only state. It is written before each effect that it announces, so that another process can continue
 after a crash at any point. Times are UTC.
@@ -28,7 +28,7 @@ KEEP_CLOSED = 20
 class Phase(StrEnum):
     """Where an operation stands.
 
-    Pausing, failing and aborting give back what is held; then come paused, failed and aborted. Succeeded and aborted
+    Pausing, failing and aborting release held resources; then come paused, failed and aborted. Succeeded and aborted
     are closed; every other phase keeps the release reserved.
     """
 
@@ -175,7 +175,7 @@ class Operation(StrictModel):
         version: of the lightragctl that started it.
         limit_s: seconds from the start or the last resume to `deadline`.
         job: the Job in the cluster that drives it; None: the process of a command does.
-        abort_on_failure: a failure undoes every step, instead of only giving back what is held.
+        abort_on_failure: a failure undoes every step, instead of only releasing held resources.
         originals: values from before the operation, saved before they were changed.
         results: what the steps found or made.
         turn: counts drivers; a driver with a lower number than this may write no more.
@@ -247,7 +247,7 @@ def to_text(record: Operation) -> str:
     text = json.dumps(document, ensure_ascii=False, sort_keys=True)
     if (size_bytes := len(text.encode())) > MAX_BYTES:
         message = f"the record of operation {record.id} would take {size_bytes} bytes; the limit is {MAX_BYTES}"
-        raise LightragctlError(message, "this is a bug of its kind: large data belong outside the record")
+        raise LightragctlError(message, "this is a bug: large data must not be stored in the record")
     return text
 
 
@@ -270,7 +270,7 @@ def from_text(text: str, source: str) -> Operation:
             return Operation.model_validate_json(json.dumps(document))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         hint = Hint("restore it; to close the operation without undoing its steps, delete it")
-        raise LightragctlError(f"{source} is no record of an operation: {error}", hint) from error
+        raise LightragctlError(f"{source} is not an operation record: {error}", hint) from error
     age = "newer" if schema > SCHEMA else "older"
     message = f"{source} was written by lightragctl {written_by} in the {age} format {schema}; this one reads {SCHEMA}"
     raise LightragctlError(message, f"continue it with lightragctl {written_by}")
@@ -330,7 +330,7 @@ def next_command(record: Operation) -> Hint:
             )
         case Phase.NEEDS_ATTENTION:
             return Hint(
-                "fix what the failed steps name, then: ",
+                "fix the errors of the failed steps, then: ",
                 Command("operations abort", record.id),
                 "; to close it without undoing them: ",
                 Command("operations abort", f"{record.id} --force"),

@@ -28,7 +28,7 @@ REHEARSAL = OperationKind(
     steps=(
         Step(
             name="hold",
-            title="hold what must be given back",
+            title="hold a resource",
             deadline_s=60.0,
             act=_hold,
             observe=lambda context: bool(context.record.results.get("held")),

@@ -1,7 +1,7 @@
-"""The driver of an operation: decides, writes down what it will do, does it, and looks whether it is so.
+"""The driver of an operation: decides, records the next action, performs it, and verifies its effect.
 
 Every effect is announced in the record first. So a driver that dies at any point is followed by one that observes what
-is and continues, on any machine. What is held is given back on every way out of the driver but its death.
+is and continues, on any machine. Held resources are released on every exit of the driver but its death.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ class Driver:
         return self._desk.record
 
     def _observe_begun(self) -> None:
-        """Look at what is, for each step that has ever acted."""
+        """Observe the actual state of each step that has ever acted."""
         record = self._desk.record
         if record.phase in (Phase.RUNNING, Phase.PENDING):
             self._observed = {one.name: self._look(one.name) for one in record.steps if one.is_begun}
@@ -72,7 +72,7 @@ class Driver:
                 self._desk.update(partial(_with_done, ended, self._desk.now()))
 
     def _look(self, name: str) -> bool:
-        """Whether a step's effect is there; what does not answer is not there, so that the act finds out."""
+        """Whether a step's effect is present; if that cannot be read, it is not, so that the act is repeated."""
         try:
             return self._kind.step_by_name[name].observe(self._desk)
         except UnavailableError:
@@ -125,7 +125,7 @@ class Driver:
         self._finish(name, wait)
 
     def _finish(self, name: str, wait: Wait | None) -> None:
-        """Write that a step is done when it is so, else when it acts again."""
+        """Record that a step is done if its effect is present, else when it acts again."""
         seen = wait is None and self._look(name)
         self._observed[name] = seen
         now = self._desk.now()
@@ -191,7 +191,7 @@ class Driver:
             self._enter(failure(record, f"{record.step(name).title}: not undone: {error.message}"))
 
     def _leave(self, error: BaseException) -> None:
-        """Give back what is held before the driver is left by an error, Ctrl-C or SIGTERM.
+        """Release held resources before the driver exits because of an error, Ctrl-C or SIGTERM.
 
         A driver whose lock was lost gives nothing back: its successor has it. In a Job a signal leaves all as it is.
         """

@@ -54,7 +54,7 @@ class OperationStore(Protocol):
 
 def unknown(operation_id: str) -> UsageError:
     """The error that there is no such operation."""
-    hint = Hint("see which there are: ", Command("operations list"))
+    hint = Hint("list them: ", Command("operations list"))
     return UsageError(f"there is no operation {operation_id} of this release", hint)
 
 
@@ -79,7 +79,7 @@ class FileStore:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock():
             if self._path(record.id).exists():
-                raise LockedError(f"there is an operation {record.id} already", "run the command again")
+                raise LockedError(f"operation {record.id} already exists", "run the command again")
             self._write(record)
 
     def read(self, operation_id: str) -> Operation:

@@ -1,4 +1,4 @@
-"""Puts files in the place of a workspace's, all or nothing for each folder: written beside, then renamed. Writes files.
+"""Replaces the files of a workspace, each folder atomically: written beside it, then renamed. Writes files.
 
 lightrag-server of the workspace must be stopped. Every step may be repeated after a crash. For an operation OP and a
 folder NAME there are beside it: `.NAME.OP.part` while files are written, `.NAME.OP.new` when they are complete, and
@@ -36,7 +36,7 @@ class PlacedFiles:
     rename: Callable[[Path, Path], object] = Path.rename
 
     def begin(self) -> None:
-        """Make empty folders for the files; what an earlier attempt has written is removed.
+        """Create empty folders for the files; the files of an earlier attempt are removed.
 
         Raises:
             RefusedError: the files are in place already, or complete.
@@ -68,7 +68,7 @@ class PlacedFiles:
             raise LightragctlError(f"cannot write {path}: {error.strerror}", "free some space, and resume") from error
 
     def complete(self, inputs_before: str) -> None:
-        """All files are written: lead the paths in them to their new place, and mark them complete.
+        """Rewrite the absolute paths in the files to their new place, and mark the files complete.
 
         Args:
             inputs_before: the folder of the workspace's uploads where the files come from, an absolute path.
@@ -82,7 +82,7 @@ class PlacedFiles:
                 _sync(part.parent)
 
     def switch(self) -> None:
-        """Put the complete files in place; what was there is kept beside. After a crash in between, it goes on."""
+        """Rename the complete files into place; the previous files are kept beside them. Idempotent after a crash."""
         for root, folder in self.files.roots.items():
             new, kept = self._beside(root, "new"), self._beside(root, "kept")
             if not new.exists():
@@ -95,7 +95,7 @@ class PlacedFiles:
             _sync(folder.parent)
 
     def undo(self) -> None:
-        """What was in the place before is there again, and the files of the operation are gone."""
+        """Restore the previous files and delete those of the operation."""
         for root, folder in self.files.roots.items():
             kept = self._beside(root, "kept")
             if kept.exists():
@@ -118,11 +118,11 @@ class PlacedFiles:
         return [self._beside(root, "kept") for root in self.files.roots]
 
     def kept_bytes(self) -> int:
-        """The size of what was in the place before, until `cleanup`."""
+        """The size of the previous files in bytes, until `cleanup`."""
         return sum(path.stat().st_size for folder in self.kept_folders for path in folder.rglob("*") if path.is_file())
 
     def cleanup(self) -> None:
-        """Delete what was in the place before."""
+        """Delete the previous files."""
         for folder in self.kept_folders:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -131,7 +131,7 @@ class PlacedFiles:
         return folder.with_name(f".{folder.name}.{self.operation}.{kind}")
 
     def _unused(self, root: str) -> Path:
-        """The name for files that were in place and are undone: as if they had never been."""
+        """The temporary name of files that were in place and are undone."""
         new = self._beside(root, "new")
         shutil.rmtree(new, ignore_errors=True)
         return new

@@ -202,7 +202,7 @@ def service_settings(file: Path | None, model: type[SettingsT], plan: Callable[[
             return model.model_validate_json(file.read_text(encoding="utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError) as error:
             raise LightragctlError(
-                f"cannot read settings {file}: {error}", Hint("write it again: ", Command("up"))
+                f"cannot read settings {file}: {error}", Hint("rewrite it: ", Command("up"))
             ) from error
     made = plan()
     chosen = made.components.get(component)

@@ -1,4 +1,4 @@
-"""The configuration that belongs to a workspace's data: how its release was made, by which versions and which model."""
+"""The configuration saved with a workspace's data: profile, versions and embedding models of its release."""
 
 import base64
 import json
@@ -45,7 +45,7 @@ def configuration(release: str, applied: AppliedRelease, versions: Mapping[str, 
 
 
 def to_recreate(document: Mapping[str, Any]) -> list[NeededSecret]:
-    """The secrets of a saved configuration that must be made before its release is brought up.
+    """The secrets of a saved configuration that must be created before its release is deployed.
 
     Left out are those whose values it holds, and those that `up` generates; clients need the new values of the latter.
 

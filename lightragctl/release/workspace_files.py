@@ -1,4 +1,4 @@
-"""Where lightrag-server keeps the files of a workspace, which of its stores are files, and what lies in them at rest.
+"""Finds the files of a workspace of lightrag-server: their folders, which stores are files, and their list.
 
 LightRAG 1.5 keeps its key-value stores, document status and graph in `WORKING_DIR/WORKSPACE/`, and what was uploaded
 in `INPUT_DIR/WORKSPACE/`. The same module runs in a pod that mounts the volume at the same path. Reads files only;
@@ -66,11 +66,11 @@ class WorkspaceFiles:
 
     @property
     def roots(self) -> Mapping[str, Path]:
-        """The workspace's folders by the first part of a relative path; they need not be there."""
+        """The workspace's folders by the first part of a relative path; they may not exist."""
         return {STORAGE: self.storage / self.workspace, INPUTS: self.inputs / self.workspace}
 
     def of(self, workspace: str) -> "WorkspaceFiles":
-        """Those of another workspace in the same place."""
+        """The files of another workspace in the same place."""
         return replace(self, workspace=workspace)
 
     def path(self, relative: str) -> Path:
@@ -102,7 +102,7 @@ def find_files(runtime: ReleaseRuntime, release: str) -> WorkspaceFiles | None:
 
 
 def check_stores(settings: LightragServerSettings) -> None:
-    """Refuse stores that are no files.
+    """Refuse stores that are not files.
 
     Raises:
         UnsupportedStoreError: with the variable and the store.
@@ -114,14 +114,14 @@ def check_stores(settings: LightragServerSettings) -> None:
         name = chosen if isinstance(chosen, str) else "a store that a Secret names"
         message = f"the {what} of lightrag-server is {name} (components.{WRITER}.environment.{variable})"
         hint = Hint(
-            "only file stores can be copied; save the database by its own tool and the vectors without it: ",
+            "only file stores can be copied; back up the database with its own tool, and the vectors without it: ",
             Command("backup create"),
         )
         raise UnsupportedStoreError(f"{message}, which cannot be backed up or restored", hint)
 
 
 def list_files(files: WorkspaceFiles) -> list[FileEntry]:
-    """All files of the workspace, sorted by path; what an interrupted write of upstream has left is passed over.
+    """All files of the workspace, sorted by path; temporary files of an interrupted write of upstream are skipped.
 
     Raises:
         RefusedError: something in it is neither a file nor a folder.
@@ -138,7 +138,7 @@ def _below(root: str, folder: Path) -> list[FileEntry]:
             if ".tmp." in name:
                 continue
             if path.is_symlink() or not path.is_file():
-                raise RefusedError(f"{path} is no regular file", "remove it, or replace it by what it points at")
+                raise RefusedError(f"{path} is not a regular file", "remove it, or replace it with its target")
             relative = PurePosixPath(root, *path.relative_to(folder).parts)
             found.append(FileEntry(str(relative), path.stat().st_size))
     return found
@@ -150,12 +150,12 @@ def _fail_unless_missing(error: OSError) -> None:
 
 
 def split(relative: str) -> tuple[str, Sequence[str]]:
-    """The root and the parts below it of a relative path, as it may stand in a backup that others wrote.
+    """The root and the parts below it of a relative path from a backup, which is untrusted.
 
     Raises:
         UsageError: the path is absolute, has `..`, a NUL or another root.
     """
     root, *parts = relative.split("/")
     if root not in (STORAGE, INPUTS) or not parts or any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise UsageError(f"{relative!r} is no path of a workspace's file", "the backup is damaged; verify it")
+        raise UsageError(f"{relative!r} is not a path of a workspace file", "the backup is damaged; verify it")
     return root, parts

@@ -1,6 +1,6 @@
-"""Upstream's writer of a workspace, brought to rest and back: it knows no write fence, so its process is stopped.
+"""Stops and restarts lightrag-server, upstream's writer of a workspace: it does not know the write fence.
 
-Every step may be repeated after a crash, also from another machine: it looks at what is there. Only the number of
+Every step is idempotent, also from another machine: it reads the current state. Only the number of
 replicas is lost with the stop, so `find_writer` comes first and the caller saves what it returns.
 """
 
@@ -26,7 +26,7 @@ _UNANSWERED_S = 10.0
 
 @dataclass(frozen=True)
 class Writer:
-    """What writes to the workspace beside lightrag-api, and how many replicas of it there are."""
+    """The other writer of the workspace, beside lightrag-api, and its number of replicas."""
 
     component: str
     replicas: int
@@ -63,10 +63,10 @@ class WriterControl:
     transport: httpx.BaseTransport | None = None
 
     def wait_idle(self, timeout_s: float) -> None:
-        """Wait until the writer processes nothing. One that is stopped or does not answer counts as idle.
+        """Wait until the writer is idle. One that is stopped or does not answer counts as idle.
 
         Raises:
-            WaitExpired: it is still at work after `timeout_s`.
+            WaitExpired: it is still busy after `timeout_s`.
         """
         begun_s = answered_s = self.clock.monotonic()
         while True:
@@ -79,13 +79,13 @@ class WriterControl:
             if not activity:
                 return
             if now_s - begun_s > timeout_s:
-                hint = Hint("wait longer with --timeout SECONDS; what it does: ", Command("logs", WRITER))
-                raise WaitExpired(f"{WRITER} is still at work after {timeout_s:g} s: {activity}", hint)
+                hint = Hint("wait longer with --timeout SECONDS; see its progress: ", Command("logs", WRITER))
+                raise WaitExpired(f"{WRITER} is still busy after {timeout_s:g} s: {activity}", hint)
             self.notify(Event(f"waiting until it is idle: {activity}", WRITER, passing=True))
             self.clock.pause(_POLL_S)
 
     def stop(self, operation: str, timeout_s: float) -> datetime:
-        """When the writer stopped answering; none of its processes is left on return.
+        """Stop the writer; returns the time at which it stopped answering. None of its processes is left on return.
 
         A document that came after `wait_idle` stays pending in its files, and is processed after the start.
 
@@ -100,7 +100,7 @@ class WriterControl:
         return stopped_at
 
     def start(self, writer: Writer, stopped_at: datetime, timeout_s: float) -> float:
-        """Seconds for which the writer was unavailable, until it answered queries again.
+        """Start the writer; returns the seconds for which it was unavailable, until it answered queries again.
 
         When another machine stopped it, they are as exact as the two clocks agree.
 
@@ -116,7 +116,7 @@ class WriterControl:
         try:
             url, key = runtime.endpoint(WRITER), runtime.api_key(WRITER)
             with LightragClient(url, _ANSWER_S, key, self.transport) as server:
-                return (server.pipeline().latest_message or "it processes documents") if server.is_active() else ""
+                return (server.pipeline().latest_message or "it is processing documents") if server.is_active() else ""
         except NotRunningError:
             return ""
         except UnavailableError:

@@ -13,6 +13,7 @@ import email.utils
 import gc
 import heapq
 import logging
+import random
 import resource
 import signal
 import socket
@@ -34,6 +35,12 @@ log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 75.0
 """Idle timeout; longer than that of aiohttp's client (15 s), so that the client closes first, without a race."""
+
+AGE_S = 30.0
+"""Age, 25 % more or less at random, at which a connection ends with its next response.
+
+A Service of Kubernetes balances connections: without an end, a pod that starts later never gets its share of persistent
+ones. The response says that the connection ends, so that a client loses no request."""
 
 RECEIVE_S = 60.0
 """Timeout for receiving a request."""
@@ -72,7 +79,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class _Connection(asyncio.Protocol):
     """One client connection; requests are answered in order.
 
-    `half_closed`: the client has closed its sending side, and may still read.
+    `half_closed`: the client has closed its sending side, and may still read. `ends_s`: time of the loop after which
+    the next response is the last one.
     """
 
     def __init__(self, server: "Server") -> None:
@@ -91,6 +99,7 @@ class _Connection(asyncio.Protocol):
         self._flowing.set()
         self._heard_s = self._began_s = self._wrote_s = self._moved_s = self._loop.time()
         self._unsent_bytes = 0
+        self.ends_s = self._loop.time() + AGE_S * random.uniform(0.75, 1.25)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -168,6 +177,11 @@ class _Connection(asyncio.Protocol):
     def heard_s(self) -> float:
         """When the client last sent something, or its last response ended."""
         return self._heard_s
+
+    @property
+    def _is_old(self) -> bool:
+        """Whether it ends with this response; not while requests that were sent ahead wait for theirs."""
+        return self._loop.time() > self.ends_s and not (self._waiting or self._unread)
 
     def sweep(self, now_s: float) -> None:
         """Enforce the timeouts of the connection; a request that does not arrive in time gets 408."""
@@ -297,7 +311,7 @@ class _Connection(asyncio.Protocol):
         """Send a complete response in one write."""
         transport, body = self._transport, answer.body
         if transport is not None:
-            last = self._last = self._app.draining or not request.keep_alive
+            last = self._last = self._app.draining or not request.keep_alive or self._is_old
             head = _head(answer.status, answer.content_type, answer.headers, self._server.date, last)
             if answer.status in _BODILESS:
                 transport.write(head + b"\r\n")

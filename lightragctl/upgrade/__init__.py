@@ -1,1 +1,1 @@
-"""Upgrades of a running release: what is compared, when to stop, and the steps of each strategy."""
+"""Upgrades of a running release: canaries, gates, and the steps of each strategy."""

@@ -76,7 +76,7 @@ def _renamed(spec: Mapping[str, Any], maps: Iterable[str]) -> dict[str, Any]:
 
 
 def track_of(pod: KubernetesObject) -> Track | None:
-    """The track of a pod; None where its label is another one."""
+    """The track of a pod; None for any other label."""
     label = labels_of(pod).get(TRACK)
     return Track(label) if label in set(Track) else None
 

@@ -1,4 +1,4 @@
-"""Gates: what a canary must not do, as data, and their verdicts. Pure.
+"""Gates: the conditions that a canary must meet, as data, and their verdicts. Pure.
 
 Each look at the pods adds one interval to the state of each gate; a verdict is read from the state at any time. No data
 is never a pass: a gate without enough of it is undecided, and an upgrade that ends with an undecided gate is undone.
@@ -15,7 +15,7 @@ from lightragctl.upgrade.sequential import LEAST_BLOCKS, Sums, lower_bound
 FALSE_ALARMS = 0.01
 """The probability that any gate fails on an identical version, over a whole watch."""
 LOOK_S = 5.0
-"""Between two looks at the pods."""
+"""Between two samples of the pods, in seconds."""
 _DISASTER_SHARE, _DISASTER_REQUESTS, _DISASTER_LOOKS = 0.2, 30, 3
 _SLOW_SHARE = 0.01
 """A request is slow when it takes longer than the p99 of the stable pods in the same block, so that what slows all pods
@@ -145,7 +145,7 @@ def _queue(canary: Flow, stable: Flow) -> tuple[float, float]:
 GATES = (
     Gate("errors", "error rate", Rule.COMPARED, 0.005, 1.0, _per_request("errors")),
     Gate("refused", "share of requests refused with 4xx", Rule.COMPARED, 0.02, 1.0, _per_request("refused")),
-    Gate("slow", "share of requests slower than the stable p99", Rule.COMPARED, 0.001, 1.25, _slow, 100, 1000),
+    Gate("slow", "share of requests slower than the stable p99", Rule.COMPARED, 0.0005, 1.15, _slow, 100, 1000),
     Gate("mean", "mean latency, to the stable pods", Rule.COMPARED, 0.002, 1.15, _per_request("seconds"), unit="ms"),
     Gate("mean-absolute", "mean latency", Rule.COMPARED, 0.5, 0.0, _per_request("seconds"), unit="ms"),
     Gate("shed", "share of rejected requests", Rule.COMPARED, 0.005, 1.0, _per_request("shed")),
@@ -173,9 +173,18 @@ class Watch:
     latest: tuple[tuple[float, float], ...] = ()
 
 
-def look(watch: Watch, seen: Interval) -> Watch:
-    """The states after one more interval."""
-    states = {gate.name: _advanced(gate, watch.states.get(gate.name, GateState()), seen) for gate in GATES}
+def look(watch: Watch, seen: Interval, warming_up: bool = False) -> Watch:
+    """The states after one more interval.
+
+    Args:
+        watch: before it.
+        seen: the interval.
+        warming_up: the canary has just started: what compares it with the stable pods does not count yet.
+    """
+    states = dict(watch.states)
+    for gate in GATES:
+        if not (warming_up and gate.rule is Rule.COMPARED):
+            states[gate.name] = _advanced(gate, states.get(gate.name, GateState()), seen)
     latest = (*watch.latest, (seen.canary.requests, seen.canary.errors))[-_DISASTER_LOOKS:]
     return Watch(states, latest)
 
@@ -280,7 +289,7 @@ def _judged(gate: Gate, state: GateState, alpha: float, planned: int) -> Judgeme
         case Rule.AVAILABLE:
             share = state.hits / state.looks if state.looks else 0.0
             failed = share < gate.limit
-            reason = f"ready at {state.hits} of {state.looks} looks, at least {gate.limit:.0%} are needed"
+            reason = f"ready in {state.hits} of {state.looks} samples, at least {gate.limit:.0%} are required"
             return _counted(gate, state, failed, reason, share)
         case Rule.RESTARTS:
             return _counted(gate, state, state.hits > 0, f"{state.hits} restarts", float(state.hits))
@@ -289,7 +298,7 @@ def _judged(gate: Gate, state: GateState, alpha: float, planned: int) -> Judgeme
 def _counted(gate: Gate, state: GateState, failed: bool, reason: str, value: float) -> Judgement:
     verdict = Verdict.FAILED if failed else Verdict.PASSED
     if state.looks < gate.least:
-        verdict, reason = Verdict.UNDECIDED, f"{state.looks} of {gate.least} looks"
+        verdict, reason = Verdict.UNDECIDED, f"{state.looks} of {gate.least} samples"
     return Judgement(gate.name, verdict, reason, value, samples=state.looks)
 
 
@@ -311,7 +320,7 @@ def _judged_difference(gate: Gate, state: GateState, alpha: float, planned: int)
 def _judged_sustained(gate: Gate, state: GateState) -> Judgement:
     figures = {"canary": state.canary, "stable": state.stable, "samples": float(state.looks)}
     if not state.looks:
-        return Judgement(gate.name, Verdict.UNDECIDED, "no figures of a container with a limit", samples=0.0)
+        return Judgement(gate.name, Verdict.UNDECIDED, "no metrics of a container with a limit", samples=0.0)
     if state.longest_s < gate.for_s:
         return Judgement(gate.name, Verdict.PASSED, f"{gate.title}: at most {state.canary:.0%}", **figures)
     reason = f"{gate.title} above {gate.limit:.0%} for {state.longest_s:.0f} s"

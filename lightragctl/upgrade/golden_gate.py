@@ -1,4 +1,4 @@
-"""The gate of answers: does the canary find what the stable pods find? Pure.
+"""The gate of retrieval quality: compares the results of the canary with those of the stable pods. Pure.
 
 Every query goes to a pod of each track, so that differences are paired. Recall has to be shown not to be worse by more
 than the margin (non-inferiority): a set that is too small to show that leaves the gate undecided.

@@ -1,4 +1,4 @@
-"""Holds the autoscaler of a component while its canary is watched, and gives it back. I/O through the cluster.
+"""Keeps the autoscaler of a component from scaling down while its canary is watched. I/O through the cluster.
 
 A canary takes requests from the stable pods: their autoscaler would remove some, and the share of the canary and the
 load of the stable pods would change with it. Scaling up stays allowed.

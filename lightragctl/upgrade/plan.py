@@ -1,4 +1,4 @@
-"""What an upgrade would do to each component: strategy, steps, what traffic can reveal, what is final. Pure."""
+"""Plans an upgrade: strategy, steps, detectable effects and point of no return of each component. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -270,7 +270,7 @@ def _refusal(strategy: Strategy, verdict: Verdict) -> str:
         through = f"; upgrade in steps: {' -> '.join(verdict.path)}" if verdict.path else ""
         return f"no supported change of versions: {verdict.reason}{through}"
     if strategy in MISSING:
-        return f"{_ABOUT[strategy]}, which `upgrade` does not do yet"
+        return f"{_ABOUT[strategy]}, which `upgrade` does not support yet"
     return ""
 
 
@@ -289,7 +289,7 @@ def _effects(traffic: Traffic, shares: Sequence[float], observe_s: float) -> tup
     found = []
     for name, base, limit in (
         ("errors", traffic.errors, traffic.errors + 0.005),
-        ("slow", 0.01, 1.25 * 0.01 + 0.001),
+        ("slow", 0.01, 1.15 * 0.01 + 0.0005),
     ):
         least = None
         if rate:

@@ -17,6 +17,7 @@ from lightragctl.kube.scope import Scope
 from lightragctl.observe.kstatus import Status
 from lightragctl.observe.snapshot import read_snapshot, resource_status
 from lightragctl.upgrade.canary import canary_objects
+from lightragctl.upgrade.plan import canary_stages
 
 
 def check_release(scope: Scope, operation_id: str, desired: DesiredState, canaries: Sequence[str]) -> Inventory:
@@ -73,11 +74,16 @@ def _refuse_drift(scope: Scope, inventory: Inventory) -> None:
     if found:
         lines = "\n".join(f"    {one}" for one in found)
         hint = Hint("take it over: ", Command("up", "--force-conflicts"), "; or set drift.ignore in the profile")
-        raise RefusedError(f"others have changed the release since it was applied:\n{lines}", hint)
+        raise RefusedError(f"the release has drifted, its fields were changed since it was applied:\n{lines}", hint)
 
 
 def _refuse_full(scope: Scope, operation_id: str, desired: DesiredState, canaries: Sequence[str]) -> None:
+    """Refuse canaries at their largest and one more pod each, which the promotion starts before it stops another."""
     quotas = scope.cluster.select("v1", "ResourceQuota", scope.namespace)
-    made = [one for name in canaries for one in canary_objects(desired.objects, name, 1, operation_id)]
+    made = [
+        one
+        for name in canaries
+        for one in canary_objects(desired.objects, name, canary_stages(stable_pods(scope, name))[-1] + 1, operation_id)
+    ]
     if quotas and made:
         check_quota(quotas, requested(made) + object_counts(made), Counter())

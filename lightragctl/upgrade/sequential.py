@@ -62,7 +62,7 @@ def lower_bound(sums: Sums, alpha: float, planned: int) -> float:
     Args:
         sums: of the blocks so far.
         alpha: the probability of a false alarm over the whole watch.
-        planned: number of blocks of the whole watch; the sequence is tightest at a quarter of it, so that a
+        planned: number of blocks of the whole watch; the sequence is tightest at half of it, so that a
             regression that is far from its limit is found early.
 
     Returns:
@@ -76,7 +76,7 @@ def lower_bound(sums: Sums, alpha: float, planned: int) -> float:
 def radius(blocks: int, alpha: float, planned: int) -> float:
     """Half the width of the sequence after this number of blocks, in standard deviations of a block."""
     wanted = -2 * math.log(2 * alpha)
-    rho_squared = (wanted + math.log(wanted + 1)) / max(LEAST_BLOCKS, planned / 4)
+    rho_squared = (wanted + math.log(wanted + 1)) / max(LEAST_BLOCKS, planned / 2)
     scale = blocks * rho_squared + 1
     return math.sqrt(2 * scale / (blocks * blocks * rho_squared) * math.log1p(math.sqrt(scale) / (2 * alpha)))
 

@@ -1,4 +1,4 @@
-"""What the steps of an upgrade read of a release: its pods, their metrics, and their answers. I/O."""
+"""Reads a release for the steps of an upgrade: its pods, their metrics and their answers. I/O."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The watch of canaries: what is kept between two looks, and what a look decides. Pure."""
+"""The observation of canaries: the state between two samples, and the verdicts. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,13 +32,13 @@ class Watching:
     history: tuple[tuple[float, ...], ...] = ()
     answers: tuple[Judgement, ...] = ()
 
-    def after(self, samples: Sequence[PodSample]) -> "Watching":
+    def after(self, samples: Sequence[PodSample], warming_up: bool = False) -> "Watching":
         """The same after another look; the first one only gives the counters to start from."""
         if not self.samples:
             return replace(self, samples=tuple(samples))
         seen = interval(self.samples, samples)
         history = (*self.history, _figures(seen))[-KEPT_LOOKS:]
-        return replace(self, samples=tuple(samples), watch=look(self.watch, seen), history=history)
+        return replace(self, samples=tuple(samples), watch=look(self.watch, seen, warming_up), history=history)
 
     def verdicts(self, planned_looks: int, components: int) -> list[Judgement]:
         """The verdicts of every gate, those on answers last."""

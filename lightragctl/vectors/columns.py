@@ -46,7 +46,7 @@ def decoded(fields_data: Iterable[Any], schema: CollectionSchema, partition: str
     columns, nulls = {}, {}
     for one in schema.fields:
         if (data := found.get(one.name)) is None:
-            raise StoreError(f"the vector store left field {one.name} of {schema.name} out of its answer")
+            raise StoreError(f"the vector store omitted field {one.name} of {schema.name} from its response")
         columns[one.name], mask = _column(data, one, count)
         if mask is not None:
             nulls[one.name] = mask
@@ -66,12 +66,12 @@ def encoded(batch: RowBatch, schema: CollectionSchema) -> list[Any]:
 
 
 def key_column(data: Any, primary: FieldSchema) -> list[Any]:
-    """The keys of an answer that asked for nothing else, in its order."""
+    """The keys of a response that contains only keys, in its order."""
     return list(_scalars(data, primary))
 
 
 def _column(data: Any, one: FieldSchema, count: int) -> tuple[Column, Mask | None]:
-    """The values, and where they are null. Servers send either a value for each row, or only those that are there."""
+    """The values, and which are null. Servers send either a value for each row, or only the non-null ones."""
     values = _values(data, one)
     if not data.valid_data:
         if len(values) != count:
@@ -84,7 +84,7 @@ def _column(data: Any, one: FieldSchema, count: int) -> tuple[Column, Mask | Non
 
 
 def _spread(values: Column, valid: Mask, one: FieldSchema) -> Column:
-    """The values at the places of the rows that have one, zeros at the others."""
+    """The non-null values at the positions of their rows, zeros at the others."""
     spread = zeros(one, len(valid))
     for place, value in zip(np.flatnonzero(valid), values, strict=True):
         spread[place] = value

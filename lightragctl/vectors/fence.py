@@ -1,7 +1,7 @@
-"""The write fence of a workspace: taken, it refuses writes through lightrag-api, and no write is under way.
+"""The write fence of a workspace: while it is held, lightrag-api rejects writes and no write is in flight.
 
 The protocol and its assumptions are in docs/concepts/consistency.md. In short: a replica registers as a writer before
-it reads the fences, and who takes a fence writes it before reading the writers, so at least one of the two sees the
+it reads the fences, and a command writes its fence before it reads the writers, so at least one of the two sees the
 other. `service/write_guard.py` is the other side.
 """
 
@@ -60,7 +60,7 @@ class FenceHeldError(LockedError):
 
 
 class FenceLostError(LightragctlError):
-    """The fence was not held without interruption: writes may have come through."""
+    """The fence was not held without interruption: writes may have been accepted."""
 
     code = "fence-lost"
 
@@ -80,9 +80,9 @@ class FenceTerms:
 
     Attributes:
         token: names the fence; the same token takes it again, as after a crash.
-        reason: what holds it, as shown to writers: `backup 20261130-101500`.
-        valid_s: how long it holds when its holder is gone.
-        drain_s: how long to wait for writes that are under way.
+        reason: the operation that holds it, as shown to writers: `backup 20261130-101500`.
+        valid_s: seconds until it expires without a renewal.
+        drain_s: seconds to wait for writes in flight.
     """
 
     token: str
@@ -92,7 +92,7 @@ class FenceTerms:
 
 
 class Fence:
-    """A fence that `take` gave. May be used from several threads.
+    """A held fence, as `take` returns it. May be used from several threads.
 
     `epoch` is that of the workspace when the last write had ended.
     """
@@ -146,16 +146,16 @@ class Fence:
         """Whether no write through lightrag-api ended since the fence was taken.
 
         Raises:
-            FenceLostError: the fence was lost, or a write came through all the same.
+            FenceLostError: the fence was lost, or a write was accepted in spite of it.
         """
         self.renew()
         self._clock.pause(LAG_S)
         if self._read_epoch() != self.epoch:
-            self._lost = "a write came through"
+            self._lost = "a write was accepted"
         self.check()
 
     def release(self) -> None:
-        """Let writes through again; harmless when the fence is lost. If the store does not answer, it expires."""
+        """Release the fence; does nothing if it is lost. If the store does not answer, it expires."""
         with self._lock, suppress(UnavailableError):
             self._lost = self._lost or "it was released"
             row = read_rows(self._store, self._control, FENCES, FENCES_END, FenceRow).get(self._key)
@@ -217,11 +217,11 @@ class Fence:
                 self._delete(expired)
                 continue
             reason = next(iter(others.values())).reason
-            notify(Event(f"waiting whether {reason} still holds the write fence", self._workspace, passing=True))
+            notify(Event(f"waiting to see whether {reason} still holds the write fence", self._workspace, passing=True))
             self._clock.pause(_POLL_S)
 
     def drain(self, notify: Notify) -> None:
-        """Wait until no write is under way.
+        """Wait until no write is in flight.
 
         Raises:
             WaitExpired: a replica is still writing after `drain_s`.
@@ -235,8 +235,8 @@ class Fence:
                 break
             if now_s - begun_s > self._terms.drain_s:
                 message = f"lightrag-api still writes to workspace '{self._workspace}' after {self._terms.drain_s:g} s"
-                raise WaitExpired(message, "end the load, or wait longer with --timeout SECONDS")
-            notify(Event("waiting for writes that are under way", self._workspace, passing=True))
+                raise WaitExpired(message, "stop the load, or wait longer with --timeout SECONDS")
+            notify(Event("waiting for writes in flight", self._workspace, passing=True))
             if now_s - self._renewed_s > self._terms.valid_s / _RENEWALS:
                 self.renew()
             self._clock.pause(_POLL_S)
@@ -251,7 +251,7 @@ class Fence:
         return str(row["value"]) if row else ""
 
     def keep(self, stop: threading.Event) -> None:
-        """Renew until `stop` is set or the fence is lost; a store that does not answer is tried again."""
+        """Renew until `stop` is set or the fence is lost; retries while the store does not answer."""
         while not stop.wait(self._terms.valid_s / _RENEWALS):
             try:
                 self.renew()
@@ -262,11 +262,11 @@ class Fence:
 
 
 def take(store: VectorStore, workspace: str, terms: FenceTerms, notify: Notify, clock: Clock | None = None) -> Fence:
-    """The fence, with no write through lightrag-api under way; the caller renews it.
+    """Take the fence and wait for writes in flight; the caller renews it.
 
     Raises:
         FenceHeldError: another process holds one.
-        WaitExpired: writes are still under way after `drain_s`.
+        WaitExpired: writes are still in flight after `drain_s`.
         UnavailableError: the store does not answer.
     """
     store.create(control_spec(control_name(workspace)))
@@ -302,9 +302,9 @@ def hold(
 
 
 def begin_switch(store: VectorStore, workspace: str, operation: str, clock: Clock | None = None) -> None:
-    """Have every replica of lightrag-api answer 503 until `end_switch`; returns once all of them do.
+    """Make every replica of lightrag-api return 503 until `end_switch`; returns once all of them do.
 
-    The marker does not expire: half of a switch must not look like an empty workspace. Repeating it is harmless.
+    The marker does not expire: a partial switch must not look like an empty workspace. Idempotent.
 
     Raises:
         LockedError: another operation is switching the workspace.
@@ -322,7 +322,7 @@ def begin_switch(store: VectorStore, workspace: str, operation: str, clock: Cloc
 
 
 def end_switch(store: VectorStore, workspace: str, operation: str, clock: Clock | None = None) -> None:
-    """Let readers through again; harmless when the marker is gone or is that of another operation."""
+    """Allow queries again; does nothing if the marker does not exist or belongs to another operation."""
     control = control_name(workspace)
     if switching(store, workspace) == operation:
         store.delete(control, [SWITCHING])

@@ -79,7 +79,7 @@ def fence_key(token: str) -> str:
         UsageError: the token has other characters than letters, digits, `.`, `_` and `-`, or more than 48.
     """
     if not _TOKEN.fullmatch(token):
-        raise UsageError(f"{token!r} cannot name a fence", "use 1 to 48 letters, digits, '.', '_' and '-'")
+        raise UsageError(f"{token!r} is not a valid name of a fence", "use 1 to 48 letters, digits, '.', '_' and '-'")
     return FENCES + token
 
 

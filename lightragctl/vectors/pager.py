@@ -1,10 +1,10 @@
 """All rows of a collection in the order of their key, in pages of bounded size.
 
-Milvus cuts each segment's part of a limited answer before it drops the duplicates of a key, so that a page with a limit
-may lack rows in its midst (in 2.3 after upserts). So pages with a limit ask for keys alone and only say where to cut.
-The rows are then read by ranges of keys without a limit, which lack nothing; several at a time.
+Milvus truncates each segment's part of a limited result before it removes duplicates of a key, so a page with a limit
+may lack rows in the middle (in 2.3 after upserts). So pages with a limit query keys alone and only define ranges.
+The rows are then read by ranges of keys without a limit, which are complete; several concurrently.
 
-Milvus Lite drops duplicates first, so its pages with a limit are whole, and a query for keys takes half as long
+Milvus Lite removes duplicates first, so its pages with a limit are complete, and a query for keys takes half as long
 as one for rows. There the rows are read by such pages.
 """
 
@@ -19,7 +19,7 @@ from lightragctl.vectors.rows import Key, RowBatch
 from lightragctl.vectors.schema import CollectionSchema, FieldSchema
 
 TARGET_BYTES = 2 * 1024 * 1024
-"""Aim for the rows of one answer: as fast as larger ones, and each takes 4 times that here while it is decoded."""
+"""Target size of one response: as fast as larger ones, and each takes 4 times that here while it is decoded."""
 FIRST_ROWS = 1000
 """Most rows of the first page, before the size of rows is known."""
 TEXT_BYTES = 500
@@ -28,13 +28,13 @@ _INT_MIN = -(2**63)
 
 
 class TooLargeError(StoreError):
-    """An answer or a request is larger than the server or a proxy between allows; a smaller one may work."""
+    """A response or a request exceeds the size limit of the server or of a proxy; a smaller one may work."""
 
     code = "too-large"
 
 
 class Source(Protocol):
-    """What answers for one collection or one partition of it."""
+    """A readable collection, or one partition of it."""
 
     def keys(self, filter_text: str, limit: int) -> Sequence[Key]:
         """At most `limit` keys of the rows that fit, the least ones first."""
@@ -48,7 +48,7 @@ class Source(Protocol):
 
 
 class KeyRange(NamedTuple):
-    """The rows above `after` (None: from the first) up to the last of `keys`, some keys of rows that are in it."""
+    """A range of rows: above `after` (None: from the first) up to the last of `keys`, which are keys in the range."""
 
     after: Key | None
     keys: Sequence[Key]
@@ -137,19 +137,19 @@ class Pager:
         return [batch] if len(batch) else []
 
     def _learn(self, batch: RowBatch) -> None:
-        """Sets the rows of a page by the size of these."""
+        """Adjusts the number of rows of a page to the size of these."""
         if len(batch):
             self._row_bytes = max(1.0, batch.size_bytes / len(batch))
             self._page_rows = max(1, min(PAGE_ROWS, int(self._page_bytes / self._row_bytes)))
 
     def _shrink(self, rows: int) -> None:
-        """After an answer that was too large: no page has more rows than this, or more bytes than they have."""
+        """Reduces pages after a response that was too large: to fewer rows and bytes than these."""
         self._page_bytes = min(self._page_bytes, self._row_bytes * rows)
         self._page_rows = min(self._page_rows, rows)
 
 
 def row_bytes(schema: CollectionSchema) -> float:
-    """About what a row takes on the wire, before one has been seen."""
+    """The estimated size of a row on the wire in bytes, before one has been read."""
     return sum(_field_bytes(one) for one in schema.fields) + TEXT_BYTES * schema.dynamic
 
 

@@ -139,7 +139,7 @@ class CollectionStore(VectorStore, Protocol):
         """
 
     def write_rows(self, name: str, batches: Iterable[RowBatch], done: Callable[[RowBatch], None] | None = None) -> int:
-        """Writes rows in the place of those with the same key; gives back how many.
+        """Writes rows in the place of those with the same key; returns how many.
 
         A null becomes the default or zero of its field where the collection cannot hold nulls. Flush afterwards.
 

@@ -28,7 +28,7 @@ class Writer:
         self._waiting: deque[tuple[RowBatch, list[Future[None]]]] = deque()
 
     def send(self, batches: Iterable[RowBatch], done: Write | None = None) -> int:
-        """Writes all batches; gives back how many rows. `done` is called with each in order, when it is written.
+        """Writes all batches; returns how many rows. `done` is called with each batch in order, when it is written.
 
         Raises:
             TooLargeError: one row is larger than the server allows. All errors of `write`; what was sent before them
@@ -50,7 +50,7 @@ class Writer:
         return count
 
     def _settle(self, done: Write | None) -> int:
-        """Waits for the oldest batch; gives back how many rows it has."""
+        """Waits for the oldest batch; returns its number of rows."""
         batch, futures = self._waiting.popleft()
         for future in futures:
             future.result()
@@ -59,7 +59,7 @@ class Writer:
         return len(batch)
 
     def _send_halving(self, batch: RowBatch) -> None:
-        """Writes some rows; when they are too many for one request, in several."""
+        """Writes rows; if they exceed the size of one request, in several."""
         try:
             self._write(batch)
         except TooLargeError:
@@ -70,7 +70,7 @@ class Writer:
 
 
 def requests(batch: RowBatch) -> Iterator[RowBatch]:
-    """The batch in pieces that one request can carry; none when it is empty."""
+    """The batch split into pieces that fit into one request; none when it is empty."""
     if len(batch):
         rows = int(REQUEST_BYTES * len(batch) / max(1, batch.size_bytes))
         yield from parts(batch, max(1, min(REQUEST_ROWS, rows)))

@@ -8,7 +8,6 @@ import pytest
 
 from lightragctl.backup import restore
 from lightragctl.backup.chain import Chain, open_chain
-from lightragctl.backup.create import create
 from lightragctl.backup.progress import Progress
 from lightragctl.core.settings import Index
 from lightragctl.vectors.collections import MilvusCollections
@@ -18,7 +17,7 @@ from lightragctl.vectors.schema import fitted, server
 from lightragctl.vectors.store import CollectionStore
 from tests.contract.conftest import CALL_S
 from tests.contract.test_copy_rows import EVERY_TYPE, HOSTILE, PLAIN, every_type, rows_of, vector
-from tests.fakes.backup import CHUNKS, CONTROL, Workspace, memory, row, to
+from tests.fakes.backup import CHUNKS, CONTROL, Workspace, create, memory, row, to
 from tests.milvus.fixtures import LiteServer
 from tests.milvus.server import running_milvus
 

@@ -84,6 +84,22 @@ def test_requests_sent_ahead_by_clients_that_read_nothing_are_bounded(service: R
 
 
 @EVERY
+def test_an_old_connection_ends_with_a_response_that_says_so(service: Running) -> None:
+    def age() -> None:
+        for connection in service.server.connections:
+            connection.ends_s = 0.0
+
+    with service.connect() as client:
+        client.sendall(service.request("/healthz"))
+        assert b"connection: close" not in client.recv(1 << 16)
+        service.on_loop(age)
+        client.sendall(service.request("/healthz") * 3)
+        said = read_all(client)
+    assert said.count(b"HTTP/1.1 200 OK") == 3
+    assert said.count(b"connection: close") == 1
+
+
+@EVERY
 def test_requests_sent_ahead_by_a_client_that_reads_are_all_answered(service: Running) -> None:
     said = service.said(ahead(service, "not found") * 1000)
     assert said.count(b"HTTP/1.1 404 ") == 1000

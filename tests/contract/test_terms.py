@@ -38,6 +38,11 @@ BANNED: Mapping[str, str] = {
     r"heeds?": "applies, respects",
     r"goes by": "uses, is based on",
     r"bring(s)? .{1,30} nearer": "reconciles",
+    r"(held|holds?) (writes )?off": "blocked, blocks",
+    r"(?<!that )(?<!those )(data|rows|name|files|workspace|collection|those|folder) of before": "previous",
+    r"lately": "recently",
+    r"(brings?|brought|bring) .{1,30} to rest": "stops",
+    r"(gives?|given|giving|gave) back": "releases, returns",
 }
 """Words and phrases that readers stumble over or cannot search for, and what to write instead."""
 

@@ -120,5 +120,5 @@ def test_kept_data_are_shown_before_they_are_deleted(named: Tool) -> None:
     assert operations(named, "cleanup", "--all").returncode == 2  # there is no terminal to ask on
     done = operations(named, "cleanup", "--all", "--yes")
     assert done.returncode == 1
-    assert "this lightragctl does not know what operation" in done.stderr
+    assert "this lightragctl does not know which data operation" in done.stderr
     assert "rows from before" in operations(named, "list").stdout

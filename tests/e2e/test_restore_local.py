@@ -4,18 +4,21 @@ import json
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lightragctl.bench import corpus
-from lightragctl.client.api import ApiClient
+from lightragctl.client.api import ApiClient, ApiError
 from tests.conftest import Tool, port_settings
 from tests.e2e.lightrag_stories import questions
+from tests.e2e.test_lightrag_server import Release as LightragRelease
 
 DOCUMENTS = [str(path) for path in sorted((Path(corpus.__file__).parent / "data" / "documents").glob("*.md"))[:12]]
 LATER = "Purple valves are painted on Tuesdays in Utrecht.\n"
@@ -52,7 +55,8 @@ class Saved:
     def answers(self, workspace: str = "default") -> list[set[tuple[str, float]]]:
         """What fifty questions find: ids and scores, without those that share the last score, of which others exist."""
         found = [self.api.retrieve(one, top_k=10, workspace=workspace).hits for one in questions()[:50]]
-        return [{(hit.id, hit.score) for hit in hits if hit.score > hits[-1].score} for hits in found]
+        scored = [[(hit.id, hit.score or 0.0) for hit in hits] for hits in found]
+        return [{(id, score) for id, score in hits if score > hits[-1][1]} for hits in scored]
 
     def later(self) -> str:
         """A document that the backup does not have."""
@@ -113,6 +117,31 @@ def test_what_came_after_the_backup_is_kept_until_it_is_cleaned_up(saved: Saved)
     assert saved.run("restore", "latest", "--yes")[0] == 0
 
 
+def test_readers_get_right_answers_or_a_refusal_while_a_workspace_is_replaced(saved: Saved) -> None:
+    question, ended = "purple valves in Utrecht", threading.Event()
+    seen: list[list[str] | str] = []
+    first = saved.api.retrieve(question, top_k=1).hits[0].id
+
+    def ask() -> None:
+        with ApiClient(saved.api.base_url, timeout_s=60.0) as api:
+            while not ended.is_set():
+                try:
+                    seen.append([hit.id for hit in api.retrieve(question, top_k=1).hits])
+                except ApiError as error:
+                    seen.append(error.code)
+                time.sleep(0.01)
+
+    reader = threading.Thread(target=ask)
+    reader.start()
+    try:
+        assert saved.run("restore", "latest", "--yes")[0] == 0
+    finally:
+        ended.set()
+        reader.join()
+    assert {str(one) for one in seen} == {str([first]), "switching"}
+    assert seen[0] == seen[-1] == [first]
+
+
 def test_a_drill_verifies_and_changes_nothing(saved: Saved) -> None:
     before = saved.answers()
     status, done = saved.run("restore", "latest", "--drill")
@@ -161,3 +190,35 @@ def test_killed_at_any_moment_a_restore_is_resumed_or_aborted(saved: Saved) -> N
         assert names[0] == 0
         assert saved.run("restore", "latest", "--yes")[0] == 0
         assert saved.answers() == before
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(find_spec("lightrag") is None, reason="upstream LightRAG is not installed: make lightrag")
+def test_a_workspace_of_lightrag_server_comes_back_with_its_graph(tmp_path: Path) -> None:
+    release = LightragRelease(tmp_path, "graph", "--set", "components.embedder.model=hashing")
+    place = f"file://{tmp_path}/saves"
+
+    def found() -> tuple[set[str], set[str]]:
+        told = json.loads(release.run("retrieve", "Penguins", "--mode", "local", "-o", "json").stdout)
+        return {one["name"] for one in told["entities"]}, {one["id"] for one in told["hits"]}
+
+    try:
+        assert release.up().returncode == 0
+        (tmp_path / "about.md").write_text("Penguins live in the South.\n")
+        assert release.ingest(str(tmp_path / "about.md"))["created"] == 1
+        before = found()
+        assert "Penguins" in before[0]
+        assert release.run("backup", "create", "--destination", place).returncode == 0
+        assert release.run("down", "--purge", "--yes").returncode == 0
+        assert release.up().returncode == 0
+        done = release.run("restore", "latest", "--source", place, "-o", "json")
+        assert done.returncode == 0, done.stderr
+        proof = json.loads(done.stdout)
+        assert (proof["proof"]["entities"] > 0, proof["writer_stopped_s"] > 0) == (True, True)
+        assert found() == before
+        assert release.ingest(str(tmp_path / "about.md"))["unchanged"] == 1
+        assert release.run("clone", "default", "second").returncode == 0
+        assert {one["state"] for one in release.parts()} == {"ready"}
+    finally:
+        release.run("down", "--purge", "--yes")

@@ -20,6 +20,7 @@ OPTIONS = (
     *SMALL,
     *("--set", "components.lightrag-api.replicas=2"),
     *("--set", "components.lightrag-api.api_key=none"),
+    *("--set", "components.lightrag-api.resources.requests.cpu=100m"),
     *("--set", f"components.lightrag-api.expose={{type: NodePort, node_port: {NODE_PORT}}}"),
 )
 

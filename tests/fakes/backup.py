@@ -51,7 +51,7 @@ class Clock:
 
 
 class Fence:
-    """Writes held off, until `lost` says why they were not."""
+    """Writes blocked, until `lost` says why they were not."""
 
     def __init__(self) -> None:
         self.lost: Exception | None = None

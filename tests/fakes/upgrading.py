@@ -125,7 +125,7 @@ class Town:
             "overrides": {"components.lightrag-api.tag": None},
             "components": ["lightrag-api"],
             "canary": canary,
-            "observe_s": 300.0,
+            "observe_s": 150.0,
         }
         record = new_operation(KIND, "dev", parameters, Started("ann@laptop", self.now, "1.0", "0001"))
         begin(self.place, record, self.events.append)

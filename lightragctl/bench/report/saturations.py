@@ -202,7 +202,7 @@ def _judged(paper: _SearchCharts, number: int, one: Threshold) -> LineChart | No
 
 
 def _value(step: RateStep, one: Threshold) -> float | None:
-    """What was held against a threshold; files of before it was saved have the p99 that was seen."""
+    """What was held against a threshold; files from before it was saved have the p99 that was seen."""
     if not step.seen and one.figure == "p99":
         return step.p99_ms
     return step.seen.get(one.text)

@@ -30,7 +30,7 @@ def _times(what: str, name: str) -> Callable[[Plain], str]:
 
 
 def _share(name: str) -> Callable[[Plain], str]:
-    """A figure of quality with its interval; runs of before it was measured have none."""
+    """A figure of quality with its interval; runs from before it was measured have none."""
 
     def text(run: Plain) -> str:
         found = (run.get("quality") or {}).get(name)
@@ -87,7 +87,7 @@ def headline(run: Plain) -> str:
 
 
 def bad_answers(run: Plain) -> list[str]:
-    """The first answer of each outcome that was not good; runs of before they were kept have none."""
+    """The first answer of each outcome that was not good; runs from before they were kept have none."""
     return [words(Example(**one)) for one in run.get("bad_answers", ())]
 
 

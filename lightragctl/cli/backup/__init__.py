@@ -1,1 +1,1 @@
-"""`backup`: saves of a workspace."""
+"""`backup`: backups of a workspace."""

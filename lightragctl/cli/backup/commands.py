@@ -1,4 +1,4 @@
-"""backup create, list, show, verify, prune, rekey: saves of a workspace, and the proof that they can be read."""
+"""backup create, list, show, verify, prune, rekey."""
 
 from typing import Annotated, Any
 
@@ -23,22 +23,29 @@ Place = Annotated[
 Id = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="Of the backup, or latest: the newest of the profile's workspace.", show_default=False
+        metavar="ID",
+        help="Backup ID, or latest for the newest complete backup of the profile's workspace.",
+        show_default=False,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done without changing anything.")]
 
 
 def create(
     session: Session,
     destination: Place = None,
     workspace: Workspace = None,
-    full: Annotated[bool, typer.Option("--full", help="All rows, even if a smaller backup would do.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Create a full backup even if an incremental one is possible.")
+    ] = False,
     fence: Annotated[
-        bool, typer.Option("--fence/--no-fence", help="Hold writes off; without, read until two passes agree.")
+        bool,
+        typer.Option(
+            "--fence/--no-fence", help="Block writes during the backup; --no-fence: read until two passes agree."
+        ),
     ] = True,
     include_secrets: Annotated[
-        bool, typer.Option("--include-secrets", help="Save the values of Secrets too; only with encryption.")
+        bool, typer.Option("--include-secrets", help="Include the values of Secrets; requires encryption.")
     ] = False,
     foreground: Foreground = False,
     print_rbac: Annotated[
@@ -51,9 +58,9 @@ def create(
     timeout_s: Timeout = 600.0,
     dry_run: DryRun = False,
 ) -> Result:
-    """Back up a workspace: vectors, LightRAG's files, configuration. It is whole, or it is not there.
+    """Back up a workspace: vectors, LightRAG's files, configuration. A backup appears only when it is complete.
 
-    Rows that have not changed since the last backup are left out; every seventh backup (backup.full_every) is full.
+    Incremental by default: stores the rows that have changed; every seventh backup (backup.full_every) is full.
     On a cluster a Job copies the data inside the cluster. It is an operation: lightragctl operations status.
 
     \b
@@ -98,7 +105,7 @@ def schedule(
 
 
 def list_(session: Session, destination: Place = None) -> Result:
-    """List the backups of a destination, newest first, with those that were interrupted.
+    """List the backups of a destination, newest first, including interrupted ones.
 
     \b
     Examples:
@@ -113,7 +120,7 @@ def list_(session: Session, destination: Place = None) -> Result:
 
 
 def show(session: Session, id: Id, destination: Place = None) -> Result:
-    """Show what is in a backup: collections, files, what it is based on, how it is consistent.
+    """Show the contents of a backup: collections, files, the backups it is based on, how consistency was ensured.
 
     \b
     Examples:
@@ -131,11 +138,11 @@ def verify(
     session: Session,
     id: Id = "latest",
     read_data: Annotated[
-        str, typer.Option("--read-data", metavar="SHARE", help="Share of the objects to read, such as 10%.")
+        str, typer.Option("--read-data", metavar="SHARE", help="Percentage of the objects to read, such as 10%.")
     ] = "100%",
     destination: Place = None,
 ) -> Result:
-    """Verify a backup and those that it is based on: sizes, SHA-256, row hashes, digests. Exits with 3 if one is wrong.
+    """Verify a backup and those it is based on: sizes, SHA-256, row hashes, digests. Exit status 3 if one is damaged.
 
     Below 100%, objects are chosen at random, and rows are not compared with their hashes.
 
@@ -167,7 +174,7 @@ def verify(
 
 
 def prune(session: Session, destination: Place = None, workspace: Workspace = None, dry_run: DryRun = False) -> Result:
-    """Delete old backups of a workspace by backup.retention of the profile, and what interrupted ones left.
+    """Delete old backups of a workspace as set by backup.retention, and remains of interrupted ones.
 
     A backup that a kept one is based on is kept too.
 
@@ -197,9 +204,9 @@ def prune(session: Session, destination: Place = None, workspace: Workspace = No
 
 
 def rekey(session: Session, id: Id = "latest", destination: Place = None) -> Result:
-    """Encrypt the key of a backup, and of those that it is based on, for backup.recipients of the profile.
+    """Re-encrypt the data key of a backup, and of those it is based on, for backup.recipients of the profile.
 
-    The data are not written again. Needs backup.identity, a private key that opens the backup now.
+    The data is not rewritten. Requires backup.identity, a private key that can decrypt the backup now.
 
     \b
     Examples:

@@ -9,7 +9,6 @@ from lightragctl.cli.deploy.commands import Timeout
 from lightragctl.cli.operations.commands import Foreground
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import UsageError
-from lightragctl.core.profile import Runtime
 from lightragctl.core.result import Result
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from lightragctl.operations.model import JobSpec
 
 AllowLossy = Annotated[
-    bool, typer.Option("--allow-lossy", help="Continue although the server or the release cannot hold all of it.")
+    bool, typer.Option("--allow-lossy", help="Continue even if the server or the release cannot hold all of the data.")
 ]
 
 
@@ -31,7 +30,7 @@ def restore(
         typer.Option(
             "--source",
             metavar="URL",
-            help="Where the backup is, as file:///PATH or s3://BUCKET/PATH. (default: backup.destination)",
+            help="Location of the backup: file:///PATH or s3://BUCKET/PATH. (default: backup.destination)",
             show_default=False,
         ),
     ] = None,
@@ -40,16 +39,19 @@ def restore(
         typer.Option("--target-workspace", metavar="NAME", help="Workspace to restore. (default: that of the backup)"),
     ] = None,
     drill: Annotated[
-        bool, typer.Option("--drill", help="Restore under names that nothing reads, verify, measure and delete.")
+        bool,
+        typer.Option(
+            "--drill", help="Restore drill: restore under temporary names, verify, measure the time, delete the copy."
+        ),
     ] = False,
     allow_lossy: AllowLossy = False,
     foreground: Foreground = False,
     timeout_s: Timeout = 600.0,
     dry_run: DryRun = False,
 ) -> Result:
-    """Restore a workspace from a backup, verified before readers are switched to it. Data of before are kept 7 days.
+    """Restore a workspace from a backup; it is verified before readers switch. Previous data is kept for 7 days.
 
-    What is there stays in use until the switch, which takes seconds; queries are answered with 503 meanwhile.
+    The existing data stays in use until the switch, which takes seconds; queries during the switch get a 503.
 
     \b
     Examples:
@@ -79,7 +81,7 @@ def clone(
     foreground: Foreground = False,
     timeout_s: Timeout = 600.0,
 ) -> Result:
-    """Copy a workspace under another name. Writes to it are held off until the copy is verified.
+    """Copy a workspace under another name. Writes to the original are blocked until the copy is verified.
 
     \b
     Examples:
@@ -136,7 +138,7 @@ def _agree(session: Session, found: "Examined", target: str, allow_lossy: bool, 
     refuse_losses(found.losses, allow_lossy)
     if found.replaced and not drill:
         names = ", ".join(found.replaced)
-        session.confirm(f"Replace workspace '{target}' ({names})? Its data are kept for 7 days.")
+        session.confirm(f"Replace workspace '{target}' ({names})? Its current data is kept for 7 days.")
 
 
 def _run(
@@ -146,6 +148,7 @@ def _run(
     from lightragctl.cli.backup import payloads
     from lightragctl.cli.operations.driving import operator, start, stay
     from lightragctl.cli.operations.steering import outcome
+    from lightragctl.core.profile import Runtime
     from lightragctl.operations import control
     from lightragctl.operations.model import Phase, StepState
 

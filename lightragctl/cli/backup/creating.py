@@ -9,6 +9,7 @@ from lightragctl.backup import workspace as opened
 from lightragctl.backup.backup_kind import BACKUP
 from lightragctl.backup.create import preview as previewed
 from lightragctl.backup.encryption import check_recipients
+from lightragctl.backup.manifest import Summary
 from lightragctl.cli.backup import payloads
 from lightragctl.cli.backup.jobs import job_spec
 from lightragctl.cli.operations.driving import operator, start
@@ -24,7 +25,7 @@ from lightragctl.core.urls import shown
 from lightragctl.deploy.render import render_plan
 from lightragctl.operations.control import begin, drive
 from lightragctl.operations.kind import new_operation
-from lightragctl.operations.model import Phase
+from lightragctl.operations.model import Operation, Phase
 from lightragctl.release.release import Release
 
 SCHEDULED_TIMEOUT_S = 1800.0
@@ -69,8 +70,7 @@ def create(session: Session, wanted: Wanted, foreground: bool, service_account: 
     else:
         spec = job_spec(release, url, service_account)
     record = start(session, BACKUP, parameters(profile.backup, wanted), workspace, spec)
-    ended = outcome(session.command, record, Phase.SUCCEEDED)
-    return payloads.backup_create(shown(str(url)), record, ended.errors, ended.exit_status)
+    return _ended(session, url, record)
 
 
 def parameters(settings: Backup, wanted: Wanted) -> dict[str, Any]:
@@ -83,6 +83,12 @@ def parameters(settings: Backup, wanted: Wanted) -> dict[str, Any]:
         "include_secrets": wanted.include_secrets,
         "timeout_s": wanted.timeout_s,
     }
+
+
+def _ended(session: Session, url: str | None, record: Operation) -> Result:
+    ended = outcome(session.command, record, Phase.SUCCEEDED)
+    made = Summary.of(record.results["made"]) if "made" in record.results else None
+    return payloads.backup_create(shown(str(url)), made, record, ended.errors, ended.exit_status)
 
 
 def _check_here(release: Release, wanted: Wanted, workspace: str) -> None:
@@ -103,7 +109,7 @@ def _workspace(release: Release, wanted: Wanted) -> str:
 def create_scheduled(session: Session) -> Result:
     """What the pod of a CronJob does: continue the backup that a pod before it began, else make one.
 
-    Exits with 7 when the backup failed and everything was given back, so that its Job does not try it again at once.
+    Exits with 7 when the backup failed and everything was undone, so that its Job does not try it again at once.
     """
     with in_pod(session, True) as pod:
         works = operator(pod)
@@ -117,8 +123,7 @@ def create_scheduled(session: Session) -> Result:
             made = new_operation(BACKUP, pod.release.name, given, works.started(), profile.workspace)
             found = begin(works.place, made.changed(job=spec), session.out.notify)
         record = drive(works.place, found.id, works.crew(session.out.notify), in_job=True)
-    ended = outcome(session.command, record, Phase.SUCCEEDED)
-    return payloads.backup_create(shown(str(profile.backup.destination)), record, ended.errors, ended.exit_status)
+    return _ended(session, profile.backup.destination, record)
 
 
 def schedule(session: Session, cron: str | None) -> Result:

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from lightragctl.backup.catalog import Listed, Pruning
     from lightragctl.backup.create import Preview
     from lightragctl.backup.examine import Examined
-    from lightragctl.backup.manifest import Manifest
+    from lightragctl.backup.manifest import Manifest, Summary
     from lightragctl.backup.verify import Verified
     from lightragctl.operations.model import Operation, StepRecord
 
 
-def backup_create(url: str, record: "Operation", errors: Sequence[ErrorInfo], status: int) -> Result:
+def backup_create(
+    url: str, made: "Summary | None", record: "Operation", errors: Sequence[ErrorInfo], status: int
+) -> Result:
     """`backup create`: the new backup, and the operation that made it; without the former when that failed."""
     ran = {"operation": record.id, "phase": record.phase, "seconds": {one.name: _seconds(one) for one in record.steps}}
-    data = {"destination": url, **ran, **record.results.get("made", {})}
+    data = {"destination": url, **ran, **(made.model_dump(mode="json") if made else {})}
     if not errors:
         return Result("backup create", data)
     return Result("backup create", data, Status.FAILED, errors, status)
@@ -43,7 +45,7 @@ def backup_show(url: str, manifest: "Manifest") -> Result:
         "documents": [one.name for one in manifest.documents],
         "files": [{"name": one.name, "size_bytes": one.size_bytes} for one in manifest.files],
     }
-    return Result("backup show", {"destination": url, **summary(manifest), **about})
+    return Result("backup show", {"destination": url, **summary(manifest).model_dump(mode="json"), **about})
 
 
 def backup_list(url: str, found: Sequence["Listed"]) -> Result:
@@ -84,7 +86,7 @@ def backup_verify(url: str, found: "Verified") -> Result:
 
 
 def _instead() -> str:
-    return Hint("do not restore it; make another one: ", Command("backup create", "--full"))
+    return Hint("do not restore it; create another one: ", Command("backup create", "--full"))
 
 
 def backup_rekey(url: str, id: str, changed: Sequence[str]) -> Result:

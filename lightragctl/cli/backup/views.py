@@ -45,12 +45,12 @@ def _consistency(data: Data) -> str:
     if data["method"] == "stable-scan":
         return f"consistent: passes over all data agreed ({data['passes']} passes, no fence)"
     stopped = f", lightrag-server was stopped for {data['writer_stopped_s']:.0f} s" if data["writer_stopped_s"] else ""
-    return f"consistent: writes were held off from {data['from_time']} to {data['to_time']}{stopped}"
+    return f"consistent: writes were blocked from {data['from_time']} to {data['to_time']}{stopped}"
 
 
 def _shown(data: Data) -> Iterator[RenderableType]:
     yield Text(f"backup {data['id']} of workspace {data['workspace']}, release {data['release']}", style="bold")
-    yield Text(f"made by {data['tool']} from {data['server_version']}, finished at {data['finished_at']}")
+    yield Text(f"created by {data['tool']} from {data['server_version']}, finished at {data['finished_at']}")
     yield from _summary(data)
     if data["documents"]:
         yield Text(f"documents: {', '.join(data['documents'])}")

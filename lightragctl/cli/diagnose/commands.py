@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 SymptomName = Annotated[
     Literal["slow", "unavailable", "oom", "wrong-answers"] | None,
-    typer.Option("--symptom", help="What users notice: only checks that may explain it.", show_default=False),
+    typer.Option("--symptom", help="Run only the checks that may explain this symptom.", show_default=False),
 ]
 CategoryName = Annotated[
     Literal["cluster", "deployment", "retrieval", "models", "memory", "data", "quality", "security", "lightrag", "cost"]
     | None,
-    typer.Option("--only", help="Only checks of this category.", show_default=False),
+    typer.Option("--only", help="Select the checks of this category.", show_default=False),
 ]
 _EVERY_S = 30.0
 
@@ -35,12 +35,14 @@ def run(
     watch: Annotated[bool, typer.Option("--watch", help="Repeat every 30 seconds until interrupted.")] = False,
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="BUNDLE", help="Judge a bundle instead of a release.", show_default=False),
+        typer.Option(
+            "--from", metavar="BUNDLE", help="Diagnose a bundle instead of a running release.", show_default=False
+        ),
     ] = None,
 ) -> Result:
-    """Find what is wrong with a release: the root cause first, with evidence and the next command. Changes nothing.
+    """Diagnose a release: the root cause first, with evidence and the next command. Read-only.
 
-    Exit status 0: nothing found; 3: errors; 4: warnings. What could not be read is listed, and is no finding.
+    Exit status 0: nothing found; 3: errors; 4: warnings. Facts that could not be read are listed and are not findings.
 
     \b
     Examples:
@@ -94,9 +96,9 @@ def list_(session: Session, only: CategoryName = None) -> Result:
 
 def explain(
     session: Session,
-    code: Annotated[str, typer.Argument(metavar="CODE", help="Of a check, such as LR203.", show_default=False)],
+    code: Annotated[str, typer.Argument(metavar="CODE", help="Code of the check, such as LR203.", show_default=False)],
 ) -> Result:
-    """Explain a check: what it reads, what follows from its findings, what to do.
+    """Explain a check: the facts it reads, the symptoms and findings it explains, the fix.
 
     \b
     Examples:
@@ -109,17 +111,19 @@ def explain(
 
     check = next((one for one in all_checks() if one.code == code.upper()), None)
     if check is None:
-        raise UsageError(f"there is no check {code}", Hint("see them all: ", Command("diagnose list")))
+        raise UsageError(f"there is no check {code}", Hint("list all checks: ", Command("diagnose list")))
     return payloads.one_check(check)
 
 
 def bundle(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="To write, such as release.tar.gz.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Archive to write, such as release.tar.gz.", show_default=False)
+    ],
 ) -> Result:
-    """Write all facts of a release into one archive, to be judged elsewhere.
+    """Write a support bundle: all facts of a release in one archive, for diagnosis on another machine.
 
-    Documents, questions, values of environment variables and Secrets are not among them.
+    It contains no documents, questions, values of environment variables or Secrets.
 
     \b
     Examples:

@@ -75,7 +75,7 @@ def _explained(data: Data) -> Iterator[RenderableType]:
 
 def _bundled(data: Data) -> Iterator[RenderableType]:
     yield Text(f"{data['file']}: {data['size_bytes']} bytes, {len(data['facts'])} facts of release {data['release']}")
-    yield Text("it holds no documents, questions, environment values and Secrets; read it before you pass it on")
+    yield Text("it contains no documents, questions, environment values or Secrets; review it before you share it")
 
 
 VIEWS: Mapping[str, View] = {

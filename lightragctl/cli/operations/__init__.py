@@ -1,1 +1,1 @@
-"""`operations`: long-running work on a release, and how to steer it."""
+"""`operations`: watch and control long-running work on a release."""

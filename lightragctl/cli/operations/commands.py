@@ -7,9 +7,9 @@ import typer
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Result
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The operation's id.", show_default=False)]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Operation ID.", show_default=False)]
 Foreground = Annotated[
-    bool, typer.Option("--foreground", help="Drive it in this process instead of in a Job of the cluster.")
+    bool, typer.Option("--foreground", help="Run the operation in this process instead of in a Job on the cluster.")
 ]
 
 
@@ -35,13 +35,13 @@ def list_(session: Session) -> Result:
 def status(
     session: Session,
     operation_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Its id. (default: the open one, else the newest)")
+        str | None, typer.Argument(metavar="ID", help="Operation ID. (default: the open one, else the newest)")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Report until it needs no driver any more.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show progress until the operation pauses or ends.")] = False,
 ) -> Result:
-    """Show an operation: its phase, its steps, what it holds, its progress and what to run next.
+    """Show an operation: phase, steps, held resources, progress and the next command.
 
-    Exits with 1 when it has failed, with 9 when something could not be undone.
+    Exit status 1 when it has failed, 9 when something could not be undone.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def status(
 
 
 def pause(session: Session, operation_id: Id, foreground: Foreground = False) -> Result:
-    """Pause an operation after its present step, or inside it where the step allows; what it holds is given back.
+    """Pause an operation after its current step, or within it if the step supports it; held resources are released.
 
     The release stays reserved until the operation is resumed or aborted.
 
@@ -84,9 +84,9 @@ def pause(session: Session, operation_id: Id, foreground: Foreground = False) ->
 
 
 def resume(session: Session, operation_id: Id, foreground: Foreground = False) -> Result:
-    """Continue an operation that was paused, has failed, or lost its driver, and stay with it.
+    """Resume an operation that is paused, has failed or lost its driver process, and show its progress.
 
-    Steps that are done are not repeated. One that another process drives is watched.
+    Completed steps are not repeated. If another process runs the operation, this command only shows its progress.
 
     \b
     Examples:
@@ -108,10 +108,11 @@ def abort(
     operation_id: Id,
     foreground: Foreground = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Close it as it is, without undoing anything; what it holds stays held.")
+        bool,
+        typer.Option("--force", help="Close the operation without undoing its steps; held resources are not released."),
     ] = False,
 ) -> Result:
-    """Undo an operation: its steps in reverse order, as far as they can be undone.
+    """Abort an operation: undo its steps in reverse order, as far as possible.
 
     \b
     Examples:
@@ -136,12 +137,13 @@ def abort(
 def cleanup(
     session: Session,
     operation_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Only what this operation kept. (default: what has expired)")
+        str | None,
+        typer.Argument(metavar="ID", help="Operation whose retained data to delete. (default: all expired data)"),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also what has not expired yet.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also delete data that has not expired yet.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted without deleting it.")] = False,
 ) -> Result:
-    """Delete data that closed operations kept, such as the collections from before a restore.
+    """Delete data that closed operations retained, such as the collections from before a restore.
 
     \b
     Examples:
@@ -157,16 +159,22 @@ def cleanup(
 
 def rehearse(
     session: Session,
-    seconds: Annotated[int, typer.Option("--seconds", metavar="N", help="Time that it takes.", min=0, max=3000)] = 5,
+    seconds: Annotated[
+        int, typer.Option("--seconds", metavar="N", help="Duration of the rehearsal, in seconds.", min=0, max=3000)
+    ] = 5,
     foreground: Foreground = False,
     print_rbac: Annotated[
-        bool, typer.Option("--print-rbac", help="Only print the account of the Job, for an administrator to create.")
+        bool,
+        typer.Option("--print-rbac", help="Only print the RBAC objects of the Job, for an administrator to create."),
     ] = False,
     service_account: Annotated[
-        str, typer.Option("--service-account", metavar="NAME", help="Account of the Job. (default: one of its own)")
+        str,
+        typer.Option(
+            "--service-account", metavar="NAME", help="Service account of the Job. (default: a dedicated one)"
+        ),
     ] = "",
 ) -> Result:
-    """Run an operation that changes nothing, to see whether operations can run here: image, rights and network.
+    """Run a no-op operation to check that operations can run here: image, permissions and network.
 
     \b
     Examples:
@@ -190,12 +198,12 @@ def run(
     session: Session,
     operation_id: Id,
     in_cluster: Annotated[
-        bool, typer.Option("--in-cluster", help="Take the profile from the release's record in this cluster.")
+        bool, typer.Option("--in-cluster", help="Read the profile from the release's record on this cluster.")
     ] = False,
 ) -> Result:
-    """Drive an operation in this process until it needs no driver: what its Job runs.
+    """Run an operation in this process until it pauses or ends; this is the command of its Job.
 
-    Exits with 0 whatever became of the operation, as a Job starts another pod after any other status.
+    Always exits with 0, because a Job restarts its pod after any other status; see operations status for the result.
     """
     from lightragctl.cli.operations import payloads
     from lightragctl.cli.operations.driving import operator

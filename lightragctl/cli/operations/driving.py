@@ -1,4 +1,4 @@
-"""Starts an operation for a command and stays with it: drives it here, or follows the Job that does."""
+"""Starts an operation for a command: runs it in this process, or follows its Job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,10 +79,10 @@ def start(
 
 
 def stay(works: Operator, operation_id: str, foreground: bool = False) -> Operation:
-    """Make sure that the operation has a driver, and stay until it needs none; the record then.
+    """Ensure that the operation has a driver and wait until it pauses or ends; returns its record.
 
-    Ctrl-C on a terminal asks what to do. Without one, and on SIGTERM, what runs in this process is paused, which gives
-    back what it holds, and what a Job drives continues.
+    Ctrl-C on a terminal asks what to do. Without a terminal, and on SIGTERM, what runs in this process is paused, which
+    releases held resources; one that a Job drives continues.
     """
     while True:
         try:
@@ -106,7 +106,9 @@ def stay(works: Operator, operation_id: str, foreground: bool = False) -> Operat
 def _follow_job(works: Operator, record: Operation, notify: Notify) -> Operation:
     scope = works.place.scope
     if scope is None:
-        raise RefusedError(f"operation {record.id} was started on a cluster", "name it with --profile and --context")
+        raise RefusedError(
+            f"operation {record.id} was started on a cluster", "set --profile and --context of that cluster"
+        )
     job.start_job(scope, record, kind_of(record, KINDS), works.session.release.plan)
     return follow(works.place.store, record.id, works.clock, notify, lambda current: job.obstacle(scope, current))
 
@@ -137,7 +139,7 @@ def _answered(works: Operator, operation_id: str) -> bool:
 
 
 def _tell_detached(works: Operator, operation_id: str) -> None:
-    """Say what becomes of the operation without this command, and how to continue."""
+    """Report how the operation continues without this command, and how to follow it."""
     record = works.place.store.read(operation_id)
     place = works.session.options.place
     command = Command("operations resume", operation_id).line(place)

@@ -102,9 +102,7 @@ def cleaned(release: str, chosen: Sequence[KeptData], deleted: Sequence[KeptData
     left = [one.kept.name for one in chosen if one not in deleted]
     if dry_run or not left:
         return Result("operations cleanup", data)
-    error = ErrorInfo(
-        "not-deleted", f"not deleted: {', '.join(left)}", "fix what the lines above name, and run it again"
-    )
+    error = ErrorInfo("not-deleted", f"not deleted: {', '.join(left)}", "fix the errors above, and run it again")
     return Result("operations cleanup", data, Status.PARTIAL, (error,), ExitStatus.FAILED)
 
 

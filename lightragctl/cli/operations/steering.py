@@ -59,9 +59,7 @@ def rbac(session: Session, kind: OperationKind) -> list[KubernetesObject]:
     """
     scope = operator(session).place.scope
     if scope is None:
-        raise RefusedError(
-            "operations of a local release run in the process of their command", "leave --print-rbac out"
-        )
+        raise RefusedError("operations of a local release run in the process of their command", "omit --print-rbac")
     return job.administrator_objects(scope, kind, session.release.plan)
 
 

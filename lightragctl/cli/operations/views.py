@@ -69,7 +69,7 @@ def _state(step: Data) -> str:
     """The state of a step; of one that holds something, whether that is held."""
     if not step["holds"]:
         return str(step["state"])
-    return {"done": "held", "undoing": "giving back", "undone": "given back"}.get(step["state"], str(step["state"]))
+    return {"done": "held", "undoing": "releasing", "undone": "released"}.get(step["state"], str(step["state"]))
 
 
 def _cleanup(data: Data) -> Iterator[RenderableType]:

@@ -12,29 +12,37 @@ from lightragctl.core.result import Result
 def run(
     session: Session,
     canary: Annotated[
-        bool, typer.Option("--canary", help="Start one pod of the new version first, and compare it with the others.")
+        bool,
+        typer.Option("--canary", help="Start one pod of the new version first, and compare it with the stable pods."),
     ] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Only show what would be done.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show the plan without changing anything.")] = False,
     observe: Annotated[
-        str, typer.Option("--observe", metavar="TIME", help="How long canaries are watched: 30m, 300s, 1h.")
+        str,
+        typer.Option("--observe", metavar="TIME", help="Observation time of the canaries, such as 30m, 300s or 1h."),
     ] = "30m",
     image: Annotated[
         list[str] | None,
         typer.Option(
-            "--image", metavar="COMPONENT=TAG", help="Image tag of a component, beside the profile; repeatable."
+            "--image",
+            metavar="COMPONENT=TAG",
+            help="Image tag of a component, as COMPONENT=TAG; overrides the profile; repeatable.",
         ),
     ] = None,
     foreground: Foreground = False,
     service_account: Annotated[
-        str, typer.Option("--service-account", metavar="NAME", help="Account of the Job. (default: one of its own)")
+        str,
+        typer.Option(
+            "--service-account", metavar="NAME", help="Service account of the Job. (default: a dedicated one)"
+        ),
     ] = "",
     print_rbac: Annotated[
-        bool, typer.Option("--print-rbac", help="Only print the account of the Job, for an administrator to create.")
+        bool,
+        typer.Option("--print-rbac", help="Only print the RBAC objects of the Job, for an administrator to create."),
     ] = False,
 ) -> Result:
-    """Upgrade a release to what the profile says, and roll back if the new version is worse.
+    """Upgrade a release to the versions in its profile, and roll back if the new version is worse.
 
-    Exit statuses: 0 upgraded, or nothing to do; 7 rolled back; 8 refused, with the safe way. The operation continues
+    Exit statuses: 0 upgraded, or nothing to do; 7 rolled back; 8 refused, with an alternative. The operation continues
     without this command: see operations.
 
     \b

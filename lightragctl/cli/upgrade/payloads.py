@@ -1,7 +1,7 @@
 """From plans and the matrix to the Results of `upgrade`. Pure; the keys of each payload are stated here only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from lightragctl.core.errors import ExitStatus
 from lightragctl.core.hint import Command, Hint
@@ -42,7 +42,7 @@ def plan(release: str, found: UpgradePlan) -> Result:
             "refused",
             f"{one.component}: {one.refusal}",
             Hint(
-                "known changes of versions: ",
+                "known version changes: ",
                 Command("upgrade matrix"),
                 "; or back up the data and use ",
                 Command("up"),
@@ -51,19 +51,6 @@ def plan(release: str, found: UpgradePlan) -> Result:
         for one in refused
     ]
     return Result("upgrade run", data, Status.FAILED, errors, ExitStatus.REFUSED)
-
-
-def headline(found: UpgradePlan) -> str:
-    """The plan in one line."""
-    parts = [f"{one.component} ({one.strategy}, {one.kind})" for one in found.components]
-    watched = f", canaries watched for {found.observe_s:.0f} s" if found.canary else ""
-    return f"upgrading {', '.join(parts) or f'{len(found.others)} objects'}{watched}"
-
-
-def ended(result: Result, assignments: Sequence[str]) -> Result:
-    """The result of an upgrade; of one with images, with the lines that its profile lacks."""
-    lines = [one.replace("=", ": ", 1) for one in assignments] if result.exit_status == ExitStatus.DONE else []
-    return replace(result, payload={**result.data, "profile_lines": lines})
 
 
 def matrix(hops: Mapping[str, Sequence[Hop]]) -> Result:

@@ -1,9 +1,11 @@
 """Plans and starts an upgrade for its command."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lightragctl.cli.options import Session
+from lightragctl.core.errors import ExitStatus
 from lightragctl.core.result import Event, Result
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def upgrade(session: Session, wanted: Wanted, foreground: bool, service_account:
         return payloads.plan(session.release.name, found)
     refuse(found)
     names = [one.component for one in found.components if one.strategy is Strategy.REPLICAS]
-    session.out.notify(Event(payloads.headline(found), session.release.name))
+    session.out.notify(Event(_headline(found), session.release.name))
     if session.out.interactive:
         session.confirm(f"Upgrade release '{session.release.name}'?")
     assignments = _assignments(session.release, wanted)
@@ -73,7 +75,7 @@ def upgrade(session: Session, wanted: Wanted, foreground: bool, service_account:
     }
     spec = None if foreground else JobSpec(service_account=service_account)
     record = start(session, UPGRADE, parameters, "", spec)
-    return payloads.ended(outcome(session.command, record, Phase.SUCCEEDED), assignments)
+    return _with_lines(outcome(session.command, record, Phase.SUCCEEDED), assignments)
 
 
 def _assignments(release: "Release", wanted: Wanted) -> list[str]:
@@ -92,3 +94,16 @@ def _target(session: Session, wanted: Wanted) -> "Release":
     return Release(
         replace(options, assignments=(*options.assignments, *more), name=session.release.name), session.environ
     )
+
+
+def _headline(found: "UpgradePlan") -> str:
+    """The plan in one line."""
+    parts = [f"{one.component} ({one.strategy}, {one.kind})" for one in found.components]
+    watched = f", canaries watched for {found.observe_s:.0f} s" if found.canary else ""
+    return f"upgrading {', '.join(parts) or f'{len(found.others)} objects'}{watched}"
+
+
+def _with_lines(result: Result, assignments: Sequence[str]) -> Result:
+    """The result of an upgrade; of one with images, with the lines that its profile lacks."""
+    lines = [one.replace("=", ": ", 1) for one in assignments] if result.exit_status == ExitStatus.DONE else []
+    return replace(result, payload={**result.data, "profile_lines": lines})

@@ -51,7 +51,7 @@ def _component(one: Data) -> Iterator[RenderableType]:
 
 def _effects(one: Data) -> Iterator[RenderableType]:
     if one["requests_per_s"] is None:
-        yield Text("  traffic: unknown, no pod shows metrics", style="yellow")
+        yield Text("  traffic: unknown, no pod serves metrics", style="yellow")
         return
     rows: list[list[RenderableType]] = [
         [
@@ -70,7 +70,9 @@ def _matrix(data: Data) -> Iterator[RenderableType]:
         [one["component"], one["before"], one["after"], one["kind"], one["note"], one["source"]] for one in data["hops"]
     ]
     yield table(["COMPONENT", "FROM", "TO", "CHANGE", "NOTE", "SOURCE"], rows)
-    yield Text(f"within a minor every change of {', '.join(data['components'])} is rolling; others keep no data")
+    yield Text(
+        f"within a minor every version change of {', '.join(data['components'])} is rolling; others store no data"
+    )
 
 
 VIEWS: Mapping[str, View] = {"upgrade run": _run, "upgrade matrix": _matrix}

@@ -111,7 +111,7 @@ CHECKS = (
     _check("LR135", "pods are not evicted", ("evicted",)),
     _check("LR136", "pods can run where their volumes are", ("volume-node",)),
     _check("LR137", "no pod of an old revision blocks the rollout", ("old-revision",)),
-    _check("LR138", "some node schedules each pod", ("unschedulable",)),
+    _check("LR138", "every pod can be scheduled on a node", ("unschedulable",)),
     _check("LR139", "volumes can be mounted", ("volume-mount",)),
     _check("LR140", "pods get a network", ("pod-network",)),
     _check("LR141", "images can be pulled", ("image-pull", "image-name")),
@@ -119,8 +119,10 @@ CHECKS = (
     _check("LR143", "liveness and startup probes succeed", ("probe-kill",), "log"),
     _check("LR144", "containers can be created", ("container-config",)),
     _check("LR145", "containers do not crash", ("crash",), "log"),
-    _check("LR146", "containers start within their memory limit", ("out-of-memory",), "log", ("LR401",)),
-    _check("LR147", "nodes of pods answer", ("node-lost",)),
-    _check("LR148", "pods that are replaced end in time", ("stopping",)),
+    _check(
+        "LR146", "containers are not killed for exceeding their memory limit", ("out-of-memory",), "log", ("LR401",)
+    ),
+    _check("LR147", "nodes of pods are ready", ("node-lost",)),
+    _check("LR148", "replaced pods terminate in time", ("stopping",)),
     _check("LR149", "images have been pulled", ("pulling",)),
 )

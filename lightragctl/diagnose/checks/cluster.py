@@ -70,7 +70,7 @@ def _gpu_lost(facts: Facts) -> Iterator[Trouble]:
             for key in ("capacity", "allocatable")
         )
         if there > offered:
-            message = f"it has {there} GPUs and offers {offered}: the device plugin or a GPU has failed"
+            message = f"{offered} of its {there} GPUs are allocatable: the device plugin or a GPU has failed"
             hint = Hint("see the device plugin's pods: kubectl get pods -A -l name=nvidia-device-plugin-ds -o wide")
             yield Trouble(
                 f"Node/{name_of(node)}", message, hint, evidence=(f"capacity {there}, allocatable {offered}",)
@@ -147,7 +147,7 @@ def _at_most(facts: Facts) -> Iterator[Trouble]:
         limited = condition(status_of(one), "ScalingLimited")
         if limited.get("status") == "True" and limited.get("reason") == "TooManyReplicas":
             most = spec_of(one).get("maxReplicas")
-            message = f"it wants more than its {most} pods"
+            message = f"it is at its maximum of {most} pods and would scale further"
             hint = Hint("raise autoscale.max of the component, or its resources, then: ", Command("up"))
             yield Trouble(_subject(one), message, hint, component=component_of(one), evidence=("ScalingLimited=True",))
 
@@ -228,13 +228,13 @@ CHECKS = (
         severity=_ERROR,
         needs=(NODES, PODS),
         judge=_nodes_down,
-        fix=Hint("bring the node back, or delete it: kubectl get nodes"),
+        fix=Hint("restore the node, or delete it: kubectl get nodes"),
         symptoms=(UNAVAILABLE, SLOW),
         explains=("LR102", "LR136", "LR142", "LR145", "LR147", "LR159"),
     ),
     Check(
         code="LR102",
-        title="the nodes of the release's pods are under no pressure",
+        title="no node of the release has memory, disk or PID pressure",
         category=_CLUSTER,
         severity=_WARNING,
         needs=(NODES, PODS),
@@ -245,7 +245,7 @@ CHECKS = (
     ),
     Check(
         code="LR103",
-        title="nodes offer all their GPUs",
+        title="all GPUs of the nodes are allocatable",
         category=_CLUSTER,
         severity=_ERROR,
         needs=(NODES,),
@@ -256,7 +256,7 @@ CHECKS = (
     ),
     Check(
         code="LR104",
-        title="the namespace's quotas have room",
+        title="the namespace's quotas have headroom",
         category=_CLUSTER,
         severity=_WARNING,
         needs=(QUOTAS, THRESHOLDS),
@@ -306,7 +306,7 @@ CHECKS = (
     ),
     Check(
         code="LR109",
-        title="autoscalers see their metrics",
+        title="autoscalers can read their metrics",
         category=_CLUSTER,
         severity=_WARNING,
         needs=(AUTOSCALERS,),
@@ -335,7 +335,7 @@ CHECKS = (
     ),
     Check(
         code="LR112",
-        title="no other policy cuts the release's pods off",
+        title="no other network policy isolates the release's pods",
         category=_CLUSTER,
         severity=_WARNING,
         needs=(POLICIES, PODS, DEPLOYED),

@@ -1,4 +1,4 @@
-"""Checks of what costs without being used. Pure."""
+"""Checks for unused resources that cost money. Pure."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -53,12 +53,12 @@ def _requested(pod: dict[str, object], name: str) -> float:
 
 
 def _strangers(facts: Facts) -> Iterator[Trouble]:
-    """Large collections in memory that belong to no workspace of the release."""
+    """Large loaded collections that belong to no workspace of the release."""
     workspace = facts[DEPLOYED].workspace
     for one in facts[COLLECTIONS]:
         is_large = (one.rows or 0) >= _MANY_ROWS
         if one.state == "Loaded" and is_large and not one.name.startswith(f"{workspace}_"):
-            message = f"{one.rows} rows of it are in memory, and it is not of workspace {workspace}"
+            message = f"it is loaded with {one.rows} rows, and does not belong to workspace {workspace}"
             hint = Hint("release it if no other workspace is served: it stays on disk")
             yield Trouble(one.name, message, hint)
 
@@ -67,8 +67,10 @@ def _logs(facts: Facts) -> Iterator[Trouble]:
     most = facts[THRESHOLDS].log_bytes
     for one in facts[PROCESSES]:
         if one.log_bytes > most:
-            message = f"its log has {sized(one.log_bytes)}: the supervisor does not cut it"
-            hint = Hint("see what it repeats: ", Command("logs", one.name), "; start the supervisor: ", Command("up"))
+            message = f"its log has {sized(one.log_bytes)}: the supervisor does not truncate it"
+            hint = Hint(
+                "see which lines it repeats: ", Command("logs", one.name), "; start the supervisor: ", Command("up")
+            )
             yield Trouble(one.name, message, hint, evidence=(f"threshold {sized(most)}",))
 
 
@@ -80,7 +82,7 @@ def _unused(facts: Facts) -> Iterator[Trouble]:
         parts = facts[DEPLOYED].components
         if name_of(one) not in used and component_of(one) and component_of(one) not in parts:
             size = ((spec_of(one).get("resources") or {}).get("requests") or {}).get("storage", "")
-            message = f"no pod uses it: component {component_of(one)} is not deployed any more; it holds {size}"
+            message = f"no pod uses it: component {component_of(one)} is no longer deployed; it holds {size}"
             hint = Hint(f"delete it with its data: kubectl -n {facts[DEPLOYED].namespace} delete pvc {name_of(one)}")
             yield Trouble(f"PersistentVolumeClaim/{name_of(one)}", message, hint)
 
@@ -97,7 +99,7 @@ CHECKS = (
     ),
     _check(
         code="LR802",
-        title="memory holds collections that are used",
+        title="loaded collections are in use",
         needs=(COLLECTIONS, DEPLOYED),
         judge=_strangers,
         fix=Hint("release the collection in Milvus if no other workspace is served: its data stay on disk"),
@@ -112,7 +114,7 @@ CHECKS = (
     ),
     _check(
         code="LR804",
-        title="volume claims are used",
+        title="volume claims are in use",
         needs=(CLAIMS, PODS, RECORD, DEPLOYED),
         judge=_unused,
         fix=Hint("delete the claim with its data, or deploy its component again"),

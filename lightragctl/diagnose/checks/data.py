@@ -28,7 +28,7 @@ def _fewer(facts: Facts) -> Iterator[Trouble]:
         return
     if (rows := known.rows) < known.chunks:
         missing = known.chunks - rows
-        message = f"{missing} passages are lost: documents have {known.chunks}, and the store has {rows}"
+        message = f"{missing} passages are lost: the documents have {known.chunks}, the store has {rows}"
         hint = Hint("load the documents again: ", Command("ingest", "PATH"), "; or restore a backup")
         evidence = (f"{known.total} documents with {known.chunks} passages", f"row count {rows}")
         yield Trouble(chunks_name(facts[DEPLOYED]), message, hint, evidence=evidence, component="vector-engine")
@@ -38,7 +38,9 @@ def _gone(facts: Facts) -> Iterator[Trouble]:
     known = facts[DOCUMENTS]
     if known.chunks and chunks(facts) is None:
         name = chunks_name(facts[DEPLOYED])
-        message = f"the collection is gone, and {known.total} documents with {known.chunks} passages are recorded"
+        message = (
+            f"the collection does not exist, but {known.total} documents with {known.chunks} passages are recorded"
+        )
         hint = Hint("load the documents again: ", Command("ingest", "PATH"), "; or restore a backup")
         yield Trouble(name, message, hint, evidence=("neither a collection nor an alias of the name",))
 
@@ -48,7 +50,9 @@ def _more(facts: Facts) -> Iterator[Trouble]:
     if one is None or known.rows is None or known.writing or "lightrag-server" in facts[DEPLOYED].components:
         return
     if known.rows > known.chunks:
-        message = f"{known.rows - known.chunks} rows belong to no document: they are found, and cannot be deleted"
+        message = (
+            f"{known.rows - known.chunks} rows belong to no document: searches return them, and they cannot be deleted"
+        )
         hint = Hint("load their documents again, then delete them; or start over in another workspace")
         evidence = (f"{known.chunks} passages of documents", f"row count {known.rows}")
         yield Trouble(one.name, message, hint, evidence=evidence)
@@ -68,9 +72,9 @@ def _other_models(facts: Facts) -> Iterator[Trouble]:
         found = pattern.fullmatch(one.name)
         if found and found[2] != release.suffix and not _LEFT.search(one.name):
             rows = f", {one.rows} rows" if one.rows is not None else ""
-            message = f"it is of another model ({found[2]}{rows}): searches do not see it"
-            hint = Hint("drop it when the present model's documents are complete; or set models.embedding back")
-            yield Trouble(one.name, message, hint, evidence=(f"present model: {release.suffix}",))
+            message = f"it belongs to another model ({found[2]}{rows}): searches do not use it"
+            hint = Hint("drop it when the current model's documents are complete; or set models.embedding back")
+            yield Trouble(one.name, message, hint, evidence=(f"current model: {release.suffix}",))
 
 
 def _only_others(facts: Facts) -> Iterator[Trouble]:
@@ -81,7 +85,7 @@ def _only_others(facts: Facts) -> Iterator[Trouble]:
     strangers = [one for one in others if release.suffix not in one.name]
     if strangers and not (present is not None and present.rows):
         found = ", ".join(f"{one.name} ({one.rows} rows)" for one in strangers)
-        message = f"the workspace has no passage of the present model {release.suffix}; there are: {found}"
+        message = f"the workspace has no passage of the current model {release.suffix}; there are: {found}"
         hint = Hint("set models.embedding back, or load the documents again: ", Command("ingest", "PATH"))
         yield Trouble("models.embedding", message, hint, component="lightrag-api")
 
@@ -89,15 +93,15 @@ def _only_others(facts: Facts) -> Iterator[Trouble]:
 def _leftovers(facts: Facts) -> Iterator[Trouble]:
     for one in facts[COLLECTIONS]:
         if _LEFT.search(one.name):
-            message = "it is left of a migration that did not end, or of a copy"
-            yield Trouble(one.name, message, Hint("compare its rows with the present collection, then drop it"))
+            message = "it is left over from an unfinished migration or a copy"
+            yield Trouble(one.name, message, Hint("compare its rows with the current collection, then drop it"))
 
 
 def _unsuffixed(facts: Facts) -> Iterator[Trouble]:
     names = {f"{facts[DEPLOYED].workspace}_{kind}" for kind in ("chunks", "entities", "relationships")}
     for one in facts[COLLECTIONS]:
         if one.name in names:
-            message = "its name bears no model, as of an old LightRAG: upstream copies it, and then it grows stale"
+            message = "its name has no model, as in old LightRAG versions: upstream copies it, and it becomes stale"
             yield Trouble(one.name, message, Hint("drop it when the collection with the model's name is complete"))
 
 
@@ -116,16 +120,14 @@ def _shared(facts: Facts) -> Iterator[Trouble]:
 def _stuck(facts: Facts) -> Iterator[Trouble]:
     known, most_s = facts[DOCUMENTS], facts[THRESHOLDS].stuck_s
     if known.writing and known.oldest_writing_s > most_s:
-        message = (
-            f"{known.writing} documents were never finished; the oldest since {known.oldest_writing_s / 60:.0f} minutes"
-        )
-        yield Trouble("documents", message, Hint("load them again, which finishes them: ", Command("ingest", "PATH")))
+        message = f"{known.writing} documents are unfinished; the oldest for {known.oldest_writing_s / 60:.0f} minutes"
+        yield Trouble("documents", message, Hint("load them again: ", Command("ingest", "PATH")))
 
 
 def _outdated(facts: Facts) -> Iterator[Trouble]:
     known = facts[DOCUMENTS]
     if known.outdated:
-        message = f"{known.outdated} of {known.total} documents were cut with other chunking settings"
+        message = f"{known.outdated} of {known.total} documents were chunked with different settings"
         hint = Hint("load them again: ", Command("ingest", "PATH"))
         yield Trouble("documents", message, hint)
 
@@ -135,8 +137,8 @@ def _no_alias(facts: Facts) -> Iterator[Trouble]:
     ours = [one for one in facts[COLLECTIONS] if re.fullmatch(rf"{re.escape(name)}_g\d+", one.name)]
     if ours and chunks(facts) is None:
         newest = max(ours, key=lambda one: int(one.name.rpartition("_g")[2]))
-        message = f"the alias {name} is gone, so {newest.name} is not found"
-        hint = Hint("load a document, which points the alias again: ", Command("ingest", "PATH"))
+        message = f"the alias {name} does not exist, so {newest.name} is not searched"
+        hint = Hint("load a document, which recreates the alias: ", Command("ingest", "PATH"))
         rows = f"{newest.name} has {newest.rows} rows" if newest.rows is not None else newest.state
         yield Trouble(name, message, hint, evidence=(rows,), component="vector-engine")
 
@@ -144,7 +146,7 @@ def _no_alias(facts: Facts) -> Iterator[Trouble]:
 def _dimension(facts: Facts) -> Iterator[Trouble]:
     one, wanted = chunks(facts), facts[DEPLOYED].dimension
     if one is not None and one.dimension and one.dimension != wanted:
-        message = f"it has dimension {one.dimension}, and the profile's model {wanted}: no search can work"
+        message = f"it has dimension {one.dimension}, and the profile's model {wanted}: all searches fail"
         hint = Hint(f"set models.embedding to the model with dimension {one.dimension}, then: ", Command("up"))
         yield Trouble(one.name, message, hint, component="vector-engine")
 
@@ -162,7 +164,7 @@ def _model(facts: Facts) -> Iterator[Trouble]:
     for part, now in present.items():
         before = getattr(stored, part)
         if before != now:
-            message = f"the stored vectors were made with {part} {before!r}, and the profile says {now!r}"
+            message = f"the stored vectors were made with {part} {before!r}, and the profile sets {now!r}"
             hint = Hint(
                 f"set models.embedding.{part} back, or load the documents into a new workspace; then: ", Command("up")
             )
@@ -180,8 +182,8 @@ def _zero(facts: Facts) -> Iterator[Trouble]:
     sample = facts[ROW_SAMPLE]
     bad = sample.zero + sample.not_finite
     if bad and bad > sample.rows * _SOME_ZERO:
-        message = f"{bad} of {sample.rows} sampled vectors are zero or no numbers: they are found by nothing"
-        hint = Hint("repair the embedding model, then load the documents again: ", Command("ingest", "PATH"))
+        message = f"{bad} of {sample.rows} sampled vectors are zero or not numbers: no search returns them"
+        hint = Hint("fix the embedding model, then load the documents again: ", Command("ingest", "PATH"))
         yield Trouble(sample.collection, message, hint)
 
 
@@ -200,7 +202,7 @@ def _not_unit(facts: Facts) -> Iterator[Trouble]:
 def _unreadable(facts: Facts) -> Iterator[Trouble]:
     for one in facts[COLLECTIONS]:
         if one.error:
-            message = f"the store does not describe it: {one.error}"
+            message = f"its description cannot be read:  {one.error}"
             yield Trouble(one.name, message, Hint("see: ", Command("logs", "vector-engine")), component="vector-engine")
 
 
@@ -258,25 +260,25 @@ CHECKS = (
     ),
     _check(
         code="LR504",
-        title="no collection is left of another model",
+        title="no collection of another model is left over",
         severity=_WARNING,
         needs=_NEEDS,
         judge=_other_models,
         fix=Hint(
-            "drop the collection when the documents of the present model are complete; or set models.embedding back"
+            "drop the collection when the documents of the current model are complete; or set models.embedding back"
         ),
     ),
     _check(
         code="LR505",
-        title="no collection is left of a migration",
+        title="no collection is left over from a migration",
         severity=_WARNING,
         needs=(COLLECTIONS,),
         judge=_leftovers,
-        fix=Hint("compare its rows with those of the present collection, then drop it"),
+        fix=Hint("compare its rows with those of the current collection, then drop it"),
     ),
     _check(
         code="LR506",
-        title="collections bear the name of their model",
+        title="collection names include their model",
         severity=_WARNING,
         needs=_NEEDS,
         judge=_unsuffixed,
@@ -284,7 +286,7 @@ CHECKS = (
     ),
     _check(
         code="LR507",
-        title="documents are finished",
+        title="no document is unfinished",
         severity=_WARNING,
         needs=(DOCUMENTS, THRESHOLDS),
         judge=_stuck,
@@ -292,7 +294,7 @@ CHECKS = (
     ),
     _check(
         code="LR508",
-        title="documents are cut as the profile says",
+        title="documents are chunked with the profile's settings",
         severity=_WARNING,
         needs=(DOCUMENTS,),
         judge=_outdated,
@@ -309,7 +311,7 @@ CHECKS = (
     ),
     _check(
         code="LR510",
-        title="the workspace has passages of the present model, if it has any",
+        title="the passages of the workspace belong to the current model",
         severity=_ERROR,
         needs=_NEEDS,
         judge=_only_others,
@@ -346,7 +348,7 @@ CHECKS = (
     ),
     _check(
         code="LR514",
-        title="stored vectors are numbers with a length",
+        title="stored vectors are finite and not zero",
         severity=_ERROR,
         needs=(ROW_SAMPLE,),
         judge=_zero,

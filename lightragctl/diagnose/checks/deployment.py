@@ -1,4 +1,4 @@
-"""Checks of a release's objects and of what others did to them, on a cluster. Pure."""
+"""Checks of a release's objects on a cluster: drift, rollouts, restarts. Pure."""
 
 from collections.abc import Iterator
 
@@ -65,7 +65,7 @@ def _gone(facts: Facts) -> Iterator[Trouble]:
             kind, _, name = one.subject.rpartition("/")
             component = _component_named(facts, name) if kind.endswith(("Deployment", "StatefulSet", "Service")) else ""
             message = "it was deleted since it was applied, or belongs to another release now"
-            yield Trouble(one.subject, message, Hint("create it again: ", Command("up")), component=component)
+            yield Trouble(one.subject, message, Hint("recreate it: ", Command("up")), component=component)
 
 
 def _component_named(facts: Facts, name: str) -> str:
@@ -79,7 +79,7 @@ def _unfinished(facts: Facts) -> Iterator[Trouble]:
     record = facts[RECORD]
     if record.phase == "applying" and record.verdict in ("", "free", "dead"):
         held = f"; its lock was held by {record.held_by}" if record.held_by else ""
-        message = f"the last change (revision {record.revision}) did not end{held}"
+        message = f"the last change (revision {record.revision}) did not complete{held}"
         yield Trouble("release", message, Hint("go on: ", Command("up"), "; see: ", Command("history")))
 
 
@@ -102,8 +102,8 @@ def _mixed(facts: Facts) -> Iterator[Trouble]:
             named = ", ".join(str(one.get("image")) for one in spec_of(pod).get("containers") or ())
             images.setdefault(named, []).append(name_of(pod))
         if len(images) > 1:
-            message = f"its pods run {len(images)} different images, and no rollout is under way"
-            hint = Hint("finish the change, or take it back: ", Command("up"), " or ", Command("rollback"))
+            message = f"its pods run {len(images)} different images, and no rollout is in progress"
+            hint = Hint("complete the change, or revert it: ", Command("up"), " or ", Command("rollback"))
             evidence = tuple(f"{image}: {', '.join(sorted(pods))}" for image, pods in sorted(images.items()))
             subject = f"{workload['kind']}/{name_of(workload)}"
             yield Trouble(subject, message, hint, evidence=evidence, component=component_of(workload))
@@ -120,12 +120,12 @@ def _moved_tags(facts: Facts) -> Iterator[Trouble]:
     for (component, image), found in ids.items():
         if len(found) > 1:
             message = f"its pods run {len(found)} different images of the name {image}: the tag is mutable"
-            hint = Hint("name the image by version or digest in the profile, then: ", Command("up"))
+            hint = Hint("set a version tag or digest of the image in the profile, then: ", Command("up"))
             yield Trouble(f"component/{component}", message, hint, evidence=tuple(sorted(found)), component=component)
 
 
 def _restarts(facts: Facts) -> Iterator[Trouble]:
-    """Containers that ended lately and run again; a pod that is not ready has a finding of its own."""
+    """Containers that ended recently and run again; a pod that is not ready has a finding of its own."""
     now, recent_s = facts[DEPLOYED].at, facts[THRESHOLDS].restarts_recent_s
     told = {cause.subject for _, cause in causes(facts)}
     for pod in facts[PODS]:
@@ -150,9 +150,11 @@ def _terminating(facts: Facts) -> Iterator[Trouble]:
         if at is None or facts[DEPLOYED].at - at <= _GRACE_S:
             continue
         finalizers = (pod.get("metadata") or {}).get("finalizers") or []
-        late = f"it should have ended {facts[DEPLOYED].at - at:.0f} s ago"
+        late = f"it should have terminated {facts[DEPLOYED].at - at:.0f} s ago"
         why = (
-            f"{late}: finalizers {', '.join(finalizers)} hold it" if finalizers else f"{late}: its node does not say so"
+            f"{late}: finalizers {', '.join(finalizers)} block its deletion"
+            if finalizers
+            else f"{late}: its node has not confirmed it"
         )
         name, space = name_of(pod), facts[DEPLOYED].namespace
         hint = Hint(f"see the controller of the finalizer, or the node: kubectl -n {space} describe pod {name}")
@@ -192,7 +194,7 @@ def _endpoints(facts: Facts) -> Iterator[Trouble]:
             yield Trouble(subject, message, hint, evidence=(f"selector {words}",), component=component)
         elif ready and not _listed(facts, name_of(service)):
             message = f"{len(ready)} pods are ready, and none is among its endpoints"
-            hint = Hint("see that kube-controller-manager and kube-proxy run: kubectl -n kube-system get pods")
+            hint = Hint("check that kube-controller-manager and kube-proxy run: kubectl -n kube-system get pods")
             yield Trouble(subject, message, hint, component=component)
 
 
@@ -236,7 +238,7 @@ def _behind(facts: Facts) -> Iterator[Trouble]:
 
 
 _DEPLOYMENT, _ERROR, _WARNING = Category.DEPLOYMENT, Severity.ERROR, Severity.WARNING
-_UP = Hint("bring the release to its profile: ", Command("up"))
+_UP = Hint("apply the profile: ", Command("up"))
 
 CHECKS = (
     Check(
@@ -276,7 +278,7 @@ CHECKS = (
     ),
     Check(
         code="LR153",
-        title="the last change has ended",
+        title="the last change has completed",
         category=_DEPLOYMENT,
         severity=_WARNING,
         needs=(RECORD,),
@@ -307,7 +309,7 @@ CHECKS = (
     ),
     Check(
         code="LR156",
-        title="containers were not restarted lately",
+        title="containers were not restarted recently",
         category=_DEPLOYMENT,
         severity=_WARNING,
         needs=(WORKLOADS, PODS, DEPLOYED, THRESHOLDS),
@@ -317,12 +319,12 @@ CHECKS = (
     ),
     Check(
         code="LR157",
-        title="pods end when they are deleted",
+        title="deleted pods terminate",
         category=_DEPLOYMENT,
         severity=_ERROR,
         needs=(PODS, DEPLOYED),
         judge=_terminating,
-        fix=Hint("remove what holds the pod: its finalizer, or its node"),
+        fix=Hint("remove what blocks the deletion: the pod's finalizer, or its node"),
         symptoms=(UNAVAILABLE,),
         explains=("LR148",),
         stops=True,
@@ -340,7 +342,7 @@ CHECKS = (
     ),
     Check(
         code="LR159",
-        title="workloads are as many and as new as wanted",
+        title="workloads have the desired replicas and revision",
         category=_DEPLOYMENT,
         severity=_ERROR,
         needs=(WORKLOADS, PODS, DEPLOYED),
@@ -352,7 +354,7 @@ CHECKS = (
     ),
     Check(
         code="LR160",
-        title="Services lead to the ready pods",
+        title="Services have the ready pods as endpoints",
         category=_DEPLOYMENT,
         severity=_ERROR,
         needs=(CLUSTER_SERVICES, PODS, SLICES),
@@ -363,7 +365,7 @@ CHECKS = (
     ),
     Check(
         code="LR161",
-        title="pods run with the present ConfigMaps and Secrets",
+        title="pods run with the current ConfigMaps and Secrets",
         category=_DEPLOYMENT,
         severity=_WARNING,
         needs=(DANGERS,),
@@ -373,7 +375,7 @@ CHECKS = (
     ),
     Check(
         code="LR180",
-        title="logs of what is not ready hold no known error",
+        title="logs of components that are not ready contain no known error",
         category=_DEPLOYMENT,
         severity=_ERROR,
         needs=(SIGNS,),
@@ -381,6 +383,7 @@ CHECKS = (
         fix=Hint("see the log: ", Command("logs")),
         symptoms=(UNAVAILABLE, OOM, SLOW),
         follows=True,
-        explains=("LR142", "LR143", "LR145", "LR171", "LR176"),
+        explains=("LR142", "LR143", "LR145", "LR171", "LR176", "LR183", "LR184", "LR186", "LR200", "LR221"),
+        explains_own=True,
     ),
 )

@@ -13,7 +13,7 @@ from lightragctl.kube.objects import name_of, spec_of
 
 _NAME = "lightrag-server"
 _OPEN = ("pending", "processing", "preprocessed", "parsing", "analyzing")
-_AGAIN = Hint("have them processed again: ", Command("ingest", "PATH"), "; see ", Command("logs", _NAME))
+_AGAIN = Hint("process them again: ", Command("ingest", "PATH"), "; see ", Command("logs", _NAME))
 
 
 def _answers(facts: Facts) -> Iterator[Trouble]:
@@ -25,14 +25,14 @@ def _answers(facts: Facts) -> Iterator[Trouble]:
 
 def _failed(facts: Facts) -> Iterator[Trouble]:
     if count := facts[LIGHTRAG].counts.get("failed", 0):
-        message = f"{count} documents failed: nothing of them is found"
+        message = f"{count} documents failed: searches do not find them"
         yield Trouble(_NAME, message, _AGAIN, evidence=("status_counts",))
 
 
 def _recovery(facts: Facts) -> Iterator[Trouble]:
     if facts[LIGHTRAG].recovery:
-        message = "its pipeline needs to be recovered: it takes no documents until then"
-        yield Trouble(_NAME, message, Hint("restart it, and see what it says: ", Command("logs", _NAME)))
+        message = "its pipeline must be recovered: until then it accepts no documents"
+        yield Trouble(_NAME, message, Hint("restart it, and read its log: ", Command("logs", _NAME)))
 
 
 def _stuck(facts: Facts) -> Iterator[Trouble]:
@@ -40,7 +40,7 @@ def _stuck(facts: Facts) -> Iterator[Trouble]:
     waiting = sum(one.counts.get(name, 0) for name in _OPEN)
     if waiting and not one.busy:
         message = (
-            f"{waiting} documents wait, and its pipeline does nothing: after a restart it does not go on by itself"
+            f"{waiting} documents are queued, and its pipeline is idle: it does not resume by itself after a restart"
         )
         yield Trouble(_NAME, message, _AGAIN, evidence=(f"busy=false, {waiting} open",))
     elif waiting and one.oldest_open_s > most_s:
@@ -54,14 +54,14 @@ def _writers(facts: Facts) -> Iterator[Trouble]:
         replicas = int(spec_of(one).get("replicas", 1))
         if component_of(one) == _NAME and replicas > 1:
             message = f"it has {replicas} pods, and each writes: they overwrite each other's files"
-            hint = Hint("one pod may write; change it back: ", Command("up"))
+            hint = Hint("only one pod may write; scale it back: ", Command("up"))
             yield Trouble(f"{one['kind']}/{name_of(one)}", message, hint)
 
 
 def _open(facts: Facts) -> Iterator[Trouble]:
     one = facts[LIGHTRAG]
     if one.without_key == 200 and not facts[DEPLOYED].is_local():
-        message = "it answers requests without a key: any pod may read and delete all documents"
+        message = "it accepts requests without a key: any pod can read and delete all documents"
         hint = Hint("set components.lightrag-server.api_key: generated, then: ", Command("up"))
         yield Trouble(_NAME, message, hint, evidence=("GET /documents/status_counts answers 200 without a key",))
 
@@ -70,17 +70,17 @@ def _workspace(facts: Facts) -> Iterator[Trouble]:
     one, wanted = facts[LIGHTRAG], facts[DEPLOYED].workspace
     if one.status == 200 and one.workspace and one.workspace != wanted:
         message = f"it serves workspace {one.workspace}, and lightrag-api {wanted}: they share no document"
-        yield Trouble(_NAME, message, Hint("bring both up with one profile: ", Command("up")))
+        yield Trouble(_NAME, message, Hint("deploy both with one profile: ", Command("up")))
 
 
 def _model(facts: Facts) -> Iterator[Trouble]:
     one, release = facts[LIGHTRAG], facts[DEPLOYED]
     if one.model and one.model != release.model:
         message = f"it embeds with '{one.model}', and lightrag-api with '{release.model}'"
-        yield Trouble(_NAME, message, Hint("bring both up with one profile: ", Command("up")))
+        yield Trouble(_NAME, message, Hint("deploy both with one profile: ", Command("up")))
     elif one.dimension and one.dimension != release.dimension:
         message = f"its embeddings have dimension {one.dimension}, and those of the profile {release.dimension}"
-        yield Trouble(_NAME, message, Hint("bring both up with one profile: ", Command("up")))
+        yield Trouble(_NAME, message, Hint("deploy both with one profile: ", Command("up")))
 
 
 _ERROR, _WARNING = Severity.ERROR, Severity.WARNING
@@ -112,7 +112,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(LIGHTRAG,),
         judge=_recovery,
-        fix=Hint("restart it, and read what it asks for: ", Command("logs", "lightrag-server")),
+        fix=Hint("restart it, and read its log: ", Command("logs", "lightrag-server")),
         symptoms=(WRONG, UNAVAILABLE),
         explains=("LR703",),
     ),
@@ -137,7 +137,7 @@ CHECKS = (
     ),
     _check(
         code="LR705",
-        title="lightrag-server asks for a key",
+        title="lightrag-server requires a key",
         severity=_WARNING,
         needs=(LIGHTRAG, DEPLOYED),
         judge=_open,
@@ -150,7 +150,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(LIGHTRAG, DEPLOYED),
         judge=_workspace,
-        fix=Hint("bring both up with one profile: ", Command("up")),
+        fix=Hint("deploy both with one profile: ", Command("up")),
         symptoms=(WRONG,),
     ),
     _check(
@@ -159,7 +159,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(LIGHTRAG, DEPLOYED),
         judge=_model,
-        fix=Hint("bring both up with one profile: ", Command("up")),
+        fix=Hint("deploy both with one profile: ", Command("up")),
         symptoms=(WRONG,),
     ),
 )

@@ -23,13 +23,17 @@ def _stopped(facts: Facts) -> Iterator[Trouble]:
 def _supervisor(facts: Facts) -> Iterator[Trouble]:
     machine = facts[MACHINE]
     if machine.running and machine.same_boot and not machine.supervisor_alive:
-        message = "its supervisor is gone, so nothing restarts a process that ends"
-        yield Trouble("supervisor", message, Hint("start it again: ", Command("up")), evidence=("its pid is dead",))
+        message = "its supervisor is not running, so processes that exit are not restarted"
+        yield Trouble(
+            "supervisor", message, Hint("start it again: ", Command("up")), evidence=("its process does not exist",)
+        )
 
 
 def _rebooted(facts: Facts) -> Iterator[Trouble]:
     if facts[MACHINE].running and not facts[MACHINE].same_boot:
-        yield Trouble("release", "the machine was restarted since it came up", Hint("start it: ", Command("up")))
+        yield Trouble(
+            "release", "the machine was restarted since the release was started", Hint("start it: ", Command("up"))
+        )
 
 
 def _down(facts: Facts) -> Iterator[Trouble]:
@@ -66,8 +70,8 @@ def _port(facts: Facts) -> Iterator[Trouble]:
 def _outdated(facts: Facts) -> Iterator[Trouble]:
     for one in facts[PROCESSES]:
         if one.alive and not one.current:
-            message = "it runs with other settings than the last up wanted: it could not be restarted"
-            yield Trouble(one.name, message, Hint("finish the change: ", Command("up")), component=one.name)
+            message = "it runs with outdated settings: the last up could not restart it"
+            yield Trouble(one.name, message, Hint("complete the change: ", Command("up")), component=one.name)
 
 
 def _not_ready(facts: Facts) -> Iterator[Trouble]:
@@ -95,7 +99,7 @@ def _starts(one: Process, now: float) -> bool:
 def _program(facts: Facts) -> Iterator[Trouble]:
     for one in facts[PROCESSES]:
         if not one.program_there:
-            message = "the Python that it runs with is gone: its environment was deleted or moved"
+            message = "its Python interpreter does not exist: the virtual environment was deleted or moved"
             hint = Hint("install lightragctl again, then: ", Command("up"))
             yield Trouble(one.name, message, hint, component="" if one.alive else one.name)
 
@@ -109,7 +113,7 @@ def _folder(facts: Facts) -> Iterator[Trouble]:
 def _frozen(facts: Facts) -> Iterator[Trouble]:
     for one in facts[PROCESSES]:
         if one.stopped_state:
-            message = f"its process {one.pid} is stopped by a signal (SIGSTOP): it answers nothing"
+            message = f"its process {one.pid} is stopped by a signal (SIGSTOP): it does not respond"
             hint = Hint(f"continue it: kill -CONT {one.pid}")
             yield Trouble(one.name, message, hint, evidence=("state T in /proc",), component=one.name)
 
@@ -119,7 +123,7 @@ def _secrets(facts: Facts) -> Iterator[Trouble]:
         return
     for text in facts[MACHINE].missing_secrets:
         component, _, where = text.partition(": ")
-        message = f"a secret that it needs is not there: {where}"
+        message = f"a secret that it needs is missing:  {where}"
         hint = Hint("set it, then: ", Command("up"))
         yield Trouble(component, message, hint, component=component)
 
@@ -136,15 +140,17 @@ def _restarted(facts: Facts) -> Iterator[Trouble]:
 
 def _lock(facts: Facts) -> Iterator[Trouble]:
     if facts[MACHINE].drafts:
-        message = f"{facts[MACHINE].drafts} half-written files are left of a command that was killed"
+        message = f"{facts[MACHINE].drafts} partly written files are left over from a killed command"
         yield Trouble("folder", message, Hint("run the command again: ", Command("up")))
 
 
 def _load(facts: Facts) -> Iterator[Trouble]:
     machine = facts[MACHINE]
     if machine.load > _BUSY * machine.cpus:
-        message = f"the machine is overloaded: {machine.load:.0f} processes want to run on {machine.cpus} processors"
-        yield Trouble("machine", message, Hint("see what runs: top"), evidence=(f"load average {machine.load:.1f}",))
+        message = f"the machine is overloaded: {machine.load:.0f} processes are runnable on {machine.cpus} processors"
+        yield Trouble(
+            "machine", message, Hint("see the running processes: top"), evidence=(f"load average {machine.load:.1f}",)
+        )
 
 
 _BUSY = 16
@@ -180,7 +186,7 @@ CHECKS = (
     ),
     _check(
         code="LR171",
-        fix=Hint("see why it ended: ", Command("logs"), "; start it again: ", Command("up")),
+        fix=Hint("see why it exited: ", Command("logs"), "; start it again: ", Command("up")),
         title="every process runs",
         severity=_ERROR,
         needs=_NEEDS,
@@ -194,7 +200,7 @@ CHECKS = (
             "stop the other process, or move the ports: local.port_offset or components.NAME.port, then: ",
             Command("up"),
         ),
-        title="the processes' ports are free for them",
+        title="no other process uses the release's ports",
         severity=_ERROR,
         needs=_NEEDS,
         symptoms=(UNAVAILABLE,),
@@ -204,7 +210,7 @@ CHECKS = (
     ),
     _check(
         code="LR173",
-        fix=Hint("processes do not survive a restart of the machine, data do: ", Command("up")),
+        fix=Hint("start it again; its data is kept: ", Command("up")),
         title="the machine was not restarted",
         severity=_ERROR,
         needs=_NEEDS,
@@ -214,7 +220,7 @@ CHECKS = (
     ),
     _check(
         code="LR174",
-        fix=Hint("finish the change: ", Command("up")),
+        fix=Hint("complete the change: ", Command("up")),
         title="processes run with the settings of the last up",
         needs=_NEEDS,
         symptoms=(UNAVAILABLE,),
@@ -224,7 +230,7 @@ CHECKS = (
     _check(
         code="LR175",
         fix=Hint("run the command that was killed again; it is safe to repeat: ", Command("up")),
-        title="no command was killed while it wrote",
+        title="no killed command left partly written files",
         needs=_NEEDS,
         symptoms=(UNAVAILABLE,),
         judge=_lock,
@@ -254,9 +260,7 @@ CHECKS = (
     ),
     _check(
         code="LR178",
-        fix=Hint(
-            "give the folder back to the user who runs the release (chown), or free the file system from read-only"
-        ),
+        fix=Hint("change the owner to the user who runs the release (chown), or remount a read-only file system"),
         title="the folder of the release can be written",
         severity=_ERROR,
         needs=_NEEDS,
@@ -282,12 +286,12 @@ CHECKS = (
         judge=_frozen,
         stops=True,
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR176",),
+        explains=("LR176", "LR180"),
     ),
     _check(
         code="LR182",
         fix=Hint("export the variable or write the file that the profile names, then: ", Command("up")),
-        title="the secrets of the processes are there",
+        title="the secrets of the processes exist",
         severity=_ERROR,
         needs=_NEEDS,
         symptoms=(UNAVAILABLE,),
@@ -297,8 +301,8 @@ CHECKS = (
     ),
     _check(
         code="LR183",
-        fix=Hint("see why it ended: ", Command("logs"), "; SIGKILL without a sender is often the kernel: dmesg"),
-        title="processes were not restarted lately",
+        fix=Hint("see why it exited: ", Command("logs"), "; SIGKILL without a sender is often the kernel: dmesg"),
+        title="processes were not restarted recently",
         judge=_restarted,
         severity=_WARNING,
         needs=(PROCESSES, DEPLOYED, THRESHOLDS),
@@ -317,7 +321,7 @@ CHECKS = (
     ),
     _check(
         code="LR185",
-        fix=Hint("end other programs, or give the release more processors: top"),
+        fix=Hint("stop other programs, or give the release more processors: top"),
         title="the machine is not overloaded",
         needs=_NEEDS,
         judge=_load,
@@ -327,10 +331,12 @@ CHECKS = (
     ),
     _check(
         code="LR186",
-        fix=Hint("read the last lines before each end: ", Command("logs")),
-        title="processes stay up",
+        fix=Hint("read the last log lines before each exit: ", Command("logs")),
+        title="processes do not crash repeatedly",
         severity=_ERROR,
         needs=_NEEDS,
+        stops=True,
+        explains=("LR183", "LR184"),
         judge=_unsteady,
         symptoms=(UNAVAILABLE, OOM),
     ),

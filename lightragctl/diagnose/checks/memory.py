@@ -88,7 +88,7 @@ def _node_memory(facts: Facts) -> Iterator[Trouble]:
     for node in facts[NODES]:
         there = float(quantity((status_of(node).get("allocatable") or {}).get("memory", "0")))
         if name_of(node) in used.keys() & ours and share(used[name_of(node)], there) > most:
-            message = f"its pods use {percent(used[name_of(node)], there)} of its memory: it will evict some"
+            message = f"its pods use {percent(used[name_of(node)], there)} of its memory: the kubelet will evict pods"
             hint = Hint("add nodes, or make requests equal to limits for the stores")
             yield Trouble(f"Node/{name_of(node)}", message, hint, evidence=(f"threshold {most:.0%}",))
 
@@ -98,7 +98,7 @@ def _machine(facts: Facts) -> Iterator[Trouble]:
     used = machine.memory_bytes - machine.memory_free_bytes
     if share(used, machine.memory_bytes) > most:
         message = f"{percent(used, machine.memory_bytes)} of its memory are in use; the kernel may kill a process"
-        hint = Hint("end other programs, or load fewer documents: ps aux --sort -rss")
+        hint = Hint("stop other programs, or load fewer documents: ps aux --sort -rss")
         yield Trouble("machine", message, hint, evidence=(f"threshold {most:.0%}",))
 
 
@@ -141,8 +141,8 @@ def _files(facts: Facts) -> Iterator[Trouble]:
         opened = max((value for _, value in series.get("process_open_fds", ())), default=0.0)
         limit = max((value for _, value in series.get("process_max_fds", ())), default=0.0)
         if share(opened, limit) > most:
-            message = f"it has {opened:.0f} of {limit:.0f} files open; then connections are refused"
-            hint = Hint("raise the limit (ulimit -n), or see who keeps connections open")
+            message = f"it has {opened:.0f} of {limit:.0f} files open; at the limit it refuses connections"
+            hint = Hint("raise the limit (ulimit -n), or find the clients that keep connections open")
             yield Trouble(key, message, hint, evidence=(f"process_open_fds, threshold {most:.0%}",))
 
 
@@ -167,7 +167,7 @@ def _inodes(facts: Facts) -> Iterator[Trouble]:
     machine, most = facts[MACHINE], facts[THRESHOLDS].disk_critical
     used = machine.inodes - machine.inodes_free
     if share(used, machine.inodes) > most:
-        message = f"{percent(used, machine.inodes)} of its inodes are in use: no new file can be made"
+        message = f"{percent(used, machine.inodes)} of its inodes are in use: no new file can be created"
         yield Trouble("disk", message, Hint("delete many small files: du --inodes -x -d2 /"))
 
 
@@ -243,7 +243,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(MACHINE, THRESHOLDS),
         judge=_machine,
-        fix=Hint("end other programs, or load fewer documents: ps aux --sort -rss"),
+        fix=Hint("stop other programs, or load fewer documents: ps aux --sort -rss"),
     ),
     _check(
         code="LR406",
@@ -264,7 +264,7 @@ CHECKS = (
     ),
     _check(
         code="LR408",
-        title="caches leave room in lightrag-api",
+        title="the caches of lightrag-api fit its memory limit",
         severity=_WARNING,
         needs=(DEPLOYED, THRESHOLDS),
         judge=_caches,
@@ -272,15 +272,15 @@ CHECKS = (
     ),
     _check(
         code="LR409",
-        title="processes have few files open",
+        title="processes are below their limit of open files",
         severity=_WARNING,
         needs=(METRICS, THRESHOLDS),
         judge=_files,
-        fix=Hint("raise the limit of open files (ulimit -n), and see which clients keep connections open"),
+        fix=Hint("raise the limit of open files (ulimit -n), and find the clients that keep connections open"),
     ),
     _check(
         code="LR410",
-        title="the disk of the release has room",
+        title="the disk of the release has free space",
         severity=_WARNING,
         needs=(MACHINE, THRESHOLDS),
         judge=_disk_high,
@@ -292,7 +292,7 @@ CHECKS = (
         severity=_ERROR,
         needs=(MACHINE, THRESHOLDS),
         judge=_disk_critical,
-        fix=Hint("free space; what failed meanwhile must be repeated: ", Command("ingest", "PATH")),
+        fix=Hint("free space; retry the commands that failed: ", Command("ingest", "PATH")),
         explains=("LR171", "LR174", "LR175", "LR176", "LR180", "LR201", "LR501"),
     ),
     _check(
@@ -306,7 +306,7 @@ CHECKS = (
     ),
     _check(
         code="LR413",
-        title="etcd's database has room",
+        title="etcd's database is below its quota",
         severity=_ERROR,
         needs=(METRICS, DEPLOYED, THRESHOLDS),
         judge=_etcd_size,
@@ -317,7 +317,7 @@ CHECKS = (
     ),
     _check(
         code="LR414",
-        title="no pod was evicted lately",
+        title="no pod was evicted recently",
         severity=_WARNING,
         needs=(EVENTS, PODS, DEPLOYED, THRESHOLDS),
         judge=_evicted,

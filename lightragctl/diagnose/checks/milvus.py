@@ -27,8 +27,8 @@ def _loaded(facts: Facts) -> Iterator[Trouble]:
 def _loading(facts: Facts) -> Iterator[Trouble]:
     for one in facts[COLLECTIONS]:
         if one.state == "Loading":
-            message = "it is still being loaded: it is not searched, or only in part"
-            hint = Hint("wait; when it stays so, query nodes lack memory: ", Command("logs", "vector-engine"))
+            message = "it is still loading: searches fail or are incomplete"
+            hint = Hint("wait; if it stays so, query nodes lack memory: ", Command("logs", "vector-engine"))
             yield Trouble(one.name, message, hint, component="vector-engine", evidence=("load state Loading",))
 
 
@@ -37,14 +37,14 @@ def _indexed(facts: Facts) -> Iterator[Trouble]:
     if one is not None and not one.error and not one.indexed:
         message = "it has no index: it cannot be loaded, and its search would compare all rows"
         hint = Hint("load a document again, which creates the index: ", Command("ingest"))
-        yield Trouble(one.name, message, hint, component="vector-engine", evidence=("list_indexes gives none",))
+        yield Trouble(one.name, message, hint, component="vector-engine", evidence=("list_indexes returns none",))
 
 
 def _pending(facts: Facts) -> Iterator[Trouble]:
     one, most = chunks(facts), facts[THRESHOLDS].unindexed_rows
     if one is not None and one.rows and one.pending_rows and share(one.pending_rows, one.rows) > most:
         message = f"{one.pending_rows} of {one.rows} rows are not indexed yet: they are searched one by one"
-        hint = Hint("wait; when the number does not fall, see the index nodes: ", Command("logs", "vector-engine"))
+        hint = Hint("wait; if the number does not fall, see the index nodes: ", Command("logs", "vector-engine"))
         evidence = (f"{percent(one.pending_rows, one.rows)}, threshold {most:.0%}",)
         yield Trouble(one.name, message, hint, evidence=evidence)
 
@@ -62,7 +62,7 @@ def _metric(facts: Facts) -> Iterator[Trouble]:
 def _index_type(facts: Facts) -> Iterator[Trouble]:
     one, wanted = chunks(facts), facts[DEPLOYED].index_type
     if one is not None and one.index_type and wanted and one.index_type != wanted:
-        message = f"its index is {one.index_type}, and the profile says {wanted}: search parameters do not fit"
+        message = f"its index is {one.index_type}, and the profile sets {wanted}: search parameters do not match"
         hint = Hint(f"set index.type to {one.index_type}, or load the documents into a new workspace")
         yield Trouble(one.name, message, hint)
 
@@ -84,7 +84,7 @@ def _lag(facts: Facts, least_s: float, most_s: float) -> Iterator[Trouble]:
         lags = [value / 1000 for _, value in merged(facts[METRICS], "vector-engine", f"milvus_{name}")]
         lag_s = max(lags, default=0.0)
         if least_s < lag_s <= most_s:
-            message = f"its time ticks are {lag_s:.0f} s behind: searches wait, and new rows are not seen"
+            message = f"its time ticks are {lag_s:.0f} s behind: searches wait, and new rows are not visible"
             hint = Hint("see the message queue and its consumers: ", Command("logs", "vector-engine"))
             evidence = (f"milvus_{name} {lag_s * 1000:.0f} ms, threshold {least_s:g} s",)
             yield Trouble("vector-engine", message, hint, evidence=evidence, component="vector-engine")
@@ -128,8 +128,8 @@ def _unreached(facts: Facts) -> Iterator[Trouble]:
 def _far(facts: Facts) -> Iterator[Trouble]:
     one, most_s = facts[STORE], facts[THRESHOLDS].round_trip_s
     if one.reached and one.took_s > most_s:
-        message = f"a request without work takes {one.took_s:.2f} s: its network or its processors are busy"
-        hint = Hint("see what it does: ", Command("logs", "vector-engine"))
+        message = f"a trivial request takes {one.took_s:.2f} s: its network or its CPU is overloaded"
+        hint = Hint("see its log: ", Command("logs", "vector-engine"))
         yield Trouble("vector-engine", message, hint, evidence=(f"list_collections, threshold {most_s:g} s",))
 
 
@@ -211,7 +211,7 @@ CHECKS = (
         needs=(COLLECTIONS,),
         judge=_loading,
         fix=Hint(
-            "wait; when it stays so, query nodes lack memory or segments cannot be read: ",
+            "wait; if it stays so, query nodes lack memory or segments cannot be read: ",
             Command("logs", "vector-engine"),
         ),
         symptoms=(SLOW, UNAVAILABLE, WRONG),
@@ -233,7 +233,7 @@ CHECKS = (
         severity=_WARNING,
         needs=_STORED,
         judge=_pending,
-        fix=Hint("wait; when the number does not fall, see the index nodes: ", Command("logs", "vector-engine")),
+        fix=Hint("wait; if the number does not fall, see the index nodes: ", Command("logs", "vector-engine")),
         symptoms=(SLOW,),
         explains=("LR202",),
     ),
@@ -270,7 +270,7 @@ CHECKS = (
     ),
     _check(
         code="LR210",
-        title="Milvus's time ticks are on time",
+        title="Milvus's time ticks are current",
         severity=_WARNING,
         needs=(METRICS, THRESHOLDS),
         judge=_lag_high,
@@ -313,7 +313,7 @@ CHECKS = (
     ),
     _check(
         code="LR213",
-        title="Milvus's rate limits refuse nothing",
+        title="Milvus's rate limits reject no request",
         severity=_WARNING,
         needs=(GROWTH,),
         judge=_limited,
@@ -337,7 +337,7 @@ CHECKS = (
         needs=(STORE, THRESHOLDS),
         judge=_far,
         fix=Hint(
-            "give it processors, or shorten the way to it: same zone, no proxy between: ",
+            "give it more CPU, or reduce the network latency: same zone, no proxy: ",
             Command("logs", "vector-engine"),
         ),
         symptoms=(SLOW,),
@@ -345,7 +345,7 @@ CHECKS = (
     ),
     _check(
         code="LR222",
-        title="Milvus's checkpoints move on",
+        title="Milvus's checkpoints advance",
         severity=_WARNING,
         needs=(METRICS, DEPLOYED, THRESHOLDS),
         judge=_checkpoint,
@@ -354,7 +354,7 @@ CHECKS = (
     ),
     _check(
         code="LR223",
-        title="building indexes does not fail",
+        title="index builds succeed",
         severity=_ERROR,
         needs=(METRICS,),
         judge=_index_tasks,
@@ -378,7 +378,7 @@ CHECKS = (
         severity=_WARNING,
         needs=(METRICS, THRESHOLDS),
         judge=_fsync,
-        fix=Hint("give etcd a faster storage class, on a disk of its own: components.etcd.storage_class"),
+        fix=Hint("give etcd a faster storage class, on a dedicated disk: components.etcd.storage_class"),
         symptoms=(SLOW,),
     ),
     _check(

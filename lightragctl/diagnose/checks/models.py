@@ -62,7 +62,7 @@ def _dimension(facts: Facts) -> Iterator[Trouble]:
     wanted = facts[DEPLOYED].dimension
     for one in facts[MODELS]:
         if one.kind == "embedding" and one.status == 200 and one.dimension != wanted:
-            message = f"'{one.model}' gives vectors of dimension {one.dimension}, and the profile says {wanted}"
+            message = f"'{one.model}' returns vectors of dimension {one.dimension}, and the profile sets {wanted}"
             hint = Hint(
                 f"set models.embedding.dimension to {one.dimension}, or serve the other model; then: ", Command("up")
             )
@@ -73,7 +73,7 @@ def _dimension(facts: Facts) -> Iterator[Trouble]:
 def _empty(facts: Facts) -> Iterator[Trouble]:
     for one in facts[MODELS]:
         if one.kind == "embedding" and one.status == 200 and not (one.norm > 0 and math.isfinite(one.norm)):
-            message = f"'{one.model}' gives vectors without a length: all zero, or no numbers"
+            message = f"'{one.model}' returns invalid vectors: all zero, or not numbers"
             hint = Hint("see the server of the model: ", Command("logs", "embedder"))
             evidence = (f"length {one.norm}",)
             component = component_of_model(one, facts)
@@ -123,7 +123,7 @@ def _no_gpu(facts: Facts) -> Iterator[Trouble]:
             for each in pod.get("containers") or ()
         )
         if wanted and not offered and spec_of(one).get("replicas", 1):
-            message = f"it requests {wanted} GPUs, and no node offers any ({_GPU})"
+            message = f"it requests {wanted} GPUs, and no node has any ({_GPU})"
             hint = Hint("install the NVIDIA device plugin, or add GPU nodes: kubectl describe nodes")
             component = component_of(one)
             yield Trouble(f"{one['kind']}/{name_of(one)}", message, hint, component=component)
@@ -136,7 +136,7 @@ _UNREACHABLE = Hint(
 )
 _KEY = Hint("check the key in the Secret, file or variable that models.*.api_key names; then: ", Command("up"))
 _RATE = Hint("lower the load or components.lightrag-api.batching.in_flight, or raise the quota at the provider")
-_LATE = Hint("see the server of the model; raise components.lightrag-api.deadlines when it is meant to be slow")
+_LATE = Hint("see the server of the model; raise components.lightrag-api.deadlines if it is expected to be slow")
 _SERVER = Hint("see the log of the model's server, and of ", Command("logs", "model-gateway"))
 _REQUEST = Hint("check models.*.name and url in the profile: is the model served there under this name?")
 
@@ -196,11 +196,9 @@ CHECKS = (
     ),
     _call(
         code="LR308",
-        title="embeddings are vectors with a length",
+        title="embeddings are finite and not zero",
         judge=_empty,
-        fix=Hint(
-            "repair the server of the model, then load the documents of that time again: ", Command("ingest", "PATH")
-        ),
+        fix=Hint("fix the model server, then load the affected documents again: ", Command("ingest", "PATH")),
         symptoms=(WRONG,),
     ),
     _check(
@@ -225,7 +223,7 @@ CHECKS = (
     ),
     _check(
         code="LR311",
-        title="few requests wait for the model servers",
+        title="the queues of the model servers are short",
         severity=_WARNING,
         needs=(METRICS, THRESHOLDS),
         judge=_waiting,
@@ -235,7 +233,7 @@ CHECKS = (
     ),
     _check(
         code="LR312",
-        title="the model servers' caches have room",
+        title="the model servers' KV caches are not full",
         severity=_WARNING,
         needs=(METRICS, THRESHOLDS),
         judge=_cache,
@@ -244,7 +242,7 @@ CHECKS = (
     ),
     _check(
         code="LR313",
-        title="the cluster offers the GPUs that are requested",
+        title="the cluster has the requested GPUs",
         severity=_ERROR,
         needs=(NODES, WORKLOADS),
         judge=_no_gpu,

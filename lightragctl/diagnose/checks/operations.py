@@ -17,7 +17,7 @@ def _failed(facts: Facts) -> Iterator[Trouble]:
     for one in facts[OPERATIONS]:
         if one.phase in _FAILED:
             where = f" at step {one.step}" if one.step else ""
-            message = f"operation {one.kind} {one.phase}{where}: it keeps the release reserved"
+            message = f"operation {one.kind} {one.phase}{where}: it still reserves the release"
             yield Trouble(f"operation/{one.id}", message, hint_of(one.hint))
 
 

@@ -1,4 +1,4 @@
-"""Checks of what a search gives: whether stored vectors are found and still made alike. Pure."""
+"""Checks of search results: whether stored vectors are found and reproduced by the model. Pure."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -24,8 +24,8 @@ _ALIKE = 0.98
 def _irreproducible(facts: Facts) -> Iterator[Trouble]:
     sample = facts[ROW_SAMPLE]
     if sample.reproduced is not None and sample.reproduced < _ALIKE:
-        message = "the model gives another vector for a stored passage than the stored one: it is another model now"
-        hint = Hint("serve the model that the passages came from, or load the documents into a new workspace")
+        message = "the model returns a different vector for a stored passage than the stored one: the model has changed"
+        hint = Hint("serve the model that embedded the passages, or load the documents into a new workspace")
         evidence = (f"cosine {sample.reproduced:.3f} of the same text, threshold {_ALIKE}",)
         yield Trouble(sample.collection, message, hint, evidence=evidence)
 
@@ -48,7 +48,7 @@ def _no_golden(facts: Facts) -> Iterator[Trouble]:
 def _nothing(facts: Facts) -> Iterator[Trouble]:
     one, searched = chunks(facts), facts[SEARCHED]
     if one is not None and one.rows and searched.status == 200 and not searched.hits:
-        message = f"a search gives nothing, and {one.rows} passages are stored"
+        message = f"a search returns nothing, although {one.rows} passages are stored"
         hint = Hint("see: ", Command("logs", "lightrag-api"), "; compare: ", Command("golden check"))
         yield Trouble("lightrag-api", message, hint, component="lightrag-api")
 
@@ -60,15 +60,15 @@ _NEEDS = (COLLECTIONS, DEPLOYED)
 CHECKS = (
     _check(
         code="LR551",
-        title="the model still makes the stored vectors",
+        title="the model reproduces the stored vectors",
         severity=_ERROR,
         needs=(ROW_SAMPLE,),
         judge=_irreproducible,
-        fix=Hint("serve the model that the passages came from"),
+        fix=Hint("serve the model that embedded the passages"),
     ),
     _check(
         code="LR552",
-        title="a search finds what is stored",
+        title="a search finds stored passages",
         severity=_ERROR,
         needs=(ROW_SAMPLE,),
         judge=_self,
@@ -84,7 +84,7 @@ CHECKS = (
     ),
     _check(
         code="LR554",
-        title="a search gives passages",
+        title="a search returns passages",
         severity=_ERROR,
         needs=(SEARCHED, *_NEEDS),
         judge=_nothing,

@@ -71,7 +71,7 @@ def _grows(facts: Facts, component: str, name: str) -> float:
 
 def _rejected(facts: Facts) -> Iterator[Trouble]:
     if count := _grows(facts, "lightrag-api", "lightragctl_queue_rejected_total"):
-        message = f"its queue is full: it refused {count:.0f} calls in the last seconds"
+        message = f"its queue is full: it rejected {count:.0f} calls in the last seconds"
         hint = Hint("add replicas of lightrag-api, or find the slow stage: ", Command("bench run"))
         yield Trouble("lightrag-api", message, hint, evidence=("lightragctl_queue_rejected_total grows",))
 
@@ -81,7 +81,9 @@ def _late(facts: Facts) -> Iterator[Trouble]:
     asked = _grows(facts, "lightrag-api", "lightragctl_http_requests_total")
     most = facts[THRESHOLDS].late_requests
     if late and share(late, asked) > most:
-        message = f"{late:.0f} of {asked:.0f} requests of the last seconds were refused as too late"
+        message = (
+            f"{late:.0f} of {asked:.0f} requests of the last seconds were rejected because their deadline had passed"
+        )
         hint = Hint("find the slow stage: ", Command("bench run"), "; or raise components.lightrag-api.deadlines")
         yield Trouble("lightrag-api", message, hint, evidence=(f"threshold {most:.0%}",))
 
@@ -91,7 +93,7 @@ def _loop(facts: Facts) -> Iterator[Trouble]:
     for key, series in facts[METRICS].items():
         lag_s = max((value for _, value in series.get("lightragctl_loop_lag_seconds", ())), default=0.0)
         if lag_s > most_s:
-            message = f"its event loop is {lag_s:.1f} s late: it has too little CPU"
+            message = f"its event loop lags by {lag_s:.1f} s: it has too little CPU"
             hint = Hint("raise resources.limits.cpu of the component, or add replicas")
             yield Trouble(key, message, hint, evidence=(f"lightragctl_loop_lag_seconds, threshold {most_s:g} s",))
 
@@ -136,7 +138,7 @@ _check = partial(Check, category=Category.RETRIEVAL)
 CHECKS = (
     _check(
         code="LR200",
-        title="every replica of our services answers",
+        title="every replica of lightragctl's services responds",
         severity=_ERROR,
         needs=(SERVICES,),
         judge=_answering,
@@ -146,7 +148,7 @@ CHECKS = (
     ),
     _check(
         code="LR201",
-        title="a search is answered",
+        title="a search succeeds",
         severity=_ERROR,
         needs=(SEARCHED,),
         judge=_searched,
@@ -167,7 +169,7 @@ CHECKS = (
     ),
     _check(
         code="LR214",
-        title="the queue of lightrag-api has room",
+        title="the queue of lightrag-api is not full",
         severity=_WARNING,
         needs=(GROWTH,),
         judge=_rejected,
@@ -186,7 +188,7 @@ CHECKS = (
     ),
     _check(
         code="LR216",
-        title="event loops are on time",
+        title="event loops do not lag",
         severity=_WARNING,
         needs=(METRICS, THRESHOLDS),
         judge=_loop,
@@ -217,7 +219,7 @@ CHECKS = (
     ),
     _check(
         code="LR221",
-        title="every replica of our services is ready",
+        title="every replica of lightragctl's services is ready",
         severity=_ERROR,
         needs=(SERVICES,),
         judge=_ready,

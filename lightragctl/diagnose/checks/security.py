@@ -1,4 +1,4 @@
-"""Checks of who may reach, read or become what. Pure."""
+"""Checks of access: authentication, exposure, secrets, privileges. Pure."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -38,7 +38,7 @@ def _open(facts: Facts) -> Iterator[Trouble]:
     way = _exposed(facts, "lightrag-api")
     if facts[SEARCHED].without_key == 200 and ((way and "NodePort" not in way) or facts[DEPLOYED].production):
         where = f" through {way}" if way else ""
-        message = f"it answers requests without a key{where}: any client may read, load and delete documents"
+        message = f"it accepts requests without a key{where}: any client can read, load and delete documents"
         hint = Hint("set components.lightrag-api.api_key: generated, then: ", Command("up"))
         yield Trouble("lightrag-api", message, hint, evidence=("GET /documents without a key answers 200",))
 
@@ -46,7 +46,7 @@ def _open(facts: Facts) -> Iterator[Trouble]:
 def _inner(facts: Facts) -> Iterator[Trouble]:
     for component in _INNER:
         if way := _exposed(facts, component):
-            message = f"{way} leads to it from outside the cluster, and it asks for no password"
+            message = f"{way} leads to it from outside the cluster, and it requires no password"
             hint = Hint("remove it: ", Command("diff"), ", then ", Command("up"), "; or set its type to ClusterIP")
             yield Trouble(way.split(" ")[0], message, hint, evidence=(f"component {component}",))
 
@@ -64,7 +64,7 @@ def _privileged(facts: Facts) -> Iterator[Trouble]:
             if (container.get("securityContext") or {}).get("privileged"):
                 rights.append(f"privileged container {container.get('name')}")
         if rights:
-            message = f"its pods have rights on the node that none of ours needs: {', '.join(rights)}"
+            message = f"its pods have node privileges that the release does not need:  {', '.join(rights)}"
             yield Trouble(
                 subject, message, Hint("see who changed it: ", Command("diff"), "; change back: ", Command("up"))
             )
@@ -84,15 +84,15 @@ def _plain(facts: Facts) -> Iterator[Trouble]:
     for subject, pod in _pods(facts):
         for container in pod.get("containers") or ():
             if names := container.get("secretNames"):
-                message = f"secrets stand in plain text in its pods: {', '.join(names)}"
-                hint = Hint("put them into a Secret, and name that in the profile; then: ", Command("up"))
+                message = f"its pods contain secrets in plain text:  {', '.join(names)}"
+                hint = Hint("move them to a Secret, and refer to it in the profile; then: ", Command("up"))
                 yield Trouble(subject, message, hint, evidence=(f"container {container.get('name')}",))
 
 
 def _tokens(facts: Facts) -> Iterator[Trouble]:
     for subject, pod in _pods(facts):
         if pod.get("automountServiceAccountToken") is True:
-            message = "its pods hold a token for the API server"
+            message = "its pods mount a token for the API server"
             hint = Hint("set automountServiceAccountToken: false; see who changed it: ", Command("diff"))
             yield Trouble(subject, message, hint)
 
@@ -126,18 +126,18 @@ def _no_tls(facts: Facts) -> Iterator[Trouble]:
     for one in facts[INGRESSES]:
         if facts[DEPLOYED].production and not spec_of(one).get("tls"):
             message = "API keys and documents travel in plain text"
-            hint = Hint("name a certificate: components.lightrag-api.expose.tls_secret; then: ", Command("up"))
+            hint = Hint("set a certificate: components.lightrag-api.expose.tls_secret; then: ", Command("up"))
             yield Trouble(f"Ingress/{name_of(one)}", message, hint)
 
 
 _ERROR, _WARNING = Severity.ERROR, Severity.WARNING
 _check = partial(Check, category=Category.SECURITY)
-_BACK = Hint("bring the objects to the profile: ", Command("up"))
+_BACK = Hint("apply the profile: ", Command("up"))
 
 CHECKS = (
     _check(
         code="LR601",
-        title="lightrag-api asks for a key where others reach it",
+        title="lightrag-api requires a key where others can reach it",
         severity=_ERROR,
         needs=(SEARCHED, CLUSTER_SERVICES, INGRESSES, DEPLOYED),
         judge=_open,
@@ -145,7 +145,7 @@ CHECKS = (
     ),
     _check(
         code="LR602",
-        title="components without a password are not reached from outside",
+        title="components without a password are not reachable from outside",
         severity=_ERROR,
         needs=(CLUSTER_SERVICES, INGRESSES),
         judge=_inner,
@@ -153,7 +153,7 @@ CHECKS = (
     ),
     _check(
         code="LR603",
-        title="pods have no rights on their nodes",
+        title="pods have no privileges on their nodes",
         severity=_ERROR,
         needs=(WORKLOADS,),
         judge=_privileged,
@@ -169,7 +169,7 @@ CHECKS = (
     ),
     _check(
         code="LR605",
-        title="secrets of pods are Secrets",
+        title="pods read their secrets from Secrets",
         severity=_ERROR,
         needs=(WORKLOADS,),
         judge=_plain,
@@ -177,7 +177,7 @@ CHECKS = (
     ),
     _check(
         code="LR606",
-        title="pods hold no token for the API server",
+        title="pods mount no token for the API server",
         severity=_WARNING,
         needs=(WORKLOADS,),
         judge=_tokens,
@@ -185,7 +185,7 @@ CHECKS = (
     ),
     _check(
         code="LR607",
-        title="the pods' accounts have no wide rights",
+        title="the pods' service accounts have no broad permissions",
         severity=_ERROR,
         needs=(BINDINGS, WORKLOADS, DEPLOYED),
         judge=_bindings,
@@ -201,7 +201,7 @@ CHECKS = (
     ),
     _check(
         code="LR609",
-        title="in production clients are served over TLS",
+        title="clients connect over TLS in production",
         severity=_WARNING,
         needs=(INGRESSES, DEPLOYED),
         judge=_no_tls,

@@ -1,1 +1,1 @@
-"""Collectors: one module per source of facts. They read only; why a fact cannot be read is noted."""
+"""Collectors: one module per source of facts. Read-only; the reason of a missing fact is recorded."""

@@ -1,4 +1,4 @@
-"""Runs the collectors in parallel, each with a deadline; one that hangs is left behind. Starts threads."""
+"""Runs the collectors in parallel, each with a deadline; a hanging one is abandoned. Starts threads."""
 
 import threading
 import time

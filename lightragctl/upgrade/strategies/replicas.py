@@ -30,6 +30,8 @@ STAGES = 3
 _API = "lightrag-api"
 _ROLLOUT_S, _PROBE_S = 1800.0, 120.0
 _POLL_S = 2.0
+_WARM_UP_S = 60.0
+"""After the start of canary pods, at most a quarter of the stage: their caches and connections are cold."""
 _DAY_S = 24 * 3600.0
 
 
@@ -80,7 +82,7 @@ def _rights() -> list[Right]:
         Right("", ("pods",), ("get", "list", "delete")),
         Right("", ("pods/log", "events", "resourcequotas"), ("get", "list", "create", "patch", "delete")),
         Right("", ("pods/portforward",), ("get", "create")),
-        Right("", ("namespaces",), ("get",)),
+        Right("", ("namespaces",), ("get", "patch")),  # a release may own its namespace
         Right("", ("configmaps", "secrets", "services", "serviceaccounts", "limitranges"), every),
         Right("", ("persistentvolumeclaims",), every),
         Right("apps", ("deployments", "statefulsets", "replicasets"), every),
@@ -181,8 +183,9 @@ def _watch(context: Context, site: Site, stage: int) -> Wait | None:
         state |= {"stage": stage, "began_at": context.now().isoformat()}
     seconds = stage_seconds(_stages(context), float(context.record.parameters["observe_s"]))[stage]
     known = {name: from_data(one) for name, one in state.get("components", {}).items()}
+    cold = _elapsed(context, state) < min(_WARM_UP_S, seconds / 4)
     now_s = context.now().timestamp()
-    now = {one: known.get(one, Watching()).after(read_samples(site, one, now_s)) for one in components}
+    now = {one: known.get(one, Watching()).after(read_samples(site, one, now_s), cold) for one in components}
     if state.get("asked") != stage:
         now = _with_answers(context, site, now)
         state["asked"] = stage
@@ -213,7 +216,7 @@ def _decided(
     if reasons := failed(verdicts):
         _save_verdicts(context, "failed", verdicts)
         raise RegressionError(f"the new version is worse: {'; '.join(reasons)}")
-    elapsed = (context.now() - datetime.fromisoformat(state["began_at"])).total_seconds()
+    elapsed = _elapsed(context, state)
     context.report(round(min(elapsed, seconds)), round(seconds), "s", summary(verdicts))
     if elapsed < seconds:
         return Wait(LOOK_S, f"watching, {seconds - elapsed:.0f} s left")
@@ -221,10 +224,15 @@ def _decided(
         if elapsed < 2 * seconds:
             return Wait(LOOK_S, f"not enough data yet: {'; '.join(reasons)}")
         _save_verdicts(context, "undecided", verdicts)
-        hint = "send more requests meanwhile, or watch for longer: --observe"
+        hint = "send more requests during the observation, or extend it: --observe"
         raise RegressionError(f"not enough data for a verdict: {'; '.join(reasons)}", hint)
     _conclude(context, stage, verdicts)
     return None
+
+
+def _elapsed(context: Context, state: Mapping[str, Any]) -> float:
+    """Seconds since the stage began."""
+    return (context.now() - datetime.fromisoformat(str(state["began_at"]))).total_seconds()
 
 
 def _conclude(context: Context, stage: int, verdicts: Mapping[str, Sequence[Judgement]]) -> None:
@@ -266,7 +274,9 @@ def _retire(context: Context, site: Site) -> None:
 
 def _retire_and_wait(context: Context, site: Site) -> Wait | None:
     _retire(context, site)
-    return None if _is_retired(context, site) else Wait(_POLL_S, "the canary's pods finish their requests")
+    return (
+        None if _is_retired(context, site) else Wait(_POLL_S, "waiting for the canary's pods to finish their requests")
+    )
 
 
 def _is_retired(context: Context, site: Site) -> bool:

@@ -197,7 +197,7 @@ def test_a_write_in_spite_of_the_fence_makes_it_invalid(made: Made) -> None:
     made.workspace.open_files = written  # type: ignore[method-assign]
     record = made.drive()
     assert (record.phase, made.states()) == (Phase.ABORTED, [])
-    assert "a write came through" in record.cause
+    assert "a write was accepted" in record.cause
     made.given_back()
 
 

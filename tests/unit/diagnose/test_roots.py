@@ -80,6 +80,24 @@ def test_a_known_error_in_the_log_explains_the_end_of_the_process_and_what_follo
     assert {one.code for one in found[0].consequences} == {"LR171", "LR200", "LR201"}
 
 
+def test_a_known_error_explains_what_its_own_component_does_and_not_the_end_of_another() -> None:
+    facts = broken(
+        processes("embedder", alive=False, holder=None, last_exit="killed by SIGKILL"),
+        put(keys.SIGNS, {"lightrag-api": {"refused": 3}}),
+    )
+    found = judged(facts).findings
+    assert [(one.code, one.subject) for one in found] == [("LR171", "embedder")]
+    assert [one.code for one in found[0].consequences] == ["LR180"]
+
+
+def test_a_process_that_ends_again_and_again_is_one_finding() -> None:
+    facts = broken(
+        processes("model-gateway", failures=3, restarts=3, last_exit="exited with status 1", started_at=faults.AT - 1),
+        put(keys.SERVICES, [faults.Replica("model-gateway", "model-gateway", error="Connection refused")]),
+    )
+    assert roots(judged(facts)) == ["LR186"]
+
+
 def test_errors_come_before_warnings() -> None:
     facts = broken(with_(keys.MACHINE, folder_mode=0o755), with_(keys.ROW_SAMPLE, reproduced=0.1))
     assert roots(judged(facts)) == ["LR551", "LR608"]

@@ -34,7 +34,7 @@ def test_each_step_is_told_once_although_no_look_sees_it_act(tmp_path: Path) -> 
         ("fence", "hold the write fence"),
         ("copy", "copy rows"),
         (ID, "failed: refused"),
-        ("fence", "giving back: hold the write fence"),
+        ("fence", "releasing: hold the write fence"),
     ]
     passing = [(one.subject, one.message) for one in world.events if one.passing]
     assert passing[0] == ("waiting for the driver", "Pod/x: ImagePullBackOff")

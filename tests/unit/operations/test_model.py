@@ -27,7 +27,7 @@ def test_a_record_in_another_format_is_refused_by_the_version_that_wrote_it(sche
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 1, "version": "1"}', "{"])
 def test_a_damaged_record_is_no_operation(text: str) -> None:
-    with pytest.raises(LightragctlError, match="file x is no record of an operation"):
+    with pytest.raises(LightragctlError, match="file x is not an operation record"):
         from_text(text, "file x")
 
 

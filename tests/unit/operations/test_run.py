@@ -116,7 +116,7 @@ def test_what_does_not_answer_is_retried_until_the_deadline_of_the_step(tmp_path
     world = World(problems={"copy": [NotRunningError("Milvus restarts")] * 40})
     record = run(local_place(tmp_path / "b", world), world)
     assert record.phase is Phase.FAILED
-    assert record.cause == "copy rows: not done after 60 s, its deadline: Milvus restarts"
+    assert record.cause == "copy rows: not done within its deadline of 60 s: Milvus restarts"
     assert held(world) == FREE
 
 
@@ -127,7 +127,7 @@ def test_the_deadline_of_the_operation_ends_it(tmp_path: Path) -> None:
     world.now = place.store.read(ID).deadline.replace(year=2027)
     record = drive(place, ID, crew(world))
     assert record.phase is Phase.FAILED
-    assert record.cause == "not done after 3600 s, its deadline"
+    assert record.cause == "not done within its deadline of 3600 s"
 
 
 def test_a_request_stops_a_step_that_reports(tmp_path: Path) -> None:

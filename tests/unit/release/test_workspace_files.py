@@ -75,7 +75,7 @@ def test_a_link_is_refused_and_named(tmp_path: Path) -> None:
     place = files(tmp_path)
     fill(place, {"rag_storage/a.json": ""})
     place.path("rag_storage/b.json").symlink_to("/etc/passwd")
-    with pytest.raises(RefusedError, match=r"b\.json is no regular file"):
+    with pytest.raises(RefusedError, match=r"b\.json is not a regular file"):
         list_files(place)
 
 

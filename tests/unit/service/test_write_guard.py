@@ -185,7 +185,7 @@ def test_a_replica_that_stands_still_cannot_commit_after_it_was_counted_dead_and
 
         with pytest.raises(NotRegisteredError, match="interrupted"):
             service.run(paused_write())
-        with pytest.raises(FenceLostError, match="a write came through"):
+        with pytest.raises(FenceLostError, match="a write was accepted"):
             fences[0].confirm()
 
 

@@ -79,6 +79,15 @@ def test_a_disaster_is_seen_at_the_first_look() -> None:
     assert "disaster" not in failed(replace(FLOW, requests=20.0, errors=20.0, slower={}), looks=1)
 
 
+def test_a_canary_that_warms_up_is_not_compared_yet_but_may_be_a_disaster() -> None:
+    watch = Watch()
+    for number in range(20):
+        slow = replace(FLOW, seconds=50.0, errors=300.0)
+        watch = look(watch, Interval(number * 5.0, 5.0, slow, FLOW), warming_up=True)
+    found = {one.gate: one.verdict for one in judge(watch, 60)}
+    assert (found["mean"], found["disaster"], found["ready"]) == (Verdict.UNDECIDED, Verdict.FAILED, Verdict.PASSED)
+
+
 @pytest.mark.parametrize("silent", [Flow(), Flow(watched=1, ready=1), replace(FLOW, requests=2.0, slower={})])
 def test_no_data_is_never_a_pass(silent: Flow) -> None:
     found = watched(silent, looks=20)

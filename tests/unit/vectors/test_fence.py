@@ -177,7 +177,7 @@ def test_a_write_that_came_through_all_the_same_is_noticed() -> None:
     store, time = FakeStore(), Time()
     fence = taken(store, time)
     store.upsert(CONTROL, [epoch_row(time.clock().now_ns())])
-    with pytest.raises(FenceLostError, match="a write came through"):
+    with pytest.raises(FenceLostError, match="a write was accepted"):
         fence.confirm()
 
 

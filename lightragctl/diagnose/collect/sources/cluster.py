@@ -1,4 +1,4 @@
-"""Objects of a release's namespace and of the cluster, each kind by itself: what we may not list is missing alone."""
+"""Objects of a release's namespace and of the cluster; a kind without list permission is missing, others are not."""
 
 from base64 import b64decode
 from binascii import Error as Base64Error

@@ -1,4 +1,4 @@
-"""A release on a cluster as the tool itself knows it: record, lock, drift, dangers, rules, ends of logs. Reads only."""
+"""State of a release on a cluster: record, lock, drift, data at risk, rules, ends of logs. Read-only."""
 
 from collections.abc import Iterator
 from dataclasses import replace
