@@ -270,7 +270,9 @@ def parse(data: bytes, expected_id: str) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "manifest"
-        raise InvalidBackupError(f"the manifest of backup {expected_id} is invalid: {where}: {first['msg']}") from error
+        raise InvalidBackupError(
+            f"the manifest of backup {expected_id} is invalid: {where}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
     if made.id != expected_id:
         raise InvalidBackupError(f"the manifest in folder {expected_id} is of backup {made.id}")
     return made

@@ -79,7 +79,7 @@ def open_destination(
 
 
 def subject_of(release: Release) -> Subject:
-    """Whose backups are meant when a command names none: those of the release, and of its profile's workspace."""
+    """The owner of the backups when a command names none: those of the release, and of its profile's workspace."""
     return Subject(release.name, release.loaded.profile.workspace)
 
 
