@@ -5,7 +5,8 @@ import pytest
 from lightragctl.backup.chain import open_chain
 from lightragctl.backup.manifest import InvalidBackupError
 from lightragctl.backup.storage import Storage
-from lightragctl.backup.verify import verify
+from lightragctl.backup.verify import unreadable, verify
+from lightragctl.cli.backup import payloads
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.result import Event
 from tests.fakes.backup import CHUNKS, Workspace, memory, row
@@ -91,3 +92,9 @@ def test_a_share_of_the_objects_is_read() -> None:
     assert 0 < found.read_objects < found.object_count
     assert found.ok
     assert "objects" in events[-1].message
+
+
+def test_a_manifest_that_cannot_be_read_is_a_failed_check() -> None:
+    found = unreadable("20261130T120000Z-00000000", InvalidBackupError("the manifest is damaged"))
+    result = payloads.backup_verify("file:///backups", found)
+    assert (result.exit_status, result.errors[0].message) == (3, "the manifest is damaged")
