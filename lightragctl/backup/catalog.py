@@ -20,10 +20,10 @@ from lightragctl.backup.manifest import (
     parse,
 )
 from lightragctl.backup.source import Destination
-from lightragctl.backup.storage import MissingObjectError, Storage
+from lightragctl.backup.storage import MissingObjectError, Storage, at
 from lightragctl.core.backup import Retention
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
-from lightragctl.core.hint import Command, Hint
+from lightragctl.core.hint import Hint
 from lightragctl.core.result import Event, Notify
 
 _UNCLAIMED = timedelta(days=1)
@@ -95,7 +95,7 @@ def chosen(storage: Storage, id: str, subject: Subject, now: datetime) -> str:
     if id == "latest":
         return _latest(storage, subject, now)
     if not is_backup_id(id):
-        raise UsageError(f"'{id[:80]}' is not the id of a backup", Hint("list them: ", Command("backup list")))
+        raise UsageError(f"'{id[:80]}' is not the id of a backup", Hint("list them: ", at("backup list", storage.url)))
     return id
 
 
@@ -103,13 +103,19 @@ def _latest(storage: Storage, subject: Subject, now: datetime) -> str:
     complete = [one for one in listed(storage, now) if one.state == "complete"]
     subjects = {one.subject for one in complete if one.subject}
     if not complete:
-        raise UsageError(f"there is no complete backup in {storage.url}", Hint("make one: ", Command("backup create")))
+        raise UsageError(
+            f"there is no complete backup in {storage.url}", Hint("make one: ", at("backup create", storage.url))
+        )
     if subject not in subjects and len(subjects) > 1:
         names = sorted(f"'{one.workspace}' of release '{one.release}'" for one in subjects)
         raise UsageError(
             f"{storage.url} has no backup of workspace '{subject.workspace}' of release '{subject.release}', but of "
             f"several others: {', '.join(names[:_NAMED])}",
-            Hint("choose one by its id: ", Command("backup list"), "; or set workspace, such as --set workspace=NAME"),
+            Hint(
+                "choose one by its id: ",
+                at("backup list", storage.url),
+                "; or set workspace, such as --set workspace=NAME",
+            ),
         )
     return next(one.id for one in complete if subject not in subjects or one.subject == subject)
 

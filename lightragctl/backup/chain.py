@@ -22,9 +22,9 @@ from lightragctl.backup.manifest import (
     Part,
     parse,
 )
-from lightragctl.backup.storage import MissingObjectError, Storage
+from lightragctl.backup.storage import MissingObjectError, Storage, at
 from lightragctl.core.errors import UsageError
-from lightragctl.core.hint import Command, Hint
+from lightragctl.core.hint import Hint
 from lightragctl.vectors.rows import Key, RowBatch
 from lightragctl.vectors.schema import SCALARS, CollectionSchema, from_plain, uncopyable
 
@@ -133,7 +133,7 @@ def read_manifest(storage: Storage, id: str) -> Manifest:
         return parse(storage.read(f"{id}/{MANIFEST_NAME}", MOST_MANIFEST_BYTES), id)
     except MissingObjectError as error:
         raise MissingBackupError(
-            f"there is no backup {id} in {storage.url}", Hint("list them: ", Command("backup list"))
+            f"there is no backup {id} in {storage.url}", Hint("list them: ", at("backup list", storage.url))
         ) from error
 
 

@@ -7,6 +7,7 @@ connections and timeouts; what is raised after that names the object.
 import contextlib
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -195,6 +196,11 @@ class Storage:
         return f"{self.url.rstrip('/')}/{path}"
 
 
+def at(command: str, url: str) -> Command:
+    """A command on the backups of this destination, which may differ from the profile's."""
+    return Command(command, f"--destination {shlex.quote(shown(url))}")
+
+
 def failure(url: str, verb: str, path: str, error: BaseException) -> LightragctlError:
     """The error for a request that failed in another way than by a missing object."""
     reason, named = _reason(error), f"{url.rstrip('/')}/{path}"
@@ -203,7 +209,7 @@ def failure(url: str, verb: str, path: str, error: BaseException) -> Lightragctl
         hint = "check the credentials and their permissions: read, write, list, delete"
         return StorageError(f"{url} refuses to {verb} {path}: {reason}", hint)
     if any(text in str(error) for text in _NO_SPACE):
-        hint = Hint("free space, or delete old backups: ", Command("backup prune"))
+        hint = Hint("free space, or delete old backups: ", at("backup prune", url))
         return StorageFullError(f"{url} is full: cannot {verb} {path}: {reason}", hint)
     if isinstance(error, FileNotFoundError):
         return StorageError(f"{url} does not exist: {reason}", "create the bucket, or correct its name")
@@ -253,7 +259,7 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
 
 def _folder(folder: Path, url: str, exists: bool) -> Storage:
     if exists and not folder.exists():
-        hint = Hint("correct the path, or make a backup there: ", Command("backup create"))
+        hint = Hint("correct the path, or make a backup there: ", at("backup create", url))
         raise StorageError(f"there is no folder {folder}", hint)
     if folder.exists() and not folder.is_dir():
         raise StorageError(f"{folder} is not a folder", "choose a folder that can be written to")

@@ -82,6 +82,7 @@ CASES = [
     Case("backup prune --destination memory:// --dry-run", keys=("destination", "keep", "delete", "deleted")),
     Case("backup list", status=2),
     Case("backup show latest --destination memory://", status=2, command="backup show"),
+    Case("backup verify --read-data 0.1 --destination memory://", status=2),
     Case("backup verify --read-data all --destination memory://", status=2),
     Case("backup create --destination memory://", status=1),
     Case("down", status=1),

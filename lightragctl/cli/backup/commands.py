@@ -251,13 +251,13 @@ def _chosen(session: Session, storage: Any, id: str) -> str:
 
 
 def _share(text: str) -> float:
-    number = text.strip().removesuffix("%")
+    number, percent, _ = text.strip().partition("%")
     try:
         share = float(number) / 100
     except ValueError:
         share = 0.0
-    if not 0 < share <= 1:
-        raise UsageError(f"--read-data {text} is not a share", "such as 10% or 100%")
+    if not percent or not 0 < share <= 1:
+        raise UsageError(f"--read-data {text} is not a percentage", "such as 10% or 100%")
     return share
 
 
