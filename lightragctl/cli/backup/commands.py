@@ -6,7 +6,7 @@ import typer
 
 from lightragctl.cli.data.commands import Workspace
 from lightragctl.cli.deploy.commands import Timeout
-from lightragctl.cli.operations.commands import Foreground
+from lightragctl.cli.operations.commands import Foreground, PrintRbac, ServiceAccount
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import UsageError
 from lightragctl.core.result import Event, Result
@@ -48,16 +48,8 @@ def create(
         bool, typer.Option("--include-secrets", help="Include the values of Secrets; requires encryption.")
     ] = False,
     foreground: Foreground = False,
-    print_rbac: Annotated[
-        bool,
-        typer.Option("--print-rbac", help="Only print the RBAC objects of the Job, for an administrator to create."),
-    ] = False,
-    service_account: Annotated[
-        str,
-        typer.Option(
-            "--service-account", metavar="NAME", help="Service account of the Job. (default: a dedicated one)"
-        ),
-    ] = "",
+    print_rbac: PrintRbac = False,
+    service_account: ServiceAccount = "",
     in_cluster: Annotated[bool, typer.Option("--in-cluster", hidden=True)] = False,
     timeout_s: Timeout = 600.0,
     dry_run: DryRun = False,

@@ -11,6 +11,13 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Operation ID.", show_defa
 Foreground = Annotated[
     bool, typer.Option("--foreground", help="Run the operation in this process instead of in a Job on the cluster.")
 ]
+PrintRbac = Annotated[
+    bool, typer.Option("--print-rbac", help="Only print the RBAC objects of the Job, for an administrator to create.")
+]
+ServiceAccount = Annotated[
+    str,
+    typer.Option("--service-account", metavar="NAME", help="Service account of the Job. (default: a dedicated one)"),
+]
 
 
 def list_(session: Session) -> Result:
@@ -163,16 +170,8 @@ def rehearse(
         int, typer.Option("--seconds", metavar="N", help="Duration of the rehearsal, in seconds.", min=0, max=3000)
     ] = 5,
     foreground: Foreground = False,
-    print_rbac: Annotated[
-        bool,
-        typer.Option("--print-rbac", help="Only print the RBAC objects of the Job, for an administrator to create."),
-    ] = False,
-    service_account: Annotated[
-        str,
-        typer.Option(
-            "--service-account", metavar="NAME", help="Service account of the Job. (default: a dedicated one)"
-        ),
-    ] = "",
+    print_rbac: PrintRbac = False,
+    service_account: ServiceAccount = "",
 ) -> Result:
     """Run a no-op operation to check that operations can run here: image, permissions and network.
 

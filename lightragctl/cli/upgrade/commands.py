@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lightragctl.cli.operations.commands import Foreground
+from lightragctl.cli.operations.commands import Foreground, PrintRbac, ServiceAccount
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Result
 
@@ -29,16 +29,8 @@ def run(
         ),
     ] = None,
     foreground: Foreground = False,
-    service_account: Annotated[
-        str,
-        typer.Option(
-            "--service-account", metavar="NAME", help="Service account of the Job. (default: a dedicated one)"
-        ),
-    ] = "",
-    print_rbac: Annotated[
-        bool,
-        typer.Option("--print-rbac", help="Only print the RBAC objects of the Job, for an administrator to create."),
-    ] = False,
+    service_account: ServiceAccount = "",
+    print_rbac: PrintRbac = False,
 ) -> Result:
     """Upgrade a release to the versions in its profile, and roll back if the new version is worse.
 
