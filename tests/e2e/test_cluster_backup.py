@@ -13,8 +13,10 @@ from lightragctl.backup.answers import without_last_tie
 from lightragctl.core.runtime import ReleaseRuntime
 from lightragctl.release.open import RuntimeOptions, open_runtime
 from lightragctl.release.profiles import load_profile
-from tests.cluster.backing import S3_IMAGE
+from tests.cluster import cluster as clusters
+from tests.cluster.backing import S3_IMAGE, backing_images
 from tests.cluster.fixture import ReadyCluster
+from tests.cluster.images import spread
 from tests.e2e.cluster_stories import QUICK_STOP, ClusterRelease, has_said, release_on
 from tests.e2e.lightrag_stories import CORPUS, TOP_K, questions
 
@@ -57,6 +59,12 @@ spec:
 @pytest.fixture(scope="module")
 def endpoint(cluster: ReadyCluster) -> Iterator[str]:
     """The address of an S3 service with an empty bucket, outside of the release's namespace."""
+    ours = clusters.find(cluster.kubeconfig.parents[1].name)
+    if ours is None:
+        pytest.skip("needs a test cluster of ours, which images can be given to: make test-all")
+    for one in backing_images():
+        if one.name == S3_IMAGE:
+            spread(one, ours.sockets)
     cluster.kubectl("create", "namespace", STORE)
     try:
         cluster.kubectl("apply", "-f", "-", stdin=S3)

@@ -86,7 +86,9 @@ def test_a_second_operator_is_told_who_is_at_work_and_a_bad_revision_is_rolled_b
         assert has_said(first, lambda line: "configured" in line and "Deployment" in line), "the first one ended early"
         second = release.up()
         assert second.returncode == 6, second.stderr
-        assert re.search(r"\(pid \d+, up\) has held the lock of release 'life' since", second.stderr), second.stderr
+        assert re.search(r"the lock of release 'life' is held by \S+ \(pid \d+, up\) since", second.stderr), (
+            second.stderr
+        )
         assert "lightragctl unlock" in second.stderr
         ended = end_of(first)
     assert "does-not-exist" in ended.stderr

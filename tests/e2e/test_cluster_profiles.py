@@ -104,8 +104,8 @@ def test_what_the_cluster_lacks_is_said_with_the_way_out(place: Place) -> None:
     for text in (
         "lightragctl/pool=retrieval",
         "kubectl label node NAME",
-        "spread over 4 zones, and the nodes are in 3",
-        "no storage class no-such-class",
+        "spreads over 4 zones; the nodes are in 3",
+        "storage class no-such-class does not exist",
         "storage_class: local-path",
     ):
         assert text in done.stderr, text

@@ -41,7 +41,7 @@ def lock_holder(
     """Somebody who runs the tool; by default whoever ran it before on the same machine is dead."""
     pid = next(_pids)
     clock = itertools.count(0.0, 0.001)
-    return LockHolder(who, pid, f"run{pid}", machine, lambda: now, alive, lambda: next(clock), lambda seconds: None)
+    return LockHolder(who, pid, f"r{pid}", machine, lambda: now, alive, lambda: next(clock), lambda seconds: None)
 
 
 def plan(*assignments: str, release: str = "dev") -> Plan:

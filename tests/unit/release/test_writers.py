@@ -84,7 +84,7 @@ def test_it_is_waited_for_while_it_processes_documents(time: Time) -> None:
 
 
 def test_the_wait_has_an_end_and_says_what_it_was_at(time: Time) -> None:
-    with pytest.raises(WaitExpired, match="still at work after 60 s: Extracting 3 of 7"):
+    with pytest.raises(WaitExpired, match="still busy after 60 s: Extracting 3 of 7"):
         control(Runtime(time), [], lambda: True).wait_idle(60)
     assert time.now_s < 65
 
