@@ -57,9 +57,27 @@ def _parts(plan: Plan) -> Sequence[Part]:
 
 _SOURCE = "https://kafka.apache.org/documentation/#upgrade"
 _UPGRADES = (
-    Hop(Range((3, 3, 0), (4, 0, 0)), Range((3, 3, 0), (4, 0, 0)), HopKind.ONE_WAY, _SOURCE, "once finalised"),
-    Hop(Range((3, 3, 0), (4, 0, 0)), Range((4, 0, 0), (5, 0, 0)), HopKind.ONE_WAY, _SOURCE, "KRaft mode alone"),
-    Hop(Range((4, 0, 0), (5, 0, 0)), Range((4, 0, 0), (5, 0, 0)), HopKind.ONE_WAY, _SOURCE, "once finalised"),
+    Hop(
+        Range((3, 3, 0), (4, 0, 0)),
+        Range((3, 3, 0), (4, 0, 0)),
+        HopKind.ONE_WAY,
+        _SOURCE,
+        "no downgrade once metadata.version is raised",
+    ),
+    Hop(
+        Range((3, 3, 0), (4, 0, 0)),
+        Range((4, 0, 0), (5, 0, 0)),
+        HopKind.ONE_WAY,
+        _SOURCE,
+        "only in KRaft mode; no downgrade once metadata.version is raised",
+    ),
+    Hop(
+        Range((4, 0, 0), (5, 0, 0)),
+        Range((4, 0, 0), (5, 0, 0)),
+        HopKind.ONE_WAY,
+        _SOURCE,
+        "no downgrade once metadata.version is raised",
+    ),
 )
 
 COMPONENT = Component(

@@ -117,7 +117,11 @@ def _planned(data: Data) -> Iterator[RenderableType]:
     yield from _secrets(data)
 
 
-_DONE = {"restore": "restored", "clone": "created", "drill": "restored under other names, verified and deleted"}
+_DONE = {
+    "restore": "restored",
+    "clone": "created",
+    "drill": "not changed; a scratch copy was restored, verified and deleted",
+}
 
 
 def _copied(data: Data) -> Iterator[RenderableType]:
