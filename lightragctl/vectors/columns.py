@@ -16,7 +16,7 @@ from lightragctl.vectors.sdk import DataType, schema_pb2
 
 DYNAMIC = "$meta"
 """The name of the dynamic field on every server."""
-_SCALAR_DATA = {
+SCALAR_DATA = {
     "BOOL": "bool_data",
     "INT8": "int_data",
     "INT16": "int_data",
@@ -27,6 +27,7 @@ _SCALAR_DATA = {
     "VARCHAR": "string_data",
     "JSON": "json_data",
 }
+"""By type, the member of Milvus's messages that holds its values."""
 _VECTOR_DATA = {
     "BINARY_VECTOR": "binary_vector",
     "FLOAT16_VECTOR": "float16_vector",
@@ -101,14 +102,14 @@ def _values(data: Any, one: FieldSchema) -> Column:
         width = int((one.dimension or 0) * BYTE_VECTORS[one.dtype])
         return np.frombuffer(getattr(data.vectors, _VECTOR_DATA[one.dtype]), np.uint8).reshape(-1, width)
     if one.dtype == "ARRAY":
-        slot = _SCALAR_DATA[one.element_type or "INT64"]
+        slot = SCALAR_DATA[one.element_type or "INT64"]
         return [list(getattr(value, slot).data) for value in data.scalars.array_data.data]
     values = _scalars(data, one)
     return list(values) if one.dtype not in NUMBERS else np.array(values, NUMBERS[one.dtype])
 
 
 def _scalars(data: Any, one: FieldSchema) -> Sequence[Any]:
-    values: Sequence[Any] = getattr(data.scalars, _SCALAR_DATA[one.dtype]).data
+    values: Sequence[Any] = getattr(data.scalars, SCALAR_DATA[one.dtype]).data
     return values
 
 
@@ -136,7 +137,7 @@ def _field_data(one: FieldSchema, column: Column, nulls: Mask | None) -> Any:
     elif one.dtype == "ARRAY":
         _set_arrays(data.scalars.array_data, one, column)
     else:
-        getattr(data.scalars, _SCALAR_DATA[one.dtype]).data.extend(
+        getattr(data.scalars, SCALAR_DATA[one.dtype]).data.extend(
             column if isinstance(column, list) else column.tolist()
         )
     return data
@@ -163,7 +164,7 @@ def _set_arrays(array: Any, one: FieldSchema, column: Iterable[Any]) -> None:
     element = one.element_type or "INT64"
     array.element_type = int(DataType[element])
     for value in column:
-        getattr(array.data.add(), _SCALAR_DATA[element]).data.extend(value)
+        getattr(array.data.add(), SCALAR_DATA[element]).data.extend(value)
 
 
 def _sparse_width(vector: bytes) -> int:

@@ -5,20 +5,11 @@ from typing import Any
 
 import msgspec
 
+from lightragctl.vectors.columns import SCALAR_DATA
 from lightragctl.vectors.schema import DEFAULT_PARTITION, CollectionSchema, Default, FieldSchema, IndexSchema
 from lightragctl.vectors.sdk import DataType, common_pb2, milvus_pb2, schema_pb2
 
 _KNOWN_PARAMS = {"dim", "max_length", "max_capacity"}
-_DEFAULTS = {
-    "BOOL": "bool_data",
-    "INT8": "int_data",
-    "INT16": "int_data",
-    "INT32": "int_data",
-    "INT64": "long_data",
-    "FLOAT": "float_data",
-    "DOUBLE": "double_data",
-    "VARCHAR": "string_data",
-}
 
 
 def collection_schema(described: Any, indexes: Iterable[Any], partitions: Iterable[str]) -> CollectionSchema:
@@ -119,7 +110,7 @@ def _field_message(one: FieldSchema) -> Any:
     if one.element_type:
         message.element_type = int(DataType[one.element_type])
     if one.default is not None:
-        setattr(message.default_value, _DEFAULTS[one.dtype], one.default)
+        setattr(message.default_value, SCALAR_DATA[one.dtype], one.default)
     return message
 
 
