@@ -40,6 +40,12 @@ def _is_noted(name: str, context: Context) -> bool:
     return name in context.record.results
 
 
+def since_begun(context: Context) -> float:
+    """Seconds since the current step began."""
+    begun = [one.began_at for one in context.record.steps if one.state == "acting" and one.began_at]
+    return (context.now() - begun[-1]).total_seconds() if begun else 0.0
+
+
 def promote(context: Context, site: Site, wait: bool = True) -> None:
     """What `up` does with the new profile."""
     options = UpOptions(ROLLOUT_S, wait=wait, operation=context.record.id)

@@ -25,6 +25,7 @@ from lightragctl.upgrade.promotion import (
     is_promoted,
     noted,
     promote,
+    since_begun,
     verify,
 )
 from lightragctl.upgrade.samples import Track
@@ -124,15 +125,9 @@ def _widen(context: Context, site: Site, stage: int) -> Wait | None:
         wanted = _wanted(context, component, stage)
         if not has_canary(site.scope, component, wanted):
             apply_canary(site.guarded(context), objects, (component, wanted), context.record.id)
-        if reason := canary_obstacle(site.scope, component, _since(context)):
+        if reason := canary_obstacle(site.scope, component, since_begun(context)):
             return Wait(_POLL_S, reason)
     return None
-
-
-def _since(context: Context) -> float:
-    """Seconds since the current step began."""
-    begun = [one.began_at for one in context.record.steps if one.state == "acting" and one.began_at]
-    return (context.now() - begun[-1]).total_seconds() if begun else 0.0
 
 
 def _widened(context: Context, site: Site, stage: int) -> bool:
