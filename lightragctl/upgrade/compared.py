@@ -58,9 +58,14 @@ def failures(judgements: Sequence[Judgement]) -> list[str]:
     return [f"{one.gate}: {one.reason}" for one in judgements if one.verdict is not Verdict.PASSED]
 
 
-def smallest_loss(queries: int) -> float:
-    """The share of searches with wrong results that fails the gate of overlap with a probability of 95 %."""
-    wrong = bisect_left(range(1, queries + 1), True, key=lambda count: _is_stopped(count, queries)) + 1
+def smallest_loss(queries: int, is_all: bool) -> float:
+    """The share of searches with wrong results that fails the gate of overlap with a probability of 95 %.
+
+    Args:
+        queries: how many are sent.
+        is_all: as for `judge`.
+    """
+    wrong = bisect_left(range(1, queries + 1), True, key=lambda count: _is_stopped(count, queries, is_all)) + 1
     low, high = 0.0, 1.0
     while high - low > 1e-3:
         share = (low + high) / 2
@@ -68,7 +73,9 @@ def smallest_loss(queries: int) -> float:
     return high
 
 
-def _is_stopped(wrong: int, queries: int) -> bool:
+def _is_stopped(wrong: int, queries: int, is_all: bool) -> bool:
+    if is_all:
+        return (queries - wrong) / queries < OVERLAP_FLOOR
     shares = [0.0] * wrong + [1.0] * (queries - wrong)
     return bounded_mean(shares, _SEED, CONFIDENCE).low < OVERLAP_FLOOR
 

@@ -7,6 +7,7 @@ from lightragctl.upgrade.engine_site import engine_site_of
 from lightragctl.upgrade.plan import Strategy
 from lightragctl.upgrade.site import site_of
 from lightragctl.upgrade.strategies.replicas import replicas_kind
+from lightragctl.upgrade.strategies.roles import roles_kind
 from lightragctl.upgrade.strategies.shadow import shadow_kind
 
 UPGRADE = replicas_kind(site_of)
@@ -14,5 +15,6 @@ BY_STRATEGY: Mapping[Strategy, OperationKind] = {
     Strategy.REPLICAS: UPGRADE,
     Strategy.ROLLING: UPGRADE,
     Strategy.SHADOW: shadow_kind(engine_site_of),
+    Strategy.ROLES: roles_kind(engine_site_of),
 }
-KINDS: tuple[OperationKind, ...] = (UPGRADE, BY_STRATEGY[Strategy.SHADOW])
+KINDS: tuple[OperationKind, ...] = tuple({one.name: one for one in BY_STRATEGY.values()}.values())

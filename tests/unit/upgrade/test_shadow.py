@@ -130,7 +130,8 @@ def test_no_data_and_too_little_of_it_are_no_pass() -> None:
 
 
 def test_the_smallest_loss_that_is_revealed_is_below_the_limit_of_the_gate() -> None:
-    assert 0.02 < smallest_loss(100) < 0.1
+    assert 0.02 < smallest_loss(100, is_all=False) < 0.1
+    assert 0.1 < smallest_loss(10, is_all=True) < 0.5
 
 
 def test_a_component_with_data_is_upgraded_by_itself() -> None:
