@@ -32,6 +32,9 @@ class DataPlan:
 
 FIRST = ("querynode", "proxy")
 """Roles of a cluster of which one pod of the new version joins first: those that answer searches."""
+WRITER_QUERIES = 20
+"""Questions to lightrag-server whose results are compared."""
+_QUESTIONS = f"the beginnings of {WRITER_QUERIES} stored chunks as questions"
 _AFTER = tuple(gate for gate in ("rows", *COMPARED_GATES) if gate != "latency")
 _BOTH = f"no traffic; {PLANNED_QUERIES} stored vectors of each collection and recorded questions on both servers"
 _AGAIN = f"{KNOWN_QUERIES} stored vectors of each collection before and after"
@@ -62,6 +65,31 @@ def shadow_plan(canary: bool, one_way: bool) -> DataPlan:
         queries=PLANNED_QUERIES if canary else KNOWN_QUERIES,
         is_sample=canary,
         final="replace",
+    )
+
+
+def writer_plan(canary: bool, one_way: bool) -> DataPlan:
+    """Of lightrag-server. The way back is a restored backup, as it may rewrite its files when it starts."""
+    trial = (
+        "clone the workspace, with lightrag-server stopped",
+        "start the new version on the clone",
+        "compare what questions find with both versions, discard the clone",
+    )
+    return DataPlan(
+        steps=(
+            _CHECK,
+            *(trial if canary else ()),
+            "stop lightrag-server, block writes, back up the workspace",
+            "start the new version on the workspace",
+            "compare rows and answers with those before; restore the backup if they differ",
+            _VERIFY,
+        ),
+        gates=_AFTER,
+        outage="of lightrag-server: the backup and a start, some minutes; lightrag-api answers meanwhile; measured",
+        compared=f"{_QUESTIONS}, with both versions" if canary else f"{_QUESTIONS}, before and after",
+        queries=WRITER_QUERIES,
+        is_sample=False,
+        final="start",
     )
 
 

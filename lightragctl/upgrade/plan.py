@@ -15,7 +15,7 @@ from lightragctl.core.versions import HopKind, Verdict, judge_change
 from lightragctl.kube.labels import ROLE, component_of
 from lightragctl.kube.objects import WORKLOAD_KINDS, labels_of
 from lightragctl.upgrade.compared import smallest_loss
-from lightragctl.upgrade.data_plans import DataPlan, roles_plan, shadow_plan
+from lightragctl.upgrade.data_plans import DataPlan, roles_plan, shadow_plan, writer_plan
 from lightragctl.upgrade.gates import COMPARED, FALSE_ALARMS, GATES, LOOK_S
 from lightragctl.upgrade.golden_gate import OVERLAP_FLOOR
 from lightragctl.upgrade.sequential import smallest_share
@@ -43,7 +43,7 @@ class Strategy(StrEnum):
     """Servers with their own volumes and no other strategy."""
 
 
-MISSING = frozenset({Strategy.STORE, Strategy.WRITER})
+MISSING = frozenset({Strategy.STORE})
 """Strategies that this version does not have: their components are refused."""
 ALONE = frozenset({Strategy.ROLES, Strategy.SHADOW, Strategy.WRITER})
 """Strategies of data: the component is upgraded by itself."""
@@ -52,9 +52,9 @@ _ENTRY = "proxy"
 _DATA_PLANS: Mapping[Strategy, Callable[[bool, bool], DataPlan]] = {
     Strategy.SHADOW: shadow_plan,
     Strategy.ROLES: roles_plan,
+    Strategy.WRITER: writer_plan,
 }
 _ABOUT = {
-    Strategy.WRITER: "a copy of the workspace would be upgraded first",
     Strategy.STORE: "its pods have their own volumes",
 }
 
@@ -297,7 +297,7 @@ def _of_data(made: ComponentPlan, canary: bool, one_way: bool) -> ComponentPlan:
         outage=found.outage,
         compared=found.compared,
         effects=(Effect("overlap", round(1 - OVERLAP_FLOOR, 5), round(loss, 5)),),
-        point_of_no_return=found.final if one_way else "",
+        point_of_no_return=found.final if one_way or made.strategy is Strategy.WRITER else "",
     )
 
 

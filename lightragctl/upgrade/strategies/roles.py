@@ -20,7 +20,7 @@ from lightragctl.deploy.rollout_plan import check_cluster, plan_rollout
 from lightragctl.kube.labels import ROLE, component_of
 from lightragctl.kube.objects import labels_of
 from lightragctl.operations.kind import Context, OperationKind, Step, Wait
-from lightragctl.upgrade.backing_up import backup_steps
+from lightragctl.upgrade.backing_up import nested_backup
 from lightragctl.upgrade.canary import canary_ref
 from lightragctl.upgrade.data_plans import FIRST
 from lightragctl.upgrade.deployed import apply_canary, delete_canaries, obstacle
@@ -69,7 +69,7 @@ def roles_kind(open_site: Callable[[Any], EngineSite]) -> OperationKind:
         abort_on_failure=True,
         steps=(
             Step("preflight", "check the release", 300.0, bound(preflight), noted("preflight")),
-            *backup_steps(),
+            *nested_backup().steps(),
             *steps,
             Step("record", "record the new revision", 7200.0, bound(_record), bound(_is_recorded), bound(_forget)),
             Step("check", "compare rows and answers with those before", 3600.0, bound(check), noted("checked")),

@@ -24,7 +24,7 @@ from lightragctl.kube.objects import is_ready
 from lightragctl.observe.kstatus import Status, compute
 from lightragctl.operations.kind import Context, Hold, OperationKind, Step, Wait
 from lightragctl.upgrade import engine_checks, in_place
-from lightragctl.upgrade.backing_up import backup_steps
+from lightragctl.upgrade.backing_up import nested_backup
 from lightragctl.upgrade.deployed import obstacle
 from lightragctl.upgrade.engine_site import EngineSite
 from lightragctl.upgrade.engine_steps import check, component_of_upgrade, preflight, refuse_worse, save, verify_release
@@ -49,7 +49,7 @@ def shadow_kind(open_site: Callable[[Any], EngineSite]) -> OperationKind:
         abort_on_failure=True,
         steps=(
             Step("preflight", "check the release", 300.0, bound(_preflight), noted("preflight")),
-            *backup_steps(),
+            *nested_backup().steps(),
             Step(
                 "shadow", "start the new version with storage of its own", 1800.0, bound(_start), bound(_is_started),
                 bound(_delete), Hold("compare", while_paused=True),
