@@ -14,6 +14,8 @@ from lightragctl.upgrade.gates import Judgement, Verdict
 from lightragctl.upgrade.golden_gate import CONFIDENCE, OVERLAP_FLOOR
 
 COMPARED_GATES = ("errors", "overlap", "score-drift", "latency")
+TOP_K = 10
+"""Results of each search."""
 DRIFT = 0.01
 """The mean difference of the scores of common hits, as a share of their mean: rounding differs by 1e-6, indexes that
 quantize vectors by less than 1e-2, another metric or normalization by more than 1e-1."""
@@ -94,11 +96,11 @@ def _without(one: Asked, changed: Collection[str]) -> Asked:
 
 
 def _overlap(one: Asked, other: Asked) -> float:
-    """Of the hits of both; hits that tie with the last one may be replaced by others of their score."""
+    """The share of results found again; those that tie with the last of `TOP_K` may be others of the same score."""
     if not one.hits or not other.hits:
         return 1.0 if one.hits == other.hits else 0.0
-    last = one.hits[-1][1]
-    clear = {id for id, score in one.hits if abs(score - last) > TIE}
+    last = one.hits[-1][1] if len(one.hits) >= TOP_K else None
+    clear = {id for id, score in one.hits if last is None or abs(score - last) > TIE}
     found = {id for id, _ in other.hits}
     return len(clear & found) / len(clear) if clear else 1.0
 

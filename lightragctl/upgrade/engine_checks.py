@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from lightragctl.backup.belonging import is_control
-from lightragctl.core.errors import LightragctlError
-from lightragctl.upgrade.compared import Asked, judge
+from lightragctl.upgrade.compared import TOP_K, Asked, judge
 from lightragctl.upgrade.data_plans import KNOWN_QUERIES, PLANNED_QUERIES
 from lightragctl.upgrade.engine_site import Engine
 from lightragctl.upgrade.gates import Judgement, Verdict
@@ -16,7 +15,6 @@ from lightragctl.vectors.model import FloatArray, StoreError
 from lightragctl.vectors.schema import CollectionSchema
 from lightragctl.vectors.store import CollectionStore
 
-TOP_K = 10
 _MOST_COLLECTIONS = 10
 """Collections whose results the record of the operation keeps."""
 
@@ -142,17 +140,3 @@ def _changed(
     except StoreError:  # a key of another name or type than our `id`
         return set()
     return there ^ here
-
-
-def answers_in(engine: Engine, collections: Sequence[str]) -> bool:
-    """Whether every one of these collections answers a search."""
-    try:
-        for name in collections:
-            schema = engine.store.describe(name)
-            field = schema.field("vector")
-            vector = np.ones((1, (field.dimension if field else None) or 1), np.float32)
-            if any(one.error for one in engine.ask(name, schema, vector, 1)):
-                return False
-        return bool(engine.store.server_version())
-    except LightragctlError:
-        return False

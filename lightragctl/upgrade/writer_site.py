@@ -10,11 +10,10 @@ from lightragctl.core.result import Notify
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.release.release import Release
 from lightragctl.release.writers import WRITER, WriterControl
-from lightragctl.upgrade.compared import Asked
+from lightragctl.upgrade.compared import TOP_K, Asked
 from lightragctl.upgrade.engine_site import EngineSite, engine_site_of
 
 _ANSWER_S = 60.0
-_K = 10
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def writer_site_of(release: Release) -> WriterSite:
 def _asked(server: LightragClient, question: str) -> Asked:
     """The chunks of a question; upstream gives no scores: that of a chunk is its place."""
     try:
-        found = server.chunks(question, _K)
+        found = server.chunks(question, TOP_K)
     except LightragctlError as error:
         return Asked(error=error.message)
-    return Asked(tuple((id, float(_K - place)) for place, id in enumerate(found)))
+    return Asked(tuple((id, float(TOP_K - place)) for place, id in enumerate(found)))

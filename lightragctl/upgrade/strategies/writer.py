@@ -112,7 +112,7 @@ def _questions(context: Context, site: WriterSite) -> list[str]:
     """The beginnings of stored chunks of the workspace."""
     with site.engine.live(False) as engine:
         for name, schema in searchable(engine.store).items():
-            if name.startswith(f"{context.record.workspace}_chunks_") and schema.field("content"):
+            if name.startswith(_chunks(context)) and schema.field("content"):
                 batch = next(iter(engine.store.read_rows(name, schema)), None)
                 texts = [] if batch is None else list(batch.columns["content"][:WRITER_QUERIES])
                 return [str(text)[:_QUESTION_CHARS] for text in texts if str(text).strip()]
@@ -127,12 +127,22 @@ def _known(context: Context) -> tuple[list[str], list[Asked]]:
 
 
 def _judge(context: Context, site: WriterSite, pod: KubernetesObject | None) -> list[Judgement]:
-    """What questions find now compared with before; places are no scores, so that only common chunks count."""
+    """What questions find now compared with before; places are no scores, so that only common chunks count.
+
+    Nothing is compared where no chunk is stored; where there are some, no answer is no pass.
+    """
     questions, before = _known(context)
-    if not questions:
+    state = context.record.originals["state"]
+    chunks = [one.get("rows", 0) for name, one in state.items() if name.startswith(_chunks(context))]
+    if not sum(chunks):
         return []
     gates = ("errors", "overlap")
     return [one for one in judge(before, site.ask(questions, pod), (), is_all=True) if one.gate in gates]
+
+
+def _chunks(context: Context) -> str:
+    """How the names of the workspace's collections of chunks begin."""
+    return f"{context.record.workspace}_chunks_"
 
 
 def _start_trial(context: Context, site: WriterSite) -> Wait | None:
