@@ -107,7 +107,7 @@ class Nested:
     def run(self, context: Context, pause: Callable[[float], object]) -> None:
         """Perform all steps here and now, as an undo of the outer kind has to; may be called again.
 
-        What they hold is given back in any case. Errors are those of the steps.
+        What they hold is released in any case. Errors are those of the steps.
         """
         inner = self.inner(context)
         held: list[Step] = []

@@ -6,7 +6,7 @@ from lightragctl.operations.kind import Context
 from lightragctl.operations.nested import Nested
 
 FRESH_S = 3600
-"""A backup that is younger is not made again: a restore of it loses what was written since."""
+"""A backup that is younger suffices: restoring it loses what was written since."""
 _SKIPPED = "backup_skipped"
 
 

@@ -69,7 +69,7 @@ def shadow_plan(canary: bool, one_way: bool) -> DataPlan:
 
 
 def writer_plan(canary: bool, one_way: bool) -> DataPlan:
-    """Of lightrag-server. The way back is a restored backup, as it may rewrite its files when it starts."""
+    """Of lightrag-server. Its rollback restores a backup, as it may rewrite its files when it starts."""
     trial = (
         "clone the workspace, with lightrag-server stopped",
         "start the new version on the clone",

@@ -169,7 +169,7 @@ def _copy(live: CollectionStore, other: CollectionStore, name: str, progress: Pr
     restore.write_collection(origin.rows(name), schema, other, name, progress)
     wanted = origin.expected(name)
     if problems := restore.compare(other, name, wanted, progress):
-        raise RegressionError(f"the new version does not give back what was written: {'; '.join(problems)}")
+        raise RegressionError(f"the new version does not return the rows that were written: {'; '.join(problems)}")
     return wanted.unique_keys
 
 
