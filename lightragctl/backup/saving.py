@@ -163,7 +163,9 @@ class Saving:
         return bool(context.record.results.get("copied"))
 
     def discard(self, context: Context) -> None:
-        """Delete what was written."""
+        """Delete what was written; a committed backup stays."""
+        if self.is_committed(context):
+            return
         if id := _id(context):
             discard(self.site.destination(context).storage, id)
         context.save_result("copied", False)

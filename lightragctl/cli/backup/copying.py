@@ -8,7 +8,7 @@ from lightragctl.cli.backup.commands import DryRun, Id
 from lightragctl.cli.deploy.commands import Timeout
 from lightragctl.cli.operations.commands import Foreground
 from lightragctl.cli.options import Session
-from lightragctl.core.errors import UsageError
+from lightragctl.core.errors import ExitStatus, UsageError
 from lightragctl.core.result import Result
 
 if TYPE_CHECKING:
@@ -145,6 +145,8 @@ def _run(
     session: Session, kind: "OperationKind", parameters: dict[str, Any], workspace: str, foreground: bool
 ) -> Result:
     """Run the operation; one that failed in its check has changed nothing and is closed."""
+    from dataclasses import replace
+
     from lightragctl.cli.backup import payloads
     from lightragctl.cli.operations.driving import operator, start, stay
     from lightragctl.cli.operations.steering import outcome
@@ -159,8 +161,10 @@ def _run(
         cause, works = record.cause, operator(session)
         control.abort(works.place, record.id, works.clock.now())
         record = stay(works, record.id, foreground=True).changed(cause=cause)
-    ended = outcome(session.command, record, Phase.SUCCEEDED)
-    return payloads.copied(payloads.Copier(session.command), record, ended.errors)
+        ended = replace(outcome(session.command, record, Phase.SUCCEEDED), exit_status=ExitStatus.FAILED)
+    else:
+        ended = outcome(session.command, record, Phase.SUCCEEDED)
+    return payloads.copied(payloads.Copier(session.command), record, ended)
 
 
 def _job(session: Session, source: str | None) -> "JobSpec":

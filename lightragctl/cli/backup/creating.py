@@ -88,7 +88,7 @@ def parameters(settings: Backup, wanted: Wanted) -> dict[str, Any]:
 def _ended(session: Session, url: str | None, record: Operation) -> Result:
     ended = outcome(session.command, record, Phase.SUCCEEDED)
     made = Summary.of(record.results["made"]) if "made" in record.results else None
-    return payloads.backup_create(shown(str(url)), made, record, ended.errors, ended.exit_status)
+    return payloads.backup_create(shown(str(url)), made, record, ended)
 
 
 def _check_here(release: Release, wanted: Wanted, workspace: str) -> None:

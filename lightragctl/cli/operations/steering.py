@@ -36,11 +36,14 @@ _ENDED = {
 def outcome(command: str, record: Operation, wanted: Phase) -> Result:
     """How a command ends that stayed with an operation.
 
-    Exit statuses: 0 it is in the wanted phase; 7 it failed and was undone; 9 something could not be undone; else 1.
+    Exit statuses: 0 it is in the wanted phase; 7 it failed and was undone; 9 something could not be undone, or is not
+    ready again; else 1.
     """
     result = payloads.shown(record, payloads.Shower.STATUS)
+    problems = payloads.problems(record)
     if record.phase is wanted:
-        return Result(command, result.data)
+        status = ExitStatus.NEEDS_ATTENTION if problems else ExitStatus.DONE
+        return Result(command, result.data, Status.PARTIAL if problems else Status.OK, problems, status)
     rolled_back = record.phase is Phase.ABORTED and bool(record.cause)
     status = ExitStatus.ROLLED_BACK if rolled_back else ExitStatus.FAILED
     if record.phase is Phase.NEEDS_ATTENTION:
@@ -48,7 +51,7 @@ def outcome(command: str, record: Operation, wanted: Phase) -> Result:
     ended = _ENDED.get(record.phase, f"is {record.phase}")
     message = f"operation {record.id} {ended}" + (f": {record.cause}" if record.cause else "")
     error = ErrorInfo(f"operation-{record.phase.replace(' ', '-')}", message, next_command(record))
-    return Result(command, result.data, Status.FAILED, (error,), status)
+    return Result(command, result.data, Status.FAILED, (error, *problems), status)
 
 
 def rbac(session: Session, kind: OperationKind) -> list[KubernetesObject]:

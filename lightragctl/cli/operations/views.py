@@ -59,6 +59,8 @@ def _shown(data: Data) -> Iterator[RenderableType]:
     yield table(["STEP", "STATE", "MESSAGE"], rows)
     if data["progress"] and data["open"]:
         yield Text(f"{data['progress']['step']}: {data['progress']['text']}")
+    if problem := data["results"].get("problem"):
+        yield Text(f"not ready again: {problem['message']}", style="yellow")
     for one in data["kept"]:
         yield Text(f"kept until {_time(one['expires_at'])}: {one['about']} ({one['name']}, {_size(one['size_bytes'])})")
     if data["next"] and data["phase"] not in ("failed", "needs attention"):  # else it is the error's hint

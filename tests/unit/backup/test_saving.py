@@ -15,15 +15,17 @@ from lightragctl.backup.lock import Holder, Lock, Subject
 from lightragctl.backup.saving import Hold
 from lightragctl.backup.source import Destination, Source
 from lightragctl.backup.storage import StorageFullError
-from lightragctl.core.errors import NotRunningError
+from lightragctl.cli.operations.steering import outcome
+from lightragctl.core.errors import LightragctlError, NotRunningError
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import ReleaseRuntime
+from lightragctl.kube.model import ForbiddenError
 from lightragctl.local.files import ReleaseFiles
 from lightragctl.operations.cluster_store import ConfigMapStore
 from lightragctl.operations.control import abort, begin, drive, pause, resume
 from lightragctl.operations.desk import Clock, Crew
 from lightragctl.operations.kind import Context, Started, new_operation
-from lightragctl.operations.model import Operation, Phase
+from lightragctl.operations.model import Operation, Phase, next_command
 from lightragctl.operations.place import Place
 from lightragctl.release.writers import WRITER, WriterClock, WriterControl
 from lightragctl.vectors import fence as fences
@@ -45,6 +47,8 @@ class Server:
     mortal: Mortal
     running: bool = True
     stops: int = 0
+    broken: Exception | None = None
+    forbidden: Exception | None = None
 
     def components(self) -> tuple[str, ...]:
         return (WRITER,)
@@ -61,9 +65,13 @@ class Server:
                 self.running, self.stops = False, self.stops + 1
 
     def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        if self.forbidden:
+            raise self.forbidden
         if bool(replicas) != self.running:
             with self.mortal.write("start"):
                 self.running = bool(replicas)
+        if self.broken:
+            raise self.broken
 
 
 @dataclass
@@ -221,6 +229,36 @@ def test_death_at_every_write_is_followed_by_a_whole_backup_or_none(tmp_path: Pa
                 resume(made.place, ID, made.now)
         record = made.drive()
         assert record.phase in ((Phase.ABORTED, Phase.SUCCEEDED) if then == "abort" else (Phase.SUCCEEDED,)), at
-        assert made.states() == (["complete"] if record.phase is Phase.SUCCEEDED else []), at
+        assert made.states() == (["complete"] if record.results.get("made") else []), at
         made.given_back()
     assert at > 20
+
+
+def test_a_backup_is_kept_when_lightrag_server_is_not_ready_again(made: Made) -> None:
+    made.server.broken = LightragctlError("lightrag-server exits again and again")
+    record = made.drive()
+    assert (record.phase, made.states(), made.server.running) == (Phase.SUCCEEDED, ["complete"], True)
+    ended = outcome("backup create", record, Phase.SUCCEEDED)
+    assert (ended.exit_status, ended.errors[0].message) == (9, "lightrag-server exits again and again")
+    made.given_back()
+
+
+def test_a_backup_is_kept_when_lightrag_server_cannot_be_started(made: Made) -> None:
+    made.server.forbidden = ForbiddenError("may not scale")
+    record = made.drive()
+    assert (record.phase, made.states(), made.server.running) == (Phase.NEEDS_ATTENTION, ["complete"], False)
+    assert record.cause == "stop lightrag-server: not undone: may not scale"
+    assert f"operations resume {ID}" in next_command(record)
+    made.server.forbidden = None
+    resume(made.place, ID, made.now)
+    assert made.drive().phase is Phase.SUCCEEDED
+    made.given_back()
+
+
+def test_an_abort_leaves_a_committed_backup(made: Made) -> None:
+    made.server.forbidden = ForbiddenError("may not scale")
+    made.drive()
+    made.server.forbidden = None
+    abort(made.place, ID, made.now)
+    assert (made.drive().phase, made.states()) == (Phase.ABORTED, ["complete"])
+    made.given_back()
