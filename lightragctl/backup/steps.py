@@ -42,6 +42,7 @@ class Copying:
         with self.open(context) as work:
             if isinstance(work.origin, BackupOrigin):
                 context.save_result("backup", work.origin.chain.manifest.id)
+                _refuse_other_workspace(context, work)
             found = examine(work, token_of(context))
             context.save_result("secrets", list(found.secrets))
             context.save_result("losses", list(found.losses))
@@ -262,6 +263,14 @@ def refuse_losses(losses: Any, allowed: bool) -> None:
     """
     if losses and not allowed:
         raise RefusedError(f"the copy would not be complete: {'; '.join(losses)}", "to continue, use --allow-lossy")
+
+
+def _refuse_other_workspace(context: Context, work: Work) -> None:
+    """Refuse a backup of another workspace than the one that its command assumed without reading the backup."""
+    source, target = work.origin.workspace, work.site.workspace
+    if context.record.parameters.get("is_assumed") and source != target:
+        message = f"the backup is of workspace '{source}', not of '{target}'"
+        raise RefusedError(message, f"set the workspace to restore: --target-workspace {source}")
 
 
 def exists(workspace: str) -> RefusedError:

@@ -57,6 +57,12 @@ class StorageFullError(StorageError):
     code = "backup-storage-full"
 
 
+class NotMountedError(RefusedError):
+    """A volume claim is not mounted in this process's pod, or this process has no pod."""
+
+    code = "not-mounted"
+
+
 @dataclass(frozen=True)
 class Access:
     """How to reach an S3 service; None: as the environment has it. `access_key` and `secret_key` come together."""
@@ -231,7 +237,7 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
 
     Raises:
         UsageError: it is not such a URL.
-        RefusedError: `pvc://` outside a pod that mounts the claim.
+        NotMountedError: `pvc://` outside a pod that mounts the claim.
         StorageError: the folder does not exist, or cannot be created.
     """
     if "://" not in url:
@@ -275,8 +281,9 @@ def _claimed(claim: str, path: str) -> Path:
     if not claim or ".." in Path(path).parts:
         raise UsageError("pvc:// names a claim and a path: pvc://CLAIM/PATH")
     if not mounted.is_dir():
-        raise RefusedError(
-            f"the volume claim {claim} is not mounted at {mounted}", "pvc:// works in a pod that mounts the claim"
+        raise NotMountedError(
+            f"the volume claim {claim} is not mounted at {mounted}",
+            "pvc:// is read and written by Jobs: backup create, restore, restore --drill",
         )
     return mounted / path.strip("/")
 
