@@ -1,4 +1,4 @@
-"""A release with the real embedder that is deleted with its volumes and restored: 50 queries find the same in every mode."""
+"""A release with the real embedder that is deleted and restored: 50 queries find the same in every mode."""
 
 import pytest
 
