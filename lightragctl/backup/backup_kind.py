@@ -82,7 +82,7 @@ def backup_kind(site: Site) -> OperationKind:
             Step("fence", "block writes", _WAIT_S, steps.fence, steps.is_fenced, steps.unfence, Hold("copy")),
             Step(
                 "writer",
-                "stop lightrag-server",
+                "stop lightrag-server, if it serves the workspace",
                 _WAIT_S,
                 steps.stop_writer,
                 steps.is_at_rest,

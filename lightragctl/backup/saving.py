@@ -128,6 +128,8 @@ class Saving:
             context.save_original("versions", self.site.versions(context))
         if control is not None:
             rest(context, control)
+        else:
+            context.notify(Event("skipped: no lightrag-server has to stop", "writer"))
         context.save_result("writer_at_rest", True)
 
     def is_at_rest(self, context: Context) -> bool:

@@ -132,7 +132,7 @@ def open_backup(
     """
     settings = release.loaded.profile.backup
     environ = environ_of(release, settings)
-    storage = open_destination(settings, source, environ, patience, exists=True)
+    storage = open_destination(settings, source, environ, patience, missing="refuse")
     keys = identities(settings, environ)
     return BackupOrigin(open_chain(storage, chosen(storage, backup, subject_of(release), time.now()), keys))
 

@@ -88,6 +88,8 @@ class Copying:
                 rest(context, control)
                 if self.of_source:
                     self.forget_copies(context)
+            else:
+                context.notify(Event("skipped: no lightrag-server has to stop", "writer"))
         context.save_result("writer_at_rest", True)
 
     def start_writer(self, context: Context) -> None:

@@ -247,7 +247,7 @@ def test_a_backup_is_kept_when_lightrag_server_cannot_be_started(made: Made) -> 
     made.server.forbidden = ForbiddenError("may not scale")
     record = made.drive()
     assert (record.phase, made.states(), made.server.running) == (Phase.NEEDS_ATTENTION, ["complete"], False)
-    assert record.cause == "stop lightrag-server: not undone: may not scale"
+    assert record.cause == "stop lightrag-server, if it serves the workspace: not undone: may not scale"
     assert f"operations resume {ID}" in next_command(record)
     made.server.forbidden = None
     resume(made.place, ID, made.now)
