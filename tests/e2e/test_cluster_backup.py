@@ -136,8 +136,8 @@ def client(runtime: ReleaseRuntime, component: str) -> httpx.Client:
 Answers = dict[str, set[str]]
 
 
-def answers(cluster: ReadyCluster, mixed: int = 10) -> Answers:
-    """What 50 queries find: ours, upstream's in mode naive, and `mixed` of them in mode mix with given keywords.
+def answers(cluster: ReadyCluster, mixes: int = 10) -> Answers:
+    """What 50 queries find: ours, upstream's in mode naive, and `mixes` of them in mode mix with given keywords.
 
     Hits at the end that have equal scores are left out: others of the same score may stand there.
     """
@@ -151,7 +151,7 @@ def answers(cluster: ReadyCluster, mixed: int = 10) -> Answers:
                 ours = set(without_last_tie([(hit["id"], hit["score"]) for hit in hits], TOP_K))
                 found[f"ours {question}"] = {str(one) for one in ours}
                 found[f"naive {question}"] = data(upstream, body)["chunks"] & found[f"ours {question}"]
-                if number < mixed:
+                if number < mixes:
                     mixed = data(upstream, {**body, "mode": "mix", **KEYWORDS})
                     found |= {f"mix {kind} {question}": names for kind, names in mixed.items()}
     finally:

@@ -19,13 +19,13 @@ def test_fifty_queries_find_the_same_in_every_mode(
     with s3_service(cluster) as endpoint, release_on(cluster, base, NAME, *QUICK_STOP, *settings(endpoint)) as release:
         begun(release)
         assert document(release.run("ingest", str(CORPUS), "-o", "json"))["created"] > 40
-        before = answers(cluster, mixed=50)
+        before = answers(cluster, mixes=50)
         made = document(release.run("backup", "create", "--full", "-o", "json"))
         release.run("down", "--purge", "--yes")
         cluster.kubectl("delete", "namespace", NAME, "--ignore-not-found", timeout_s=300)
         begun(release)
         restored = document(release.run("restore", made["id"], "--yes", "-o", "json"))
-        shares = agreement(before, answers(cluster, mixed=50))
+        shares = agreement(before, answers(cluster, mixes=50))
         print(
             shares, {name: made[name] for name in ("rows", "size_bytes", "file_count", "seconds")}, restored["seconds"]
         )
