@@ -43,6 +43,9 @@ class Site(Protocol):
     def writer(self, context: Context) -> WriterControl | None:
         """The control of lightrag-server; None when it does not write to the workspace."""
 
+    def record(self, context: Context, manifest: Manifest) -> None:
+        """Note the new backup in the workspace, for the metric of its age."""
+
     def versions(self, context: Context) -> dict[str, str]:
         """Of LightRAG, as its server reports it; empty when there is none, or it is stopped."""
 
@@ -185,6 +188,10 @@ class Saving:
             manifest = manifest.model_copy(update={"consistency": consistency})
             commit(storage, manifest)
         context.save_result("made", summary(manifest).model_dump(mode="json"))
+        try:
+            self.site.record(context, manifest)
+        except LightragctlError as error:  # the backup is there all the same
+            context.notify(Event(f"its time is not in the metric of lightrag-api: {error.message}", "commit"))
 
     def is_committed(self, context: Context) -> bool:
         """Whether there is a backup."""

@@ -5,11 +5,10 @@ from enum import StrEnum
 from typing import Any
 
 from lightragctl.core.errors import ExitStatus
-from lightragctl.core.hint import hint_of
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.result import ErrorInfo, Result, Status
 from lightragctl.operations.events import progress_text
-from lightragctl.operations.model import PROBLEM, Kept, KeptData, Operation, Phase, next_command
+from lightragctl.operations.model import Kept, KeptData, Operation, Phase, next_command
 
 
 def listed(release: str, records: Sequence[Operation], kept: Sequence[KeptData], removed: Sequence[KeptData]) -> Result:
@@ -75,14 +74,6 @@ def shown(record: Operation, by: Shower, driver: str = "") -> Result:
     error = ErrorInfo(f"operation-{'needs-attention' if is_stuck else 'failed'}", record.cause, next_command(record))
     status = ExitStatus.NEEDS_ATTENTION if is_stuck else ExitStatus.FAILED
     return Result(command, data, Status.FAILED, (error,), status)
-
-
-def problems(record: Operation) -> tuple[ErrorInfo, ...]:
-    """What is not ready again although the operation did its work."""
-    found = record.results.get(PROBLEM)
-    if not found:
-        return ()
-    return (ErrorInfo("not-ready-again", found["message"], hint_of(found["hint"], found["hint_parts"])),)
 
 
 def _step(record: Operation, name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from lightragctl.backup.backup_kind import backup_kind
 from lightragctl.backup.catalog import listed, newest
 from lightragctl.backup.lock import Holder, Lock, Subject
+from lightragctl.backup.manifest import Manifest
 from lightragctl.backup.saving import Hold
 from lightragctl.backup.source import Destination, Source
 from lightragctl.backup.storage import StorageFullError
@@ -84,6 +85,7 @@ class Made:
     given: dict[str, Any] = field(default_factory=lambda: dict(GIVEN))
     events: list[Event] = field(default_factory=list)
     problem: Exception | None = None
+    recorded: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.workspace.fill(20)
@@ -121,6 +123,9 @@ class Made:
     def writer(self, context: Context) -> WriterControl:
         clock = WriterClock(lambda: self.now.timestamp(), self.pause, lambda: self.now)
         return WriterControl(cast(ReleaseRuntime, self.server), self.events.append, clock)
+
+    def record(self, context: Context, manifest: Manifest) -> None:
+        self.recorded.append(manifest.id)
 
     def versions(self, context: Context) -> dict[str, str]:
         return {"lightrag": "1.5.7"}
@@ -178,6 +183,7 @@ def test_a_backup_is_made_while_the_server_is_stopped(made: Made) -> None:
     found = newest(made.storage, SUBJECT)
     assert found is not None
     assert found.id == told["id"]
+    assert made.recorded == [told["id"]]
 
 
 def test_without_a_fence_nothing_is_stopped(made: Made) -> None:
