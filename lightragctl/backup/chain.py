@@ -232,7 +232,7 @@ def _parent(storage: Storage, id: str, child: Manifest) -> Manifest:
         raise InvalidBackupError(f"backup {child.id} is based on {id}, which is missing") from error
     is_other = child.parent_digest not in (None, found.content_digest)
     if is_other or found.generation != child.generation - 1:
-        raise InvalidBackupError(f"backup {id} is not the parent that {child.id} names: its manifest is another one")
+        raise InvalidBackupError(f"backup {id} is not the parent that {child.id} names: its manifest differs")
     return found
 
 

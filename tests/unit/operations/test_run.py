@@ -256,7 +256,7 @@ def test_a_second_operation_is_refused_while_one_is_open(tmp_path: Path) -> None
 def test_without_an_id_the_open_operation_is_meant(tmp_path: Path) -> None:
     world = World()
     place = local_place(tmp_path, world)
-    with pytest.raises(UsageError, match=r"no operation of release 'local' is open$"):
+    with pytest.raises(UsageError, match=r"no operation of release 'dev' is open$"):
         the_open(place)
     begin(place, move(), world.events.append)
     assert the_open(place).id == ID
