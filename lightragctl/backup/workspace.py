@@ -15,7 +15,7 @@ from lightragctl.backup.answers import without_last_tie
 from lightragctl.backup.belonging import collections_of
 from lightragctl.backup.lock import Subject
 from lightragctl.backup.source import Destination, Held, Opener, Source
-from lightragctl.backup.storage import Access, Patience, Storage, open_storage
+from lightragctl.backup.storage import Access, Missing, Patience, Storage, open_storage
 from lightragctl.client.lightrag import LightragClient
 from lightragctl.core.backup import VARIABLES, Backup
 from lightragctl.core.errors import NotRunningError, RefusedError, UnavailableError, UsageError
@@ -56,9 +56,9 @@ def open_destination(
     url: str | None,
     environ: Mapping[str, str],
     patience: Patience | None = None,
-    exists: bool = False,
+    missing: Missing = "create",
 ) -> Storage:
-    """Where backups are: the URL, or the profile's; a folder that `exists` is not created.
+    """Where backups are: the URL, or the profile's; `missing`: see `open_storage`.
 
     Raises:
         UsageError: neither says where, the URL is invalid, or a secret that the profile names is not set.
@@ -75,7 +75,7 @@ def open_destination(
         _secret(settings, "access_key", environ),
         _secret(settings, "secret_key", environ),
     )
-    return open_storage(chosen, access, patience or Patience(), exists)
+    return open_storage(chosen, access, patience or Patience(), missing)
 
 
 def subject_of(release: Release) -> Subject:

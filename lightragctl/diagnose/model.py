@@ -40,6 +40,7 @@ class Deployed:
     chat_at: str = ""
     index_type: str = ""
     metric: str = ""
+    backs_up: bool = False
     request_s: float = 2.0
     search_s: float = 5.0
     embed_s: float = 60.0
@@ -294,6 +295,13 @@ class Recorded:
     stopped: bool = False
     held_by: str = ""
     verdict: str = ""
+
+
+@dataclass(frozen=True)
+class BackupState:
+    """The newest backup of the workspace, as its operation recorded it; `age_s` is None when none was recorded."""
+
+    age_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.operation import open_operation
 from lightragctl.core.result import Event, Notify
 from lightragctl.operations.desk import Crew, Desk
@@ -76,6 +77,22 @@ def newest(place: Place) -> Operation:
     if not records:
         raise UsageError(f"release '{place.release}' has no operations")
     return next((one for one in records if one.is_open), records[0])
+
+
+def the_open(place: Place) -> Operation:
+    """The open operation of the release; there is at most one.
+
+    Raises:
+        UsageError: none is open; names the newest.
+    """
+    records = place.store.records()
+    found = next((one for one in records if one.is_open), None)
+    if found is None:
+        last = f"; the last one, {records[0].id}, is {records[0].phase}" if records else ""
+        raise UsageError(
+            f"no operation of release '{place.release}' is open{last}", Hint("list them: ", Command("operations list"))
+        )
+    return found
 
 
 def pause(place: Place, operation_id: str) -> Operation:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from lightragctl.diagnose import keys
 from lightragctl.diagnose.facts import Fact, Facts
 from lightragctl.diagnose.model import (
+    BackupState,
     Certificate,
     Change,
     Collection,
@@ -303,6 +304,8 @@ FAULTS: dict[str, Fault] = {
         put(keys.DANGERS, [Written("config-outdated", "warning", "Pod/x", "started before Secret/y", ["restart it"])])
     ),
     "LR162": local(put(keys.OPERATIONS, [healthy.operation("needs attention")])),
+    "LR290": local(several(with_(keys.DEPLOYED, backs_up=True), put(keys.NEWEST_BACKUP, BackupState()))),
+    "LR291": cluster(put(keys.NEWEST_BACKUP, BackupState(200_000.0))),
     "LR163": cluster(put(keys.OPERATIONS, [healthy.operation("running", 900.0)])),
     "LR170": local(with_(keys.MACHINE, supervisor_alive=False)),
     "LR171": local(processes("embedder", alive=False, holder=None, last_exit="killed by SIGKILL")),
