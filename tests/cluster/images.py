@@ -29,8 +29,8 @@ USER = 1000
 """As in the templates' securityContext and in the Dockerfile."""
 HOME, VENV = "home/lightragctl", "opt/lightragctl"
 MILVUS = "2.3.5"
-EXTRAS = ("service", "local", "backup")
-LIGHTRAG_EXTRAS = ("service", "lightrag")
+EXTRAS = ("service", "local", "backup", "postgres")
+LIGHTRAG_EXTRAS = ("service", "lightrag", "postgres")
 VOCABULARY, VOCABULARY_WHEEL = "opt/tiktoken", "llama-index-core"
 """Where the image has the vocabulary of the tokenizer, which a pod without egress cannot fetch; the wheel with it."""
 UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists", "var/log")
