@@ -131,6 +131,7 @@ _GROUPS = (
             operations.status,
             operations.pause,
             operations.resume,
+            operations.promote,
             operations.abort,
             operations.cleanup,
             operations.rehearse,

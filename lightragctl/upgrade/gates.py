@@ -1,7 +1,8 @@
 """Gates: the conditions that a canary must meet, as data, and their verdicts. Pure.
 
-Each look at the pods adds one interval to the state of each gate; a verdict is read from the state at any time. No data
-is never a pass: a gate without enough of it is undecided, and an upgrade that ends with an undecided gate is undone.
+Each look at the pods adds one interval to the state of each gate; a verdict is read from the state at any time. A gate
+that compares has two thresholds: it fails once the canary is shown to be above its limit, and passes if at the end the
+canary is shown to be below limit and tolerance together. Between them it is undecided, and so it is without data.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,12 +11,15 @@ from enum import StrEnum
 from typing import Any
 
 from lightragctl.upgrade.samples import Flow, Interval, joined, quantile, share_above
-from lightragctl.upgrade.sequential import LEAST_BLOCKS, Sums, lower_bound
+from lightragctl.upgrade.sequential import LEAST_FINAL_BLOCKS, Sums, final_upper_bound, lower_bound
 
 FALSE_ALARMS = 0.01
 """The probability that any gate fails on an identical version, over a whole watch."""
-LOOK_S = 5.0
-"""Between two samples of the pods, in seconds."""
+PASS_CONFIDENCE = 0.975
+"""Of a gate that passes. It is asked twice at most, at the end of the observation and of its extension; so a canary
+above limit and tolerance together passes in less than 5 % of cases."""
+LOOK_S, _SHORTEST_LOOK_S, _LOOKS = 5.0, 2.0, 30
+"""Between two samples of the pods, in seconds; less where that gives fewer looks than this many."""
 _DISASTER_SHARE, _DISASTER_REQUESTS, _DISASTER_LOOKS = 0.2, 30, 3
 _SLOW_SHARE = 0.01
 """A request is slow when it takes longer than the p99 of the stable pods in the same block, so that what slows all pods
@@ -23,11 +27,16 @@ at once, such as the backend, cancels out."""
 
 
 class Verdict(StrEnum):
-    """What a gate says."""
+    """What a gate says. `no-data`: it has less than its minimum; `undecided`: it has that, and cannot tell yet."""
 
     PASSED = "passed"
     FAILED = "failed"
     UNDECIDED = "undecided"
+    NO_DATA = "no-data"
+
+
+UNSETTLED = frozenset({Verdict.UNDECIDED, Verdict.NO_DATA})
+"""Verdicts that are no pass."""
 
 
 class Rule(StrEnum):
@@ -58,9 +67,10 @@ class Gate:
         rule: how it judges.
         limit: of the rule, in the measure's unit.
         ratio: of `compared`.
+        tolerance: of `compared`: it passes when the canary is shown to be less than this above its limit.
         measure: of `compared`.
         block: requests that each side needs in a block.
-        least: requests to the canary (`compared`) or looks (others) below which it is undecided.
+        least: requests to the canary (`compared`) or looks (others) below which it has no data.
         for_s: of `sustained`.
         unit: of figures: `%` for shares, `ms` for seconds, or empty.
     """
@@ -70,6 +80,7 @@ class Gate:
     rule: Rule
     limit: float
     ratio: float = 0.0
+    tolerance: float = 0.0
     measure: Measure | None = None
     block: int = 20
     least: int = 300
@@ -111,7 +122,8 @@ class Judgement:
 
     Attributes:
         canary, stable: the measure on both; None where it has none.
-        bound: the difference is above this with the confidence of the gate.
+        bound: the canary is more than this above its limit, with the confidence of the gate at every look.
+        upper: and less than this, with the confidence of a pass at this look.
         samples: requests to the canary, or looks.
     """
 
@@ -121,7 +133,13 @@ class Judgement:
     canary: float | None = None
     stable: float | None = None
     bound: float | None = None
+    upper: float | None = None
     samples: float = 0.0
+
+
+def look_seconds(observe_s: float) -> float:
+    """Between two looks of a watch of this length."""
+    return max(_SHORTEST_LOOK_S, min(LOOK_S, observe_s / _LOOKS))
 
 
 def _per_request(name: str) -> Measure:
@@ -143,13 +161,13 @@ def _queue(canary: Flow, stable: Flow) -> tuple[float, float]:
 
 
 GATES = (
-    Gate("errors", "error rate", Rule.COMPARED, 0.005, 1.0, _per_request("errors")),
-    Gate("refused", "share of requests refused with 4xx", Rule.COMPARED, 0.02, 1.0, _per_request("refused")),
-    Gate("slow", "share of requests slower than the stable p99", Rule.COMPARED, 0.0005, 1.15, _slow, 100, 1000),
-    Gate("mean", "mean latency, to the stable pods", Rule.COMPARED, 0.002, 1.15, _per_request("seconds"), unit="ms"),
-    Gate("mean-absolute", "mean latency", Rule.COMPARED, 0.5, 0.0, _per_request("seconds"), unit="ms"),
-    Gate("shed", "share of rejected requests", Rule.COMPARED, 0.005, 1.0, _per_request("shed")),
-    Gate("queue", "queued items", Rule.COMPARED, 8.0, 2.0, _queue, unit=""),
+    Gate("errors", "error rate", Rule.COMPARED, 0.005, 1.0, 0.005, _per_request("errors")),
+    Gate("refused", "share of requests refused with 4xx", Rule.COMPARED, 0.02, 1.0, 0.02, _per_request("refused")),
+    Gate("slow", "share of requests slower than the stable p99", Rule.COMPARED, 0.0005, 1.15, 0.015, _slow, 100, 1000),
+    Gate("mean", "mean latency, compared", Rule.COMPARED, 0.002, 1.15, 0.01, _per_request("seconds"), unit="ms"),
+    Gate("mean-absolute", "mean latency", Rule.COMPARED, 0.5, 0.0, 0.5, _per_request("seconds"), unit="ms"),
+    Gate("shed", "share of rejected requests", Rule.COMPARED, 0.005, 1.0, 0.005, _per_request("shed")),
+    Gate("queue", "queued items", Rule.COMPARED, 8.0, 2.0, 8.0, _queue, unit=""),
     Gate("cpu", "CPU, share of the limit", Rule.SUSTAINED, 0.85, least=1, for_s=300.0),
     Gate("memory", "memory, share of the limit", Rule.SUSTAINED, 0.85, least=1, for_s=300.0),
     Gate("ready", "canary pods ready", Rule.AVAILABLE, 0.95, least=12),
@@ -298,29 +316,41 @@ def _judged(gate: Gate, state: GateState, alpha: float, planned: int) -> Judgeme
 def _counted(gate: Gate, state: GateState, failed: bool, reason: str, value: float) -> Judgement:
     verdict = Verdict.FAILED if failed else Verdict.PASSED
     if state.looks < gate.least:
-        verdict, reason = Verdict.UNDECIDED, f"{state.looks} of {gate.least} samples"
+        verdict, reason = Verdict.NO_DATA, f"{state.looks} of {gate.least} samples"
     return Judgement(gate.name, verdict, reason, value, samples=state.looks)
 
 
 def _judged_difference(gate: Gate, state: GateState, alpha: float, planned: int) -> Judgement:
-    bound = lower_bound(state.sums, alpha, planned)
+    bound, upper = lower_bound(state.sums, alpha, planned), final_upper_bound(state.sums, PASS_CONFIDENCE)
     told = f"{gate.title} {shown(state.canary, gate.unit)}"
     told += f", stable pods {shown(state.stable, gate.unit)}" if gate.ratio else ""
     stable = state.stable if gate.ratio else None
-    found = Judgement(gate.name, Verdict.PASSED, told, state.canary, stable, bound, state.requests)
+    found = Judgement(gate.name, Verdict.PASSED, told, state.canary, stable, bound, upper, state.requests)
     if bound > 0:
         above = f"{gate.ratio:g} x stable + " if gate.ratio else ""
         return replace(found, verdict=Verdict.FAILED, reason=f"{told}: above {above}{shown(gate.limit, gate.unit)}")
-    if state.requests < gate.least or state.sums.blocks < LEAST_BLOCKS:
-        reason = f"{state.requests:.0f} of {gate.least} requests to the canary in {state.sums.blocks} blocks"
-        return replace(found, verdict=Verdict.UNDECIDED, reason=reason, bound=None)
+    if missing := _missing(gate, state):
+        return replace(found, verdict=Verdict.NO_DATA, reason=missing, bound=None, upper=None)
+    if upper >= gate.tolerance:
+        limit = gate.ratio * state.stable + gate.limit
+        highest, needed = (shown(limit + more, gate.unit) for more in (upper, gate.tolerance))
+        reason = f"{told}: may be as high as {highest}, and has to be shown below {needed}"
+        return replace(found, verdict=Verdict.UNDECIDED, reason=reason)
     return found
+
+
+def _missing(gate: Gate, state: GateState) -> str:
+    """Which minimum the data of a gate that compares do not reach; empty: none."""
+    if state.requests < gate.least:
+        return f"{state.requests:.0f} of {gate.least} requests to the canary"
+    blocks = state.sums.blocks
+    return f"{blocks} of {LEAST_FINAL_BLOCKS} intervals to compare" if blocks < LEAST_FINAL_BLOCKS else ""
 
 
 def _judged_sustained(gate: Gate, state: GateState) -> Judgement:
     figures = {"canary": state.canary, "stable": state.stable, "samples": float(state.looks)}
     if not state.looks:
-        return Judgement(gate.name, Verdict.UNDECIDED, "no metrics of a container with a limit", samples=0.0)
+        return Judgement(gate.name, Verdict.NO_DATA, "no metrics of a container with a limit", samples=0.0)
     if state.longest_s < gate.for_s:
         return Judgement(gate.name, Verdict.PASSED, f"{gate.title}: at most {state.canary:.0%}", **figures)
     reason = f"{gate.title} above {gate.limit:.0%} for {state.longest_s:.0f} s"

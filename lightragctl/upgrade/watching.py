@@ -1,5 +1,6 @@
 """The observation of canaries: the state between two samples, and the verdicts. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -56,14 +57,20 @@ def failed(verdicts: Mapping[str, Sequence[Judgement]]) -> list[str]:
     return _reasons(verdicts, Verdict.FAILED)
 
 
-def undecided(verdicts: Mapping[str, Sequence[Judgement]]) -> list[str]:
-    """The reasons of gates without a verdict, with their component."""
-    return _reasons(verdicts, Verdict.UNDECIDED)
+def without_data(verdicts: Mapping[str, Sequence[Judgement]]) -> list[str]:
+    """The reasons of gates that have less than their minimum, with their component."""
+    return _reasons(verdicts, Verdict.NO_DATA)
+
+
+def unsettled(verdicts: Mapping[str, Sequence[Judgement]]) -> str:
+    """What is undecided, and what has no data, for a person; empty when every gate has passed or failed."""
+    kinds = (("undecided", Verdict.UNDECIDED), ("not enough data", Verdict.NO_DATA))
+    return "; ".join(f"{title}: {', '.join(found)}" for title, kind in kinds if (found := _reasons(verdicts, kind)))
 
 
 def _reasons(verdicts: Mapping[str, Sequence[Judgement]], kind: Verdict) -> list[str]:
     return [
-        f"{component}: {one.gate}: {one.reason}" for component, all_of in verdicts.items() for one in all_of
+        f"{component} {one.gate} ({one.reason})" for component, all_of in verdicts.items() for one in all_of
         if one.verdict is kind
     ]  # fmt: skip
 
@@ -101,6 +108,10 @@ def from_data(data: Mapping[str, Any]) -> Watching:
 
 
 def judgement_data(one: Judgement) -> dict[str, Any]:
-    """The judgement as JSON values; an infinite bound is None."""
-    bound = one.bound if one.bound is not None and abs(one.bound) != float("inf") else None
-    return {**vars(one), "verdict": str(one.verdict), "bound": bound}
+    """The judgement as JSON values; infinite bounds are None."""
+    bounds = {name: None if value is None or math.isinf(value) else value for name, value in _bounds(one).items()}
+    return {**vars(one), "verdict": str(one.verdict), **bounds}
+
+
+def _bounds(one: Judgement) -> dict[str, float | None]:
+    return {"bound": one.bound, "upper": one.upper}

@@ -5,7 +5,6 @@ Components that change together have their canaries at the same time; each is ju
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,16 +14,25 @@ from lightragctl.core.runtime import UpOptions
 from lightragctl.deploy.rollback import rollback_target
 from lightragctl.deploy.rollout import roll_out
 from lightragctl.deploy.rollout_plan import read_inventory
-from lightragctl.operations.kind import Context, Hold, OperationKind, Right, Step, Wait
+from lightragctl.operations.kind import Context, Hold, OperationKind, Pause, Right, Step, Wait
 from lightragctl.upgrade.canary import track_of
 from lightragctl.upgrade.deployed import apply_canary, canary_obstacle, delete_canaries, has_canary
-from lightragctl.upgrade.gates import LOOK_S, Judgement
+from lightragctl.upgrade.gates import Judgement, look_seconds
 from lightragctl.upgrade.held_autoscaler import give_back, hold, is_held, scale_down_policy, scaler_ref
 from lightragctl.upgrade.plan import canary_stages, stage_seconds
 from lightragctl.upgrade.preflight import check_release, stable_pods
 from lightragctl.upgrade.samples import Track
 from lightragctl.upgrade.site import Site, read_pods, read_samples, target
-from lightragctl.upgrade.watching import Watching, failed, from_data, judgement_data, summary, to_data, undecided
+from lightragctl.upgrade.watching import (
+    Watching,
+    failed,
+    from_data,
+    judgement_data,
+    summary,
+    to_data,
+    unsettled,
+    without_data,
+)
 
 STAGES = 3
 _API = "lightrag-api"
@@ -33,10 +41,12 @@ _POLL_S = 2.0
 _WARM_UP_S = 60.0
 """After the start of canary pods, at most a quarter of the stage: their caches and connections are cold."""
 _DAY_S = 24 * 3600.0
+_GAP_LOOKS = 4
+"""Looks without a driver or in a pause: at most this many count as observation."""
 
 
 class RegressionError(LightragctlError):
-    """A gate failed, or had too little data for a verdict."""
+    """A gate failed."""
 
     code = "regression"
 
@@ -72,7 +82,9 @@ def replicas_kind(open_site: Callable[[Any], Site]) -> OperationKind:
         Step("retire", "delete the canary", 300.0, bound(_retire_and_wait), bound(_is_retired)),
         Step("verify", "verify the release", 600.0, bound(_verify), lambda c: "verified" in c.record.results),
     ]
-    return OperationKind("upgrade", 1, tuple(steps), limit_s=2 * _DAY_S, abort_on_failure=True, rights=tuple(_rights()))
+    return OperationKind(
+        "upgrade", 1, tuple(steps), limit_s=2 * _DAY_S, abort_on_failure=True, rights=tuple(_rights()), promotable=True
+    )
 
 
 def _rights() -> list[Right]:
@@ -168,30 +180,33 @@ def _watched(context: Context, stage: int) -> bool:
     return str(stage) in context.record.results.get("verdicts", {})
 
 
-def _watch(context: Context, site: Site, stage: int) -> Wait | None:
+def _watch(context: Context, site: Site, stage: int) -> Wait | Pause | None:
     """One look at the pods, and what it decides.
 
     Raises:
-        RegressionError: a gate failed, or none of the time has given it enough data.
+        RegressionError: a gate failed.
     """
     components = _components(context)
-    if stage >= _stages(context):
+    if stage >= _stages(context) or context.record.promoted_by:
         _conclude(context, stage, {})
         return None
+    observe_s, now_s = float(context.record.parameters["observe_s"]), context.now().timestamp()
     state = dict(context.record.results.get("watch", {}))
     if state.get("stage") != stage:
-        state |= {"stage": stage, "began_at": context.now().isoformat()}
-    seconds = stage_seconds(_stages(context), float(context.record.parameters["observe_s"]))[stage]
+        state |= {"stage": stage, "watched_s": 0.0, "pauses": 0, "settled": False}
+    else:
+        state["watched_s"] += min(now_s - state["at_s"], _GAP_LOOKS * look_seconds(observe_s))
+    state["at_s"] = now_s
+    seconds = stage_seconds(_stages(context), observe_s)[stage]
     known = {name: from_data(one) for name, one in state.get("components", {}).items()}
-    cold = _elapsed(context, state) < min(_WARM_UP_S, seconds / 4)
-    now_s = context.now().timestamp()
+    cold = state["watched_s"] < min(_WARM_UP_S, seconds / 4)
     now = {one: known.get(one, Watching()).after(read_samples(site, one, now_s), cold) for one in components}
     if state.get("asked") != stage:
         now = _with_answers(context, site, now)
         state["asked"] = stage
     state["components"] = {name: to_data(one) for name, one in now.items()}
     context.save_result("watch", state)
-    planned = int(float(context.record.parameters["observe_s"]) / LOOK_S)
+    planned = int(observe_s / look_seconds(observe_s))
     verdicts = {name: one.verdicts(planned, len(components)) for name, one in now.items()}
     return _decided(context, stage, (state, seconds), verdicts)
 
@@ -211,28 +226,34 @@ def _with_answers(context: Context, site: Site, now: Mapping[str, Watching]) -> 
 
 def _decided(
     context: Context, stage: int, about: tuple[dict[str, Any], float], verdicts: Mapping[str, Sequence[Judgement]]
-) -> Wait | None:
-    state, seconds = about
+) -> Wait | Pause | None:
+    """What follows from the verdicts of a look.
+
+    A gate passes at two looks at most: the first after the stage's time at which every gate has its minimum of data,
+    and the last of the extension. The second is only needed by gates that could not tell at the first.
+    """
+    (state, seconds), observe_s = about, float(context.record.parameters["observe_s"])
     if reasons := failed(verdicts):
         _save_verdicts(context, "failed", verdicts)
         raise RegressionError(f"the new version is worse: {'; '.join(reasons)}")
-    elapsed = _elapsed(context, state)
+    elapsed, again_s = float(state["watched_s"]), look_seconds(observe_s)
     context.report(round(min(elapsed, seconds)), round(seconds), "s", summary(verdicts))
     if elapsed < seconds:
-        return Wait(LOOK_S, f"watching, {seconds - elapsed:.0f} s left")
-    if reasons := undecided(verdicts):
-        if elapsed < 2 * seconds:
-            return Wait(LOOK_S, f"not enough data yet: {'; '.join(reasons)}")
+        return Wait(again_s, f"watching, {seconds - elapsed:.0f} s left")
+    is_last = elapsed >= (2 + state["pauses"]) * seconds
+    is_first = not state["settled"] and not without_data(verdicts)
+    open_gates = unsettled(verdicts)
+    if open_gates and is_last:
         _save_verdicts(context, "undecided", verdicts)
-        hint = "send more requests during the observation, or extend it: --observe"
-        raise RegressionError(f"not enough data for a verdict: {'; '.join(reasons)}", hint)
+        context.save_result("watch", {**state, "pauses": state["pauses"] + 1})
+        return Pause(f"the observation ends without a verdict: {open_gates}")
+    if open_gates or not (is_first or is_last):
+        if is_first:
+            context.save_result("watch", {**state, "settled": True})
+        left = (2 + state["pauses"]) * seconds - elapsed
+        return Wait(again_s, f"extended, {left:.0f} s left; {open_gates or 'no gate is undecided'}")
     _conclude(context, stage, verdicts)
     return None
-
-
-def _elapsed(context: Context, state: Mapping[str, Any]) -> float:
-    """Seconds since the stage began."""
-    return (context.now() - datetime.fromisoformat(str(state["began_at"]))).total_seconds()
 
 
 def _conclude(context: Context, stage: int, verdicts: Mapping[str, Sequence[Judgement]]) -> None:
