@@ -1,8 +1,8 @@
 """Plans an upgrade: strategy, steps, detectable effects and point of no return of each component. Pure."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from lightragctl.checks.versions import Changed, version
@@ -14,7 +14,10 @@ from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.versions import HopKind, Verdict, judge_change
 from lightragctl.kube.labels import ROLE, component_of
 from lightragctl.kube.objects import WORKLOAD_KINDS, labels_of
+from lightragctl.upgrade.compared import smallest_loss
+from lightragctl.upgrade.data_plans import DataPlan, shadow_plan
 from lightragctl.upgrade.gates import COMPARED, FALSE_ALARMS, GATES, LOOK_S
+from lightragctl.upgrade.golden_gate import OVERLAP_FLOOR
 from lightragctl.upgrade.sequential import smallest_share
 
 WIDENED = (0.25, 0.5)
@@ -40,13 +43,13 @@ class Strategy(StrEnum):
     """Servers with their own volumes and no other strategy."""
 
 
-MISSING = frozenset({Strategy.ROLES, Strategy.SHADOW, Strategy.WRITER, Strategy.STORE})
+MISSING = frozenset({Strategy.STORE, Strategy.ROLES, Strategy.WRITER})
 """Strategies that this version does not have: their components are refused."""
+ALONE = frozenset({Strategy.ROLES, Strategy.SHADOW, Strategy.WRITER})
+"""Strategies of data: the component is upgraded by itself."""
+_DATA_PLANS: Mapping[Strategy, Callable[[bool, bool], DataPlan]] = {Strategy.SHADOW: shadow_plan}
 _ABOUT = {
-    Strategy.REPLICAS: "a canary pod beside the stable ones, behind the same Service",
-    Strategy.ROLLING: "its Deployment replaces the pods",
     Strategy.ROLES: "a cluster is upgraded role by role",
-    Strategy.SHADOW: "a copy of the data would be served by the new version first",
     Strategy.WRITER: "a copy of the workspace would be upgraded first",
     Strategy.STORE: "its pods have their own volumes",
 }
@@ -83,6 +86,7 @@ class ComponentPlan:
         shares: of requests to the canary at each stage.
         outage: expected for its clients.
         point_of_no_return: the step after which the older image cannot be used; empty: none.
+        compared: what is compared instead of traffic, and for how many searches `effects` hold; empty: nothing.
         refusal: why it is not done; empty: it is.
     """
 
@@ -102,6 +106,7 @@ class ComponentPlan:
     downgrade: bool = False
     outage: str = ""
     point_of_no_return: str = ""
+    compared: str = ""
     refusal: str = ""
 
 
@@ -186,6 +191,24 @@ def refuse(plan: UpgradePlan) -> None:
     raise RefusedError(f"these components cannot be upgraded this way:\n{lines}", hint)
 
 
+def the_strategy(plan: UpgradePlan) -> Strategy:
+    """The strategy of the whole upgrade: that of the component with data, if there is one.
+
+    Raises:
+        RefusedError: a component with data changes together with others.
+    """
+    alone = [one for one in plan.components if one.strategy in ALONE]
+    if not alone:
+        return Strategy.REPLICAS
+    if len(plan.components) > 1:
+        names = ", ".join(one.component for one in plan.components)
+        first = alone[0].component
+        command = Command("upgrade", f"--image {first}=TAG")
+        hint = Hint("keep the others in the profile as they are deployed, and upgrade this one first: ", command)
+        raise RefusedError(f"{first} keeps data and is upgraded by itself; these would change together: {names}", hint)
+    return alone[0].strategy
+
+
 def canary_stages(pods: int) -> tuple[int, ...]:
     """The number of canary pods at each stage: one, then a quarter and half of the stable pods."""
     return tuple(sorted({max(1, math.ceil(pods * share)) for share in (0.0, *WIDENED)}))
@@ -208,7 +231,7 @@ def strategy_of(component: Component, workload: KubernetesObject) -> Strategy:
         return Strategy.WRITER
     if component.update_order and labels_of(workload["spec"]["template"]).get(ROLE) in component.update_order:
         return Strategy.ROLES
-    return Strategy.SHADOW if component.store else Strategy.STORE
+    return Strategy.SHADOW if component.store and workload["kind"] == "StatefulSet" else Strategy.STORE
 
 
 def _changes_pods(change: Changed) -> bool:
@@ -233,7 +256,7 @@ def _component(component: Component, change: Changed, traffic: Traffic, wanted: 
     shares = tuple(round(count / (pods + count), 4) for count in stages)
     refusal = _refusal(strategy, verdict)
     one_way = verdict.kind is HopKind.ONE_WAY and not refusal
-    return ComponentPlan(
+    made = ComponentPlan(
         component=component.name,
         strategy=strategy,
         images=images,
@@ -251,6 +274,22 @@ def _component(component: Component, change: Changed, traffic: Traffic, wanted: 
         outage="none" if pods > 1 or is_watched else "none expected: the new pod is ready before the old one stops",
         point_of_no_return="promote" if one_way else "",
         refusal=refusal,
+    )
+    return made if refusal or strategy not in ALONE else _of_data(made, canary, one_way)
+
+
+def _of_data(made: ComponentPlan, canary: bool, one_way: bool) -> ComponentPlan:
+    """The plan with what its strategy does instead of replacing stateless pods."""
+    found = _DATA_PLANS[made.strategy](canary, one_way)
+    loss = smallest_loss(found.queries) if found.queries else None
+    return replace(
+        made,
+        steps=found.steps,
+        gates=found.gates,
+        outage=found.outage,
+        compared=found.compared,
+        effects=(Effect("overlap", round(1 - OVERLAP_FLOOR, 5), round(loss, 5)),) if loss else (),
+        point_of_no_return=found.final if one_way else "",
     )
 
 

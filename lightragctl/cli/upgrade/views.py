@@ -43,6 +43,9 @@ def _component(one: Data) -> Iterator[RenderableType]:
     if one["stages"]:
         shares = ", ".join(f"{share:.0%}" for share in one["shares"])
         yield Text(f"  share of requests to the canary: {shares}; gates: {', '.join(one['gates'])}")
+    if one["compared"]:
+        yield Text(f"  comparison: {one['compared']}; gates: {', '.join(one['gates'])}")
+    if one["effects"]:
         yield from _effects(one)
     final = one["point_of_no_return"]
     back = f"after '{final}' only by restoring a backup" if final else "by image"
@@ -50,7 +53,7 @@ def _component(one: Data) -> Iterator[RenderableType]:
 
 
 def _effects(one: Data) -> Iterator[RenderableType]:
-    if one["requests_per_s"] is None:
+    if not one["compared"] and one["requests_per_s"] is None:
         yield Text("  traffic: unknown, no pod serves metrics", style="yellow")
         return
     rows: list[list[RenderableType]] = [
@@ -61,7 +64,8 @@ def _effects(one: Data) -> Iterator[RenderableType]:
         ]
         for effect in one["effects"]
     ]
-    yield Text(f"  at {one['requests_per_s']:.1f} requests/s a gate detects with 95 % probability:")
+    basis = "with these searches" if one["compared"] else f"at {one['requests_per_s']:.1f} requests/s"
+    yield Text(f"  {basis} a gate detects with 95 % probability:")
     yield table(["  GATE", "LIMIT", "DETECTED FROM"], rows)
 
 

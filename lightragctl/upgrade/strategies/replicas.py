@@ -8,19 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from lightragctl.core.errors import LightragctlError
 from lightragctl.core.result import Event
-from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.rollback import rollback_target
-from lightragctl.deploy.rollout import roll_out
-from lightragctl.deploy.rollout_plan import read_inventory
-from lightragctl.operations.kind import Context, Hold, OperationKind, Pause, Right, Step, Wait
+from lightragctl.operations.kind import Context, Hold, OperationKind, Pause, Step, Wait
 from lightragctl.upgrade.canary import track_of
 from lightragctl.upgrade.deployed import apply_canary, canary_obstacle, delete_canaries, has_canary
 from lightragctl.upgrade.gates import Judgement, look_seconds
 from lightragctl.upgrade.held_autoscaler import give_back, hold, is_held, scale_down_policy, scaler_ref
 from lightragctl.upgrade.plan import canary_stages, stage_seconds
 from lightragctl.upgrade.preflight import check_release, stable_pods
+from lightragctl.upgrade.promotion import (
+    RIGHTS,
+    RegressionError,
+    binder,
+    demote,
+    is_promoted,
+    noted,
+    promote,
+    since_begun,
+    verify,
+)
 from lightragctl.upgrade.samples import Track
 from lightragctl.upgrade.site import Site, read_pods, read_samples, target
 from lightragctl.upgrade.watching import (
@@ -36,7 +42,6 @@ from lightragctl.upgrade.watching import (
 
 STAGES = 3
 _API = "lightrag-api"
-_ROLLOUT_S, _PROBE_S = 1800.0, 120.0
 _POLL_S = 2.0
 _WARM_UP_S = 60.0
 """After the start of canary pods, at most a quarter of the stage: their caches and connections are cold."""
@@ -45,20 +50,12 @@ _GAP_LOOKS = 4
 """Looks without a driver or in a pause: at most this many count as observation."""
 
 
-class RegressionError(LightragctlError):
-    """A gate failed."""
-
-    code = "regression"
-
-
 def replicas_kind(open_site: Callable[[Any], Site]) -> OperationKind:
     """The kind of operation, given how its steps reach a release."""
 
-    def bound(act: Callable[..., Any], *more: Any) -> Callable[[Context], Any]:
-        return lambda context: act(context, open_site(context.resources), *more)
-
+    bound = binder(open_site)
     steps = [
-        Step("preflight", "check the release", 120.0, bound(_preflight), lambda c: "preflight" in c.record.results),
+        Step("preflight", "check the release", 120.0, bound(_preflight), noted("preflight")),
         Step(
             "hold", "hold the autoscalers", 120.0, bound(_hold), bound(_is_held), bound(_give_back),
             Hold(f"watch-{STAGES}"),
@@ -78,31 +75,13 @@ def replicas_kind(open_site: Callable[[Any], Site]) -> OperationKind:
             ),
         ]  # fmt: skip
     steps += [
-        Step("promote", "upgrade the stable pods", 7200.0, bound(_promote), bound(_is_promoted), bound(_demote)),
+        Step("promote", "upgrade the stable pods", 7200.0, bound(promote), bound(is_promoted), bound(demote)),
         Step("retire", "delete the canary", 300.0, bound(_retire_and_wait), bound(_is_retired)),
-        Step("verify", "verify the release", 600.0, bound(_verify), lambda c: "verified" in c.record.results),
+        Step("verify", "verify the release", 600.0, bound(verify), noted("verified")),
     ]
     return OperationKind(
-        "upgrade", 1, tuple(steps), limit_s=2 * _DAY_S, abort_on_failure=True, rights=tuple(_rights()), promotable=True
+        "upgrade", 1, tuple(steps), limit_s=2 * _DAY_S, abort_on_failure=True, rights=RIGHTS, promotable=True
     )
-
-
-def _rights() -> list[Right]:
-    """What its Job may do: what `up` may, and reach pods."""
-    every = ("get", "list", "create", "patch", "update", "delete")
-    return [
-        Right("", ("pods",), ("get", "list", "delete")),
-        Right("", ("pods/log", "events", "resourcequotas"), ("get", "list", "create", "patch", "delete")),
-        Right("", ("pods/portforward",), ("get", "create")),
-        Right("", ("namespaces",), ("get", "patch")),  # a release may own its namespace
-        Right("", ("configmaps", "secrets", "services", "serviceaccounts", "limitranges"), every),
-        Right("", ("persistentvolumeclaims",), every),
-        Right("apps", ("deployments", "statefulsets", "replicasets"), every),
-        Right("autoscaling", ("horizontalpodautoscalers",), every),
-        Right("policy", ("poddisruptionbudgets",), every),
-        Right("networking.k8s.io", ("networkpolicies", "ingresses"), every),
-        Right("coordination.k8s.io", ("leases",), ("get", "create", "update")),
-    ]
 
 
 def _components(context: Context) -> list[str]:
@@ -158,15 +137,9 @@ def _widen(context: Context, site: Site, stage: int) -> Wait | None:
         wanted = _wanted(context, component, stage)
         if not has_canary(site.scope, component, wanted):
             apply_canary(site.guarded(context), objects, (component, wanted), context.record.id)
-        if reason := canary_obstacle(site.scope, component, _since(context)):
+        if reason := canary_obstacle(site.scope, component, since_begun(context)):
             return Wait(_POLL_S, reason)
     return None
-
-
-def _since(context: Context) -> float:
-    """Seconds since the current step began."""
-    begun = [one.began_at for one in context.record.steps if one.state == "acting" and one.began_at]
-    return (context.now() - begun[-1]).total_seconds() if begun else 0.0
 
 
 def _widened(context: Context, site: Site, stage: int) -> bool:
@@ -267,27 +240,6 @@ def _save_verdicts(context: Context, key: str, verdicts: Mapping[str, Sequence[J
     context.save_result("verdicts", {**context.record.results.get("verdicts", {}), key: data})
 
 
-def _promote(context: Context, site: Site) -> None:
-    options = UpOptions(_ROLLOUT_S, operation=context.record.id)
-    roll_out(site.scope, target(context), options, lambda differences: None, context.notify)
-
-
-def _is_promoted(context: Context, site: Site) -> bool:
-    inventory = read_inventory(site.scope)
-    if inventory is None or inventory.phase != "applied":
-        return False
-    return bool(dict(inventory.profile) == context.record.parameters["profile"])
-
-
-def _demote(context: Context, site: Site) -> None:
-    """Roll back to the revision from before, unless it is still the last one."""
-    inventory, before = read_inventory(site.scope), context.record.originals["revision"]
-    if inventory is None or (inventory.revision == before and inventory.phase == "applied"):
-        return
-    options = UpOptions(_ROLLOUT_S, operation=context.record.id)
-    roll_out(site.scope, rollback_target(site.scope, before), options, lambda differences: None, context.notify)
-
-
 def _retire(context: Context, site: Site) -> None:
     """Delete the canaries; the Service sends no more requests to their pods, which finish those that they have."""
     delete_canaries(site.guarded(context), context.record.id)
@@ -305,8 +257,3 @@ def _is_retired(context: Context, site: Site) -> bool:
         if any(track_of(pod) is Track.CANARY for pod in read_pods(site, component)):
             return False
     return True
-
-
-def _verify(context: Context, site: Site) -> None:
-    site.prove(_PROBE_S, context.notify)
-    context.save_result("verified", True)
