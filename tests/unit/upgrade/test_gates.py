@@ -1,14 +1,15 @@
 """What stops an upgrade, what does not, and what is too little to say."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
 import pytest
 
+from lightragctl.upgrade.gate import BUILT_IN, Gate, Rule
 from lightragctl.upgrade.gates import (
-    GATES,
     PASS_CONFIDENCE,
     Judgement,
     Verdict,
@@ -23,18 +24,21 @@ from lightragctl.upgrade.golden_gate import judge_answers, overlap
 from lightragctl.upgrade.samples import Flow, Interval, quantile, share_above
 from lightragctl.upgrade.sequential import Sums, final_upper_bound, lower_bound, smallest_share
 
+ANSWERS = [one for one in BUILT_IN if one.rule is Rule.ANSWERS]
 FLOW = Flow(
     pods=1, ready=1, watched=1, requests=500.0, errors=0.0, seconds=5.0,
-    slower={0.005: 450.0, 0.01: 200.0, 0.02: 20.0, 0.04: 2.0}, cpu=0.5, memory=0.4,
+    slower={0.005: 450.0, 0.01: 200.0, 0.02: 20.0, 0.04: 2.0}, cpu=0.5, memory=0.4, memory_growth=0.0,
 )  # fmt: skip
 
 
-def watched(canary: Flow, stable: Flow = FLOW, looks: int = 60, seconds: float = 5.0) -> dict[str, Judgement]:
+def watched(
+    canary: Flow, stable: Flow = FLOW, looks: int = 60, seconds: float = 5.0, gates: Sequence[Gate] = BUILT_IN
+) -> dict[str, Judgement]:
     watch = Watch()
     for number in range(looks):
-        watch = look(watch, Interval((number + 1) * seconds, seconds, canary, stable))
+        watch = look(watch, Interval((number + 1) * seconds, seconds, canary, stable), gates)
     watch = from_data(json.loads(json.dumps(to_data(watch))))
-    return {one.gate: one for one in judge(watch, looks)}
+    return {one.gate: one for one in judge(watch, gates, looks)}
 
 
 def failed(canary: Flow, stable: Flow = FLOW, looks: int = 60) -> set[str]:
@@ -43,7 +47,7 @@ def failed(canary: Flow, stable: Flow = FLOW, looks: int = 60) -> set[str]:
 
 def test_an_equal_version_passes_every_gate() -> None:
     found = watched(FLOW)
-    assert list(found) == [gate.name for gate in GATES]
+    assert list(found) == [gate.name for gate in BUILT_IN if gate.rule is not Rule.ANSWERS]
     assert {one.verdict for one in found.values()} == {Verdict.PASSED}
 
 
@@ -56,6 +60,7 @@ def test_an_equal_version_passes_every_gate() -> None:
         ("mean", {"seconds": 7.5}),
         ("shed", {"shed": 15.0}),
         ("queue", {"queue": 20.0}),
+        ("memory-growth", {"memory_growth": 7.0}),
         ("cpu", {"cpu": 0.95}),
         ("memory", {"memory": 0.9}),
         ("ready", {"ready": 0}),
@@ -85,8 +90,8 @@ def test_a_canary_that_warms_up_is_not_compared_yet_but_may_be_a_disaster() -> N
     watch = Watch()
     for number in range(20):
         slow = replace(FLOW, seconds=50.0, errors=300.0)
-        watch = look(watch, Interval(number * 5.0, 5.0, slow, FLOW), warming_up=True)
-    found = {one.gate: one.verdict for one in judge(watch, 60)}
+        watch = look(watch, Interval(number * 5.0, 5.0, slow, FLOW), BUILT_IN, warming_up=True)
+    found = {one.gate: one.verdict for one in judge(watch, BUILT_IN, 60)}
     assert (found["mean"], found["disaster"], found["ready"]) == (Verdict.NO_DATA, Verdict.FAILED, Verdict.PASSED)
 
 
@@ -170,7 +175,7 @@ def test_more_traffic_shows_smaller_effects() -> None:
 
 
 def verdicts(stable: list[float], canary: list[float], common: float = 1.0) -> dict[str, Verdict]:
-    return {one.gate: one.verdict for one in judge_answers(stable, canary, [common] * len(stable))}
+    return {one.gate: one.verdict for one in judge_answers(ANSWERS, stable, canary, [common] * len(stable))}
 
 
 def test_answers_have_to_be_shown_to_be_as_good() -> None:
@@ -181,7 +186,7 @@ def test_answers_have_to_be_shown_to_be_as_good() -> None:
     assert fmean(good) - fmean(worse) > 0.1
     assert verdicts(good, worse)["recall"] is Verdict.FAILED
     assert verdicts(good, good, 0.5)["overlap"] is Verdict.FAILED
-    assert judge_answers([], [], []) == []
+    assert {one.verdict for one in judge_answers(ANSWERS, [], [], [])} == {Verdict.PASSED}
 
 
 def test_overlap_is_of_the_longer_answer() -> None:
