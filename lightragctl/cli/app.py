@@ -106,7 +106,7 @@ _GROUPS = (
         "upgrade",
         "Deploy and operate",
         "Upgrade a release, with or without a canary. Without a subcommand: upgrade run.",
-        (upgrade.run, upgrade.matrix),
+        (upgrade.run, upgrade.matrix, upgrade.report),
         _DefaultsToRun,
     ),
     _CommandGroup(

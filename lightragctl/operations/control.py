@@ -19,6 +19,7 @@ from lightragctl.operations.model import (
     resumed,
     to_drop,
 )
+from lightragctl.operations.notification import send
 from lightragctl.operations.place import Place
 from lightragctl.operations.run import Driver, take_turn
 
@@ -63,6 +64,7 @@ def drive(place: Place, operation_id: str, crew: Crew, in_job: bool = False) -> 
         record = Driver(desk, kind, in_job).run()
         if not record.is_open:
             guard.forget()
+    send(record, crew.clock.pause, crew.notify)
     return record
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from lightragctl.core.gates import Comparison
+from lightragctl.core.gates import Comparison, UpgradeSettings
 from lightragctl.core.result import Event
 from lightragctl.operations.kind import Context, Pause, Wait
 from lightragctl.upgrade.canary import track_of
@@ -64,13 +64,23 @@ class _Looking:
     site: Site
 
     @cached_property
-    def gates(self) -> tuple[Gate, ...]:
+    def settings(self) -> UpgradeSettings:
         """Those of the profile that the upgrade leads to."""
-        return gates_of(target_plan(self.context).profile.upgrade)
+        return target_plan(self.context).profile.upgrade
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        """Of every component."""
+        return gates_of(self.settings)
 
     def of(self, component: str) -> list[Gate]:
         """The gates of a component."""
         return [one for one in self.gates if one.applies_to(component)]
+
+    def asked(self, gates: Sequence[Gate], pods: Sequence[str]) -> dict[str, float | None]:
+        """What the queries of gates say of these pods."""
+        address = self.settings.prometheus or ""
+        return {one.name: self.site.query(address, one.query, pods) if pods else None for one in gates if one.query}
 
     @property
     def observe_s(self) -> float:
@@ -97,7 +107,7 @@ def measure_before(context: Context, site: Site, components: Sequence[str]) -> W
     context.save_result("before", {
         name: {
             "flow": flow_data(interval([sample_from(one) for one in begun[name]], samples[name]).stable),
-            "values": _asked(site, compared[name], _pods(samples[name], Track.STABLE)),
+            "values": looking.asked(compared[name], _pods(samples[name], Track.STABLE)),
         }
         for name in needed
     })  # fmt: skip
@@ -106,11 +116,6 @@ def measure_before(context: Context, site: Site, components: Sequence[str]) -> W
 
 def _pods(samples: Iterable[PodSample], track: Track) -> list[str]:
     return [one.pod for one in samples if one.track is track]
-
-
-def _asked(site: Site, gates: Sequence[Gate], pods: Sequence[str]) -> dict[str, float | None]:
-    """What the queries of gates say of these pods."""
-    return {one.name: site.query(one.query, pods) if pods else None for one in gates if one.query}
 
 
 def watched(context: Context, stage: int) -> bool:
@@ -161,7 +166,7 @@ def _after(looking: _Looking, known: Watching, component: str, cold: bool) -> Wa
     """What is known of a component after a look at its pods."""
     samples = read_samples(looking.site, component, looking.context.now().timestamp())
     gates, before = looking.of(component), looking.context.record.results.get("before", {}).get(component)
-    ours, theirs = (_asked(looking.site, gates, _pods(samples, track)) for track in (Track.CANARY, Track.STABLE))
+    ours, theirs = (looking.asked(gates, _pods(samples, track)) for track in (Track.CANARY, Track.STABLE))
     earlier = before["values"] if before else {}
     values = {
         one.name: (ours[one.name], (earlier if one.compare is Comparison.BEFORE else theirs).get(one.name))

@@ -50,14 +50,14 @@ class Site:
         scope: of the release.
         metrics: by component: the metrics of its ready pods, by pod; those that could be read.
         answers: the verdicts of these gates on the answers of a canary of lightrag-api.
-        query: the value of a gate's query for these pods; None: there is none.
+        query: the value that the Prometheus at an address gives a gate's query for these pods; None: there is none.
         prove: raises when a search through the release does not succeed.
     """
 
     scope: Scope
     metrics: Callable[[str], Mapping[str, str]]
     answers: Callable[[Sequence[str], Sequence[str], Sequence[Gate]], list[Judgement]]
-    query: Callable[[str, Sequence[str]], float | None]
+    query: Callable[[str, str, Sequence[str]], float | None]
     prove: Callable[[float, Notify], object]
 
     def guarded(self, context: Context) -> Scope:
@@ -88,9 +88,8 @@ def site_of(release: Release) -> Site:
     def answers(stable: Sequence[str], canary: Sequence[str], gates: Sequence[Gate]) -> list[Judgement]:
         return judge_answers(gates, *_answers(release, runtime, (stable, canary)))
 
-    def query(text: str, pods: Sequence[str]) -> float | None:
-        address = release.plan.profile.upgrade.prometheus
-        return ask(address, filled(text, pods)) if address else None
+    def query(address: str, text: str, pods: Sequence[str]) -> float | None:
+        return ask(address, filled(text, pods))
 
     def prove(timeout_s: float, notify: Notify) -> object:
         return prove_search(release, UpOutcome((), runtime.status()), timeout_s, notify)

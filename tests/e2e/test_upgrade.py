@@ -20,12 +20,16 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 NODE_PORT = 30418
 RATE = 60
 """Requests per second: 20 to a canary beside two pods, so that each interval of two seconds has data."""
+UNSTEADY = ("slow", "mean", "mean-absolute", "queue", "memory-growth")
+"""Gates that are not used: on a machine where all share two processors a pod is slower for many reasons."""
 OPTIONS = (
     *SMALL,
     *("--set", "components.lightrag-api.replicas=2"),
     *("--set", "components.lightrag-api.api_key=none"),
     *("--set", "components.lightrag-api.resources.requests.cpu=100m"),
     *("--set", f"components.lightrag-api.expose={{type: NodePort, node_port: {NODE_PORT}}}"),
+    *(word for gate in UNSTEADY for word in ("--set", f"upgrade.gates.{gate}.enabled=false")),
+    *("--set", "upgrade.gates.ready.limit=0.5"),
 )
 
 
@@ -93,7 +97,7 @@ def test_a_version_that_fails_requests_is_rolled_back_and_a_good_one_promoted(
     assert good["status_code"] == 0, good["stderr"]
     assert images(release) == {SAME}
     assert good["profile_lines"] == [f"components.lightrag-api.tag: {SAME.partition(':')[2]}"]
-    assert set(outcomes(tmp_path / "good.json")) == {"ok"}
+    assert outcomes(tmp_path / "good.json").keys() == {"ok"}
 
     undone = release.up()
     assert undone.returncode == 8

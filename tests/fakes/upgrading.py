@@ -89,7 +89,7 @@ class Town:
             scope(self.cluster), self.metrics, lambda stable, canary, gates: list(self.answers), self.query, self.prove
         )
 
-    def query(self, text: str, pods: Sequence[str]) -> float | None:
+    def query(self, address: str, text: str, pods: Sequence[str]) -> float | None:
         """Each pod has a load of its own: the canary 7, the others 3."""
         return 7.0 if any("canary" in one for one in pods) else 3.0
 

@@ -84,4 +84,8 @@ def _matrix(data: Data) -> Iterator[RenderableType]:
     )
 
 
-VIEWS: Mapping[str, View] = {"upgrade run": _run, "upgrade matrix": _matrix}
+def _report(data: Data) -> Iterator[RenderableType]:
+    yield Text(f"wrote {data['html']}: {data['id']}, {data['phase']}")
+
+
+VIEWS: Mapping[str, View] = {"upgrade report": _report, "upgrade run": _run, "upgrade matrix": _matrix}

@@ -130,6 +130,38 @@ def test_a_promotion_ends_the_observation() -> None:
         promote(town.place, ID, (KIND,), "ben@laptop", town.now)
 
 
+def test_gates_of_the_profile_are_asked_too_and_may_compare_with_before() -> None:
+    """The fake Prometheus says 7 of the canary and 3 of the stable pods."""
+    query = "upgrade.gates.load={query: 'load{pod=~\"$pods\"}', limit: 2, compare: before}"
+    place = "upgrade.prometheus=http://prometheus:9090"
+    town = Town()
+    up(town.cluster, *BASE)
+    town.begin(True, TAG, query, place)
+    record = town.drive()
+    assert_undone(town, record)
+    assert "lightrag-api load (load 7.0, before 3.0: above 5.0)" in record.cause
+
+    town = Town()
+    up(town.cluster, *BASE)
+    town.begin(True, TAG, query.replace("limit: 2", "limit: 5"), place, "upgrade.gates.mean.compare=before")
+    record = town.drive()
+    assert record.phase is Phase.SUCCEEDED, record.cause
+    judged = {one["gate"]: one for one in record.results["verdicts"]["0"]["lightrag-api"]}
+    assert (judged["load"]["canary"], judged["load"]["stable"]) == (7.0, 3.0)
+    assert judged["mean"]["reason"] == "mean latency 10.0 ms, before 10.0 ms"
+
+
+@pytest.mark.parametrize(("missing", "phase"), [("pass", Phase.SUCCEEDED), ("fail", Phase.ABORTED)])
+def test_missing_data_mean_what_the_profile_says(missing: str, phase: Phase) -> None:
+    town = Town(rate=0.0)
+    up(town.cluster, *BASE)
+    gates = ("errors", "refused", "slow", "mean", "mean-absolute", "shed", "queue")
+    town.begin(True, TAG, *(f"upgrade.gates.{one}.missing={missing}" for one in gates))
+    record = town.drive()
+    assert record.phase is phase, record.cause
+    assert ("no data, which fails" in record.cause) == (missing == "fail")
+
+
 def test_a_running_observation_is_ended_by_a_promotion() -> None:
     town = Town()
     up(town.cluster, *BASE)
