@@ -235,10 +235,17 @@ def workspace_collections(store: CollectionStore, workspace: str) -> list[str]:
 
 def search(uri: str, name: str, schema: CollectionSchema, vectors: NDArray[Any], k: int) -> Sequence[Sequence[Key]]:
     """The keys that a search for each of the vectors finds, best first."""
-    index = next((one for one in schema.indexes if one.field == "vector"), None)
-    if index is None:
+    spec = search_spec(schema)
+    if spec is None:
         return [[] for _ in vectors]
-    spec = IndexSpec(index.index_type, index.metric_type, {}, _SEARCH.get(index.index_type, {}))
     found = search_all(uri, [SearchBatch(name, vectors, k, spec, [])], _CALL_S)
     as_key: Any = str if schema.primary.dtype == "VARCHAR" else int
     return [without_last_tie([(as_key(hit.id), hit.score) for hit in hits], k) for hits in found]
+
+
+def search_spec(schema: CollectionSchema) -> IndexSpec | None:
+    """How the vectors of a collection are searched, with high recall; None when they have no index."""
+    index = next((one for one in schema.indexes if one.field == "vector"), None)
+    if index is None:
+        return None
+    return IndexSpec(index.index_type, index.metric_type, {}, _SEARCH.get(index.index_type, {}))

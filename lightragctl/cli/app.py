@@ -106,7 +106,7 @@ _GROUPS = (
         "upgrade",
         "Deploy and operate",
         "Upgrade a release, with or without a canary. Without a subcommand: upgrade run.",
-        (upgrade.run, upgrade.matrix),
+        (upgrade.run, upgrade.matrix, upgrade.report),
         _DefaultsToRun,
     ),
     _CommandGroup(
@@ -131,6 +131,7 @@ _GROUPS = (
             operations.status,
             operations.pause,
             operations.resume,
+            operations.promote,
             operations.abort,
             operations.cleanup,
             operations.rehearse,

@@ -125,10 +125,13 @@ class ClusterClient:
         answer = self._calls.call(Request("PUT", self._path(ref(thing)), {"fieldManager": FIELD_MANAGER}, thing))
         return self._landed(answer, thing) or _checked(answer, str(ref(thing)))
 
-    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+    def delete(
+        self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
+    ) -> bool:
         """See `Cluster`."""
         preconditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
-        options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": preconditions}
+        grace = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
+        options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": preconditions, **grace}
         answer = self._calls.call(Request("DELETE", self._path(identity), body=options))
         if answer.status == 404:
             return answer.sent > 1  # an earlier attempt succeeded, but its response was lost

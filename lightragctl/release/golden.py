@@ -17,7 +17,7 @@ from lightragctl.release.release import Release
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.embedding import QuestionEmbedder
 from lightragctl.vectors.milvus import MilvusStore
-from lightragctl.vectors.model import index_spec
+from lightragctl.vectors.model import FloatArray, index_spec
 
 _CALL_S = 30.0
 """The deadline of one call to Milvus; a page of many long vectors takes seconds through a tunnel."""
@@ -73,6 +73,17 @@ def known(release: Release, place: GoldenWorkspace) -> tuple[GoldenSet, list[int
     """
     with _store(release) as store:
         return golden_store.load(store, place), golden_store.versions(store, place)
+
+
+def recorded_vectors(release: Release, place: GoldenWorkspace, most: int, notify: Notify) -> FloatArray:
+    """The vectors of the newest recorded questions about the workspace, `(n, dimension)`, at most `most`.
+
+    Raises:
+        NotRunningError: the release is not up.
+        LightragctlError: no replica answers, or the embedding model does not.
+    """
+    asked = golden.questions(_recorded(release, place.workspace, notify), (), most)
+    return _embed(release)(list(asked))
 
 
 def check(release: Release, place: GoldenWorkspace, wanted: CheckOptions, notify: Notify) -> GoldenReport:

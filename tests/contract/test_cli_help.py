@@ -40,6 +40,7 @@ COMMANDS = [
     "operations status",
     "operations pause",
     "operations resume",
+    "operations promote",
     "operations abort",
     "operations cleanup",
     "operations rehearse",

@@ -119,7 +119,7 @@ CASES = [
     Case("upgrade --canary --profile dev", status=2, command="upgrade run"),
     *(
         Case(f"operations {verb} x-1", status=2, command=f"operations {verb}")
-        for verb in ("status", "pause", "resume", "abort", "cleanup")
+        for verb in ("status", "pause", "resume", "promote", "abort", "cleanup")
     ),
     *(
         Case(f"{command} --profile dev", status=2)

@@ -85,7 +85,7 @@ KNOWN: Mapping[Any, list[Any]] = {
 }
 """What is not made of its annotation."""
 DOCUMENTS = [RUN, SEARCH, COMPARED]
-FEW = 6
+FEW = 7
 """Of the values that a type may have, so many at most."""
 
 
