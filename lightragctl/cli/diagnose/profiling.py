@@ -9,43 +9,46 @@ import typer
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Result
 
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="POD", help="Pod, or component of the release; on this machine a component.", show_default=False
+    ),
+]
+Duration = Annotated[int, typer.Option("--duration", metavar="SECONDS", min=1, max=600, help="Seconds of sampling.")]
+Kind = Annotated[
+    Literal["flamegraph", "dump"],
+    typer.Option("--format", help="A flame graph of the CPU time, or the stacks of all threads once."),
+]
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        "--save",
+        metavar="FILE",
+        help="File to write. (default: a new file named after POD; a dump is printed)",
+        show_default=False,
+    ),
+]
+Archive = Annotated[
+    Path | None,
+    typer.Option(
+        "--arthas",
+        metavar="FILE",
+        help="Archive of Arthas 4 (arthas-packaging-4.0.5-bin.zip), for a flame graph of a JVM.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show tool, rights and effects; change and sample nothing.")]
+
 
 def profiler(
     session: Session,
-    pod: Annotated[
-        str,
-        typer.Argument(
-            metavar="POD", help="Pod, or component of the release; on this machine a component.", show_default=False
-        ),
-    ],
-    duration: Annotated[
-        int, typer.Option("--duration", metavar="SECONDS", min=1, max=600, help="Seconds of sampling.")
-    ] = 10,
-    format: Annotated[
-        Literal["flamegraph", "dump"],
-        typer.Option("--format", help="A flame graph of the CPU time, or the stacks of all threads once."),
-    ] = "flamegraph",
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            "--save",
-            metavar="FILE",
-            help="File to write. (default: a new file named after POD; a dump is printed)",
-            show_default=False,
-        ),
-    ] = None,
-    arthas: Annotated[
-        Path | None,
-        typer.Option(
-            "--arthas",
-            metavar="FILE",
-            help="Archive of Arthas 4 (arthas-packaging-4.0.5-bin.zip), for a flame graph of a JVM.",
-            show_default=False,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show tool, rights and effects; change and sample nothing.")
-    ] = False,
+    pod: Target,
+    duration: Duration = 10,
+    format: Kind = "flamegraph",
+    save: Save = None,
+    arthas: Archive = None,
+    dry_run: DryRun = False,
 ) -> Result:
     """Profile a process: Python with py-spy, the JVM with Arthas, Milvus with pprof.
 
