@@ -15,6 +15,7 @@ from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
 from lightragctl.cli.diagnose import commands as diagnose
+from lightragctl.cli.diagnose import profiling
 from lightragctl.cli.golden import commands as golden
 from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
@@ -113,7 +114,7 @@ _GROUPS = (
         "diagnose",
         "Deploy and operate",
         "Find the cause of a problem and its fix. Without a subcommand: diagnose run.",
-        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle),
+        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle, profiling.profiler),
         _DefaultsToRun,
     ),
     _CommandGroup(

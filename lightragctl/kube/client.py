@@ -125,6 +125,16 @@ class ClusterClient:
         answer = self._calls.call(Request("PUT", self._path(ref(thing)), {"fieldManager": FIELD_MANAGER}, thing))
         return self._landed(answer, thing) or _checked(answer, str(ref(thing)))
 
+    def replace_part(self, thing: KubernetesObject, subresource: str, *, dry_run: bool = False) -> dict[str, Any]:
+        """Replace a subresource of the object with this resourceVersion, such as `ephemeralcontainers` of a pod.
+
+        Raises:
+            ChangedMeanwhileError: it has another resourceVersion.
+        """
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        answer = self._calls.call(Request("PUT", f"{self._path(ref(thing))}/{subresource}", query, thing))
+        return _checked(answer, f"{ref(thing)} {subresource}")
+
     def delete(
         self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
     ) -> bool:

@@ -23,6 +23,7 @@ COMMANDS = [
     "diagnose list",
     "diagnose explain",
     "diagnose bundle",
+    "diagnose profiler",
     "ingest",
     "retrieve",
     "recordings",

@@ -76,6 +76,7 @@ CASES = [
     # failures
     Case("diagnose", status=3, command="diagnose run", keys=("findings", "path", "unseen", "suppressed")),
     Case("diagnose --from nope.tar.gz", status=2, command="diagnose run"),
+    Case("diagnose profiler lightrag-api", status=1, command="diagnose profiler"),
     Case("diagnose explain LR999", status=2, command="diagnose explain"),
     Case("diagnose --only nothing", status=2, command="diagnose run"),
     Case("backup list --destination memory://", keys=("destination", "backups")),
