@@ -7,7 +7,7 @@ from typing import Any
 
 from lightragctl.core import findings
 from lightragctl.core.discovery import declared
-from lightragctl.core.findings import Finding, Violation
+from lightragctl.core.findings import Finding, Severity, Violation
 from lightragctl.core.hint import Hint
 from lightragctl.diagnose.facts import Fact, Facts
 
@@ -43,9 +43,15 @@ SLOW, UNAVAILABLE, OOM, WRONG = Symptom.SLOW, Symptom.UNAVAILABLE, Symptom.OOM, 
 
 @dataclass(frozen=True)
 class Trouble(Violation):
-    """A violation of a condition; `component`: the affected component, empty for the release as a whole."""
+    """A violation of a condition.
+
+    Attributes:
+        component: the affected component, empty for the release as a whole.
+        serves: the component still serves, from other pods.
+    """
 
     component: str = ""
+    serves: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,18 @@ class Found(Finding):
     """A finding of `diagnose`.
 
     Attributes:
-        component: see `Trouble`.
+        component, serves: see `Trouble`.
         consequences: findings that this one explains.
     """
 
     component: str = ""
+    serves: bool = False
     consequences: tuple["Found", ...] = ()
+
+    @property
+    def worst(self) -> Severity:
+        """The severity of the finding with all that it explains."""
+        return Severity.ERROR if any(one.severity is Severity.ERROR for one in (self, *self.consequences)) else self.severity
 
 
 _FOLLOWING = frozenset({Category.RETRIEVAL, Category.MODELS, Category.DATA, Category.QUALITY, Category.LIGHTRAG})
@@ -118,6 +130,7 @@ class Check(findings.Check[Facts]):
                 evidence=one.evidence,
                 docs=self.docs,
                 component=one.component,
+                serves=one.serves,
             )
 
 

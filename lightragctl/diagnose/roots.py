@@ -35,7 +35,7 @@ def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Ne
     check = checks[cause.code]
     if found.code in check.explains and (not check.explains_own or found.component == cause.component):
         return True
-    if not check.stops or not cause.component or not checks[found.code].may_follow:
+    if not check.stops or cause.serves or not cause.component or not checks[found.code].may_follow:
         return False
     if cause.component == found.component:
         return not any(checks[code].stops for code in checks[found.code].explains if code in checks)
@@ -58,4 +58,4 @@ def _root(at: int, parents: Mapping[int, int]) -> int:
 
 
 def _rank(found: Found) -> tuple[bool, int, str, str]:
-    return found.severity is not Severity.ERROR, -len(found.consequences), found.code, found.subject
+    return found.worst is not Severity.ERROR, -len(found.consequences), found.code, found.subject

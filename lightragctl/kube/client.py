@@ -170,9 +170,12 @@ class ClusterClient:
         answer = self._calls.call(Request("POST", path, body=review))
         return bool(_checked(answer, str(access))["status"]["allowed"])
 
-    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
+    def log(
+        self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool, since_s: int = 0
+    ) -> Iterator[str]:
         """See `Cluster`."""
         flags = {"follow": str(follow).lower(), "previous": str(previous).lower(), "tailLines": str(tail_lines)}
+        flags |= {"sinceSeconds": str(since_s)} if since_s else {}
         path = f"/api/v1/namespaces/{namespace}/pods/{quote(pod)}/log"
         try:
             response = self._calls.open(Request("GET", path, flags), _SILENCE_S if follow else CALL_S)

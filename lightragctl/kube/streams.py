@@ -13,6 +13,7 @@ import socket
 import sys
 import termios
 import threading
+import time
 import tty
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
@@ -228,6 +229,36 @@ def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequenc
             stream.write_channel(ws_client.RESIZE_CHANNEL, b'{"Width":%d,"Height":%d}' % size)
         _converse(stream)
     return _ending(stream, pod)
+
+
+def read_from_pod(client: ClusterClient, namespace: str, pod: str, command: Sequence[str], within_s: float) -> str:
+    """What a command in the pod's first container writes to standard output.
+
+    Raises:
+        ClusterUnavailableError: the stream could not be opened, or the command failed or did not end in time.
+    """
+    options = [("command", word) for word in command] + [("stdout", "true"), ("stderr", "false")]
+    url, headers = _stream_url(client, namespace, pod, "exec", options)
+    until_s = time.monotonic() + within_s
+    try:
+        stream = within_deadline(
+            lambda: ws_client.websocket_call(
+                client.connection.configuration, "GET", url, headers=headers, _preload_content=False, binary=True
+            ),
+            within_s,
+        )
+    except (ApiException, TimeoutError) as error:
+        message = f"cannot run a command in Pod/{pod}{client.through}: {handshake_cause(error)}"
+        raise ClusterUnavailableError(message, Hint("see the pod: ", Command("status"))) from error
+    with contextlib.closing(stream):
+        read = b""
+        while stream.is_open() and time.monotonic() < until_s:
+            stream.update(timeout=_EXEC_POLL_S)
+            read += stream.read_channel(1)
+        read += stream.read_channel(1)
+        if stream.is_open() or _ending(stream, pod):
+            raise ClusterUnavailableError(f"a command in Pod/{pod} failed, or did not end within {within_s:g} s")
+    return read.decode("utf-8", "replace")
 
 
 def _converse(stream: Any) -> None:
