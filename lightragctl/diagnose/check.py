@@ -70,7 +70,11 @@ class Found(Finding):
     @property
     def worst(self) -> Severity:
         """The severity of the finding with all that it explains."""
-        return Severity.ERROR if any(one.severity is Severity.ERROR for one in (self, *self.consequences)) else self.severity
+        return (
+            Severity.ERROR
+            if any(one.severity is Severity.ERROR for one in (self, *self.consequences))
+            else self.severity
+        )
 
 
 _FOLLOWING = frozenset({Category.RETRIEVAL, Category.MODELS, Category.DATA, Category.QUALITY, Category.LIGHTRAG})

@@ -302,7 +302,10 @@ class Recorded:
 
 @dataclass(frozen=True)
 class OpenOperation:
-    """An operation that is not closed; `overdue_s` is how long ago its deadline was. `hint` as in `Written`."""
+    """An operation that is not closed; `overdue_s` is how long ago its deadline was. `hint` as in `Written`.
+
+    `driver` is who works on it; empty: no process.
+    """
 
     id: str
     kind: str
@@ -310,6 +313,7 @@ class OpenOperation:
     step: str
     overdue_s: float
     hint: list[str | tuple[str, str]]
+    driver: str = ""
 
 
 @dataclass(frozen=True)
@@ -340,7 +344,7 @@ class Reached:
         target: HOST:PORT.
         component: whose Service it is; empty: a server outside the release.
         error: `name`: it cannot be resolved; `refused`; `timeout`; another word of the system; empty: connected.
-        took_s: the quicker of two tries.
+        took_s: a round trip; 0 where it was not measured.
     """
 
     target: str

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from lightragctl.core.findings import Severity
-from lightragctl.diagnose.check import Check, Found
+from lightragctl.diagnose.check import Category, Check, Found
 
 Needs = Callable[[str], Set[str]]
 """All components that a component needs."""
@@ -37,9 +37,22 @@ def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Ne
         return True
     if not check.stops or cause.serves or not cause.component or not checks[found.code].may_follow:
         return False
+    if cause.component == found.component and _is_call(cause, found, checks):
+        return False
     if cause.component == found.component:
         return not any(checks[code].stops for code in checks[found.code].explains if code in checks)
     return cause.component in needs(found.component)
+
+
+def _is_call(cause: Found, found: Found, checks: Mapping[str, Check]) -> bool:
+    """Whether `cause` is a call of ours that failed, and `found` the state of the pods that should have answered it.
+
+    A model elsewhere is called by model-gateway, whose pods may wait for it.
+    """
+    of_pods = checks[found.code].category is Category.DEPLOYMENT
+    category = checks[cause.code].category
+    elsewhere = category is Category.MODELS and cause.component == "model-gateway"
+    return of_pods and category in (Category.MODELS, Category.RETRIEVAL) and not elsewhere
 
 
 def _is_below(other: int, at: int, parents: Mapping[int, int]) -> bool:

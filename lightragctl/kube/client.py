@@ -61,6 +61,11 @@ class ClusterClient:
         return self._calls.requests
 
     @property
+    def bytes_read(self) -> int:
+        """Size of the bodies received so far, for measurements."""
+        return self._calls.bytes_read
+
+    @property
     def name(self) -> str:
         """See `Cluster`."""
         return self._name
@@ -170,7 +175,7 @@ class ClusterClient:
         answer = self._calls.call(Request("POST", path, body=review))
         return bool(_checked(answer, str(access))["status"]["allowed"])
 
-    def log(
+    def log(  # noqa: PLR0913 - options of the API
         self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool, since_s: int = 0
     ) -> Iterator[str]:
         """See `Cluster`."""
@@ -187,6 +192,7 @@ class ClusterClient:
         rest = b""
         try:
             for piece in response.stream(65536):
+                self._calls.bytes_read += len(piece)
                 *lines, rest = (rest + piece).split(b"\n")
                 yield from (line.decode("utf-8", "replace") for line in lines)
         except urllib3.exceptions.HTTPError as error:

@@ -251,7 +251,7 @@ def read_from_pod(client: ClusterClient, namespace: str, pod: str, command: Sequ
         message = f"cannot run a command in Pod/{pod}{client.through}: {handshake_cause(error)}"
         raise ClusterUnavailableError(message, Hint("see the pod: ", Command("status"))) from error
     with contextlib.closing(stream):
-        read = b""
+        read = bytearray()
         while stream.is_open() and time.monotonic() < until_s:
             stream.update(timeout=_EXEC_POLL_S)
             read += stream.read_channel(1)

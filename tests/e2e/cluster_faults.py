@@ -146,12 +146,12 @@ class Ill:
 
     def refill(self) -> None:
         """Drop all collections of passages, and load everything again."""
-        with_store = MilvusStore(f"http://{self.pod('vector-engine')['status']['podIP']}:19530")
+        store = MilvusStore(f"http://{self.pod('vector-engine')['status']['podIP']}:19530")
         try:
-            for name in [one for one in with_store.list_collections() if one.startswith("default_")]:
-                with_store.drop(name)
+            for name in [one for one in store.list_collections() if one.startswith("default_")]:
+                store.drop(name)
         finally:
-            with_store.close()
+            store.close()
         self.kubectl("rollout", "restart", self.workload("lightrag-api"))
         self.up()
         self.fill()
@@ -341,7 +341,9 @@ def claim_pending(ill: Ill) -> None:
     spec = {"accessModes": claim["spec"]["accessModes"], "storageClassName": "premium-rwo"}
     metadata = {"name": name, "labels": claim["metadata"]["labels"]}
     made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata}
-    ill.kubectl("apply", "-f", "-", stdin=json.dumps({**made, "spec": {**spec, "resources": claim["spec"]["resources"]}}))
+    ill.kubectl(
+        "apply", "-f", "-", stdin=json.dumps({**made, "spec": {**spec, "resources": claim["spec"]["resources"]}})
+    )
     ill.kubectl("scale", ill.workload("vector-engine"), "--replicas=1")
 
 
@@ -451,7 +453,96 @@ def key_rotated(ill: Ill) -> None:
     name = f"{ill.name}-lightrag-api-keys"
     before = json.loads(ill.kubectl("get", "secret", name, "-o", "json"))["data"]
     ill.undo.callback(ill.kubectl, "patch", "secret", name, "-p", json.dumps({"data": before}))
-    ill.kubectl("patch", "secret", name, "-p", json.dumps({"stringData": dict.fromkeys(before, "another-key-0123456789")}))
+    ill.kubectl(
+        "patch", "secret", name, "-p", json.dumps({"stringData": dict.fromkeys(before, "another-key-0123456789")})
+    )
+
+
+def secret_deleted(ill: Ill) -> None:
+    name = f"{ill.name}-lightrag-api-keys"
+    whole = json.loads(ill.kubectl("get", "secret", name, "-o", "json"))
+    kept = {name: whole["metadata"][name] for name in ("name", "labels", "annotations") if name in whole["metadata"]}
+    ill.undo.callback(ill.up)
+    ill.undo.callback(ill.kubectl, "apply", "-f", "-", stdin=json.dumps({**whole, "metadata": kept}))
+    ill.kubectl("delete", "secret", name)
+
+
+def settings_edited(ill: Ill) -> None:
+    """A value of the gateway's settings was edited in its ConfigMap, and the pod restarted."""
+    name = f"{ill.name}-model-gateway-settings"
+    data = json.loads(ill.kubectl("get", "configmap", name, "-o", "json"))["data"]
+    key = next(iter(data))
+    ill.undo.callback(ill.up)
+    ill.undo.callback(ill.kubectl, "delete", "pod", "-l", "app.kubernetes.io/component=model-gateway", "--wait=false")
+    ill.undo.callback(ill.up)
+    ill.kubectl("patch", "configmap", name, "-p", json.dumps({"data": {key: data[key][:40]}}))
+    ill.delete_pod("model-gateway")
+
+
+def evicted(ill: Ill) -> None:
+    """The chat model's pod writes more than its ephemeral storage."""
+    ill.undo.callback(
+        ill.kubectl, "delete", "pods", "--field-selector=status.phase=Failed", "--ignore-not-found", "--wait=false"
+    )
+    amounts = "{requests: {cpu: 50m, memory: 64Mi}, limits: {cpu: '1', memory: 512Mi, ephemeral-storage: 2Mi}}"
+    ill.undo.callback(ill.up)
+    ill.up("--set", f"components.mock-llm.resources={amounts}")
+    ill.kubectl(
+        "exec", ill.workload("mock-llm"), "--", "python", "-c", "open('/tmp/big', 'wb').write(bytes(9_000_000))"
+    )
+
+
+def canary_left(ill: Ill) -> None:
+    """The command that drives an upgrade with a canary is killed."""
+    words = ("upgrade", "--canary", "--observe", "20m", "--image", "lightrag-api=same", "--foreground", "--yes")
+    process = ill.release.tool.popen(
+        *ill.release.words(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    )
+    ill.undo.callback(ill.up)
+    ill.undo.callback(abort_all, ill)
+    end = time.monotonic() + 90
+    while "-canary" not in ill.kubectl("get", "deployments", "-o", "name") and time.monotonic() < end:
+        assert process.poll() is None
+        time.sleep(1)
+    process.kill()
+    process.wait()
+
+
+def abort_all(ill: Ill) -> None:
+    listed = json.loads(ill.release.run("operations", "list", "-o", "json").stdout)["operations"]
+    for one in listed:
+        if one["phase"] not in ("succeeded", "aborted"):
+            ill.release.run("operations", "abort", one["id"], "--yes")
+
+
+def disk_full(ill: Ill) -> None:
+    """Milvus's volume is small and nearly full: a file system of 700 MB in the place of its folder."""
+    claim = json.loads(ill.kubectl("get", "pvc", f"data-{ill.name}-vector-engine-0", "-o", "json"))
+    volume = json.loads(ill.kubectl("get", "pv", claim["spec"]["volumeName"], "-o", "json"))["spec"]
+    path = (volume.get("local") or volume.get("hostPath"))["path"]
+    node = ill.pod("vector-engine")["spec"]["nodeName"]
+    pid = next(one for one in ill.parts("kubelet") if f"{node}" in Path(f"/proc/{one}/cmdline").read_text())
+
+    def there(script: str) -> None:
+        subprocess.run(["nsenter", f"--target={pid}", "--mount", "sh", "-ec", script], check=True, capture_output=True)
+
+    def stopped() -> None:
+        ill.kubectl("scale", ill.workload("vector-engine"), "--replicas=0")
+        ill.kubectl("wait", "--for=delete", f"pod/{ill.name}-vector-engine-0", "--timeout=50s")
+
+    def restore() -> None:
+        stopped()
+        there(f"umount {path}; rm -rf {path}.kept")
+        ill.up()
+
+    stopped()
+    ill.undo.callback(restore)
+    mount = f"mount -t tmpfs -o size=700m,mode=0777 tmpfs {path}"
+    there(f"cp -a {path} {path}.kept; {mount}; cp -a {path}.kept/. {path}/; chown --reference={path}.kept {path}")
+    ill.up()
+    there(
+        f"dd if=/dev/zero of={path}/core.1 bs=1M count=$(df -m --output=avail {path} | tail -1 | awk '{{print $1 - 10}}')"
+    )
 
 
 # Nodes and network
@@ -511,7 +602,7 @@ def released(ill: Ill) -> None:
     store = ill.store()
     name = ill.chunks(store)
     store._call("release_collection", name, name)
-    ill.undo.callback(ill.refill)
+    ill.undo.callback(store.load, name)
 
 
 def index_dropped(ill: Ill) -> None:
@@ -573,7 +664,7 @@ FAULTS: dict[str, Fault] = {
     "an image tag that does not exist": Fault(wrong_image, "LR141 LR151"),
     "a registry that does not exist": Fault(wrong_registry, "LR141"),
     "a command that the image does not have": Fault(wrong_command, "LR144 LR151"),
-    "a memory limit that is too low": Fault(little_memory, "LR146"),
+    "a memory limit that is too low": Fault(little_memory, "LR146 LR401"),
     "a quota without room": Fault(small_quota, "LR130"),
     "a LimitRange below the limits": Fault(tight_limits, "LR131"),
     "a ConfigMap deleted": Fault(config_map_deleted, "LR152"),
@@ -601,6 +692,11 @@ FAULTS: dict[str, Fault] = {
     "an API without a key behind an Ingress": Fault(no_key, "LR601"),
     "a TLS certificate expired": Fault(expired_certificate, "LR107"),
     "an API key rotated without a restart": Fault(key_rotated, "LR161"),
+    "the Secret with the API keys deleted": Fault(secret_deleted, "LR152 LR158"),
+    "settings edited in a ConfigMap": Fault(settings_edited, "LR151"),
+    "a pod evicted": Fault(evicted, "LR135 LR414"),
+    "a canary whose driver was killed": Fault(canary_left, "LR164"),
+    "Milvus's volume full": Fault(disk_full, "LR416"),
     "Milvus killed again and again": Fault(milvus_killed, "LR145"),
     "Milvus frozen": Fault(milvus_frozen, "LR219 LR142 LR143"),
     "lightrag-api frozen": Fault(api_frozen, "LR200 LR142 LR143"),
@@ -630,3 +726,40 @@ MOODS = {
     "slow": "LR309",
 }
 """What a model server elsewhere does, and the code that must come first."""
+
+FOUND_S, WELL_S = 75.0, 180.0
+
+
+def shown(found: dict[str, Any]) -> list[str]:
+    return [
+        f"{one['code']} {one['subject']}: {one['message']} (explains {[two['code'] for two in one['consequences']]})"
+        for one in found["findings"]
+    ]
+
+
+def until_well(ill: Ill) -> list[str]:
+    """What is found when nothing is broken any more; nothing, once pods are replaced."""
+    end, left = time.monotonic() + WELL_S, ["not asked"]
+    while left and time.monotonic() < end:
+        left = shown(ill.diagnose()[1])
+    return left
+
+
+def until_found(ill: Ill, codes: str) -> tuple[float, dict[str, Any]]:
+    """Seconds until one of the codes is the first finding, and what was found then; or at the end of the time."""
+    begin = time.monotonic()
+    while True:
+        _, found = ill.diagnose()
+        took_s = time.monotonic() - begin
+        first = found["findings"][0]["code"] if found["findings"] else ""
+        print(f"    {took_s:5.1f} s, in {found['took_s']} s: " + " | ".join(shown(found)), flush=True)
+        if first in codes.split() or took_s > FOUND_S:
+            return took_s, found
+
+
+def check(ill: Ill, name: str, codes: str) -> None:
+    """The cause comes first; the row is for the table in docs/drills.md."""
+    took_s, found = until_found(ill, codes)
+    first = found["findings"][0] if found["findings"] else {"code": "nothing", "subject": "", "message": ""}
+    print(f"| {name} | {first['code']} `{first['subject']}: {first['message']}` | {took_s:.0f} |", flush=True)
+    assert first["code"] in codes.split(), shown(found)

@@ -1,19 +1,17 @@
 """Stories of `diagnose` on a cluster: something is broken as it breaks in life, and the cause comes first."""
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 from tests.cluster.fixture import ReadyCluster
-from tests.e2e.cluster_faults import FAULTS, MOODS, Elsewhere, Ill
+from tests.e2e.cluster_faults import FAULTS, MOODS, Elsewhere, Ill, check, until_well
 from tests.e2e.cluster_stories import SMALL, release_on
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-FOUND_S, WELL_S = 75.0, 180.0
+RUNS = 50
 
 
 @pytest.fixture(scope="module")
@@ -35,41 +33,6 @@ def ill(base: Ill) -> Iterator[Ill]:
     assert not left, left
 
 
-def shown(found: dict[str, Any]) -> list[str]:
-    return [
-        f"{one['code']} {one['subject']}: {one['message']} (explains {[two['code'] for two in one['consequences']]})"
-        for one in found["findings"]
-    ]
-
-
-def until_well(ill: Ill) -> list[str]:
-    """What is found when nothing is broken any more; nothing, once pods are replaced."""
-    end, left = time.monotonic() + WELL_S, ["not asked"]
-    while left and time.monotonic() < end:
-        left = shown(ill.diagnose()[1])
-    return left
-
-
-def until_found(ill: Ill, codes: str) -> tuple[float, dict[str, Any]]:
-    """Seconds until one of the codes is the first finding, and what was found then; or at the end of the time."""
-    begin = time.monotonic()
-    while True:
-        _, found = ill.diagnose()
-        took_s = time.monotonic() - begin
-        first = found["findings"][0]["code"] if found["findings"] else ""
-        print(f"    {took_s:5.1f} s, in {found['took_s']} s: " + " | ".join(shown(found)), flush=True)
-        if first in codes.split() or took_s > FOUND_S:
-            return took_s, found
-
-
-def check(ill: Ill, name: str, codes: str) -> None:
-    """The cause comes first; the row is for the table in docs/drills.md."""
-    took_s, found = until_found(ill, codes)
-    first = found["findings"][0] if found["findings"] else {"code": "nothing", "subject": "", "message": ""}
-    print(f"| {name} | {first['code']} `{first['subject']}: {first['message']}` | {took_s:.0f} |", flush=True)
-    assert first["code"] in codes.split(), shown(found)
-
-
 @pytest.mark.drill
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_cause_comes_first(ill: Ill, name: str) -> None:
@@ -77,6 +40,17 @@ def test_the_cause_comes_first(ill: Ill, name: str) -> None:
     fault = FAULTS[name]
     fault.breaks(ill)
     check(ill, name, fault.codes)
+
+
+@pytest.mark.drill
+def test_fifty_runs_on_a_healthy_release_find_nothing(ill: Ill) -> None:
+    for number in range(RUNS):
+        _, found = ill.diagnose()
+        print(
+            f"run {number}: {found['took_s']} s, {found['api_requests']} requests, {found['bytes_read']} bytes",
+            flush=True,
+        )
+        assert found["findings"] == []
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,9 @@ from lightragctl.diagnose.model import (
     RowSample,
     Searched,
     Series,
+    StoredModel,
     StorePlace,
     StoreState,
-    StoredModel,
     Volume,
 )
 
@@ -101,8 +101,8 @@ def healthy_series() -> Series:
     }
 
 
-def operation(phase: str, overdue_s: float = 0.0) -> OpenOperation:
-    return OpenOperation("op1", "restore", phase, "copy", overdue_s, ["resume it: ", ("operations resume", "op1")])
+def operation(phase: str, overdue_s: float = 0.0, driver: str = "ann@laptop") -> OpenOperation:
+    return OpenOperation("op1", "restore", phase, "copy", overdue_s, ["resume it: ", ("operations resume", "op1")], driver)
 
 
 def chunks(**more: Any) -> Collection:
@@ -232,7 +232,9 @@ def _bounds(facts: Facts) -> None:
     facts.put(keys.POD_METRICS, [usage(f"rel-{name}-0", "300Mi") for name in PARTS])
     facts.put(keys.NODE_METRICS, [{**thing("NodeMetrics", "node-1"), "usage": {"memory": "4Gi", "cpu": "1"}}])
     budget = {"disruptionsAllowed": 1, "currentHealthy": 2, "expectedPods": 2}
-    facts.put(keys.BUDGETS, [thing("PodDisruptionBudget", "rel-x", {"selector": {"matchLabels": labels("etcd")}}, budget)])
+    facts.put(
+        keys.BUDGETS, [thing("PodDisruptionBudget", "rel-x", {"selector": {"matchLabels": labels("etcd")}}, budget)]
+    )
     quota = {"hard": {"pods": "20"}, "used": {"pods": "8"}}
     facts.put(keys.QUOTAS, [thing("ResourceQuota", "rel", {}, quota)])
     facts.put(keys.CERTIFICATES, [Certificate("rel-tls", AT + 60 * 86400, "Ingress/rel-lightrag-api")])

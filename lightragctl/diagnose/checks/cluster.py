@@ -257,7 +257,7 @@ def _rules(facts: Facts, severity: Severity) -> Iterator[Trouble]:
             yield Trouble(one.subject, f"{one.message} ({one.code})", hint_of(one.hint))
 
 
-def _subject(thing: dict[str, object]) -> str:
+def _subject(thing: KubernetesObject) -> str:
     return f"{thing.get('kind')}/{name_of(thing)}"
 
 

@@ -49,10 +49,14 @@ def _asleep(facts: Facts) -> Iterator[Trouble]:
         yield Trouble(subject, why, hint, component=parts.get(subject, ""), evidence=("spec.replicas=0",))
 
 
+_RESTARTED = "annotations[kubectl.kubernetes.io/restartedAt]"
+"""What `kubectl rollout restart` sets: it replaces pods, and changes nothing in them."""
+
+
 def _drift(facts: Facts) -> Iterator[Trouble]:
     changed: dict[str, list[Change]] = {}
     for one in facts[DRIFT]:
-        if one.path:
+        if one.path and not one.path.endswith(_RESTARTED):
             changed.setdefault(one.subject, []).append(one)
     for subject, fields in changed.items():
         who = f" by {fields[0].manager}" if fields[0].manager else ""

@@ -9,13 +9,14 @@ from lightragctl.diagnose.check import SLOW, UNAVAILABLE, Category, Check, Troub
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import CLUSTER_SERVICES, DEPLOYED, INSIDE, NAMESPACE, PODS, THRESHOLDS, VOLUMES
 from lightragctl.diagnose.text import percent, share, sized
-from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import deletion_time, is_ready, labels_of, name_of, spec_of
 
 
 def _names(facts: Facts) -> Iterator[Trouble]:
     """Names that do not resolve; those of the release's Services, which exist, show that DNS itself fails."""
-    failed = [(one, each) for one in facts[INSIDE] for each in one.reached if _is_unnamed(facts, each.target, each.error)]
+    failed = [
+        (one, each) for one in facts[INSIDE] for each in one.reached if _is_unnamed(facts, each.target, each.error)
+    ]
     ours = [pair for pair in failed if pair[1].component]
     if ours:
         names = ", ".join(sorted({each.target.partition(":")[0] for _, each in ours}))
@@ -55,7 +56,9 @@ def _connections(facts: Facts) -> Iterator[Trouble]:
             if each.component and not _ready(facts, each.target.partition(":")[0]):
                 continue
             told.add(each.target)
-            how = {"refused": "is refused", "timeout": "gets no answer within 2 s"}.get(each.error, f"fails: {each.error}")
+            how = {"refused": "is refused", "timeout": "gets no answer within 2 s"}.get(
+                each.error, f"fails: {each.error}"
+            )
             message = f"a connection to {each.target} from Pod/{one.pod} {how}" + (
                 ", although its pod is ready" if each.component else ""
             )
@@ -78,21 +81,25 @@ def _ready(facts: Facts, service: str) -> bool:
 
 
 def _slow(facts: Facts) -> Iterator[Trouble]:
-    most_s = facts[THRESHOLDS].connect_s
+    most_s = facts[THRESHOLDS].network_s
     for one in facts[INSIDE]:
         for each in one.reached:
             if not each.error and each.took_s > most_s:
-                message = f"a connection from Pod/{one.pod} takes {each.took_s:.2f} s to open"
+                message = f"a round trip from Pod/{one.pod} takes {each.took_s:.2f} s"
                 hint = Hint("check the network between their nodes, and the load of both: kubectl top nodes")
-                evidence = (f"the quicker of two tries from inside the pod, threshold {most_s:g} s",)
-                yield Trouble(f"connection to {each.target}", message, hint, evidence=evidence, component=each.component)
+                evidence = (f"measured from inside the pod, threshold {most_s:g} s",)
+                yield Trouble(
+                    f"connection to {each.target}", message, hint, evidence=evidence, component=each.component
+                )
 
 
 def _volumes(facts: Facts, least: float, most: float) -> Iterator[Trouble]:
     for one in facts[VOLUMES]:
         used = one.size_bytes - one.free_bytes
         if least < share(used, one.size_bytes) <= most:
-            message = f"{percent(used, one.size_bytes)} of its volume {one.path} are in use, {sized(one.free_bytes)} are free"
+            message = (
+                f"{percent(used, one.size_bytes)} of its volume {one.path} are in use, {sized(one.free_bytes)} are free"
+            )
             hint = Hint(f"raise components.{one.component}.storage, then: ", Command("up"), "; or free space on it")
             evidence = (f"df in the pod, threshold {least:.0%}",)
             yield Trouble(f"Pod/{one.pod}", message, hint, evidence=evidence, component=one.component, serves=True)
@@ -142,7 +149,7 @@ CHECKS = (
     ),
     _check(
         code="LR117",
-        title="connections between pods open quickly",
+        title="the network between pods is quick",
         severity=_WARNING,
         needs=(INSIDE, THRESHOLDS),
         judge=_slow,

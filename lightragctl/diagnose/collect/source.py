@@ -37,17 +37,20 @@ class Source:
     release: Release
     now: float
     requests: int = 0
+    _bytes_read: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _addresses: dict[str, Mapping[str, str] | LightragctlError] = field(default_factory=dict)
 
     @cached_property
     def http(self) -> httpx.Client:
         """A client without proxies: all addresses are on loopback."""
-        return httpx.Client(timeout=ANSWER_S, trust_env=False, event_hooks={"request": [self._count]})
+        return httpx.Client(timeout=ANSWER_S, trust_env=False, event_hooks={"response": [self._count]})
 
-    def _count(self, request: httpx.Request) -> None:
+    def _count(self, response: httpx.Response) -> None:
+        size = len(response.read())
         with self._lock:
             self.requests += 1
+            self._bytes_read += size
 
     @property
     def is_local(self) -> bool:
@@ -113,6 +116,11 @@ class Source:
     def address(self, component: str) -> str:
         """The address of one replica; raises as `addresses`."""
         return next(iter(self.addresses(component).values()))
+
+    def bytes_read(self) -> int:
+        """Size of all responses so far, of services and of the API server."""
+        cluster = None if self.is_local else self.scope.cluster
+        return self._bytes_read + (cluster.bytes_read if isinstance(cluster, ClusterClient) else 0)
 
     def api_requests(self) -> int:
         """Requests to the API server so far; 0 of a local release."""

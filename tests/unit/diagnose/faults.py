@@ -228,7 +228,14 @@ FAULTS: dict[str, Fault] = {
     "LR111": cluster(
         put(
             keys.BUDGETS,
-            [thing("PodDisruptionBudget", "x", EVERYTHING, {"disruptionsAllowed": 0, "currentHealthy": 2, "expectedPods": 2})],
+            [
+                thing(
+                    "PodDisruptionBudget",
+                    "x",
+                    EVERYTHING,
+                    {"disruptionsAllowed": 0, "currentHealthy": 2, "expectedPods": 2},
+                )
+            ],
         )
     ),
     "LR112": cluster(
@@ -313,6 +320,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "LR162": local(put(keys.OPERATIONS, [healthy.operation("needs attention")])),
     "LR163": cluster(put(keys.OPERATIONS, [healthy.operation("running", 900.0)])),
+    "LR164": cluster(put(keys.OPERATIONS, [healthy.operation("running", driver="")])),
     "LR170": local(with_(keys.MACHINE, supervisor_alive=False)),
     "LR171": local(processes("embedder", alive=False, holder=None, last_exit="killed by SIGKILL")),
     "LR172": local(processes("embedder", alive=False, holder=Holder(7, "nginx", False))),

@@ -15,6 +15,7 @@ from lightragctl.core.profile import Runtime
 from lightragctl.deploy.reachability import refuse_forbidden
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.diagnose.collect.source import Collector, Source
+from lightragctl.diagnose.collect.sources.services import OURS
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.judge import NOT_HERE
 from lightragctl.diagnose.keys import INSIDE, VOLUMES
@@ -27,23 +28,62 @@ _RUN_S = 7.0
 _AT_ONCE = 8
 _PODS = 24
 _TARGET = re.compile(r"[\w.-]+:\d+")
-_SCRIPT = r"""
+_PYTHON = r"""
+import os, socket, struct, sys, threading, time
+found = {}
+def ask(target):
+    host, _, port = target.rpartition(":")
+    try:
+        place = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        found[target] = "timeout -"
+        with socket.socket(*place[:3]) as one:
+            one.settimeout(2)
+            one.connect(place[4])
+            rtt_us = struct.unpack_from("I", one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 68)[0]
+            found[target] = f"ok {rtt_us / 1e6:.6f}"
+    except socket.gaierror:
+        found[target] = "name -"
+    except TimeoutError:
+        found[target] = "timeout -"
+    except OSError as error:
+        found[target] = f"{type(error).__name__} -"
+print("clock", time.time())
+threads = []
+for word in sys.argv[1:]:
+    if word.startswith("/"):
+        there = os.statvfs(word)
+        used = there.f_blocks - there.f_bfree
+        print("disk", word, (used + there.f_bavail) * there.f_frsize, there.f_bavail * there.f_frsize)
+    else:
+        found[word] = "name -"
+        threads.append(threading.Thread(target=ask, args=(word,), daemon=True))
+        threads[-1].start()
+end = time.monotonic() + 5
+for thread in threads:
+    thread.join(max(0, end - time.monotonic()))
+for target, said in dict(found).items():
+    print("to", target, said)
+sys.stdout.flush()
+os._exit(0)
+"""
+"""For images with Python. A round trip is timed by the kernel (tcpi_rtt), so that a busy machine does not raise it."""
+_SHELL = r"""
 try() {
-  for at in 1 2; do
-    begin=$(date +%s%N)
-    said=$(timeout 2 bash -c "exec 3<>/dev/tcp/${1%:*}/${1##*:}" 2>&1); status=$?
-    echo "to $1 $status $(( $(date +%s%N) - begin )) $said" | tr '\n' ' '; echo
-    [ $status = 0 ] || break
-  done
+  said=$(timeout 2 bash -c "exec 3<>/dev/tcp/${1%:*}/${1##*:}" 2>&1)
+  case "$?$said" in 0*) how=ok ;; 124*) how=timeout ;; *refused*) how=ConnectionRefusedError ;;
+    *resol*|*"not known"*) how=name ;; *) how=OSError ;; esac
+  echo "to $1 $how -"
 }
-echo "clock $(date +%s%N)"
+echo "clock $(date +%s.%N)"
 for one; do case $one in
-  /*) df -P -k "$one" | awk -v path="$one" 'NR == 2 { print "disk", path, $2, $4 }' ;;
+  /*) df -P -k "$one" |
+      awk -v path="$one" 'NR == 2 { printf "disk %s %.0f %.0f\n", path, ($3 + $4) * 1024, $4 * 1024 }' ;;
   *) try "$one" & ;;
 esac; done
 wait
 """
-"""Needs bash, coreutils and awk, which the images of our services and of Milvus have."""
+"""For Milvus's image: bash, coreutils and awk."""
+_WITH_PYTHON = (*OURS, "lightrag-server")
 
 
 @dataclass(frozen=True)
@@ -60,7 +100,11 @@ def read_inside(source: Source, facts: Facts) -> None:
     runtime, scope = source.release.runtime, source.scope
     assert isinstance(runtime, KubernetesRuntime)
     refuse_forbidden(scope, "exec")
-    pods = [one for one in scope.cluster.select("v1", "Pod", scope.namespace, scope.pods) if is_ready(one) and not is_terminating(one)]
+    pods = [
+        one
+        for one in scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
+        if is_ready(one) and not is_terminating(one)
+    ]
     asked = list(_asked(source, pods, scope.select("v1", "Service")))[:_PODS]
     if not asked:
         facts.miss(INSIDE, "no pod is ready")
@@ -78,9 +122,7 @@ def read_inside(source: Source, facts: Facts) -> None:
     facts.miss(VOLUMES, next((one for one in found if isinstance(one, str)), f"no volumes: {NOT_HERE}"))
 
 
-def _asked(
-    source: Source, pods: Sequence[KubernetesObject], services: Sequence[KubernetesObject]
-) -> Iterator[Asked]:
+def _asked(source: Source, pods: Sequence[KubernetesObject], services: Sequence[KubernetesObject]) -> Iterator[Asked]:
     parts, seen = source.deployed.components, set[str]()
     for pod in pods:
         name, paths = component_of(pod), tuple(_paths(pod))
@@ -117,7 +159,9 @@ def _paths(pod: KubernetesObject) -> Iterator[str]:
 
 def _run(source: Source, runtime: KubernetesRuntime, asked: Asked) -> tuple[Inside, list[Volume]] | str:
     """What one pod told, or why it told nothing."""
-    command = ["bash", "-c", _SCRIPT, "probe", *asked.paths, *asked.targets]
+    words = (*asked.paths, *asked.targets)
+    has_python = component_of(asked.pod) in _WITH_PYTHON
+    command = ["python", "-I", "-c", _PYTHON, *words] if has_python else ["bash", "-c", _SHELL, "probe", *words]
     begin = time.time()
     try:
         text = read_from_pod(runtime.client, runtime.namespace, name_of(asked.pod), command, _RUN_S)
@@ -129,30 +173,26 @@ def _run(source: Source, runtime: KubernetesRuntime, asked: Asked) -> tuple[Insi
 def understood(asked: Asked, lines: Sequence[str], begin: float, end: float) -> tuple[Inside, list[Volume]]:
     """The output of the script; its clock is read between `begin` and `end` of this machine's."""
     component, name = component_of(asked.pod), name_of(asked.pod)
-    skew_s, reached, volumes = 0.0, dict[str, Reached](), []
-    for words in (line.split() for line in lines):
-        if words[:1] == ["clock"]:
-            at = int(words[1]) / 1e9
+    skew_s, reached, volumes = 0.0, list[Reached](), list[Volume]()
+    for kind, *words in (line.split() for line in lines if line.strip()):
+        if kind == "clock":
+            at = float(words[0])
             skew_s = at - min(max(at, begin), end)
-        elif words[:1] == ["disk"]:
-            volumes.append(Volume(component, name, words[1], int(words[2]) * 1024, int(words[3]) * 1024))
-        elif words[:1] == ["to"]:
-            one = Reached(words[1], asked.targets.get(words[1], ""), _error(words), int(words[3]) / 1e9)
-            before = reached.get(one.target)
-            reached[one.target] = one if before is None or before.error or one.took_s < before.took_s else before
+        elif kind == "disk":
+            volumes.append(Volume(component, name, words[0], int(words[1]), int(words[2])))
+        elif kind == "to":
+            target, how, took_s = words
+            error = "" if how == "ok" else _ERRORS.get(how, how)
+            reached.append(Reached(target, asked.targets.get(target, ""), error, _number(took_s)))
     node = str(spec_of(asked.pod).get("nodeName") or "")
-    return Inside(component, name, node, round(skew_s, 3), list(reached.values())), volumes
+    return Inside(component, name, node, round(skew_s, 3), reached), volumes
 
 
-def _error(words: Sequence[str]) -> str:
-    said = " ".join(words[4:])
-    if words[2] == "0":
-        return ""
-    if words[2] == "124":
-        return "timeout"
-    if "name resolution" in said or "Name or service" in said or "resolve" in said:
-        return "name"
-    return "refused" if "refused" in said else said.rpartition(": ")[2][:40] or "failed"
+_ERRORS = {"ConnectionRefusedError": "refused"}
+
+
+def _number(text: str) -> float:
+    return 0.0 if text == "-" else float(text)
 
 
 COLLECTORS = (Collector("inside", (INSIDE, VOLUMES), read_inside, Runtime.KUBERNETES, 15.0),)

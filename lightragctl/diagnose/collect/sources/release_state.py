@@ -21,7 +21,17 @@ from lightragctl.deploy.rollback import read_holder
 from lightragctl.deploy.rollout_plan import autoscalers, drift_since
 from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.facts import Facts
-from lightragctl.diagnose.keys import ASLEEP, DANGERS, DRIFT, LAST_LINES, RECENT_SIGNS, RECORD, RULES, SIGNS, STORE_PLACES
+from lightragctl.diagnose.keys import (
+    ASLEEP,
+    DANGERS,
+    DRIFT,
+    LAST_LINES,
+    RECENT_SIGNS,
+    RECORD,
+    RULES,
+    SIGNS,
+    STORE_PLACES,
+)
 from lightragctl.diagnose.model import Change, Recorded, StorePlace, Written
 from lightragctl.diagnose.signatures import RECENT_S, count_signs
 from lightragctl.diagnose.text import hint_data, redacted
