@@ -94,6 +94,7 @@ class Check(findings.Check[Facts]):
         explains: codes of checks whose findings follow from a finding of this one, on any object.
         explains_own: only findings of the same component follow.
         stops: whether the component of a finding serves nothing, so that what needs it fails too.
+        is_reason: its findings say how another one came about: they become evidence of what they explain.
         follows: whether a finding may follow from a component that serves nothing; None: by the category.
     """
 
@@ -105,6 +106,7 @@ class Check(findings.Check[Facts]):
     explains: tuple[str, ...] = ()
     explains_own: bool = False
     stops: bool = False
+    is_reason: bool = False
     follows: bool | None = None
 
     @property

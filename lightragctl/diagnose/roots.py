@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from lightragctl.core.findings import Severity
+from lightragctl.core.hint import Hint
 from lightragctl.diagnose.check import Category, Check, Found
 
 Needs = Callable[[str], Set[str]]
@@ -27,8 +28,18 @@ def fold(found: Sequence[Found], checks: Mapping[str, Check], needs: Needs) -> l
     roots: dict[int, list[int]] = {at: [] for at in range(len(found)) if at not in parents}
     for at in parents:
         roots[_root(at, parents)].append(at)
-    folded = [replace(found[at], consequences=tuple(found[one] for one in below)) for at, below in roots.items()]
+    folded = [_told(found[at], [found[one] for one in below], checks) for at, below in roots.items()]
     return sorted(folded, key=_rank)
+
+
+def _told(root: Found, below: Sequence[Found], checks: Mapping[str, Check]) -> Found:
+    """The root with its consequences; one that only says how it came about is evidence of what it caused."""
+    if not checks[root.code].is_reason or not below:
+        return replace(root, consequences=tuple(below))
+    main = min(below, key=lambda one: (one.severity is not Severity.ERROR, one.component != root.component))
+    evidence = (*main.evidence, f"{root.code} {root.subject}: {root.message}", *root.evidence)
+    hint = Hint(root.hint, "; otherwise: ", main.hint)
+    return replace(main, evidence=evidence, hint=hint, consequences=tuple(one for one in below if one is not main))
 
 
 def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Needs) -> bool:

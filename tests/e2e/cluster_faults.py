@@ -304,7 +304,7 @@ def never_ready(ill: Ill) -> None:
 
 def strict_liveness(ill: Ill) -> None:
     probe = {"httpGet": {"path": "/healthz", "port": 9}, "periodSeconds": 1, "failureThreshold": 1}
-    ill.patch_container("model-gateway", livenessProbe=probe, startupProbe=None)
+    ill.patch_container("model-gateway", livenessProbe=probe)
 
 
 def webhook_refuses(ill: Ill) -> None:
@@ -540,9 +540,8 @@ def disk_full(ill: Ill) -> None:
     mount = f"mount -t tmpfs -o size=700m,mode=0777 tmpfs {path}"
     there(f"cp -a {path} {path}.kept; {mount}; cp -a {path}.kept/. {path}/; chown --reference={path}.kept {path}")
     ill.up()
-    there(
-        f"dd if=/dev/zero of={path}/core.1 bs=1M count=$(df -m --output=avail {path} | tail -1 | awk '{{print $1 - 10}}')"
-    )
+    free = f"$(df -m --output=avail {path} | tail -1 | awk '{{print $1 - 10}}')"
+    there(f"dd if=/dev/zero of={path}/core.1 bs=1M count={free}")
 
 
 # Nodes and network
@@ -661,24 +660,24 @@ def other_prefix(ill: Ill) -> None:
 
 
 FAULTS: dict[str, Fault] = {
-    "an image tag that does not exist": Fault(wrong_image, "LR141 LR151"),
+    "an image tag that does not exist": Fault(wrong_image, "LR141"),
     "a registry that does not exist": Fault(wrong_registry, "LR141"),
-    "a command that the image does not have": Fault(wrong_command, "LR144 LR151"),
+    "a command that the image does not have": Fault(wrong_command, "LR144 LR145"),
     "a memory limit that is too low": Fault(little_memory, "LR146 LR401"),
     "a quota without room": Fault(small_quota, "LR130"),
     "a LimitRange below the limits": Fault(tight_limits, "LR131"),
     "a ConfigMap deleted": Fault(config_map_deleted, "LR152"),
-    "a Secret that does not exist": Fault(secret_key_missing, "LR132 LR151"),
-    "a node selector that no node has": Fault(node_selector, "LR138 LR151"),
+    "a Secret that does not exist": Fault(secret_key_missing, "LR132"),
+    "a node selector that no node has": Fault(node_selector, "LR138"),
     "all nodes tainted": Fault(tainted, "LR138 LR113"),
     "the node with Milvus's volume drained": Fault(cordoned, "LR136"),
-    "an init container that fails": Fault(init_fails, "LR145 LR151"),
-    "a readiness probe that never succeeds": Fault(never_ready, "LR142 LR151"),
-    "a liveness probe that is too strict": Fault(strict_liveness, "LR143 LR151"),
+    "an init container that fails": Fault(init_fails, "LR145"),
+    "a readiness probe that never succeeds": Fault(never_ready, "LR142"),
+    "a liveness probe that is too strict": Fault(strict_liveness, "LR143"),
     "an admission webhook without its service": Fault(webhook_refuses, "LR133"),
     "a claim of a storage class that does not exist": Fault(claim_pending, "LR134"),
-    "a Service with another selector": Fault(other_selector, "LR160 LR151"),
-    "a Service with another target port": Fault(wrong_port, "LR160 LR151"),
+    "a Service with another selector": Fault(other_selector, "LR160"),
+    "a Service with another target port": Fault(wrong_port, "LR116 LR160"),
     "a Service deleted": Fault(service_deleted, "LR152"),
     "a Deployment deleted": Fault(deployment_deleted, "LR152"),
     "Milvus scaled to zero": Fault(scaled_to_zero, "LR150"),
@@ -693,16 +692,16 @@ FAULTS: dict[str, Fault] = {
     "a TLS certificate expired": Fault(expired_certificate, "LR107"),
     "an API key rotated without a restart": Fault(key_rotated, "LR161"),
     "the Secret with the API keys deleted": Fault(secret_deleted, "LR152 LR158"),
-    "settings edited in a ConfigMap": Fault(settings_edited, "LR151"),
+    "settings edited in a ConfigMap": Fault(settings_edited, "LR145 LR180"),
     "a pod evicted": Fault(evicted, "LR135 LR414"),
     "a canary whose driver was killed": Fault(canary_left, "LR164"),
     "Milvus's volume full": Fault(disk_full, "LR416"),
-    "Milvus killed again and again": Fault(milvus_killed, "LR145"),
+    "Milvus killed again and again": Fault(milvus_killed, "LR145 LR142"),
     "Milvus frozen": Fault(milvus_frozen, "LR219 LR142 LR143"),
     "lightrag-api frozen": Fault(api_frozen, "LR200 LR142 LR143"),
-    "the cluster's DNS down": Fault(dns_down, "LR105"),
+    "the cluster's DNS down": Fault(dns_down, "LR105 LR115"),
     "a node cut off": Fault(node_gone, "LR101"),
-    "a slow network": Fault(slow_network, "LR220"),
+    "a slow network": Fault(slow_network, "LR117"),
     "the collection released": Fault(released, "LR203"),
     "the index dropped": Fault(index_dropped, "LR205"),
     "the index of another metric": Fault(other_metric, "LR207"),

@@ -286,6 +286,7 @@ CHECKS = (
         symptoms=(UNAVAILABLE, SLOW, WRONG),
         explains=(*(f"LR{number}" for number in range(130, 150)), "LR116", "LR159", "LR160", "LR180"),
         explains_own=True,
+        is_reason=True,
     ),
     Check(
         code="LR152",

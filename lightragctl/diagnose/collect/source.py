@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from lightragctl.diagnose.deployed import deployed
 from lightragctl.diagnose.facts import Fact, Facts
 from lightragctl.diagnose.model import Deployed
 from lightragctl.kube.client import ClusterClient
+from lightragctl.kube.remembered import RememberedCluster
 from lightragctl.kube.scope import Scope
 from lightragctl.local.files import ReleaseFiles, data_home
 from lightragctl.release.release import Release
@@ -64,10 +65,16 @@ class Source:
 
     @cached_property
     def scope(self) -> Scope:
-        """A release on a cluster."""
+        """A release on a cluster, of which each object is read once."""
+        scope = self.runtime.scope
+        return replace(scope, cluster=RememberedCluster.of(scope.cluster))
+
+    @property
+    def runtime(self) -> KubernetesRuntime:
+        """The runtime of a release on a cluster."""
         runtime = self.release.runtime
         assert isinstance(runtime, KubernetesRuntime)
-        return runtime.scope
+        return runtime
 
     @cached_property
     def record(self) -> Inventory | None:
@@ -119,14 +126,12 @@ class Source:
 
     def bytes_read(self) -> int:
         """Size of all responses so far, of services and of the API server."""
-        cluster = None if self.is_local else self.scope.cluster
+        cluster = None if self.is_local else self.runtime.client
         return self._bytes_read + (cluster.bytes_read if isinstance(cluster, ClusterClient) else 0)
 
     def api_requests(self) -> int:
         """Requests to the API server so far; 0 of a local release."""
-        if self.is_local:
-            return 0
-        cluster = self.scope.cluster
+        cluster = None if self.is_local else self.runtime.client
         return cluster.requests if isinstance(cluster, ClusterClient) else 0
 
 
