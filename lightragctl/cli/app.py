@@ -23,6 +23,7 @@ from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
+from lightragctl.cli.tune import commands as tune
 from lightragctl.cli.upgrade import commands as upgrade
 from lightragctl.core.result import Result
 
@@ -122,6 +123,12 @@ _GROUPS = (
         "Load tests and quality",
         "Build and check golden sets: queries with known correct answers.",
         (golden.build, golden.show, golden.check),
+    ),
+    _CommandGroup(
+        "tune",
+        "Load tests and quality",
+        "Find, apply and undo the best vector index for the data of a workspace.",
+        (tune.search, tune.apply, tune.undo),
     ),
     _CommandGroup(
         "operations",

@@ -12,6 +12,7 @@ from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
 from lightragctl.cli.tables import Data, View
 from lightragctl.cli.tool import views as tool
+from lightragctl.cli.tune import views as tune
 from lightragctl.cli.upgrade import views as upgrade
 
 
@@ -32,5 +33,6 @@ VIEWS: dict[str, View] = {
     **backup.VIEWS,
     **operations.VIEWS,
     **tool.VIEWS,
+    **tune.VIEWS,
     **upgrade.VIEWS,
 }
