@@ -16,6 +16,7 @@ from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
 from lightragctl.cli.diagnose import commands as diagnose
 from lightragctl.cli.golden import commands as golden
+from lightragctl.cli.index import commands as index
 from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.cli.parsing import StrictCommand, StrictGroup
@@ -121,6 +122,12 @@ _GROUPS = (
         "Load tests and quality",
         "Build and check golden sets: queries with known correct answers.",
         (golden.build, golden.show, golden.check),
+    ),
+    _CommandGroup(
+        "index",
+        "Deploy and operate",
+        "Show the indexes of a release's collections; compact, load and release them.",
+        (index.list_, index.show, index.compact, index.load, index.release),
     ),
     _CommandGroup(
         "operations",

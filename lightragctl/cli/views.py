@@ -8,6 +8,7 @@ from lightragctl.cli.data import views as data
 from lightragctl.cli.deploy import views as deploy
 from lightragctl.cli.diagnose import views as diagnose
 from lightragctl.cli.golden import views as golden
+from lightragctl.cli.index import views as index
 from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
 from lightragctl.cli.tables import Data, View
@@ -29,6 +30,7 @@ VIEWS: dict[str, View] = {
     **data.VIEWS,
     **bench.VIEWS,
     **golden.VIEWS,
+    **index.VIEWS,
     **backup.VIEWS,
     **operations.VIEWS,
     **tool.VIEWS,
