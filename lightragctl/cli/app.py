@@ -21,6 +21,7 @@ from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
+from lightragctl.cli.reembed import commands as reembed
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
 from lightragctl.cli.upgrade import commands as upgrade
@@ -81,6 +82,7 @@ _PANELS: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
     ),
     ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
     ("Backup and restore", (copying.restore, copying.clone)),
+    ("Models and indexes", (reembed.reembed,)),
     ("Profiles and tool", (tool.completion, tool.version)),
 )
 _GROUPS = (
@@ -125,7 +127,7 @@ _GROUPS = (
     ),
     _CommandGroup(
         "index",
-        "Deploy and operate",
+        "Models and indexes",
         "Show the indexes of a release's collections; compact, load and release them.",
         (index.list_, index.show, index.compact, index.load, index.release),
     ),

@@ -11,6 +11,7 @@ from lightragctl.cli.golden import views as golden
 from lightragctl.cli.index import views as index
 from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
+from lightragctl.cli.reembed import views as reembed
 from lightragctl.cli.tables import Data, View
 from lightragctl.cli.tool import views as tool
 from lightragctl.cli.upgrade import views as upgrade
@@ -33,6 +34,7 @@ VIEWS: dict[str, View] = {
     **index.VIEWS,
     **backup.VIEWS,
     **operations.VIEWS,
+    **reembed.VIEWS,
     **tool.VIEWS,
     **upgrade.VIEWS,
 }

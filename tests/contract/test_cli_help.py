@@ -41,6 +41,7 @@ COMMANDS = [
     "index compact",
     "index load",
     "index release",
+    "reembed",
     "operations",
     "operations list",
     "operations status",

@@ -1,4 +1,4 @@
-"""A vector store in memory with segments and builds of indexes, which a test sets. Stands for Milvus, not Milvus Lite."""
+"""A vector store in memory with segments and index builds, which a test sets; for Milvus, not Milvus Lite."""
 
 from lightragctl.vectors.indexes import IndexProgress
 from tests.fakes.store import FakeStore

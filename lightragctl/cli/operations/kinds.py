@@ -4,6 +4,7 @@ from lightragctl.backup.backup_kind import BACKUP
 from lightragctl.backup.kinds import KINDS as COPYING
 from lightragctl.operations.kind import OperationKind
 from lightragctl.operations.rehearsal import REHEARSAL
+from lightragctl.reembed.kinds import REEMBED
 from lightragctl.upgrade.kinds import UPGRADE
 
-KINDS: tuple[OperationKind, ...] = (REHEARSAL, BACKUP, *COPYING, UPGRADE)
+KINDS: tuple[OperationKind, ...] = (REHEARSAL, BACKUP, *COPYING, UPGRADE, REEMBED)
