@@ -160,14 +160,18 @@ class Reembedding:
             control.note_model(store, site.workspace, site.new, context.record.results[_PROBE], context.check)
             moved = control.move_documents(store, site.workspace, site.old, site.new, context.check)
         context.save_result("documents", context.record.results.get("documents", 0) or moved)
+        context.save_result("all_named", True)
 
     def is_named(self, context: Context) -> bool:
-        """Whether the new collections have their names."""
+        """Whether the new collections have their names, and the control collection their model."""
+        if not context.record.results.get("all_named"):
+            return False
         with self.open(context) as site:
             return all(site.store.resolve(move.alias or move.name) == move.name for move in _moves(context))
 
     def unname(self, context: Context) -> None:
         """Take the names away again."""
+        context.save_result("all_named", False)
         with self.open(context) as site:
             store = site.store
             for move in _moves(context):
