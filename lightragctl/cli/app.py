@@ -24,6 +24,7 @@ from lightragctl.cli.profiles import commands as profiles
 from lightragctl.cli.reembed import commands as reembed
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
+from lightragctl.cli.tune import commands as tune
 from lightragctl.cli.upgrade import commands as upgrade
 from lightragctl.core.result import Result
 
@@ -130,6 +131,12 @@ _GROUPS = (
         "Models and indexes",
         "Show the indexes of a release's collections; compact, load and release them.",
         (index.list_, index.show, index.compact, index.load, index.release),
+    ),
+    _CommandGroup(
+        "tune",
+        "Models and indexes",
+        "Find, apply and undo the best vector index for the data of a workspace.",
+        (tune.search, tune.apply, tune.undo),
     ),
     _CommandGroup(
         "operations",

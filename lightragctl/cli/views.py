@@ -14,6 +14,7 @@ from lightragctl.cli.profiles import views as profiles
 from lightragctl.cli.reembed import views as reembed
 from lightragctl.cli.tables import Data, View
 from lightragctl.cli.tool import views as tool
+from lightragctl.cli.tune import views as tune
 from lightragctl.cli.upgrade import views as upgrade
 
 
@@ -36,5 +37,6 @@ VIEWS: dict[str, View] = {
     **operations.VIEWS,
     **reembed.VIEWS,
     **tool.VIEWS,
+    **tune.VIEWS,
     **upgrade.VIEWS,
 }

@@ -1,6 +1,7 @@
 """Starts, drives, pauses, resumes, aborts and cleans up operations: what commands call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
@@ -38,6 +39,20 @@ def begin(place: Place, record: Operation, notify: Notify) -> Operation:
     for old in to_drop([record, *records]):
         place.store.delete(old)
     return record
+
+
+@contextmanager
+def reserved(place: Place, who: str, notify: Notify) -> Iterator[None]:
+    """Hold the lock of the release for a change that needs no operation.
+
+    Raises:
+        LockedError: another process changes the release, or an operation of it is open.
+    """
+    with place.reserve(who, notify):
+        for other in place.store.records():
+            if other.is_open:
+                raise open_operation(other.id, str(other.phase))
+        yield
 
 
 def drive(place: Place, operation_id: str, crew: Crew, in_job: bool = False) -> Operation:

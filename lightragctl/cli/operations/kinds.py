@@ -5,6 +5,7 @@ from lightragctl.backup.kinds import KINDS as COPYING
 from lightragctl.operations.kind import OperationKind
 from lightragctl.operations.rehearsal import REHEARSAL
 from lightragctl.reembed.kinds import REEMBED
+from lightragctl.tune.kinds import REBUILD
 from lightragctl.upgrade.kinds import UPGRADE
 
-KINDS: tuple[OperationKind, ...] = (REHEARSAL, BACKUP, *COPYING, UPGRADE, REEMBED)
+KINDS: tuple[OperationKind, ...] = (REHEARSAL, BACKUP, *COPYING, REBUILD, UPGRADE, REEMBED)
