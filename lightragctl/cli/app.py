@@ -17,10 +17,12 @@ from lightragctl.cli.deploy import revisions
 from lightragctl.cli.diagnose import commands as diagnose
 from lightragctl.cli.diagnose import profiling
 from lightragctl.cli.golden import commands as golden
+from lightragctl.cli.index import commands as index
 from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
+from lightragctl.cli.reembed import commands as reembed
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
 from lightragctl.cli.tune import commands as tune
@@ -82,6 +84,7 @@ _PANELS: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
     ),
     ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
     ("Backup and restore", (copying.restore, copying.clone)),
+    ("Models and indexes", (reembed.reembed,)),
     ("Profiles and tool", (tool.completion, tool.version)),
 )
 _GROUPS = (
@@ -125,8 +128,14 @@ _GROUPS = (
         (golden.build, golden.show, golden.check),
     ),
     _CommandGroup(
+        "index",
+        "Models and indexes",
+        "Show the indexes of a release's collections; compact, load and release them.",
+        (index.list_, index.show, index.compact, index.load, index.release),
+    ),
+    _CommandGroup(
         "tune",
-        "Load tests and quality",
+        "Models and indexes",
         "Find, apply and undo the best vector index for the data of a workspace.",
         (tune.search, tune.apply, tune.undo),
     ),
