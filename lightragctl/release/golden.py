@@ -82,7 +82,7 @@ def recorded_vectors(release: Release, place: GoldenWorkspace, most: int, notify
         NotRunningError: the release is not up.
         LightragctlError: no replica answers, or the embedding model does not.
     """
-    asked = golden.questions(_recorded(release, place.workspace, notify), (), most)
+    asked = golden.questions(recorded(release, place.workspace, notify), (), most)
     return _embed(release)(list(asked))
 
 
