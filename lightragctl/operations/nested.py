@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from lightragctl.core.errors import LightragctlError
 from lightragctl.core.result import Notify
-from lightragctl.operations.kind import Context, Hold, OperationKind, Step, Wait
+from lightragctl.operations.kind import Context, Hold, OperationKind, Pause, Step, Wait
 from lightragctl.operations.model import Kept, Operation
 
 View = Callable[[Operation], Operation]
@@ -115,6 +116,8 @@ class Nested:
             for step in self.kind.steps:
                 held += [step] if step.hold else []
                 while (wait := step.act(inner)) is not None or not step.observe(inner):
+                    if isinstance(wait, Pause):
+                        raise LightragctlError(f"{step.title}: {wait.reason}")
                     pause(wait.seconds if wait else 1.0)
                 for one in [one for one in reversed(held) if one.hold and one.hold.through == step.name]:
                     held.remove(one)
@@ -128,7 +131,7 @@ class Nested:
         name = f"{self.prefix}-{step.name}"
         return Step(name, step.title, step.deadline_s, self._act(step), self._observe(step), undo, hold)
 
-    def _act(self, step: Step) -> Callable[[Context], Wait | None]:
+    def _act(self, step: Step) -> Callable[[Context], Wait | Pause | None]:
         return lambda context: step.act(self.inner(context)) if self.when(context) else None
 
     def _observe(self, step: Step) -> Callable[[Context], bool]:

@@ -10,8 +10,9 @@ from statistics import median
 
 from lightragctl.backup.answers import TIE
 from lightragctl.quality.stats import bounded_mean, mean_share
+from lightragctl.upgrade.gate import OVERLAP_FLOOR
 from lightragctl.upgrade.gates import Judgement, Verdict
-from lightragctl.upgrade.golden_gate import CONFIDENCE, OVERLAP_FLOOR
+from lightragctl.upgrade.golden_gate import CONFIDENCE
 
 COMPARED_GATES = ("errors", "overlap", "score-drift", "latency")
 TOP_K = 10

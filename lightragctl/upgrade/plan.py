@@ -16,8 +16,8 @@ from lightragctl.kube.labels import ROLE, component_of
 from lightragctl.kube.objects import WORKLOAD_KINDS, labels_of
 from lightragctl.upgrade.compared import smallest_loss
 from lightragctl.upgrade.data_plans import DataPlan, roles_plan, shadow_plan, writer_plan
-from lightragctl.upgrade.gates import COMPARED, FALSE_ALARMS, GATES, LOOK_S
-from lightragctl.upgrade.golden_gate import OVERLAP_FLOOR
+from lightragctl.upgrade.gate import BUILT_IN, OVERLAP_FLOOR, Gate, share_of_alarms, told
+from lightragctl.upgrade.gates import FALSE_ALARMS, LOOK_S
 from lightragctl.upgrade.sequential import smallest_share
 
 WIDENED = (0.25, 0.5)
@@ -77,6 +77,17 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """A gate, for a person: when it fails and passes, its minimum of data, and what less than that means."""
+
+    gate: str
+    metric: str
+    fails: str
+    minimum: int
+    missing: str
+
+
+@dataclass(frozen=True)
 class ComponentPlan:
     """What an upgrade would do to one component.
 
@@ -88,6 +99,7 @@ class ComponentPlan:
         pods: stable pods now.
         stages: canary pods at each stage; empty without a canary.
         shares: of requests to the canary at each stage.
+        conditions: the gates of a canary.
         outage: expected for its clients.
         point_of_no_return: the step after which the older image cannot be used; empty: none.
         compared: what is compared instead of traffic, and for how many searches `effects` hold; empty: nothing.
@@ -103,6 +115,7 @@ class ComponentPlan:
     shares: tuple[float, ...] = ()
     steps: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     effects: tuple[Effect, ...] = ()
     requests_per_s: float | None = None
     reason: str = ""
@@ -152,7 +165,11 @@ def override(plan: Plan, image: str) -> str:
 
 
 def plan_upgrade(
-    changes: Iterable[Changed], traffic: Mapping[str, Traffic], observe_s: float, canary: bool
+    changes: Iterable[Changed],
+    traffic: Mapping[str, Traffic],
+    observe_s: float,
+    canary: bool,
+    gates: Sequence[Gate] = BUILT_IN,
 ) -> UpgradePlan:
     """The plan for the changes of a release's objects.
 
@@ -161,6 +178,7 @@ def plan_upgrade(
         traffic: by component.
         observe_s: how long a canary is watched.
         canary: whether one is used; without it pods are replaced in their usual order.
+        gates: of canaries.
     """
     found: dict[str, ComponentPlan] = {}
     others = []
@@ -171,7 +189,7 @@ def plan_upgrade(
         name = component_of(change.after or change.before or {})
         if change.identity.kind in WORKLOAD_KINDS and name in known and _changes_pods(change):
             seen = traffic.get(name, Traffic())
-            made = _component(known[name], change, seen, (observe_s, canary))
+            made = _component(known[name], change, seen, (observe_s, canary), gates)
             found[name] = _merged(found.get(name), made)
         elif change.identity.kind in WORKLOAD_KINDS or name not in known:
             others.append(str(change.identity))
@@ -247,7 +265,9 @@ def _images(workload: KubernetesObject) -> dict[str, str]:
     return {one["name"]: str(one.get("image", "")) for one in workload["spec"]["template"]["spec"]["containers"]}
 
 
-def _component(component: Component, change: Changed, traffic: Traffic, wanted: tuple[float, bool]) -> ComponentPlan:
+def _component(
+    component: Component, change: Changed, traffic: Traffic, wanted: tuple[float, bool], gates: Sequence[Gate]
+) -> ComponentPlan:
     assert change.before is not None
     assert change.after is not None
     strategy = strategy_of(component, change.after)
@@ -258,6 +278,7 @@ def _component(component: Component, change: Changed, traffic: Traffic, wanted: 
     is_watched = canary and strategy is Strategy.REPLICAS
     stages = canary_stages(pods) if is_watched else ()
     shares = tuple(round(count / (pods + count), 4) for count in stages)
+    ours = [one for one in gates if is_watched and one.applies_to(component.name)]
     refusal = _refusal(strategy, verdict)
     one_way = verdict.kind is HopKind.ONE_WAY and not refusal
     made = ComponentPlan(
@@ -269,8 +290,9 @@ def _component(component: Component, change: Changed, traffic: Traffic, wanted: 
         stages=stages,
         shares=shares,
         steps=() if refusal else _steps(stages, stage_seconds(len(stages), observe_s) if stages else ()),
-        gates=tuple(gate.name for gate in GATES) if is_watched else (),
-        effects=_effects(traffic, shares, observe_s) if is_watched else (),
+        gates=tuple(gate.name for gate in ours),
+        conditions=tuple(_condition(gate) for gate in ours),
+        effects=_effects(traffic, shares, observe_s, ours) if is_watched else (),
         requests_per_s=traffic.requests_per_s,
         reason=verdict.reason,
         path=verdict.path,
@@ -329,16 +351,18 @@ def _steps(stages: Sequence[int], seconds: Sequence[float]) -> tuple[str, ...]:
     return (*first, *watched, "promote: apply the new version to the stable pods", *last, "verify by a search")
 
 
-def _effects(traffic: Traffic, shares: Sequence[float], observe_s: float) -> tuple[Effect, ...]:
+def _condition(gate: Gate) -> Condition:
+    return Condition(gate.name, gate.query or gate.of.title, told(gate), gate.minimum, str(gate.missing))
+
+
+def _effects(traffic: Traffic, shares: Sequence[float], observe_s: float, gates: Sequence[Gate]) -> tuple[Effect, ...]:
     """What the traffic of the first stage alone reveals; later stages reveal more."""
     rate, blocks = traffic.requests_per_s, int(observe_s / LOOK_S)
-    alpha = FALSE_ALARMS / len(COMPARED)
-    found = []
-    for name, base, limit in (
-        ("errors", traffic.errors, traffic.errors + 0.005),
-        ("slow", 0.01, 1.15 * 0.01 + 0.0005),
-    ):
-        least = None
+    alpha = FALSE_ALARMS / share_of_alarms(gates)
+    bases, found = {"errors": traffic.errors, "slow": 0.01}, []
+    for gate in (one for one in gates if one.metric in bases):
+        name, base = gate.name, bases[gate.metric]
+        limit, least = gate.factor * base + gate.limit, None
         if rate:
             canary = rate * LOOK_S * shares[0]
             share = smallest_share(base, limit, (canary, rate * LOOK_S - canary), (blocks, alpha))

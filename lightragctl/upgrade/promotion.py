@@ -17,7 +17,7 @@ _PROBE_S = 120.0
 
 
 class RegressionError(LightragctlError):
-    """A gate failed, or had too little data for a verdict."""
+    """A gate failed."""
 
     code = "regression"
 

@@ -19,11 +19,12 @@ _BACKUP_WAIT_S = 1800.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """The options of an upgrade: with a canary, seconds to watch it, COMPONENT=TAG texts."""
+    """The options of an upgrade: with a canary, seconds to watch it, COMPONENT=TAG texts, URL of a webhook."""
 
     canary: bool
     observe_s: float
     images: tuple[str, ...]
+    notify: str = ""
 
 
 def planned(session: Session, wanted: Wanted) -> "tuple[UpgradePlan, Release]":
@@ -55,6 +56,7 @@ def upgrade(session: Session, wanted: Wanted, foreground: bool, service_account:
     from lightragctl.cli.operations.steering import outcome
     from lightragctl.cli.upgrade import payloads
     from lightragctl.operations.model import Phase
+    from lightragctl.operations.notification import PARAMETER
     from lightragctl.upgrade.kinds import BY_STRATEGY
     from lightragctl.upgrade.plan import refuse, the_strategy
     from lightragctl.upgrade.read_plan import deployed
@@ -77,6 +79,7 @@ def upgrade(session: Session, wanted: Wanted, foreground: bool, service_account:
         "components": names,
         "canary": wanted.canary and bool(names),
         "observe_s": wanted.observe_s,
+        PARAMETER: wanted.notify,
     }
     data, spec, workspace = _of_data(session.release, found, strategy, foreground)
     if spec is not None:

@@ -42,7 +42,12 @@ def _component(one: Data) -> Iterator[RenderableType]:
     yield from (Text(f"  {number}. {step}") for number, step in enumerate(one["steps"], 1))
     shares = ", ".join(f"{share:.0%}" for share in one["shares"])
     if one["stages"]:
-        yield Text(f"  share of requests to the canary: {shares}; gates: {', '.join(one['gates'])}")
+        yield Text(f"  share of requests to the canary: {shares}; gates:")
+        rows: list[list[RenderableType]] = [
+            [f"  {gate['gate']}", gate["metric"], gate["fails"], str(gate["minimum"]), gate["missing"]]
+            for gate in one["conditions"]
+        ]
+        yield table(["  GATE", "METRIC", "FAILS", "MINIMUM", "NO DATA"], rows)
     elif shares:
         yield Text(f"  share of requests to the first proxy: {shares}")
     if one["compared"]:
@@ -81,4 +86,8 @@ def _matrix(data: Data) -> Iterator[RenderableType]:
     )
 
 
-VIEWS: Mapping[str, View] = {"upgrade run": _run, "upgrade matrix": _matrix}
+def _report(data: Data) -> Iterator[RenderableType]:
+    yield Text(f"wrote {data['html']}: {data['id']}, {data['phase']}")
+
+
+VIEWS: Mapping[str, View] = {"upgrade report": _report, "upgrade run": _run, "upgrade matrix": _matrix}

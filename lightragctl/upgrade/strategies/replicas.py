@@ -4,22 +4,19 @@ Without a canary the steps that concern one do nothing, and what remains is a ro
 Components that change together have their canaries at the same time; each is judged by its own pods.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from lightragctl.core.result import Event
-from lightragctl.operations.kind import Context, Hold, OperationKind, Step, Wait
+from lightragctl.operations.kind import Context, Hold, OperationKind, Pause, Step, Wait
 from lightragctl.upgrade.canary import track_of
 from lightragctl.upgrade.deployed import apply_canary, canary_obstacle, delete_canaries, has_canary
-from lightragctl.upgrade.gates import LOOK_S, Judgement
 from lightragctl.upgrade.held_autoscaler import give_back, hold, is_held, scale_down_policy, scaler_ref
+from lightragctl.upgrade.observing import Stage, measure_before, skip, watch, watched
 from lightragctl.upgrade.plan import canary_stages, stage_seconds
 from lightragctl.upgrade.preflight import check_release, stable_pods
 from lightragctl.upgrade.promotion import (
     RIGHTS,
-    RegressionError,
     binder,
     demote,
     is_promoted,
@@ -29,14 +26,10 @@ from lightragctl.upgrade.promotion import (
     verify,
 )
 from lightragctl.upgrade.samples import Track
-from lightragctl.upgrade.site import Site, read_pods, read_samples, target
-from lightragctl.upgrade.watching import Watching, failed, from_data, judgement_data, summary, to_data, undecided
+from lightragctl.upgrade.site import Site, read_pods, target
 
 STAGES = 3
-_API = "lightrag-api"
 _POLL_S = 2.0
-_WARM_UP_S = 60.0
-"""After the start of canary pods, at most a quarter of the stage: their caches and connections are cold."""
 _DAY_S = 24 * 3600.0
 
 
@@ -50,8 +43,11 @@ def replicas_kind(open_site: Callable[[Any], Site]) -> OperationKind:
             "hold", "hold the autoscalers", 120.0, bound(_hold), bound(_is_held), bound(_give_back),
             Hold(f"watch-{STAGES}"),
         ),
+        Step(
+            "baseline", "measure the stable pods", 600.0, bound(_measure_before), noted("before"),
+        ),
         Step("canary", "start one pod of the new version", 900.0, bound(_widen, 0), bound(_widened, 0), bound(_retire)),
-        Step("watch-1", "watch the canary", _DAY_S, bound(_watch, 0), partial(_watched, stage=0)),
+        Step("watch-1", "watch the canary", _DAY_S, bound(_watch, 0), partial(watched, stage=0)),
     ]  # fmt: skip
     for stage in range(1, STAGES):
         steps += [
@@ -61,7 +57,7 @@ def replicas_kind(open_site: Callable[[Any], Site]) -> OperationKind:
             ),
             Step(
                 f"watch-{stage + 1}", "watch the canaries", _DAY_S, bound(_watch, stage),
-                partial(_watched, stage=stage),
+                partial(watched, stage=stage),
             ),
         ]  # fmt: skip
     steps += [
@@ -69,7 +65,9 @@ def replicas_kind(open_site: Callable[[Any], Site]) -> OperationKind:
         Step("retire", "delete the canary", 300.0, bound(_retire_and_wait), bound(_is_retired)),
         Step("verify", "verify the release", 600.0, bound(verify), noted("verified")),
     ]
-    return OperationKind("upgrade", 1, tuple(steps), limit_s=2 * _DAY_S, abort_on_failure=True, rights=RIGHTS)
+    return OperationKind(
+        "upgrade", 1, tuple(steps), limit_s=2 * _DAY_S, abort_on_failure=True, rights=RIGHTS, promotable=True
+    )
 
 
 def _components(context: Context) -> list[str]:
@@ -137,86 +135,17 @@ def _widened(context: Context, site: Site, stage: int) -> bool:
     return all(has_canary(site.scope, one, _wanted(context, one, stage), True) for one in _components(context))
 
 
-def _watched(context: Context, stage: int) -> bool:
-    return str(stage) in context.record.results.get("verdicts", {})
+def _measure_before(context: Context, site: Site) -> Wait | None:
+    return measure_before(context, site, _components(context))
 
 
-def _watch(context: Context, site: Site, stage: int) -> Wait | None:
-    """One look at the pods, and what it decides.
-
-    Raises:
-        RegressionError: a gate failed, or none of the time has given it enough data.
-    """
-    components = _components(context)
-    if stage >= _stages(context):
-        _conclude(context, stage, {})
+def _watch(context: Context, site: Site, stage: int) -> Wait | Pause | None:
+    """Observe the canaries, unless there are none or an operator has promoted them."""
+    if stage >= _stages(context) or context.record.promoted_by:
+        skip(context, stage)
         return None
-    state = dict(context.record.results.get("watch", {}))
-    if state.get("stage") != stage:
-        state |= {"stage": stage, "began_at": context.now().isoformat()}
     seconds = stage_seconds(_stages(context), float(context.record.parameters["observe_s"]))[stage]
-    known = {name: from_data(one) for name, one in state.get("components", {}).items()}
-    cold = _elapsed(context, state) < min(_WARM_UP_S, seconds / 4)
-    now_s = context.now().timestamp()
-    now = {one: known.get(one, Watching()).after(read_samples(site, one, now_s), cold) for one in components}
-    if state.get("asked") != stage:
-        now = _with_answers(context, site, now)
-        state["asked"] = stage
-    state["components"] = {name: to_data(one) for name, one in now.items()}
-    context.save_result("watch", state)
-    planned = int(float(context.record.parameters["observe_s"]) / LOOK_S)
-    verdicts = {name: one.verdicts(planned, len(components)) for name, one in now.items()}
-    return _decided(context, stage, (state, seconds), verdicts)
-
-
-def _with_answers(context: Context, site: Site, now: Mapping[str, Watching]) -> dict[str, Watching]:
-    """The same with the answers of lightrag-api's canary, where it has one."""
-    if _API not in now:
-        return dict(now)
-    names: dict[Track, list[str]] = {track: [] for track in Track}
-    for pod in read_pods(site, _API):
-        if track := track_of(pod):
-            names[track].append(pod["metadata"]["name"])
-    found = site.answers(names[Track.STABLE], names[Track.CANARY], context.notify)
-    one = now[_API]
-    return {**now, _API: Watching(one.samples, one.watch, one.history, tuple(found))}
-
-
-def _decided(
-    context: Context, stage: int, about: tuple[dict[str, Any], float], verdicts: Mapping[str, Sequence[Judgement]]
-) -> Wait | None:
-    state, seconds = about
-    if reasons := failed(verdicts):
-        _save_verdicts(context, "failed", verdicts)
-        raise RegressionError(f"the new version is worse: {'; '.join(reasons)}")
-    elapsed = _elapsed(context, state)
-    context.report(round(min(elapsed, seconds)), round(seconds), "s", summary(verdicts))
-    if elapsed < seconds:
-        return Wait(LOOK_S, f"watching, {seconds - elapsed:.0f} s left")
-    if reasons := undecided(verdicts):
-        if elapsed < 2 * seconds:
-            return Wait(LOOK_S, f"not enough data yet: {'; '.join(reasons)}")
-        _save_verdicts(context, "undecided", verdicts)
-        hint = "send more requests during the observation, or extend it: --observe"
-        raise RegressionError(f"not enough data for a verdict: {'; '.join(reasons)}", hint)
-    _conclude(context, stage, verdicts)
-    return None
-
-
-def _elapsed(context: Context, state: Mapping[str, Any]) -> float:
-    """Seconds since the stage began."""
-    return (context.now() - datetime.fromisoformat(str(state["began_at"]))).total_seconds()
-
-
-def _conclude(context: Context, stage: int, verdicts: Mapping[str, Sequence[Judgement]]) -> None:
-    _save_verdicts(context, str(stage), verdicts)
-    if verdicts:
-        context.notify(Event(f"passed: {summary(verdicts)}", f"watch-{stage + 1}"))
-
-
-def _save_verdicts(context: Context, key: str, verdicts: Mapping[str, Sequence[Judgement]]) -> None:
-    data = {name: [judgement_data(one) for one in all_of] for name, all_of in verdicts.items()}
-    context.save_result("verdicts", {**context.record.results.get("verdicts", {}), key: data})
+    return watch(context, site, Stage(stage, seconds, _components(context)))
 
 
 def _retire(context: Context, site: Site) -> None:
