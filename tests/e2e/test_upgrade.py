@@ -75,9 +75,9 @@ def images(release: ClusterRelease) -> set[str]:
     return {one["image"] for one in pod["containers"]}
 
 
-def upgrade(release: ClusterRelease, image: str, *more: str) -> dict[str, Any]:
+def upgrade(release: ClusterRelease, image: str, *more: str, observe: str = "60s") -> dict[str, Any]:
     tag = image.partition(":")[2]
-    words = ("upgrade", "--canary", "--observe", "60s", "--image", f"lightrag-api={tag}", *more, "-o", "json")
+    words = ("upgrade", "--canary", "--observe", observe, "--image", f"lightrag-api={tag}", *more, "-o", "json")
     done = release.run(*words)
     found: dict[str, Any] = {"status_code": done.returncode, "stderr": done.stderr, **json.loads(done.stdout)}
     return found
