@@ -65,6 +65,8 @@ class GuardedCluster:
         """See `Cluster`."""
         return self.inner.allowed(access)
 
-    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
+    def log(  # noqa: PLR0913 - options of the API
+        self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool, since_s: int = 0
+    ) -> Iterator[str]:
         """See `Cluster`."""
-        return self.inner.log(namespace, pod, tail_lines=tail_lines, follow=follow, previous=previous)
+        return self.inner.log(namespace, pod, tail_lines=tail_lines, follow=follow, previous=previous, since_s=since_s)

@@ -159,5 +159,7 @@ class Cluster(Protocol):
     def allowed(self, access: ResourceAttributes) -> bool:
         """Whether RBAC allows the request."""
 
-    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
-        """Lines of the pod's first container."""
+    def log(  # noqa: PLR0913 - options of the API
+        self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool, since_s: int = 0
+    ) -> Iterator[str]:
+        """Lines of the pod's first container; of the last `since_s` seconds, if that is not 0."""

@@ -1,9 +1,11 @@
 """Starts, drives, pauses, resumes, aborts and cleans up operations: what commands call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.operation import open_operation
 from lightragctl.core.result import Event, Notify
 from lightragctl.operations.desk import Crew, Desk
@@ -39,6 +41,20 @@ def begin(place: Place, record: Operation, notify: Notify) -> Operation:
     for old in to_drop([record, *records]):
         place.store.delete(old)
     return record
+
+
+@contextmanager
+def reserved(place: Place, who: str, notify: Notify) -> Iterator[None]:
+    """Hold the lock of the release for a change that needs no operation.
+
+    Raises:
+        LockedError: another process changes the release, or an operation of it is open.
+    """
+    with place.reserve(who, notify):
+        for other in place.store.records():
+            if other.is_open:
+                raise open_operation(other.id, str(other.phase))
+        yield
 
 
 def drive(place: Place, operation_id: str, crew: Crew, in_job: bool = False) -> Operation:
@@ -78,6 +94,22 @@ def newest(place: Place) -> Operation:
     if not records:
         raise UsageError(f"release '{place.release}' has no operations")
     return next((one for one in records if one.is_open), records[0])
+
+
+def the_open(place: Place) -> Operation:
+    """The open operation of the release; there is at most one.
+
+    Raises:
+        UsageError: none is open; names the newest.
+    """
+    records = place.store.records()
+    found = next((one for one in records if one.is_open), None)
+    if found is None:
+        last = f"; the last one, {records[0].id}, is {records[0].phase}" if records else ""
+        raise UsageError(
+            f"no operation of release '{place.release}' is open{last}", Hint("list them: ", Command("operations list"))
+        )
+    return found
 
 
 def pause(place: Place, operation_id: str) -> Operation:

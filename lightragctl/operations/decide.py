@@ -84,7 +84,8 @@ def _run(record: Operation, observed: Observed, now: datetime) -> Decision:
             return _undo(held, now)
     missing = next((one for one in record.steps if not _is_satisfied(one, record, observed)), None)
     if missing is None:
-        return Enter(Phase.SUCCEEDED)
+        stuck = [f"{one.title}: not undone: {one.message}" for one in record.steps if one.state is StepState.STUCK]
+        return Enter(Phase.NEEDS_ATTENTION, "; ".join(stuck)) if stuck else Enter(Phase.SUCCEEDED)
     return _act(record, missing, now)
 
 

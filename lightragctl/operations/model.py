@@ -19,6 +19,8 @@ from lightragctl.core.settings import SecretKey, StrictModel
 
 SCHEMA = 1
 """Raised with each change that an older lightragctl would misread."""
+PROBLEM = "problem"
+"""The result of an operation that did its work and left something unready: `{"message", "hint", "hint_parts"}`."""
 MAX_BYTES = 256 * 1024
 """Of a record as JSON; a ConfigMap takes 1 MiB, and each progress report writes the whole record."""
 KEEP_CLOSED = 20
@@ -339,6 +341,11 @@ def next_command(record: Operation) -> Hint:
                 "; or undo it: ",
                 Command("operations abort", record.id),
             )
+        case Phase.NEEDS_ATTENTION if is_work_done(record):
+            return Hint(
+                "its work is done and something is still held; fix the cause, then: ",
+                Command("operations resume", record.id),
+            )
         case Phase.NEEDS_ATTENTION:
             return Hint(
                 "fix the errors of the failed steps, then: ",
@@ -350,6 +357,11 @@ def next_command(record: Operation) -> Hint:
             return Hint(Command("operations cleanup", record.id)) if record.kept else Hint("")
         case _:
             return Hint("watch it: ", Command("operations status", f"{record.id} --watch"))
+
+
+def is_work_done(record: Operation) -> bool:
+    """Whether every step is done but those whose undo releases something."""
+    return all(one.state is StepState.DONE for one in record.steps if not one.hold_through)
 
 
 def to_drop(records: Sequence[Operation]) -> list[str]:

@@ -188,12 +188,13 @@ class Driver:
             self._desk.check()
 
     def _note_stuck(self, name: str, error: LightragctlError) -> None:
-        """Write that a step could not be undone; while the operation was running, that is a failure of its own."""
+        """Write that a step could not be undone.
+
+        While the operation is running, its work goes on: it ends as `needs attention` instead of being undone.
+        """
         stuck = {"state": StepState.STUCK, "message": error.message, "ended_at": self._desk.now(), "next_at": None}
-        record = self._desk.update(lambda current: current.with_step(name, **stuck))
+        self._desk.update(lambda current: current.with_step(name, **stuck))
         self._desk.notify(Event(f"not undone: {error.message}", name, type=EventType.ERROR))
-        if record.phase is Phase.RUNNING:
-            self._enter(failure(record, f"{record.step(name).title}: not undone: {error.message}"))
 
     def _leave(self, error: BaseException) -> None:
         """Release held resources before the driver exits because of an error, Ctrl-C or SIGTERM.

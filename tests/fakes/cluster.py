@@ -215,7 +215,9 @@ class FakeCluster:
     def allowed(self, access: ResourceAttributes) -> bool:
         return str(access) not in self.denied and not (access.verb == "*" and self.denied)
 
-    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
+    def log(
+        self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool, since_s: int = 0
+    ) -> Iterator[str]:
         return iter(())
 
     def _served(self, identity: ObjectRef) -> None:
