@@ -104,7 +104,7 @@ def kill(release: Release, place: tuple[str, ...], after_s: float) -> None:
 def test_a_killed_backup_is_aborted_and_the_next_one_is_made(release: Release, tmp_path: Path) -> None:
     place = ("--destination", f"file://{tmp_path}/saves")
     kill(release, place, 4.0)
-    assert {one["state"] for one in backup(release, "list", *place)[1]["backups"]} <= {"complete"}
+    assert {one["state"] for one in backup(release, "list", *place)[1].get("backups", [])} <= {"complete"}
     assert backup(release, "create", *place)[0] == 0
     assert release.run("ingest", str(DOCUMENTS[13])).returncode == 0
 
@@ -116,7 +116,7 @@ def test_killed_at_any_moment_there_is_a_whole_backup_or_none(release: Release, 
     for number in range(10):
         place = ("--destination", f"file://{tmp_path}/{number}")
         kill(release, place, chance.uniform(0.3, 7.0))
-        for one in backup(release, "list", *place)[1]["backups"]:
+        for one in backup(release, "list", *place)[1].get("backups", []):
             assert one["state"] == "complete"
             assert backup(release, "verify", one["id"], *place)[0] == 0
         assert backup(release, "create", *place)[0] == 0
