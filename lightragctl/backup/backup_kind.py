@@ -69,7 +69,12 @@ class ReleaseSite:
 
     def versions(self, context: Context) -> dict[str, str]:
         """See `Site`."""
-        return workspace.lightrag_version(_release(context), context.record.workspace)
+        release, name = _release(context), context.record.workspace
+        tables = workspace.served_tables(release, name)
+        return {
+            **workspace.lightrag_version(release, name),
+            **({"postgresql": tables.version()} if tables else {}),
+        }
 
 
 def backup_kind(site: Site) -> OperationKind:

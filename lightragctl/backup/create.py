@@ -233,6 +233,7 @@ class _Job:
             encryption=encryption,
             collections=tuple(copied.entries),
             files=tuple(copied.files),
+            tables=tuple(copied.tables),
             documents=tuple(documents),
             answers=known,
         )

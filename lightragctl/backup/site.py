@@ -29,7 +29,8 @@ from lightragctl.core.settings import ApiSettings, EmbeddingModel
 from lightragctl.operations.kind import Context
 from lightragctl.release.profiles import service_settings
 from lightragctl.release.release import Release
-from lightragctl.release.workspace_files import WorkspaceFiles, find_files
+from lightragctl.release.workspace_files import INPUTS, WorkspaceFiles, find_files
+from lightragctl.release.workspace_tables import WorkspaceTables, find_tables
 from lightragctl.release.writers import WriterControl
 from lightragctl.vectors.collections import MilvusCollections
 from lightragctl.vectors.fence import Clock
@@ -48,6 +49,7 @@ class Site:
         search: in the store.
         workspace: its name there.
         files: where its files will be; None when the release has no lightrag-server.
+        tables: where its rows in PostgreSQL will be; None when lightrag-server has only files.
         served: the workspace that lightrag-server serves; empty when there is none.
         writer: of lightrag-server; None when there is none.
         model: the release's embedding model.
@@ -63,6 +65,7 @@ class Site:
     writer: WriterControl | None
     model: EmbeddingModel
     free_bytes: int | None = None
+    tables: WorkspaceTables | None = None
     clock: Clock = field(default_factory=Clock)
 
     @property
@@ -78,6 +81,12 @@ class Work:
     origin: Origin
     site: Site
 
+    @property
+    def moved_inputs(self) -> tuple[str, str]:
+        """The folder of the workspace's uploads, absolute: where it comes from, and where it goes."""
+        files = self.site.files
+        return self.origin.inputs, str(files.roots[INPUTS].absolute()) if files else ""
+
 
 @contextlib.contextmanager
 def open_site(release: Release, workspace: str, notify: Notify) -> Iterator[Site]:
@@ -85,10 +94,10 @@ def open_site(release: Release, workspace: str, notify: Notify) -> Iterator[Site
 
     Raises:
         NotRunningError: the release is not up.
-        UnsupportedStoreError: lightrag-server keeps a part of its workspace in a database that cannot be written.
+        UnsupportedStoreError: lightrag-server keeps a part of its workspace in a store that cannot be copied.
     """
     uri = engine_uri(release)
-    files = find_files(release.runtime, release.name)
+    files, tables = find_files(release.runtime, release.name), find_tables(release)
     settings = service_settings(None, ApiSettings, lambda: release.plan, "lightrag-api")
     with contextlib.closing(MilvusCollections(uri, _CALL_S)) as store:
         yield Site(
@@ -100,6 +109,7 @@ def open_site(release: Release, workspace: str, notify: Notify) -> Iterator[Site
             writer=WriterControl(release.runtime, notify) if files else None,
             model=settings.embedding,
             free_bytes=_free_bytes(release),
+            tables=tables.of(workspace) if tables else None,
         )
 
 
@@ -143,8 +153,10 @@ def open_clone(context: Context) -> Iterator[Work]:
     source = str(context.record.parameters["workspace"])
     with open_site(context.resources, context.record.workspace, context.notify) as site:
         collections = source_collections(site, source, context.resources.name)
-        tree = site.files.of(source) if site.files and site.served == source else None
-        yield Work(WorkspaceOrigin(site.store, source, collections, tree), site)
+        is_served = site.served == source
+        tree = site.files.of(source) if site.files and is_served else None
+        tables = site.tables.of(source) if site.tables and is_served else None
+        yield Work(WorkspaceOrigin(site.store, source, collections, tree, tables), site)
 
 
 def source_collections(site: Site, source: str, release: str) -> list[str]:

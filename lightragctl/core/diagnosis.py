@@ -36,6 +36,7 @@ class Thresholds(StrictModel):
     checkpoint_lag_s: Seconds = 3600.0
     search_ratio: Ratio = 0.5
     round_trip_s: Seconds = 1.0
+    network_s: Seconds = 0.1
     embedding_s: Seconds = 5.0
     loop_lag_s: Seconds = 2.0
     etcd_fsync_s: Seconds = 0.2

@@ -13,8 +13,10 @@ from lightragctl.diagnose.model import (
     DocumentCounts,
     Endpoint,
     GoldenState,
+    Inside,
     LightragState,
     Machine,
+    NamespaceState,
     OpenOperation,
     Process,
     Recorded,
@@ -26,6 +28,7 @@ from lightragctl.diagnose.model import (
     StoredModel,
     StorePlace,
     StoreState,
+    Volume,
     Written,
 )
 
@@ -80,6 +83,10 @@ POD_METRICS: Fact[Objects] = Fact("pod_metrics", "what the pods use", Objects)
 NODE_METRICS: Fact[Objects] = Fact("node_metrics", "what the nodes use", Objects)
 STORE_PLACES: Fact[list[StorePlace]] = Fact("store_places", "buckets of all releases", list[StorePlace])
 CERTIFICATES: Fact[list[Certificate]] = Fact("certificates", "certificates of Ingresses", list[Certificate])
+INSIDE: Fact[list[Inside]] = Fact("inside", "names, connections and clocks, tried from inside pods", list[Inside])
+VOLUMES: Fact[list[Volume]] = Fact("volumes", "free space of the pods' volumes", list[Volume])
+NAMESPACE: Fact[NamespaceState] = Fact("namespace", "the release's namespace", NamespaceState)
+RECENT_SIGNS: Fact[Signs] = Fact("recent_signs", "known errors in the last two minutes of logs of ready pods", Signs)
 LAST_LINES: Fact[dict[str, list[str]]] = Fact("last_lines", "ends of logs", dict[str, list[str]], private=True)
 
 KNOWN = {fact.name: fact for fact in declared_in(dict(globals()))}

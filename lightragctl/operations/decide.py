@@ -90,7 +90,8 @@ def _run(record: Operation, observed: Observed, now: datetime) -> Decision:
 
 
 def _act(record: Operation, step: StepRecord, now: datetime) -> Decision:
-    if step.began_at and now > step.began_at + timedelta(seconds=step.deadline_s):
+    is_acting = step.state in (StepState.ACTING, StepState.WAITING)  # else what it did before a pause was undone
+    if is_acting and step.began_at and now > step.began_at + timedelta(seconds=step.deadline_s):
         reason = f": {step.message}" if step.message else ""
         return failure(record, f"{step.title}: not done within its deadline of {step.deadline_s:g} s{reason}")
     if step.state is StepState.WAITING and step.next_at and step.next_at > now:

@@ -182,7 +182,8 @@ class Operation(StrictModel):
         results: what the steps found or made.
         turn: counts drivers; a driver with a lower number than this may write no more.
         driver: `user@host` of the last driver.
-        cause: why it failed.
+        cause: why it failed, or paused by itself.
+        promoted_by: `user@host` who decided that it goes on without the verdicts that it waits for.
     """
 
     schema_version: int = SCHEMA
@@ -209,6 +210,7 @@ class Operation(StrictModel):
     turn: int = 0
     driver: str = ""
     cause: str = ""
+    promoted_by: str = ""
     ended_at: datetime | None = None
 
     @property
@@ -316,6 +318,15 @@ def _later(record: Operation, now: datetime) -> datetime:
 def next_command(record: Operation) -> Hint:
     """What to run next, by the phase."""
     match record.phase:
+        case Phase.PAUSED if record.cause:  # by itself
+            return Hint(
+                "decide: go on without a verdict: ",
+                Command("operations promote", record.id),
+                ", observe longer: ",
+                Command("operations resume", record.id),
+                ", or undo it: ",
+                Command("operations abort", record.id),
+            )
         case Phase.PAUSED:
             return Hint(
                 "continue it: ",

@@ -66,7 +66,7 @@ def create(session: Session, wanted: Wanted, foreground: bool, service_account: 
     check_recipients(profile.backup.recipients)
     spec = None
     if foreground or profile.runtime is Runtime.LOCAL:
-        _check_here(release, wanted, workspace)
+        check_here(release, wanted, workspace)
     else:
         spec = job_spec(release, url, service_account)
     record = start(session, BACKUP, parameters(profile.backup, wanted), workspace, spec)
@@ -91,7 +91,7 @@ def _ended(session: Session, url: str | None, record: Operation) -> Result:
     return payloads.backup_create(shown(str(url)), made, record, ended)
 
 
-def _check_here(release: Release, wanted: Wanted, workspace: str) -> None:
+def check_here(release: Release, wanted: Wanted, workspace: str) -> None:
     """Refuse what cannot be backed up by this process, before an operation is begun."""
     settings = release.loaded.profile.backup
     environ = opened.environ_of(release, settings)

@@ -46,7 +46,8 @@ def _kept(title: str, entries: Sequence[Data]) -> Iterator[RenderableType]:
         yield table(["OPERATION", "DATA", "NAME", "SIZE", "EXPIRES"], rows)
 
 
-def _shown(data: Data) -> Iterator[RenderableType]:
+def shown(data: Data) -> Iterator[RenderableType]:
+    """One operation with its steps."""
     driver = f", driven by {data['driver']}" if data["driver"] else ""
     head = f"{data['id']} of release {data['release']}: "
     yield Text.assemble((head, "bold"), _styled(data["phase"]), driver)
@@ -102,6 +103,6 @@ def _size(size_bytes: float | None) -> str:
 
 VIEWS: Mapping[str, View] = {
     "operations list": _list,
-    **{str(command): _shown for command in Shower},
+    **{str(command): shown for command in Shower},
     "operations cleanup": _cleanup,
 }
