@@ -320,8 +320,8 @@ FAULTS: dict[str, Fault] = {
         put(keys.DANGERS, [Written("config-outdated", "warning", "Pod/x", "started before Secret/y", ["restart it"])])
     ),
     "LR162": local(put(keys.OPERATIONS, [healthy.operation("needs attention")])),
-    "LR290": local(several(with_(keys.DEPLOYED, backs_up=True), put(keys.NEWEST_BACKUP, BackupState()))),
-    "LR291": cluster(put(keys.NEWEST_BACKUP, BackupState(200_000.0))),
+    "LR560": local(several(with_(keys.DEPLOYED, backs_up=True), put(keys.NEWEST_BACKUP, BackupState()))),
+    "LR561": cluster(put(keys.NEWEST_BACKUP, BackupState(200_000.0))),
     "LR163": cluster(put(keys.OPERATIONS, [healthy.operation("running", 900.0)])),
     "LR164": cluster(put(keys.OPERATIONS, [healthy.operation("running", driver="")])),
     "LR170": local(with_(keys.MACHINE, supervisor_alive=False)),
