@@ -100,6 +100,9 @@ def _check_here(release: Release, wanted: Wanted, workspace: str) -> None:
         files = opened.served_files(release, workspace)
         if files is not None:
             opened.mounted(files)
+        tables = opened.served_tables(release, workspace)
+        if tables is not None:
+            tables.check()
 
 
 def _workspace(release: Release, wanted: Wanted) -> str:
