@@ -20,7 +20,7 @@ def backup_pod(plan: Plan) -> dict[str, Any]:
 
 
 def backup_secrets(plan: Plan) -> dict[str, SecretKey]:
-    """The environment variables that the pod gets from Secrets: of the destination, and of lightrag-server's database."""
+    """The variables that the pod gets from Secrets: of the destination, and of lightrag-server's database."""
     server = plan.components.get(lightrag_server.NAME)
     given = server.secrets(plan) if server and server.secrets else {}
     return {**{name: key for name, key in given.items() if name in VARIABLES}, **plan.profile.backup.secrets}
