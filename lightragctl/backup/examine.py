@@ -64,10 +64,15 @@ def examine(work: Work, token: str) -> Examined:
         rows=origin.row_total,
         collections=tuple(one.name for one in planned.news) + ((planned.control,) if planned.control_copy else ()),
         exists=bool(site.collections),
-        replaced=tuple(name for name in site.collections if not is_control(name) and _has_rows(site, name)),
+        replaced=replaced(site),
         losses=tuple(_losses(origin, site)),
         secrets=tuple(_secrets(origin)),
     )
+
+
+def replaced(site: Site) -> tuple[str, ...]:
+    """The collections of the target workspace that have rows, which become old data."""
+    return tuple(name for name in site.collections if not is_control(name) and _has_rows(site, name))
 
 
 def plan_moves(work: Work, copies: Mapping[str, str], token: str) -> Moves:

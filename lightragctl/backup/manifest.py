@@ -196,6 +196,7 @@ class Manifest(_Strict):
 
     Attributes:
         parent: the backup that this one holds the changes to; None for a full one.
+        parent_digest: its `content_digest`; None for a full one, and in backups of an older lightragctl.
         generation: number of backups between this one and its full one, plus one; 0 for a full one.
         server_version: of the vector store.
         tables: of PostgreSQL, where lightrag-server keeps key-value data, document status or the graph there.
@@ -212,6 +213,7 @@ class Manifest(_Strict):
     started_at: Time
     finished_at: Time
     parent: Id | None
+    parent_digest: Digest | None = None
     generation: Annotated[int, Field(ge=0, le=1000)]
     consistency: Consistency
     encryption: Encryption | None
@@ -225,6 +227,8 @@ class Manifest(_Strict):
     def _consistent(self) -> "Manifest":
         if (self.parent is None) != (self.generation == 0) or self.parent == self.id:
             raise ValueError("parent and generation contradict each other")
+        if self.parent is None and self.parent_digest is not None:
+            raise ValueError("a full backup has the digest of a parent")
         if self.parent is None and any(one.incremental for one in self.collections):
             raise ValueError("a full backup has an incremental collection")
         for kind, names in (
@@ -243,6 +247,11 @@ class Manifest(_Strict):
         """Every object of the backup but the manifest and the wrapped key."""
         rows = [part for one in self.collections for part in (*one.parts, *one.index)]
         return [*rows, *self.files, *self.tables, *self.documents, *([self.answers] if self.answers else [])]
+
+    @property
+    def content_digest(self) -> str:
+        """SHA-256 of the manifest without `encryption`, which `rekey` replaces: another one is of other data."""
+        return _digest(self.model_dump(mode="json", exclude={"encryption"}))
 
     @property
     def size_bytes(self) -> int:

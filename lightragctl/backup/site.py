@@ -11,6 +11,7 @@ from lightragctl.backup.answers import Search
 from lightragctl.backup.catalog import chosen
 from lightragctl.backup.chain import open_chain
 from lightragctl.backup.origin import BackupOrigin, Origin, WorkspaceOrigin
+from lightragctl.backup.storage import Patience
 from lightragctl.backup.workspace import (
     environ_of,
     identities,
@@ -122,7 +123,9 @@ def open_restore(context: Context) -> Iterator[Work]:
         yield Work(origin, site)
 
 
-def open_backup(release: Release, source: str | None, backup: str, time: Any) -> BackupOrigin:
+def open_backup(
+    release: Release, source: str | None, backup: str, time: Any, patience: Patience | None = None
+) -> BackupOrigin:
     """A backup of a release's destination, or of another one.
 
     Args:
@@ -130,14 +133,16 @@ def open_backup(release: Release, source: str | None, backup: str, time: Any) ->
         source: the URL; None: that of the profile.
         backup: its id, or `latest`.
         time: has `now`.
+        patience: with an object store; None: that of an operation.
 
     Raises:
         UsageError: there is no such backup.
         InvalidBackupError: it is damaged.
+        StorageUnavailableError, NotMountedError, ForbiddenError: it cannot be read from this process.
     """
     settings = release.loaded.profile.backup
     environ = environ_of(release, settings)
-    storage = open_destination(settings, source, environ, exists=True)
+    storage = open_destination(settings, source, environ, patience, missing="refuse")
     keys = identities(settings, environ)
     return BackupOrigin(open_chain(storage, chosen(storage, backup, subject_of(release), time.now()), keys))
 

@@ -12,9 +12,11 @@ from lightragctl.backup.origin import BackupOrigin
 from lightragctl.backup.progress import Progress
 from lightragctl.backup.proof import prove, prove_tables
 from lightragctl.backup.site import Work, mounted
-from lightragctl.core.errors import LightragctlError, RefusedError, WaitExpired
+from lightragctl.core.errors import LightragctlError, LockedError, RefusedError, UnavailableError
+from lightragctl.core.hint import hint_parts
 from lightragctl.core.result import Event
 from lightragctl.operations.kind import Context
+from lightragctl.operations.model import PROBLEM
 from lightragctl.release.placed_files import PlacedFiles
 from lightragctl.release.placed_tables import PlacedTables
 from lightragctl.release.workspace_tables import Extent
@@ -44,6 +46,7 @@ class Copying:
         with self.open(context) as work:
             if isinstance(work.origin, BackupOrigin):
                 context.save_result("backup", work.origin.chain.manifest.id)
+                _refuse_other_workspace(context, work)
             found = examine(work, token_of(context))
             context.save_result("secrets", list(found.secrets))
             context.save_result("losses", list(found.losses))
@@ -91,6 +94,8 @@ class Copying:
                 rest(context, control)
                 if self.of_source:
                     self.forget_copies(context)
+            else:
+                context.notify(Event("skipped: no lightrag-server has to stop", "writer"))
         context.save_result("writer_at_rest", True)
 
     def start_writer(self, context: Context) -> None:
@@ -271,18 +276,28 @@ def rest(context: Context, control: WriterControl) -> None:
 
 
 def start(context: Context, control: WriterControl) -> None:
-    """Start lightrag-server again; when it needs longer to become ready, that is reported and it goes on starting."""
+    """Start lightrag-server again. One that was started and is not ready is a problem of its own, saved as a result.
+
+    Raises:
+        LightragctlError: it could not be started.
+    """
     saved, results = context.record.originals, context.record.results
     if "replicas" not in saved or "writer_stopped_at" not in results:
         return
-    stopped_at = datetime.fromisoformat(results["writer_stopped_at"])
+    stopped_at, replicas = datetime.fromisoformat(results["writer_stopped_at"]), int(saved["replicas"])
     try:
-        seconds = control.start(
-            Writer(WRITER, int(saved["replicas"])), stopped_at, float(context.record.parameters["timeout_s"])
-        )
-    except WaitExpired as error:
+        seconds = control.start(Writer(WRITER, replicas), stopped_at, float(context.record.parameters["timeout_s"]))
+        problem = None
+    except (UnavailableError, LockedError):
+        raise
+    except LightragctlError as error:
+        if control.runtime.replicas(WRITER) != replicas:
+            raise
         seconds = (context.now() - stopped_at).total_seconds()
+        problem = {"message": error.message, "hint": str(error.hint), "hint_parts": hint_parts(error.hint)}
         context.notify(Event(error.message, WRITER))
+    if problem or PROBLEM in results:
+        context.save_result(PROBLEM, problem)
     context.save_result("writer_stopped_s", round(seconds, 1))
 
 
@@ -294,6 +309,14 @@ def refuse_losses(losses: Any, allowed: bool) -> None:
     """
     if losses and not allowed:
         raise RefusedError(f"the copy would not be complete: {'; '.join(losses)}", "to continue, use --allow-lossy")
+
+
+def _refuse_other_workspace(context: Context, work: Work) -> None:
+    """Refuse a backup of another workspace than the one that its command assumed without reading the backup."""
+    source, target = work.origin.workspace, work.site.workspace
+    if context.record.parameters.get("is_assumed") and source != target:
+        message = f"the backup is of workspace '{source}', not of '{target}'"
+        raise RefusedError(message, f"set the workspace to restore: --target-workspace {source}")
 
 
 def exists(workspace: str) -> RefusedError:

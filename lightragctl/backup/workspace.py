@@ -15,7 +15,7 @@ from lightragctl.backup.answers import without_last_tie
 from lightragctl.backup.belonging import collections_of
 from lightragctl.backup.lock import Subject
 from lightragctl.backup.source import Destination, Held, Opener, Source, no_tables
-from lightragctl.backup.storage import Access, Patience, Storage, open_storage
+from lightragctl.backup.storage import Access, Missing, Patience, Storage, open_storage
 from lightragctl.client.lightrag import LightragClient
 from lightragctl.core.backup import VARIABLES, Backup
 from lightragctl.core.errors import NotRunningError, RefusedError, UnavailableError, UsageError
@@ -57,9 +57,9 @@ def open_destination(
     url: str | None,
     environ: Mapping[str, str],
     patience: Patience | None = None,
-    exists: bool = False,
+    missing: Missing = "create",
 ) -> Storage:
-    """Where backups are: the URL, or the profile's; a folder that `exists` is not created.
+    """Where backups are: the URL, or the profile's; `missing`: see `open_storage`.
 
     Raises:
         UsageError: neither says where, the URL is invalid, or a secret that the profile names is not set.
@@ -76,7 +76,7 @@ def open_destination(
         _secret(settings, "access_key", environ),
         _secret(settings, "secret_key", environ),
     )
-    return open_storage(chosen, access, patience or Patience(), exists)
+    return open_storage(chosen, access, patience or Patience(), missing)
 
 
 def subject_of(release: Release) -> Subject:
@@ -235,10 +235,17 @@ def workspace_collections(store: CollectionStore, workspace: str) -> list[str]:
 
 def search(uri: str, name: str, schema: CollectionSchema, vectors: NDArray[Any], k: int) -> Sequence[Sequence[Key]]:
     """The keys that a search for each of the vectors finds, best first."""
-    index = next((one for one in schema.indexes if one.field == "vector"), None)
-    if index is None:
+    spec = search_spec(schema)
+    if spec is None:
         return [[] for _ in vectors]
-    spec = IndexSpec(index.index_type, index.metric_type, {}, _SEARCH.get(index.index_type, {}))
     found = search_all(uri, [SearchBatch(name, vectors, k, spec, [])], _CALL_S)
     as_key: Any = str if schema.primary.dtype == "VARCHAR" else int
     return [without_last_tie([(as_key(hit.id), hit.score) for hit in hits], k) for hits in found]
+
+
+def search_spec(schema: CollectionSchema) -> IndexSpec | None:
+    """How the vectors of a collection are searched, with high recall; None when they have no index."""
+    index = next((one for one in schema.indexes if one.field == "vector"), None)
+    if index is None:
+        return None
+    return IndexSpec(index.index_type, index.metric_type, {}, _SEARCH.get(index.index_type, {}))

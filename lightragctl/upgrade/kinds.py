@@ -1,6 +1,18 @@
-"""The kind of operation that upgrades a release."""
+"""The kinds of operations that upgrade a release, by strategy."""
 
+from collections.abc import Mapping
+
+from lightragctl.operations.kind import OperationKind
+from lightragctl.upgrade.engine_site import engine_site_of
+from lightragctl.upgrade.plan import Strategy
 from lightragctl.upgrade.site import site_of
 from lightragctl.upgrade.strategies.replicas import replicas_kind
+from lightragctl.upgrade.strategies.shadow import shadow_kind
 
 UPGRADE = replicas_kind(site_of)
+BY_STRATEGY: Mapping[Strategy, OperationKind] = {
+    Strategy.REPLICAS: UPGRADE,
+    Strategy.ROLLING: UPGRADE,
+    Strategy.SHADOW: shadow_kind(engine_site_of),
+}
+KINDS: tuple[OperationKind, ...] = (UPGRADE, BY_STRATEGY[Strategy.SHADOW])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightragctl.service.metrics import REQUEST_BOUNDS_S
+from lightragctl.upgrade.gate import BUILT_IN, Rule
 from lightragctl.upgrade.gates import LOOK_S, Judgement, Verdict, Watch, judge, look
 from lightragctl.upgrade.golden_gate import judge_answers
 from lightragctl.upgrade.samples import Flow, Interval
@@ -18,6 +19,7 @@ QUANTILES_MS = np.array(
 )  # of lightrag-api: 6,000 requests at 100 requests/s on two cores that others used too, embedding cache 95 %
 BOUNDS = np.array(REQUEST_BOUNDS_S)
 PODS = 3
+ANSWERS = [one for one in BUILT_IN if one.rule is Rule.ANSWERS]
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def stopped_at(world: World, looks: int, planned: int, seed: int) -> tuple[float
     """Seconds until a gate failed, and which; None when none did."""
     watch = Watch()
     for number, seen in enumerate(flows(world, looks, np.random.default_rng(seed)), 1):
-        watch = look(watch, seen)
-        if failed := first_failed(judge(watch, planned)):
+        watch = look(watch, seen, BUILT_IN)
+        if failed := first_failed(judge(watch, BUILT_IN, planned)):
             return number * LOOK_S, failed.gate
     return None
 
@@ -113,7 +115,7 @@ def answers(name: str, loss: float, count: int, queries: int, spread: float) -> 
         changed = random.random(queries) < spread
         canary = np.clip(stable - np.where(changed, random.normal(loss / max(spread, 1e-9), 0.1, queries), 0.0), 0, 1)
         overlap = [1.0] * queries
-        found = judge_answers(list(stable), list(canary), overlap)
+        found = judge_answers(ANSWERS, list(stable), list(canary), overlap)
         stops += any(one.verdict is not Verdict.PASSED for one in found)
     print(f"{name:<58} {stops:>4} of {count:<4}")
 

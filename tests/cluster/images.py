@@ -29,8 +29,8 @@ USER = 1000
 """As in the templates' securityContext and in the Dockerfile."""
 HOME, VENV = "home/lightragctl", "opt/lightragctl"
 MILVUS = "2.3.5"
-EXTRAS = ("service", "local", "backup", "postgres")
-LIGHTRAG_EXTRAS = ("service", "lightrag", "postgres")
+EXTRAS = ("service", "local", "backup", "postgres", "profiler")
+LIGHTRAG_EXTRAS = ("service", "lightrag", "postgres", "profiler")
 VOCABULARY, VOCABULARY_WHEEL = "opt/tiktoken", "llama-index-core"
 """Where the image has the vocabulary of the tokenizer, which a pod without egress cannot fetch; the wheel with it."""
 UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists", "var/log")
@@ -165,7 +165,11 @@ def install(root: Path, needs: Sequence[str]) -> None:
     quiet = ("--quiet", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:")
     pinned = ("-c", str(CHECKOUT / "constraints.txt"))
     pip("install", *quiet, *where, *platforms, *pinned, *needs)
-    shutil.rmtree(site(root) / "bin", ignore_errors=True)
+    programs = site(root) / "bin"
+    if (programs / "py-spy").exists():  # what pods run beside Python
+        (root / VENV / "bin").mkdir(exist_ok=True)
+        shutil.move(programs / "py-spy", root / VENV / "bin" / "py-spy")
+    shutil.rmtree(programs, ignore_errors=True)
 
 
 def lightrag_libraries() -> Path:

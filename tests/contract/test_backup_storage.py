@@ -198,7 +198,8 @@ def test_a_path_is_shown_as_a_url() -> None:
 
 def test_a_folder_to_read_from_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="there is no folder"):
-        open_storage(f"file://{tmp_path}/typo", exists=True)
+        open_storage(f"file://{tmp_path}/typo", missing="refuse")
+    assert open_storage(f"file://{tmp_path}/later", missing="empty").folders() == []
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="is not a folder"):

@@ -36,7 +36,8 @@ class PodCluster(FakeCluster):
         if (api_version, kind) != ("v1", "Pod"):
             return super().select(api_version, kind, namespace, selector)
         wanted = dict(pair.split("=") for pair in selector.split(",") if "=" in pair)
-        found = super().select("apps/v1", "Deployment", namespace)
+        kinds = ("Deployment", "StatefulSet")
+        found = [one for kind in kinds for one in super(PodCluster, self).select("apps/v1", kind, namespace)]
         pods = [pod for one in found for pod in self._pods(one)]
         return [pod for pod in pods if wanted.items() <= pod["metadata"]["labels"].items()]
 
@@ -47,7 +48,12 @@ class PodCluster(FakeCluster):
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
-                "metadata": {"name": one, "namespace": "lightrag", "labels": template["metadata"]["labels"]},
+                "metadata": {
+                    "name": one,
+                    "namespace": "lightrag",
+                    "labels": template["metadata"]["labels"],
+                    "uid": one,
+                },
                 "spec": template["spec"],
                 "status": {
                     "phase": "Running",
@@ -79,7 +85,13 @@ class Town:
 
     @property
     def site(self) -> Site:
-        return Site(scope(self.cluster), self.metrics, lambda stable, canary, notify: list(self.answers), self.prove)
+        return Site(
+            scope(self.cluster), self.metrics, lambda stable, canary, gates: list(self.answers), self.query, self.prove
+        )
+
+    def query(self, address: str, text: str, pods: Sequence[str]) -> float | None:
+        """Each pod has a load of its own: the canary 7, the others 3."""
+        return 7.0 if any("canary" in one for one in pods) else 3.0
 
     def prove(self, timeout_s: float, notify: Notify) -> None:
         self.searches += 1

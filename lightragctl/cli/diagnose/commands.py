@@ -133,7 +133,9 @@ def bundle(
     import lightragctl
     from lightragctl.cli.diagnose import payloads
     from lightragctl.diagnose.bundle import write_bundle
+    from lightragctl.diagnose.output_file import check_new
     from lightragctl.diagnose.run import selected
 
+    check_new(file)
     report = _examined(session, selected(None, None))
     return payloads.bundled(file, write_bundle(file, report.facts, lightragctl.__version__), report)
