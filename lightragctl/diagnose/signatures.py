@@ -88,6 +88,13 @@ SIGNATURES = (
         Hint("check that no other release or life-cycle rule deletes below root_path; then restore a backup"),
     ),
     Signature(
+        "not-tls",
+        r"WRONG_VERSION_NUMBER|wrong version number|RECORD_LAYER_FAILURE|record layer failure"
+        r"|first record does not look like a TLS handshake|server gave HTTP response to HTTPS client",
+        "a service that it connects to by https does not use TLS",
+        Hint("use http:// in the address in the profile"),
+    ),
+    Signature(
         "certificate",
         r"certificate (has expired|verify failed|signed by unknown)|x509:|CERTIFICATE_VERIFY_FAILED",
         "a TLS certificate is not accepted",
@@ -108,7 +115,7 @@ SIGNATURES = (
     ),
     Signature(
         "network",
-        r"i/o timeout|[Nn]etwork is unreachable|No route to host|context deadline exceeded",
+        r"i/o timeout|no connection to \S+ within|[Nn]etwork is unreachable|No route to host|context deadline exceeded",
         "a service that it connects to is unreachable",
         Hint("check network policies, routes and proxies: kubectl get networkpolicies"),
     ),

@@ -3,11 +3,15 @@
 import base64
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from lightragctl.client.series import parse_series, quantile, total
 from lightragctl.diagnose.certificates import expires_at
+from lightragctl.diagnose.checks.models import CHECKS, kind_of
+from lightragctl.diagnose.collect.sources import models
 from lightragctl.diagnose.deployed import deployed
+from lightragctl.diagnose.model import FOREIGN, Endpoint
 from lightragctl.diagnose.text import percent, sized
 
 TEXT = """# HELP x y
@@ -92,3 +96,45 @@ def test_a_release_is_read_from_the_values_of_its_record() -> None:
 def test_amounts_are_told_in_units_that_a_person_reads() -> None:
     assert [sized(one) for one in (10, 2048, 3 * 1024**3)] == ["10 B", "2.0 KiB", "3.0 GiB"]
     assert percent(1, 0) == "0 %"
+
+
+FOREIGN_ANSWERS = [
+    ("a page", b"<html>Sign in</html>", True),
+    ("an error with status 200", b'{"error": {"message": "no"}}', True),
+    ("a list", b"[]", True),
+    ("another shape", b'{"data": {"x": 1}, "choices": "x"}', True),
+    ("the API", b'{"data": [{"embedding": [1.0]}], "choices": []}', False),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "foreign"), [row[1:] for row in FOREIGN_ANSWERS], ids=[row[0] for row in FOREIGN_ANSWERS]
+)
+@pytest.mark.parametrize("kind", ["embedding", "chat"])
+def test_an_answer_that_is_not_of_the_openai_api_is_told_apart(kind: str, body: bytes, foreign: bool) -> None:
+    found = models._measured(httpx.Response(200, content=body), kind)
+    assert (found.get("code") == FOREIGN) is foreign
+    assert b"Sign in" not in str(found).encode()
+
+
+REASONS = [
+    ("certificate", "cannot connect to https://h: certificate verify failed: self-signed certificate"),
+    ("not-tls", "cannot connect to https://h: [SSL: WRONG_VERSION_NUMBER] wrong version number"),
+    ("dns", "cannot connect to http://h: Name or service not known"),
+    ("refused", "cannot connect to http://h: Connect call failed ('127.0.0.1', 9)"),
+    ("network", "no connection to http://h within 5 s"),
+    ("proxy", "cannot connect to http://h through the proxy http://p:1: Connection refused"),
+    ("", "cannot connect to http://h: planted-s3cret"),
+]
+
+
+@pytest.mark.parametrize(("cause", "text"), REASONS, ids=[row[0] or "unknown" for row in REASONS])
+def test_why_an_endpoint_is_unreachable_is_kept_by_name_and_not_by_its_text(cause: str, text: str) -> None:
+    assert models._cause(httpx.Response(503, json={"error": {"message": text}})) == cause
+
+
+def test_an_endpoint_behind_a_firewall_is_unreachable_and_not_slow() -> None:
+    assert kind_of(Endpoint("chat", "m", "", 504, "upstream_unreachable")) == "unreachable"
+    assert kind_of(Endpoint("chat", "m", "", 504, "upstream_timeout")) == "late"
+    assert kind_of(Endpoint("chat", "m", "", 302)) == "foreign"
+    assert {"LR301", "LR304", "LR314"} <= {one.code for one in CHECKS}
