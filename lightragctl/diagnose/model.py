@@ -245,6 +245,8 @@ class Process:
     program_there: bool = True
     log_bytes: int = 0
     data_there: bool = True
+    open_files: int = 0
+    open_files_limit: int = 0
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,8 @@ SIGNATURES = (
     ),
     Signature(
         "data-damaged",
-        r"[Cc]hecksum mismatch|corrupt(ed|ion)?\b|database disk image is malformed|bad magic|unexpected EOF",
+        r"[Cc]hecksum mismatch|corrupt(ed|ion)?\b|database disk image is malformed|bad magic|unexpected EOF"
+        r"|JSONDecodeError|Expecting (value|property name|',' delimiter)|Parquet magic bytes|ArrowInvalid",
         "its data is damaged",
         Hint("restore them from a backup, or start over: ", Command("down", "--purge"), ", then up and ingest"),
     ),
@@ -190,6 +191,25 @@ SIGNATURES = (
 
 _COMPILED = tuple((one.name, re.compile(one.pattern)) for one in SIGNATURES)
 BY_NAME = {one.name: one for one in SIGNATURES}
+
+
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
+
+
+def since(lines: Iterable[str], begin: str) -> list[str]:
+    """The lines of a log from a time on; a line without a time is as old as the one before it.
+
+    Args:
+        lines: of the log.
+        begin: as `YYYY-MM-DD HH:MM:SS` in the zone of the log.
+    """
+    kept, is_recent = [], True
+    for line in lines:
+        if stamp := _STAMP.match(line):
+            is_recent = stamp[0].replace("T", " ") >= begin
+        if is_recent:
+            kept.append(line)
+    return kept
 
 
 def count_signs(lines: Iterable[str]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from lightragctl.diagnose.checks.models import CHECKS, kind_of
 from lightragctl.diagnose.collect.sources import models
 from lightragctl.diagnose.deployed import deployed
 from lightragctl.diagnose.model import FOREIGN, Endpoint
+from lightragctl.diagnose.signatures import count_signs, since
 from lightragctl.diagnose.text import percent, sized
 
 TEXT = """# HELP x y
@@ -138,3 +139,16 @@ def test_an_endpoint_behind_a_firewall_is_unreachable_and_not_slow() -> None:
     assert kind_of(Endpoint("chat", "m", "", 504, "upstream_timeout")) == "late"
     assert kind_of(Endpoint("chat", "m", "", 302)) == "foreign"
     assert {"LR301", "LR304", "LR314"} <= {one.code for one in CHECKS}
+
+
+def test_errors_of_an_earlier_start_are_no_signs() -> None:
+    log = [
+        "  File x",
+        "2026-11-30 10:00:01,5 ERROR no such host",
+        "getaddrinfo",
+        "2026-11-30 10:00:09 INFO x",
+        "EMFILE",
+    ]
+    assert count_signs(since(log, "2026-11-30 10:00:05")) == {"open-files": 1}
+    assert count_signs(since(log, "2026-11-30 10:00:00")) == {"dns": 2, "open-files": 1}
+    assert since(["no time"], "2026-11-30 10:00:05") == ["no time"]
