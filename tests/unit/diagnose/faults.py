@@ -320,6 +320,7 @@ FAULTS: dict[str, Fault] = {
     "LR183": local(processes("embedder", restarts=1, last_exit="killed by SIGKILL", started_at=AT - 60)),
     "LR184": local(processes("embedder", not_ready="port 8083 is not open yet", started_at=AT - 5)),
     "LR185": local(with_(keys.MACHINE, load=90.0)),
+    "LR188": local(processes("embedder", started_at=AT + 3600)),
     "LR187": local(processes("lightrag-api", open_files=1020, open_files_limit=1024)),
     "LR186": local(processes("embedder", failures=4, last_exit="exited with status 1")),
     "LR200": local(put(keys.SERVICES, [Replica("embedder", "embedder", error="Connection refused")])),
