@@ -16,6 +16,8 @@ from lightragctl.diagnose.model import FOREIGN, Endpoint
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import name_of, spec_of, status_of
 
+_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+"""Codes of OpenAI's API for an account without credit; some come with status 429, and retries do not help."""
 _REACH = ("upstream_unreachable", "upstream_broken")
 
 
@@ -37,6 +39,8 @@ def kind_of(one: Endpoint) -> str:
         return ""
     if one.status in (401, 403) or one.code == "upstream_key":
         return "key"
+    if one.status == 402 or one.code in _CREDIT:
+        return "credit"
     if one.status == 429:
         return "rate"
     if one.code in _REACH:
@@ -167,6 +171,7 @@ _LATE = Hint("see the server of the model; raise components.lightrag-api.deadlin
 _SERVER = Hint("see the log of the model's server, and of ", Command("logs", "model-gateway"))
 _REQUEST = Hint("check models.*.name and url in the profile: is the model served there under this name?")
 
+_CREDIT_FIX = Hint("add credit or raise the spending limit at the provider, or use another key: models.*.api_key")
 _FOREIGN = Hint(
     "check models.*.url in the profile: it is the base address of an OpenAI API, without /v1; a proxy or a login page "
     "may answer instead: curl -i URL/v1/models"
@@ -238,6 +243,12 @@ CHECKS = (
         title="the models' endpoints speak the OpenAI API",
         judge=_failed("foreign", "the {kind} endpoint {where} answers, but not as the OpenAI API", _FOREIGN),
         fix=_FOREIGN,
+    ),
+    _call(
+        code="LR315",
+        title="the accounts at the models' endpoints have credit",
+        judge=_failed("credit", "the account at the {kind} endpoint {where} has no credit left", _CREDIT_FIX),
+        fix=_CREDIT_FIX,
     ),
     _check(
         code="LR309",

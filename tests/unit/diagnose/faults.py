@@ -379,6 +379,7 @@ FAULTS: dict[str, Fault] = {
     "LR307": local(endpoint(dimension=8)),
     "LR308": local(endpoint(norm=0.0)),
     "LR314": local(endpoint(code="not-openai")),
+    "LR315": local(endpoint(status=429, code="insufficient_quota")),
     "LR309": local(endpoint(took_s=9.0)),
     "LR310": cluster(metrics("lightrag-api", "lightragctl_breaker_state", 2.0, backend="embedding")),
     "LR311": cluster(metrics("model-server", "vllm:num_requests_waiting", 40.0)),

@@ -138,6 +138,8 @@ def test_an_endpoint_behind_a_firewall_is_unreachable_and_not_slow() -> None:
     assert kind_of(Endpoint("chat", "m", "", 504, "upstream_unreachable")) == "unreachable"
     assert kind_of(Endpoint("chat", "m", "", 504, "upstream_timeout")) == "late"
     assert kind_of(Endpoint("chat", "m", "", 302)) == "foreign"
+    assert kind_of(Endpoint("chat", "m", "", 402)) == "credit"
+    assert kind_of(Endpoint("chat", "m", "", 429, "rate_limit_exceeded")) == "rate"
     assert {"LR301", "LR304", "LR314"} <= {one.code for one in CHECKS}
 
 
