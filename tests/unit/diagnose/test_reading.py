@@ -154,3 +154,13 @@ def test_errors_of_an_earlier_start_are_no_signs() -> None:
     assert count_signs(since(log, "2026-11-30 10:00:05")) == {"open-files": 1}
     assert count_signs(since(log, "2026-11-30 10:00:00")) == {"dns": 2, "open-files": 1}
     assert since(["no time"], "2026-11-30 10:00:05") == ["no time"]
+
+
+def test_of_a_foreign_code_only_known_words_are_kept() -> None:
+    def code(value: object) -> str:
+        return models._code(httpx.Response(500, json={"error": {"code": value, "message": "planted-s3cret"}}))
+
+    assert code("insufficient_quota") == "insufficient_quota"
+    assert code("urn:lightragctl:upstream_key") == "upstream_key"
+    assert code("planted-s3cret") == code({"planted-s3cret": 1}) == models.OTHER_CODE
+    assert models._code(httpx.Response(500, text="planted-s3cret")) == ""

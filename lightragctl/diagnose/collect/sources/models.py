@@ -13,11 +13,22 @@ from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import MODELS
 from lightragctl.diagnose.model import FOREIGN, Endpoint
 from lightragctl.diagnose.signatures import count_signs
-from lightragctl.diagnose.text import redacted
 from lightragctl.vectors.model import FloatArray
 
 _MODEL_S = 20.0
 _URN = "urn:lightragctl:"
+KNOWN_CODES = frozenset(
+    (
+        "upstream_key", "upstream_unreachable", "upstream_broken", "upstream_timeout", "overloaded",
+        "not-ready", "too-large", "too-many-connections", "body-memory", "invalid-json", "invalid-value", "internal-error",
+        "invalid_api_key", "model_not_found", "context_length_exceeded", "rate_limit_exceeded", "insufficient_quota",
+        "billing_hard_limit_reached", "billing_not_active", "invalid_request_error", "server_error", "not_found_error",
+        "authentication_error", "permission_error", "rate_limit_error", "api_error", "overloaded_error",
+    )
+)  # fmt: skip
+"""Codes of errors that are kept: our own, and those of OpenAI's API and servers like it. Others are free text of a
+foreign server, which may repeat what was sent."""
+OTHER_CODE = "unknown-code"
 _THROUGH = " through the proxy "
 """In messages of model-gateway about an endpoint that it reaches by a proxy."""
 
@@ -86,7 +97,8 @@ def _code(answer: httpx.Response) -> str:
         return ""
     error = document.get("error")
     inner = error if isinstance(error, dict) else document
-    return redacted(str(inner.get("code") or inner.get("type") or "").removeprefix(_URN), 60)
+    code = str(inner.get("code") or inner.get("type") or "").removeprefix(_URN)
+    return code if code in KNOWN_CODES else OTHER_CODE if code else ""
 
 
 def vector_of(answer: httpx.Response) -> FloatArray:
