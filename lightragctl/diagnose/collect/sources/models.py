@@ -19,8 +19,9 @@ _MODEL_S = 20.0
 _URN = "urn:lightragctl:"
 KNOWN_CODES = frozenset(
     (
-        "upstream_key", "upstream_unreachable", "upstream_broken", "upstream_timeout", "overloaded",
-        "not-ready", "too-large", "too-many-connections", "body-memory", "invalid-json", "invalid-value", "internal-error",
+        "upstream_key", "upstream_unreachable", "upstream_broken", "upstream_timeout", "concurrency-limit",
+        "breaker-open", "not-ready", "too-large", "too-many-connections", "body-memory",
+        "invalid-json", "invalid-value", "internal-error",
         "invalid_api_key", "model_not_found", "context_length_exceeded", "rate_limit_exceeded", "insufficient_quota",
         "billing_hard_limit_reached", "billing_not_active", "invalid_request_error", "server_error", "not_found_error",
         "authentication_error", "permission_error", "rate_limit_error", "api_error", "overloaded_error",
