@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from lightragctl.service.hashed_embeddings import hashed_vectors
 from lightragctl.vectors.milvus import MilvusStore, _index_params
 from lightragctl.vectors.model import Page, chunks_spec
 from tests.cluster.machines import processes_of
+from tests.conftest import Tool
 from tests.e2e.cluster_stories import ClusterRelease
 
 SUFFIX = "multilingual_e5_small_384d"
@@ -155,6 +156,12 @@ class Ill:
         self.kubectl("rollout", "restart", self.workload("lightrag-api"))
         self.up()
         self.fill()
+
+
+def quick(release: ClusterRelease) -> ClusterRelease:
+    """The release, driven without KUBECONFIG in the environment: its commands need no interpreter of their own then."""
+    tool = Tool(release.tool.home, release.tool.cwd)
+    return replace(release, tool=tool, options=(*release.options, "--kubeconfig", str(release.cluster.kubeconfig)))
 
 
 class Elsewhere:
