@@ -56,11 +56,11 @@ def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Ne
 
 
 def _is_call(cause: Found, found: Found, checks: Mapping[str, Check]) -> bool:
-    """Whether `cause` is a call of ours that failed, and `found` the state of the pods that should have answered it.
+    """Whether `cause` is a call of ours that failed, and `found` the state of what should have answered it.
 
     A model elsewhere is called by model-gateway, whose pods may wait for it.
     """
-    of_pods = checks[found.code].category is Category.DEPLOYMENT
+    of_pods = checks[found.code].category in (Category.DEPLOYMENT, Category.CLUSTER)
     category = checks[cause.code].category
     elsewhere = category is Category.MODELS and cause.component == "model-gateway"
     return of_pods and category in (Category.MODELS, Category.RETRIEVAL) and not elsewhere

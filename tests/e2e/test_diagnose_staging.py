@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -40,38 +41,41 @@ def ill(base: Ill) -> Iterator[Ill]:
     assert not left, left
 
 
-def etcd(ill: Ill, path: str, **body: Any) -> None:
-    """A call of etcd's HTTP gateway."""
-    url = f"http://{ill.pod('etcd')['status']['podIP']}:2379/v3/{path}"
+def etcd(ill: Ill, path: str, member: int = 0, **body: Any) -> dict[str, Any]:
+    """A call of the HTTP gateway of one member of etcd."""
+    pods = json.loads(ill.kubectl("get", "pods", "-l", "app.kubernetes.io/component=etcd", "-o", "json"))["items"]
+    url = f"http://{pods[member % len(pods)]['status']['podIP']}:2379/v3/{path}"
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=20).close()
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, Any] = json.loads(answer.read())
+    return found
+
+
+def word(text: str) -> str:
+    """As the gateway wants keys and values."""
+    return base64.b64encode(text.encode()).decode()
 
 
 def etcd_full(ill: Ill) -> None:
     """Another program writes into it until its quota is used up."""
-    key = base64.b64encode(b"stuffing").decode()
-    value = base64.b64encode(b"x" * 1_000_000).decode()
-
-    def empty() -> None:
-        etcd(ill, "kv/deleterange", key=key, range_end=base64.b64encode(b"stuffinh").decode())
-        revision = json.loads(
-            urllib.request.urlopen(
-                urllib.request.Request(
-                    f"http://{ill.pod('etcd')['status']['podIP']}:2379/v3/kv/range", json.dumps({"key": key}).encode()
-                )
-            ).read()
-        )["header"]["revision"]
-        etcd(ill, "kv/compaction", revision=revision, physical=True)
-        etcd(ill, "maintenance/defragment")
-        etcd(ill, "maintenance/alarm", action="DEACTIVATE", alarm="NOSPACE")
-
-    ill.undo.callback(empty)
+    ill.undo.callback(etcd_emptied, ill)
     try:
         for number in range(100):
-            etcd(ill, "kv/put", key=base64.b64encode(b"stuffing%d" % number).decode(), value=value)
+            etcd(ill, "kv/put", key=word(f"stuffing{number}"), value=word("x" * 1_000_000))
     except urllib.error.HTTPError:
         return
     raise AssertionError("etcd did not get full")
+
+
+def etcd_emptied(ill: Ill) -> None:
+    """As etcd's manual says: compact, defragment each member, disarm each alarm."""
+    etcd(ill, "kv/deleterange", key=word("stuffing"), range_end=word("stuffinh"))
+    revision = etcd(ill, "kv/range", key=word("stuffing"))["header"]["revision"]
+    etcd(ill, "kv/compaction", revision=revision, physical=True)
+    for member in range(3):
+        etcd(ill, "maintenance/defragment", member)
+    for one in etcd(ill, "maintenance/alarm", action="GET").get("alarms", []):
+        etcd(ill, "maintenance/alarm", action="DEACTIVATE", **one)
 
 
 def keys_refused(ill: Ill) -> None:
