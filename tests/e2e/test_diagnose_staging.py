@@ -105,10 +105,14 @@ def bucket_gone(ill: Ill) -> None:
 
 
 def bucket_unreachable(ill: Ill) -> None:
-    ill.undo.callback(ill.kubectl, "rollout", "status", "-n", STORES, "deployment/s3")
-    ill.undo.callback(ill.kubectl, "patch", "-n", STORES, "service/s3", "-p", '{"spec": {"ports": [{"port": 9000}]}}')
-    ports = {"spec": {"ports": [{"port": 9000, "targetPort": 9999}]}}
-    ill.kubectl("patch", "-n", STORES, "service/s3", "-p", json.dumps(ports))
+    """Its Service leads to a port where nothing listens."""
+
+    def lead_to(port: int) -> None:
+        ports = {"spec": {"ports": [{"port": 9000, "targetPort": port}]}}
+        ill.kubectl("patch", "-n", STORES, "service/s3", "-p", json.dumps(ports))
+
+    ill.undo.callback(lead_to, 9000)
+    lead_to(9999)
 
 
 def kafka_scaled(ill: Ill) -> None:
@@ -142,10 +146,10 @@ def one_bucket(ill: Ill) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Ill], None], str]] = {
     "two releases on one bucket": (one_bucket, "LR518"),
-    "etcd full": (etcd_full, "LR413 LR180"),
+    "etcd full": (etcd_full, "LR413 LR180/etcd"),
     "the bucket's address wrong": (bucket_unreachable, "LR116"),
-    "the bucket deleted": (bucket_gone, "LR187 LR180"),
-    "the bucket's keys refused": (keys_refused, "LR180 LR187"),
+    "the bucket deleted": (bucket_gone, "LR187/object LR180/object"),
+    "the bucket's keys refused": (keys_refused, "LR187/object LR180/object"),
     "Kafka scaled to zero": (kafka_scaled, "LR150"),
     "Kafka frozen": (freeze("kafka", "kafka"), "LR142 LR143 LR116"),
     "etcd frozen": (freeze("etcd", "etcd"), "LR142 LR143 LR116"),
