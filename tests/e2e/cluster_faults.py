@@ -722,7 +722,7 @@ FAULTS: dict[str, Fault] = {
     "the cluster's DNS down": Fault(dns_down, "LR105 LR115"),
     "a node cut off": Fault(node_gone, "LR101"),
     "a slow network": Fault(slow_network, "LR117 LR220"),
-    "the collection released": Fault(released, "LR203"),
+    "the collection released": Fault(released, "LR203 LR204"),
     "the index dropped": Fault(index_dropped, "LR205"),
     "the index of another metric": Fault(other_metric, "LR207"),
     "a legacy collection": Fault(legacy_collection, "LR506"),

@@ -192,7 +192,7 @@ QUICK_FAULTS = (
     "a Service with another selector",
     "a network policy that denies everything",
     "lightrag-api frozen",
-    "the collection released",
+    "the alias dropped",
 )
 
 
