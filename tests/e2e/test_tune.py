@@ -14,6 +14,7 @@ import pytest
 
 from lightragctl.client.api import ApiClient, ApiError
 from tests.conftest import Tool, port_settings
+from tests.e2e.lightrag_stories import questions
 from tests.e2e.test_restore_local import DOCUMENTS, Saved
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -68,7 +69,7 @@ class Asker(threading.Thread):
         with ApiClient(self.url, timeout_s=60.0) as api:
             while not self.ended.is_set():
                 try:
-                    self.seen.append(str([hit.id for hit in api.retrieve("purple valves", top_k=3).hits]))
+                    self.seen.append(str([hit.id for hit in api.retrieve(questions()[0], top_k=1).hits]))
                 except ApiError as error:
                     self.seen.append(error.code)
                 time.sleep(0.01)
