@@ -140,7 +140,8 @@ def duel(
         for number in range(ROUNDS):
             for at in (0, 1) if number % 2 else (1, 0):
                 candidate, value = two[at]
-                trials.build(candidate, PATIENCE)
+                built = trials.build(candidate, PATIENCE)
+                assert not built.trouble, built.trouble
                 found[at].append(trials.measure(candidate, value, queries, exact, K))
     return found
 
