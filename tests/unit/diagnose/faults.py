@@ -341,7 +341,7 @@ FAULTS: dict[str, Fault] = {
     "LR184": local(processes("embedder", not_ready="port 8083 is not open yet", started_at=AT - 5)),
     "LR185": local(with_(keys.MACHINE, load=90.0)),
     "LR188": local(processes("embedder", started_at=AT + 3600)),
-    "LR187": local(processes("lightrag-api", open_files=1020, open_files_limit=1024)),
+    "LR189": local(processes("lightrag-api", open_files=1020, open_files_limit=1024)),
     "LR186": local(processes("embedder", failures=4, last_exit="exited with status 1")),
     "LR187": cluster(put(keys.RECENT_SIGNS, {"vector-engine": {"object-store-refused": 4}})),
     "LR200": local(put(keys.SERVICES, [Replica("embedder", "embedder", error="Connection refused")])),
