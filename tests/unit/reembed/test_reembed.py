@@ -53,7 +53,8 @@ def test_collections_of_lightrag_server_get_its_names_and_its_writer_is_stopped_
     assert (made.runtime.stops, made.runtime.running) == (1, True)
 
 
-EVERY, SOME = pytest.param(1, marks=pytest.mark.slow, id="every"), pytest.param(9, id="some")
+EVERY = pytest.param(1, marks=pytest.mark.drill, id="every")
+SOME = pytest.param(7, marks=pytest.mark.slow, id="some")
 
 
 @pytest.mark.parametrize("step", [SOME, EVERY])
@@ -171,7 +172,7 @@ def test_an_undo_embeds_only_what_was_written_since(tmp_path: Path) -> None:
     made.place.store.delete(record.id)
     saved = record.originals["release"]
     seeds = {move["old_alias"]: move["kept"]}
-    made.embed = lambda asked: (made.texts.update(asked), hashed_vectors(asked, OLD.dimension))[1]  # type: ignore
+    made.embed = lambda asked: (made.texts.update(asked), hashed_vectors(asked, OLD.dimension))[1]  # type: ignore[assignment,return-value]
     back = made.run(old=NEW.model_dump(mode="json"), profile=saved["profile"], seeds=seeds)
     assert back.phase is Phase.SUCCEEDED, back.cause
     assert made.store.aliases == {"default_chunks_old_8d": "default_chunks_old_8d_g1"}
