@@ -45,7 +45,14 @@ def index_change(by: Changer, changed: "Sequence[Changed]", dry_run: bool) -> Re
 
 def index_rebuild(collection: str, before: "AppliedIndex", after: "AppliedIndex") -> Result:
     """`index rebuild --dry-run`: the index now, and the one that would be built."""
-    return Result("index rebuild", {"dry_run": True, "collection": collection, "before": before, "after": after})
+    return Result(
+        "index rebuild", {"dry_run": True, "collection": collection, "before": _spec(before), "after": _spec(after)}
+    )
+
+
+def _spec(index: "AppliedIndex") -> dict[str, Any]:
+    names = ("index_type", "metric", "build", "search")
+    return {name: getattr(index, name) for name in names}
 
 
 class Outcome(StrEnum):
