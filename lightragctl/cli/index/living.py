@@ -78,7 +78,7 @@ def _planned(
 
 @dataclass
 class _Applier:
-    """Does actions; `rebuilt` are collections whose number of rows is read again, `archived` workspaces that are saved."""
+    """Does actions. `rebuilt`: collections whose growth is counted from now; `archived`: workspaces that are saved."""
 
     session: Session
     place: IndexPlace

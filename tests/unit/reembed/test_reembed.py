@@ -11,6 +11,7 @@ from lightragctl.operations.control import resume
 from lightragctl.operations.model import Phase
 from lightragctl.reembed.texts import BATCH_TEXTS
 from lightragctl.service.hashed_embeddings import hashed_vectors
+from lightragctl.vectors.applied import AppliedIndex, read_applied, write_applied
 from tests.fakes.cluster import DiedError
 from tests.fakes.reembedded import CUT, NEW, OLD, Reembedded, profile
 
@@ -199,3 +200,11 @@ def test_a_pause_stops_between_two_batches_and_a_resume_goes_on(tmp_path: Path) 
     made.embed = embed  # type: ignore[method-assign]
     resume(made.place, "reembed-0001", made.now)
     assert made.run().phase is Phase.SUCCEEDED
+
+
+def test_how_a_tuned_collection_is_searched_moves_with_it(tmp_path: Path) -> None:
+    made = Reembedded(tmp_path)
+    tuned = AppliedIndex("HNSW", "COSINE", {}, {"ef": 80})
+    write_applied(made.store, "default", {"default_chunks_old_8d_g1": tuned}, 1)
+    assert made.run().phase is Phase.SUCCEEDED
+    assert read_applied(made.store, "default")["default_chunks_new_6d_g1"] == tuned
