@@ -60,7 +60,9 @@ class DataTown:
 
     @property
     def site(self) -> EngineSite:
-        site = Site(scope(self.cluster), lambda component: {}, lambda *ignored: [], lambda *ignored: None, self.prove)
+        site = Site(
+            scope(self.cluster), lambda component: {}, lambda *ignored: [], lambda *ignored: None, dict, self.prove
+        )
         return EngineSite(site, self.live, self.beside, lambda notify: {}, lambda context: None, self.pause)
 
     def prove(self, timeout_s: float, notify: Notify) -> None:
@@ -120,7 +122,7 @@ class DataTown:
             "downgrade": False,
             **more,
         }
-        record = new_operation(self.kind, "dev", parameters, Started("ann@laptop", self.now, "1.0", "0001"))
+        record = new_operation(self.kind, "dev", parameters, Started("ann@laptop", self.now, "1.0", "0001"), "default")
         begin(self.place, record, self.events.append)
         return record.id
 
