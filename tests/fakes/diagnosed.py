@@ -106,8 +106,6 @@ def healthy_series() -> Series:
 def operation(phase: str, overdue_s: float = 0.0, driver: str = "ann@laptop") -> OpenOperation:
     hint = ["resume it: ", ("operations resume", "op1")]
     return OpenOperation("op1", "restore", phase, "copy", overdue_s, hint, driver)
-        "op1", "restore", phase, "copy", overdue_s, ["resume it: ", ("operations resume", "op1")], driver
-    )
 
 
 def chunks(**more: Any) -> Collection:
