@@ -191,6 +191,10 @@ SIGNATURES = (
 
 _COMPILED = tuple((one.name, re.compile(one.pattern)) for one in SIGNATURES)
 BY_NAME = {one.name: one for one in SIGNATURES}
+LASTING = ("disk-full", "etcd-full", "object-store-refused", "object-lost", "data-damaged", "certificate")
+"""Errors that do not pass by themselves, so that they count while the component is ready."""
+RECENT_S = 120
+"""How far back logs of ready pods are read."""
 
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")

@@ -284,6 +284,36 @@ def capture_in_pod(
     return Output(status, b"".join(written[1]), b"".join(written[2]))
 
 
+def read_from_pod(client: ClusterClient, namespace: str, pod: str, command: Sequence[str], within_s: float) -> str:
+    """What a command in the pod's first container writes to standard output.
+
+    Raises:
+        ClusterUnavailableError: the stream could not be opened, or the command failed or did not end in time.
+    """
+    options = [("command", word) for word in command] + [("stdout", "true"), ("stderr", "false")]
+    url, headers = _stream_url(client, namespace, pod, "exec", options)
+    until_s = time.monotonic() + within_s
+    try:
+        stream = within_deadline(
+            lambda: ws_client.websocket_call(
+                client.connection.configuration, "GET", url, headers=headers, _preload_content=False, binary=True
+            ),
+            within_s,
+        )
+    except (ApiException, TimeoutError) as error:
+        message = f"cannot run a command in Pod/{pod}{client.through}: {handshake_cause(error)}"
+        raise ClusterUnavailableError(message, Hint("see the pod: ", Command("status"))) from error
+    with contextlib.closing(stream):
+        read = bytearray()
+        while stream.is_open() and time.monotonic() < until_s:
+            stream.update(timeout=_EXEC_POLL_S)
+            read += stream.read_channel(1)
+        read += stream.read_channel(1)
+        if stream.is_open() or _ending(stream, pod):
+            raise ClusterUnavailableError(f"a command in Pod/{pod} failed, or did not end within {within_s:g} s")
+    return read.decode("utf-8", "replace")
+
+
 def _converse(stream: Any) -> None:
     """Copy standard input to the command, and its output to standard output and error, until it ends."""
     typed: int | None = sys.stdin.fileno()

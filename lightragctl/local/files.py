@@ -167,13 +167,18 @@ class ReleaseFiles:
         """Where the records of operations are kept."""
         return self.folder / "operations"
 
-    def refuse_open_operation(self) -> None:
+    def refuse_open_operation(self, step_of: str = "") -> None:
         """Stop while an operation of the release is open.
+
+        Args:
+            step_of: the operation that this is a step of.
 
         Raises:
             LockedError: names it.
         """
         for path in sorted(self.operations.glob("*.json")):
+            if path.stem == step_of:
+                continue
             with storage_errors("read", path):
                 text = path.read_text(encoding="utf-8")
             if _is_open(text):

@@ -44,6 +44,7 @@ def diagnosed(report: "Report") -> Result:
         "took_s": report.took_s,
         "requests": report.requests,
         "api_requests": report.api_requests,
+        "bytes_read": report.bytes_read,
     }
     if found.has_errors:
         message = f"found errors: {counts['error']}, warnings: {counts['warning']}"

@@ -359,7 +359,7 @@ CHECKS = (
         symptoms=(UNAVAILABLE, OOM),
     ),
     _check(
-        code="LR187",
+        code="LR189",
         fix=Hint("raise the limit (ulimit -n) in the shell that runs up, then: ", Command("up")),
         title="no process is at its limit of open files",
         severity=_ERROR,

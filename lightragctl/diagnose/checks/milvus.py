@@ -212,7 +212,7 @@ CHECKS = (
             Command("logs", "vector-engine"),
         ),
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR201", "LR217", "LR221", "LR218", "LR176", "LR501", "LR552"),
+        explains=("LR201", "LR217", "LR221", "LR218", "LR142", "LR159", "LR176", "LR501", "LR552"),
     ),
     _check(
         code="LR204",
@@ -235,7 +235,7 @@ CHECKS = (
         judge=_indexed,
         fix=Hint("load a document again, which creates the index: ", Command("ingest", "PATH")),
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR201", "LR202", "LR203", "LR217", "LR218", "LR221", "LR176", "LR552"),
+        explains=("LR201", "LR202", "LR203", "LR217", "LR218", "LR221", "LR142", "LR159", "LR176", "LR552"),
     ),
     _check(
         code="LR206",
@@ -255,7 +255,7 @@ CHECKS = (
         judge=_metric,
         fix=Hint("make index.metric and the collection agree"),
         symptoms=(WRONG, UNAVAILABLE),
-        explains=("LR201", "LR217", "LR218", "LR221", "LR176", "LR551", "LR552", "LR554"),
+        explains=("LR201", "LR217", "LR218", "LR221", "LR142", "LR159", "LR176", "LR551", "LR552", "LR554"),
     ),
     _check(
         code="LR208",
