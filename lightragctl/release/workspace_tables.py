@@ -80,13 +80,17 @@ class WorkspaceTables:
         """The tables of another workspace in the same database."""
         return replace(self, workspace=workspace)
 
-    def version(self) -> str:
-        """Of the server.
+    def check(self) -> str:
+        """The version of the server, where all tables are.
 
         Raises:
+            MissingTableError: one is not.
             PostgresError, PostgresUnavailableError, RefusedError: as `connect`.
         """
-        with connect(self.database()) as connection:
+        at = self.database()
+        with connect(at) as connection:
+            for table in self.tables:
+                columns_of(connection, table.name, at)
             return version_text(connection.info.server_version)
 
     @contextlib.contextmanager
@@ -207,7 +211,14 @@ def find_tables(release: "Release") -> WorkspaceTables | None:
     kinds = in_postgres(settings.environment)
     if not kinds:
         return None
-    return WorkspaceTables(settings.workspace, kinds, lambda: database(_resolved(release, settings.environment)))
+    return WorkspaceTables(settings.workspace, kinds, lambda: _database(_resolved(release, settings.environment)))
+
+
+def _database(environment: Mapping[str, str]) -> Database:
+    try:
+        return database(environment)
+    except ValueError as error:
+        raise UsageError(f"components.{WRITER}.environment.POSTGRES_PORT is not a port") from error
 
 
 def _resolved(release: "Release", given: Mapping[str, str | SecretRef]) -> dict[str, str]:

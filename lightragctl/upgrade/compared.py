@@ -15,6 +15,8 @@ from lightragctl.upgrade.gates import Judgement, Verdict
 from lightragctl.upgrade.golden_gate import CONFIDENCE
 
 COMPARED_GATES = ("errors", "overlap", "score-drift", "latency")
+TOP_K = 10
+"""Results of each search."""
 DRIFT = 0.01
 """The mean difference of the scores of common hits, as a share of their mean: rounding differs by 1e-6, indexes that
 quantize vectors by less than 1e-2, another metric or normalization by more than 1e-1."""
@@ -59,9 +61,14 @@ def failures(judgements: Sequence[Judgement]) -> list[str]:
     return [f"{one.gate}: {one.reason}" for one in judgements if one.verdict is not Verdict.PASSED]
 
 
-def smallest_loss(queries: int) -> float:
-    """The share of searches with wrong results that fails the gate of overlap with a probability of 95 %."""
-    wrong = bisect_left(range(1, queries + 1), True, key=lambda count: _is_stopped(count, queries)) + 1
+def smallest_loss(queries: int, is_all: bool) -> float:
+    """The share of searches with wrong results that fails the gate of overlap with a probability of 95 %.
+
+    Args:
+        queries: how many are sent.
+        is_all: as for `judge`.
+    """
+    wrong = bisect_left(range(1, queries + 1), True, key=lambda count: _is_stopped(count, queries, is_all)) + 1
     low, high = 0.0, 1.0
     while high - low > 1e-3:
         share = (low + high) / 2
@@ -69,7 +76,9 @@ def smallest_loss(queries: int) -> float:
     return high
 
 
-def _is_stopped(wrong: int, queries: int) -> bool:
+def _is_stopped(wrong: int, queries: int, is_all: bool) -> bool:
+    if is_all:
+        return (queries - wrong) / queries < OVERLAP_FLOOR
     shares = [0.0] * wrong + [1.0] * (queries - wrong)
     return bounded_mean(shares, _SEED, CONFIDENCE).low < OVERLAP_FLOOR
 
@@ -88,11 +97,11 @@ def _without(one: Asked, changed: Collection[str]) -> Asked:
 
 
 def _overlap(one: Asked, other: Asked) -> float:
-    """Of the hits of both; hits that tie with the last one may be replaced by others of their score."""
+    """The share of results found again; those that tie with the last of `TOP_K` may be others of the same score."""
     if not one.hits or not other.hits:
         return 1.0 if one.hits == other.hits else 0.0
-    last = one.hits[-1][1]
-    clear = {id for id, score in one.hits if abs(score - last) > TIE}
+    last = one.hits[-1][1] if len(one.hits) >= TOP_K else None
+    clear = {id for id, score in one.hits if last is None or abs(score - last) > TIE}
     found = {id for id, _ in other.hits}
     return len(clear & found) / len(clear) if clear else 1.0
 

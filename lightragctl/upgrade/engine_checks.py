@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 
 from lightragctl.backup.belonging import is_control
-from lightragctl.core.errors import LightragctlError
-from lightragctl.upgrade.compared import Asked, judge
+from lightragctl.upgrade.compared import TOP_K, Asked, judge
+from lightragctl.upgrade.data_plans import KNOWN_QUERIES, PLANNED_QUERIES
 from lightragctl.upgrade.engine_site import Engine
 from lightragctl.upgrade.gates import Judgement, Verdict
 from lightragctl.vectors.model import FloatArray, StoreError
 from lightragctl.vectors.schema import CollectionSchema
 from lightragctl.vectors.store import CollectionStore
 
-TOP_K = 10
-SAMPLE = 100
-"""Stored vectors of each collection that are searched for in both stores."""
-_KNOWN, _MOST_COLLECTIONS = 10, 10
-"""Searches of each collection, and collections, whose results the record of the operation keeps."""
+_MOST_COLLECTIONS = 10
+"""Collections whose results the record of the operation keeps."""
 
 State = Mapping[str, Any]
 """By collection: `loaded`; of loaded ones `rows`; `known`: by key of a row the hits of its vector with their scores."""
@@ -53,7 +50,7 @@ def state(engine: Engine) -> dict[str, Any]:
         loaded = store.is_loaded(name)
         found[name] = {"loaded": loaded, **({"rows": store.row_count(name)} if loaded else {})}
         if name in chosen:
-            keys, vectors = sample(store, name, chosen[name], _KNOWN)
+            keys, vectors = sample(store, name, chosen[name], KNOWN_QUERIES)
             asked = engine.ask(name, chosen[name], vectors, TOP_K) if keys else []
             found[name]["known"] = {key: one.hits for key, one in zip(keys, asked, strict=True) if not one.error}
     return found
@@ -111,7 +108,7 @@ def judge_pair(live: Engine, other: Engine, questions: Mapping[str, FloatArray])
     changed: set[str] = set()
     is_all, rows = True, 0
     for name, schema in searchable(live.store).items():
-        keys, vectors = sample(live.store, name, schema, SAMPLE)
+        keys, vectors = sample(live.store, name, schema, PLANNED_QUERIES)
         more = [questions[one] for one in (name, *schema.aliases) if one in questions]
         asked = np.concatenate([one for one in (vectors, *more) if len(one)]) if len(keys) else vectors
         if not len(asked):
@@ -143,17 +140,3 @@ def _changed(
     except StoreError:  # a key of another name or type than our `id`
         return set()
     return there ^ here
-
-
-def answers_in(engine: Engine, collections: Sequence[str]) -> bool:
-    """Whether every one of these collections answers a search."""
-    try:
-        for name in collections:
-            schema = engine.store.describe(name)
-            field = schema.field("vector")
-            vector = np.ones((1, (field.dimension if field else None) or 1), np.float32)
-            if any(one.error for one in engine.ask(name, schema, vector, 1)):
-                return False
-        return bool(engine.store.server_version())
-    except LightragctlError:
-        return False

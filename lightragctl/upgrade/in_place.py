@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from lightragctl.core.errors import LightragctlError, WaitExpired
 from lightragctl.core.objects import KubernetesObject, ref
 from lightragctl.core.result import Event
@@ -18,8 +20,9 @@ from lightragctl.observe.kstatus import Status
 from lightragctl.observe.snapshot import read_causes, read_snapshot, resource_status
 from lightragctl.observe.wait import NotReadyError
 from lightragctl.operations.kind import Context
-from lightragctl.upgrade.engine_checks import answers_in, searchable
-from lightragctl.upgrade.engine_site import EngineSite
+from lightragctl.upgrade.engine_checks import searchable
+from lightragctl.upgrade.engine_site import Engine, EngineSite
+from lightragctl.vectors.schema import CollectionSchema
 
 STOP_S = 15.0
 """After SIGTERM; a flushed Milvus 2.3.5 ends in some 11 s."""
@@ -52,11 +55,12 @@ def replace(context: Context, site: EngineSite, component: str, change: Callable
         NotReadyError: its new pod cannot become ready.
         WaitExpired: it is not ready after 15 minutes.
     """
-    probed = _probed(context, site, key)
+    prober = Prober(site, _probed(context, site, key))
+    prober.answers()
     change()
     begun, looked_s = context.now(), 0.0
     while True:
-        answers, now = _answers(site, probed), context.now()
+        answers, now = prober.answers(), context.now()
         began = context.record.results.get(f"{key}_began")
         if not answers and began is None:
             context.save_result(f"{key}_began", now.isoformat())
@@ -94,12 +98,29 @@ def _probed(context: Context, site: EngineSite, key: str) -> Sequence[str]:
     return probed
 
 
-def _answers(site: EngineSite, collections: Sequence[str]) -> bool:
-    try:
-        with site.live(True) as engine:
-            return answers_in(engine, collections)
-    except LightragctlError:
-        return False
+class Prober:
+    """Whether every one of these collections answers a search; their schemas are read once, as that takes longer."""
+
+    def __init__(self, site: EngineSite, collections: Sequence[str]) -> None:
+        self._site, self._collections = site, collections
+        self._schemas: dict[str, CollectionSchema] = {}
+
+    def answers(self) -> bool:
+        """Whether all of them do, each within a second."""
+        try:
+            with self._site.live(True) as engine:
+                searched = all(self._is_searched(engine, name) for name in self._collections)
+                return searched and bool(self._collections or engine.store.server_version())
+        except LightragctlError:
+            return False
+
+    def _is_searched(self, engine: Engine, name: str) -> bool:
+        if name not in self._schemas:
+            self._schemas[name] = engine.store.describe(name)
+        schema = self._schemas[name]
+        field = schema.field("vector")
+        vector = np.ones((1, (field.dimension if field else None) or 1), np.float32)
+        return not any(one.error for one in engine.ask(name, schema, vector, 1))
 
 
 def hurry(context: Context, site: EngineSite, component: str) -> None:

@@ -15,7 +15,7 @@ from lightragctl.core.versions import HopKind, Verdict, judge_change
 from lightragctl.kube.labels import ROLE, component_of
 from lightragctl.kube.objects import WORKLOAD_KINDS, labels_of
 from lightragctl.upgrade.compared import smallest_loss
-from lightragctl.upgrade.data_plans import DataPlan, shadow_plan
+from lightragctl.upgrade.data_plans import DataPlan, roles_plan, shadow_plan, writer_plan
 from lightragctl.upgrade.gate import BUILT_IN, OVERLAP_FLOOR, Gate, share_of_alarms, told
 from lightragctl.upgrade.gates import FALSE_ALARMS, LOOK_S
 from lightragctl.upgrade.sequential import smallest_share
@@ -43,14 +43,18 @@ class Strategy(StrEnum):
     """Servers with their own volumes and no other strategy."""
 
 
-MISSING = frozenset({Strategy.STORE, Strategy.ROLES, Strategy.WRITER})
+MISSING = frozenset({Strategy.STORE})
 """Strategies that this version does not have: their components are refused."""
 ALONE = frozenset({Strategy.ROLES, Strategy.SHADOW, Strategy.WRITER})
 """Strategies of data: the component is upgraded by itself."""
-_DATA_PLANS: Mapping[Strategy, Callable[[bool, bool], DataPlan]] = {Strategy.SHADOW: shadow_plan}
+_ENTRY = "proxy"
+"""The role of a cluster that requests come to, of which one pod joins first."""
+_DATA_PLANS: Mapping[Strategy, Callable[[bool, bool], DataPlan]] = {
+    Strategy.SHADOW: shadow_plan,
+    Strategy.ROLES: roles_plan,
+    Strategy.WRITER: writer_plan,
+}
 _ABOUT = {
-    Strategy.ROLES: "a cluster is upgraded role by role",
-    Strategy.WRITER: "a copy of the workspace would be upgraded first",
     Strategy.STORE: "its pods have their own volumes",
 }
 
@@ -186,7 +190,7 @@ def plan_upgrade(
         if change.identity.kind in WORKLOAD_KINDS and name in known and _changes_pods(change):
             seen = traffic.get(name, Traffic())
             made = _component(known[name], change, seen, (observe_s, canary), gates)
-            found[name] = _worst(found.get(name), made)
+            found[name] = _merged(found.get(name), made)
         elif change.identity.kind in WORKLOAD_KINDS or name not in known:
             others.append(str(change.identity))
     return UpgradePlan(tuple(found.values()), tuple(others), observe_s if canary else 0.0, canary)
@@ -297,21 +301,25 @@ def _component(
         point_of_no_return="promote" if one_way else "",
         refusal=refusal,
     )
-    return made if refusal or strategy not in ALONE else _of_data(made, canary, one_way)
+    if refusal or strategy not in ALONE:
+        return made
+    is_entry = labels_of(change.after["spec"]["template"]).get(ROLE) == _ENTRY
+    shares = (round(1 / (pods + 1), 4),) if canary and is_entry else ()
+    return _of_data(replace(made, shares=shares), canary, one_way)
 
 
 def _of_data(made: ComponentPlan, canary: bool, one_way: bool) -> ComponentPlan:
     """The plan with what its strategy does instead of replacing stateless pods."""
     found = _DATA_PLANS[made.strategy](canary, one_way)
-    loss = smallest_loss(found.queries) if found.queries else None
+    loss = smallest_loss(found.queries, not found.is_sample)
     return replace(
         made,
         steps=found.steps,
         gates=found.gates,
         outage=found.outage,
         compared=found.compared,
-        effects=(Effect("overlap", round(1 - OVERLAP_FLOOR, 5), round(loss, 5)),) if loss else (),
-        point_of_no_return=found.final if one_way else "",
+        effects=(Effect("overlap", round(1 - OVERLAP_FLOOR, 5), round(loss, 5)),),
+        point_of_no_return=found.final if one_way or made.strategy is Strategy.WRITER else "",
     )
 
 
@@ -363,8 +371,9 @@ def _effects(traffic: Traffic, shares: Sequence[float], observe_s: float, gates:
     return tuple(found)
 
 
-def _worst(one: ComponentPlan | None, other: ComponentPlan) -> ComponentPlan:
-    """Of two workloads of a component, the one that is refused, else the first."""
+def _merged(one: ComponentPlan | None, other: ComponentPlan) -> ComponentPlan:
+    """Of two workloads of a component, the one that is refused, else the first, with all pods and the shares of any."""
     if one is None:
         return other
-    return other if other.refusal and not one.refusal else one
+    worst = other if other.refusal and not one.refusal else one
+    return replace(worst, pods=one.pods + other.pods, shares=one.shares or other.shares)

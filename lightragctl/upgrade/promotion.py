@@ -84,6 +84,8 @@ RIGHTS = (
     Right("", ("configmaps", "secrets", "services", "serviceaccounts", "limitranges"), _EVERY),
     Right("", ("persistentvolumeclaims",), _EVERY),
     Right("apps", ("deployments", "statefulsets", "replicasets"), _EVERY),
+    Right("apps", ("daemonsets",), ("get", "list")),
+    Right("", ("endpoints",), ("get", "list")),
     Right("autoscaling", ("horizontalpodautoscalers",), _EVERY),
     Right("policy", ("poddisruptionbudgets",), _EVERY),
     Right("networking.k8s.io", ("networkpolicies", "ingresses"), _EVERY),

@@ -122,7 +122,7 @@ class DataTown:
             "downgrade": False,
             **more,
         }
-        record = new_operation(self.kind, "dev", parameters, Started("ann@laptop", self.now, "1.0", "0001"))
+        record = new_operation(self.kind, "dev", parameters, Started("ann@laptop", self.now, "1.0", "0001"), "default")
         begin(self.place, record, self.events.append)
         return record.id
 

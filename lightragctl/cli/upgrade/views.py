@@ -40,14 +40,16 @@ def _component(one: Data) -> Iterator[RenderableType]:
     if one["downgrade"] or one["reason"]:
         yield Text(f"  {'downgrade' if one['downgrade'] else one['kind']}: {one['reason']}", style="yellow")
     yield from (Text(f"  {number}. {step}") for number, step in enumerate(one["steps"], 1))
+    shares = ", ".join(f"{share:.0%}" for share in one["shares"])
     if one["stages"]:
-        shares = ", ".join(f"{share:.0%}" for share in one["shares"])
         yield Text(f"  share of requests to the canary: {shares}; gates:")
         rows: list[list[RenderableType]] = [
             [f"  {gate['gate']}", gate["metric"], gate["fails"], str(gate["minimum"]), gate["missing"]]
             for gate in one["conditions"]
         ]
         yield table(["  GATE", "METRIC", "FAILS", "MINIMUM", "NO DATA"], rows)
+    elif shares:
+        yield Text(f"  share of requests to the first proxy: {shares}")
     if one["compared"]:
         yield Text(f"  comparison: {one['compared']}; gates: {', '.join(one['gates'])}")
     if one["effects"]:

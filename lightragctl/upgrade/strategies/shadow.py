@@ -24,16 +24,13 @@ from lightragctl.kube.objects import is_ready
 from lightragctl.observe.kstatus import Status, compute
 from lightragctl.operations.kind import Context, Hold, OperationKind, Step, Wait
 from lightragctl.upgrade import engine_checks, in_place
-from lightragctl.upgrade.backing_up import backup_steps, skip_if_fresh
-from lightragctl.upgrade.compared import failures
+from lightragctl.upgrade.backing_up import nested_backup
 from lightragctl.upgrade.deployed import obstacle
 from lightragctl.upgrade.engine_site import EngineSite
-from lightragctl.upgrade.gates import Judgement
-from lightragctl.upgrade.preflight import check_release
-from lightragctl.upgrade.promotion import RIGHTS, RegressionError, binder, demote, noted, promote, since_begun, verify
+from lightragctl.upgrade.engine_steps import check, component_of_upgrade, preflight, refuse_worse, save, verify_release
+from lightragctl.upgrade.promotion import RIGHTS, RegressionError, binder, demote, noted, promote, since_begun
 from lightragctl.upgrade.shadow_objects import SUFFIX, claim_refs, is_own, shadow_object, shadow_ref
 from lightragctl.upgrade.site import read_pods, target
-from lightragctl.upgrade.watching import judgement_data
 from lightragctl.vectors.schema import lossy, server
 from lightragctl.vectors.store import CollectionStore
 
@@ -51,8 +48,8 @@ def shadow_kind(open_site: Callable[[Any], EngineSite]) -> OperationKind:
         limit_s=3 * _DAY_S,
         abort_on_failure=True,
         steps=(
-            Step("preflight", "check the release", 300.0, bound(preflight), noted("preflight")),
-            *backup_steps(),
+            Step("preflight", "check the release", 300.0, bound(_preflight), noted("preflight")),
+            *nested_backup().steps(),
             Step(
                 "shadow", "start the new version with storage of its own", 1800.0, bound(_start), bound(_is_started),
                 bound(_delete), Hold("compare", while_paused=True),
@@ -61,29 +58,19 @@ def shadow_kind(open_site: Callable[[Any], EngineSite]) -> OperationKind:
             Step("compare", "compare the answers of both", 3600.0, bound(_compare), compared),
             Step("replace", "replace the server", 3600.0, bound(_replace), noted("outage_s"), bound(_put_back)),
             Step("check", "compare rows and answers with those before", 3600.0, bound(check), checked),
-            Step("verify", "verify the release", 600.0, bound(_verify), noted("verified")),
+            Step("verify", "verify the release", 600.0, bound(verify_release), noted("verified")),
         ),
         rights=RIGHTS,
     )  # fmt: skip
-
-
-def _component(context: Context) -> str:
-    return str(context.record.parameters["components"][0])
 
 
 def _has_shadow(context: Context) -> bool:
     return bool(context.record.parameters["canary"])
 
 
-def preflight(context: Context, site: EngineSite) -> None:
-    """Refuse a release that is not ready for it, and save what has to be the same afterwards."""
-    inventory = check_release(site.site.scope, context.record.id, target(context), ())
-    context.save_original("revision", inventory.revision)
-    skip_if_fresh(context, site.backup_age_s(context))
+def _preflight(context: Context, site: EngineSite) -> None:
     _refuse_full(context, site)
-    with site.live(False) as engine:
-        context.save_original("state", engine_checks.state(engine))
-    context.save_result("preflight", "passed")
+    preflight(context, site)
 
 
 def _refuse_full(context: Context, site: EngineSite) -> None:
@@ -91,7 +78,7 @@ def _refuse_full(context: Context, site: EngineSite) -> None:
     scope = site.site.scope
     quotas = scope.cluster.select("v1", "ResourceQuota", scope.namespace)
     if quotas and _has_shadow(context):
-        made = [shadow_object(target(context).objects, _component(context), context.record.id)]
+        made = [shadow_object(target(context).objects, component_of_upgrade(context), context.record.id)]
         check_quota(quotas, requested(made) + object_counts(made), Counter())
 
 
@@ -99,7 +86,7 @@ def _start(context: Context, site: EngineSite) -> Wait | None:
     """Start the shadow; waits until its server answers."""
     if not _has_shadow(context):
         return None
-    scope, component = site.site.guarded(context), _component(context)
+    scope, component = site.site.guarded(context), component_of_upgrade(context)
     there = _live(context, site)
     if there is None:
         nodes = [str(pod["spec"].get("nodeName", "")) for pod in read_pods(site.site, component)]
@@ -117,7 +104,7 @@ def _live(context: Context, site: EngineSite) -> KubernetesObject | None:
         LightragctlError: there is one of another operation.
     """
     scope = site.site.scope
-    there = scope.cluster.get(shadow_ref(scope.namespace, scope.release, _component(context)))
+    there = scope.cluster.get(shadow_ref(scope.namespace, scope.release, component_of_upgrade(context)))
     if there is not None and not is_own(there, context.record.id):
         raise LightragctlError(f"{ref(there)} belongs to another operation", "delete it if that has ended")
     return there
@@ -133,7 +120,7 @@ def _is_started(context: Context, site: EngineSite) -> bool:
 def _delete(context: Context, site: EngineSite) -> None:
     """Delete the shadow with its volume; may be called any number of times."""
     scope = site.site.guarded(context)
-    there = scope.cluster.get(shadow_ref(scope.namespace, scope.release, _component(context)))
+    there = scope.cluster.get(shadow_ref(scope.namespace, scope.release, component_of_upgrade(context)))
     if there is None or not is_own(there, context.record.id):
         return
     delete_seen(scope.cluster, there)
@@ -143,7 +130,7 @@ def _delete(context: Context, site: EngineSite) -> None:
 
 
 def _pod(context: Context, site: EngineSite) -> KubernetesObject:
-    found = [pod for pod in read_pods(site.site, f"{_component(context)}{SUFFIX}") if is_ready(pod)]
+    found = [pod for pod in read_pods(site.site, f"{component_of_upgrade(context)}{SUFFIX}") if is_ready(pod)]
     if not found:
         raise LightragctlError("the shadow has no ready pod any more", Hint("see: ", Command("status")))
     return found[0]
@@ -182,7 +169,7 @@ def _copy(live: CollectionStore, other: CollectionStore, name: str, progress: Pr
     restore.write_collection(origin.rows(name), schema, other, name, progress)
     wanted = origin.expected(name)
     if problems := restore.compare(other, name, wanted, progress):
-        raise RegressionError(f"the new version does not give back what was written: {'; '.join(problems)}")
+        raise RegressionError(f"the new version does not return the rows that were written: {'; '.join(problems)}")
     return wanted.unique_keys
 
 
@@ -215,22 +202,9 @@ def _compare(context: Context, site: EngineSite) -> None:
     context.save_result("compared", True)
 
 
-def save(context: Context, key: str, found: list[Judgement]) -> None:
-    """Keep verdicts in the record, and show them."""
-    data = {**context.record.results.get("verdicts", {}), key: [judgement_data(one) for one in found]}
-    context.save_result("verdicts", data)
-    context.notify(Event("; ".join(f"{one.gate} {one.verdict}: {one.reason}" for one in found), key))
-
-
-def refuse_worse(found: list[Judgement]) -> None:
-    """Raises RegressionError with the gates that do not pass."""
-    if reasons := failures(found):
-        raise RegressionError(f"the new version answers differently: {'; '.join(reasons)}")
-
-
 def _replace(context: Context, site: EngineSite) -> None:
     change = partial(promote, context, site.site, wait=False)
-    in_place.replace(context, site, _component(context), change, "outage")
+    in_place.replace(context, site, component_of_upgrade(context), change, "outage")
 
 
 def _put_back(context: Context, site: EngineSite) -> None:
@@ -247,21 +221,4 @@ def _put_back(context: Context, site: EngineSite) -> None:
             Hint("restore the backup into a new volume: ", Command("restore", "latest")),
         )
     change = partial(demote, context, site.site, wait=False)
-    in_place.replace(context, site, _component(context), change, "outage_back")
-
-
-def check(context: Context, site: EngineSite) -> None:
-    """Compare rows and answers with those before.
-
-    Raises:
-        RegressionError: some are missing or differ.
-    """
-    with site.live(False) as engine:
-        found = engine_checks.judge_state(engine, context.record.originals["state"])
-    save(context, "after", found)
-    refuse_worse(found)
-    context.save_result("checked", True)
-
-
-def _verify(context: Context, site: EngineSite) -> None:
-    verify(context, site.site)
+    in_place.replace(context, site, component_of_upgrade(context), change, "outage_back")

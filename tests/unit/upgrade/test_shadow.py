@@ -1,19 +1,25 @@
 """The upgrade of a vector store with one server on a fake cluster: a copy first, then in place; and every way out."""
 
 from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from lightragctl.core.errors import RefusedError
+from lightragctl.core.objects import ObjectRef
 from lightragctl.core.versions import HopKind
 from lightragctl.operations.model import Operation, Phase, StepState
 from lightragctl.upgrade.compared import Asked, failures, judge, smallest_loss
 from lightragctl.upgrade.gates import Verdict
+from lightragctl.upgrade.in_place import hurry
 from lightragctl.upgrade.plan import ComponentPlan, Strategy, UpgradePlan, the_strategy
 from lightragctl.upgrade.shadow_objects import shadow_object
 from lightragctl.upgrade.strategies.shadow import shadow_kind
 from tests.fakes.backup import CHUNKS
-from tests.fakes.release import target
+from tests.fakes.release import target, up
+from tests.fakes.upgrading import START, PodCluster
 from tests.fakes.upgrading_data import DataTown
 
 KIND = shadow_kind(lambda resources: resources.site)
@@ -130,7 +136,8 @@ def test_no_data_and_too_little_of_it_are_no_pass() -> None:
 
 
 def test_the_smallest_loss_that_is_revealed_is_below_the_limit_of_the_gate() -> None:
-    assert 0.02 < smallest_loss(100) < 0.1
+    assert 0.02 < smallest_loss(100, is_all=False) < 0.1
+    assert 0.1 < smallest_loss(10, is_all=True) < 0.5
 
 
 def test_a_component_with_data_is_upgraded_by_itself() -> None:
@@ -140,3 +147,36 @@ def test_a_component_with_data_is_upgraded_by_itself() -> None:
     assert the_strategy(UpgradePlan((api,))) is Strategy.REPLICAS
     with pytest.raises(RefusedError, match="upgraded by itself"):
         the_strategy(UpgradePlan((store, api)))
+
+
+class EndingCluster(PodCluster):
+    """The pod of the vector store was sent SIGTERM at the start, with two minutes of grace, and does not end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grace_s = 120
+        self.killed: list[int | None] = []
+
+    def select(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        found = super().select(api_version, kind, namespace, selector)
+        ends = (START + timedelta(seconds=self.grace_s)).isoformat()
+        for pod in found if kind == "Pod" else ():
+            pod["metadata"] |= {"deletionTimestamp": ends, "deletionGracePeriodSeconds": self.grace_s}
+        return found
+
+    def delete(self, identity: ObjectRef, uid: str, **options: Any) -> bool:
+        self.killed.append(options.get("grace_s"))
+        self.grace_s = int(options["grace_s"])
+        return True
+
+
+@pytest.mark.parametrize(("after_s", "killed"), [(5, []), (14, []), (16, [1])], ids=["soon", "in time", "too late"])
+def test_a_stop_that_does_not_end_is_not_waited_for_in_full(after_s: int, killed: list[int]) -> None:
+    cluster = EndingCluster()
+    here = DataTown(KIND, TAG, cluster=cluster)
+    up(cluster)
+    here.pause(after_s)
+    context: Any = SimpleNamespace(check=lambda: None, now=lambda: here.now, notify=here.events.append)
+    for _ in range(2):
+        hurry(context, here.site, "vector-engine")
+    assert cluster.killed == killed
