@@ -170,7 +170,7 @@ class EndingCluster(PodCluster):
         return True
 
 
-@pytest.mark.parametrize(("after_s", "killed"), [(5, []), (14, []), (16, [1])], ids=["soon", "in time", "too late"])
+@pytest.mark.parametrize(("after_s", "killed"), [(5, []), (29, []), (31, [1])], ids=["soon", "in time", "too late"])
 def test_a_stop_that_does_not_end_is_not_waited_for_in_full(after_s: int, killed: list[int]) -> None:
     cluster = EndingCluster()
     here = DataTown(KIND, TAG, cluster=cluster)
