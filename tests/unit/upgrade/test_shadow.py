@@ -98,6 +98,7 @@ def test_the_shadow_is_selected_by_nothing_of_the_release() -> None:
     assert "lightragctl/operation" not in labels
     assert "app.kubernetes.io/managed-by" not in made["metadata"]["labels"]
     assert made["metadata"]["name"] == "dev-vector-engine-shadow"
+    assert made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 1
     assert "node-1" in str(made["spec"]["template"]["spec"]["affinity"])
     claims = made["spec"]["volumeClaimTemplates"]
     assert claims[0]["metadata"]["labels"]["app.kubernetes.io/component"] == "vector-engine-shadow"
