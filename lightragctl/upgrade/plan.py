@@ -49,9 +49,6 @@ ALONE = frozenset({Strategy.ROLES, Strategy.SHADOW, Strategy.WRITER})
 """Strategies of data: the component is upgraded by itself."""
 _ENTRY = "proxy"
 """The role of a cluster that requests come to, of which one pod joins first."""
-_ABOUT = {
-    Strategy.STORE: "its pods have their own volumes",
-}
 
 
 @dataclass(frozen=True)
@@ -344,7 +341,7 @@ def _refusal(strategy: Strategy, verdict: Verdict) -> str:
         through = f"; upgrade in steps: {' -> '.join(verdict.path)}" if verdict.path else ""
         return f"no supported change of versions: {verdict.reason}{through}"
     if strategy in MISSING:
-        return f"{_ABOUT[strategy]}, which `upgrade` does not support yet"
+        return "its pods have their own volumes, which `upgrade` does not support yet"
     return ""
 
 
