@@ -73,7 +73,7 @@ class ReleaseSite:
         tables = workspace.served_tables(release, name)
         return {
             **workspace.lightrag_version(release, name),
-            **({"postgresql": tables.version()} if tables else {}),
+            **({"postgresql": tables.check()} if tables else {}),
         }
 
 

@@ -152,14 +152,24 @@ def open_clone(context: Context) -> Iterator[Work]:
     """What a clone works on. Parameters: `workspace`."""
     source = str(context.record.parameters["workspace"])
     with open_site(context.resources, context.record.workspace, context.notify) as site:
-        collections = workspace_collections(site.store, source)
-        if not collections:
-            hint = Hint("load documents: ", Command("ingest", "PATH"))
-            raise UsageError(f"there is no workspace '{source}' in release '{context.resources.name}'", hint)
+        collections = source_collections(site, source, context.resources.name)
         is_served = site.served == source
         tree = site.files.of(source) if site.files and is_served else None
         tables = site.tables.of(source) if site.tables and is_served else None
         yield Work(WorkspaceOrigin(site.store, source, collections, tree, tables), site)
+
+
+def source_collections(site: Site, source: str, release: str) -> list[str]:
+    """The physical names of the collections of a workspace to clone.
+
+    Raises:
+        UsageError: there are none.
+    """
+    collections = workspace_collections(site.store, source)
+    if not collections:
+        hint = Hint("load documents: ", Command("ingest", "PATH"))
+        raise UsageError(f"there is no workspace '{source}' in release '{release}'", hint)
+    return collections
 
 
 def engine_uri(release: Release) -> str:

@@ -28,6 +28,8 @@ from lightragctl.core.urls import shown
 _CHUNK_BYTES = 8 * 1024 * 1024
 _ANSWER = re.compile(r"<Code>(?P<code>\w+)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
 """An error of an S3 service."""
+_RETRIED = re.compile(r"after (?P<count>\d+) retries, max_retries: .*? +- (?P<reason>[^\n]+)")
+"""The end of what obstore says of a request that it has retried; what stands before repeats URL and verb."""
 _FOLDERS = ("file://", "pvc://")
 _DENIED = ("SignatureDoesNotMatch", "UserNotFound", "InvalidAccessKeyId", "AccessDenied", "ExpiredToken")
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
@@ -353,4 +355,6 @@ def _reason(error: BaseException) -> str:
     text = str(error)
     if answer := _ANSWER.search(text):
         return f"{answer['code']}: {answer['message'][:300]}"
+    if ended := _RETRIED.search(text):
+        return f"{ended['reason'][:300]} (after {ended['count']} retries)"
     return text.partition("\n")[0][:300]

@@ -130,8 +130,8 @@ _GROUPS = (
     _CommandGroup(
         "index",
         "Models and indexes",
-        "Show the indexes of a release's collections; compact, load and release them.",
-        (index.list_, index.show, index.compact, index.load, index.release),
+        "Show, rebuild, compact, load and release the indexes of a release; apply life-cycle rules.",
+        (index.list_, index.show, index.rebuild, index.compact, index.load, index.release, index.lifecycle),
     ),
     _CommandGroup(
         "tune",

@@ -82,9 +82,16 @@ class Replica:
     took_s: float = 0.0
 
 
+FOREIGN = "not-openai"
+"""Code of an answer that is not of the OpenAI API, such as a page of HTML."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
-    """One small call to a model through model-gateway. `status` is 0 where nothing answered; `code`: of the problem."""
+    """One small call to a model through model-gateway. `status` is 0 where nothing answered; `code`: of the problem.
+
+    `cause`: the name of a known error in its message, or `proxy`; the message itself is not kept.
+    """
 
     kind: str
     model: str
@@ -95,6 +102,7 @@ class Endpoint:
     took_s: float = 0.0
     dimension: int = 0
     norm: float = 0.0
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -238,6 +246,8 @@ class Process:
     program_there: bool = True
     log_bytes: int = 0
     data_there: bool = True
+    open_files: int = 0
+    open_files_limit: int = 0
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def _told(root: Found, below: Sequence[Found], checks: Mapping[str, Check]) -> F
 def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Needs) -> bool:
     check = checks[cause.code]
     if found.code in check.explains and (not check.explains_own or found.component == cause.component):
-        return True
+        return _is_concerned(cause, found, checks, needs)
     if not check.stops or cause.serves or not cause.component or not checks[found.code].may_follow:
         return False
     if cause.component == found.component and _is_call(cause, found, checks):
@@ -55,12 +55,19 @@ def _explains(cause: Found, found: Found, checks: Mapping[str, Check], needs: Ne
     return cause.component in needs(found.component)
 
 
+def _is_concerned(cause: Found, found: Found, checks: Mapping[str, Check], needs: Needs) -> bool:
+    """Whether pods of one component may be as they are because of another one's fault: only if they need it."""
+    if checks[found.code].category is not Category.DEPLOYMENT or not cause.component or not found.component:
+        return True
+    return cause.component == found.component or cause.component in needs(found.component)
+
+
 def _is_call(cause: Found, found: Found, checks: Mapping[str, Check]) -> bool:
-    """Whether `cause` is a call of ours that failed, and `found` the state of the pods that should have answered it.
+    """Whether `cause` is a call of ours that failed, and `found` the state of what should have answered it.
 
     A model elsewhere is called by model-gateway, whose pods may wait for it.
     """
-    of_pods = checks[found.code].category is Category.DEPLOYMENT
+    of_pods = checks[found.code].category in (Category.DEPLOYMENT, Category.CLUSTER)
     category = checks[cause.code].category
     elsewhere = category is Category.MODELS and cause.component == "model-gateway"
     return of_pods and category in (Category.MODELS, Category.RETRIEVAL) and not elsewhere

@@ -10,7 +10,7 @@ from lightragctl.core.settings import EmbeddingModel
 from lightragctl.vectors.control import KINDS, collection_name, control_name
 
 _TRIAL = re.compile(r"__tune_.+")
-_OF_OPERATION = re.compile(r"(?:restore|kept|reembed|rebuild)_(?P<token>[A-Za-z0-9]+)_\d+")
+_OF_OPERATION = re.compile(r"(?:restore|kept|reembed)_(?P<token>[A-Za-z0-9]+)_\d+|rebuild_(?P<rebuilt>[A-Za-z0-9]+)")
 
 
 class Owner(StrEnum):
@@ -74,5 +74,5 @@ def _outside(name: str) -> Role:
     if _TRIAL.fullmatch(name):
         return Role(Owner.OPERATION)
     if copied := _OF_OPERATION.fullmatch(name):
-        return Role(Owner.OPERATION, token=copied["token"])
+        return Role(Owner.OPERATION, token=copied["token"] or copied["rebuilt"])
     return Role(Owner.OTHER)

@@ -12,7 +12,7 @@ from lightragctl.core.result import Event, Notify
 from lightragctl.operations.model import Operation, next_command
 
 PARAMETER = "notify"
-"""The parameter of an operation with the URL; without it nobody is told."""
+"""The parameter of an operation with the URL; empty: there is no webhook."""
 _TIMEOUT_S = 5.0
 _PAUSES_S = (1.0, 4.0)
 """Between the attempts."""

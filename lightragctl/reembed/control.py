@@ -2,13 +2,14 @@
 
 import base64
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 import numpy as np
 
 from lightragctl.core.settings import EmbeddingModel
 from lightragctl.reembed.names import changed_cut
+from lightragctl.vectors.applied import read_applied, write_applied
 from lightragctl.vectors.control import ModelIdentity, control_name, control_row, epoch_row, model_key, when_loaded
 from lightragctl.vectors.model import CollectionMissingError, FloatArray, Page, Row, control_spec
 from lightragctl.vectors.store import VectorStore
@@ -55,6 +56,18 @@ def move_documents(store: VectorStore, workspace: str, old: EmbeddingModel, new:
     if changed:
         store.upsert(control, [epoch_row(now_ns)])
     return len(changed)
+
+
+def move_index(store: VectorStore, workspace: str, names: Mapping[str, str], check: Check) -> None:
+    """Have new collections be searched as `tune` has set it for old ones; `names`: old to new, empty to forget the old.
+
+    Does nothing where nothing was set.
+    """
+    applied = read_applied(store, workspace)
+    changed = {new or old: applied[old] if new else None for old, new in names.items() if old in applied}
+    if any(applied.get(name) != one for name, one in changed.items()):
+        check()
+        write_applied(store, workspace, changed, time.time_ns())
 
 
 def _documents(store: VectorStore, control: str) -> Iterator[Row]:

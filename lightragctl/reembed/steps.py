@@ -157,6 +157,9 @@ class Reembedding:
                 if move.alias:
                     context.check()
                     store.point_alias(move.alias, move.name)
+            control.move_index(
+                store, site.workspace, {move.source: move.name for move in _moves(context)}, context.check
+            )
             control.note_model(store, site.workspace, site.new, context.record.results[_PROBE], context.check)
             moved = control.move_documents(store, site.workspace, site.old, site.new, context.check)
         context.save_result("documents", context.record.results.get("documents", 0) or moved)
@@ -181,6 +184,7 @@ class Reembedding:
                 if store.resolve(move.name) == move.name:
                     context.check()
                     store.rename(move.name, move.copy)
+            control.move_index(store, site.workspace, {move.name: "" for move in _moves(context)}, context.check)
             control.move_documents(store, site.workspace, site.new, site.old, context.check)
             control.forget_model(store, site.workspace, site.new, context.check)
         context.save_result("named", False)

@@ -80,13 +80,17 @@ class WorkspaceTables:
         """The tables of another workspace in the same database."""
         return replace(self, workspace=workspace)
 
-    def version(self) -> str:
-        """Of the server.
+    def check(self) -> str:
+        """The version of the server, where all tables are.
 
         Raises:
+            MissingTableError: one is not.
             PostgresError, PostgresUnavailableError, RefusedError: as `connect`.
         """
-        with connect(self.database()) as connection:
+        at = self.database()
+        with connect(at) as connection:
+            for table in self.tables:
+                columns_of(connection, table.name, at)
             return version_text(connection.info.server_version)
 
     @contextlib.contextmanager

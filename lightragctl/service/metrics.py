@@ -178,6 +178,9 @@ class Metrics:
         self.coalesced = self._counter(
             "lightragctl_coalesced", "Requests that shared an identical call in flight", "stage"
         )
+        self.searches = self._counter(
+            "lightragctl_searches", "Searches of a collection that were not answered from the cache", "collection"
+        )
         self.draining = Gauge("lightragctl_draining", "1 while the service shuts down", registry=self.registry)
         self.loop_lag_seconds = Gauge(
             "lightragctl_loop_lag_seconds", "Delay of the event loop at the last measurement", registry=self.registry

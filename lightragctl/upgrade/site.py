@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lightragctl.backup.site import engine_uri
 from lightragctl.client.api import ApiClient
 from lightragctl.client.scrape import read_metrics
 from lightragctl.core.component import Plan
@@ -37,8 +38,9 @@ from lightragctl.upgrade.gates import Judgement
 from lightragctl.upgrade.golden_gate import judge_answers, overlap
 from lightragctl.upgrade.prometheus import ask, filled
 from lightragctl.upgrade.samples import PodSample, Track, parse
+from lightragctl.vectors.inspect import CollectionState, StoreInspector
 
-_ANSWER_S = 30.0
+_ANSWER_S, _STORE_S = 30.0, 30.0
 _RESULTS = 10
 
 
@@ -51,6 +53,7 @@ class Site:
         metrics: by component: the metrics of its ready pods, by pod; those that could be read.
         answers: the verdicts of these gates on the answers of a canary of lightrag-api.
         query: the value that the Prometheus at an address gives a gate's query for these pods; None: there is none.
+        collections: of the vector store, by name.
         prove: raises when a search through the release does not succeed.
     """
 
@@ -58,6 +61,7 @@ class Site:
     metrics: Callable[[str], Mapping[str, str]]
     answers: Callable[[Sequence[str], Sequence[str], Sequence[Gate]], list[Judgement]]
     query: Callable[[str, str, Sequence[str]], float | None]
+    collections: Callable[[], Mapping[str, CollectionState]]
     prove: Callable[[float, Notify], object]
 
     def guarded(self, context: Context) -> Scope:
@@ -94,7 +98,11 @@ def site_of(release: Release) -> Site:
     def prove(timeout_s: float, notify: Notify) -> object:
         return prove_search(release, UpOutcome((), runtime.status()), timeout_s, notify)
 
-    return Site(runtime.scope, metrics, answers, query, prove)
+    def collections() -> Mapping[str, CollectionState]:
+        with closing(StoreInspector(engine_uri(release), _STORE_S)) as store:
+            return {name: store.inspect(name) for name in store.list_collections()}
+
+    return Site(runtime.scope, metrics, answers, query, collections, prove)
 
 
 def _answers(

@@ -39,6 +39,8 @@ COMMANDS = [
     "index",
     "index list",
     "index show",
+    "index rebuild",
+    "index lifecycle",
     "index compact",
     "index load",
     "index release",

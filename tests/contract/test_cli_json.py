@@ -110,6 +110,8 @@ CASES = [
     Case("golden check --min-recall 2", status=2),
     Case("port-forward lightrag-api", status=1, command="port-forward"),
     Case("index list", status=1),
+    Case("index lifecycle", status=1),
+    Case("index rebuild chunks --dry-run", status=1, command="index rebuild"),
     Case("reembed --model other", status=1, command="reembed"),
     Case("reembed --print-rbac", status=8, command="reembed"),
     Case("index show chunks", status=1, command="index show"),

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,9 +84,10 @@ class Base:
 
     def fill(self, workspace: str, values: list[Any]) -> None:
         for number, value in enumerate(values):
-            put = 'INSERT INTO {} (workspace, id, content, meta, size) VALUES (%s, %s, %s, \'{{"b": [1.50], "a": null}}\', %s)'
+            put = "INSERT INTO {} (workspace, id, content, meta, size) VALUES (%s, %s, %s, %s, %s)"
+            meta = json.dumps({"b": [1.50], "a": None})
             for table in ("lightrag_doc_full", "lightrag_doc_status"):
-                self.run(put.format(table), workspace, f"doc-{number}", value, number / 3)
+                self.run(put.format(table), workspace, f"doc-{number}", value, meta, number / 3)
             self.run(
                 "INSERT INTO lightrag_graph_nodes (workspace, id) VALUES (%s, %s)", workspace, f"N{number} {value}"
             )
@@ -122,7 +124,7 @@ def read(tables: WorkspaceTables) -> tuple[dict[str, bytes], dict[str, Extent], 
     with tables.snapshot() as found:
         for one in found:
             with one.open() as stream:
-                texts[one.name] = b"".join(iter(lambda: stream.read(100), b""))  # noqa: B023
+                texts[one.name] = b"".join(iter(lambda: stream.read(100), b""))
             assert one.extent is not None
             extents[one.name], columns[one.name] = one.extent, list(one.columns)
     return texts, extents, columns
@@ -269,7 +271,7 @@ def test_a_changed_or_lost_row_is_found(base: Base) -> None:
 def test_what_lightrag_server_has_not_created_is_named(postgres: "Postgres") -> None:
     base = Base(postgres)
     base.run("ALTER TABLE lightrag_doc_full DROP COLUMN meta")
-    with pytest.raises(MissingTableError, match="table lightrag_doc_full .* has no column meta"):
+    with pytest.raises(MissingTableError, match=r"table lightrag_doc_full .* has no column meta"):
         PlacedTables(base.tables(), "restore-1").check({"lightrag_doc_full": ["id", "content", "meta"]})
     base.run("DROP TABLE lightrag_doc_status")
     with pytest.raises(MissingTableError, match="no table lightrag_doc_status") as caught, base.tables().snapshot():
@@ -289,7 +291,7 @@ def test_wrong_passwords_and_databases_are_told_from_outages(base: Base, postgre
     right = base.database
     wrong = Database(right.host, right.port, right.name, right.user, "wrong-password")
     with (
-        pytest.raises(PostgresError, match="cannot log in .* password authentication failed") as caught,
+        pytest.raises(PostgresError, match=r"cannot log in .* password authentication failed") as caught,
         connect(wrong),
     ):
         pass
@@ -298,7 +300,14 @@ def test_wrong_passwords_and_databases_are_told_from_outages(base: Base, postgre
     with pytest.raises(PostgresError, match='database "nowhere" does not exist'), connect(postgres.database("nowhere")):
         pass
     gone = Database(right.host, 1, right.name, right.user, "x")
-    with pytest.raises(PostgresUnavailableError, match="does not answer: .*Connection refused"), connect(gone):
+    with pytest.raises(PostgresUnavailableError, match=r"does not answer: .*Connection refused"), connect(gone):
+        pass
+
+
+def die_while_read(server: "Postgres", stream: Any) -> None:
+    assert stream.read(10)
+    server.stop(signal.SIGQUIT)
+    while stream.read(1_000_000):
         pass
 
 
@@ -312,10 +321,7 @@ def test_a_server_that_is_killed_while_it_is_read_is_an_outage(postgres: "Postgr
             base.tables().snapshot() as tables,
             tables[0].open() as stream,
         ):
-            assert stream.read(10)
-            postgres.stop(signal.SIGQUIT)
-            while stream.read(1_000_000):
-                pass
+            die_while_read(postgres, stream)
     finally:
         postgres.start()
 

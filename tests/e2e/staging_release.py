@@ -61,6 +61,7 @@ def image(name: str) -> dict[str, str]:
 
 
 SMALL: dict[str, Any] = {
+    "diagnose": {"thresholds": {"etcd_fsync_s": 5.0}},  # one disk for everything
     "production": False,  # one Kafka broker of our own, and a chat model that only pretends
     "site": None,
     "image": {"repository": "lightragctl", "tag": "latest"},

@@ -18,7 +18,7 @@ from lightragctl.release.open import RuntimeOptions, open_runtime
 from lightragctl.release.profiles import load_profile
 from lightragctl.vectors.milvus import MilvusStore
 from tests.cluster.fixture import ReadyCluster
-from tests.e2e.cluster_faults import FAULTS, Ill, check, until_well
+from tests.e2e.cluster_faults import FAULTS, Ill, check, quick, until_well
 from tests.e2e.cluster_stories import READ_PATH, ClusterRelease, release_on
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -192,12 +192,12 @@ QUICK_FAULTS = (
     "a Service with another selector",
     "a network policy that denies everything",
     "lightrag-api frozen",
-    "the collection released",
+    "the alias dropped",
 )
 
 
 def test_diagnose_finds_nothing_on_a_healthy_release_and_the_cause_of_five_faults(release: ClusterRelease) -> None:
-    ill = Ill(release)
+    ill = Ill(quick(release))
     assert until_well(ill) == []
     for name in QUICK_FAULTS:
         ill.undo = ExitStack()

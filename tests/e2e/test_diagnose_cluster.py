@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.cluster.fixture import ReadyCluster
-from tests.e2e.cluster_faults import FAULTS, MOODS, Elsewhere, Ill, check, until_well
+from tests.e2e.cluster_faults import FAULTS, MOODS, Elsewhere, Ill, check, quick, until_well
 from tests.e2e.cluster_stories import SMALL, release_on
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -17,7 +17,7 @@ RUNS = 50
 @pytest.fixture(scope="module")
 def base(cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ill]:
     with release_on(cluster, tmp_path_factory.mktemp("ill"), "ill", *SMALL) as release:
-        ill = Ill(release)
+        ill = Ill(quick(release))
         ill.up()
         ill.fill()
         yield ill

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.fixture import ReadyCluster
-from tests.e2e.cluster_faults import Ill, check, until_well
+from tests.e2e.cluster_faults import Ill, check, quick, until_well
 from tests.e2e.cluster_stories import ClusterRelease
 from tests.e2e.staging_release import NAME, STORES, staging_on
 
@@ -25,7 +26,7 @@ RUNS = 50
 def base(cluster: ReadyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ill]:
     with staging_on(cluster, tmp_path_factory.mktemp("staging"), "standalone-ha") as made:
         options = ("--profile", "staging", "--values", "small.yaml", "--values", "shape.yaml")
-        ill = Ill(ClusterRelease(made.tool, cluster, NAME, options))
+        ill = Ill(quick(ClusterRelease(made.tool, cluster, NAME, options)))
         ill.fill()
         yield ill
 
@@ -40,38 +41,41 @@ def ill(base: Ill) -> Iterator[Ill]:
     assert not left, left
 
 
-def etcd(ill: Ill, path: str, **body: Any) -> None:
-    """A call of etcd's HTTP gateway."""
-    url = f"http://{ill.pod('etcd')['status']['podIP']}:2379/v3/{path}"
+def etcd(ill: Ill, path: str, member: int = 0, **body: Any) -> dict[str, Any]:
+    """A call of the HTTP gateway of one member of etcd."""
+    pods = json.loads(ill.kubectl("get", "pods", "-l", "app.kubernetes.io/component=etcd", "-o", "json"))["items"]
+    url = f"http://{pods[member % len(pods)]['status']['podIP']}:2379/v3/{path}"
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=20).close()
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, Any] = json.loads(answer.read())
+    return found
+
+
+def word(text: str) -> str:
+    """As the gateway wants keys and values."""
+    return base64.b64encode(text.encode()).decode()
 
 
 def etcd_full(ill: Ill) -> None:
     """Another program writes into it until its quota is used up."""
-    key = base64.b64encode(b"stuffing").decode()
-    value = base64.b64encode(b"x" * 1_000_000).decode()
-
-    def empty() -> None:
-        etcd(ill, "kv/deleterange", key=key, range_end=base64.b64encode(b"stuffinh").decode())
-        revision = json.loads(
-            urllib.request.urlopen(
-                urllib.request.Request(
-                    f"http://{ill.pod('etcd')['status']['podIP']}:2379/v3/kv/range", json.dumps({"key": key}).encode()
-                )
-            ).read()
-        )["header"]["revision"]
-        etcd(ill, "kv/compaction", revision=revision, physical=True)
-        etcd(ill, "maintenance/defragment")
-        etcd(ill, "maintenance/alarm", action="DEACTIVATE", alarm="NOSPACE")
-
-    ill.undo.callback(empty)
+    ill.undo.callback(etcd_emptied, ill)
     try:
         for number in range(100):
-            etcd(ill, "kv/put", key=base64.b64encode(b"stuffing%d" % number).decode(), value=value)
+            etcd(ill, "kv/put", key=word(f"stuffing{number}"), value=word("x" * 1_000_000))
     except urllib.error.HTTPError:
         return
     raise AssertionError("etcd did not get full")
+
+
+def etcd_emptied(ill: Ill) -> None:
+    """As etcd's manual says: compact, defragment each member, disarm each alarm."""
+    etcd(ill, "kv/deleterange", key=word("stuffing"), range_end=word("stuffinh"))
+    revision = etcd(ill, "kv/range", key=word("stuffing"))["header"]["revision"]
+    etcd(ill, "kv/compaction", revision=revision, physical=True)
+    for member in range(3):
+        etcd(ill, "maintenance/defragment", member)
+    for one in etcd(ill, "maintenance/alarm", action="GET").get("alarms", []):
+        etcd(ill, "maintenance/alarm", action="DEACTIVATE", **one)
 
 
 def keys_refused(ill: Ill) -> None:
@@ -101,10 +105,14 @@ def bucket_gone(ill: Ill) -> None:
 
 
 def bucket_unreachable(ill: Ill) -> None:
-    ill.undo.callback(ill.kubectl, "rollout", "status", "-n", STORES, "deployment/s3")
-    ill.undo.callback(ill.kubectl, "patch", "-n", STORES, "service/s3", "-p", '{"spec": {"ports": [{"port": 9000}]}}')
-    ports = {"spec": {"ports": [{"port": 9000, "targetPort": 9999}]}}
-    ill.kubectl("patch", "-n", STORES, "service/s3", "-p", json.dumps(ports))
+    """Its Service leads to a port where nothing listens."""
+
+    def lead_to(port: int) -> None:
+        ports = {"spec": {"ports": [{"port": 9000, "targetPort": port}]}}
+        ill.kubectl("patch", "-n", STORES, "service/s3", "-p", json.dumps(ports))
+
+    ill.undo.callback(lead_to, 9000)
+    lead_to(9999)
 
 
 def kafka_scaled(ill: Ill) -> None:
@@ -138,10 +146,10 @@ def one_bucket(ill: Ill) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Ill], None], str]] = {
     "two releases on one bucket": (one_bucket, "LR518"),
-    "etcd full": (etcd_full, "LR413"),
+    "etcd full": (etcd_full, "LR413 LR180/etcd"),
     "the bucket's address wrong": (bucket_unreachable, "LR116"),
-    "the bucket deleted": (bucket_gone, "LR187 LR180"),
-    "the bucket's keys refused": (keys_refused, "LR180 LR187"),
+    "the bucket deleted": (bucket_gone, "LR187/object LR180/object"),
+    "the bucket's keys refused": (keys_refused, "LR187/object LR180/object"),
     "Kafka scaled to zero": (kafka_scaled, "LR150"),
     "Kafka frozen": (freeze("kafka", "kafka"), "LR142 LR143 LR116"),
     "etcd frozen": (freeze("etcd", "etcd"), "LR142 LR143 LR116"),

@@ -25,9 +25,10 @@ from lightragctl.reembed.model import Model
 from lightragctl.reembed.site import Site, Target, target_of
 from lightragctl.release.writers import WriterClock, WriterControl
 from lightragctl.service.hashed_embeddings import hashed_vectors
-from lightragctl.vectors.control import control_row
+from lightragctl.vectors.control import control_name, control_row
 from lightragctl.vectors.fence import Clock as FenceClock
 from lightragctl.vectors.model import CollectionSpec, FloatArray, TextField, chunks_spec, control_spec, index_spec
+from lightragctl.vectors.schema import CollectionSchema
 from tests.fakes.backup import Workspace
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.copied import START, DyingStore, Runtime
@@ -52,7 +53,8 @@ class Reembedded:
     folder: Path
     rows: int = 5
     upstream: bool = False
-    store: FakeStore = field(default_factory=lambda: FakeStore(batch_rows=7))
+    workspace: str = "default"
+    store: Any = field(default_factory=lambda: FakeStore(batch_rows=7))
     mortal: Mortal = field(default_factory=Mortal)
     events: list[Event] = field(default_factory=list)
     texts: Counter[str] = field(default_factory=Counter)
@@ -65,22 +67,23 @@ class Reembedded:
         self.place = Place("dev", lock_holder(), ReleaseFiles(self.folder / "release"))
         (self.folder / "release" / "operations").mkdir(parents=True)
         self.place.store = MortalStore(ConfigMapStore(FakeCluster(), "lightrag", "dev"), self.mortal)
-        self.store.create(control_spec("default_lightragctl"))
-        chunks = "default_chunks_old_8d" if self.upstream else "default_chunks_old_8d_g1"
+        self.store.create(control_spec(control_name(self.workspace)))
+        chunks = f"{self.workspace}_chunks_old_8d" + ("" if self.upstream else "_g1")
         self.store.create(chunks_spec(chunks, 8, Index()))
         self.write(chunks, range(self.rows))
         if self.upstream:
             fields = (TextField("content", 65535), TextField("file_path", 32768), TextField("entity_name", 512))
-            self.store.create(CollectionSpec("default_entities_old_8d", 8, fields, index_spec(Index())))
-            self.write("default_entities_old_8d", range(3), entity_name="Ada")
+            self.store.create(CollectionSpec(f"{self.workspace}_entities_old_8d", 8, fields, index_spec(Index())))
+            self.write(f"{self.workspace}_entities_old_8d", range(3), entity_name="Ada")
         else:
-            self.store.point_alias("default_chunks_old_8d", chunks)
+            self.store.point_alias(f"{self.workspace}_chunks_old_8d", chunks)
             record = {"id": "doc-1", "cut": CUT + OLD.suffix, "state": "ready"}
-            self.store.upsert("default_lightragctl", [control_row("doc:doc-1", record, 1)])
+            self.store.upsert(control_name(self.workspace), [control_row("doc:doc-1", record, 1)])
 
     def write(self, name: str, numbers: Sequence[int], **more: Any) -> None:
         """Rows with texts, as a writer with the old model leaves them."""
-        texts = [f"{name.split('_')[1]} text {number}" for number in numbers]
+        kind = "entities" if "_entities_" in name else "chunks"
+        texts = [f"{kind} text {number}" for number in numbers]
         rows = [
             {"id": f"k{number:03d}", "vector": vector, "created_at": 1, "content": text, "file_path": f"{number}.md"}
             | {"full_doc_id": "doc-1", **more}
@@ -90,9 +93,14 @@ class Reembedded:
 
     def embed(self, asked: Sequence[str]) -> FloatArray:
         """Vectors of the new model."""
-        if any(name.startswith("reembed_") for name in self.store.collections):  # before, only the rate is measured
+        if any(
+            name.startswith("reembed_") for name in self.store.list_collections()
+        ):  # before, only the rate is measured
             self.texts.update(asked)
         return hashed_vectors(asked, NEW.dimension)
+
+    def search(self, name: str, schema: CollectionSchema, vectors: Any, k: int) -> Sequence[Sequence[str]]:
+        return Workspace.search(cast(Any, self), name, schema, vectors, k)
 
     @contextmanager
     def open(self, context: Context) -> Iterator[Site]:
@@ -111,8 +119,8 @@ class Reembedded:
         given = context.record.parameters
         yield Site(
             store=cast(Any, DyingStore(self.store, self.mortal)),
-            search=lambda name, schema, vectors, k: Workspace.search(cast(Any, self), name, schema, vectors, k),
-            workspace="default",
+            search=self.search,
+            workspace=self.workspace,
             old=EmbeddingModel.model_validate(given["old"]),
             new=EmbeddingModel.model_validate(target_of(context).profile["models"]["embedding"]),
             ask_old=lambda asked: hashed_vectors(asked, OLD.dimension),
@@ -142,7 +150,9 @@ class Reembedded:
             given |= {"timeout_s": 60.0, "max_drop": 0.05, "max_rate": None, "seeds": {}, "questions": [], "qrels": {}}
             started = Started("ann@laptop", self.now, "1.0", TOKEN)
             begin(
-                self.place, new_operation(self.kind, "dev", given | parameters, started, "default"), self.events.append
+                self.place,
+                new_operation(self.kind, "dev", given | parameters, started, self.workspace),
+                self.events.append,
             )
         return drive(self.place, f"reembed-{TOKEN}", self.crew())
 

@@ -15,6 +15,7 @@ from lightragctl.operations.place import Place
 from lightragctl.upgrade.gates import Judgement, Verdict
 from lightragctl.upgrade.site import Site
 from lightragctl.upgrade.strategies.replicas import replicas_kind
+from lightragctl.vectors.inspect import CollectionState
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import lock_holder, plan, scope, up
 
@@ -82,12 +83,13 @@ class Town:
     now: datetime = START
     events: list[Event] = field(default_factory=list)
     searches: int = 0
+    collections: Mapping[str, CollectionState] = field(default_factory=dict)
 
     @property
     def site(self) -> Site:
-        return Site(
-            scope(self.cluster), self.metrics, lambda stable, canary, gates: list(self.answers), self.query, self.prove
-        )
+        cluster = scope(self.cluster)
+        rest = (self.query, lambda: self.collections, self.prove)
+        return Site(cluster, self.metrics, lambda *asked: list(self.answers), *rest)
 
     def query(self, address: str, text: str, pods: Sequence[str]) -> float | None:
         """Each pod has a load of its own: the canary 7, the others 3."""

@@ -60,7 +60,9 @@ class DataTown:
 
     @property
     def site(self) -> EngineSite:
-        site = Site(scope(self.cluster), lambda component: {}, lambda *ignored: [], lambda *ignored: None, self.prove)
+        site = Site(
+            scope(self.cluster), lambda component: {}, lambda *ignored: [], lambda *ignored: None, dict, self.prove
+        )
         return EngineSite(site, self.live, self.beside, lambda notify: {}, lambda context: None, self.pause)
 
     def prove(self, timeout_s: float, notify: Notify) -> None:

@@ -8,6 +8,9 @@ import pytest
 if TYPE_CHECKING:
     from tests.postgres.server import Postgres
 
+PASSWORD = "correct-horse-battery"
+"""Of the server's superuser."""
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator["Postgres"]:

@@ -14,8 +14,8 @@ import psycopg
 
 from lightragctl.core.stores import Database
 from tests.ports import free_ports
+from tests.postgres.fixtures import PASSWORD
 
-PASSWORD = "correct-horse-battery"
 _START_S = 60.0
 
 

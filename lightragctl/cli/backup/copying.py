@@ -97,7 +97,7 @@ def clone(
     """
     from lightragctl.backup.kinds import CLONE
 
-    _refuse_existing(session, _checked(new))
+    _check_names(session, workspace, _checked(new))
     parameters = {"workspace": workspace, "timeout_s": timeout_s}
     return _run(session, CLONE, parameters, new, _is_here(session, foreground))
 
@@ -119,13 +119,15 @@ def _checked(workspace: str) -> str:
     return workspace
 
 
-def _refuse_existing(session: Session, workspace: str) -> None:
-    from lightragctl.backup.site import open_site
+def _check_names(session: Session, source: str, new: str) -> None:
+    """Refuse a source that does not exist and a target that does, before an operation is begun."""
+    from lightragctl.backup.site import open_site, source_collections
     from lightragctl.backup.steps import exists
 
-    with session.out.live() as notify, open_site(session.release, workspace, notify) as site:
+    with session.out.live() as notify, open_site(session.release, new, notify) as site:
+        source_collections(site, source, session.release.name)
         if site.collections:
-            raise exists(workspace)
+            raise exists(new)
 
 
 def _backup(session: Session, source: str | None, id: str, must: bool) -> "BackupOrigin | None":

@@ -100,6 +100,9 @@ def check_here(release: Release, wanted: Wanted, workspace: str) -> None:
         files = opened.served_files(release, workspace)
         if files is not None:
             opened.mounted(files)
+        tables = opened.served_tables(release, workspace)
+        if tables is not None:
+            tables.check()
     opened.destination(settings, opened.open_destination(settings, wanted.destination, environ), environ, wanted.full)
 
 

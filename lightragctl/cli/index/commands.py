@@ -1,4 +1,4 @@
-"""index list, show, compact, load, release."""
+"""index list, show, rebuild, compact, load, release, lifecycle."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import typer
 
 from lightragctl.cli.backup.commands import DryRun
 from lightragctl.cli.deploy.commands import Timeout
+from lightragctl.cli.operations.commands import Foreground
 from lightragctl.cli.options import Session
 from lightragctl.core.result import Result
 
@@ -59,6 +60,54 @@ def show(session: Session, collection: Name) -> Result:
     with open_indexes(session.release) as place:
         (one,) = place.chosen([collection])
         return payloads.index_show(one, place.store.segments(one.name))
+
+
+def rebuild(
+    session: Session,
+    collection: Name,
+    as_profile: Annotated[
+        bool,
+        typer.Option("--as-profile", help="Build the index that the profile describes instead of the present one."),
+    ] = False,
+    foreground: Foreground = False,
+    timeout_s: Timeout = 600.0,
+    dry_run: DryRun = False,
+) -> Result:
+    """Rebuild the index of a collection: copy its rows, verify the copy, switch to it, keep the previous one.
+
+    It is an operation: lightragctl operations status. To find a better index first: lightragctl tune search.
+
+    \b
+    Examples:
+      lightragctl index rebuild chunks --dry-run
+      lightragctl index rebuild chunks --as-profile --yes
+    """
+    from lightragctl.cli.index import rebuilding
+
+    return rebuilding.rebuild(session, rebuilding.Wanted(collection, as_profile, timeout_s), foreground, dry_run)
+
+
+def lifecycle(
+    session: Session,
+    apply: Annotated[bool, typer.Option("--apply", help="Do what the rules ask for, after a confirmation.")] = False,
+    timeout_s: Timeout = 600.0,
+    in_cluster: Annotated[bool, typer.Option("--in-cluster", hidden=True)] = False,
+) -> Result:
+    """Show what the life-cycle rules of the profile (section lifecycle) ask for now, and with --apply do it.
+
+    Searches are counted from one --apply to the next, so that a collection is cold only after several of them; the
+    CronJob of lifecycle.schedule applies the rules on a cluster.
+
+    \b
+    Examples:
+      lightragctl index lifecycle --set lifecycle.compact_small_segments=4
+      lightragctl index lifecycle --apply --yes
+    """
+    from lightragctl.cli.index import living
+    from lightragctl.cli.operations.steering import in_pod
+
+    with in_pod(session, in_cluster) as opened:
+        return living.lifecycle(opened, apply, in_cluster, timeout_s)
 
 
 def compact(

@@ -10,8 +10,10 @@ from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 
 if TYPE_CHECKING:
+    from lightragctl.index.lifecycle import Action
     from lightragctl.index.place import Changed
     from lightragctl.index.state import IndexState
+    from lightragctl.vectors.applied import AppliedIndex
 
 
 def index_list(release: str, server: str, states: "Sequence[IndexState]") -> Result:
@@ -39,6 +41,39 @@ class Changer(StrEnum):
 def index_change(by: Changer, changed: "Sequence[Changed]", dry_run: bool) -> Result:
     """`index compact`, `load` and `release`: what became of each collection."""
     return Result(str(by), {"dry_run": dry_run, "collections": [asdict(one) for one in changed]})
+
+
+def index_rebuild(collection: str, before: "AppliedIndex", after: "AppliedIndex") -> Result:
+    """`index rebuild --dry-run`: the index now, and the one that would be built."""
+    return Result(
+        "index rebuild", {"dry_run": True, "collection": collection, "before": _spec(before), "after": _spec(after)}
+    )
+
+
+def _spec(index: "AppliedIndex") -> dict[str, Any]:
+    names = ("index_type", "metric", "build", "search")
+    return {name: getattr(index, name) for name in names}
+
+
+class Outcome(StrEnum):
+    """What became of an action; `planned`: it is only shown."""
+
+    PLANNED = "planned"
+    DONE = "done"
+    FAILED = "failed"
+
+
+def index_lifecycle(
+    release: str, actions: "Sequence[tuple[Action, Outcome, str]]", notes: Sequence[str], applied: bool
+) -> Result:
+    """`index lifecycle`: each action with its outcome and note; 1 when one failed, the others are done."""
+    rows = [{**asdict(action), "outcome": outcome, "note": note} for action, outcome, note in actions]
+    data = {"release": release, "applied": applied, "actions": rows, "notes": list(notes)}
+    failed = [f"{action.kind} {action.collection}: {note}" for action, outcome, note in actions if outcome == "failed"]
+    if failed:
+        error = ErrorInfo("lifecycle", "; ".join(failed), Hint("see: ", Command("index list")))
+        return Result("index lifecycle", data, Status.PARTIAL, (error,), ExitStatus.FAILED)
+    return Result("index lifecycle", data)
 
 
 def _state(one: "IndexState") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from lightragctl.cli.operations.views import shown
 from lightragctl.cli.tables import Data, View, table
 
 _MIB = 1024 * 1024
@@ -59,6 +60,32 @@ def _changed(data: Data) -> Iterator[RenderableType]:
     yield table(["COLLECTION", "", "SEGMENTS", "NOTE"], rows)
 
 
+def _rebuild(data: Data) -> Iterator[RenderableType]:
+    if "before" not in data:
+        yield from shown(data)
+        return
+    rows: list[list[RenderableType]] = [[name, _spec(data[name])] for name in ("before", "after")]
+    yield Text(data["collection"], style="bold")
+    yield table(["", "INDEX"], rows)
+
+
+def _spec(index: Data) -> str:
+    return _index({**index, "parameters": index["build"]})
+
+
+def _lifecycle(data: Data) -> Iterator[RenderableType]:
+    if data["actions"]:
+        rows: list[list[RenderableType]] = [
+            [one["kind"], one["collection"], one["rule"], one["reason"], one["outcome"], one["note"]]
+            for one in data["actions"]
+        ]
+        yield table(["ACTION", "COLLECTION", "RULE", "REASON", "", "NOTE"], rows)
+    else:
+        yield Text(f"the rules ask for nothing in release {data['release']}")
+    for note in data["notes"]:
+        yield Text(note)
+
+
 def _action(action: str, dry_run: bool) -> str:
     return f"would be {action}" if dry_run and action != "unchanged" else action
 
@@ -99,6 +126,8 @@ def _memory(size_bytes: int | None) -> str:
 VIEWS: Mapping[str, View] = {
     "index list": _list,
     "index show": _show,
+    "index rebuild": _rebuild,
+    "index lifecycle": _lifecycle,
     "index compact": _changed,
     "index load": _changed,
     "index release": _changed,

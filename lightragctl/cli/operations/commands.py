@@ -117,13 +117,14 @@ def resume(session: Session, operation_id: OpenId = None, foreground: Foreground
     return steer(works, chosen, Phase.SUCCEEDED, foreground)
 
 
-def promote(session: Session, operation_id: Id, foreground: Foreground = False) -> Result:
+def promote(session: Session, operation_id: OpenId = None, foreground: Foreground = False) -> Result:
     """Continue an upgrade without the verdicts that it waits for: the rest of the observation is skipped.
 
     Gates that have failed still undo it; those that are undecided, or have no data, no longer stop it.
 
     \b
     Examples:
+      lightragctl operations promote
       lightragctl operations promote upgrade-3f9a1c
     """
     from lightragctl.cli.operations.driving import operator
@@ -133,8 +134,9 @@ def promote(session: Session, operation_id: Id, foreground: Foreground = False) 
     from lightragctl.operations.model import Phase
 
     works = operator(session)
-    control.promote(works.place, operation_id, KINDS, works.who, works.clock.now())
-    return steer(works, operation_id, Phase.SUCCEEDED, foreground)
+    chosen = operation_id or control.the_open(works.place).id
+    control.promote(works.place, chosen, KINDS, works.who, works.clock.now())
+    return steer(works, chosen, Phase.SUCCEEDED, foreground)
 
 
 def abort(

@@ -118,13 +118,13 @@ def seconds(text: str) -> float:
     """A time such as 30m, 300s or 1h in seconds.
 
     Raises:
-        UsageError: it is no such time, or not between 1 minute and 12 hours.
+        UsageError: it is no such time, or not between 30 seconds and 12 hours.
     """
     from lightragctl.core.errors import UsageError
 
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = (text[:-1], text[-1:]) if text[-1:] in units else (text, "s")
     found = float(number) * units[unit] if number.isdecimal() else 0.0
-    if not 60 <= found <= 12 * 3600:
-        raise UsageError(f"--observe {text} is not a time between 60s and 12h", "use a number with s, m or h: 30m")
+    if not 30 <= found <= 12 * 3600:
+        raise UsageError(f"--observe {text} is not a time between 30s and 12h", "use a number with s, m or h: 30m")
     return found

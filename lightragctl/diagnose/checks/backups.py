@@ -30,14 +30,14 @@ _MAKE = Hint("make one: ", Command("backup create"), "; on a cluster set backup.
 
 CHECKS = (
     _check(
-        code="LR290",
+        code="LR560",
         title="a workspace with a destination for backups has one",
         needs=(DEPLOYED, NEWEST_BACKUP),
         judge=_none,
         fix=_MAKE,
     ),
     _check(
-        code="LR291",
+        code="LR561",
         title="the newest backup is not old (diagnose.thresholds.backup_age_s)",
         needs=(DEPLOYED, NEWEST_BACKUP, THRESHOLDS),
         judge=_old,

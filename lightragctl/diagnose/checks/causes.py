@@ -85,12 +85,14 @@ def _judge(*codes: str) -> Callable[[Facts], Iterator[Trouble]]:
             if cause.code in codes:
                 hint = cause.hint if isinstance(cause.hint, Hint) else Hint(cause.hint)
                 first, *rest = cause.message.splitlines()
-                evidence = (f"cause {cause.code}", *(line.strip() for line in rest[1:]))
+                evidence = (f"cause {cause.code}", *(line.strip() for line in rest[-_LINES:]))
                 yield Trouble(cause.subject, first, hint, evidence=evidence, component=one.component, serves=one.serves)
 
     return judge
 
 
+_LINES = 3
+"""Lines of a log that are shown as evidence."""
 _SEE: Mapping[str, Hint] = {
     "start": Hint("see the pod's events: ", Command("status")),
     "log": Hint("see the log of the component: ", Command("logs")),
@@ -111,7 +113,7 @@ def _check(code: str, title: str, of: tuple[str, ...], see: str = "start", expla
         symptoms=symptoms,
         explains=explains,
         stops=True,
-        follows=of[0] in ("probe", "probe-kill"),
+        follows=of[0] in ("probe", "probe-kill", "crash"),
     )
 
 

@@ -231,9 +231,10 @@ def _signs(facts: Facts) -> Iterator[Trouble]:
 
 def _recent_signs(facts: Facts) -> Iterator[Trouble]:
     """Errors of what stands behind a component that is ready; others pass, or are told by its own state."""
+    told = {name for signs in facts.get(SIGNS, {}).values() for name in signs}
     for component, signs in facts[RECENT_SIGNS].items():
         for name, count in signs.items():
-            if name in LASTING:
+            if name in LASTING and name not in told:
                 known = BY_NAME[name]
                 evidence = (f"{count} lines of its log in the last {RECENT_S // 60} minutes match {name}",)
                 yield Trouble(component, known.meaning, known.fix, evidence=evidence, component=component, serves=True)

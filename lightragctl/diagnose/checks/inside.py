@@ -146,6 +146,8 @@ CHECKS = (
         fix=_SERVICE,
         stops=True,
         follows=True,
+        explains=("LR180",),
+        explains_own=True,
     ),
     _check(
         code="LR117",

@@ -14,7 +14,7 @@ from lightragctl.upgrade.deployed import apply_canary, canary_obstacle, delete_c
 from lightragctl.upgrade.held_autoscaler import give_back, hold, is_held, scale_down_policy, scaler_ref
 from lightragctl.upgrade.observing import Stage, measure_before, skip, watch, watched
 from lightragctl.upgrade.plan import canary_stages, stage_seconds
-from lightragctl.upgrade.preflight import check_release, stable_pods
+from lightragctl.upgrade.preflight import check_release, pending_rows, stable_pods, store_obstacle
 from lightragctl.upgrade.promotion import (
     RIGHTS,
     binder,
@@ -29,7 +29,8 @@ from lightragctl.upgrade.samples import Track
 from lightragctl.upgrade.site import Site, read_pods, target
 
 STAGES = 3
-_POLL_S = 2.0
+_POLL_S, _INDEX_S = 2.0, 15.0
+"""Between two looks at pods, and at the builds of indexes."""
 _DAY_S = 24 * 3600.0
 
 
@@ -38,7 +39,7 @@ def replicas_kind(open_site: Callable[[Any], Site]) -> OperationKind:
 
     bound = binder(open_site)
     steps = [
-        Step("preflight", "check the release", 120.0, bound(_preflight), noted("preflight")),
+        Step("preflight", "check the release", 600.0, bound(_preflight), noted("preflight")),
         Step(
             "hold", "hold the autoscalers", 120.0, bound(_hold), bound(_is_held), bound(_give_back),
             Hold(f"watch-{STAGES}"),
@@ -89,12 +90,18 @@ def _wanted(context: Context, component: str, stage: int) -> int:
     return stages[min(stage, len(stages) - 1)]
 
 
-def _preflight(context: Context, site: Site) -> None:
+def _preflight(context: Context, site: Site) -> Wait | None:
+    collections = site.collections()
+    waits = store_obstacle(context.record.results.get("pending rows"), collections)
+    context.save_result("pending rows", pending_rows(collections))
+    if waits:
+        return Wait(_INDEX_S, waits)
     inventory = check_release(site.scope, context.record.id, target(context), _components(context))
     context.save_original("revision", inventory.revision)
     for component in context.record.parameters["components"]:
         context.save_original(f"pods of {component}", stable_pods(site.scope, component))
     context.save_result("preflight", "passed")
+    return None
 
 
 def _hold(context: Context, site: Site) -> None:

@@ -57,5 +57,5 @@ def test_attempts_are_bounded_and_a_failure_is_an_event(answers: list[int], atte
     assert (len(seen), len(events), len(waits)) == (attempts, told, attempts - 1)
 
 
-def test_without_a_url_nobody_is_told() -> None:
+def test_without_a_url_nothing_is_sent() -> None:
     send(operation(""), lambda seconds: None, lambda event: None, httpx.MockTransport(lambda request: 1 / 0))  # type: ignore[arg-type, return-value]

@@ -11,6 +11,7 @@ from lightragctl.operations.control import resume
 from lightragctl.operations.model import Phase
 from lightragctl.reembed.texts import BATCH_TEXTS
 from lightragctl.service.hashed_embeddings import hashed_vectors
+from lightragctl.vectors.applied import AppliedIndex, read_applied, write_applied
 from tests.fakes.cluster import DiedError
 from tests.fakes.reembedded import CUT, NEW, OLD, Reembedded, profile
 
@@ -53,7 +54,8 @@ def test_collections_of_lightrag_server_get_its_names_and_its_writer_is_stopped_
     assert (made.runtime.stops, made.runtime.running) == (1, True)
 
 
-EVERY, SOME = pytest.param(1, marks=pytest.mark.slow, id="every"), pytest.param(9, id="some")
+EVERY = pytest.param(1, marks=pytest.mark.drill, id="every")
+SOME = pytest.param(7, marks=pytest.mark.slow, id="some")
 
 
 @pytest.mark.parametrize("step", [SOME, EVERY])
@@ -171,7 +173,7 @@ def test_an_undo_embeds_only_what_was_written_since(tmp_path: Path) -> None:
     made.place.store.delete(record.id)
     saved = record.originals["release"]
     seeds = {move["old_alias"]: move["kept"]}
-    made.embed = lambda asked: (made.texts.update(asked), hashed_vectors(asked, OLD.dimension))[1]  # type: ignore
+    made.embed = lambda asked: (made.texts.update(asked), hashed_vectors(asked, OLD.dimension))[1]  # type: ignore[assignment,return-value]
     back = made.run(old=NEW.model_dump(mode="json"), profile=saved["profile"], seeds=seeds)
     assert back.phase is Phase.SUCCEEDED, back.cause
     assert made.store.aliases == {"default_chunks_old_8d": "default_chunks_old_8d_g1"}
@@ -198,3 +200,11 @@ def test_a_pause_stops_between_two_batches_and_a_resume_goes_on(tmp_path: Path) 
     made.embed = embed  # type: ignore[method-assign]
     resume(made.place, "reembed-0001", made.now)
     assert made.run().phase is Phase.SUCCEEDED
+
+
+def test_how_a_tuned_collection_is_searched_moves_with_it(tmp_path: Path) -> None:
+    made = Reembedded(tmp_path)
+    tuned = AppliedIndex("HNSW", "COSINE", {}, {"ef": 80})
+    write_applied(made.store, "default", {"default_chunks_old_8d_g1": tuned}, 1)
+    assert made.run().phase is Phase.SUCCEEDED
+    assert read_applied(made.store, "default")["default_chunks_new_6d_g1"] == tuned

@@ -9,6 +9,7 @@ from lightragctl.core.objects import ObjectRef
 from lightragctl.deploy.rollout_plan import read_inventory
 from lightragctl.operations.control import abort, pause, promote, resume
 from lightragctl.operations.model import Operation, Phase, StepState, next_command
+from lightragctl.vectors.inspect import CollectionState
 from tests.fakes.cluster import DiedError
 from tests.fakes.release import NAMESPACE, history, rollback, scope, up
 from tests.fakes.upgrading import BASE, ID, KIND, TAG, PodCluster, Town, bad_answers
@@ -232,6 +233,33 @@ def test_an_unready_release_is_not_upgraded() -> None:
     record = town.drive()
     assert record.phase is Phase.ABORTED
     assert "not ready: lightrag-api" in record.cause
+
+
+def state(load: str, pending: int) -> CollectionState:
+    return CollectionState(384, load, (), "HNSW", "COSINE", True, 100, pending, None)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(state("Loading", 0), "not loaded yet: passages"), (state("Loaded", 7), "not built any further: passages")],
+    ids=["loading", "stuck"],
+)
+def test_a_store_that_is_not_ready_is_not_upgraded_over(found: CollectionState, said: str) -> None:
+    record = Town(collections={"passages": found, "idle": state("NotLoad", 9)}).run()
+    assert record.phase is Phase.ABORTED
+    assert said in record.cause
+
+
+def test_an_index_that_is_being_built_is_waited_for() -> None:
+    town = Town(collections={"passages": state("Loaded", 40)})
+    put = town.pause
+
+    def build(seconds: float) -> None:
+        put(seconds)
+        town.collections = {"passages": state("Loaded", max(0, (town.collections["passages"].pending_rows or 0) - 15))}
+
+    town.pause = build  # type: ignore[method-assign]
+    assert town.run().phase is Phase.SUCCEEDED
 
 
 def test_drift_is_not_upgraded_over() -> None:

@@ -21,7 +21,7 @@ from lightragctl.diagnose.judge import NOT_HERE
 from lightragctl.diagnose.keys import INSIDE, VOLUMES
 from lightragctl.diagnose.model import Inside, Reached, Volume
 from lightragctl.kube.labels import component_of
-from lightragctl.kube.objects import is_ready, is_terminating, name_of, spec_of
+from lightragctl.kube.objects import container_statuses, is_ready, is_terminating, name_of, spec_of
 from lightragctl.kube.streams import read_from_pod
 
 _RUN_S = 7.0
@@ -100,15 +100,13 @@ def read_inside(source: Source, facts: Facts) -> None:
     runtime, scope = source.release.runtime, source.scope
     assert isinstance(runtime, KubernetesRuntime)
     refuse_forbidden(scope, "exec")
-    pods = [
-        one
-        for one in scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
-        if is_ready(one) and not is_terminating(one)
-    ]
+    listed = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
+    running = [one for one in listed if _runs(one) and not is_terminating(one)]
+    pods = sorted(running, key=lambda one: not is_ready(one))  # of those that are not ready it tells why, where none is
     asked = list(_asked(source, pods, scope.select("v1", "Service")))[:_PODS]
     if not asked:
-        facts.miss(INSIDE, "no pod is ready")
-        facts.miss(VOLUMES, "no pod is ready")
+        facts.miss(INSIDE, "no pod runs")
+        facts.miss(VOLUMES, "no pod runs")
         return
     with ThreadPoolExecutor(min(len(asked), _AT_ONCE)) as pool:
         found = list(pool.map(lambda one: _run(source, runtime, one), asked))
@@ -120,6 +118,10 @@ def read_inside(source: Source, facts: Facts) -> None:
     if volumes or not any(one.paths for one in asked):
         facts.put(VOLUMES, volumes)
     facts.miss(VOLUMES, next((one for one in found if isinstance(one, str)), f"no volumes: {NOT_HERE}"))
+
+
+def _runs(pod: KubernetesObject) -> bool:
+    return any("running" in (one.get("state") or {}) for one in container_statuses(pod))
 
 
 def _asked(source: Source, pods: Sequence[KubernetesObject], services: Sequence[KubernetesObject]) -> Iterator[Asked]:
