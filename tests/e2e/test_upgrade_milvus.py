@@ -70,7 +70,7 @@ def row(number: int, vector: Any) -> dict[str, Any]:
 @contextmanager
 def engine(release: ClusterRelease) -> Iterator[MilvusStore]:
     (port,) = free_ports(1)
-    words = release.words("forward", "vector-engine", str(port))
+    words = release.words("port-forward", "vector-engine", str(port))
     process = release.tool.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
