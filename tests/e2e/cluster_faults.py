@@ -436,17 +436,32 @@ def no_key(ill: Ill) -> None:
     ill.up(*settings)
 
 
+AUTHORITY = """[ca]
+default_ca = one
+[one]
+new_certs_dir = .
+database = index
+serial = serial
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+"""
+
+
 def certificate(ill: Ill, secret: str, days: int) -> None:
-    """A certificate that ends in so many days."""
-    folder = ill.release.tool.cwd
-    key, public = folder / "tls.key", folder / "tls.crt"
-    end = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + days * 86400))
-    begin = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() - 90 * 86400))
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=search.example.com"]
-    words += ["-keyout", str(key), "-out", str(public), "-not_before", begin, "-not_after", end]
-    subprocess.run(words, check=True, capture_output=True)
-    ill.kubectl("create", "secret", "tls", secret, f"--cert={public}", f"--key={key}")
+    """A Secret with a certificate that ends in so many days, or ended so many days ago."""
+    folder = ill.release.tool.cwd / f"tls{days}"
+    folder.mkdir(exist_ok=True)
+    for name, text in (("authority", AUTHORITY), ("index", ""), ("serial", "01\n")):
+        (folder / name).write_text(text)
+    begin, end = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + at * 86400)) for at in (-90, days))
+    asked = ("-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "csr", "-subj", "/CN=search.example.com")
+    signed = ("-batch", "-selfsign", "-config", "authority", "-keyfile", "key", "-in", "csr", "-out", "crt", "-notext")
+    for words in (("req", "-new", *asked), ("ca", *signed, "-startdate", begin, "-enddate", end)):
+        subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=folder)
     ill.undo.callback(ill.kubectl, "delete", "secret", secret)
+    ill.kubectl("create", "secret", "tls", secret, f"--cert={folder / 'crt'}", f"--key={folder / 'key'}")
 
 
 def expired_certificate(ill: Ill) -> None:
@@ -459,6 +474,7 @@ def key_rotated(ill: Ill) -> None:
     """The key in the Secret is another one, and the pods were not restarted."""
     name = f"{ill.name}-lightrag-api-keys"
     before = json.loads(ill.kubectl("get", "secret", name, "-o", "json"))["data"]
+    ill.undo.callback(ill.kubectl, "rollout", "restart", ill.workload("lightrag-api"))
     ill.undo.callback(ill.kubectl, "patch", "secret", name, "-p", json.dumps({"data": before}))
     ill.kubectl(
         "patch", "secret", name, "-p", json.dumps({"stringData": dict.fromkeys(before, "another-key-0123456789")})
@@ -470,6 +486,7 @@ def secret_deleted(ill: Ill) -> None:
     whole = json.loads(ill.kubectl("get", "secret", name, "-o", "json"))
     kept = {name: whole["metadata"][name] for name in ("name", "labels", "annotations") if name in whole["metadata"]}
     ill.undo.callback(ill.up)
+    ill.undo.callback(ill.kubectl, "rollout", "restart", ill.workload("lightrag-api"))
     ill.undo.callback(ill.kubectl, "apply", "-f", "-", stdin=json.dumps({**whole, "metadata": kept}))
     ill.kubectl("delete", "secret", name)
 
