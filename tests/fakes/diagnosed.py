@@ -102,7 +102,8 @@ def healthy_series() -> Series:
 
 
 def operation(phase: str, overdue_s: float = 0.0, driver: str = "ann@laptop") -> OpenOperation:
-    return OpenOperation("op1", "restore", phase, "copy", overdue_s, ["resume it: ", ("operations resume", "op1")], driver)
+    hint: list[str | tuple[str, str]] = ["resume it: ", ("operations resume", "op1")]
+    return OpenOperation("op1", "restore", phase, "copy", overdue_s, hint, driver)
 
 
 def chunks(**more: Any) -> Collection:
