@@ -42,6 +42,7 @@ class Thresholds(StrictModel):
     etcd_fsync_s: Seconds = 0.2
     clock_skew_s: Seconds = 60.0
     stuck_s: Seconds = 3600.0
+    backup_age_s: Seconds = 172_800.0
     restarts_recent_s: Seconds = 900.0
     oom_recent_s: Seconds = 86400.0
     certificate_days: Annotated[int, Field(ge=1)] = 30

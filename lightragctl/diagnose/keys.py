@@ -5,6 +5,7 @@ from typing import Any
 from lightragctl.core.diagnosis import Thresholds
 from lightragctl.diagnose.facts import Fact, declared_in
 from lightragctl.diagnose.model import (
+    BackupState,
     Certificate,
     Change,
     Collection,
@@ -46,6 +47,7 @@ COLLECTIONS: Fact[list[Collection]] = Fact("collections", "the store's collectio
 ROW_SAMPLE: Fact[RowSample] = Fact("row_sample", "a sample of the stored rows, in numbers", RowSample)
 STORED_MODEL: Fact[StoredModel | None] = Fact("stored_model", "the model that the rows came from", StoredModel | None)
 GOLDEN: Fact[GoldenState] = Fact("golden", "the golden set", GoldenState)
+NEWEST_BACKUP: Fact[BackupState] = Fact("newest_backup", "the newest backup of the workspace", BackupState)
 DOCUMENTS: Fact[DocumentCounts] = Fact("documents", "documents of the workspace, in numbers", DocumentCounts)
 LIGHTRAG: Fact[LightragState] = Fact("lightrag", "lightrag-server's health and documents", LightragState)
 OPERATIONS: Fact[list[OpenOperation]] = Fact("operations", "operations that are not closed", list[OpenOperation])

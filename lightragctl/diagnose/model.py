@@ -40,6 +40,7 @@ class Deployed:
     chat_at: str = ""
     index_type: str = ""
     metric: str = ""
+    backs_up: bool = False
     request_s: float = 2.0
     search_s: float = 5.0
     embed_s: float = 60.0
@@ -81,9 +82,16 @@ class Replica:
     took_s: float = 0.0
 
 
+FOREIGN = "not-openai"
+"""Code of an answer that is not of the OpenAI API, such as a page of HTML."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
-    """One small call to a model through model-gateway. `status` is 0 where nothing answered; `code`: of the problem."""
+    """One small call to a model through model-gateway. `status` is 0 where nothing answered; `code`: of the problem.
+
+    `cause`: the name of a known error in its message, or `proxy`; the message itself is not kept.
+    """
 
     kind: str
     model: str
@@ -94,6 +102,7 @@ class Endpoint:
     took_s: float = 0.0
     dimension: int = 0
     norm: float = 0.0
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -237,6 +246,8 @@ class Process:
     program_there: bool = True
     log_bytes: int = 0
     data_there: bool = True
+    open_files: int = 0
+    open_files_limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -298,6 +309,13 @@ class Recorded:
     stopped: bool = False
     held_by: str = ""
     verdict: str = ""
+
+
+@dataclass(frozen=True)
+class BackupState:
+    """The newest backup of the workspace, as its operation recorded it; `age_s` is None when none was recorded."""
+
+    age_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -130,10 +130,23 @@ class ClusterClient:
         answer = self._calls.call(Request("PUT", self._path(ref(thing)), {"fieldManager": FIELD_MANAGER}, thing))
         return self._landed(answer, thing) or _checked(answer, str(ref(thing)))
 
-    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+    def replace_part(self, thing: KubernetesObject, subresource: str, *, dry_run: bool = False) -> dict[str, Any]:
+        """Replace a subresource of the object with this resourceVersion, such as `ephemeralcontainers` of a pod.
+
+        Raises:
+            ChangedMeanwhileError: it has another resourceVersion.
+        """
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        answer = self._calls.call(Request("PUT", f"{self._path(ref(thing))}/{subresource}", query, thing))
+        return _checked(answer, f"{ref(thing)} {subresource}")
+
+    def delete(
+        self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
+    ) -> bool:
         """See `Cluster`."""
         preconditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
-        options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": preconditions}
+        grace = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
+        options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": preconditions, **grace}
         answer = self._calls.call(Request("DELETE", self._path(identity), body=options))
         if answer.status == 404:
             return answer.sent > 1  # an earlier attempt succeeded, but its response was lost

@@ -54,10 +54,12 @@ class GuardedCluster:
         self.check()
         return self.inner.replace(thing)
 
-    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+    def delete(
+        self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
+    ) -> bool:
         """See `Cluster`."""
         self.check()
-        return self.inner.delete(identity, uid, version=version, orphan=orphan)
+        return self.inner.delete(identity, uid, version=version, orphan=orphan, grace_s=grace_s)
 
     def allowed(self, access: ResourceAttributes) -> bool:
         """See `Cluster`."""

@@ -144,10 +144,13 @@ class Cluster(Protocol):
             ChangedMeanwhileError: it has another resourceVersion.
         """
 
-    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+    def delete(
+        self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
+    ) -> bool:
         """Delete the object with this uid, and this resourceVersion if given; False if it is gone.
 
-        Its dependents are deleted in the background, or orphaned.
+        Its dependents are deleted in the background, or orphaned. `grace_s`: of a pod, also of one that is ending;
+        None: its own.
 
         Raises:
             ChangedMeanwhileError: it has another resourceVersion.

@@ -17,7 +17,7 @@ from lightragctl.release.release import Release
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.embedding import QuestionEmbedder
 from lightragctl.vectors.milvus import MilvusStore
-from lightragctl.vectors.model import index_spec
+from lightragctl.vectors.model import FloatArray, index_spec
 
 _CALL_S = 30.0
 """The deadline of one call to Milvus; a page of many long vectors takes seconds through a tunnel."""
@@ -58,7 +58,7 @@ def build(release: Release, place: GoldenWorkspace, options: BuildOptions, now_s
         LightragctlError: as `golden_store.build`.
     """
     with _store(release) as store:
-        asked = _recorded(release, place.workspace, notify) if options.recorded else []
+        asked = recorded(release, place.workspace, notify) if options.recorded else []
         questions = golden.questions(asked, options.questions, options.recorded)
         plan = golden_store.BuildPlan(options.sample, questions, options.k, options.seed, now_s, __version__)
         return golden_store.build(store, place, plan, _embed(release), notify)
@@ -73,6 +73,17 @@ def known(release: Release, place: GoldenWorkspace) -> tuple[GoldenSet, list[int
     """
     with _store(release) as store:
         return golden_store.load(store, place), golden_store.versions(store, place)
+
+
+def recorded_vectors(release: Release, place: GoldenWorkspace, most: int, notify: Notify) -> FloatArray:
+    """The vectors of the newest recorded questions about the workspace, `(n, dimension)`, at most `most`.
+
+    Raises:
+        NotRunningError: the release is not up.
+        LightragctlError: no replica answers, or the embedding model does not.
+    """
+    asked = golden.questions(recorded(release, place.workspace, notify), (), most)
+    return _embed(release)(list(asked))
 
 
 def check(release: Release, place: GoldenWorkspace, wanted: CheckOptions, notify: Notify) -> GoldenReport:
@@ -118,12 +129,17 @@ def _embed(release: Release) -> Embed:
     )
 
 
+def embed(release: Release, questions: Sequence[str]) -> FloatArray:
+    """Vectors of questions by the release's embedding model."""
+    return _embed(release)(questions)
+
+
 def plain(found: Sequence[RecordedQuestion], workspace: str) -> list[RecordedQuestion]:
     """The questions that can be repeated: for passages of the workspace, without a filter."""
     return [one for one in found if one.workspace == workspace and one.kind == "chunks" and not one.filter]
 
 
-def _recorded(release: Release, workspace: str, notify: Notify) -> list[str]:
+def recorded(release: Release, workspace: str, notify: Notify) -> list[str]:
     """Recorded questions that can be repeated, newest first; notifies when there are none."""
     try:
         found = release.recordings(_NEWEST)

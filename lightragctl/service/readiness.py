@@ -12,7 +12,7 @@ from lightragctl.core.settings import ApiSettings
 from lightragctl.service.background import Background
 from lightragctl.service.threads import Threads
 from lightragctl.service.workspaces import Workspaces
-from lightragctl.vectors.model import Page, SearchBatch, index_spec
+from lightragctl.vectors.model import Page, SearchBatch
 from lightragctl.vectors.store import SearchStore, VectorStore
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Readiness:
         if not rows or not collection:
             return
         vector = np.asarray(rows[0]["vector"], dtype=np.float32)
-        batch = SearchBatch(collection, vector[None], 10, index_spec(self._settings.index), ())
+        batch = SearchBatch(collection, vector[None], 10, self._workspaces.index_of(collection), ())
         hits = (await self._search.search(batch))[0]
         # Equal texts have equal vectors: then another row may rank first, with the same score.
         if hits and (rows[0]["id"] in {hit.id for hit in hits} or hits[0].score == hits[-1].score):

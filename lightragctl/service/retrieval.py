@@ -30,7 +30,6 @@ from lightragctl.vectors.model import (
     Hit,
     NotLoadedError,
     SearchBatch,
-    index_spec,
 )
 from lightragctl.vectors.store import SearchStore
 
@@ -108,7 +107,6 @@ class Retrieval:
         self._workspaces = workspaces
         self._backends = _Backends(search, embedding)
         self._metrics = metrics
-        self._index = index_spec(settings.index)
         series = {stage: BatchSeries(metrics, stage) for stage in ("embed", "search")}
         self._embed = Batcher(self._run_embed, settings.batching, (ModelInputError,), series["embed"])
         self._search = Batcher(self._run_search, settings.batching, series=series["search"])
@@ -263,7 +261,9 @@ class Retrieval:
         first = searches[0]
         vectors = np.stack([search.vector for search in searches])
         fields = _FIELDS[first.kind]
-        batch = SearchBatch(first.collection, vectors, first.top_k, self._index, fields, first.filter)
+        index = self._workspaces.index_of(first.collection)
+        self._metrics.searches.labels(first.collection).inc(len(searches))
+        batch = SearchBatch(first.collection, vectors, first.top_k, index, fields, first.filter)
         return await self.guards["milvus"].call(lambda: self._backends.search.search(batch))
 
 

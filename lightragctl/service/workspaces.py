@@ -26,9 +26,11 @@ from lightragctl.service.keyed_locks import KeyedLocks
 from lightragctl.service.single_flight import SingleFlight
 from lightragctl.service.threads import Threads
 from lightragctl.service.write_guard import SwitchingError, WriteGuard, WriterPace
+from lightragctl.vectors.applied import APPLIED, AppliedIndex, decoded
 from lightragctl.vectors.control import (
     EPOCH,
     KINDS,
+    NEWEST_BACKUP,
     ModelIdentity,
     chunks_alias,
     collection_name,
@@ -37,10 +39,18 @@ from lightragctl.vectors.control import (
     epoch_row,
     is_ours,
     model_key,
+    newest_backup,
     settings_difference,
 )
 from lightragctl.vectors.fence_rows import SWITCHING, SwitchingRow
-from lightragctl.vectors.model import CollectionMissingError, FloatArray, chunks_spec, control_spec
+from lightragctl.vectors.model import (
+    CollectionMissingError,
+    FloatArray,
+    IndexSpec,
+    chunks_spec,
+    control_spec,
+    index_spec,
+)
 from lightragctl.vectors.store import VectorStore
 
 log = logging.getLogger(__name__)
@@ -123,6 +133,7 @@ class WorkspaceState:
         others: chunk collections of the workspace that were made with other models.
         related: lightrag-server's collections of entities and relationships, by kind; only those that are there.
         switching: the operation that is replacing its collections; empty when none is.
+        applied: how collections are searched whose index was tuned, by physical name.
     """
 
     epoch: str = ""
@@ -131,6 +142,7 @@ class WorkspaceState:
     others: tuple[str, ...] = ()
     related: Mapping[str, str] = field(default_factory=dict)
     switching: str = ""
+    applied: Mapping[str, AppliedIndex] = field(default_factory=dict)
 
     @property
     def is_partial(self) -> bool:
@@ -184,9 +196,13 @@ class Workspaces:
         self.loads = CollectionLoader(store)
         self.guard = WriteGuard(self.loads, store, settings.deadlines.write_s, intervals.writer)
         self.model_generation = 0
+        self.backups: dict[str, int] = {}
+        """When the newest backup of each known workspace was finished, in unix seconds."""
         self._settings = settings
         self._embedding = embedding
         self._states: dict[str, WorkspaceState] = {}
+        self._profile_index = index_spec(settings.index)
+        self._indexes: dict[str, IndexSpec] = {}
         self._freshness: dict[str, _Freshness] = {}
         self._read_at_s: dict[str, float] = {}
         self._agreed: dict[str, tuple[WorkspaceState, float]] = {}
@@ -257,7 +273,14 @@ class Workspaces:
             freshness.changed_s = time.monotonic()
         freshness.confirmed_s = begin
         self._states[name] = state
+        self._indexes.update({physical: one.spec for physical, one in state.applied.items()})
+        for physical in before.applied.keys() - state.applied.keys() if before else ():
+            self._indexes.pop(physical, None)
         return state
+
+    def index_of(self, collection: str) -> IndexSpec:
+        """How a collection is searched: as it was tuned, else as the profile says."""
+        return self._indexes.get(collection, self._profile_index)
 
     def is_confirmed(self, name: str) -> bool:
         """Whether what is known of the workspace was confirmed within the lease."""
@@ -422,7 +445,12 @@ class Workspaces:
         return ModelIdentity(model.name, model.dimension, model.query_prefix, model.document_prefix, encoded)
 
     def _read_epoch(self, name: str) -> str:
-        return str(self._read_control(name, [EPOCH]).get(EPOCH, ""))
+        found = self._read_control(name, [EPOCH, NEWEST_BACKUP])
+        if backup := newest_backup(found.get(NEWEST_BACKUP)):
+            self.backups[name] = backup.finished_at_s
+        else:
+            self.backups.pop(name, None)
+        return str(found.get(EPOCH, ""))
 
     def _read(self, name: str) -> WorkspaceState:
         """What there is; read again if a switch began or ended meanwhile, so that its middle is not taken for empty."""
@@ -435,7 +463,7 @@ class Workspaces:
         model = self._settings.embedding
         alias = chunks_alias(name, model)
         key = model_key(model)
-        control = self._read_control(name, [EPOCH, key, SWITCHING])
+        control = self._read_control(name, [EPOCH, key, SWITCHING, APPLIED])
         identity = msgspec.json.decode(control[key], type=ModelIdentity) if key in control else None
         related = {kind: self.store.resolve(collection_name(name, kind, model)) for kind in KINDS[1:]}
         there = {kind: collection for kind, collection in related.items() if collection}
@@ -447,6 +475,7 @@ class Workspaces:
             self._others(name, alias),
             there,
             msgspec.json.decode(marker, type=SwitchingRow).operation if marker else "",
+            decoded(control.get(APPLIED)),
         )
 
     def _read_control(self, name: str, keys: Sequence[str]) -> dict[str, str]:

@@ -43,6 +43,10 @@ _CHANNEL = {
 """A dead peer is noticed in 15 s; one that is back is found in half a second, at a new address after one more."""
 
 
+_LEAST_TOP_K = ("ef", "reorder_k")
+"""Search parameters that must not be below `top_k`."""
+
+
 class MilvusSearch:
     """A `SearchStore` on Milvus 2.3 or later, or Milvus Lite; made and used inside one running event loop.
 
@@ -88,13 +92,15 @@ class MilvusSearch:
 
 
 def request(batch: SearchBatch, seen_until: int) -> Any:
-    """Milvus's SearchRequest for a batch. HNSW refuses an `ef` below `top_k`, so it is raised to it.
+    """Milvus's SearchRequest for a batch. An `ef` or `reorder_k` below `top_k` is refused, so it is raised.
 
     Args:
         batch: what to search for.
         seen_until: Milvus's timestamp of the last write that must be seen.
     """
-    params = {name: max(value, batch.top_k) if name == "ef" else value for name, value in batch.index.search.items()}
+    params = {
+        name: max(value, batch.top_k) if name in _LEAST_TOP_K else value for name, value in batch.index.search.items()
+    }
     options = {
         "anns_field": "vector",
         "topk": str(batch.top_k),

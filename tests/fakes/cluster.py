@@ -189,7 +189,9 @@ class FakeCluster:
                 raise ChangedMeanwhileError(f"{ref(thing)} was modified")
             return self._put("replace", thing)
 
-    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+    def delete(
+        self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
+    ) -> bool:
         with self._lock:
             there = self.objects.get(identity)
             if there is None or there["metadata"]["uid"] != uid:

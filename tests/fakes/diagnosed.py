@@ -8,6 +8,7 @@ from lightragctl.diagnose import keys
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.judge import NOT_HERE
 from lightragctl.diagnose.model import (
+    BackupState,
     Certificate,
     Collection,
     Deployed,
@@ -83,6 +84,7 @@ def _shared(facts: Facts) -> None:
     facts.put(keys.ROW_SAMPLE, RowSample(CHUNKS, 64, unit=64, reproduced=1.0, found=True))
     facts.put(keys.STORED_MODEL, StoredModel("e5", 4, "query: ", "passage: "))
     facts.put(keys.GOLDEN, GoldenState(1))
+    facts.put(keys.NEWEST_BACKUP, BackupState(3600.0))
     facts.put(keys.DOCUMENTS, DocumentCounts(10, chunks=100, rows=100))
     facts.put(keys.SIGNS, {})
     facts.put(keys.OPERATIONS, [operation("running")])

@@ -88,9 +88,31 @@ def _bundled(data: Data) -> Iterator[RenderableType]:
     yield Text("it contains no documents, questions, environment values or Secrets; review it before you share it")
 
 
+def _profiled(data: Data) -> Iterator[RenderableType]:
+    if data.get("stacks"):
+        yield Text(data["stacks"].rstrip("\n"))
+        return
+    who = f"{data['target']} process {data['pid']}" if data["pid"] else data["target"]
+    if data.get("file"):
+        yield Text(f"{data['file']}: {data['format']} of {who} by {data['tool']}, {data['size_bytes']} bytes")
+        if data["file"].endswith(".pb.gz"):
+            yield Text(f"show it: go tool pprof -http=: {data['file']}")
+        return
+    yield Text(
+        f"would make a {data['format']} of {who} ({data['language']}) by {data['tool']}, access: {data['access']}"
+    )
+    for one in data["rights"]:
+        yield Text(f"    needs: {one}")
+    for one in data["changes"]:
+        yield Text(f"    effect: {one}")
+    if data["note"]:
+        yield Text(f"    note: {data['note']}", style="yellow")
+
+
 VIEWS: Mapping[str, View] = {
     "diagnose run": _diagnosed,
     "diagnose list": _listed,
     "diagnose explain": _explained,
     "diagnose bundle": _bundled,
+    "diagnose profiler": _profiled,
 }

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from lightragctl.diagnose import keys
 from lightragctl.diagnose.facts import Fact, Facts
 from lightragctl.diagnose.model import (
+    BackupState,
     Certificate,
     Change,
     Collection,
@@ -319,6 +320,8 @@ FAULTS: dict[str, Fault] = {
         put(keys.DANGERS, [Written("config-outdated", "warning", "Pod/x", "started before Secret/y", ["restart it"])])
     ),
     "LR162": local(put(keys.OPERATIONS, [healthy.operation("needs attention")])),
+    "LR560": local(several(with_(keys.DEPLOYED, backs_up=True), put(keys.NEWEST_BACKUP, BackupState()))),
+    "LR561": cluster(put(keys.NEWEST_BACKUP, BackupState(200_000.0))),
     "LR163": cluster(put(keys.OPERATIONS, [healthy.operation("running", 900.0)])),
     "LR164": cluster(put(keys.OPERATIONS, [healthy.operation("running", driver="")])),
     "LR170": local(with_(keys.MACHINE, supervisor_alive=False)),
@@ -337,6 +340,8 @@ FAULTS: dict[str, Fault] = {
     "LR183": local(processes("embedder", restarts=1, last_exit="killed by SIGKILL", started_at=AT - 60)),
     "LR184": local(processes("embedder", not_ready="port 8083 is not open yet", started_at=AT - 5)),
     "LR185": local(with_(keys.MACHINE, load=90.0)),
+    "LR188": local(processes("embedder", started_at=AT + 3600)),
+    "LR189": local(processes("lightrag-api", open_files=1020, open_files_limit=1024)),
     "LR186": local(processes("embedder", failures=4, last_exit="exited with status 1")),
     "LR187": cluster(put(keys.RECENT_SIGNS, {"vector-engine": {"object-store-refused": 4}})),
     "LR200": local(put(keys.SERVICES, [Replica("embedder", "embedder", error="Connection refused")])),
@@ -394,6 +399,8 @@ FAULTS: dict[str, Fault] = {
     "LR306": local(endpoint(status=404, code="model_not_found")),
     "LR307": local(endpoint(dimension=8)),
     "LR308": local(endpoint(norm=0.0)),
+    "LR314": local(endpoint(code="not-openai")),
+    "LR315": local(endpoint(status=429, code="insufficient_quota")),
     "LR309": local(endpoint(took_s=9.0)),
     "LR310": cluster(metrics("lightrag-api", "lightragctl_breaker_state", 2.0, backend="embedding")),
     "LR311": cluster(metrics("model-server", "vllm:num_requests_waiting", 40.0)),
