@@ -123,7 +123,7 @@ _SKEW_S = 5.0
 def _clock(facts: Facts) -> Iterator[Trouble]:
     """A node's lease is renewed every 10 s by its own clock: one from the future, or old on a ready node, is skew.
 
-    What pods tell of their clock is nearer, where it was asked for.
+    A clock that was read in a pod is more exact, where there is one.
     """
     most, now = facts[THRESHOLDS].clock_skew_s, facts[DEPLOYED].at
     near = {one.node: one.skew_s for one in facts.get(INSIDE, [])}
