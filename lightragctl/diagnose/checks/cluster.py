@@ -167,7 +167,7 @@ def _expires(facts: Facts) -> Iterator[Trouble]:
 
 
 def _scalers(facts: Facts) -> Iterator[KubernetesObject]:
-    """Autoscalers of the release's workloads, whoever created them."""
+    """Autoscalers of the workloads of the release, also those of other users."""
     ours = {(one["kind"], name_of(one)) for one in facts[WORKLOADS]}
     for one in facts[AUTOSCALERS]:
         target = spec_of(one).get("scaleTargetRef") or {}

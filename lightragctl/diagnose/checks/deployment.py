@@ -231,7 +231,7 @@ def _signs(facts: Facts) -> Iterator[Trouble]:
 
 
 def _recent_signs(facts: Facts) -> Iterator[Trouble]:
-    """Errors of what stands behind a component that is ready; others pass, or are told by its own state."""
+    """Errors of what stands behind a ready component; others pass, or have findings of their own."""
     told = {name for signs in facts.get(SIGNS, {}).values() for name in signs}
     for component, signs in facts[RECENT_SIGNS].items():
         for name, count in signs.items():
