@@ -77,6 +77,7 @@ class Ground:
         questions: of users.
         memory: of the trial store; None where it is unknown.
         ledger: its file.
+        candidates: what to try, for a number of rows, a dimension and the current index.
         clock: seconds.
     """
 
@@ -86,6 +87,7 @@ class Ground:
     questions: Questions
     memory: Callable[[], ServerMemory | None]
     ledger: Path
+    candidates: Callable[[int, int, Candidate], Sequence[Candidate]] = candidates
     clock: Callable[[], float] = time.monotonic
 
 
@@ -181,7 +183,7 @@ class _Rounds:
 
     def run(self) -> None:
         """Measure the candidates on more and more rows."""
-        entered = self._affordable(candidates(len(self.data.ids), self.plan.dimension, self.plan.current))
+        entered = self._affordable(self.ground.candidates(len(self.data.ids), self.plan.dimension, self.plan.current))
         steps = rungs(len(self.data.ids))
         for step, rows in enumerate(steps):
             self._add(rows)
@@ -341,7 +343,7 @@ def _subject(ground: Ground, plan: Plan, data: _Data) -> Subject:
 def _found(ground: Ground, plan: Plan, data: _Data, rounds: _Rounds, begun_s: float) -> Found:
     ledger, rows = rounds.ledger, len(data.ids)
     measured_rows = max((one.rows for one in ledger.points), default=0)
-    known = {one.name: one for one in candidates(rows, plan.dimension, plan.current)}
+    known = {one.name: one for one in ground.candidates(rows, plan.dimension, plan.current)}
     builds = {one.candidate: one.build_s for one in ledger.built if one.rows == measured_rows}
     options = [
         Option(
