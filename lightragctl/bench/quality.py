@@ -41,7 +41,7 @@ def relevance(found: FoundHits, questions: Sequence[Question], qrels: Qrels, k: 
     judged = {name for grades in qrels.values() for name in grades}
     run: dict[str, dict[str, float]] = {}
     for at, given in found.items():
-        run.setdefault(questions[at].id, _ranked(given, judged))
+        run.setdefault(questions[at].id, ranked(given, judged))
     return _figures(list(evaluate(qrels, run, k).values())) if run.keys() & qrels.keys() else {}
 
 
@@ -72,7 +72,7 @@ def _figure(shares: Sequence[float]) -> Figure:
     return Figure(mean_share(shares), interval.low, interval.high, len(shares))
 
 
-def _ranked(given: Sequence[FoundHit], judged: set[str]) -> dict[str, float]:
+def ranked(given: Sequence[FoundHit], judged: set[str]) -> dict[str, float]:
     """Documents with scores that keep the order of their best passages."""
     names = dict.fromkeys(_name(hit, judged) for hit in given)
     return {name: float(len(names) - rank) for rank, name in enumerate(names)}

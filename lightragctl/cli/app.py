@@ -15,11 +15,14 @@ from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
 from lightragctl.cli.diagnose import commands as diagnose
+from lightragctl.cli.diagnose import profiling
 from lightragctl.cli.golden import commands as golden
+from lightragctl.cli.index import commands as index
 from lightragctl.cli.operations import commands as operations
 from lightragctl.cli.options import parameters, with_session
 from lightragctl.cli.parsing import StrictCommand, StrictGroup
 from lightragctl.cli.profiles import commands as profiles
+from lightragctl.cli.reembed import commands as reembed
 from lightragctl.cli.serve import commands as serve
 from lightragctl.cli.tool import commands as tool
 from lightragctl.cli.tune import commands as tune
@@ -81,6 +84,7 @@ _PANELS: tuple[tuple[str, tuple[CommandFunction, ...]], ...] = (
     ),
     ("Documents and queries", (data.ingest, data.retrieve, data.query, data.recordings)),
     ("Backup and restore", (copying.restore, copying.clone)),
+    ("Models and indexes", (reembed.reembed,)),
     ("Profiles and tool", (tool.completion, tool.version)),
 )
 _GROUPS = (
@@ -107,14 +111,14 @@ _GROUPS = (
         "upgrade",
         "Deploy and operate",
         "Upgrade a release, with or without a canary. Without a subcommand: upgrade run.",
-        (upgrade.run, upgrade.matrix),
+        (upgrade.run, upgrade.matrix, upgrade.report),
         _DefaultsToRun,
     ),
     _CommandGroup(
         "diagnose",
         "Deploy and operate",
         "Find the cause of a problem and its fix. Without a subcommand: diagnose run.",
-        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle),
+        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle, profiling.profiler),
         _DefaultsToRun,
     ),
     _CommandGroup(
@@ -124,8 +128,14 @@ _GROUPS = (
         (golden.build, golden.show, golden.check),
     ),
     _CommandGroup(
+        "index",
+        "Models and indexes",
+        "Show, rebuild, compact, load and release the indexes of a release; apply life-cycle rules.",
+        (index.list_, index.show, index.rebuild, index.compact, index.load, index.release, index.lifecycle),
+    ),
+    _CommandGroup(
         "tune",
-        "Load tests and quality",
+        "Models and indexes",
         "Find, apply and undo the best vector index for the data of a workspace.",
         (tune.search, tune.apply, tune.undo),
     ),
@@ -138,6 +148,7 @@ _GROUPS = (
             operations.status,
             operations.pause,
             operations.resume,
+            operations.promote,
             operations.abort,
             operations.cleanup,
             operations.rehearse,

@@ -8,8 +8,10 @@ from lightragctl.cli.data import views as data
 from lightragctl.cli.deploy import views as deploy
 from lightragctl.cli.diagnose import views as diagnose
 from lightragctl.cli.golden import views as golden
+from lightragctl.cli.index import views as index
 from lightragctl.cli.operations import views as operations
 from lightragctl.cli.profiles import views as profiles
+from lightragctl.cli.reembed import views as reembed
 from lightragctl.cli.tables import Data, View
 from lightragctl.cli.tool import views as tool
 from lightragctl.cli.tune import views as tune
@@ -30,8 +32,10 @@ VIEWS: dict[str, View] = {
     **data.VIEWS,
     **bench.VIEWS,
     **golden.VIEWS,
+    **index.VIEWS,
     **backup.VIEWS,
     **operations.VIEWS,
+    **reembed.VIEWS,
     **tool.VIEWS,
     **tune.VIEWS,
     **upgrade.VIEWS,

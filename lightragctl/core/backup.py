@@ -70,9 +70,7 @@ class Backup(StrictModel):
     @field_validator("schedule")
     @classmethod
     def _is_cron(cls, schedule: str | None) -> str | None:
-        if schedule is not None and not _CRON.fullmatch(schedule):
-            raise ValueError(f"schedule has five fields as in cron, such as '0 3 * * *', not '{schedule}'")
-        return schedule
+        return check_cron(schedule)
 
     @property
     def secrets(self) -> dict[str, SecretKey]:
@@ -101,6 +99,17 @@ class Backup(StrictModel):
             names = ", ".join(self.not_in_pods)
             raise ValueError(f"schedule needs {names} as a key of a Kubernetes Secret: {{secret: {{name, key}}}}")
         return self
+
+
+def check_cron(schedule: str | None) -> str | None:
+    """The schedule of a CronJob; None where there is none.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if schedule is not None and not _CRON.fullmatch(schedule):
+        raise ValueError(f"schedule has five fields as in cron, such as '0 3 * * *', not '{schedule}'")
+    return schedule
 
 
 def claim_of(url: str | None) -> str | None:

@@ -13,8 +13,10 @@ from lightragctl.core.backup import Backup
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
 from lightragctl.core.diagnosis import Diagnosis
 from lightragctl.core.errors import ProfileError
+from lightragctl.core.gates import UpgradeSettings
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
+from lightragctl.core.lifecycle import IndexLifecycle
 from lightragctl.core.placement import NetworkPolicySettings, NodePool, unset
 from lightragctl.core.quantity import quantity
 from lightragctl.core.scalars import kind_of
@@ -194,7 +196,9 @@ class Profile(StrictModel):
     limit_range: LimitRange | None = None
     drift: DriftPolicy = DriftPolicy()
     backup: Backup = Backup()
+    lifecycle: IndexLifecycle = IndexLifecycle()
     diagnose: Diagnosis = Diagnosis()
+    upgrade: UpgradeSettings = UpgradeSettings()
     components: dict[str, Any]
 
     @field_validator("priorities")

@@ -78,7 +78,7 @@ class LocalRuntime:
         require_secrets(_settings_of_processes(plan), self.collect_environments(plan))
         self.files.prepare()
         with self.files.lock():
-            self.files.refuse_open_operation()
+            self.files.refuse_open_operation(options.operation)
             environments = self.collect_environments(plan)
             wanted = self.desired_processes(plan, environments)
             running = self._running()

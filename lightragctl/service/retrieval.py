@@ -262,6 +262,7 @@ class Retrieval:
         vectors = np.stack([search.vector for search in searches])
         fields = _FIELDS[first.kind]
         index = self._workspaces.index_of(first.collection)
+        self._metrics.searches.labels(first.collection).inc(len(searches))
         batch = SearchBatch(first.collection, vectors, first.top_k, index, fields, first.filter)
         return await self.guards["milvus"].call(lambda: self._backends.search.search(batch))
 

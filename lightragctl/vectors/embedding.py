@@ -37,6 +37,7 @@ class QuestionEmbedder:
         model: name, dimension and prefix.
         timeout_s: the longest silence of the endpoint that is waited out.
         transport: another way to send requests, for tests.
+        api_key: sent as a bearer token; None: the endpoint requires none.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class QuestionEmbedder:
         model: EmbeddingModel,
         timeout_s: float = 60.0,
         transport: httpx.BaseTransport | None = None,
+        api_key: str | None = None,
     ) -> None:
         self._url = f"{base_url.rstrip('/')}/v1/embeddings"
         self._model = model
         self._timeout_s = timeout_s
         self._transport = transport
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     def __call__(self, questions: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> FloatArray:
         """Vectors of the questions, `(len(questions), dimension)`, in their order.
@@ -63,18 +66,22 @@ class QuestionEmbedder:
             LightragctlError: it refuses, or its answer cannot be used.
         """
         parts = [np.empty((0, self._model.dimension), np.float32)]
-        with httpx.Client(timeout=self._timeout_s, transport=self._transport, trust_env=False) as client:
+        with httpx.Client(
+            timeout=self._timeout_s, transport=self._transport, headers=self._headers, trust_env=False
+        ) as client:
             for begin in range(0, len(questions), _BATCH):
                 batch = questions[begin : begin + _BATCH]
                 parts.append(self._checked(self._asked(client, batch), len(batch)))
                 progress(begin + len(batch))
         return np.concatenate(parts)
 
+    def _texts(self, questions: Sequence[str]) -> list[str]:
+        """What is sent. lightrag-api, too, strips a question before it embeds it: a space more is another vector."""
+        return [self._model.query_prefix + text.replace("\0", " ").strip() for text in questions]
+
     def _asked(self, client: httpx.Client, questions: Sequence[str]) -> _Answer:
-        # lightrag-api, too, strips what is asked before it embeds it: a space more is another vector.
-        texts = [self._model.query_prefix + text.replace("\0", " ").strip() for text in questions]
         try:
-            response = client.post(self._url, json={"model": self._model.name, "input": texts})
+            response = client.post(self._url, json={"model": self._model.name, "input": self._texts(questions)})
         except httpx.TransportError as error:
             cause = str(error) or type(error).__name__
             raise UnavailableError(
@@ -103,3 +110,10 @@ class QuestionEmbedder:
     def _wrong(self, what: str) -> LightragctlError:
         message = f"the embedding model {self._model.name} at {self._url} gave {what}"
         return LightragctlError(message, "do name and dimension in models.embedding fit the endpoint's model?")
+
+
+class PassageEmbedder(QuestionEmbedder):
+    """Embeds stored texts as both write paths do: with the model's document prefix, and otherwise as they are."""
+
+    def _texts(self, questions: Sequence[str]) -> list[str]:
+        return [self._model.document_prefix + text for text in questions]

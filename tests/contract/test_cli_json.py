@@ -76,6 +76,7 @@ CASES = [
     # failures
     Case("diagnose", status=3, command="diagnose run", keys=("findings", "path", "unseen", "suppressed")),
     Case("diagnose --from nope.tar.gz", status=2, command="diagnose run"),
+    Case("diagnose profiler lightrag-api", status=1, command="diagnose profiler"),
     Case("diagnose explain LR999", status=2, command="diagnose explain"),
     Case("diagnose --only nothing", status=2, command="diagnose run"),
     Case("backup list --destination memory://", keys=("destination", "backups")),
@@ -108,6 +109,13 @@ CASES = [
     Case("golden build --questions nope.txt", status=2),
     Case("golden check --min-recall 2", status=2),
     Case("port-forward lightrag-api", status=1, command="port-forward"),
+    Case("index list", status=1),
+    Case("index lifecycle", status=1),
+    Case("index rebuild chunks --dry-run", status=1, command="index rebuild"),
+    Case("reembed --model other", status=1, command="reembed"),
+    Case("reembed --print-rbac", status=8, command="reembed"),
+    Case("index show chunks", status=1, command="index show"),
+    Case("index release chunks --dry-run", status=1, command="index release"),
     Case("operations list", keys=("release", "operations", "kept", "removed")),
     Case("operations cleanup", keys=("release", "chosen", "deleted", "dry_run")),
     Case("operations rehearse", status=1),
@@ -119,7 +127,7 @@ CASES = [
     Case("upgrade --canary --profile dev", status=2, command="upgrade run"),
     *(
         Case(f"operations {verb} x-1", status=2, command=f"operations {verb}")
-        for verb in ("status", "pause", "resume", "abort", "cleanup")
+        for verb in ("status", "pause", "resume", "promote", "abort", "cleanup")
     ),
     *(
         Case(f"{command} --profile dev", status=2)

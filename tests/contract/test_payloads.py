@@ -32,9 +32,11 @@ from lightragctl.cli.data import payloads as data
 from lightragctl.cli.deploy import payloads as deploy
 from lightragctl.cli.diagnose import payloads as diagnose
 from lightragctl.cli.golden import payloads as golden
+from lightragctl.cli.index import payloads as index
 from lightragctl.cli.operations import payloads as operations
 from lightragctl.cli.output import Format, Output
 from lightragctl.cli.profiles import payloads as profiles
+from lightragctl.cli.reembed import payloads as reembed
 from lightragctl.cli.tool import payloads as tool
 from lightragctl.cli.tune import payloads as tune
 from lightragctl.cli.upgrade import payloads as upgrade
@@ -86,7 +88,7 @@ KNOWN: Mapping[Any, list[Any]] = {
 }
 """What is not made of its annotation."""
 DOCUMENTS = [RUN, SEARCH, COMPARED]
-FEW = 6
+FEW = 7
 """Of the values that a type may have, so many at most."""
 
 
@@ -160,7 +162,21 @@ def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
 
 BUILDERS = {
     f"{payloads.__name__.split('.')[-2]} {name}": one
-    for payloads in (backup, deploy, diagnose, profiles, data, bench, golden, operations, tool, tune, upgrade)
+    for payloads in (
+        backup,
+        deploy,
+        diagnose,
+        profiles,
+        data,
+        bench,
+        golden,
+        index,
+        operations,
+        reembed,
+        tool,
+        tune,
+        upgrade,
+    )
     for name, one in inspect.getmembers(payloads, inspect.isfunction)
     if one.__module__ == payloads.__name__ and not name.startswith("_")
 }

@@ -4,7 +4,8 @@ from lightragctl.backup.backup_kind import BACKUP
 from lightragctl.backup.kinds import KINDS as COPYING
 from lightragctl.operations.kind import OperationKind
 from lightragctl.operations.rehearsal import REHEARSAL
+from lightragctl.reembed.kinds import REEMBED
 from lightragctl.tune.kinds import REBUILD
-from lightragctl.upgrade.kinds import UPGRADE
+from lightragctl.upgrade.kinds import KINDS as UPGRADES
 
-KINDS: tuple[OperationKind, ...] = (REHEARSAL, BACKUP, *COPYING, REBUILD, UPGRADE)
+KINDS: tuple[OperationKind, ...] = (REHEARSAL, BACKUP, *COPYING, REBUILD, *UPGRADES, REEMBED)

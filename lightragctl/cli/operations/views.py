@@ -46,23 +46,32 @@ def _kept(title: str, entries: Sequence[Data]) -> Iterator[RenderableType]:
         yield table(["OPERATION", "DATA", "NAME", "SIZE", "EXPIRES"], rows)
 
 
-def _shown(data: Data) -> Iterator[RenderableType]:
+def shown(data: Data) -> Iterator[RenderableType]:
+    """One operation with its steps."""
     driver = f", driven by {data['driver']}" if data["driver"] else ""
     head = f"{data['id']} of release {data['release']}: "
     yield Text.assemble((head, "bold"), _styled(data["phase"]), driver)
     yield Text(f"started by {data['who']} at {_time(data['created_at'])}, deadline {_time(data['deadline'])} (UTC)")
-    if data["cause"]:
+    if data["cause"] and not _is_error(data):
         yield Text(f"cause: {data['cause']}")
     rows: list[list[RenderableType]] = [
-        [one["title"], _styled(_state(one)), excerpt(one["message"], _CAUSE_CHARS)] for one in data["steps"]
+        [one["title"], _styled(_state(one)), "" if one["message"] in data["cause"] else excerpt(one["message"])]
+        for one in data["steps"]
     ]
     yield table(["STEP", "STATE", "MESSAGE"], rows)
     if data["progress"] and data["open"]:
         yield Text(f"{data['progress']['step']}: {data['progress']['text']}")
+    if problem := data["results"].get("problem"):
+        yield Text(f"not ready again: {problem['message']}", style="yellow")
     for one in data["kept"]:
         yield Text(f"kept until {_time(one['expires_at'])}: {one['about']} ({one['name']}, {_size(one['size_bytes'])})")
-    if data["next"] and data["phase"] not in ("failed", "needs attention"):  # else it is the error's hint
+    if data["next"] and not _is_error(data):
         yield Text(f"next: {data['next']}")
+
+
+def _is_error(data: Data) -> bool:
+    """Whether cause and next command are those of the error that the command ends with."""
+    return data["phase"] in ("failed", "needs attention")
 
 
 def _state(step: Data) -> str:
@@ -94,6 +103,6 @@ def _size(size_bytes: float | None) -> str:
 
 VIEWS: Mapping[str, View] = {
     "operations list": _list,
-    **{str(command): _shown for command in Shower},
+    **{str(command): shown for command in Shower},
     "operations cleanup": _cleanup,
 }

@@ -1,0 +1,1 @@
+"""`index`: the indexes of a release."""

@@ -1,0 +1,1 @@
+"""`reembed`: another embedding model for a workspace, without loading its documents again."""
