@@ -27,7 +27,7 @@ from lightragctl.tune.rebuild import Ground as Rebuilt
 from lightragctl.tune.rebuild import rebuild_parameters
 from lightragctl.tune.search import Found, Ground, Plan, search
 from lightragctl.tune.space import Candidate, candidates, current_candidate
-from lightragctl.tune.trials import PREFIX
+from lightragctl.tune.trials import PREFIX, Pace, Trials
 from lightragctl.vectors.applied import AppliedIndex, read_applied
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.collections import MilvusCollections
@@ -105,6 +105,18 @@ def test_a_search_measures_what_the_server_has_and_leaves_nothing(uri: str, wher
     with closing(MilvusCollections(uri, 60)) as store:
         assert not [name for name in store.list_collections() if name.startswith(PREFIX)]
         store.drop(physical)
+
+
+@pytest.mark.slow
+@WHERE
+def test_what_a_killed_search_left_is_deleted_by_the_next_one(uri: str) -> None:
+    killed = Trials(uri, "killed", DIMENSION, Pace(1.0)).opened()
+    killed.__enter__()
+    with Trials(uri, "killed", DIMENSION, Pace(1.0)).opened() as trials:
+        trials.add(["a"], vectors()[:1], lambda count: None)
+        assert trials.name in trials.store.list_collections()
+    with closing(MilvusCollections(uri, 60)) as store:
+        assert not [name for name in store.list_collections() if name.startswith(f"{PREFIX}killed")]
 
 
 class Reader(threading.Thread):
