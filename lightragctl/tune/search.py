@@ -16,7 +16,7 @@ from lightragctl.tune.bisect import least_value, next_value
 from lightragctl.tune.ledger import Ledger, Pick, Subject, locked, open_ledger
 from lightragctl.tune.points import Built, Option, Point, Targets, Verdict, conclude, rungs, survivors
 from lightragctl.tune.queries import ROW, Queries, Questions, completed
-from lightragctl.tune.space import LIVE, Candidate, Param, candidates
+from lightragctl.tune.space import GUIDE, LIVE, Candidate, Param, candidates
 from lightragctl.tune.trials import Pace, Trials
 from lightragctl.vectors.applied import AppliedIndex
 from lightragctl.vectors.blocks import vector_blocks
@@ -231,7 +231,8 @@ class _Rounds:
 
     def _measured(self, candidate: Candidate, rows: int, exact: Sequence[Neighbours], left: str) -> bool:
         """Build a candidate and bisect its knob; False when it is out."""
-        ladder = candidate.ladder(rows, self.plan.targets.k)
+        is_final = rows == len(self.data.ids) and not candidate.role
+        ladder = candidate.ladder(rows, self.plan.targets.k, fine=is_final)
         guess = self._guess(candidate, rows)
         if self._next_value(candidate, rows, ladder, guess) is None:
             return True  # an earlier run has measured it
@@ -259,6 +260,8 @@ class _Rounds:
         present = dict(candidate.search).get(candidate.knob)
         if present is not None and present not in recalls:
             return present
+        if candidate.role == GUIDE and any(one >= self.plan.targets.min_recall for one in recalls.values()):
+            return None  # a baseline: that it reaches the recall, and how fast, is enough
         return next_value(ladder, recalls, self.plan.targets.min_recall, guess)
 
     def _guess(self, candidate: Candidate, rows: int) -> int:
