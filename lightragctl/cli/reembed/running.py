@@ -1,7 +1,7 @@
 """Plans and starts a re-embedding for its command."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,7 @@ def reembed(session: Session, wanted: Wanted, foreground: bool, service_account:
         "profile_name": prepared.target.profile_name,
         "profile": dict(prepared.target.profile),
         "old": prepared.old.model_dump(mode="json"),
+        "cost": {**asdict(found), "total": found.total},
         "seeds": dict(prepared.seeds),
         "max_drop": wanted.max_drop,
         "max_rate": wanted.max_rate,
