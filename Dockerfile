@@ -7,7 +7,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY lightragctl lightragctl
 COPY templates templates
 COPY profiles profiles
-RUN python -m pip --python /opt/lightragctl/bin/python install --no-cache-dir -c constraints.txt '.[service,local,backup]'
+RUN python -m pip --python /opt/lightragctl/bin/python install --no-cache-dir -c constraints.txt '.[service,local,backup,postgres,profiler]'
 
 FROM python:3.11-slim-bookworm
 ENV PATH=/opt/lightragctl/bin:/usr/local/bin:/usr/bin:/bin \

@@ -75,7 +75,7 @@ env-up:
 	@$(INSTALL) up -e '.[$(EXTRAS_UP)]'
 
 env-test: env-up
-	@$(INSTALL) test -e '.[$(EXTRAS_UP),dev]'
+	@$(INSTALL) test -e '.[$(EXTRAS_UP),postgres,profiler,dev]'
 
 env-lightrag: env-up
 	@$(INSTALL) lightrag -e '.[$(EXTRAS_UP),lightrag]'

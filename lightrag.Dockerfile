@@ -8,7 +8,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY lightragctl lightragctl
 COPY templates templates
 COPY profiles profiles
-RUN python -m pip --python /opt/lightragctl/bin/python install --no-cache-dir -c constraints.txt '.[service,lightrag]'
+RUN python -m pip --python /opt/lightragctl/bin/python install --no-cache-dir -c constraints.txt '.[service,lightrag,postgres,profiler]'
 RUN python -m pip download --no-cache-dir -c constraints.txt --no-deps --dest /wheels llama-index-core \
     && python -m zipfile --extract /wheels/*.whl /unpacked \
     && mkdir /opt/tiktoken \

@@ -27,6 +27,7 @@ CAPABILITIES = (
     ("loading and finding", "unit.ingest", "quality.test_known_item"),
     ("lightrag-server", "e2e.test_lightrag_server", "e2e.test_cluster_lightrag", "unit.service.test_lightrag_server"),
     ("bench", "unit.bench", "e2e.test_bench_report", "unit.cli.test_bench_report", "unit.cli.test_live"),
+    ("index tuning", "unit.tune", "contract.test_tune", "e2e.test_tune"),
     ("golden sets", "unit.quality", "contract.test_golden", "e2e.test_golden"),
     (
         "backup and restore",

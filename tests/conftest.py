@@ -17,6 +17,7 @@ from tests.cluster.fixture import cluster, pytest_addoption
 from tests.launcher import can_fork, launcher
 from tests.milvus.fixtures import lite, milvus
 from tests.ports import free_ports
+from tests.postgres.fixtures import postgres
 from tests.workers import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "free_ports",
     "lite",
     "milvus",
+    "postgres",
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_xdist_make_scheduler",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-SHARED = ("cluster", "milvus", "local_release", "lite")
+SHARED = ("cluster", "milvus", "local_release", "lite", "postgres")
 """What takes seconds to start, the dearest first. A test belongs to the first that it uses or is marked with."""
 FIRST = ("cluster", "milvus", "tests/e2e/", "local_release", "tests/contract/", "lite", "tests/unit/bench/")
 """Groups start in this order: the longest first, so that no worker is left alone with one at the end."""

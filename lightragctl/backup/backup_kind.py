@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 
 from lightragctl.backup import workspace
+from lightragctl.backup.manifest import Manifest
 from lightragctl.backup.rights import READS, SCALES, SERVER_KEY
 from lightragctl.backup.saving import Hold as HoldWrites
 from lightragctl.backup.saving import Saving, Site
@@ -12,6 +14,7 @@ from lightragctl.core.backup import Backup
 from lightragctl.operations.kind import Context, Hold, OperationKind, Right, Step
 from lightragctl.release.release import Release
 from lightragctl.release.writers import WriterControl
+from lightragctl.vectors.control import NEWEST_BACKUP, NewestBackup, control_name, control_row
 from lightragctl.vectors.fence import Fence, FenceTerms, hold
 
 _LOCK_S, _WAIT_S, _COPY_S, _COMMIT_S = 300.0, 7200.0, 2 * 86_400.0, 3600.0
@@ -56,9 +59,22 @@ class ReleaseSite:
         has_files = workspace.served_files(release, context.record.workspace) is not None
         return WriterControl(release.runtime, context.notify) if has_files else None
 
+    def record(self, context: Context, manifest: Manifest) -> None:
+        """See `Site`."""
+        finished_at = datetime.strptime(manifest.finished_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        newest = NewestBackup(manifest.id, int(finished_at.timestamp()))
+        with workspace.open_store(_release(context)) as store:
+            row = control_row(NEWEST_BACKUP, newest, int(context.now().timestamp()))
+            store.upsert(control_name(context.record.workspace), [row])
+
     def versions(self, context: Context) -> dict[str, str]:
         """See `Site`."""
-        return workspace.lightrag_version(_release(context), context.record.workspace)
+        release, name = _release(context), context.record.workspace
+        tables = workspace.served_tables(release, name)
+        return {
+            **workspace.lightrag_version(release, name),
+            **({"postgresql": tables.check()} if tables else {}),
+        }
 
 
 def backup_kind(site: Site) -> OperationKind:
@@ -82,7 +98,7 @@ def backup_kind(site: Site) -> OperationKind:
             Step("fence", "block writes", _WAIT_S, steps.fence, steps.is_fenced, steps.unfence, Hold("copy")),
             Step(
                 "writer",
-                "stop lightrag-server",
+                "stop lightrag-server, if it serves the workspace",
                 _WAIT_S,
                 steps.stop_writer,
                 steps.is_at_rest,

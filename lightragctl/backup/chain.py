@@ -153,9 +153,7 @@ def open_chain(storage: Storage, id: str, identities: Sequence[str] | None = ())
     links: list[Link] = []
     wanted: str | None = id
     while wanted is not None:
-        manifest = _parent(storage, wanted, links[0].manifest.id) if links else read_manifest(storage, wanted)
-        if links and manifest.generation != links[-1].manifest.generation - 1:
-            raise InvalidBackupError(f"backup {wanted} is not the parent that {links[-1].manifest.id} names")
+        manifest = _parent(storage, wanted, links[-1].manifest) if links else read_manifest(storage, wanted)
         key = None if identities is None else data_key(storage, manifest, identities)
         links.append(Link(Archive(storage, wanted, key), manifest))
         wanted = manifest.parent
@@ -227,11 +225,15 @@ class _Newer:
         return self._at is not None and (self._at.partition, self._at.key) == (partition, key)
 
 
-def _parent(storage: Storage, id: str, child: str) -> Manifest:
+def _parent(storage: Storage, id: str, child: Manifest) -> Manifest:
     try:
-        return read_manifest(storage, id)
+        found = read_manifest(storage, id)
     except MissingBackupError as error:
-        raise InvalidBackupError(f"backup {child} is based on {id}, which is missing") from error
+        raise InvalidBackupError(f"backup {child.id} is based on {id}, which is missing") from error
+    is_other = child.parent_digest not in (None, found.content_digest)
+    if is_other or found.generation != child.generation - 1:
+        raise InvalidBackupError(f"backup {id} is not the parent that {child.id} names: its manifest differs")
+    return found
 
 
 def _entry(manifest: Manifest, name: str) -> CollectionEntry:

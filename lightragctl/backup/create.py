@@ -227,11 +227,13 @@ class _Job:
             started_at=_text(started),
             finished_at=_text(self._world.now()),
             parent=parent.id if parent else None,
+            parent_digest=parent.content_digest if parent else None,
             generation=parent.generation + 1 if parent else 0,
             consistency=consistency,
             encryption=encryption,
             collections=tuple(copied.entries),
             files=tuple(copied.files),
+            tables=tuple(copied.tables),
             documents=tuple(documents),
             answers=known,
         )

@@ -10,7 +10,10 @@ from lightragctl.backup.moves import Moves, Renamed
 from lightragctl.backup.origin import BackupOrigin, Origin
 from lightragctl.backup.site import Site, Work
 from lightragctl.core.errors import RefusedError
+from lightragctl.core.stores import KINDS
 from lightragctl.release.saved_configuration import to_recreate
+from lightragctl.release.workspace_files import STORAGE
+from lightragctl.release.writers import WRITER
 from lightragctl.vectors.control import chunks_alias
 from lightragctl.vectors.copying import loaded
 from lightragctl.vectors.schema import uncopyable
@@ -55,15 +58,21 @@ def examine(work: Work, token: str) -> Examined:
         restore.check_model(origin.chain, site.model)
     _check_collections(origin, site)
     _check_space(origin, site)
+    _check_stores(origin, site)
     planned = plan_moves(work, restore.new_names(list(origin.schemas), token), token)
     return Examined(
         rows=origin.row_total,
         collections=tuple(one.name for one in planned.news) + ((planned.control,) if planned.control_copy else ()),
         exists=bool(site.collections),
-        replaced=tuple(name for name in site.collections if not is_control(name) and _has_rows(site, name)),
+        replaced=replaced(site),
         losses=tuple(_losses(origin, site)),
         secrets=tuple(_secrets(origin)),
     )
+
+
+def replaced(site: Site) -> tuple[str, ...]:
+    """The collections of the target workspace that have rows, which become old data."""
+    return tuple(name for name in site.collections if not is_control(name) and _has_rows(site, name))
 
 
 def plan_moves(work: Work, copies: Mapping[str, str], token: str) -> Moves:
@@ -123,6 +132,24 @@ def _check_space(origin: Origin, site: Site) -> None:
         raise RefusedError(message, "free some space")
 
 
+def _check_stores(origin: Origin, site: Site) -> None:
+    """Refuse stores that would be empty: lightrag-server reads the ones that it is set to, files or tables."""
+    if site.files is None:
+        return
+    names = [name for name, _ in origin.files() if name.startswith(f"{STORAGE}/")]
+    if not names and not origin.table_columns:
+        return  # of a release without lightrag-server
+    here = {kind.variable for kind in site.tables.kinds} if site.tables else set()
+    for kind in KINDS:
+        was = any(table.name in origin.table_columns for table in kind.tables)
+        if was != (kind.variable in here):
+            before, now = (kind.postgres, kind.files) if was else (kind.files, kind.postgres)
+            raise RefusedError(
+                f"the {kind.about} of workspace '{origin.workspace}' was {before}, and is {now} in this release",
+                f"set components.{WRITER}.environment.{kind.variable} to {before}",
+            )
+
+
 def _has_rows(site: Site, name: str) -> bool:
     with loaded(site.store, name):
         return site.store.row_count(name) > 0
@@ -133,6 +160,8 @@ def _losses(origin: Origin, site: Site) -> Sequence[str]:
     count = sum(1 for _ in origin.files())
     if count and site.files is None:
         found.append(f"{count} files of lightrag-server, with its graph: this release has no lightrag-server")
+    if origin.table_columns and site.files is None:
+        found.append(f"{len(origin.table_columns)} tables of PostgreSQL: this release has no {WRITER}")
     return found
 
 

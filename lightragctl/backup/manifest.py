@@ -150,6 +150,22 @@ class FileEntry(StoredFile):
     name: FileName
 
 
+class TableEntry(StoredFile):
+    """The rows of the workspace in a table of PostgreSQL, as CSV.
+
+    Attributes:
+        name: of the table.
+        columns: of the CSV, in their order; `workspace` is none of them.
+        rows: how many.
+        digest: SHA-256 of the CSV before it is encrypted.
+    """
+
+    name: Annotated[str, Field(pattern=r"^lightrag_[a-z_]{1,54}$")]
+    columns: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=63)], ...], Field(strict=False)]
+    rows: Count
+    digest: Digest
+
+
 class Consistency(_Strict):
     """How the backup is known to be of one moment.
 
@@ -180,8 +196,10 @@ class Manifest(_Strict):
 
     Attributes:
         parent: the backup that this one holds the changes to; None for a full one.
+        parent_digest: its `content_digest`; None for a full one, and in backups of an older lightragctl.
         generation: number of backups between this one and its full one, plus one; 0 for a full one.
         server_version: of the vector store.
+        tables: of PostgreSQL, where lightrag-server keeps key-value data, document status or the graph there.
         documents: configuration and versions at the time; JSON.
         answers: known-answer searches with their results; JSON.
     """
@@ -195,11 +213,13 @@ class Manifest(_Strict):
     started_at: Time
     finished_at: Time
     parent: Id | None
+    parent_digest: Digest | None = None
     generation: Annotated[int, Field(ge=0, le=1000)]
     consistency: Consistency
     encryption: Encryption | None
     collections: Annotated[tuple[CollectionEntry, ...], Field(strict=False)]
     files: Annotated[tuple[FileEntry, ...], Field(strict=False)]
+    tables: Annotated[tuple[TableEntry, ...], Field(strict=False)] = ()
     documents: Annotated[tuple[FileEntry, ...], Field(strict=False)]
     answers: StoredFile | None
 
@@ -207,12 +227,15 @@ class Manifest(_Strict):
     def _consistent(self) -> "Manifest":
         if (self.parent is None) != (self.generation == 0) or self.parent == self.id:
             raise ValueError("parent and generation contradict each other")
+        if self.parent is None and self.parent_digest is not None:
+            raise ValueError("a full backup has the digest of a parent")
         if self.parent is None and any(one.incremental for one in self.collections):
             raise ValueError("a full backup has an incremental collection")
         for kind, names in (
             ("path", [one.path for one in self.stored()]),
             ("collection", [one.name for one in self.collections]),
             ("file", [one.name for one in self.files]),
+            ("table", [one.name for one in self.tables]),
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"a {kind} is named twice")
@@ -223,7 +246,12 @@ class Manifest(_Strict):
     def stored(self) -> list[StoredFile]:
         """Every object of the backup but the manifest and the wrapped key."""
         rows = [part for one in self.collections for part in (*one.parts, *one.index)]
-        return [*rows, *self.files, *self.documents, *([self.answers] if self.answers else [])]
+        return [*rows, *self.files, *self.tables, *self.documents, *([self.answers] if self.answers else [])]
+
+    @property
+    def content_digest(self) -> str:
+        """SHA-256 of the manifest without `encryption`, which `rekey` replaces: another one is of other data."""
+        return _digest(self.model_dump(mode="json", exclude={"encryption"}))
 
     @property
     def size_bytes(self) -> int:
@@ -330,6 +358,8 @@ class Summary(_Strict):
     deleted_rows: int
     file_count: int
     file_bytes: int
+    table_count: int = 0
+    table_rows: int = 0
     consistency: Consistency
     encrypted: bool
     collections: tuple[CollectionSummary, ...]
@@ -351,6 +381,8 @@ def summary(manifest: Manifest) -> Summary:
         deleted_rows=sum(one.deleted_rows for one in manifest.collections),
         file_count=len(manifest.files),
         file_bytes=sum(one.size_bytes for one in manifest.files),
+        table_count=len(manifest.tables),
+        table_rows=sum(one.rows for one in manifest.tables),
         consistency=manifest.consistency,
         encrypted=manifest.encryption is not None,
         collections=tuple(CollectionSummary(**one.model_dump(include=taken)) for one in manifest.collections),

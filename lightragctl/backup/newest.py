@@ -66,7 +66,7 @@ def newest(release: Release, records: Callable[[], Sequence[Operation]], now: da
 
 def _at_destination(release: Release) -> tuple[str, str] | None:
     profile = release.loaded.profile
-    storage = open_destination(profile.backup, None, environ_of(release, profile.backup), _PATIENCE, exists=True)
+    storage = open_destination(profile.backup, None, environ_of(release, profile.backup), _PATIENCE, missing="refuse")
     manifest = catalog.newest(storage, Subject(release.name, profile.workspace))
     return (manifest.id, manifest.finished_at) if manifest else None
 

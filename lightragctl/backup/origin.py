@@ -3,20 +3,24 @@
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from lightragctl.backup import answers, restore
+from lightragctl.backup.archive import Archive
 from lightragctl.backup.belonging import is_control
 from lightragctl.backup.chain import Chain
 from lightragctl.backup.graph import GRAPH_FILE, sample_of_entities
-from lightragctl.backup.manifest import StoredFile
+from lightragctl.backup.manifest import StoredFile, TableEntry
 from lightragctl.backup.parts import Tally
 from lightragctl.backup.restore import Expected
 from lightragctl.backup.switch import lasting
+from lightragctl.core.stores import GRAPH_NODES
 from lightragctl.release.workspace_files import INPUTS, WorkspaceFiles, list_files
+from lightragctl.release.workspace_tables import Extent, TableRows, WorkspaceTables
 from lightragctl.vectors.copying import loaded
 from lightragctl.vectors.rows import RowBatch, row_hashes
 from lightragctl.vectors.schema import CollectionSchema, lossy, server
@@ -27,6 +31,8 @@ _PIECE_BYTES = 1024 * 1024
 
 Files = Iterable[tuple[str, Callable[[], Iterable[bytes]]]]
 """Each file of a workspace: its relative name, and what reads its content."""
+Tables = AbstractContextManager[Iterable[TableRows]]
+"""The tables of a workspace in PostgreSQL as of one moment."""
 
 
 class Origin(Protocol):
@@ -59,6 +65,13 @@ class Origin(Protocol):
 
     def files(self) -> Files:
         """The files of lightrag-server."""
+
+    @property
+    def table_columns(self) -> Mapping[str, Sequence[str]]:
+        """The columns of the tables of PostgreSQL, by name; none where they are those of the target."""
+
+    def tables(self) -> Tables:
+        """The rows in PostgreSQL."""
 
     def entities(self) -> dict[str, str]:
         """Some entities of the graph: name by id; none when there is no graph."""
@@ -125,6 +138,16 @@ class BackupOrigin:
             spool.seek(0)
             yield from _pieces(spool)
 
+    @property
+    def table_columns(self) -> Mapping[str, Sequence[str]]:
+        """See `Origin`."""
+        return {one.name: one.columns for one in self.chain.manifest.tables}
+
+    def tables(self) -> Tables:
+        """See `Origin`. Content is checked before any of it is passed on."""
+        archive = self.chain.links[0].archive
+        return contextlib.nullcontext(stored_table(archive, one) for one in self.chain.manifest.tables)
+
     def entities(self) -> dict[str, str]:
         """See `Origin`."""
         return restore.entities(self.chain)
@@ -143,12 +166,14 @@ class WorkspaceOrigin:
         workspace: its name.
         collections: their physical names.
         tree: its files; None when lightrag-server does not serve it.
+        postgres: its tables; None when lightrag-server does not serve it, or has only files.
     """
 
     store: CollectionStore
     workspace: str
     collections: Sequence[str]
     tree: WorkspaceFiles | None
+    postgres: WorkspaceTables | None = None
     _read: dict[str, Tally] = field(default_factory=dict, compare=False)
 
     @property
@@ -194,8 +219,20 @@ class WorkspaceOrigin:
         for entry in list_files(tree):
             yield entry.path, partial(_content, tree.path(entry.path))
 
+    @property
+    def table_columns(self) -> Mapping[str, Sequence[str]]:
+        """See `Origin`."""
+        return {one.name: () for one in self.postgres.tables} if self.postgres else {}
+
+    def tables(self) -> Tables:
+        """See `Origin`."""
+        return self.postgres.snapshot() if self.postgres else contextlib.nullcontext(())
+
     def entities(self) -> dict[str, str]:
         """See `Origin`."""
+        if GRAPH_NODES in self.table_columns:
+            with self.tables() as tables:
+                return restore.entities_of_rows(tables)
         names = [one.path for one in list_files(self.tree)] if self.tree else []
         graph = next((one for one in names if one.rpartition("/")[2] == GRAPH_FILE), None)
         if graph is None or self.tree is None:
@@ -215,6 +252,19 @@ class WorkspaceOrigin:
             batch = next(restore.copied_rows(self.store, name, schema))
             tally.see(batch, row_hashes(batch, schema), "vector")
         return tally
+
+
+def stored_table(archive: Archive, entry: TableEntry) -> TableRows:
+    """The rows of a table of a backup; their extent is compared with that of the manifest."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[IO[bytes]]:
+        with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as spool:
+            archive.read_stream(entry, spool)
+            spool.seek(0)
+            yield spool
+
+    return TableRows(entry.name, entry.columns, opened, Extent(entry.rows, entry.digest))
 
 
 def _content(path: Path) -> Iterator[bytes]:

@@ -10,6 +10,8 @@ from lightragctl.backup.progress import Progress
 from lightragctl.backup.restore import Expected
 from lightragctl.backup.site import Work
 from lightragctl.core.errors import LightragctlError
+from lightragctl.release.placed_tables import PlacedTables, equal
+from lightragctl.release.workspace_tables import Extent
 from lightragctl.vectors.control import collection_name
 from lightragctl.vectors.copying import loaded
 
@@ -48,6 +50,22 @@ def prove(work: Work, names: Mapping[str, str], wanted: Mapping[str, Expected], 
         **_prove_answers(work, names, known, nearest),
         "entities": _prove_entities(work, names),
     }
+
+
+def prove_tables(placed: PlacedTables, written: Mapping[str, Sequence[Any]]) -> int:
+    """Read the rows in PostgreSQL again, and return how many there are.
+
+    Args:
+        placed: the copies.
+        written: rows, digest and columns by table.
+
+    Raises:
+        DifferentCopyError: a table differs.
+    """
+    wanted = {name: Extent(rows, digest) for name, (rows, digest, _) in written.items()}
+    found = placed.measured({name: columns for name, (_, _, columns) in written.items()})
+    _refuse(equal(wanted, found))
+    return sum(one.rows for one in wanted.values())
 
 
 def prove_answers(work: Work, names: Mapping[str, str]) -> None:

@@ -13,8 +13,10 @@ from lightragctl.core.errors import LightragctlError, LockedError, RefusedError,
 from lightragctl.operations.kind import Context
 from lightragctl.operations.model import Kept
 from lightragctl.release.placed_files import PlacedFiles
+from lightragctl.release.placed_tables import PlacedTables
 from lightragctl.release.release import Release
 from lightragctl.release.workspace_files import find_files, list_files
+from lightragctl.release.workspace_tables import find_tables
 from lightragctl.release.writers import WRITER
 from lightragctl.vectors.control import EPOCH
 from lightragctl.vectors.copying import loaded
@@ -22,7 +24,7 @@ from lightragctl.vectors.fence import SPREAD_S, begin_switch, end_switch, switch
 from lightragctl.vectors.store import CollectionStore
 
 KEPT_DAYS = 7
-_COLLECTION, _FILES = "collection:", "files:"
+_COLLECTION, _FILES, _TABLES = "collection:", "files:", "tables:"
 _STOPPED = "stopped_to_undo"
 _NOT_BEGUN, _KEEPING, _BEGUN, _DONE = "", "keeping", "begun", "done"
 """How far a switch is, as the record has it."""
@@ -60,6 +62,9 @@ class Replacing(Copying):
             if placed is not None:
                 context.check()
                 placed.switch()
+            if (tables := self.placed_tables(context, work)) is not None:
+                context.check()
+                tables.switch(work.moved_inputs)
             self._prove(context, work)
             context.save_result("switch", _DONE)
         context.check()
@@ -133,8 +138,7 @@ class Replacing(Copying):
                 begin_switch(store, workspace, context.record.id, work.site.clock)
                 context.save_result("switch", _BEGUN)
             switch.back(store, _moves(context), context.check)
-            placed = self.placed(context, work)
-            if placed is not None:
+            for placed in self.all_placed(context, work):
                 context.check()
                 placed.undo()
                 context.save_result("files_written", False)
@@ -163,6 +167,9 @@ class Replacing(Copying):
             size = sum(one.size_bytes for one in list_files(placed.files))
             name = f"{_FILES}{work.site.workspace}:{context.record.id}"
             found.append((name, f"previous files of workspace '{work.site.workspace}'", size))
+        if (tables := self.placed_tables(context, work)) is not None:
+            about = f"previous rows of workspace '{work.site.workspace}' in PostgreSQL"
+            found.append((_kept_tables(context, work), about, tables.size_bytes()))
         for name, about, size in found:
             if size:
                 context.keep(Kept(name=name, about=about, size_bytes=size, **times))
@@ -189,6 +196,9 @@ class Replacing(Copying):
             placed = self.placed(context, work)
             if placed is not None and f"{_FILES}{work.site.workspace}:{context.record.id}" not in kept:
                 placed.cleanup()
+            tables = self.placed_tables(context, work)
+            if tables is not None and _kept_tables(context, work) not in kept:
+                tables.cleanup()
         context.save_result("confirmed", True)
 
 
@@ -204,6 +214,11 @@ def clean_up(kept: Kept, release: Any) -> None:
         _drop(release, rest_of)
         return
     workspace, _, operation = rest_of.partition(":")
+    if f"{kind}:" == _TABLES:
+        tables = find_tables(release)
+        if tables is not None:
+            PlacedTables(tables.of(workspace), operation).cleanup()
+        return
     files = find_files(release.runtime, release.name)
     if files is None:
         return
@@ -212,6 +227,10 @@ def clean_up(kept: Kept, release: Any) -> None:
         placed.cleanup()
     elif release.runtime.exec(WRITER, ["rm", "-rf", "--", *map(str, placed.kept_folders)]):
         raise LightragctlError(f"{kept.about} were not deleted in the pod of {WRITER}")
+
+
+def _kept_tables(context: Context, work: Work) -> str:
+    return f"{_TABLES}{work.site.workspace}:{context.record.id}"
 
 
 def _drop(release: Release, name: str) -> None:

@@ -14,11 +14,13 @@ import msgspec
 from lightragctl.backup import answers
 from lightragctl.backup.belonging import is_control
 from lightragctl.backup.chain import Chain
-from lightragctl.backup.graph import GRAPH_FILE, sample_of_entities, without_vectors
+from lightragctl.backup.graph import GRAPH_FILE, names_in_csv, sample_of_entities, sample_of_names, without_vectors
 from lightragctl.backup.manifest import InvalidBackupError
 from lightragctl.backup.progress import Progress
 from lightragctl.core.errors import LightragctlError, RefusedError
 from lightragctl.core.settings import EmbeddingModel
+from lightragctl.core.stores import GRAPH_NODES
+from lightragctl.release.workspace_tables import TableRows
 from lightragctl.vectors.control import ModelIdentity, model_key, settings_difference
 from lightragctl.vectors.copying import loaded
 from lightragctl.vectors.rows import RowBatch, row_hashes
@@ -144,13 +146,28 @@ def entities(chain: Chain) -> dict[str, str]:
     Raises:
         InvalidBackupError: the graph is damaged, or no GraphML.
     """
+    archive = chain.links[0].archive
+    if found := [one for one in chain.manifest.tables if one.name == GRAPH_NODES]:
+        with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as rows:
+            archive.read_stream(found[0], rows)
+            rows.seek(0)
+            return sample_of_names(names_in_csv(rows))
     file = next((one for one in chain.manifest.files if one.name.rpartition("/")[2] == GRAPH_FILE), None)
     if file is None:
         return {}
     with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as graph:
-        chain.links[0].archive.read_stream(file, graph)
+        archive.read_stream(file, graph)
         graph.seek(0)
         return sample_of_entities(graph)
+
+
+def entities_of_rows(tables: Iterable[TableRows]) -> dict[str, str]:
+    """Some entities of the graph in the tables of PostgreSQL: name by id."""
+    for one in tables:
+        if one.name == GRAPH_NODES:
+            with one.open() as rows:
+                return sample_of_names(names_in_csv(rows))
+    return {}
 
 
 def entities_without_vectors(sample: dict[str, str], store: CollectionStore, collection: str) -> list[str]:

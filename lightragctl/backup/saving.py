@@ -43,6 +43,9 @@ class Site(Protocol):
     def writer(self, context: Context) -> WriterControl | None:
         """The control of lightrag-server; None when it does not write to the workspace."""
 
+    def record(self, context: Context, manifest: Manifest) -> None:
+        """Note the new backup in the workspace, for the metric of its age."""
+
     def versions(self, context: Context) -> dict[str, str]:
         """Of LightRAG, as its server reports it; empty when there is none, or it is stopped."""
 
@@ -128,6 +131,8 @@ class Saving:
             context.save_original("versions", self.site.versions(context))
         if control is not None:
             rest(context, control)
+        else:
+            context.notify(Event("skipped: no lightrag-server has to stop", "writer"))
         context.save_result("writer_at_rest", True)
 
     def is_at_rest(self, context: Context) -> bool:
@@ -163,7 +168,9 @@ class Saving:
         return bool(context.record.results.get("copied"))
 
     def discard(self, context: Context) -> None:
-        """Delete what was written."""
+        """Delete what was written; a committed backup stays."""
+        if self.is_committed(context):
+            return
         if id := _id(context):
             discard(self.site.destination(context).storage, id)
         context.save_result("copied", False)
@@ -181,6 +188,10 @@ class Saving:
             manifest = manifest.model_copy(update={"consistency": consistency})
             commit(storage, manifest)
         context.save_result("made", summary(manifest).model_dump(mode="json"))
+        try:
+            self.site.record(context, manifest)
+        except LightragctlError as error:  # the backup is there all the same
+            context.notify(Event(f"its time is not in the metric of lightrag-api: {error.message}", "commit"))
 
     def is_committed(self, context: Context) -> bool:
         """Whether there is a backup."""

@@ -11,11 +11,12 @@ import numpy as np
 from lightragctl.backup.archive import Archive
 from lightragctl.backup.belonging import is_control
 from lightragctl.backup.chain import Chain, IndexRow, definition
-from lightragctl.backup.manifest import CollectionEntry, FileEntry, check_file_name, object_path
+from lightragctl.backup.manifest import CollectionEntry, FileEntry, TableEntry, check_file_name, object_path
 from lightragctl.backup.parts import CollectionWriter, Tally
 from lightragctl.backup.progress import Progress
 from lightragctl.backup.source import Source, World
 from lightragctl.core.errors import RefusedError
+from lightragctl.core.result import Event
 from lightragctl.vectors.copying import loaded
 from lightragctl.vectors.fence_rows import is_transient
 from lightragctl.vectors.rows import RowBatch, row_hashes
@@ -28,7 +29,7 @@ _READ_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass saw, and what it wrote if it `wrote`."""
+    """What one pass saw, and what it wrote if it `wrote`. `file_digests` are those of files and of tables."""
 
     wrote: bool
     schemas: dict[str, CollectionSchema] = field(default_factory=dict)
@@ -36,9 +37,10 @@ class Pass:
     file_digests: dict[str, str] = field(default_factory=dict)
     entries: list[CollectionEntry] = field(default_factory=list)
     files: list[FileEntry] = field(default_factory=list)
+    tables: list[TableEntry] = field(default_factory=list)
 
     def agrees(self, other: "Pass") -> bool:
-        """Whether both saw the same rows and files."""
+        """Whether both saw the same rows, files and tables."""
         mine, others = ({name: one.digest.digest() for name, one in each.tallies.items()} for each in (self, other))
         return mine == others and self.file_digests == other.file_digests
 
@@ -82,6 +84,7 @@ class Scanner:
                     if writer:
                         found.entries.append(self._entry(schema, found.tallies[name], writer))
         self._read_files(found, writes)
+        self._read_tables(found, writes)
         return found
 
     def _total(self, names: Sequence[str]) -> int:
@@ -124,6 +127,27 @@ class Scanner:
         if self._parent is None or entry is None or not _same_fields(definition(entry), schema):
             return None
         return self._parent.index(schema.name)
+
+    def _read_tables(self, found: Pass, writes: bool) -> None:
+        with self._source.tables() as tables:
+            for one in tables:
+                self._world.notify(Event(f"reading table {one.name}", "PostgreSQL", passing=True))
+                with one.open() as stream:
+                    if writes:
+                        stored, digest = self._archive.write_stream(f"tables/{one.name}.csv", stream)
+                    else:
+                        stored, digest = None, _digest(stream)
+                found.file_digests[f"table {one.name}"] = digest
+                if stored is not None and one.extent is not None:
+                    found.tables.append(
+                        TableEntry(
+                            **stored.model_dump(),
+                            name=one.name,
+                            columns=tuple(one.columns),
+                            rows=one.extent.rows,
+                            digest=digest,
+                        )
+                    )
 
     def _read_files(self, found: Pass, writes: bool) -> None:
         for number, (name, opened) in enumerate(self._source.files()):

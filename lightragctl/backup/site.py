@@ -11,6 +11,7 @@ from lightragctl.backup.answers import Search
 from lightragctl.backup.catalog import chosen
 from lightragctl.backup.chain import open_chain
 from lightragctl.backup.origin import BackupOrigin, Origin, WorkspaceOrigin
+from lightragctl.backup.storage import Patience
 from lightragctl.backup.workspace import (
     environ_of,
     identities,
@@ -28,7 +29,8 @@ from lightragctl.core.settings import ApiSettings, EmbeddingModel
 from lightragctl.operations.kind import Context
 from lightragctl.release.profiles import service_settings
 from lightragctl.release.release import Release
-from lightragctl.release.workspace_files import WorkspaceFiles, find_files
+from lightragctl.release.workspace_files import INPUTS, WorkspaceFiles, find_files
+from lightragctl.release.workspace_tables import WorkspaceTables, find_tables
 from lightragctl.release.writers import WriterControl
 from lightragctl.vectors.collections import MilvusCollections
 from lightragctl.vectors.fence import Clock
@@ -47,6 +49,7 @@ class Site:
         search: in the store.
         workspace: its name there.
         files: where its files will be; None when the release has no lightrag-server.
+        tables: where its rows in PostgreSQL will be; None when lightrag-server has only files.
         served: the workspace that lightrag-server serves; empty when there is none.
         writer: of lightrag-server; None when there is none.
         model: the release's embedding model.
@@ -62,6 +65,7 @@ class Site:
     writer: WriterControl | None
     model: EmbeddingModel
     free_bytes: int | None = None
+    tables: WorkspaceTables | None = None
     clock: Clock = field(default_factory=Clock)
 
     @property
@@ -77,6 +81,12 @@ class Work:
     origin: Origin
     site: Site
 
+    @property
+    def moved_inputs(self) -> tuple[str, str]:
+        """The folder of the workspace's uploads, absolute: where it comes from, and where it goes."""
+        files = self.site.files
+        return self.origin.inputs, str(files.roots[INPUTS].absolute()) if files else ""
+
 
 @contextlib.contextmanager
 def open_site(release: Release, workspace: str, notify: Notify) -> Iterator[Site]:
@@ -84,10 +94,10 @@ def open_site(release: Release, workspace: str, notify: Notify) -> Iterator[Site
 
     Raises:
         NotRunningError: the release is not up.
-        UnsupportedStoreError: lightrag-server keeps a part of its workspace in a database that cannot be written.
+        UnsupportedStoreError: lightrag-server keeps a part of its workspace in a store that cannot be copied.
     """
     uri = engine_uri(release)
-    files = find_files(release.runtime, release.name)
+    files, tables = find_files(release.runtime, release.name), find_tables(release)
     settings = service_settings(None, ApiSettings, lambda: release.plan, "lightrag-api")
     with contextlib.closing(MilvusCollections(uri, _CALL_S)) as store:
         yield Site(
@@ -99,6 +109,7 @@ def open_site(release: Release, workspace: str, notify: Notify) -> Iterator[Site
             writer=WriterControl(release.runtime, notify) if files else None,
             model=settings.embedding,
             free_bytes=_free_bytes(release),
+            tables=tables.of(workspace) if tables else None,
         )
 
 
@@ -112,7 +123,9 @@ def open_restore(context: Context) -> Iterator[Work]:
         yield Work(origin, site)
 
 
-def open_backup(release: Release, source: str | None, backup: str, time: Any) -> BackupOrigin:
+def open_backup(
+    release: Release, source: str | None, backup: str, time: Any, patience: Patience | None = None
+) -> BackupOrigin:
     """A backup of a release's destination, or of another one.
 
     Args:
@@ -120,14 +133,16 @@ def open_backup(release: Release, source: str | None, backup: str, time: Any) ->
         source: the URL; None: that of the profile.
         backup: its id, or `latest`.
         time: has `now`.
+        patience: with an object store; None: that of an operation.
 
     Raises:
         UsageError: there is no such backup.
         InvalidBackupError: it is damaged.
+        StorageUnavailableError, NotMountedError, ForbiddenError: it cannot be read from this process.
     """
     settings = release.loaded.profile.backup
     environ = environ_of(release, settings)
-    storage = open_destination(settings, source, environ, exists=True)
+    storage = open_destination(settings, source, environ, patience, missing="refuse")
     keys = identities(settings, environ)
     return BackupOrigin(open_chain(storage, chosen(storage, backup, subject_of(release), time.now()), keys))
 
@@ -137,12 +152,24 @@ def open_clone(context: Context) -> Iterator[Work]:
     """What a clone works on. Parameters: `workspace`."""
     source = str(context.record.parameters["workspace"])
     with open_site(context.resources, context.record.workspace, context.notify) as site:
-        collections = workspace_collections(site.store, source)
-        if not collections:
-            hint = Hint("load documents: ", Command("ingest", "PATH"))
-            raise UsageError(f"there is no workspace '{source}' in release '{context.resources.name}'", hint)
-        tree = site.files.of(source) if site.files and site.served == source else None
-        yield Work(WorkspaceOrigin(site.store, source, collections, tree), site)
+        collections = source_collections(site, source, context.resources.name)
+        is_served = site.served == source
+        tree = site.files.of(source) if site.files and is_served else None
+        tables = site.tables.of(source) if site.tables and is_served else None
+        yield Work(WorkspaceOrigin(site.store, source, collections, tree, tables), site)
+
+
+def source_collections(site: Site, source: str, release: str) -> list[str]:
+    """The physical names of the collections of a workspace to clone.
+
+    Raises:
+        UsageError: there are none.
+    """
+    collections = workspace_collections(site.store, source)
+    if not collections:
+        hint = Hint("load documents: ", Command("ingest", "PATH"))
+        raise UsageError(f"there is no workspace '{source}' in release '{release}'", hint)
+    return collections
 
 
 def engine_uri(release: Release) -> str:

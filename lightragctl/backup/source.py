@@ -1,5 +1,6 @@
 """Types of a backup: its source, its destination, and its environment."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,11 +11,19 @@ from lightragctl.backup.answers import Search
 from lightragctl.backup.lock import Subject
 from lightragctl.backup.storage import Storage
 from lightragctl.core.result import Notify
+from lightragctl.release.workspace_tables import TableRows
 from lightragctl.vectors.store import CollectionStore
 
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 Files = Callable[[], Iterable[tuple[str, Opener]]]
 """The files of the workspace, each under its relative name; read once for each pass."""
+Tables = Callable[[], AbstractContextManager[Iterable[TableRows]]]
+"""The tables of the workspace as of one moment; opened once for each pass."""
+
+
+def no_tables() -> AbstractContextManager[Iterable[TableRows]]:
+    """The tables of a workspace that has none."""
+    return contextlib.nullcontext(())
 
 
 class Held(Protocol):
@@ -41,6 +50,7 @@ class Source:
         store: where its collections are.
         collections: their physical names now.
         files: those of the workspace.
+        tables: those of the workspace in PostgreSQL.
         documents: configuration and versions, JSON by name.
         search: in the store.
         hold: blocks writes for the length of a block; None: two passes must agree.
@@ -53,6 +63,7 @@ class Source:
     documents: Mapping[str, bytes]
     search: Search
     hold: Callable[[], AbstractContextManager[Held]] | None
+    tables: Tables = no_tables
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,30 @@
 """The steps of restore, clone and drill: copy beside, verify, switch. Each may be repeated, by another process too."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import Any
+from typing import IO, Any
 
 from lightragctl.backup import restore
 from lightragctl.backup.examine import examine, read_all
 from lightragctl.backup.fences import Fences
 from lightragctl.backup.origin import BackupOrigin
 from lightragctl.backup.progress import Progress
-from lightragctl.backup.proof import prove
+from lightragctl.backup.proof import prove, prove_tables
 from lightragctl.backup.site import Work, mounted
-from lightragctl.core.errors import LightragctlError, RefusedError, WaitExpired
+from lightragctl.core.errors import LightragctlError, LockedError, RefusedError, UnavailableError
+from lightragctl.core.hint import hint_parts
 from lightragctl.core.result import Event
 from lightragctl.operations.kind import Context
+from lightragctl.operations.model import PROBLEM
 from lightragctl.release.placed_files import PlacedFiles
+from lightragctl.release.placed_tables import PlacedTables
+from lightragctl.release.workspace_tables import Extent
 from lightragctl.release.writers import WRITER, Writer, WriterControl, find_writer
 from lightragctl.vectors.fence import Fence, FenceTerms, hold
 from lightragctl.vectors.schema import fitted, server
+
+_PIECE_BYTES = 1024 * 1024
 
 Open = Callable[[Context], AbstractContextManager[Work]]
 
@@ -40,6 +46,7 @@ class Copying:
         with self.open(context) as work:
             if isinstance(work.origin, BackupOrigin):
                 context.save_result("backup", work.origin.chain.manifest.id)
+                _refuse_other_workspace(context, work)
             found = examine(work, token_of(context))
             context.save_result("secrets", list(found.secrets))
             context.save_result("losses", list(found.losses))
@@ -49,6 +56,8 @@ class Copying:
             context.save_result("existed", found.exists)
             if work.site.files and _has_files(work):
                 mounted(work.site.files)
+            if (tables := self.placed_tables(context, work)) is not None:
+                tables.check(work.origin.table_columns)
             read_all(work.origin, lambda done, total: context.report(done, total, "bytes", "reading the backup"))
         context.save_result("checked", True)
 
@@ -85,6 +94,8 @@ class Copying:
                 rest(context, control)
                 if self.of_source:
                     self.forget_copies(context)
+            else:
+                context.notify(Event("skipped: no lightrag-server has to stop", "writer"))
         context.save_result("writer_at_rest", True)
 
     def start_writer(self, context: Context) -> None:
@@ -161,14 +172,29 @@ class Copying:
                     placed.write(name, read())
                     context.report(number, None, "files")
                 placed.complete(work.origin.inputs)
+            tables = self.placed_tables(context, work)
+            if tables is not None:
+                self._write_tables(context, work, tables)
         context.save_result("files_written", True)
 
+    @staticmethod
+    def _write_tables(context: Context, work: Work, placed: PlacedTables) -> None:
+        placed.begin()
+        written: dict[str, Any] = {}
+        with work.origin.tables() as tables:
+            for one in tables:
+                with one.open() as rows:
+                    placed.write(one.name, one.columns, _pieces(context, rows, f"writing table {one.name}"))
+                extent = one.extent or Extent(0, "")
+                written[one.name] = [extent.rows, extent.digest, list(one.columns)]
+        context.save_result("tables", written)
+
     def unwrite_files(self, context: Context) -> None:
-        """Delete the files beside."""
+        """Delete the files and rows beside."""
         with self.open(context) as work:
-            placed = self.placed(context, work)
-            if placed is not None and not placed.is_switched():
-                placed.undo()
+            for placed in self.all_placed(context, work):
+                if not placed.is_switched():
+                    placed.undo()
         context.save_result("files_written", False)
 
     def placed(self, context: Context, work: Work) -> PlacedFiles | None:
@@ -177,6 +203,18 @@ class Copying:
             return None
         return PlacedFiles(mounted(work.site.files), context.record.id)
 
+    def placed_tables(self, context: Context, work: Work) -> PlacedTables | None:
+        """The tables of the target in PostgreSQL; None when neither the origin nor the target has any."""
+        site = work.site
+        if site.tables is None or not (work.origin.table_columns or site.served == site.workspace):
+            return None
+        return PlacedTables(site.tables, context.record.id)
+
+    def all_placed(self, context: Context, work: Work) -> Sequence[PlacedFiles | PlacedTables]:
+        """The files and the tables of the target, as far as there are any."""
+        found = (self.placed(context, work), self.placed_tables(context, work))
+        return [one for one in found if one is not None]
+
     def verify(self, context: Context) -> None:
         """Compare the copies with the original: keys, hashes of rows, known answers, entities of the graph."""
         with self.open(context) as work:
@@ -184,6 +222,8 @@ class Copying:
             wanted = {name: self._wanted(work, results, name) for name in results["names"]}
             progress = self.progress(context, sum(one.unique_keys for one in wanted.values()), "verified")
             proof = prove(work, results["names"], wanted, progress)
+            if (tables := self.placed_tables(context, work)) is not None:
+                proof["table_rows"] = prove_tables(tables, results.get("tables", {}))
         if self.of_source:
             self.fences.held(context.record.id).confirm()
         context.save_result("proof", proof)
@@ -213,6 +253,15 @@ class Copying:
         return Progress(notify, lambda: context.now().timestamp(), total, verb)
 
 
+def _pieces(context: Context, rows: IO[bytes], message: str) -> Iterator[bytes]:
+    """All that a stream gives; how much that was is the progress of the operation."""
+    done = 0
+    while piece := rows.read(_PIECE_BYTES):
+        done += len(piece)
+        context.report(done, None, "bytes", message)
+        yield piece
+
+
 def rest(context: Context, control: WriterControl) -> None:
     """Stop lightrag-server; its number of replicas is saved first."""
     writer = find_writer(control.runtime)
@@ -227,18 +276,28 @@ def rest(context: Context, control: WriterControl) -> None:
 
 
 def start(context: Context, control: WriterControl) -> None:
-    """Start lightrag-server again; when it needs longer to become ready, that is reported and it goes on starting."""
+    """Start lightrag-server again. One that was started and is not ready is a problem of its own, saved as a result.
+
+    Raises:
+        LightragctlError: it could not be started.
+    """
     saved, results = context.record.originals, context.record.results
     if "replicas" not in saved or "writer_stopped_at" not in results:
         return
-    stopped_at = datetime.fromisoformat(results["writer_stopped_at"])
+    stopped_at, replicas = datetime.fromisoformat(results["writer_stopped_at"]), int(saved["replicas"])
     try:
-        seconds = control.start(
-            Writer(WRITER, int(saved["replicas"])), stopped_at, float(context.record.parameters["timeout_s"])
-        )
-    except WaitExpired as error:
+        seconds = control.start(Writer(WRITER, replicas), stopped_at, float(context.record.parameters["timeout_s"]))
+        problem = None
+    except (UnavailableError, LockedError):
+        raise
+    except LightragctlError as error:
+        if control.runtime.replicas(WRITER) != replicas:
+            raise
         seconds = (context.now() - stopped_at).total_seconds()
+        problem = {"message": error.message, "hint": str(error.hint), "hint_parts": hint_parts(error.hint)}
         context.notify(Event(error.message, WRITER))
+    if problem or PROBLEM in results:
+        context.save_result(PROBLEM, problem)
     context.save_result("writer_stopped_s", round(seconds, 1))
 
 
@@ -250,6 +309,14 @@ def refuse_losses(losses: Any, allowed: bool) -> None:
     """
     if losses and not allowed:
         raise RefusedError(f"the copy would not be complete: {'; '.join(losses)}", "to continue, use --allow-lossy")
+
+
+def _refuse_other_workspace(context: Context, work: Work) -> None:
+    """Refuse a backup of another workspace than the one that its command assumed without reading the backup."""
+    source, target = work.origin.workspace, work.site.workspace
+    if context.record.parameters.get("is_assumed") and source != target:
+        message = f"the backup is of workspace '{source}', not of '{target}'"
+        raise RefusedError(message, f"set the workspace to restore: --target-workspace {source}")
 
 
 def exists(workspace: str) -> RefusedError:

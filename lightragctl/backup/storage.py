@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 import obstore
@@ -28,6 +28,8 @@ from lightragctl.core.urls import shown
 _CHUNK_BYTES = 8 * 1024 * 1024
 _ANSWER = re.compile(r"<Code>(?P<code>\w+)</Code>\s*<Message>(?P<message>[^<]*)</Message>")
 """An error of an S3 service."""
+_RETRIED = re.compile(r"after (?P<count>\d+) retries, max_retries: .*? +- (?P<reason>[^\n]+)")
+"""The end of what obstore says of a request that it has retried; what stands before repeats URL and verb."""
 _FOLDERS = ("file://", "pvc://")
 _DENIED = ("SignatureDoesNotMatch", "UserNotFound", "InvalidAccessKeyId", "AccessDenied", "ExpiredToken")
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
@@ -55,6 +57,12 @@ class StorageFullError(StorageError):
     """The storage has no space for the object."""
 
     code = "backup-storage-full"
+
+
+class NotMountedError(RefusedError):
+    """A volume claim is not mounted in this process's pod, or this process has no pod."""
+
+    code = "not-mounted"
 
 
 @dataclass(frozen=True)
@@ -219,7 +227,13 @@ def failure(url: str, verb: str, path: str, error: BaseException) -> Lightragctl
     return StorageUnavailableError(f"cannot {verb} {named}: {reason}", hint)
 
 
-def open_storage(url: str, access: Access = Access(), patience: Patience = Patience(), exists: bool = False) -> Storage:
+Missing = Literal["create", "refuse", "empty"]
+"""What a folder that does not exist is: created, an error, or read as one without backups."""
+
+
+def open_storage(
+    url: str, access: Access = Access(), patience: Patience = Patience(), missing: Missing = "create"
+) -> Storage:
     """The objects below a URL.
 
     Args:
@@ -227,11 +241,11 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
             tests, or another URL that obstore knows (untested).
         access: to an S3 service.
         patience: with an object store.
-        exists: a folder must exist; else it is created.
+        missing: what to do with a folder that does not exist.
 
     Raises:
         UsageError: it is not such a URL.
-        RefusedError: `pvc://` outside a pod that mounts the claim.
+        NotMountedError: `pvc://` outside a pod that mounts the claim.
         StorageError: the folder does not exist, or cannot be created.
     """
     if "://" not in url:
@@ -241,9 +255,9 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
     if scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path:
             raise UsageError(f"'{shown(url)}' is not file:///PATH", "an absolute path begins with a third slash")
-        return _folder(Path(unquote(parts.path)), url, exists)
+        return _folder(Path(unquote(parts.path)), url, missing)
     if scheme == "pvc":
-        return _folder(_claimed(parts.netloc, unquote(parts.path)), url, exists)
+        return _folder(_claimed(parts.netloc, unquote(parts.path)), url, missing)
     if scheme == "memory":
         return Storage(MemoryStore(), url)
     if scheme in ("s3", "s3a"):
@@ -257,8 +271,10 @@ def open_storage(url: str, access: Access = Access(), patience: Patience = Patie
         ) from error
 
 
-def _folder(folder: Path, url: str, exists: bool) -> Storage:
-    if exists and not folder.exists():
+def _folder(folder: Path, url: str, missing: Missing) -> Storage:
+    if missing == "empty" and not folder.exists():
+        return Storage(MemoryStore(), url)
+    if missing == "refuse" and not folder.exists():
         hint = Hint("correct the path, or make a backup there: ", at("backup create", url))
         raise StorageError(f"there is no folder {folder}", hint)
     if folder.exists() and not folder.is_dir():
@@ -275,8 +291,9 @@ def _claimed(claim: str, path: str) -> Path:
     if not claim or ".." in Path(path).parts:
         raise UsageError("pvc:// names a claim and a path: pvc://CLAIM/PATH")
     if not mounted.is_dir():
-        raise RefusedError(
-            f"the volume claim {claim} is not mounted at {mounted}", "pvc:// works in a pod that mounts the claim"
+        raise NotMountedError(
+            f"the volume claim {claim} is not mounted at {mounted}",
+            "pvc:// is read and written by Jobs: backup create, restore, restore --drill",
         )
     return mounted / path.strip("/")
 
@@ -338,4 +355,6 @@ def _reason(error: BaseException) -> str:
     text = str(error)
     if answer := _ANSWER.search(text):
         return f"{answer['code']}: {answer['message'][:300]}"
+    if ended := _RETRIED.search(text):
+        return f"{ended['reason'][:300]} (after {ended['count']} retries)"
     return text.partition("\n")[0][:300]

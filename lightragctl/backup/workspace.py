@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lightragctl.backup.answers import without_last_tie
 from lightragctl.backup.belonging import collections_of
 from lightragctl.backup.lock import Subject
-from lightragctl.backup.source import Destination, Held, Opener, Source
-from lightragctl.backup.storage import Access, Patience, Storage, open_storage
+from lightragctl.backup.source import Destination, Held, Opener, Source, no_tables
+from lightragctl.backup.storage import Access, Missing, Patience, Storage, open_storage
 from lightragctl.client.lightrag import LightragClient
 from lightragctl.core.backup import VARIABLES, Backup
 from lightragctl.core.errors import NotRunningError, RefusedError, UnavailableError, UsageError
@@ -24,6 +24,7 @@ from lightragctl.core.settings import SecretRef
 from lightragctl.release.release import Release
 from lightragctl.release.saved_configuration import configuration
 from lightragctl.release.workspace_files import INPUTS, WorkspaceFiles, find_files, list_files
+from lightragctl.release.workspace_tables import WorkspaceTables, find_tables
 from lightragctl.release.writers import WRITER
 from lightragctl.service.gateway import secret_value
 from lightragctl.vectors.ask import search_all
@@ -56,9 +57,9 @@ def open_destination(
     url: str | None,
     environ: Mapping[str, str],
     patience: Patience | None = None,
-    exists: bool = False,
+    missing: Missing = "create",
 ) -> Storage:
-    """Where backups are: the URL, or the profile's; a folder that `exists` is not created.
+    """Where backups are: the URL, or the profile's; `missing`: see `open_storage`.
 
     Raises:
         UsageError: neither says where, the URL is invalid, or a secret that the profile names is not set.
@@ -75,7 +76,7 @@ def open_destination(
         _secret(settings, "access_key", environ),
         _secret(settings, "secret_key", environ),
     )
-    return open_storage(chosen, access, patience or Patience(), exists)
+    return open_storage(chosen, access, patience or Patience(), missing)
 
 
 def subject_of(release: Release) -> Subject:
@@ -149,7 +150,7 @@ def open_source(release: Release, choice: Choice) -> Iterator[Source]:
     Raises:
         NotRunningError: the release is not up.
         UsageError: there are no collections of this workspace.
-        UnsupportedStoreError: a part of the workspace is in a database that cannot be copied.
+        UnsupportedStoreError: a part of the workspace is in a store that cannot be copied.
     """
     workspace = choice.workspace
     uri = release.runtime.endpoint("vector-engine")
@@ -157,7 +158,7 @@ def open_source(release: Release, choice: Choice) -> Iterator[Source]:
         if not workspace_collections(store, workspace):
             hint = Hint("load documents: ", Command("ingest", "PATH"))
             raise UsageError(f"there is no workspace '{workspace}' in release '{release.name}'", hint)
-        files = served_files(release, workspace)
+        files, tables = served_files(release, workspace), served_tables(release, workspace)
         yield Source(
             subject=Subject(release.name, workspace),
             store=store,
@@ -166,12 +167,19 @@ def open_source(release: Release, choice: Choice) -> Iterator[Source]:
             documents=_documents(release, store, files, choice),
             search=lambda name, schema, vectors, k: search(uri, name, schema, vectors, k),
             hold=choice.hold,
+            tables=tables.snapshot if tables else no_tables,
         )
 
 
 def served_files(release: Release, workspace: str) -> WorkspaceFiles | None:
     """The files of the workspace; None when lightrag-server serves another one, or is not in the release."""
     found = find_files(release.runtime, release.name)
+    return found if found and found.workspace == workspace else None
+
+
+def served_tables(release: Release, workspace: str) -> WorkspaceTables | None:
+    """The tables of the workspace in PostgreSQL; None when lightrag-server serves another one, or has only files."""
+    found = find_tables(release)
     return found if found and found.workspace == workspace else None
 
 
@@ -227,10 +235,17 @@ def workspace_collections(store: CollectionStore, workspace: str) -> list[str]:
 
 def search(uri: str, name: str, schema: CollectionSchema, vectors: NDArray[Any], k: int) -> Sequence[Sequence[Key]]:
     """The keys that a search for each of the vectors finds, best first."""
-    index = next((one for one in schema.indexes if one.field == "vector"), None)
-    if index is None:
+    spec = search_spec(schema)
+    if spec is None:
         return [[] for _ in vectors]
-    spec = IndexSpec(index.index_type, index.metric_type, {}, _SEARCH.get(index.index_type, {}))
     found = search_all(uri, [SearchBatch(name, vectors, k, spec, [])], _CALL_S)
     as_key: Any = str if schema.primary.dtype == "VARCHAR" else int
     return [without_last_tie([(as_key(hit.id), hit.score) for hit in hits], k) for hits in found]
+
+
+def search_spec(schema: CollectionSchema) -> IndexSpec | None:
+    """How the vectors of a collection are searched, with high recall; None when they have no index."""
+    index = next((one for one in schema.indexes if one.field == "vector"), None)
+    if index is None:
+        return None
+    return IndexSpec(index.index_type, index.metric_type, {}, _SEARCH.get(index.index_type, {}))

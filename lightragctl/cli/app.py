@@ -15,6 +15,7 @@ from lightragctl.cli.data import commands as data
 from lightragctl.cli.deploy import commands as deploy
 from lightragctl.cli.deploy import revisions
 from lightragctl.cli.diagnose import commands as diagnose
+from lightragctl.cli.diagnose import profiling
 from lightragctl.cli.golden import commands as golden
 from lightragctl.cli.index import commands as index
 from lightragctl.cli.operations import commands as operations
@@ -110,14 +111,14 @@ _GROUPS = (
         "upgrade",
         "Deploy and operate",
         "Upgrade a release, with or without a canary. Without a subcommand: upgrade run.",
-        (upgrade.run, upgrade.matrix),
+        (upgrade.run, upgrade.matrix, upgrade.report),
         _DefaultsToRun,
     ),
     _CommandGroup(
         "diagnose",
         "Deploy and operate",
         "Find the cause of a problem and its fix. Without a subcommand: diagnose run.",
-        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle),
+        (diagnose.run, diagnose.explain, diagnose.list_, diagnose.bundle, profiling.profiler),
         _DefaultsToRun,
     ),
     _CommandGroup(
@@ -147,6 +148,7 @@ _GROUPS = (
             operations.status,
             operations.pause,
             operations.resume,
+            operations.promote,
             operations.abort,
             operations.cleanup,
             operations.rehearse,

@@ -76,8 +76,9 @@ class Output:
             self.text(dump(result.document(), self.format, sys.stdout) + "\n")
             return
         self._show_table(result)
+        label = "warning" if result.exit_status == ExitStatus.WARNINGS else "error"
         for error in result.errors:
-            self.error(error)
+            self.error(error, label)
 
     def _show_table(self, result: Result) -> None:
         from lightragctl.cli.views import VIEWS, manifests
@@ -94,12 +95,13 @@ class Output:
             for part in VIEWS[result.command](visible_data(result.data)):
                 console.print(part, soft_wrap=True)
 
-    def error(self, error: ErrorInfo) -> None:
-        """`error:` and `hint:` lines on standard error."""
+    def error(self, error: ErrorInfo, label: str = "error") -> None:
+        """`error:` or `warning:` and `hint:` lines on standard error."""
         if self.as_events:  # `_notify_end` has reported it
             return
         console = self.console(to_stderr=True)
-        console.print(visible(f"error: {error.message}"), style="red", soft_wrap=True)
+        style = "red" if label == "error" else "yellow"
+        console.print(visible(f"{label}: {error.message}"), style=style, soft_wrap=True)
         if error.hint:
             console.print(visible(f"hint: {error.hint}"), soft_wrap=True)
 

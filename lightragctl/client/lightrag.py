@@ -92,6 +92,19 @@ class _AnyAnswer(Answer):
     pass
 
 
+class _Chunk(Answer):
+    chunk_id: str = ""
+    content: str = ""
+
+
+class _Found(Answer):
+    chunks: tuple[_Chunk, ...] = ()
+
+
+class _QueryData(Answer):
+    data: _Found = _Found()
+
+
 class LightragClient:
     """Requests to one lightrag-server.
 
@@ -131,6 +144,12 @@ class LightragClient:
         """Whether documents are being processed, deleted, scanned or taken in."""
         health = self._call(_Health, "GET", "/health")
         return health.pipeline_busy or health.pipeline_active or self.pipeline().busy
+
+    def chunks(self, question: str, k: int) -> list[str]:
+        """The ids of the chunks that a question finds by their vectors alone, best first; no chat model is called."""
+        body = {"query": question, "mode": "naive", "top_k": k, "chunk_top_k": k, "enable_rerank": False}
+        found = self._call(_QueryData, "POST", "/query/data", json=body).data.chunks
+        return [one.chunk_id or one.content for one in found]
 
     def documents(self) -> list[UpstreamDocument]:
         """All documents; all pages are read."""

@@ -22,6 +22,7 @@ from lightragctl.core.settings import (
     SecretRef,
     Size,
 )
+from lightragctl.core.stores import OTHER_WORKSPACE, PASSWORD, VECTORS, in_postgres
 from lightragctl.core.versions import Hop, HopKind, minor
 
 NAME = "lightrag-server"
@@ -128,6 +129,9 @@ def _parts(plan: Plan) -> Sequence[Part]:
 
 
 def _unsupported(plan: Plan) -> Violation | None:
+    if (found := _unusable(_values(plan).environment)) is not None:
+        variable, reason, hint = found
+        return Violation(f"components.{NAME}.environment.{variable}", reason, hint)
     if _values(plan).autoscale:
         return Violation(
             f"components.{NAME}.autoscale",
@@ -138,6 +142,34 @@ def _unsupported(plan: Plan) -> Violation | None:
         message = "upstream LightRAG does not support index type FLAT"
         return Violation("index.type", message, "use --set index.type=HNSW, or AUTOINDEX")
     return None
+
+
+def _unusable(environment: Mapping[str, str | SecretRef]) -> tuple[str, str, str] | None:
+    """A variable of upstream's stores that cannot be as it is, with reason and hint."""
+    if VECTORS in environment:
+        message = f"environment.{VECTORS} cannot be set: vectors are in Milvus, where lightrag-api reads them"
+        return VECTORS, message, "remove it"
+    if not in_postgres(environment):
+        return None
+    if OTHER_WORKSPACE in environment:
+        message = f"environment.{OTHER_WORKSPACE} cannot be set: every store has the workspace of the profile"
+        return OTHER_WORKSPACE, message, "remove it, and set workspace"
+    if not isinstance(environment.get(PASSWORD), SecretRef):
+        message = f"environment.{PASSWORD} must refer to a secret: stores in PostgreSQL need it"
+        return PASSWORD, message, "{secret: {name: NAME, key: KEY}}, or on this machine {env: NAME} or {file: PATH}"
+    port = environment.get("POSTGRES_PORT", "5432")
+    if isinstance(port, str) and not port.isdigit():
+        return "POSTGRES_PORT", f"environment.POSTGRES_PORT is not a port: {port}", "use a number, such as '5432'"
+    return None
+
+
+def _outside(plan: Plan) -> Sequence[str]:
+    """The database of stores in PostgreSQL."""
+    environment = _values(plan).environment
+    host, port = environment.get("POSTGRES_HOST", ""), environment.get("POSTGRES_PORT", "5432")
+    if not in_postgres(environment) or not host:
+        return ()
+    return [f"{host if isinstance(host, str) else '*'}:{port if isinstance(port, str) else 5432}"]
 
 
 def _secrets(plan: Plan) -> dict[str, SecretKey]:
@@ -166,6 +198,7 @@ COMPONENT = Component(
     process=_process,
     unsupported=_unsupported,
     secrets=_secrets,
+    outside=_outside,
     generated_key=generated_key,
     parts=_parts,
     metrics_ports=lambda plan: (),  # upstream exports none

@@ -36,11 +36,13 @@ class Thresholds(StrictModel):
     checkpoint_lag_s: Seconds = 3600.0
     search_ratio: Ratio = 0.5
     round_trip_s: Seconds = 1.0
+    network_s: Seconds = 0.1
     embedding_s: Seconds = 5.0
     loop_lag_s: Seconds = 2.0
     etcd_fsync_s: Seconds = 0.2
     clock_skew_s: Seconds = 60.0
     stuck_s: Seconds = 3600.0
+    backup_age_s: Seconds = 172_800.0
     restarts_recent_s: Seconds = 900.0
     oom_recent_s: Seconds = 86400.0
     certificate_days: Annotated[int, Field(ge=1)] = 30

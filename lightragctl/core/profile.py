@@ -13,6 +13,7 @@ from lightragctl.core.backup import Backup
 from lightragctl.core.bounds import ImageRepository, ImageTag, check_name
 from lightragctl.core.diagnosis import Diagnosis
 from lightragctl.core.errors import ProfileError
+from lightragctl.core.gates import UpgradeSettings
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.layers import DEFAULT, KeyPath, Layer, Origin, dotted, quoted
 from lightragctl.core.lifecycle import IndexLifecycle
@@ -197,6 +198,7 @@ class Profile(StrictModel):
     backup: Backup = Backup()
     lifecycle: IndexLifecycle = IndexLifecycle()
     diagnose: Diagnosis = Diagnosis()
+    upgrade: UpgradeSettings = UpgradeSettings()
     components: dict[str, Any]
 
     @field_validator("priorities")

@@ -28,7 +28,7 @@ from lightragctl.core.serialize import json_text, yaml_text
 from lightragctl.deploy.inventory import inventory_ref
 from lightragctl.deploy.network import policies
 from lightragctl.deploy.ownership import as_member
-from lightragctl.deploy.scheduled import backup_pod
+from lightragctl.deploy.scheduled import backup_pod, backup_secrets
 
 
 def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
@@ -54,6 +54,7 @@ def render_plan(plan: Plan, templates: Path) -> list[KubernetesObject]:
         "plan": plan,
         "policies": policies(plan),
         "backup_pod": backup_pod(plan),
+        "backup_secrets": backup_secrets(plan),
     }
     for template in sorted((templates / "release").glob("*.yaml.j2")):
         objects += _render(environment, f"release/{template.name}", whole)

@@ -226,6 +226,13 @@ class KubernetesRuntime:
         pods = {pod["metadata"]["name"]: pod for pod in self._ready_pods(component)}
         return {name: self._tunnel(f"Pod/{name}", partial(pod_port, [pod])) for name, pod in pods.items()}
 
+    def pod_address(self, pod: KubernetesObject) -> str:
+        """The address of one pod: its own from inside the cluster, else one that is forwarded to it."""
+        _, name, port = pod_port([pod])
+        if self.addresses is not None:
+            return f"http://{pod['status']['podIP']}:{port}"
+        return self._tunnel(f"Pod/{name} {pod['metadata']['uid']}", partial(pod_port, [pod]))
+
     def spread(self, component: str) -> str:
         """A loopback address whose connections are forwarded to the ready pods of the component in turn.
 

@@ -13,6 +13,7 @@ from lightragctl.core.errors import UsageError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import KNOWN
+from lightragctl.diagnose.output_file import write_new
 
 SCHEMA = "lightragctl/bundle/v1"
 _FACTS = "facts.json"
@@ -36,17 +37,17 @@ def write_bundle(path: Path, facts: Facts, version: str) -> int:
     """Write the facts; the size of the file in bytes. An existing file is not replaced.
 
     Raises:
-        UsageError: the file exists.
+        UsageError: the file exists, or its folder does not.
+        LightragctlError: it cannot be written.
     """
     document = bounded(facts.document(KNOWN))
     text = json.dumps({"schema": SCHEMA, "version": version, **document}, indent=1, ensure_ascii=False).encode()
     entry = tarfile.TarInfo(_FACTS)
     entry.size, entry.mode = len(text), 0o600
-    try:
-        with open(path, "xb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
-            archive.addfile(entry, io.BytesIO(text))
-    except FileExistsError as error:
-        raise UsageError(f"{path} exists already", "name another file, or remove it") from error
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(entry, io.BytesIO(text))
+    write_new(path, packed.getvalue())
     return path.stat().st_size
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightragctl.core import findings
 from lightragctl.core.discovery import declared
-from lightragctl.core.findings import Finding, Violation
+from lightragctl.core.findings import Finding, Severity, Violation
 from lightragctl.core.hint import Hint
 from lightragctl.diagnose.facts import Fact, Facts
 
@@ -43,9 +43,15 @@ SLOW, UNAVAILABLE, OOM, WRONG = Symptom.SLOW, Symptom.UNAVAILABLE, Symptom.OOM, 
 
 @dataclass(frozen=True)
 class Trouble(Violation):
-    """A violation of a condition; `component`: the affected component, empty for the release as a whole."""
+    """A violation of a condition.
+
+    Attributes:
+        component: the affected component, empty for the release as a whole.
+        serves: the component still serves, from other pods.
+    """
 
     component: str = ""
+    serves: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,22 @@ class Found(Finding):
     """A finding of `diagnose`.
 
     Attributes:
-        component: see `Trouble`.
+        component, serves: see `Trouble`.
         consequences: findings that this one explains.
     """
 
     component: str = ""
+    serves: bool = False
     consequences: tuple["Found", ...] = ()
+
+    @property
+    def worst(self) -> Severity:
+        """The severity of the finding with all that it explains."""
+        return (
+            Severity.ERROR
+            if any(one.severity is Severity.ERROR for one in (self, *self.consequences))
+            else self.severity
+        )
 
 
 _FOLLOWING = frozenset({Category.RETRIEVAL, Category.MODELS, Category.DATA, Category.QUALITY, Category.LIGHTRAG})
@@ -78,6 +94,7 @@ class Check(findings.Check[Facts]):
         explains: codes of checks whose findings follow from a finding of this one, on any object.
         explains_own: only findings of the same component follow.
         stops: whether the component of a finding serves nothing, so that what needs it fails too.
+        is_reason: its findings say how another one came about: they become evidence of what they explain.
         follows: whether a finding may follow from a component that serves nothing; None: by the category.
     """
 
@@ -89,6 +106,7 @@ class Check(findings.Check[Facts]):
     explains: tuple[str, ...] = ()
     explains_own: bool = False
     stops: bool = False
+    is_reason: bool = False
     follows: bool | None = None
 
     @property
@@ -118,6 +136,7 @@ class Check(findings.Check[Facts]):
                 evidence=one.evidence,
                 docs=self.docs,
                 component=one.component,
+                serves=one.serves,
             )
 
 

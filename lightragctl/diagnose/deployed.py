@@ -42,6 +42,7 @@ def deployed(release: str, profile: str, values: Values, names: Sequence[str], a
         chat_at=_served_at(chat),
         index_type=str(index.get("type", "")),
         metric=str(index.get("metric", "")),
+        backs_up=bool(_at(values, "backup").get("destination")),
         components=_parts(values, names),
         **_numbers(values),
     )

@@ -43,7 +43,7 @@ class Diagnosed:
     @property
     def has_errors(self) -> bool:
         """Whether a finding is an error, also among those that another one explains."""
-        return any(one.severity is Severity.ERROR for one in self.findings)
+        return any(one.worst is Severity.ERROR for one in self.findings)
 
 
 def chosen(checks: Sequence[Check], category: Category | None, symptom: Symptom | None) -> tuple[Check, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 from lightragctl.core.diagnosis import Thresholds
 from lightragctl.diagnose.facts import Fact, declared_in
 from lightragctl.diagnose.model import (
+    BackupState,
     Certificate,
     Change,
     Collection,
@@ -12,8 +13,10 @@ from lightragctl.diagnose.model import (
     DocumentCounts,
     Endpoint,
     GoldenState,
+    Inside,
     LightragState,
     Machine,
+    NamespaceState,
     OpenOperation,
     Process,
     Recorded,
@@ -25,6 +28,7 @@ from lightragctl.diagnose.model import (
     StoredModel,
     StorePlace,
     StoreState,
+    Volume,
     Written,
 )
 
@@ -43,6 +47,7 @@ COLLECTIONS: Fact[list[Collection]] = Fact("collections", "the store's collectio
 ROW_SAMPLE: Fact[RowSample] = Fact("row_sample", "a sample of the stored rows, in numbers", RowSample)
 STORED_MODEL: Fact[StoredModel | None] = Fact("stored_model", "the model that the rows came from", StoredModel | None)
 GOLDEN: Fact[GoldenState] = Fact("golden", "the golden set", GoldenState)
+NEWEST_BACKUP: Fact[BackupState] = Fact("newest_backup", "the newest backup of the workspace", BackupState)
 DOCUMENTS: Fact[DocumentCounts] = Fact("documents", "documents of the workspace, in numbers", DocumentCounts)
 LIGHTRAG: Fact[LightragState] = Fact("lightrag", "lightrag-server's health and documents", LightragState)
 OPERATIONS: Fact[list[OpenOperation]] = Fact("operations", "operations that are not closed", list[OpenOperation])
@@ -78,6 +83,10 @@ POD_METRICS: Fact[Objects] = Fact("pod_metrics", "what the pods use", Objects)
 NODE_METRICS: Fact[Objects] = Fact("node_metrics", "what the nodes use", Objects)
 STORE_PLACES: Fact[list[StorePlace]] = Fact("store_places", "buckets of all releases", list[StorePlace])
 CERTIFICATES: Fact[list[Certificate]] = Fact("certificates", "certificates of Ingresses", list[Certificate])
+INSIDE: Fact[list[Inside]] = Fact("inside", "names, connections and clocks, tried from inside pods", list[Inside])
+VOLUMES: Fact[list[Volume]] = Fact("volumes", "free space of the pods' volumes", list[Volume])
+NAMESPACE: Fact[NamespaceState] = Fact("namespace", "the release's namespace", NamespaceState)
+RECENT_SIGNS: Fact[Signs] = Fact("recent_signs", "known errors in the last two minutes of logs of ready pods", Signs)
 LAST_LINES: Fact[dict[str, list[str]]] = Fact("last_lines", "ends of logs", dict[str, list[str]], private=True)
 
 KNOWN = {fact.name: fact for fact in declared_in(dict(globals()))}

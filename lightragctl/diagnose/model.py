@@ -40,6 +40,7 @@ class Deployed:
     chat_at: str = ""
     index_type: str = ""
     metric: str = ""
+    backs_up: bool = False
     request_s: float = 2.0
     search_s: float = 5.0
     embed_s: float = 60.0
@@ -81,9 +82,16 @@ class Replica:
     took_s: float = 0.0
 
 
+FOREIGN = "not-openai"
+"""Code of an answer that is not of the OpenAI API, such as a page of HTML."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
-    """One small call to a model through model-gateway. `status` is 0 where nothing answered; `code`: of the problem."""
+    """One small call to a model through model-gateway. `status` is 0 where nothing answered; `code`: of the problem.
+
+    `cause`: the name of a known error in its message, or `proxy`; the message itself is not kept.
+    """
 
     kind: str
     model: str
@@ -94,6 +102,7 @@ class Endpoint:
     took_s: float = 0.0
     dimension: int = 0
     norm: float = 0.0
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -237,6 +246,8 @@ class Process:
     program_there: bool = True
     log_bytes: int = 0
     data_there: bool = True
+    open_files: int = 0
+    open_files_limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -276,12 +287,16 @@ class Written:
 
 @dataclass(frozen=True)
 class Change:
-    """A field that another manager changed; values are left out. An empty path: the object is gone."""
+    """A field that another manager changed; values are left out. An empty path: the object is gone.
+
+    `added`: the release does not set the field, so that `up` leaves it.
+    """
 
     subject: str
     path: str
     manager: str
     time: str
+    added: bool = False
 
 
 @dataclass(frozen=True)
@@ -297,8 +312,18 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class BackupState:
+    """The newest backup of the workspace, as its operation recorded it; `age_s` is None when none was recorded."""
+
+    age_s: float | None = None
+
+
+@dataclass(frozen=True)
 class OpenOperation:
-    """An operation that is not closed; `overdue_s` is how long ago its deadline was. `hint` as in `Written`."""
+    """An operation that is not closed; `overdue_s` is how long ago its deadline was. `hint` as in `Written`.
+
+    `driver` is who works on it; empty: no process.
+    """
 
     id: str
     kind: str
@@ -306,6 +331,7 @@ class OpenOperation:
     step: str
     overdue_s: float
     hint: list[str | tuple[str, str]]
+    driver: str = ""
 
 
 @dataclass(frozen=True)
@@ -326,6 +352,54 @@ class Certificate:
     secret: str
     until: float
     used_by: str
+
+
+@dataclass(frozen=True)
+class Reached:
+    """One connection that a pod needs, tried from inside it.
+
+    Attributes:
+        target: HOST:PORT.
+        component: whose Service it is; empty: a server outside the release.
+        error: `name`: it cannot be resolved; `refused`; `timeout`; another word of the system; empty: connected.
+        took_s: a round trip; 0 where it was not measured.
+    """
+
+    target: str
+    component: str = ""
+    error: str = ""
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a pod sees. `skew_s`: its node's clock minus this machine's, as far as the time of the call tells."""
+
+    component: str
+    pod: str
+    node: str
+    skew_s: float = 0.0
+    reached: list[Reached] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A mounted claim, as its pod's file system tells."""
+
+    component: str
+    pod: str
+    path: str
+    size_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class NamespaceState:
+    """The release's namespace; `blocked_by`: why its deletion does not end."""
+
+    name: str
+    terminating: bool = False
+    blocked_by: list[str] = field(default_factory=list)
 
 
 Signs = dict[str, dict[str, int]]

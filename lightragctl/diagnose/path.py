@@ -49,7 +49,8 @@ def _all(diagnosed: Diagnosed) -> Iterator[Found]:
 
 def _hop(name: str, found: Found | None, took: dict[str, float]) -> Hop:
     if found is not None:
-        return Hop(name, "failed" if found.severity is Severity.ERROR else "degraded", found.code, took.get(name))
+        is_down = found.severity is Severity.ERROR and not found.serves
+        return Hop(name, "failed" if is_down else "degraded", found.code, took.get(name))
     return Hop(name, "ok" if name in took else "unknown", "", took.get(name))
 
 

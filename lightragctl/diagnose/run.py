@@ -27,6 +27,7 @@ class Report:
         took_s: seconds of the whole.
         requests: HTTP requests to the release.
         api_requests: requests to the API server.
+        bytes_read: size of the responses to both.
     """
 
     release: str
@@ -37,6 +38,7 @@ class Report:
     took_s: float = 0.0
     requests: int = 0
     api_requests: int = 0
+    bytes_read: int = 0
 
 
 def selected(category: Category | None, symptom: Symptom | None) -> tuple[Check, ...]:
@@ -72,6 +74,7 @@ def examine(
         round(time.monotonic() - begin, 2),
         source.requests,
         source.api_requests(),
+        source.bytes_read(),
     )
 
 

@@ -88,6 +88,13 @@ SIGNATURES = (
         Hint("check that no other release or life-cycle rule deletes below root_path; then restore a backup"),
     ),
     Signature(
+        "not-tls",
+        r"WRONG_VERSION_NUMBER|wrong version number|RECORD_LAYER_FAILURE|record layer failure"
+        r"|first record does not look like a TLS handshake|server gave HTTP response to HTTPS client",
+        "a service that it connects to by https does not use TLS",
+        Hint("use http:// in the address in the profile"),
+    ),
+    Signature(
         "certificate",
         r"certificate (has expired|verify failed|signed by unknown)|x509:|CERTIFICATE_VERIFY_FAILED",
         "a TLS certificate is not accepted",
@@ -108,7 +115,7 @@ SIGNATURES = (
     ),
     Signature(
         "network",
-        r"i/o timeout|[Nn]etwork is unreachable|No route to host|context deadline exceeded",
+        r"i/o timeout|no connection to \S+ within|[Nn]etwork is unreachable|No route to host|context deadline exceeded",
         "a service that it connects to is unreachable",
         Hint("check network policies, routes and proxies: kubectl get networkpolicies"),
     ),
@@ -163,7 +170,8 @@ SIGNATURES = (
     ),
     Signature(
         "data-damaged",
-        r"[Cc]hecksum mismatch|corrupt(ed|ion)?\b|database disk image is malformed|bad magic|unexpected EOF",
+        r"[Cc]hecksum mismatch|corrupt(ed|ion)?\b|database disk image is malformed|bad magic|unexpected EOF"
+        r"|JSONDecodeError|Expecting (value|property name|',' delimiter)|Parquet magic bytes|ArrowInvalid",
         "its data is damaged",
         Hint("restore them from a backup, or start over: ", Command("down", "--purge"), ", then up and ingest"),
     ),
@@ -183,6 +191,29 @@ SIGNATURES = (
 
 _COMPILED = tuple((one.name, re.compile(one.pattern)) for one in SIGNATURES)
 BY_NAME = {one.name: one for one in SIGNATURES}
+LASTING = ("disk-full", "etcd-full", "object-store-refused", "object-lost", "data-damaged", "certificate")
+"""Errors that do not pass by themselves, so that they count while the component is ready."""
+RECENT_S = 120
+"""How far back logs of ready pods are read."""
+
+
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
+
+
+def since(lines: Iterable[str], begin: str) -> list[str]:
+    """The lines of a log from a time on; a line without a time is as old as the one before it.
+
+    Args:
+        lines: of the log.
+        begin: as `YYYY-MM-DD HH:MM:SS` in the zone of the log.
+    """
+    kept, is_recent = [], True
+    for line in lines:
+        if stamp := _STAMP.match(line):
+            is_recent = stamp[0].replace("T", " ") >= begin
+        if is_recent:
+            kept.append(line)
+    return kept
 
 
 def count_signs(lines: Iterable[str]) -> dict[str, int]:

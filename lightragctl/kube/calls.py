@@ -93,6 +93,8 @@ class Caller:
         self._is_reachable = False
         self.requests = 0
         """Number of requests sent, for measurements."""
+        self.bytes_read = 0
+        """Size of the bodies received, for measurements."""
 
     def call(self, request: Request, within_s: float = CALL_S) -> Answer:
         """The response, of any status; errors of a busy server are retried until the deadline.
@@ -136,6 +138,7 @@ class Caller:
             response.close()
             raise
         response.release_conn()
+        self.bytes_read += len(content)
         return Answer(response.status, _parsed(content), sent, _seconds(response.headers.get("Retry-After")))
 
     def open(self, request: Request, timeout_s: float = CALL_S) -> urllib3.BaseHTTPResponse:

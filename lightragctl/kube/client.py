@@ -61,6 +61,11 @@ class ClusterClient:
         return self._calls.requests
 
     @property
+    def bytes_read(self) -> int:
+        """Size of the bodies received so far, for measurements."""
+        return self._calls.bytes_read
+
+    @property
     def name(self) -> str:
         """See `Cluster`."""
         return self._name
@@ -125,10 +130,23 @@ class ClusterClient:
         answer = self._calls.call(Request("PUT", self._path(ref(thing)), {"fieldManager": FIELD_MANAGER}, thing))
         return self._landed(answer, thing) or _checked(answer, str(ref(thing)))
 
-    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+    def replace_part(self, thing: KubernetesObject, subresource: str, *, dry_run: bool = False) -> dict[str, Any]:
+        """Replace a subresource of the object with this resourceVersion, such as `ephemeralcontainers` of a pod.
+
+        Raises:
+            ChangedMeanwhileError: it has another resourceVersion.
+        """
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        answer = self._calls.call(Request("PUT", f"{self._path(ref(thing))}/{subresource}", query, thing))
+        return _checked(answer, f"{ref(thing)} {subresource}")
+
+    def delete(
+        self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
+    ) -> bool:
         """See `Cluster`."""
         preconditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
-        options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": preconditions}
+        grace = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
+        options = {"propagationPolicy": "Orphan" if orphan else "Background", "preconditions": preconditions, **grace}
         answer = self._calls.call(Request("DELETE", self._path(identity), body=options))
         if answer.status == 404:
             return answer.sent > 1  # an earlier attempt succeeded, but its response was lost
@@ -170,9 +188,12 @@ class ClusterClient:
         answer = self._calls.call(Request("POST", path, body=review))
         return bool(_checked(answer, str(access))["status"]["allowed"])
 
-    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
+    def log(  # noqa: PLR0913 - options of the API
+        self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool, since_s: int = 0
+    ) -> Iterator[str]:
         """See `Cluster`."""
         flags = {"follow": str(follow).lower(), "previous": str(previous).lower(), "tailLines": str(tail_lines)}
+        flags |= {"sinceSeconds": str(since_s)} if since_s else {}
         path = f"/api/v1/namespaces/{namespace}/pods/{quote(pod)}/log"
         try:
             response = self._calls.open(Request("GET", path, flags), _SILENCE_S if follow else CALL_S)
@@ -184,6 +205,7 @@ class ClusterClient:
         rest = b""
         try:
             for piece in response.stream(65536):
+                self._calls.bytes_read += len(piece)
                 *lines, rest = (rest + piece).split(b"\n")
                 yield from (line.decode("utf-8", "replace") for line in lines)
         except urllib3.exceptions.HTTPError as error:

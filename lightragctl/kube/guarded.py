@@ -54,15 +54,19 @@ class GuardedCluster:
         self.check()
         return self.inner.replace(thing)
 
-    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+    def delete(
+        self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
+    ) -> bool:
         """See `Cluster`."""
         self.check()
-        return self.inner.delete(identity, uid, version=version, orphan=orphan)
+        return self.inner.delete(identity, uid, version=version, orphan=orphan, grace_s=grace_s)
 
     def allowed(self, access: ResourceAttributes) -> bool:
         """See `Cluster`."""
         return self.inner.allowed(access)
 
-    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
+    def log(  # noqa: PLR0913 - options of the API
+        self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool, since_s: int = 0
+    ) -> Iterator[str]:
         """See `Cluster`."""
-        return self.inner.log(namespace, pod, tail_lines=tail_lines, follow=follow, previous=previous)
+        return self.inner.log(namespace, pod, tail_lines=tail_lines, follow=follow, previous=previous, since_s=since_s)

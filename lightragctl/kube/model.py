@@ -144,10 +144,13 @@ class Cluster(Protocol):
             ChangedMeanwhileError: it has another resourceVersion.
         """
 
-    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+    def delete(
+        self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
+    ) -> bool:
         """Delete the object with this uid, and this resourceVersion if given; False if it is gone.
 
-        Its dependents are deleted in the background, or orphaned.
+        Its dependents are deleted in the background, or orphaned. `grace_s`: of a pod, also of one that is ending;
+        None: its own.
 
         Raises:
             ChangedMeanwhileError: it has another resourceVersion.
@@ -156,5 +159,7 @@ class Cluster(Protocol):
     def allowed(self, access: ResourceAttributes) -> bool:
         """Whether RBAC allows the request."""
 
-    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
-        """Lines of the pod's first container."""
+    def log(  # noqa: PLR0913 - options of the API
+        self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool, since_s: int = 0
+    ) -> Iterator[str]:
+        """Lines of the pod's first container; of the last `since_s` seconds, if that is not 0."""

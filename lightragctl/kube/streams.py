@@ -13,8 +13,10 @@ import socket
 import sys
 import termios
 import threading
+import time
 import tty
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
@@ -209,12 +211,25 @@ def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequenc
         ClusterUnavailableError: the stream could not be opened, or was interrupted.
     """
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    options = [("command", word) for word in command]
-    options += [("stdin", "true"), ("stdout", "true"), ("stderr", str(not terminal).lower())]
-    options += [("tty", str(terminal).lower())]
-    url, headers = _stream_url(client, namespace, pod, "exec", options)
+    stream = _open_exec(
+        client, namespace, pod, command, {"stderr": str(not terminal).lower(), "tty": str(terminal).lower()}
+    )
+    with _raw_terminal() if terminal else contextlib.nullcontext():
+        if terminal:
+            size = shutil.get_terminal_size()
+            stream.write_channel(ws_client.RESIZE_CHANNEL, b'{"Width":%d,"Height":%d}' % size)
+        _converse(stream)
+    return _ending(stream, pod)
+
+
+def _open_exec(
+    client: ClusterClient, namespace: str, pod: str, command: Sequence[str], options: Mapping[str, str]
+) -> Any:
+    query = [("command", word) for word in command]
+    query += list({"stdin": "true", "stdout": "true", **options}.items())
+    url, headers = _stream_url(client, namespace, pod, "exec", query)
     try:
-        stream = within_deadline(
+        return within_deadline(
             lambda: ws_client.websocket_call(
                 client.connection.configuration, "GET", url, headers=headers, _preload_content=False, binary=True
             )
@@ -222,12 +237,81 @@ def run_in_pod(client: ClusterClient, namespace: str, pod: str, command: Sequenc
     except (ApiException, TimeoutError) as error:
         message = f"cannot run a command in Pod/{pod}{client.through}: {handshake_cause(error)}"
         raise ClusterUnavailableError(message, Hint("see the pod: ", Command("status"))) from error
-    with _raw_terminal() if terminal else contextlib.nullcontext():
-        if terminal:
-            size = shutil.get_terminal_size()
-            stream.write_channel(ws_client.RESIZE_CHANNEL, b'{"Width":%d,"Height":%d}' % size)
-        _converse(stream)
-    return _ending(stream, pod)
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a command in a container ended, and what it wrote."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+def capture_in_pod(
+    client: ClusterClient, place: tuple[str, str, str], command: Sequence[str], within_s: float, feed: bytes = b""
+) -> Output:
+    """Run a command in a container and collect its output.
+
+    Args:
+        client: the cluster.
+        place: namespace, pod and container.
+        command: with its arguments.
+        within_s: deadline of the command.
+        feed: its standard input, which does not end: the command must know its length.
+
+    Raises:
+        ClusterUnavailableError: the stream could not be opened, was interrupted, or the deadline has passed.
+    """
+    namespace, pod, container = place
+    stream = _open_exec(client, namespace, pod, command, {"container": container, "stderr": "true", "tty": "false"})
+    written: dict[int, list[bytes]] = {1: [], 2: []}
+    until_s = time.monotonic() + within_s
+    try:
+        for start in range(0, len(feed), _CHUNK):
+            stream.write_stdin(feed[start : start + _CHUNK])
+        while stream.is_open() and time.monotonic() < until_s:
+            stream.update(timeout=_EXEC_POLL_S)
+            for channel, parts in written.items():
+                if data := stream.read_channel(channel):
+                    parts.append(data)
+        if stream.is_open():
+            message = f"the command in Pod/{pod} has not ended within {within_s:g} s"
+            raise ClusterUnavailableError(message, Hint("see the pod: ", Command("status")))
+        status = _ending(stream, pod)
+    finally:
+        stream.close()
+    return Output(status, b"".join(written[1]), b"".join(written[2]))
+
+
+def read_from_pod(client: ClusterClient, namespace: str, pod: str, command: Sequence[str], within_s: float) -> str:
+    """What a command in the pod's first container writes to standard output.
+
+    Raises:
+        ClusterUnavailableError: the stream could not be opened, or the command failed or did not end in time.
+    """
+    options = [("command", word) for word in command] + [("stdout", "true"), ("stderr", "false")]
+    url, headers = _stream_url(client, namespace, pod, "exec", options)
+    until_s = time.monotonic() + within_s
+    try:
+        stream = within_deadline(
+            lambda: ws_client.websocket_call(
+                client.connection.configuration, "GET", url, headers=headers, _preload_content=False, binary=True
+            ),
+            within_s,
+        )
+    except (ApiException, TimeoutError) as error:
+        message = f"cannot run a command in Pod/{pod}{client.through}: {handshake_cause(error)}"
+        raise ClusterUnavailableError(message, Hint("see the pod: ", Command("status"))) from error
+    with contextlib.closing(stream):
+        read = bytearray()
+        while stream.is_open() and time.monotonic() < until_s:
+            stream.update(timeout=_EXEC_POLL_S)
+            read += stream.read_channel(1)
+        read += stream.read_channel(1)
+        if stream.is_open() or _ending(stream, pod):
+            raise ClusterUnavailableError(f"a command in Pod/{pod} failed, or did not end within {within_s:g} s")
+    return read.decode("utf-8", "replace")
 
 
 def _converse(stream: Any) -> None:

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from lightragctl.core.errors import LightragctlError, LockedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.operation import open_operation
 from lightragctl.core.settings import StrictModel
 
@@ -111,6 +112,14 @@ class Environments(StrictModel):
 
 
 Model = TypeVar("Model", bound=StrictModel)
+
+
+def _why(error: ValueError) -> str:
+    """The reason alone: the full message of pydantic repeats content of the file, which may be secret."""
+    if not isinstance(error, ValidationError):
+        return "not UTF-8"
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -254,8 +263,8 @@ class ReleaseFiles:
                 except FileNotFoundError:
                     return None
         except (ValidationError, UnicodeDecodeError) as error:
-            hint = f"stop the release's processes and remove {self.folder}, or restore the file"
-            raise LightragctlError(f"cannot read {path}: {error}", hint) from error
+            hint = Hint(f"remove {path}, then: ", Command("up"), "; documents and vectors are kept")
+            raise LightragctlError(f"{path} is damaged: {_why(error)}", hint) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:

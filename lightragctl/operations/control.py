@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from lightragctl.core.errors import LightragctlError, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
 from lightragctl.core.operation import open_operation
 from lightragctl.core.result import Event, Notify
 from lightragctl.operations.desk import Crew, Desk
-from lightragctl.operations.kind import kind_of
+from lightragctl.operations.kind import OperationKind, kind_of
 from lightragctl.operations.model import (
     AT_WORK,
     KeptData,
@@ -20,6 +21,7 @@ from lightragctl.operations.model import (
     resumed,
     to_drop,
 )
+from lightragctl.operations.notification import send
 from lightragctl.operations.place import Place
 from lightragctl.operations.run import Driver, take_turn
 
@@ -78,6 +80,7 @@ def drive(place: Place, operation_id: str, crew: Crew, in_job: bool = False) -> 
         record = Driver(desk, kind, in_job).run()
         if not record.is_open:
             guard.forget()
+    send(record, crew.clock.pause, crew.notify)
     return record
 
 
@@ -91,6 +94,22 @@ def newest(place: Place) -> Operation:
     if not records:
         raise UsageError(f"release '{place.release}' has no operations")
     return next((one for one in records if one.is_open), records[0])
+
+
+def the_open(place: Place) -> Operation:
+    """The open operation of the release; there is at most one.
+
+    Raises:
+        UsageError: none is open; names the newest.
+    """
+    records = place.store.records()
+    found = next((one for one in records if one.is_open), None)
+    if found is None:
+        last = f"; the last one, {records[0].id}, is {records[0].phase}" if records else ""
+        raise UsageError(
+            f"no operation of release '{place.release}' is open{last}", Hint("list them: ", Command("operations list"))
+        )
+    return found
 
 
 def pause(place: Place, operation_id: str) -> Operation:
@@ -125,6 +144,26 @@ def resume(place: Place, operation_id: str, now: datetime) -> Operation:
         if current.phase in (Phase.PAUSED, Phase.FAILED, Phase.NEEDS_ATTENTION):
             return resumed(current, now)
         return current.changed(request=Request.NONE)
+
+    return place.store.update(operation_id, change)
+
+
+def promote(place: Place, operation_id: str, kinds: Sequence[OperationKind], who: str, now: datetime) -> Operation:
+    """Decide that an operation goes on without the verdicts that it waits for; the caller starts a driver if needed.
+
+    Raises:
+        RefusedError: its kind has no verdicts, or it is closed, being aborted or has failed.
+    """
+
+    def change(current: Operation) -> Operation:
+        if not kind_of(current, kinds).promotable:
+            raise RefusedError(f"operation {current.id} cannot be promoted: it waits for no verdict")
+        if current.phase not in (Phase.PENDING, Phase.RUNNING, Phase.PAUSING, Phase.PAUSED):
+            raise RefusedError(
+                f"operation {current.id} cannot be promoted: its phase is {current.phase}", next_command(current)
+            )
+        going_on = resumed(current, now) if current.phase is Phase.PAUSED else current.changed(request=Request.NONE)
+        return going_on.changed(promoted_by=who)
 
     return place.store.update(operation_id, change)
 

@@ -84,12 +84,14 @@ def _run(record: Operation, observed: Observed, now: datetime) -> Decision:
             return _undo(held, now)
     missing = next((one for one in record.steps if not _is_satisfied(one, record, observed)), None)
     if missing is None:
-        return Enter(Phase.SUCCEEDED)
+        stuck = [f"{one.title}: not undone: {one.message}" for one in record.steps if one.state is StepState.STUCK]
+        return Enter(Phase.NEEDS_ATTENTION, "; ".join(stuck)) if stuck else Enter(Phase.SUCCEEDED)
     return _act(record, missing, now)
 
 
 def _act(record: Operation, step: StepRecord, now: datetime) -> Decision:
-    if step.began_at and now > step.began_at + timedelta(seconds=step.deadline_s):
+    is_acting = step.state in (StepState.ACTING, StepState.WAITING)  # else what it did before a pause was undone
+    if is_acting and step.began_at and now > step.began_at + timedelta(seconds=step.deadline_s):
         reason = f": {step.message}" if step.message else ""
         return failure(record, f"{step.title}: not done within its deadline of {step.deadline_s:g} s{reason}")
     if step.state is StepState.WAITING and step.next_at and step.next_at > now:

@@ -1,7 +1,9 @@
 """Events of a running operation, from its driver and from processes that follow its record. Pure."""
 
 from lightragctl.core.result import Event
-from lightragctl.operations.model import Operation, Progress, StepRecord, StepState
+from lightragctl.operations.model import AT_WORK, Operation, Progress, StepRecord, StepState
+
+_BRIEF_CHARS = 100
 
 
 def progress_text(progress: Progress) -> str:
@@ -22,9 +24,14 @@ def progress_event(record: Operation, progress: Progress) -> Event:
 
 
 def phase_event(record: Operation) -> Event:
-    """The phase that an operation has entered."""
+    """The phase that an operation has entered; the text has the cause while steps are undone, before the result."""
     data = {"operation": record.id, "phase": str(record.phase), "cause": record.cause}
-    return Event(f"{record.phase}: {record.cause}" if record.cause else str(record.phase), record.id, data=data)
+    is_news = record.cause and record.phase in AT_WORK
+    return Event(f"{record.phase}: {_brief(record.cause)}" if is_news else str(record.phase), record.id, data=data)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _BRIEF_CHARS else text[: _BRIEF_CHARS - 1] + "…"
 
 
 def step_event(record: Operation, step: StepRecord) -> Event:

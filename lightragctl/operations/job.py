@@ -15,8 +15,9 @@ from lightragctl.core.errors import LockedError
 from lightragctl.core.objects import KubernetesObject, ObjectRef, ref
 from lightragctl.core.settings import SecretKey
 from lightragctl.deploy.inventory import inventory_ref
+from lightragctl.deploy.own_image import own_image
 from lightragctl.deploy.render import render_folder
-from lightragctl.kube.labels import INSTANCE, OPERATION, OPERATION_OF
+from lightragctl.kube.labels import OPERATION, OPERATION_OF
 from lightragctl.kube.lease import lease_ref
 from lightragctl.kube.model import ChangedMeanwhileError, ForbiddenError
 from lightragctl.kube.objects import labels_of, spec_of, status_of
@@ -74,7 +75,7 @@ def job_objects(scope: Scope, record: Operation, name: str, kind: OperationKind,
         "name": name,
         "job": spec,
         "profile": plan.profile,
-        "image": _image(scope, plan),
+        "image": own_image(scope, plan.profile.image),
         "arguments": arguments,
         "secrets": {**_service_secrets(plan), **spec.secrets},
         "rules": list(map(_rule, _rights(scope, kind, record))),
@@ -184,16 +185,3 @@ def _service_secrets(plan: Plan) -> dict[str, SecretKey]:
     for component in plan.components.values():
         found |= component.secrets(plan) if component.secrets else {}
     return found
-
-
-def _image(scope: Scope, plan: Plan) -> str:
-    """Our image as the release's pods run it, by its digest where the node pulled it by one; else the profile's."""
-    repository, tag = plan.profile.image.repository, plan.profile.image.tag
-    wanted = f"{repository}:{tag}"
-    for pod in scope.cluster.select("v1", "Pod", scope.namespace, f"{INSTANCE}={scope.release}"):
-        images = {one["name"]: one.get("image") for one in spec_of(pod).get("containers") or ()}
-        for container in status_of(pod).get("containerStatuses") or ():
-            pulled, _, digest = str(container.get("imageID", "")).partition("@")
-            if images.get(container.get("name")) == wanted and digest and pulled.endswith(repository):
-                return f"{repository}@{digest}"
-    return wanted

@@ -19,6 +19,13 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """Returned by an act that needs a decision of a user: the operation pauses; a resume calls it again."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Hold:
     """A resource that a step holds, such as a fence or an autoscaler; its undo releases it on every exit.
 
@@ -99,7 +106,7 @@ class Step:
     name: str
     title: str
     deadline_s: float
-    act: Callable[[Context], Wait | None]
+    act: Callable[[Context], Wait | Pause | None]
     observe: Callable[[Context], bool]
     undo: Callable[[Context], None] | None = None
     hold: Hold | None = None
@@ -136,6 +143,7 @@ class OperationKind:
         abort_on_failure: a failure undoes every step.
         rights: what its Job may do in the release's namespace, beside its own record.
         cleanup: deletes kept data, given their entry and the release; may be called any number of times.
+        promotable: a user may decide that it goes on without the verdicts that it waits for.
     """
 
     name: str
@@ -145,6 +153,7 @@ class OperationKind:
     abort_on_failure: bool = False
     rights: tuple[Right, ...] = ()
     cleanup: Callable[[Kept, Any], None] | None = None
+    promotable: bool = False
     step_by_name: dict[str, Step] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -19,6 +19,8 @@ from lightragctl.core.settings import SecretKey, StrictModel
 
 SCHEMA = 1
 """Raised with each change that an older lightragctl would misread."""
+PROBLEM = "problem"
+"""The result of an operation that did its work and left something unready: `{"message", "hint", "hint_parts"}`."""
 MAX_BYTES = 256 * 1024
 """Of a record as JSON; a ConfigMap takes 1 MiB, and each progress report writes the whole record."""
 KEEP_CLOSED = 20
@@ -180,7 +182,8 @@ class Operation(StrictModel):
         results: what the steps found or made.
         turn: counts drivers; a driver with a lower number than this may write no more.
         driver: `user@host` of the last driver.
-        cause: why it failed.
+        cause: why it failed, or paused by itself.
+        promoted_by: `user@host` who decided that it goes on without the verdicts that it waits for.
     """
 
     schema_version: int = SCHEMA
@@ -207,6 +210,7 @@ class Operation(StrictModel):
     turn: int = 0
     driver: str = ""
     cause: str = ""
+    promoted_by: str = ""
     ended_at: datetime | None = None
 
     @property
@@ -314,6 +318,15 @@ def _later(record: Operation, now: datetime) -> datetime:
 def next_command(record: Operation) -> Hint:
     """What to run next, by the phase."""
     match record.phase:
+        case Phase.PAUSED if record.cause:  # by itself
+            return Hint(
+                "decide: go on without a verdict: ",
+                Command("operations promote", record.id),
+                ", observe longer: ",
+                Command("operations resume", record.id),
+                ", or undo it: ",
+                Command("operations abort", record.id),
+            )
         case Phase.PAUSED:
             return Hint(
                 "continue it: ",
@@ -328,6 +341,11 @@ def next_command(record: Operation) -> Hint:
                 "; or undo it: ",
                 Command("operations abort", record.id),
             )
+        case Phase.NEEDS_ATTENTION if is_work_done(record):
+            return Hint(
+                "its work is done and something is still held; fix the cause, then: ",
+                Command("operations resume", record.id),
+            )
         case Phase.NEEDS_ATTENTION:
             return Hint(
                 "fix the errors of the failed steps, then: ",
@@ -339,6 +357,11 @@ def next_command(record: Operation) -> Hint:
             return Hint(Command("operations cleanup", record.id)) if record.kept else Hint("")
         case _:
             return Hint("watch it: ", Command("operations status", f"{record.id} --watch"))
+
+
+def is_work_done(record: Operation) -> bool:
+    """Whether every step is done but those whose undo releases something."""
+    return all(one.state is StepState.DONE for one in record.steps if not one.hold_through)
 
 
 def to_drop(records: Sequence[Operation]) -> list[str]:

@@ -14,7 +14,7 @@ from lightragctl.core.result import Event, EventType
 from lightragctl.operations.decide import Act, Decision, Enter, Sleep, Undo, decide, failure
 from lightragctl.operations.desk import Desk
 from lightragctl.operations.events import phase_event, step_event
-from lightragctl.operations.kind import OperationKind, StopRequested, Wait
+from lightragctl.operations.kind import OperationKind, Pause, StopRequested, Wait
 from lightragctl.operations.model import AT_WORK, CLOSED, Operation, Phase, Request, StepState, aborting, without_begun
 
 _LONGEST_PAUSE_S = 30.0
@@ -124,8 +124,13 @@ class Driver:
             return
         self._finish(name, wait)
 
-    def _finish(self, name: str, wait: Wait | None) -> None:
-        """Record that a step is done if its effect is present, else when it acts again."""
+    def _finish(self, name: str, wait: Wait | Pause | None) -> None:
+        """Record that a step is done if its effect is present, else when it acts again, or why the operation pauses."""
+        if isinstance(wait, Pause):
+            stopped = {"state": StepState.WAITING, "next_at": None, "message": wait.reason, "attempts": 0}
+            self._desk.update(lambda current: current.with_step(name, **stopped))
+            self._enter(Enter(Phase.PAUSING, f"{self._desk.record.step(name).title}: {wait.reason}"))
+            return
         seen = wait is None and self._look(name)
         self._observed[name] = seen
         now = self._desk.now()
@@ -183,12 +188,13 @@ class Driver:
             self._desk.check()
 
     def _note_stuck(self, name: str, error: LightragctlError) -> None:
-        """Write that a step could not be undone; while the operation was running, that is a failure of its own."""
+        """Write that a step could not be undone.
+
+        While the operation is running, its work goes on: it ends as `needs attention` instead of being undone.
+        """
         stuck = {"state": StepState.STUCK, "message": error.message, "ended_at": self._desk.now(), "next_at": None}
-        record = self._desk.update(lambda current: current.with_step(name, **stuck))
+        self._desk.update(lambda current: current.with_step(name, **stuck))
         self._desk.notify(Event(f"not undone: {error.message}", name, type=EventType.ERROR))
-        if record.phase is Phase.RUNNING:
-            self._enter(failure(record, f"{record.step(name).title}: not undone: {error.message}"))
 
     def _leave(self, error: BaseException) -> None:
         """Release held resources before the driver exits because of an error, Ctrl-C or SIGTERM.

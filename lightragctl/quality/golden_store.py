@@ -7,7 +7,7 @@ what it leaves behind goes with the next build.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ from lightragctl.quality.golden import (
     Query,
     WorkspaceContent,
 )
+from lightragctl.vectors.applied import read_applied
 from lightragctl.vectors.blocks import all_ids, vector_blocks
 from lightragctl.vectors.control import (
     EPOCH,
@@ -224,7 +225,9 @@ def check(
     scanned = bool(stale) or head.metric != place.index.metric_type
     kept = [answer.neighbours for answer in known.answers]
     exact = _exact(place, queries, head.k, _blocks(store, place, now, notify)) if scanned else kept
-    answers = CurrentAnswers(_found(doors, place, now, queries, k), exact, _through(doors, queries, k, notify))
+    tuned = read_applied(store, place.workspace).get(now.collection)
+    searched = place if tuned is None else replace(place, index=tuned.spec)
+    answers = CurrentAnswers(_found(doors, searched, now, queries, k), exact, _through(doors, queries, k, notify))
     rows = golden.judged(known, answers, k)
     return GoldenReport(
         head,

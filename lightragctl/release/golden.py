@@ -75,6 +75,17 @@ def known(release: Release, place: GoldenWorkspace) -> tuple[GoldenSet, list[int
         return golden_store.load(store, place), golden_store.versions(store, place)
 
 
+def recorded_vectors(release: Release, place: GoldenWorkspace, most: int, notify: Notify) -> FloatArray:
+    """The vectors of the newest recorded questions about the workspace, `(n, dimension)`, at most `most`.
+
+    Raises:
+        NotRunningError: the release is not up.
+        LightragctlError: no replica answers, or the embedding model does not.
+    """
+    asked = golden.questions(recorded(release, place.workspace, notify), (), most)
+    return _embed(release)(list(asked))
+
+
 def check(release: Release, place: GoldenWorkspace, wanted: CheckOptions, notify: Notify) -> GoldenReport:
     """Check how well the release answers the queries of its golden set. Writes nothing.
 

@@ -154,7 +154,7 @@ def relocated(documents: Mapping[str, object], before: str, after: str) -> dict[
         before: the folder of the workspace's uploads, absolute, where the documents come from.
         after: the same where they go.
     """
-    start, end = _uri(before), _uri(after)
+    start, end = uri(before), uri(after)
     changed = False
     made: dict[str, object] = {}
     for key, document in documents.items():
@@ -177,7 +177,7 @@ def _holds(path: Path, text: bytes) -> bool:
     return False
 
 
-def _uri(folder: str) -> str:
+def uri(folder: str) -> str:
     """As upstream writes the folder's address, with a slash at its end."""
     return f"file://{quote(folder.rstrip('/'), safe='/')}/"
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from lightragctl.core.errors import RefusedError, UsageError
-from lightragctl.core.hint import Command, Hint
 from lightragctl.core.profile import Runtime
 from lightragctl.core.runtime import ReleaseRuntime
 from lightragctl.core.settings import LightragServerSettings
+from lightragctl.core.stores import KINDS, uncopyable
 from lightragctl.release.writers import WRITER
 
 STORAGE, INPUTS = "rag_storage", "inputs"
@@ -26,16 +26,9 @@ FULL_DOCS = f"{STORAGE}/kv_store_full_docs.json"
 MOUNT = "/var/lib/lightrag"
 """Where the pod has its volume; a Job that copies the files mounts it there too."""
 
-_CHOICES = {
-    "LIGHTRAG_KV_STORAGE": ("key-value store", "JsonKVStorage"),
-    "LIGHTRAG_DOC_STATUS_STORAGE": ("document status store", "JsonDocStatusStorage"),
-    "LIGHTRAG_GRAPH_STORAGE": ("graph store", "NetworkXStorage"),
-}
-"""Upstream's variables that choose a store, what each stores, and the one of them that is files: the default."""
-
 
 class UnsupportedStoreError(RefusedError):
-    """lightrag-server keeps a part of the workspace in a database that cannot be copied."""
+    """lightrag-server keeps a part of the workspace in a store that cannot be copied."""
 
     code = "unsupported-store"
 
@@ -88,7 +81,7 @@ def find_files(runtime: ReleaseRuntime, release: str) -> WorkspaceFiles | None:
 
     Raises:
         NotRunningError: there is no such release.
-        UnsupportedStoreError: a part of the workspace is in a database.
+        UnsupportedStoreError: a part of the workspace is in a store that cannot be copied.
     """
     applied = runtime.applied()
     if WRITER not in applied.settings:
@@ -102,22 +95,17 @@ def find_files(runtime: ReleaseRuntime, release: str) -> WorkspaceFiles | None:
 
 
 def check_stores(settings: LightragServerSettings) -> None:
-    """Refuse stores that are not files.
+    """Refuse stores that are neither files nor tables of PostgreSQL.
 
     Raises:
         UnsupportedStoreError: with the variable and the store.
     """
-    for variable, (what, files) in _CHOICES.items():
-        chosen = settings.environment.get(variable, files)
-        if chosen == files:
-            continue
-        name = chosen if isinstance(chosen, str) else "a store that a Secret names"
-        message = f"the {what} of lightrag-server is {name} (components.{WRITER}.environment.{variable})"
-        hint = Hint(
-            "only file stores can be copied; back up the database with its own tool, and the vectors without it: ",
-            Command("backup create"),
-        )
-        raise UnsupportedStoreError(f"{message}, which cannot be backed up or restored", hint)
+    if found := uncopyable(settings.environment):
+        variable, reason = found
+        message = f"{reason} (components.{WRITER}.environment.{variable}), which cannot be backed up or restored"
+        copied = ", ".join(f"{kind.files} or {kind.postgres}" for kind in KINDS)
+        hint = f"back up that store with its own tool; lightragctl copies {copied}, and vectors in Milvus"
+        raise UnsupportedStoreError(message, hint)
 
 
 def list_files(files: WorkspaceFiles) -> list[FileEntry]:

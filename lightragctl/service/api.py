@@ -90,6 +90,7 @@ class _Api:
         settings = self._settings
         async with self._open_backends() as backends:
             workspaces = Workspaces(settings, backends.store, backends.embedding, self._intervals)
+            self._metrics.backups = workspaces.backups
             retrieval = Retrieval(settings, workspaces, backends.search, backends.embedding, self._metrics)
             documents = Documents(settings, workspaces, backends.embedding)
             self.questions = QueryHandlers(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightragctl.core.errors import RefusedError, UsageError
 from lightragctl.core.settings import EmbeddingModel, Index, LightragServerSettings
+from lightragctl.vectors.applied import AppliedIndex
 from lightragctl.vectors.control import KINDS, collection_name
 
 NO_PREFIX = "NO_PREFIX"
@@ -114,6 +115,15 @@ def _ours(settings: LightragServerSettings, here: Path, api_key: str) -> dict[st
     }
 
 
+_TUNED = {
+    "M": "MILVUS_HNSW_M",
+    "efConstruction": "MILVUS_HNSW_EF_CONSTRUCTION",
+    "ef": "MILVUS_HNSW_EF",
+    "nlist": "MILVUS_IVF_NLIST",
+    "nprobe": "MILVUS_IVF_NPROBE",
+}
+
+
 def index_type(index: Index) -> str:
     """Upstream's name of the index type: it has no FLAT, which Milvus Lite builds for AUTOINDEX."""
     return "AUTOINDEX" if index.type == "FLAT" else index.type
@@ -129,6 +139,16 @@ def _index(index: Index) -> dict[str, str]:
         "MILVUS_IVF_NLIST": str(index.nlist),
         "MILVUS_IVF_NPROBE": str(index.nprobe),
     }
+
+
+def tuned_environment(index: AppliedIndex) -> dict[str, str]:
+    """The variables of an index that was rebuilt or searched otherwise than the profile says.
+
+    Upstream builds missing collections by them, and searches all by them.
+    """
+    given = {**index.build, **index.search}
+    named = {name: str(given[key]) for key, name in _TUNED.items() if key in given}
+    return {"MILVUS_INDEX_TYPE": index.index_type, "MILVUS_METRIC_TYPE": index.metric, **named}
 
 
 def _prefixes(model: EmbeddingModel) -> dict[str, str]:

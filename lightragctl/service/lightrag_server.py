@@ -35,10 +35,13 @@ from lightragctl.service.lightrag_environment import (
     environment,
     inherited,
     query_error,
+    tuned_environment,
 )
 from lightragctl.service.model_clients import EmbeddingClient, open_session
 from lightragctl.service.workspaces import Workspaces
+from lightragctl.vectors.applied import read_applied
 from lightragctl.vectors.control import KINDS, collection_name
+from lightragctl.vectors.fence import switching
 from lightragctl.vectors.store import VectorStore
 
 log = logging.getLogger(__name__)
@@ -79,6 +82,7 @@ class Launcher:
             for name, value in settings.environment.items()
         }
         self._added = environment(settings, here, self._key, added)
+        self._tuned: dict[str, str] = {}
         self.health = UpstreamHealth(time.monotonic)
         self.failure: LightragctlError | None = None
 
@@ -104,7 +108,8 @@ class Launcher:
         until_s = time.monotonic() + _CHECK_S
         while True:
             try:
-                return await check_workspace(self._settings)
+                self._tuned = await check_workspace(self._settings)
+                return
             except UnavailableError as error:
                 if time.monotonic() >= until_s:
                     raise
@@ -121,7 +126,7 @@ class Launcher:
         )
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", MODULE],
-            env={**inherited(self._environ), **self._added, **self._direct(), TIKTOKEN: vocabulary},
+            env={**inherited(self._environ), **self._added, **self._tuned, **self._direct(), TIKTOKEN: vocabulary},
             cwd=scratch,  # it writes where it runs
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
@@ -169,19 +174,22 @@ async def probe(session: aiohttp.ClientSession, url: str, health: UpstreamHealth
         health.note(f"upstream does not respond: {error}")
 
 
-async def check_workspace(settings: LightragServerSettings) -> None:
+async def check_workspace(settings: LightragServerSettings) -> dict[str, str]:
     """Check the collections, and compare or record the identity of their embedding model.
+
+    Returns:
+        variables of an index that was tuned, which take precedence over the profile's.
 
     Raises:
         UnsafeStartError: upstream would mix or lose data.
         ModelMismatchError: the documents were embedded with another model than the configured one.
-        UnavailableError: Milvus or the model does not respond.
+        UnavailableError: Milvus or the model does not respond, or an operation is replacing a collection.
     """
     from lightragctl.vectors.milvus import MilvusStore  # noqa: PLC0415 - pymilvus takes a quarter second to import
 
     store = await asyncio.to_thread(MilvusStore, settings.vector_engine_uri, _STORE_S)
     try:
-        await asyncio.to_thread(_check_names, store, settings)
+        tuned = await asyncio.to_thread(_check_names, store, settings)
         api = ApiSettings(
             port=settings.port,
             workspace=settings.workspace,
@@ -197,16 +205,25 @@ async def check_workspace(settings: LightragServerSettings) -> None:
             finally:
                 await workspaces.guard.leave()
                 workspaces.close()
+        return tuned
     finally:
         await asyncio.to_thread(store.close)
 
 
-def _check_names(store: VectorStore, settings: LightragServerSettings) -> None:
+def _check_names(store: VectorStore, settings: LightragServerSettings) -> dict[str, str]:
+    """Check the names of collections; the variables of a tuned index.
+
+    Between the two renames of a switch, upstream would take the workspace for empty and create its collections.
+    """
+    if operation := switching(store, settings.workspace):
+        raise UnavailableError(f"operation {operation} is replacing a collection of workspace '{settings.workspace}'")
     names = store.list_collections()
     wanted = [collection_name(settings.workspace, kind, settings.embedding) for kind in KINDS]
     found = {name: store.resolve(name) for name in wanted}
     aliases = {name: physical for name, physical in found.items() if physical and physical != name}
     check_collections(settings.workspace, settings.embedding, names, aliases)
+    applied = read_applied(store, settings.workspace)
+    return next((tuned_environment(applied[name]) for name in wanted if name in applied), {})
 
 
 @asynccontextmanager

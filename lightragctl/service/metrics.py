@@ -4,10 +4,13 @@ Names start with `lightragctl_`; times are in seconds. Children of a metric are 
 times as much as counting.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 """Bounds of the histograms of stages and queues."""
@@ -102,12 +105,33 @@ class CacheSeries:
         self._bytes.set(size_bytes)
 
 
+class _BackupAges(Collector):
+    """The age of each workspace's newest backup; workspaces without one have no sample."""
+
+    def __init__(self, metrics: "Metrics") -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One gauge, at the time of the scrape."""
+        text = "Age of the newest backup of the workspace"
+        family = GaugeMetricFamily("lightragctl_backup_age_seconds", text, labels=["workspace"])
+        now_s = time.time()
+        for workspace, finished_at_s in list(self._metrics.backups.items()):
+            family.add_metric([workspace], max(0.0, now_s - finished_at_s))
+        yield family
+
+
 class Metrics:
-    """The metrics of one app. The app may register more in `registry`."""
+    """The metrics of one app. The app may register more in `registry`.
+
+    `backups`: when the newest backup of each workspace was finished, in unix seconds; set by lightrag-api.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.backups: Mapping[str, int] = {}
+        self.registry.register(_BackupAges(self))
         self._requests = Counter(
             "lightragctl_http_requests", "Responses by route and status", ["route", "code"], registry=self.registry
         )

@@ -30,6 +30,7 @@ from lightragctl.core.settings import OPEN_REQUESTS_S, ServiceSettings
 from lightragctl.service.http import CLIENT_GONE, App, Request
 from lightragctl.service.request_reader import BODIES, BodyMemory, RequestReader
 from lightragctl.service.responses import Headers, Problem, Response, Streaming
+from lightragctl.service.stack_dump import dump_stacks_on_signal
 
 log = logging.getLogger(__name__)
 
@@ -499,6 +500,7 @@ def run(app: App, settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT; open requests may finish within OPEN_REQUESTS_S. Raises if the start fails."""
     host, port = settings.host, settings.port
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    dump_stacks_on_signal()
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)

@@ -30,6 +30,7 @@ from lightragctl.vectors.applied import APPLIED, AppliedIndex, decoded
 from lightragctl.vectors.control import (
     EPOCH,
     KINDS,
+    NEWEST_BACKUP,
     ModelIdentity,
     chunks_alias,
     collection_name,
@@ -38,6 +39,7 @@ from lightragctl.vectors.control import (
     epoch_row,
     is_ours,
     model_key,
+    newest_backup,
     settings_difference,
 )
 from lightragctl.vectors.fence_rows import SWITCHING, SwitchingRow
@@ -194,6 +196,8 @@ class Workspaces:
         self.loads = CollectionLoader(store)
         self.guard = WriteGuard(self.loads, store, settings.deadlines.write_s, intervals.writer)
         self.model_generation = 0
+        self.backups: dict[str, int] = {}
+        """When the newest backup of each known workspace was finished, in unix seconds."""
         self._settings = settings
         self._embedding = embedding
         self._states: dict[str, WorkspaceState] = {}
@@ -441,7 +445,12 @@ class Workspaces:
         return ModelIdentity(model.name, model.dimension, model.query_prefix, model.document_prefix, encoded)
 
     def _read_epoch(self, name: str) -> str:
-        return str(self._read_control(name, [EPOCH]).get(EPOCH, ""))
+        found = self._read_control(name, [EPOCH, NEWEST_BACKUP])
+        if backup := newest_backup(found.get(NEWEST_BACKUP)):
+            self.backups[name] = backup.finished_at_s
+        else:
+            self.backups.pop(name, None)
+        return str(found.get(EPOCH, ""))
 
     def _read(self, name: str) -> WorkspaceState:
         """What there is; read again if a switch began or ended meanwhile, so that its middle is not taken for empty."""

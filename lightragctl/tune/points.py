@@ -13,8 +13,10 @@ SMALLER = 0.20
 _EQUAL = 0.03
 """Rates that differ by less are equal: then the smaller index wins."""
 _ETA = 4
-_LEAST_RUNG = 4_000
-"""Rows of the first round: with fewer, a search costs the same with every index."""
+_LEAST_RUNG = 2_000
+"""Rows of the first round at least: with fewer, a search costs the same with every index."""
+_FINALISTS = 2
+"""Indexes that reach the last round by their rate, beside the best graph, the best lists and the baselines."""
 
 
 @dataclass(frozen=True)
@@ -100,26 +102,31 @@ class Verdict:
 
 
 def rungs(rows: int) -> tuple[int, ...]:
-    """The numbers of rows of each round, ascending, four times as many each; the last has all rows."""
-    found = [rows]
-    while found[0] // _ETA >= _LEAST_RUNG and len(found) < 3:
-        found.insert(0, found[0] // _ETA)
-    return tuple(found)
+    """The numbers of rows of each round, ascending; the last has all rows.
+
+    The first has a sixteenth where that is enough, else an eighth or a quarter; then each has four times as many.
+    """
+    first = next((rows // part for part in (16, 8, 4) if rows // part >= _LEAST_RUNG), rows)
+    return tuple(sorted({first, *([rows // _ETA] if rows // first == _ETA**2 else []), rows}))
 
 
-def survivors(entered: Sequence[Candidate], points: Sequence[Point], floor: float) -> list[Candidate]:
-    """Those that go on to the next round: the fastest quarter, the best of graphs and of lists, and both baselines.
+def survivors(
+    entered: Sequence[Candidate], points: Sequence[Point], floor: float, last: bool = True
+) -> list[Candidate]:
+    """Those that go on to the next round: the fastest, the best of graphs and of lists, and both baselines.
 
     Args:
         entered: the round.
         points: of this round.
         floor: of the recall.
+        last: whether the next round is the last; then two go on by their rate, else a quarter.
     """
     best = {one.candidate: one for one in sorted(points, key=lambda one: one.rate) if one.recall >= floor}
     ranked = sorted((one for one in entered if one.name in best), key=lambda one: -best[one.name].rate)
-    kept = set(ranked[: max(1, math.ceil(len(entered) / _ETA))])
+    others = [one for one in ranked if not one.role]
+    kept = set(others[: _FINALISTS if last else max(_FINALISTS, math.ceil(len(entered) / _ETA))])
     for is_graph in (True, False):
-        kept.update([one for one in ranked if one.is_graph is is_graph and one.metric == entered[0].metric][:1])
+        kept.update([one for one in others if one.is_graph is is_graph][:1])
     return [one for one in entered if one in kept or one.role in (LIVE, GUIDE)]
 
 

@@ -39,7 +39,7 @@ class Queries:
 
 
 Questions = Callable[[int], Queries | None]
-"""At most so many questions of users; None when there are none."""
+"""Questions of users, at most this number; None when there are none."""
 
 
 def of_release(release: Release, workspace: str, kind: str, notify: Notify) -> Questions:

@@ -95,14 +95,26 @@ def charts(found: Found) -> list[LineChart]:
     across = scale.logarithmic(min(rates), max(rates), LEFT, RIGHT)
     least = min([one.point.recall for one in options] + [found.plan.targets.min_recall])
     upwards = scale.span(least, 1.0, BOTTOM, TOP)
-    front = [(one.point.rate, one.point.recall) for one in reversed(found.verdict.frontier)]
     drawn = [Dots(name, shape, tone, _places(options, name)) for name, (shape, tone) in _SHAPES.items()]
     if found.verdict.pick is not None:
         drawn.append(Dots("the pick", "ring", 3, [_place(found.verdict.pick)]))
     note = f"{found.measured_rows:,} rows; batches of 32 queries. Up and right is better."
     frame = Frame("tune1-frontier", "Recall and speed", "queries per second", f"recall@{found.plan.targets.k}", note)
-    ground = ChartBackground({"minimum recall": found.plan.targets.min_recall}, [Line("Pareto frontier", 7, [*front])])
+    ground = ChartBackground(
+        {"minimum recall": found.plan.targets.min_recall}, [Line("best recall at this speed", 7, _front(options))]
+    )
     return [dots(frame, Axes(across, upwards), drawn, ground)]
+
+
+def _front(options: Sequence[Option]) -> list[tuple[float, float | None]]:
+    """The options that no other beats in both figures of the chart, slowest first."""
+    found: list[tuple[float, float | None]] = []
+    best = -1.0
+    for one in sorted(options, key=lambda one: (-one.point.rate, -one.point.recall)):
+        if one.point.recall > best:
+            best = one.point.recall
+            found.insert(0, (one.point.rate, best))
+    return found
 
 
 def _family(option: Option) -> str:

@@ -193,7 +193,7 @@ class _Rounds:
                     alive.append(candidate)
                 if self.expired:
                     return
-            entered = self._next(alive, rows) if rows != steps[-1] else alive
+            entered = self._next(alive, rows, step == len(steps) - 2) if rows != steps[-1] else alive
 
     def _affordable(self, all_of: Sequence[Candidate]) -> list[Candidate]:
         """Those that fit into the memory that is allowed; the current index is always measured."""
@@ -273,10 +273,10 @@ class _Rounds:
                 return found
         return dict(candidate.search).get(candidate.knob) or _GUESS.get(candidate.knob, 0)
 
-    def _next(self, alive: Sequence[Candidate], rows: int) -> list[Candidate]:
+    def _next(self, alive: Sequence[Candidate], rows: int, last: bool) -> list[Candidate]:
         points = [one for one in self.ledger.points if one.rows == rows]
         floor = self.plan.targets.min_recall
-        kept = survivors(alive, points, floor)
+        kept = survivors(alive, points, floor, last)
         best = max((one.rate for one in points if one.recall >= floor), default=0.0)
         for one in alive:
             if one not in kept:

@@ -11,7 +11,7 @@ from lightragctl.vectors.model import index_spec
 Param = int | str
 _GRAPHS = {"HNSW", "HNSW_SQ"}
 _LISTS = {"IVF_FLAT", "IVF_SQ8", "IVF_PQ", "SCANN", "IVF_RABITQ"}
-_EF = (4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
+_EF = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _NPROBE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
 _FLAT_ROWS = 50_000
 """Above this number of rows an exact search is not tried: it was never the fastest."""

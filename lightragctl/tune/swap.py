@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from lightragctl.tune.space import Candidate
 from lightragctl.vectors.applied import AppliedIndex, write_applied
 from lightragctl.vectors.fence import SPREAD_S, Clock, begin_switch, end_switch
 from lightragctl.vectors.store import CollectionStore
@@ -46,6 +47,12 @@ class Swap:
     aliases: tuple[str, ...]
     index: AppliedIndex
     before: AppliedIndex | None = None
+
+    @property
+    def entry(self) -> AppliedIndex | None:
+        """How the rebuilt collection is searched; None: as the profile says."""
+        is_given = self.index.search or not Candidate("", self.index.index_type, self.index.metric).knob
+        return self.index if is_given else None
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -105,7 +112,7 @@ def _point(store: CollectionStore, swap: Swap, physical: str, clock: Clock) -> N
 
     The parameters are written first: a replica that reads the new alias finds them.
     """
-    entries = {swap.final: swap.index, swap.original: swap.before}
+    entries = {swap.final: swap.entry, swap.original: swap.before}
     write_applied(store, swap.workspace, entries, clock.now_ns())
     for alias in swap.aliases:
         store.point_alias(alias, physical)
@@ -125,7 +132,7 @@ def _forward_by_rename(store: CollectionStore, swap: Swap, check: Check, clock: 
         store.rename(swap.copy, swap.final)
     store.load(swap.final)
     check()
-    write_applied(store, swap.workspace, {swap.final: swap.index}, clock.now_ns())
+    write_applied(store, swap.workspace, {swap.final: swap.entry}, clock.now_ns())
     end_switch(store, swap.workspace, swap.operation, clock)
 
 

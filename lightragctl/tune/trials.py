@@ -95,7 +95,11 @@ class Trials:
             build_s = self.store.build_index(self.name, index, patience)
             self.store.load(self.name)
         except StoreError as error:
-            return Built(candidate.name, self.rows, trouble=f"not built by this server: {error.message[:200]}")
+            return Built(
+                candidate.name,
+                self.rows,
+                trouble=f"not built by this server: {error.message.rpartition('): ')[2][:200]}",
+            )
         except IndexStalledError as error:
             return Built(candidate.name, self.rows, trouble=f"abandoned: {error.message}")
         return Built(candidate.name, self.rows, round(build_s, 2))

@@ -11,8 +11,7 @@ from lightragctl.kube.objects import labels_of
 from lightragctl.kube.scope import Scope
 from lightragctl.observe.kstatus import Status, compute
 from lightragctl.observe.snapshot import first_line, read_causes, read_snapshot
-from lightragctl.upgrade.canary import canary_objects, canary_ref, own_objects, track_of
-from lightragctl.upgrade.samples import Track
+from lightragctl.upgrade.canary import canary_objects, canary_ref, own_objects
 
 _KINDS = (("apps/v1", "Deployment"), ("v1", "ConfigMap"))
 
@@ -64,16 +63,29 @@ def canary_obstacle(scope: Scope, component: str, since_s: float) -> str:
         CanaryError: they cannot become ready.
     """
     there = scope.cluster.get(canary_ref(scope.namespace, scope.release, component))
-    status = compute(there)
-    if status.status is Status.CURRENT or there is None:
-        return "" if there else "the canary is being created"
-    whole = read_snapshot(scope)
-    pods = [pod for pod in whole.pods_of(component) if track_of(pod) is Track.CANARY]
-    causes = read_causes(scope, replace(whole, workloads={component: [there]}, pods=pods), component)
+    return obstacle(scope, component, there, since_s) if there else "the canary is being created"
+
+
+def obstacle(scope: Scope, component: str, workload: KubernetesObject, since_s: float) -> str:
+    """What the pods of a workload wait for; empty when they are ready.
+
+    Args:
+        scope: of the release.
+        component: as the labels of its pods have it.
+        workload: as it is now.
+        since_s: seconds since the step began, within which causes may go away by themselves.
+
+    Raises:
+        CanaryError: they cannot become ready.
+    """
+    status, name = compute(workload), workload["metadata"]["name"]
+    if status.status is Status.CURRENT:
+        return ""
+    causes = read_causes(scope, replace(read_snapshot(scope), workloads={component: [workload]}), component)
     lasting = next((one for one in causes if since_s >= one.grace_s), None)
     if lasting is not None:
-        raise CanaryError(f"the canary of {component} does not become ready: {lasting}", lasting.hint)
-    return f"canary of {component}: {first_line(causes[0].message) if causes else status.message}"
+        raise CanaryError(f"{name} does not become ready: {lasting}", lasting.hint)
+    return f"{name}: {first_line(causes[0].message) if causes else status.message}"
 
 
 def delete_canaries(scope: Scope, operation_id: str) -> None:

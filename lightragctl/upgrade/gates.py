@@ -1,80 +1,37 @@
-"""Gates: the conditions that a canary must meet, as data, and their verdicts. Pure.
+"""The verdicts of gates. Pure.
 
-Each look at the pods adds one interval to the state of each gate; a verdict is read from the state at any time. No data
-is never a pass: a gate without enough of it is undecided, and an upgrade that ends with an undecided gate is undone.
+Each look at the pods adds one interval to the state of each gate; a verdict is read from the state at any time. A gate
+that compares has two thresholds: it fails once the canary is shown to be above its limit, and passes if at the end the
+canary is shown to be below limit and tolerance together. Between them it is undecided, and so it is without data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from lightragctl.upgrade.samples import Flow, Interval, joined, quantile, share_above
-from lightragctl.upgrade.sequential import LEAST_BLOCKS, Sums, lower_bound
+from lightragctl.core.gates import Comparison, Missing
+from lightragctl.upgrade.gate import Gate, Rule, share_of_alarms, shown
+from lightragctl.upgrade.samples import Flow, Interval, flow_data, flow_from, joined
+from lightragctl.upgrade.sequential import LEAST_FINAL_BLOCKS, Sums, final_upper_bound, lower_bound
 
 FALSE_ALARMS = 0.01
 """The probability that any gate fails on an identical version, over a whole watch."""
-LOOK_S = 5.0
-"""Between two samples of the pods, in seconds."""
+PASS_CONFIDENCE = 0.975
+"""Of a gate that passes. It is asked twice at most, at the end of the observation and of its extension; so a canary
+above limit and tolerance together passes in less than 5 % of cases."""
+LOOK_S, _SHORTEST_LOOK_S, _LOOKS = 5.0, 2.0, 30
+"""Between two samples of the pods, in seconds; less where that gives fewer looks than this many."""
 _DISASTER_SHARE, _DISASTER_REQUESTS, _DISASTER_LOOKS = 0.2, 30, 3
-_SLOW_SHARE = 0.01
-"""A request is slow when it takes longer than the p99 of the stable pods in the same block, so that what slows all pods
-at once, such as the backend, cancels out."""
 
 
 class Verdict(StrEnum):
-    """What a gate says."""
+    """What a gate says. `no-data`: it has less than its minimum; `undecided`: it has that, and cannot tell yet."""
 
     PASSED = "passed"
     FAILED = "failed"
     UNDECIDED = "undecided"
-
-
-class Rule(StrEnum):
-    """How a gate judges.
-
-    `compared`: the mean of a measure on the canary against `ratio` times that of the stable pods at the same time plus
-    `limit`; a ratio of 0 makes it absolute. `sustained`: a measure stays above the limit for some time. `available`:
-    the share of looks at which all of the canary's pods were ready. `restarts`: any restart fails.
-    """
-
-    COMPARED = "compared"
-    SUSTAINED = "sustained"
-    AVAILABLE = "available"
-    RESTARTS = "restarts"
-
-
-Measure = Callable[[Flow, Flow], tuple[float, float]]
-"""The measure on the canary and on the stable pods, given what each did in a block."""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One gate.
-
-    Attributes:
-        name: stable for scripts.
-        title: for a person.
-        rule: how it judges.
-        limit: of the rule, in the measure's unit.
-        ratio: of `compared`.
-        measure: of `compared`.
-        block: requests that each side needs in a block.
-        least: requests to the canary (`compared`) or looks (others) below which it is undecided.
-        for_s: of `sustained`.
-        unit: of figures: `%` for shares, `ms` for seconds, or empty.
-    """
-
-    name: str
-    title: str
-    rule: Rule
-    limit: float
-    ratio: float = 0.0
-    measure: Measure | None = None
-    block: int = 20
-    least: int = 300
-    for_s: float = 0.0
-    unit: str = "%"
+    NO_DATA = "no-data"
 
 
 @dataclass(frozen=True)
@@ -111,7 +68,8 @@ class Judgement:
 
     Attributes:
         canary, stable: the measure on both; None where it has none.
-        bound: the difference is above this with the confidence of the gate.
+        bound: the canary is more than this above its limit, with the confidence of the gate at every look.
+        upper: and less than this, with the confidence of a pass at this look.
         samples: requests to the canary, or looks.
     """
 
@@ -121,44 +79,13 @@ class Judgement:
     canary: float | None = None
     stable: float | None = None
     bound: float | None = None
+    upper: float | None = None
     samples: float = 0.0
 
 
-def _per_request(name: str) -> Measure:
-    """The mean of a figure for each request."""
-
-    def measure(canary: Flow, stable: Flow) -> tuple[float, float]:
-        ours, theirs = (getattr(flow, name) / flow.requests for flow in (canary, stable))
-        return ours, theirs
-
-    return measure
-
-
-def _slow(canary: Flow, stable: Flow) -> tuple[float, float]:
-    return share_above(canary, quantile(stable, _SLOW_SHARE)), _SLOW_SHARE
-
-
-def _queue(canary: Flow, stable: Flow) -> tuple[float, float]:
-    return canary.queue, stable.queue
-
-
-GATES = (
-    Gate("errors", "error rate", Rule.COMPARED, 0.005, 1.0, _per_request("errors")),
-    Gate("refused", "share of requests refused with 4xx", Rule.COMPARED, 0.02, 1.0, _per_request("refused")),
-    Gate("slow", "share of requests slower than the stable p99", Rule.COMPARED, 0.0005, 1.15, _slow, 100, 1000),
-    Gate("mean", "mean latency, to the stable pods", Rule.COMPARED, 0.002, 1.15, _per_request("seconds"), unit="ms"),
-    Gate("mean-absolute", "mean latency", Rule.COMPARED, 0.5, 0.0, _per_request("seconds"), unit="ms"),
-    Gate("shed", "share of rejected requests", Rule.COMPARED, 0.005, 1.0, _per_request("shed")),
-    Gate("queue", "queued items", Rule.COMPARED, 8.0, 2.0, _queue, unit=""),
-    Gate("cpu", "CPU, share of the limit", Rule.SUSTAINED, 0.85, least=1, for_s=300.0),
-    Gate("memory", "memory, share of the limit", Rule.SUSTAINED, 0.85, least=1, for_s=300.0),
-    Gate("ready", "canary pods ready", Rule.AVAILABLE, 0.95, least=12),
-    Gate("restarts", "restarts of the canary", Rule.RESTARTS, 0.0, least=1, unit=""),
-)
-"""The built-in gates. Those that compare share `FALSE_ALARMS` between them."""
-
-COMPARED = tuple(one for one in GATES if one.rule is Rule.COMPARED)
-_SHARES = frozenset({"errors", "refused", "slow", "shed"})
+def look_seconds(observe_s: float) -> float:
+    """Between two looks of a watch of this length."""
+    return max(_SHORTEST_LOOK_S, min(LOOK_S, observe_s / _LOOKS))
 
 
 @dataclass(frozen=True)
@@ -173,33 +100,53 @@ class Watch:
     latest: tuple[tuple[float, float], ...] = ()
 
 
-def look(watch: Watch, seen: Interval, warming_up: bool = False) -> Watch:
+def look(watch: Watch, seen: Interval, gates: Sequence[Gate], warming_up: bool = False) -> Watch:
     """The states after one more interval.
 
     Args:
         watch: before it.
         seen: the interval.
-        warming_up: the canary has just started: what compares it with the stable pods does not count yet.
+        gates: of the component.
+        warming_up: the canary has just started: what compares it with other pods does not count yet.
     """
     states = dict(watch.states)
-    for gate in GATES:
+    for gate in gates:
         if not (warming_up and gate.rule is Rule.COMPARED):
             states[gate.name] = _advanced(gate, states.get(gate.name, GateState()), seen)
     latest = (*watch.latest, (seen.canary.requests, seen.canary.errors))[-_DISASTER_LOOKS:]
     return Watch(states, latest)
 
 
-def judge(watch: Watch, planned_looks: int, components: int = 1) -> list[Judgement]:
-    """The verdicts, in the order of `GATES`, after the one of a disaster if there is one.
+def judge(
+    watch: Watch, gates: Sequence[Gate], planned_looks: int, components: int = 1, is_last: bool = False
+) -> list[Judgement]:
+    """The verdicts, in the order of the gates, after the one of a disaster if there is one.
 
     Args:
         watch: of the component.
+        gates: of the component; those on answers are judged elsewhere.
         planned_looks: of the whole watch.
         components: that are watched at once; they share the false alarms.
+        is_last: the observation ends with this look, so that missing data may count as a failure.
     """
-    alpha = FALSE_ALARMS / len(COMPARED) / components
-    found = [_judged(gate, watch.states.get(gate.name, GateState()), alpha, planned_looks) for gate in GATES]
+    alpha = FALSE_ALARMS / share_of_alarms(gates) / components
+    found = [
+        _without_data(gate, _judged(gate, watch.states.get(gate.name, GateState()), alpha, planned_looks), is_last)
+        for gate in gates
+        if gate.rule is not Rule.ANSWERS
+    ]
     return [*_disaster(watch), *found]
+
+
+def _without_data(gate: Gate, found: Judgement, is_last: bool) -> Judgement:
+    """The judgement, where there is no data with the verdict that the gate has for that."""
+    if found.verdict is not Verdict.NO_DATA:
+        return found
+    if gate.missing is Missing.PASS:
+        return replace(found, verdict=Verdict.PASSED, reason=f"no data, which passes: {found.reason}")
+    if gate.missing is Missing.FAIL and is_last:
+        return replace(found, verdict=Verdict.FAILED, reason=f"no data, which fails: {found.reason}")
+    return found
 
 
 def _disaster(watch: Watch) -> list[Judgement]:
@@ -213,7 +160,7 @@ def _disaster(watch: Watch) -> list[Judgement]:
 def _advanced(gate: Gate, state: GateState, seen: Interval) -> GateState:
     match gate.rule:
         case Rule.COMPARED:
-            return _compared(gate, state, seen)
+            return _compared(gate, state, seen) if gate.of.block else _compared_look(gate, state, seen)
         case Rule.SUSTAINED:
             return _sustained(gate, state, seen)
         case Rule.AVAILABLE:
@@ -222,30 +169,55 @@ def _advanced(gate: Gate, state: GateState, seen: Interval) -> GateState:
             return replace(state, looks=state.looks + 1, hits=state.hits + (seen.canary.ready == seen.canary.watched))
         case Rule.RESTARTS:
             return replace(state, looks=state.looks + 1, hits=state.hits + seen.canary.restarts)
+        case Rule.ANSWERS:
+            return state
 
 
 def _compared(gate: Gate, state: GateState, seen: Interval) -> GateState:
-    more = (_needed(gate, seen.canary), _needed(gate, seen.stable))
-    canary, stable = (joined(*pair) for pair in zip(state.pending, more, strict=True))
-    state = replace(state, pending=(canary, stable))
-    if min(canary.requests, stable.requests) < gate.block:
+    """The state after a look, whose requests are added to the block until that is complete."""
+    metric = gate.of
+    assert metric.measure is not None
+    canary = joined(state.pending[0], _needed(gate, seen.canary))
+    other = joined(state.pending[1], _needed(gate, seen.stable))
+    state = replace(state, pending=(canary, other))
+    if gate.compare is Comparison.BEFORE:
+        other = seen.before
+    if canary.requests < metric.block or (gate.factor and other.requests < metric.block):
         return state
-    assert gate.measure is not None
-    ours, theirs = gate.measure(canary, stable)
-    requests, base = state.requests + canary.requests, state.base + stable.requests
-    mean = state.canary + (ours - state.canary) * canary.requests / requests
-    other = state.stable + (theirs - state.stable) * stable.requests / base
+    ours, theirs = metric.measure(canary, other)
     noise = 0.0
-    if gate.name in _SHARES:
-        noise = _noise(mean * requests + other * base, requests + base)
-        noise *= 1 / canary.requests + gate.ratio**2 / stable.requests
-    difference = ours - gate.ratio * theirs - gate.limit
+    if metric.is_share:
+        requests, base = state.requests + canary.requests, state.base + other.requests
+        hits = state.canary * state.requests + ours * canary.requests
+        hits += state.stable * state.base + theirs * other.requests
+        noise = _noise(hits, requests + base) * (1 / canary.requests + gate.factor**2 / max(1.0, other.requests))
+    state = replace(state, pending=(Flow(), Flow()))
+    return _with_block(gate, state, (ours, theirs), (canary.requests, other.requests), noise)
+
+
+def _compared_look(gate: Gate, state: GateState, seen: Interval) -> GateState:
+    """The state after a look of which each is a block: a value for each side, or nothing."""
+    ours, theirs = seen.values.get(gate.name, (None, None)) if gate.query else _measured(gate, seen)
+    if ours is None or (gate.factor and theirs is None):
+        return state
+    return _with_block(gate, state, (ours, theirs or 0.0), (1.0, 1.0), 0.0)
+
+
+def _measured(gate: Gate, seen: Interval) -> tuple[float | None, float | None]:
+    assert gate.of.measure is not None
+    return gate.of.measure(seen.canary, seen.before if gate.compare is Comparison.BEFORE else seen.stable)
+
+
+def _with_block(
+    gate: Gate, state: GateState, values: tuple[float, float], weights: tuple[float, float], noise: float
+) -> GateState:
+    """The state with one more difference; the means are weighted by requests, or by looks."""
+    requests, base = state.requests + weights[0], state.base + weights[1]
     return replace(
         state,
-        sums=state.sums.with_block(difference, noise),
-        pending=(Flow(), Flow()),
-        canary=mean,
-        stable=other,
+        sums=state.sums.with_block(values[0] - gate.factor * values[1] - gate.limit, noise),
+        canary=state.canary + (values[0] - state.canary) * weights[0] / requests,
+        stable=state.stable + (values[1] - state.stable) * weights[1] / base if base else 0.0,
         requests=requests,
         base=base,
         looks=state.looks + 1,
@@ -254,7 +226,7 @@ def _compared(gate: Gate, state: GateState, seen: Interval) -> GateState:
 
 def _needed(gate: Gate, flow: Flow) -> Flow:
     """What the gate uses of a flow, so that states stay small."""
-    return flow if gate.name == "slow" else replace(flow, slower={})
+    return flow if gate.of.needs_bounds else replace(flow, slower={})
 
 
 def _noise(hits: float, requests: float) -> float:
@@ -264,7 +236,7 @@ def _noise(hits: float, requests: float) -> float:
 
 
 def _sustained(gate: Gate, state: GateState, seen: Interval) -> GateState:
-    ours, theirs = (getattr(flow, gate.name) for flow in (seen.canary, seen.stable))
+    ours, theirs = (getattr(flow, gate.metric) for flow in (seen.canary, seen.stable))
     if ours is None:
         return state
     exceeded = ours > gate.limit
@@ -282,8 +254,6 @@ def _sustained(gate: Gate, state: GateState, seen: Interval) -> GateState:
 
 def _judged(gate: Gate, state: GateState, alpha: float, planned: int) -> Judgement:
     match gate.rule:
-        case Rule.COMPARED:
-            return _judged_difference(gate, state, alpha, planned)
         case Rule.SUSTAINED:
             return _judged_sustained(gate, state)
         case Rule.AVAILABLE:
@@ -292,48 +262,59 @@ def _judged(gate: Gate, state: GateState, alpha: float, planned: int) -> Judgeme
             reason = f"ready in {state.hits} of {state.looks} samples, at least {gate.limit:.0%} are required"
             return _counted(gate, state, failed, reason, share)
         case Rule.RESTARTS:
-            return _counted(gate, state, state.hits > 0, f"{state.hits} restarts", float(state.hits))
+            return _counted(gate, state, state.hits > gate.limit, f"{state.hits} restarts", float(state.hits))
+        case _:
+            return _judged_difference(gate, state, alpha, planned)
 
 
 def _counted(gate: Gate, state: GateState, failed: bool, reason: str, value: float) -> Judgement:
     verdict = Verdict.FAILED if failed else Verdict.PASSED
-    if state.looks < gate.least:
-        verdict, reason = Verdict.UNDECIDED, f"{state.looks} of {gate.least} samples"
+    if state.looks < gate.minimum:
+        verdict, reason = Verdict.NO_DATA, f"{state.looks} of {gate.minimum} samples"
     return Judgement(gate.name, verdict, reason, value, samples=state.looks)
 
 
 def _judged_difference(gate: Gate, state: GateState, alpha: float, planned: int) -> Judgement:
-    bound = lower_bound(state.sums, alpha, planned)
-    told = f"{gate.title} {shown(state.canary, gate.unit)}"
-    told += f", stable pods {shown(state.stable, gate.unit)}" if gate.ratio else ""
-    stable = state.stable if gate.ratio else None
-    found = Judgement(gate.name, Verdict.PASSED, told, state.canary, stable, bound, state.requests)
+    unit, title = gate.of.unit, gate.of.title
+    bound, upper = lower_bound(state.sums, alpha, planned), final_upper_bound(state.sums, PASS_CONFIDENCE)
+    figures = f"{title} {shown(state.canary, unit)}"
+    figures += f", {_OTHER[gate.compare]} {shown(state.stable, unit)}" if gate.factor else ""
+    other = state.stable if gate.factor else None
+    found = Judgement(gate.name, Verdict.PASSED, figures, state.canary, other, bound, upper, state.requests)
+    limit = gate.factor * state.stable + gate.limit
     if bound > 0:
-        above = f"{gate.ratio:g} x stable + " if gate.ratio else ""
-        return replace(found, verdict=Verdict.FAILED, reason=f"{told}: above {above}{shown(gate.limit, gate.unit)}")
-    if state.requests < gate.least or state.sums.blocks < LEAST_BLOCKS:
-        reason = f"{state.requests:.0f} of {gate.least} requests to the canary in {state.sums.blocks} blocks"
-        return replace(found, verdict=Verdict.UNDECIDED, reason=reason, bound=None)
+        return replace(found, verdict=Verdict.FAILED, reason=f"{figures}: above {shown(limit, unit)}")
+    if missing := _missing(gate, state):
+        return replace(found, verdict=Verdict.NO_DATA, reason=missing, bound=None, upper=None)
+    if upper >= gate.tolerance:
+        highest, needed = (shown(limit + more, unit) for more in (upper, gate.tolerance))
+        reason = f"{figures}: may be as high as {highest}, and has to be shown below {needed}"
+        return replace(found, verdict=Verdict.UNDECIDED, reason=reason)
     return found
 
 
+_OTHER = {Comparison.STABLE: "stable pods", Comparison.BEFORE: "before", Comparison.ABSOLUTE: ""}
+
+
+def _missing(gate: Gate, state: GateState) -> str:
+    """Which minimum the data of a gate that compares do not reach; empty: none."""
+    if state.requests < gate.minimum:
+        unit = "requests to the canary" if gate.of.block else "samples"
+        return f"{state.requests:.0f} of {gate.minimum} {unit}"
+    blocks = state.sums.blocks
+    return f"{blocks} of {LEAST_FINAL_BLOCKS} intervals to compare" if blocks < LEAST_FINAL_BLOCKS else ""
+
+
 def _judged_sustained(gate: Gate, state: GateState) -> Judgement:
-    figures = {"canary": state.canary, "stable": state.stable, "samples": float(state.looks)}
-    if not state.looks:
-        return Judgement(gate.name, Verdict.UNDECIDED, "no metrics of a container with a limit", samples=0.0)
-    if state.longest_s < gate.for_s:
-        return Judgement(gate.name, Verdict.PASSED, f"{gate.title}: at most {state.canary:.0%}", **figures)
-    reason = f"{gate.title} above {gate.limit:.0%} for {state.longest_s:.0f} s"
+    title, figures = gate.of.title, {"canary": state.canary, "stable": state.stable, "samples": float(state.looks)}
+    if state.looks < gate.minimum:
+        return Judgement(gate.name, Verdict.NO_DATA, "no metrics of a container with a limit", samples=0.0)
+    if state.longest_s < gate.for_s or state.canary <= gate.limit:
+        return Judgement(gate.name, Verdict.PASSED, f"{title}: at most {state.canary:.0%}", **figures)
+    reason = f"{title} above {gate.limit:.0%} for {state.longest_s:.0f} s"
     if state.shared:
         return Judgement(gate.name, Verdict.UNDECIDED, f"{reason}, that of the stable pods too", **figures)
     return Judgement(gate.name, Verdict.FAILED, reason, **figures)
-
-
-def shown(value: float, unit: str) -> str:
-    """A figure for a person."""
-    if unit == "%":
-        return f"{value * 100:.2f} %"
-    return f"{value * 1000:.1f} ms" if unit == "ms" else f"{value:.1f}"
 
 
 def to_data(watch: Watch) -> dict[str, Any]:
@@ -342,14 +323,13 @@ def to_data(watch: Watch) -> dict[str, Any]:
 
 
 def _plain(state: GateState) -> dict[str, Any]:
-    flows = [{**vars(one), "slower": [[*pair] for pair in one.slower.items()]} for one in state.pending]
-    return {**vars(state), "sums": vars(state.sums), "pending": flows}
+    return {**vars(state), "sums": vars(state.sums), "pending": [flow_data(one) for one in state.pending]}
 
 
 def from_data(data: Mapping[str, Any]) -> Watch:
     """The watch that `to_data` described."""
     states = {}
     for name, one in data["states"].items():
-        flows = [Flow(**{**flow, "slower": dict(map(tuple, flow["slower"]))}) for flow in one["pending"]]
+        flows = [flow_from(flow) for flow in one["pending"]]
         states[name] = GateState(**{**one, "sums": Sums(**one["sums"]), "pending": (flows[0], flows[1])})
     return Watch(states, tuple((one[0], one[1]) for one in data["latest"]))

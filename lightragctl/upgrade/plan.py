@@ -1,8 +1,8 @@
 """Plans an upgrade: strategy, steps, detectable effects and point of no return of each component. Pure."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from lightragctl.checks.versions import Changed, version
@@ -14,7 +14,10 @@ from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.versions import HopKind, Verdict, judge_change
 from lightragctl.kube.labels import ROLE, component_of
 from lightragctl.kube.objects import WORKLOAD_KINDS, labels_of
-from lightragctl.upgrade.gates import COMPARED, FALSE_ALARMS, GATES, LOOK_S
+from lightragctl.upgrade.compared import smallest_loss
+from lightragctl.upgrade.data_plans import DataPlan, roles_plan, shadow_plan, writer_plan
+from lightragctl.upgrade.gate import BUILT_IN, OVERLAP_FLOOR, Gate, share_of_alarms, told
+from lightragctl.upgrade.gates import FALSE_ALARMS, LOOK_S
 from lightragctl.upgrade.sequential import smallest_share
 
 WIDENED = (0.25, 0.5)
@@ -40,14 +43,18 @@ class Strategy(StrEnum):
     """Servers with their own volumes and no other strategy."""
 
 
-MISSING = frozenset({Strategy.ROLES, Strategy.SHADOW, Strategy.WRITER, Strategy.STORE})
+MISSING = frozenset({Strategy.STORE})
 """Strategies that this version does not have: their components are refused."""
+ALONE = frozenset({Strategy.ROLES, Strategy.SHADOW, Strategy.WRITER})
+"""Strategies of data: the component is upgraded by itself."""
+_ENTRY = "proxy"
+"""The role of a cluster that requests come to, of which one pod joins first."""
+_DATA_PLANS: Mapping[Strategy, Callable[[bool, bool], DataPlan]] = {
+    Strategy.SHADOW: shadow_plan,
+    Strategy.ROLES: roles_plan,
+    Strategy.WRITER: writer_plan,
+}
 _ABOUT = {
-    Strategy.REPLICAS: "a canary pod beside the stable ones, behind the same Service",
-    Strategy.ROLLING: "its Deployment replaces the pods",
-    Strategy.ROLES: "a cluster is upgraded role by role",
-    Strategy.SHADOW: "a copy of the data would be served by the new version first",
-    Strategy.WRITER: "a copy of the workspace would be upgraded first",
     Strategy.STORE: "its pods have their own volumes",
 }
 
@@ -70,6 +77,17 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """A gate, for a person: when it fails and passes, its minimum of data, and what less than that means."""
+
+    gate: str
+    metric: str
+    fails: str
+    minimum: int
+    missing: str
+
+
+@dataclass(frozen=True)
 class ComponentPlan:
     """What an upgrade would do to one component.
 
@@ -81,8 +99,10 @@ class ComponentPlan:
         pods: stable pods now.
         stages: canary pods at each stage; empty without a canary.
         shares: of requests to the canary at each stage.
+        conditions: the gates of a canary.
         outage: expected for its clients.
         point_of_no_return: the step after which the older image cannot be used; empty: none.
+        compared: what is compared instead of traffic, and for how many searches `effects` hold; empty: nothing.
         refusal: why it is not done; empty: it is.
     """
 
@@ -95,6 +115,7 @@ class ComponentPlan:
     shares: tuple[float, ...] = ()
     steps: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     effects: tuple[Effect, ...] = ()
     requests_per_s: float | None = None
     reason: str = ""
@@ -102,6 +123,7 @@ class ComponentPlan:
     downgrade: bool = False
     outage: str = ""
     point_of_no_return: str = ""
+    compared: str = ""
     refusal: str = ""
 
 
@@ -143,7 +165,11 @@ def override(plan: Plan, image: str) -> str:
 
 
 def plan_upgrade(
-    changes: Iterable[Changed], traffic: Mapping[str, Traffic], observe_s: float, canary: bool
+    changes: Iterable[Changed],
+    traffic: Mapping[str, Traffic],
+    observe_s: float,
+    canary: bool,
+    gates: Sequence[Gate] = BUILT_IN,
 ) -> UpgradePlan:
     """The plan for the changes of a release's objects.
 
@@ -152,6 +178,7 @@ def plan_upgrade(
         traffic: by component.
         observe_s: how long a canary is watched.
         canary: whether one is used; without it pods are replaced in their usual order.
+        gates: of canaries.
     """
     found: dict[str, ComponentPlan] = {}
     others = []
@@ -162,8 +189,8 @@ def plan_upgrade(
         name = component_of(change.after or change.before or {})
         if change.identity.kind in WORKLOAD_KINDS and name in known and _changes_pods(change):
             seen = traffic.get(name, Traffic())
-            made = _component(known[name], change, seen, (observe_s, canary))
-            found[name] = _worst(found.get(name), made)
+            made = _component(known[name], change, seen, (observe_s, canary), gates)
+            found[name] = _merged(found.get(name), made)
         elif change.identity.kind in WORKLOAD_KINDS or name not in known:
             others.append(str(change.identity))
     return UpgradePlan(tuple(found.values()), tuple(others), observe_s if canary else 0.0, canary)
@@ -184,6 +211,24 @@ def refuse(plan: UpgradePlan) -> None:
     else:
         hint = Hint("back up its data, then: ", Command("up"), ", which replaces its pods in order")
     raise RefusedError(f"these components cannot be upgraded this way:\n{lines}", hint)
+
+
+def the_strategy(plan: UpgradePlan) -> Strategy:
+    """The strategy of the whole upgrade: that of the component with data, if there is one.
+
+    Raises:
+        RefusedError: a component with data changes together with others.
+    """
+    alone = [one for one in plan.components if one.strategy in ALONE]
+    if not alone:
+        return Strategy.REPLICAS
+    if len(plan.components) > 1:
+        names = ", ".join(one.component for one in plan.components)
+        first = alone[0].component
+        command = Command("upgrade", f"--image {first}=TAG")
+        hint = Hint("keep the others in the profile as they are deployed, and upgrade this one first: ", command)
+        raise RefusedError(f"{first} keeps data and is upgraded by itself; these would change together: {names}", hint)
+    return alone[0].strategy
 
 
 def canary_stages(pods: int) -> tuple[int, ...]:
@@ -208,7 +253,7 @@ def strategy_of(component: Component, workload: KubernetesObject) -> Strategy:
         return Strategy.WRITER
     if component.update_order and labels_of(workload["spec"]["template"]).get(ROLE) in component.update_order:
         return Strategy.ROLES
-    return Strategy.SHADOW if component.store else Strategy.STORE
+    return Strategy.SHADOW if component.store and workload["kind"] == "StatefulSet" else Strategy.STORE
 
 
 def _changes_pods(change: Changed) -> bool:
@@ -220,7 +265,9 @@ def _images(workload: KubernetesObject) -> dict[str, str]:
     return {one["name"]: str(one.get("image", "")) for one in workload["spec"]["template"]["spec"]["containers"]}
 
 
-def _component(component: Component, change: Changed, traffic: Traffic, wanted: tuple[float, bool]) -> ComponentPlan:
+def _component(
+    component: Component, change: Changed, traffic: Traffic, wanted: tuple[float, bool], gates: Sequence[Gate]
+) -> ComponentPlan:
     assert change.before is not None
     assert change.after is not None
     strategy = strategy_of(component, change.after)
@@ -231,9 +278,10 @@ def _component(component: Component, change: Changed, traffic: Traffic, wanted: 
     is_watched = canary and strategy is Strategy.REPLICAS
     stages = canary_stages(pods) if is_watched else ()
     shares = tuple(round(count / (pods + count), 4) for count in stages)
+    ours = [one for one in gates if is_watched and one.applies_to(component.name)]
     refusal = _refusal(strategy, verdict)
     one_way = verdict.kind is HopKind.ONE_WAY and not refusal
-    return ComponentPlan(
+    made = ComponentPlan(
         component=component.name,
         strategy=strategy,
         images=images,
@@ -242,8 +290,9 @@ def _component(component: Component, change: Changed, traffic: Traffic, wanted: 
         stages=stages,
         shares=shares,
         steps=() if refusal else _steps(stages, stage_seconds(len(stages), observe_s) if stages else ()),
-        gates=tuple(gate.name for gate in GATES) if is_watched else (),
-        effects=_effects(traffic, shares, observe_s) if is_watched else (),
+        gates=tuple(gate.name for gate in ours),
+        conditions=tuple(_condition(gate) for gate in ours),
+        effects=_effects(traffic, shares, observe_s, ours) if is_watched else (),
         requests_per_s=traffic.requests_per_s,
         reason=verdict.reason,
         path=verdict.path,
@@ -251,6 +300,26 @@ def _component(component: Component, change: Changed, traffic: Traffic, wanted: 
         outage="none" if pods > 1 or is_watched else "none expected: the new pod is ready before the old one stops",
         point_of_no_return="promote" if one_way else "",
         refusal=refusal,
+    )
+    if refusal or strategy not in ALONE:
+        return made
+    is_entry = labels_of(change.after["spec"]["template"]).get(ROLE) == _ENTRY
+    shares = (round(1 / (pods + 1), 4),) if canary and is_entry else ()
+    return _of_data(replace(made, shares=shares), canary, one_way)
+
+
+def _of_data(made: ComponentPlan, canary: bool, one_way: bool) -> ComponentPlan:
+    """The plan with what its strategy does instead of replacing stateless pods."""
+    found = _DATA_PLANS[made.strategy](canary, one_way)
+    loss = smallest_loss(found.queries, not found.is_sample)
+    return replace(
+        made,
+        steps=found.steps,
+        gates=found.gates,
+        outage=found.outage,
+        compared=found.compared,
+        effects=(Effect("overlap", round(1 - OVERLAP_FLOOR, 5), round(loss, 5)),),
+        point_of_no_return=found.final if one_way or made.strategy is Strategy.WRITER else "",
     )
 
 
@@ -282,16 +351,18 @@ def _steps(stages: Sequence[int], seconds: Sequence[float]) -> tuple[str, ...]:
     return (*first, *watched, "promote: apply the new version to the stable pods", *last, "verify by a search")
 
 
-def _effects(traffic: Traffic, shares: Sequence[float], observe_s: float) -> tuple[Effect, ...]:
+def _condition(gate: Gate) -> Condition:
+    return Condition(gate.name, gate.query or gate.of.title, told(gate), gate.minimum, str(gate.missing))
+
+
+def _effects(traffic: Traffic, shares: Sequence[float], observe_s: float, gates: Sequence[Gate]) -> tuple[Effect, ...]:
     """What the traffic of the first stage alone reveals; later stages reveal more."""
     rate, blocks = traffic.requests_per_s, int(observe_s / LOOK_S)
-    alpha = FALSE_ALARMS / len(COMPARED)
-    found = []
-    for name, base, limit in (
-        ("errors", traffic.errors, traffic.errors + 0.005),
-        ("slow", 0.01, 1.15 * 0.01 + 0.0005),
-    ):
-        least = None
+    alpha = FALSE_ALARMS / share_of_alarms(gates)
+    bases, found = {"errors": traffic.errors, "slow": 0.01}, []
+    for gate in (one for one in gates if one.metric in bases):
+        name, base = gate.name, bases[gate.metric]
+        limit, least = gate.factor * base + gate.limit, None
         if rate:
             canary = rate * LOOK_S * shares[0]
             share = smallest_share(base, limit, (canary, rate * LOOK_S - canary), (blocks, alpha))
@@ -300,8 +371,9 @@ def _effects(traffic: Traffic, shares: Sequence[float], observe_s: float) -> tup
     return tuple(found)
 
 
-def _worst(one: ComponentPlan | None, other: ComponentPlan) -> ComponentPlan:
-    """Of two workloads of a component, the one that is refused, else the first."""
+def _merged(one: ComponentPlan | None, other: ComponentPlan) -> ComponentPlan:
+    """Of two workloads of a component, the one that is refused, else the first, with all pods and the shares of any."""
     if one is None:
         return other
-    return other if other.refusal and not one.refusal else one
+    worst = other if other.refusal and not one.refusal else one
+    return replace(worst, pods=one.pods + other.pods, shares=one.shares or other.shares)

@@ -1,7 +1,7 @@
 """Checks of a release before it is upgraded: health, drift, room for the canary. Reads only."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lightragctl.checks.preflight import check_quota
 from lightragctl.checks.quota import object_counts, requested
@@ -18,6 +18,7 @@ from lightragctl.observe.kstatus import Status
 from lightragctl.observe.snapshot import read_snapshot, resource_status
 from lightragctl.upgrade.canary import canary_objects
 from lightragctl.upgrade.plan import canary_stages
+from lightragctl.vectors.inspect import CollectionState
 
 
 def check_release(scope: Scope, operation_id: str, desired: DesiredState, canaries: Sequence[str]) -> Inventory:
@@ -42,6 +43,33 @@ def check_release(scope: Scope, operation_id: str, desired: DesiredState, canari
     _refuse_drift(scope, inventory)
     _refuse_full(scope, operation_id, desired, canaries)
     return inventory
+
+
+def store_obstacle(before: Mapping[str, int] | None, now: Mapping[str, CollectionState]) -> str:
+    """Why an upgrade has to wait for the vector store: rows without their index; empty: it does not.
+
+    Args:
+        before: by collection: rows without their index at the look before; None at the first.
+        now: the collections.
+
+    Raises:
+        RefusedError: a collection is being loaded, or an index is not built any further.
+    """
+    loading = [name for name, one in now.items() if one.state == "Loading"]
+    if loading:
+        message = f"collections are not loaded yet: {', '.join(sorted(loading))}"
+        raise RefusedError(message, Hint("see why: ", Command("diagnose")))
+    pending = pending_rows(now)
+    stuck = [name for name, rows in pending.items() if before is not None and rows >= before.get(name, rows + 1)]
+    if stuck:
+        message = f"the index is not built any further: {', '.join(sorted(stuck))}"
+        raise RefusedError(message, Hint("see why: ", Command("diagnose")))
+    return f"index builds: {', '.join(f'{name} {rows} rows' for name, rows in pending.items())}" if pending else ""
+
+
+def pending_rows(now: Mapping[str, CollectionState]) -> dict[str, int]:
+    """By loaded collection: rows without their index, where there are any."""
+    return {name: one.pending_rows for name, one in now.items() if one.state == "Loaded" and one.pending_rows}
 
 
 def stable_pods(scope: Scope, component: str) -> int:

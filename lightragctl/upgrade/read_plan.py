@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from lightragctl.components import all_components
 from lightragctl.core.errors import NotRunningError
+from lightragctl.core.gates import UpgradeSettings
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.runtime import UpOptions
 from lightragctl.deploy.desired_state import DesiredState
@@ -11,6 +12,7 @@ from lightragctl.deploy.inventory import Inventory
 from lightragctl.deploy.kept_upgrade import refuse_undone
 from lightragctl.deploy.rollout_plan import check_cluster, plan_rollout, read_inventory
 from lightragctl.kube.labels import component_of
+from lightragctl.upgrade.gate import gates_of
 from lightragctl.upgrade.gates import LOOK_S
 from lightragctl.upgrade.plan import Traffic, UpgradePlan, plan_upgrade
 from lightragctl.upgrade.samples import Flow, interval
@@ -49,7 +51,8 @@ def read_plan(site: Site, desired: DesiredState, watch: tuple[float, bool], paus
     differing = planned.changes.differing
     ours = {one.name for one in all_components() if one.settings and not one.stateful}
     names = {component_of(one.after or one.before or {}) for one in differing}
-    return plan_upgrade(differing, traffic(site, sorted(names & ours), pause), *watch)
+    gates = gates_of(UpgradeSettings.model_validate(desired.profile.get("upgrade", {})))
+    return plan_upgrade(differing, traffic(site, sorted(names & ours), pause), *watch, gates)
 
 
 def traffic(site: Site, components: Iterable[str], pause: Pause) -> dict[str, Traffic]:

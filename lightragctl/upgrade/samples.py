@@ -9,6 +9,7 @@ from typing import Any
 from lightragctl.client.server_metrics import series
 
 _REQUESTS, _SECONDS = "lightragctl_http_requests", "lightragctl_http_request_seconds"
+_HOUR_S = 3600.0
 _SHED = ("lightragctl_queue_rejected", "lightragctl_deadline_missed")
 _NOT_OF_USERS = frozenset({"/metrics", "/healthz", "/readyz", "/openapi.json", "unknown"})
 """Routes of probes and scrapers, and requests that match no route: they say nothing of the service's work."""
@@ -66,6 +67,7 @@ class Flow:
         slower: by bound in seconds: requests that took longer.
         queue: mean number of queued items of a pod.
         cpu, memory: of the pod with the largest share of its limit; None where none is known.
+        memory_growth: mean of the pods, in shares of their limits an hour; None where none is known.
     """
 
     pods: int = 0
@@ -81,16 +83,26 @@ class Flow:
     queue: float = 0.0
     cpu: float | None = None
     memory: float | None = None
+    memory_growth: float | None = None
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of a watch: `at_s` is its end in unix seconds, `seconds` its length."""
+    """An interval of a watch.
+
+    Attributes:
+        at_s: its end in unix seconds.
+        seconds: its length.
+        before: what the stable pods did before the upgrade, in a time of its own; empty when no gate needs it.
+        values: of the queries of gates by name, for the canary and for what it is compared with.
+    """
 
     at_s: float
     seconds: float
     canary: Flow
     stable: Flow
+    before: Flow = field(default_factory=Flow)
+    values: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 def parse(text: str, bare: PodSample) -> PodSample:
@@ -166,7 +178,18 @@ def _flow(before: Mapping[str, PodSample], after: Mapping[str, PodSample]) -> Fl
         queue=sum(one.queue for one in grown) / len(grown) if grown else 0.0,
         cpu=max((one.cpu_s / one.at_s / one.cpu_limit for one in grown if one.cpu_limit and one.at_s), default=None),
         memory=max((one.memory / one.memory_limit for one in grown if one.memory_limit), default=None),
+        memory_growth=_memory_growth(before, after),
     )
+
+
+def _memory_growth(before: Mapping[str, PodSample], after: Mapping[str, PodSample]) -> float | None:
+    pairs = [(before[name], now) for name, now in after.items() if name in before]
+    shares = [
+        (now.memory - was.memory) / now.memory_limit / (now.at_s - was.at_s) * _HOUR_S
+        for was, now in pairs
+        if now.memory_limit and was.started_s == now.started_s and was.started_s and now.at_s > was.at_s
+    ]
+    return sum(shares) / len(shares) if shares else None
 
 
 def _grown(before: PodSample, after: PodSample) -> PodSample:
@@ -219,6 +242,16 @@ def joined(before: Flow, more: Flow) -> Flow:
         slower={bound: before.slower[bound] + more.slower.get(bound, 0.0) for bound in bounds},
         queue=max(before.queue, more.queue),
     )
+
+
+def flow_data(flow: Flow) -> dict[str, Any]:
+    """The flow as JSON values."""
+    return {**vars(flow), "slower": [[*pair] for pair in flow.slower.items()]}
+
+
+def flow_from(data: Mapping[str, Any]) -> Flow:
+    """The flow that `flow_data` described."""
+    return Flow(**{**data, "slower": dict(map(tuple, data["slower"]))})
 
 
 def to_data(sample: PodSample) -> dict[str, Any]:

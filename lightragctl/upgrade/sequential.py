@@ -13,8 +13,12 @@ import math
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
+from lightragctl.quality.stats import t_value
+
 LEAST_BLOCKS = 8
-"""Below this the variance of the differences is a guess."""
+"""Below this the variance of the differences is a guess, and the sequence says nothing."""
+LEAST_FINAL_BLOCKS = 4
+"""The same for the test at the end, whose quantile of Student's t allows for it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,18 @@ def lower_bound(sums: Sums, alpha: float, planned: int) -> float:
     if sums.blocks < LEAST_BLOCKS:
         return -math.inf
     return sums.mean - math.sqrt(sums.variance) * radius(sums.blocks, alpha, planned)
+
+
+def final_upper_bound(sums: Sums, confidence: float) -> float:
+    """A value that the true mean difference is below with this confidence, at one look that was chosen beforehand.
+
+    Returns:
+        infinity below `LEAST_FINAL_BLOCKS` blocks.
+    """
+    if sums.blocks < LEAST_FINAL_BLOCKS:
+        return math.inf
+    quantile = t_value(2 * confidence - 1, sums.blocks - 1)
+    return sums.mean + quantile * math.sqrt(sums.variance / sums.blocks)
 
 
 def radius(blocks: int, alpha: float, planned: int) -> float:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lightragctl.backup.site import engine_uri
 from lightragctl.client.api import ApiClient
 from lightragctl.client.scrape import read_metrics
 from lightragctl.core.component import Plan
@@ -32,11 +33,14 @@ from lightragctl.release.profiles import make_plan
 from lightragctl.release.recorded import checked_profile
 from lightragctl.release.release import Release
 from lightragctl.upgrade.canary import track_of
+from lightragctl.upgrade.gate import Gate
 from lightragctl.upgrade.gates import Judgement
 from lightragctl.upgrade.golden_gate import judge_answers, overlap
+from lightragctl.upgrade.prometheus import ask, filled
 from lightragctl.upgrade.samples import PodSample, Track, parse
+from lightragctl.vectors.inspect import CollectionState, StoreInspector
 
-_ANSWER_S = 30.0
+_ANSWER_S, _STORE_S = 30.0, 30.0
 _RESULTS = 10
 
 
@@ -47,13 +51,17 @@ class Site:
     Attributes:
         scope: of the release.
         metrics: by component: the metrics of its ready pods, by pod; those that could be read.
-        answers: the verdicts on the answers of a canary of lightrag-api; empty without a golden set.
+        answers: the verdicts of these gates on the answers of a canary of lightrag-api.
+        query: the value that the Prometheus at an address gives a gate's query for these pods; None: there is none.
+        collections: of the vector store, by name.
         prove: raises when a search through the release does not succeed.
     """
 
     scope: Scope
     metrics: Callable[[str], Mapping[str, str]]
-    answers: Callable[[Sequence[str], Sequence[str], Notify], list[Judgement]]
+    answers: Callable[[Sequence[str], Sequence[str], Sequence[Gate]], list[Judgement]]
+    query: Callable[[str, str, Sequence[str]], float | None]
+    collections: Callable[[], Mapping[str, CollectionState]]
     prove: Callable[[float, Notify], object]
 
     def guarded(self, context: Context) -> Scope:
@@ -81,23 +89,34 @@ def site_of(release: Release) -> Site:
             texts = dict(zip(addresses, threads.map(read_metrics, addresses.values()), strict=True))
         return {name: text for name, text in texts.items() if text is not None}
 
-    def answers(stable: Sequence[str], canary: Sequence[str], notify: Notify) -> list[Judgement]:
-        return _answers(release, runtime, (stable, canary))
+    def answers(stable: Sequence[str], canary: Sequence[str], gates: Sequence[Gate]) -> list[Judgement]:
+        return judge_answers(gates, *_answers(release, runtime, (stable, canary)))
+
+    def query(address: str, text: str, pods: Sequence[str]) -> float | None:
+        return ask(address, filled(text, pods))
 
     def prove(timeout_s: float, notify: Notify) -> object:
         return prove_search(release, UpOutcome((), runtime.status()), timeout_s, notify)
 
-    return Site(runtime.scope, metrics, answers, prove)
+    def collections() -> Mapping[str, CollectionState]:
+        with closing(StoreInspector(engine_uri(release), _STORE_S)) as store:
+            return {name: store.inspect(name) for name in store.list_collections()}
+
+    return Site(runtime.scope, metrics, answers, query, collections, prove)
 
 
 def _answers(
     release: Release, runtime: KubernetesRuntime, pods: tuple[Sequence[str], Sequence[str]]
-) -> list[Judgement]:
-    """Ask one pod of each track every query of the golden set."""
+) -> tuple[list[float], list[float], list[float]]:
+    """Ask one pod of each track every query of the golden set.
+
+    Returns:
+        Recall of stable and canary pod where the answer is known, and the overlap of each; empty without a golden set.
+    """
     try:
         golden, _ = known(release, place(release, None))
     except GoldenMissingError:
-        return []
+        return [], [], []
     addresses, key = runtime.endpoints("lightrag-api"), runtime.api_key()
     chosen = [next((addresses[name] for name in names if name in addresses), "") for names in pods]
     if not all(chosen):
@@ -111,7 +130,7 @@ def _answers(
             if answer.query.row is None:
                 stable.append(recall(before, answer.neighbours, k))
                 canary.append(recall(after, answer.neighbours, k))
-    return judge_answers(stable, canary, common)
+    return stable, canary, common
 
 
 def _client(address: str, key: str | None) -> ApiClient:

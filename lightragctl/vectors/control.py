@@ -2,7 +2,7 @@
 
 The replicas of lightrag-api and the tool synchronize through it: `epoch` changes with every write that goes through us,
 `model:SUFFIX` holds the identity of the model that the vectors came from, `doc:ID` is the record of a document,
-`golden` and `golden:VERSION:NUMBER` are the golden set.
+`golden` and `golden:VERSION:NUMBER` are the golden set, `backup` is the newest backup.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,24 @@ from lightragctl.vectors.store import VectorStore
 T = TypeVar("T")
 
 EPOCH = "epoch"
+NEWEST_BACKUP = "backup"
 KINDS = ("chunks", "entities", "relationships")
 _CONTROL_VECTOR = [0.0, 0.0]
+
+
+class NewestBackup(msgspec.Struct, frozen=True):
+    """The newest backup of the workspace as its operation recorded it; `finished_at_s` in unix seconds."""
+
+    id: str
+    finished_at_s: int
+
+
+def newest_backup(value: str | None) -> NewestBackup | None:
+    """The newest backup by the value of its row; None without a row, or for one that cannot be read."""
+    try:
+        return msgspec.json.decode(value, type=NewestBackup) if value else None
+    except msgspec.DecodeError:
+        return None
 
 
 class ModelIdentity(msgspec.Struct, frozen=True):

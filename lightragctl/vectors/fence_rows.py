@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import msgspec
 
 from lightragctl.core.errors import UsageError
+from lightragctl.vectors.control import NEWEST_BACKUP
 
 FENCE_CHANGE = "fence"
 FENCES, FENCES_END = "fence:", "fence;"
@@ -84,5 +85,5 @@ def fence_key(token: str) -> str:
 
 
 def is_transient(key: str) -> bool:
-    """Whether the row belongs to a running process, so that a copy of the workspace must not hold it."""
-    return key in (FENCE_CHANGE, SWITCHING) or key.startswith((FENCES, WRITERS))
+    """Whether a copy of the workspace must not hold the row: it is of a running process, or of backups of this one."""
+    return key in (FENCE_CHANGE, SWITCHING, NEWEST_BACKUP) or key.startswith((FENCES, WRITERS))

@@ -71,8 +71,15 @@ class IndexStore(MilvusCollections):
         return patience.clock() - begun_s
 
     def drop_index(self, name: str) -> None:
-        """Unload a collection and delete its indexes; harmless when there are none."""
+        """Unload a collection and delete its indexes; harmless when there are none.
+
+        Milvus refuses to delete an index while the collection is still being unloaded.
+
+        Raises:
+            WaitExpired: it is not unloaded in time.
+        """
         self.release(name)
+        self._wait(lambda: f"collection {name} is still being unloaded" if self.is_loaded(name) else "")
         for index in self._indexes(name):
             self._call("drop_index", name, name, index)
 

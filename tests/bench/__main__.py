@@ -2,7 +2,7 @@
 
 import argparse
 
-from tests.bench import backups, canary, copies, deploy, load, read_path, series, startup, unread
+from tests.bench import backups, canary, copies, deploy, load, read_path, series, startup, tune, unread
 
 BENCHES = {
     "startup": startup.main,
@@ -14,6 +14,7 @@ BENCHES = {
     "copies": copies.main,
     "backups": backups.main,
     "canary": canary.main,
+    "tune": tune.main,
 }
 
 

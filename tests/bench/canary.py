@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightragctl.service.metrics import REQUEST_BOUNDS_S
+from lightragctl.upgrade.gate import BUILT_IN, Rule
 from lightragctl.upgrade.gates import LOOK_S, Judgement, Verdict, Watch, judge, look
 from lightragctl.upgrade.golden_gate import judge_answers
 from lightragctl.upgrade.samples import Flow, Interval
@@ -18,6 +19,7 @@ QUANTILES_MS = np.array(
 )  # of lightrag-api: 6,000 requests at 100 requests/s on two cores that others used too, embedding cache 95 %
 BOUNDS = np.array(REQUEST_BOUNDS_S)
 PODS = 3
+ANSWERS = [one for one in BUILT_IN if one.rule is Rule.ANSWERS]
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,15 @@ def _pod(requests: int, factor: float, wrong: float, random: np.random.Generator
     )  # fmt: skip
 
 
-def stopped_at(world: World, looks: int, planned: int, seed: int) -> tuple[float, str] | None:
-    """Seconds until a gate failed, and which; None when none did."""
-    watch = Watch()
+def end_of(world: World, looks: int, seed: int) -> tuple[float, str, list[str]]:
+    """Seconds until a gate failed, and which (empty: none); the gates without a verdict in the end."""
+    watch, judged = Watch(), []
     for number, seen in enumerate(flows(world, looks, np.random.default_rng(seed)), 1):
-        watch = look(watch, seen)
-        if failed := first_failed(judge(watch, planned)):
-            return number * LOOK_S, failed.gate
-    return None
+        watch = look(watch, seen, BUILT_IN)
+        judged = judge(watch, BUILT_IN, looks)
+        if failed := first_failed(judged):
+            return number * LOOK_S, failed.gate, []
+    return looks * LOOK_S, "", [one.gate for one in judged if one.verdict is not Verdict.PASSED]
 
 
 def first_failed(judgements: list[Judgement]) -> Judgement | None:
@@ -95,13 +98,14 @@ ROUGH = {"wobble": 0.05, "common": 0.3, "memory": 0.7, "bursts": 0.02}
 
 
 def canaries(name: str, world: World, count: int, minutes: float) -> None:
-    """Print how many of the canaries were stopped."""
+    """Print how many of the canaries were stopped, and how many had a gate without a verdict in the end."""
     looks = int(minutes * 60 / LOOK_S)
-    found = [stopped_at(world, looks, looks, seed) for seed in range(count)]
-    hits = [one for one in found if one]
-    gates = sorted({gate for _, gate in hits})
-    median = f"{np.median([seconds for seconds, _ in hits]):.0f} s" if hits else "-"
-    print(f"{name:<58} {len(hits):>4} of {count:<4} {median:>7}  {', '.join(gates)}", flush=True)
+    found = [end_of(world, looks, seed) for seed in range(count)]
+    hits = [one for one in found if one[1]]
+    gates = sorted({gate for _, gate, _ in hits})
+    median = f"{np.median([seconds for seconds, _, _ in hits]):.0f} s" if hits else "-"
+    undecided = sum(bool(names) for _, _, names in found)
+    print(f"{name:<58} {len(hits):>4} of {count:<4} {median:>7} {undecided:>6}  {', '.join(gates)}", flush=True)
 
 
 def answers(name: str, loss: float, count: int, queries: int, spread: float) -> None:
@@ -113,7 +117,7 @@ def answers(name: str, loss: float, count: int, queries: int, spread: float) -> 
         changed = random.random(queries) < spread
         canary = np.clip(stable - np.where(changed, random.normal(loss / max(spread, 1e-9), 0.1, queries), 0.0), 0, 1)
         overlap = [1.0] * queries
-        found = judge_answers(list(stable), list(canary), overlap)
+        found = judge_answers(ANSWERS, list(stable), list(canary), overlap)
         stops += any(one.verdict is not Verdict.PASSED for one in found)
     print(f"{name:<58} {stops:>4} of {count:<4}")
 
@@ -124,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--count", type=int, default=200)
     count = parser.parse_known_args()[0].count
-    print(f"{'500 requests/s, 3 stable pods':<58} stopped      median  by")
+    print(f"{'500 requests/s, 3 stable pods':<58} stopped      median  open  by")
     canaries("identical, 30 minutes", World(), count, 30)
     canaries("identical, pods and backend drift, 30 minutes", World(**ROUGH), count, 30)
     canaries("identical, 20 requests/s, drift, 30 minutes", World(20.0, **ROUGH), count, 30)

@@ -16,7 +16,7 @@ from tests.cluster.kept import ClusterError, kept, say
 KAFKA, SCALA, S3 = "4.0.2", "2.13", "v1.8.0"
 S3_MODULE = "github.com/versity/versitygw/cmd/versitygw"
 ETCD_IMAGE, KAFKA_IMAGE, S3_IMAGE = "test/etcd:3.6.4", f"test/kafka:{KAFKA}", f"test/s3:{S3}"
-JAVA_MODULES = "java.se,jdk.unsupported,jdk.management,jdk.crypto.ec,jdk.security.auth"
+JAVA_MODULES = "java.se,jdk.attach,jdk.unsupported,jdk.management,jdk.crypto.ec,jdk.security.auth"
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>test</groupId><artifactId>kafka</artifactId><version>1</version><dependencies><dependency>
 <groupId>org.apache.kafka</groupId><artifactId>kafka_{SCALA}</artifactId><version>{KAFKA}</version>

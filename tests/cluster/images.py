@@ -18,6 +18,7 @@ import yaml
 from lightragctl.components.lightrag_server import LightragServerValues
 from tests.cluster.archive import Image, import_into, write_layer
 from tests.cluster.commands import run, together
+from tests.cluster.faults import FAULTS, launcher, name_of
 from tests.cluster.kept import CHECKOUT, ClusterError, digest, kept, say
 from tests.cluster.parts import BUSYBOX_IMAGE, PAUSE_IMAGE
 
@@ -29,8 +30,8 @@ USER = 1000
 """As in the templates' securityContext and in the Dockerfile."""
 HOME, VENV = "home/lightragctl", "opt/lightragctl"
 MILVUS = "2.3.5"
-EXTRAS = ("service", "local", "backup")
-LIGHTRAG_EXTRAS = ("service", "lightrag")
+EXTRAS = ("service", "local", "backup", "postgres", "profiler")
+LIGHTRAG_EXTRAS = ("service", "lightrag", "postgres", "profiler")
 VOCABULARY, VOCABULARY_WHEEL = "opt/tiktoken", "llama-index-core"
 """Where the image has the vocabulary of the tokenizer, which a pod without egress cannot fetch; the wheel with it."""
 UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists", "var/log")
@@ -40,21 +41,8 @@ import sys
 from lightragctl.__main__ import main
 sys.exit(main())
 """
-SAME, FAULTY = "lightragctl:same", "lightragctl:faulty"
+SAME, FAULTY = "lightragctl:same", name_of("errors")
 """Further images for stories of upgrades: our own by another name, and one that fails 5 % of queries."""
-FAULTY_LAUNCHER = f"""#!/{VENV}/bin/python
-import random
-import sys
-from lightragctl.service import http, responses
-whole = http.App.answer
-def answer(self, request):
-    if request.path == "/retrieve" and random.random() < 0.05:
-        return self.problem_response(request, responses.Problem(500, "Internal Server Error", "an injected fault"))
-    return whole(self, request)
-http.App.answer = answer
-from lightragctl.__main__ import main
-sys.exit(main())
-"""
 
 
 def recipe(*makers: Callable[..., Any]) -> str:
@@ -165,7 +153,11 @@ def install(root: Path, needs: Sequence[str]) -> None:
     quiet = ("--quiet", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:")
     pinned = ("-c", str(CHECKOUT / "constraints.txt"))
     pip("install", *quiet, *where, *platforms, *pinned, *needs)
-    shutil.rmtree(site(root) / "bin", ignore_errors=True)
+    programs = site(root) / "bin"
+    if (programs / "py-spy").exists():  # what pods run beside Python
+        (root / VENV / "bin").mkdir(exist_ok=True)
+        shutil.move(programs / "py-spy", root / VENV / "bin" / "py-spy")
+    shutil.rmtree(programs, ignore_errors=True)
 
 
 def lightrag_libraries() -> Path:
@@ -267,19 +259,19 @@ def our_image(name: str | None = None) -> Image:
     return Image(name or f"{named['repository']}:{named['tag']}", (base(), dependencies(), ours()), settings())
 
 
-def faulty_image() -> Image:
-    """Our image with a launcher that makes lightrag-api fail 5 % of queries."""
-    whole = our_image(FAULTY)
-    layer = kept(f"layer-faulty-{digest(recipe(make_faulty), FAULTY_LAUNCHER)}", make_faulty)
-    return Image(FAULTY, (*whole.layers, layer), whole.config)
+def faulty_image(fault: str) -> Image:
+    """Our image with a fault of `faults.FAULTS`."""
+    whole = our_image(name_of(fault))
+    layer = kept(f"layer-{fault}-{digest(recipe(make_faulty), launcher(fault, VENV))}", partial(make_faulty, fault))
+    return Image(whole.name, (*whole.layers, layer), whole.config)
 
 
-def make_faulty(target: Path) -> None:
+def make_faulty(fault: str, target: Path) -> None:
     """Only the launcher."""
-    launcher = target / "root" / VENV / "bin" / "lightragctl"
-    launcher.parent.mkdir(parents=True)
-    launcher.write_text(FAULTY_LAUNCHER)
-    launcher.chmod(0o755)
+    path = target / "root" / VENV / "bin" / "lightragctl"
+    path.parent.mkdir(parents=True)
+    path.write_text(launcher(fault, VENV))
+    path.chmod(0o755)
     pack(target / "root", target)
 
 
@@ -338,7 +330,7 @@ def make_milvus(version: str, target: Path) -> None:
 
 def load(sockets: Sequence[Path], milvus: Sequence[str] = (MILVUS,), tags: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Imports our images (with further tags too) and these versions of Milvus into every node; says what it took."""
-    ours_too = [our_image(SAME), faulty_image()]
+    ours_too = [our_image(SAME), *map(faulty_image, FAULTS)]
     wanted = [*basic_images(), our_image(), *ours_too, lightrag_image(), *map(milvus_image, milvus)]
     wanted += [image for tag in tags for image in (our_image(tag), lightrag_image(beside(tag)))]
     return [spread(image, sockets) for image in wanted]

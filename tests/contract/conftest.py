@@ -68,3 +68,9 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         if collection.startswith(name):
             store.drop(collection)
     store.close()
+
+
+REPEATED = pytest.mark.parametrize(
+    "subject", ["fake", "lite", pytest.param("milvus", marks=[pytest.mark.milvus, pytest.mark.drill])], indirect=True
+)
+"""For a test that repeats on the real Milvus, at its price, what another one shows there: only as a drill."""

@@ -12,7 +12,7 @@ from lightragctl.backup.source import Source
 from lightragctl.vectors.copying import loaded
 from lightragctl.vectors.rows import RowBatch
 from lightragctl.vectors.schema import CollectionSchema
-from tests.contract.conftest import Subject
+from tests.contract.conftest import REPEATED, Subject
 from tests.contract.test_copy_rows import EVERY_TYPE, HOSTILE, PLAIN, every_type, rows_of, vector
 from tests.fakes.backup import Workspace, create, memory, to
 from tests.unit.backup.test_create import verified
@@ -63,6 +63,7 @@ def test_a_collection_comes_back_as_it_was(subject: Subject) -> None:
         assert store.describe(copy).fields == store.describe(original).fields
 
 
+@REPEATED
 def test_named_partitions_come_back(subject: Subject) -> None:
     store, name = subject.store, subject.name
     schema = replace(PLAIN, partitions=("_default", "east", "west"))
@@ -84,6 +85,7 @@ def test_named_partitions_come_back(subject: Subject) -> None:
     assert copied == {part: batch.keys for part, batch in rows.items()}
 
 
+@REPEATED
 @pytest.mark.parametrize("count", [0, 1])
 def test_an_almost_empty_collection_comes_back(subject: Subject, count: int) -> None:
     store, name = subject.store, subject.name

@@ -28,7 +28,7 @@ from tests.cluster.backing import S3, make_s3
 from tests.cluster.images import recipe
 from tests.cluster.kept import kept
 from tests.fakes.backup import Workspace
-from tests.fakes.s3 import FailingS3, failing_s3
+from tests.fakes.s3 import FAULTS, FailingS3, failing_s3, faulty_proxy
 from tests.ports import free_port
 from tests.unit.backup.test_create import backed_up, content, held, verified
 
@@ -156,7 +156,25 @@ def test_a_fault_that_stays_is_an_error_that_names_the_object(faulty: tuple[Fail
     with pytest.raises(StorageUnavailableError, match="cannot write s3://bucket/x/a") as raised:
         storage.write("a", b"data")
     assert service.requests > 1
+    assert "max_retries" not in raised.value.message
     assert KEYS[1] not in raised.value.message + raised.value.hint
+
+
+@pytest.mark.drill
+def test_backups_go_through_a_proxy_that_fails_every_fifth_request(s3_server: str, tmp_path: Path) -> None:
+    workspace = Workspace()
+    workspace.files["kv.json"] = os.urandom(20_000_000)
+    patience = Patience(request_s=30, stalled_s=30, retries=8, total_s=60, back_off_s=0.05)
+    with faulty_proxy(s3_server, 0.2, seed=7) as (done, url):
+        storage = open_storage(f"s3://bucket/{tmp_path.name}", Access(url, "us-east-1", True, *KEYS), patience)
+        for number in range(5):
+            workspace.fill(40 + number)
+            made = backed_up(workspace, storage)
+            assert verified(storage, made.id).problems == []
+            assert content(storage, made.id) == held(workspace)
+    faults = {fault: done.count(fault) for fault in sorted({*done} - {""})}
+    print(f"5 backups, {len(done)} requests, faults {faults}")
+    assert len(faults) == len(FAULTS)
 
 
 @pytest.mark.slow
@@ -198,7 +216,8 @@ def test_a_path_is_shown_as_a_url() -> None:
 
 def test_a_folder_to_read_from_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="there is no folder"):
-        open_storage(f"file://{tmp_path}/typo", exists=True)
+        open_storage(f"file://{tmp_path}/typo", missing="refuse")
+    assert open_storage(f"file://{tmp_path}/later", missing="empty").folders() == []
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="is not a folder"):

@@ -76,6 +76,7 @@ CASES = [
     # failures
     Case("diagnose", status=3, command="diagnose run", keys=("findings", "path", "unseen", "suppressed")),
     Case("diagnose --from nope.tar.gz", status=2, command="diagnose run"),
+    Case("diagnose profiler lightrag-api", status=1, command="diagnose profiler"),
     Case("diagnose explain LR999", status=2, command="diagnose explain"),
     Case("diagnose --only nothing", status=2, command="diagnose run"),
     Case("backup list --destination memory://", keys=("destination", "backups")),
@@ -126,7 +127,7 @@ CASES = [
     Case("upgrade --canary --profile dev", status=2, command="upgrade run"),
     *(
         Case(f"operations {verb} x-1", status=2, command=f"operations {verb}")
-        for verb in ("status", "pause", "resume", "abort", "cleanup")
+        for verb in ("status", "pause", "resume", "promote", "abort", "cleanup")
     ),
     *(
         Case(f"{command} --profile dev", status=2)

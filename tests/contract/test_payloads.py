@@ -38,6 +38,7 @@ from lightragctl.cli.output import Format, Output
 from lightragctl.cli.profiles import payloads as profiles
 from lightragctl.cli.reembed import payloads as reembed
 from lightragctl.cli.tool import payloads as tool
+from lightragctl.cli.tune import payloads as tune
 from lightragctl.cli.upgrade import payloads as upgrade
 from lightragctl.cli.views import VIEWS
 from lightragctl.core.component import Plan
@@ -87,7 +88,7 @@ KNOWN: Mapping[Any, list[Any]] = {
 }
 """What is not made of its annotation."""
 DOCUMENTS = [RUN, SEARCH, COMPARED]
-FEW = 6
+FEW = 7
 """Of the values that a type may have, so many at most."""
 
 
@@ -161,7 +162,21 @@ def _models(kind: type[BaseModel], names: Mapping[str, Any]) -> list[Any]:
 
 BUILDERS = {
     f"{payloads.__name__.split('.')[-2]} {name}": one
-    for payloads in (backup, deploy, diagnose, profiles, data, bench, golden, index, operations, reembed, tool, upgrade)
+    for payloads in (
+        backup,
+        deploy,
+        diagnose,
+        profiles,
+        data,
+        bench,
+        golden,
+        index,
+        operations,
+        reembed,
+        tool,
+        tune,
+        upgrade,
+    )
     for name, one in inspect.getmembers(payloads, inspect.isfunction)
     if one.__module__ == payloads.__name__ and not name.startswith("_")
 }

@@ -1,8 +1,12 @@
 """The story of backups on this machine: made while documents come and go, verified, damaged, killed, pruned."""
 
 import json
+import os
+import random
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,7 +104,7 @@ def kill(release: Release, place: tuple[str, ...], after_s: float) -> None:
 def test_a_killed_backup_is_aborted_and_the_next_one_is_made(release: Release, tmp_path: Path) -> None:
     place = ("--destination", f"file://{tmp_path}/saves")
     kill(release, place, 4.0)
-    assert {one["state"] for one in backup(release, "list", *place)[1]["backups"]} <= {"complete"}
+    assert {one["state"] for one in backup(release, "list", *place)[1].get("backups", [])} <= {"complete"}
     assert backup(release, "create", *place)[0] == 0
     assert release.run("ingest", str(DOCUMENTS[13])).returncode == 0
 
@@ -108,10 +112,30 @@ def test_a_killed_backup_is_aborted_and_the_next_one_is_made(release: Release, t
 @pytest.mark.drill
 @pytest.mark.timeout(1800)
 def test_killed_at_any_moment_there_is_a_whole_backup_or_none(release: Release, tmp_path: Path) -> None:
+    chance = random.Random(15)
     for number in range(10):
         place = ("--destination", f"file://{tmp_path}/{number}")
-        kill(release, place, 0.5 + 0.7 * number)
-        for one in backup(release, "list", *place)[1]["backups"]:
+        kill(release, place, chance.uniform(0.3, 7.0))
+        for one in backup(release, "list", *place)[1].get("backups", []):
             assert one["state"] == "complete"
             assert backup(release, "verify", one["id"], *place)[0] == 0
         assert backup(release, "create", *place)[0] == 0
+
+
+@pytest.mark.drill
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="mounts a small file system: needs root")
+def test_a_full_disk_ends_a_backup_and_leaves_nothing(release: Release, tmp_path: Path) -> None:
+    full, place = tmp_path / "full", f"file://{tmp_path}/saves"
+    full.mkdir()
+    words = ("backup", "create", "--name", "saved", "--destination", f"file://{full}")
+    script = f'mount -t tmpfs -o size=64k full {full} && "$@"; code=$?; ls -A {full}; exit $code'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-m", "lightragctl", *words],
+        env=release.tool.environ, cwd=release.tool.cwd, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert (done.returncode, "is full" in done.stderr, "backup prune" in done.stderr) == (7, True, True), done.stderr
+    assert not [line for line in done.stdout.splitlines() if line.startswith("20")]
+    listed = json.loads(release.run("operations", "list", "-o", "json").stdout)
+    assert not any(one["open"] for one in listed["operations"])
+    assert release.run("ingest", str(DOCUMENTS[0])).returncode == 0  # the fence is gone
+    assert backup(release, "create", "--destination", place)[0] == 0

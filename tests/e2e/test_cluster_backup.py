@@ -4,6 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -56,8 +57,24 @@ spec:
 """
 
 
+CLAIM = f"""
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: {NAME}-backups, namespace: {NAME}}}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {{requests: {{storage: 1Gi}}}}
+"""
+
+
 @pytest.fixture(scope="module")
 def endpoint(cluster: ReadyCluster) -> Iterator[str]:
+    with s3_service(cluster) as address:
+        yield address
+
+
+@contextmanager
+def s3_service(cluster: ReadyCluster) -> Iterator[str]:
     """The address of an S3 service with an empty bucket, outside of the release's namespace."""
     ours = clusters.find(cluster.kubeconfig.parents[1].name)
     if ours is None:
@@ -65,6 +82,7 @@ def endpoint(cluster: ReadyCluster) -> Iterator[str]:
     for one in backing_images():
         if one.name == S3_IMAGE:
             spread(one, ours.sockets)
+    cluster.kubectl("delete", "namespace", STORE, "--ignore-not-found", timeout_s=120)
     cluster.kubectl("create", "namespace", STORE)
     try:
         cluster.kubectl("apply", "-f", "-", stdin=S3)
@@ -118,8 +136,8 @@ def client(runtime: ReleaseRuntime, component: str) -> httpx.Client:
 Answers = dict[str, set[str]]
 
 
-def answers(cluster: ReadyCluster) -> Answers:
-    """What 50 queries find: ours, upstream's in mode naive, and a part of them in mode mix with given keywords.
+def answers(cluster: ReadyCluster, mixes: int = 10) -> Answers:
+    """What 50 queries find: ours, upstream's in mode naive, and `mixes` of them in mode mix with given keywords.
 
     Hits at the end that have equal scores are left out: others of the same score may stand there.
     """
@@ -133,7 +151,7 @@ def answers(cluster: ReadyCluster) -> Answers:
                 ours = set(without_last_tie([(hit["id"], hit["score"]) for hit in hits], TOP_K))
                 found[f"ours {question}"] = {str(one) for one in ours}
                 found[f"naive {question}"] = data(upstream, body)["chunks"] & found[f"ours {question}"]
-                if number < 10:
+                if number < mixes:
                     mixed = data(upstream, {**body, "mode": "mix", **KEYWORDS})
                     found |= {f"mix {kind} {question}": names for kind, names in mixed.items()}
     finally:
@@ -206,6 +224,34 @@ def test_the_cronjob_makes_one(release: ClusterRelease) -> None:
     status = json.loads(release.run("status", "-o", "json").stdout)
     assert status["backup"]["id"] == newest["results"]["backup"]
     assert server_replicas(release) == 1
+
+
+@pytest.mark.drill
+def test_a_volume_claim_takes_backups_and_gives_them_back(cluster: ReadyCluster, release: ClusterRelease) -> None:
+    cluster.kubectl("apply", "-f", "-", stdin=CLAIM)
+    place = f"pvc://{NAME}-backups/lightrag"
+    before = answers(cluster)
+    made = document(release.run("backup", "create", "--destination", place, "-o", "json"))
+    second = document(release.run("backup", "create", "--destination", place, "-o", "json"))
+    assert (made["parent"], second["parent"]) == (None, made["id"])
+    refused = release.run("restore", "latest", "--source", place, "--dry-run")
+    assert (refused.returncode, "--drill" in refused.stderr) == (8, True), refused.stderr
+    drilled = document(release.run("restore", "latest", "--source", place, "--drill", "-o", "json"))
+    assert (drilled["phase"], drilled["backup"]) == ("succeeded", second["id"])
+    restored = document(release.run("restore", "latest", "--source", place, "--yes", "-o", "json"))
+    assert (restored["backup"], bool(restored["kept"])) == (second["id"], True)
+    assert agreement(before, answers(cluster))["ours"] == 1.0
+    document(release.run("operations", "cleanup", "--all", "--yes", "-o", "json"))
+
+
+@pytest.mark.drill
+def test_a_store_that_only_the_cluster_reaches_is_read_by_the_job(release: ClusterRelease) -> None:
+    inside = ("--set", f"backup.endpoint=http://s3.{STORE}:7070", "--set", f"backup.destination=s3://{BUCKET}/inside")
+    made = document(release.run("backup", "create", *inside, "-o", "json"))
+    done = release.run("restore", "latest", *inside, "--yes", "-o", "json")
+    assert "so the Job checks it" in done.stderr, done.stderr
+    assert document(done)["backup"] == made["id"]
+    document(release.run("operations", "cleanup", "--all", "--yes", "-o", "json"))
 
 
 def test_a_deleted_release_comes_back_with_its_answers(cluster: ReadyCluster, release: ClusterRelease) -> None:

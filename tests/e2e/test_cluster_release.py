@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from lightragctl.release.open import RuntimeOptions, open_runtime
 from lightragctl.release.profiles import load_profile
 from lightragctl.vectors.milvus import MilvusStore
 from tests.cluster.fixture import ReadyCluster
+from tests.e2e.cluster_faults import FAULTS, Ill, check, quick, until_well
 from tests.e2e.cluster_stories import READ_PATH, ClusterRelease, release_on
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -183,6 +185,26 @@ def restarted_under_load(release: ClusterRelease, least: int) -> Counter[str]:
         time.sleep(8)  # the last of the old pods is told to stop when the status is complete
 
     return asked_while(restart, address, key_header(release), least)
+
+
+QUICK_FAULTS = (
+    "an image tag that does not exist",
+    "a Service with another selector",
+    "a network policy that denies everything",
+    "lightrag-api frozen",
+    "the alias dropped",
+)
+
+
+def test_diagnose_finds_nothing_on_a_healthy_release_and_the_cause_of_five_faults(release: ClusterRelease) -> None:
+    ill = Ill(quick(release))
+    assert until_well(ill) == []
+    for name in QUICK_FAULTS:
+        ill.undo = ExitStack()
+        with ill.undo:
+            FAULTS[name].breaks(ill)
+            check(ill, name, FAULTS[name].codes)
+    assert until_well(ill) == []
 
 
 def test_a_rolling_restart_under_load_loses_no_request(release: ClusterRelease) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
+import sys
 import tarfile
 import threading
 import time
@@ -14,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from lightragctl.core.settings import Index
@@ -161,6 +164,42 @@ def test_a_bundle_is_judged_alike_elsewhere_and_holds_no_text_and_no_secret(ill:
     for planted in (SECRET, "planted-question", "zebrafish", "regenerates"):
         assert planted not in text
     assert '"disk-full": 1' in text
+
+
+@pytest.mark.slow
+def test_a_flame_graph_of_lightrag_api_shows_its_code_and_no_arguments(ill: Ill) -> None:
+    assert shutil.which("py-spy", path=str(Path(sys.executable).parent)), "make test-env installs it"
+    words = ("diagnose", "profiler", "lightrag-api", "--name", NAME)
+    file = ill.tool.cwd / "api.svg"
+    with querying(f"http://127.0.0.1:{ill.port('lightrag-api')}/retrieve"):
+        done = ill.tool.run(*words, "--duration", "5", "--save", str(file))
+    assert done.returncode == 0, done.stderr
+    graph = file.read_text()
+    assert "lightragctl/service/" in graph
+    assert "--settings" not in graph
+    done = ill.tool.run(*words, "--format", "dump")
+    assert "MainThread" in done.stdout
+    assert "--settings" not in done.stdout
+
+
+@contextmanager
+def querying(url: str) -> Iterator[None]:
+    """Queries that no cache answers, one after the other."""
+    ended = threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not ended.is_set():
+            number += 1
+            httpx.post(url, json={"query": f"heart {number}"}, timeout=30, trust_env=False)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 # One story for each fault: what breaks, how, and the code that must come first.

@@ -1,5 +1,8 @@
 """A workspace in memory to back up, a clock, and storage that dies."""
 
+import contextlib
+import csv
+import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +21,7 @@ from lightragctl.backup.source import Destination, Held, Opener, Source, World
 from lightragctl.backup.storage import Storage
 from lightragctl.core.result import Event
 from lightragctl.core.settings import Index
+from lightragctl.release.workspace_tables import Extent, TableRows
 from lightragctl.vectors.model import chunks_spec, control_spec
 from lightragctl.vectors.schema import CollectionSchema
 from tests.fakes.store import FakeStore, unit
@@ -78,10 +82,11 @@ class Fence:
 
 @dataclass
 class Workspace:
-    """A workspace: two collections in a fake store, and files."""
+    """A workspace: two collections in a fake store, files, and the CSV of tables by name."""
 
     store: FakeStore = field(default_factory=lambda: FakeStore(batch_rows=7))
     files: dict[str, bytes] = field(default_factory=lambda: {"kv_store_full_docs.json": b'{"a": 1}'})
+    tables: dict[str, bytes] = field(default_factory=dict)
     documents: Mapping[str, bytes] = field(default_factory=lambda: {"profile.json": b"{}"})
     fence: Fence | None = field(default_factory=Fence)
     clock: Clock = field(default_factory=Clock)
@@ -105,11 +110,21 @@ class Workspace:
             self.documents,
             self.search,
             self.fence.hold if self.fence else None,
+            self.open_tables,
         )
 
     def open_files(self) -> Iterator[tuple[str, Opener]]:
         for name, data in self.files.items():
             yield name, partial(io.BytesIO, data)
+
+    @contextmanager
+    def open_tables(self) -> Iterator[list[TableRows]]:
+        yield [self.table(name, data) for name, data in self.tables.items()]
+
+    def table(self, name: str, data: bytes) -> TableRows:
+        rows = list(csv.reader(io.StringIO(data.decode(), newline="")))
+        extent = Extent(len(rows) - 1, hashlib.sha256(data).hexdigest())
+        return TableRows(name, rows[0], lambda: contextlib.nullcontext(io.BytesIO(data)), extent)
 
     def search(self, name: str, schema: CollectionSchema, vectors: Any, k: int) -> Sequence[Sequence[str]]:
         rows = self.store.readable(name).matching("")

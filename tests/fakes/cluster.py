@@ -189,7 +189,9 @@ class FakeCluster:
                 raise ChangedMeanwhileError(f"{ref(thing)} was modified")
             return self._put("replace", thing)
 
-    def delete(self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False) -> bool:
+    def delete(
+        self, identity: ObjectRef, uid: str, *, version: str = "", orphan: bool = False, grace_s: int | None = None
+    ) -> bool:
         with self._lock:
             there = self.objects.get(identity)
             if there is None or there["metadata"]["uid"] != uid:
@@ -213,7 +215,9 @@ class FakeCluster:
     def allowed(self, access: ResourceAttributes) -> bool:
         return str(access) not in self.denied and not (access.verb == "*" and self.denied)
 
-    def log(self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool) -> Iterator[str]:
+    def log(
+        self, namespace: str, pod: str, *, tail_lines: int, follow: bool, previous: bool, since_s: int = 0
+    ) -> Iterator[str]:
         return iter(())
 
     def _served(self, identity: ObjectRef) -> None:

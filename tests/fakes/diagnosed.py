@@ -8,6 +8,7 @@ from lightragctl.diagnose import keys
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.judge import NOT_HERE
 from lightragctl.diagnose.model import (
+    BackupState,
     Certificate,
     Collection,
     Deployed,
@@ -15,11 +16,14 @@ from lightragctl.diagnose.model import (
     Endpoint,
     GoldenState,
     Holder,
+    Inside,
     LightragState,
     Machine,
+    NamespaceState,
     OpenOperation,
     PartOf,
     Process,
+    Reached,
     Recorded,
     Replica,
     RowSample,
@@ -28,6 +32,7 @@ from lightragctl.diagnose.model import (
     StoredModel,
     StorePlace,
     StoreState,
+    Volume,
 )
 
 AT = 1_800_000_000.0
@@ -79,6 +84,7 @@ def _shared(facts: Facts) -> None:
     facts.put(keys.ROW_SAMPLE, RowSample(CHUNKS, 64, unit=64, reproduced=1.0, found=True))
     facts.put(keys.STORED_MODEL, StoredModel("e5", 4, "query: ", "passage: "))
     facts.put(keys.GOLDEN, GoldenState(1))
+    facts.put(keys.NEWEST_BACKUP, BackupState(3600.0))
     facts.put(keys.DOCUMENTS, DocumentCounts(10, chunks=100, rows=100))
     facts.put(keys.SIGNS, {})
     facts.put(keys.OPERATIONS, [operation("running")])
@@ -97,8 +103,8 @@ def healthy_series() -> Series:
     }
 
 
-def operation(phase: str, overdue_s: float = 0.0) -> OpenOperation:
-    return OpenOperation("op1", "restore", phase, "copy", overdue_s, ["resume it: ", ("operations resume", "op1")])
+def operation(phase: str, overdue_s: float = 0.0, driver: str = "ann@laptop") -> OpenOperation:
+    return OpenOperation("op1", "restore", phase, "copy", overdue_s, ["resume it: ", ("operations resume", "op1")], driver)
 
 
 def chunks(**more: Any) -> Collection:
@@ -212,6 +218,13 @@ def event(reason: str, message: str, component: str, kind: str = "Pod", at: str 
     return {"reason": reason, "message": message, "involvedObject": about, "lastTimestamp": at or ago(30)}
 
 
+def inside(**changes: Any) -> Inside:
+    """What lightrag-api's pod sees; changes are of the connection to model-gateway."""
+    reached = [Reached("rel-vector-engine:1", "vector-engine", took_s=0.004)]
+    gateway = Reached("rel-model-gateway:1", "model-gateway", **{"took_s": 0.004, **changes})
+    return Inside("lightrag-api", "rel-lightrag-api-0", "node-1", 0.1, [*reached, gateway])
+
+
 def store_place(release: str, namespace: str) -> StorePlace:
     return StorePlace(release, namespace, "s3.example:443", "milvus", release)
 
@@ -221,7 +234,9 @@ def _bounds(facts: Facts) -> None:
     facts.put(keys.POD_METRICS, [usage(f"rel-{name}-0", "300Mi") for name in PARTS])
     facts.put(keys.NODE_METRICS, [{**thing("NodeMetrics", "node-1"), "usage": {"memory": "4Gi", "cpu": "1"}}])
     budget = {"disruptionsAllowed": 1, "currentHealthy": 2, "expectedPods": 2}
-    facts.put(keys.BUDGETS, [thing("PodDisruptionBudget", "rel-x", {"selector": {"matchLabels": {"a": "b"}}}, budget)])
+    facts.put(
+        keys.BUDGETS, [thing("PodDisruptionBudget", "rel-x", {"selector": {"matchLabels": labels("etcd")}}, budget)]
+    )
     quota = {"hard": {"pods": "20"}, "used": {"pods": "8"}}
     facts.put(keys.QUOTAS, [thing("ResourceQuota", "rel", {}, quota)])
     facts.put(keys.CERTIFICATES, [Certificate("rel-tls", AT + 60 * 86400, "Ingress/rel-lightrag-api")])
@@ -252,6 +267,10 @@ def cluster() -> Facts:
     facts.put(keys.STORE_PLACES, [store_place("rel", NAMESPACE), store_place("other", "elsewhere")])
     facts.put(keys.WORKLOADS, [workload(name) for name in PARTS])
     facts.put(keys.PODS, [pod(name) for name in PARTS])
+    facts.put(keys.INSIDE, [inside()])
+    facts.put(keys.VOLUMES, [Volume("etcd", "rel-etcd-0", "/data", 10 * GIB, 9 * GIB)])
+    facts.put(keys.NAMESPACE, NamespaceState(NAMESPACE))
+    facts.put(keys.RECENT_SIGNS, {"vector-engine": {"refused": 2}})
     facts.put(keys.CLUSTER_SERVICES, [service(name) for name in PARTS])
     facts.put(keys.SLICES, [endpoints(name) for name in PARTS])
     facts.put(keys.NODES, [node()])

@@ -1,5 +1,7 @@
-"""An S3 service with one bucket in memory that fails as it is told: enough for PUT, GET, HEAD and DELETE of objects."""
+"""S3 services that fail: one in memory, enough for PUT, GET, HEAD and DELETE of objects, and a proxy of a real one."""
 
+import http.client
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,3 +68,83 @@ def failing_s3() -> Iterator[tuple[FailingS3, str]]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+FAULTS = ("500", "503", "cut", "cut late", "slow")
+
+
+class FaultyProxy(ThreadingHTTPServer):
+    """Passes requests on to a real S3 service, and fails a share of them at random; `done` has the fault of each.
+
+    `cut` loses the request, `cut late` the answer, `slow` answers after a second.
+    """
+
+    def __init__(self, target: str, share: float, seed: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Passing)
+        self.target, self.done = target.removeprefix("http://"), list[str]()
+        self._share, self._chance, self._lock = share, random.Random(seed), threading.Lock()
+
+    def fault(self) -> str:
+        with self._lock:
+            found = self._chance.choice(FAULTS) if self._chance.random() < self._share else ""
+            self.done.append(found)
+            return found
+
+
+class _Passing(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FaultyProxy
+
+    def pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        fault = self.server.fault()
+        if fault == "slow":
+            time.sleep(1)
+        if fault.isdecimal():
+            self.reply(int(fault), {}, ERROR)
+        elif fault == "cut":
+            self.close_connection = True
+        else:
+            answer = self.answered(body)
+            if fault == "cut late":
+                self.close_connection = True
+            else:
+                self.reply(*answer)
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = pass_on
+
+    def answered(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(self.server.target, timeout=60)
+        try:
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            connection.close()
+
+    def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
+                self.send_header(name, value)
+        size = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(body))
+        self.send_header("content-length", size)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def faulty_proxy(target: str, share: float, seed: int) -> Iterator[tuple[list[str], str]]:
+    """A `FaultyProxy` at work: what it did, and its address."""
+    with FaultyProxy(target, share, seed) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.done, f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -15,6 +15,7 @@ from lightragctl.operations.place import Place
 from lightragctl.upgrade.gates import Judgement, Verdict
 from lightragctl.upgrade.site import Site
 from lightragctl.upgrade.strategies.replicas import replicas_kind
+from lightragctl.vectors.inspect import CollectionState
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.release import lock_holder, plan, scope, up
 
@@ -36,7 +37,8 @@ class PodCluster(FakeCluster):
         if (api_version, kind) != ("v1", "Pod"):
             return super().select(api_version, kind, namespace, selector)
         wanted = dict(pair.split("=") for pair in selector.split(",") if "=" in pair)
-        found = super().select("apps/v1", "Deployment", namespace)
+        kinds = ("Deployment", "StatefulSet")
+        found = [one for kind in kinds for one in super(PodCluster, self).select("apps/v1", kind, namespace)]
         pods = [pod for one in found for pod in self._pods(one)]
         return [pod for pod in pods if wanted.items() <= pod["metadata"]["labels"].items()]
 
@@ -47,7 +49,12 @@ class PodCluster(FakeCluster):
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
-                "metadata": {"name": one, "namespace": "lightrag", "labels": template["metadata"]["labels"]},
+                "metadata": {
+                    "name": one,
+                    "namespace": "lightrag",
+                    "labels": template["metadata"]["labels"],
+                    "uid": one,
+                },
                 "spec": template["spec"],
                 "status": {
                     "phase": "Running",
@@ -76,10 +83,17 @@ class Town:
     now: datetime = START
     events: list[Event] = field(default_factory=list)
     searches: int = 0
+    collections: Mapping[str, CollectionState] = field(default_factory=dict)
 
     @property
     def site(self) -> Site:
-        return Site(scope(self.cluster), self.metrics, lambda stable, canary, notify: list(self.answers), self.prove)
+        cluster = scope(self.cluster)
+        rest = (self.query, lambda: self.collections, self.prove)
+        return Site(cluster, self.metrics, lambda *asked: list(self.answers), *rest)
+
+    def query(self, address: str, text: str, pods: Sequence[str]) -> float | None:
+        """Each pod has a load of its own: the canary 7, the others 3."""
+        return 7.0 if any("canary" in one for one in pods) else 3.0
 
     def prove(self, timeout_s: float, notify: Notify) -> None:
         self.searches += 1

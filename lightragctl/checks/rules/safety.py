@@ -18,12 +18,16 @@ _SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|AUTH_ACCOUNTS|(^|_)(PWD|(API|ACCESS|PRIVATE)?KEYS?|TOKEN)(_|$)", re.I
 )
 _ABOUT_SECRET = re.compile(r"_(FILE|PATH|DIR|NAME|ALGORITHM|HOURS?|MINUTES?|SECONDS|LIMIT|SIZE|LENGTH|ENABLED?)$", re.I)
+_NO_SECRET = ("initial_cluster_token", "etcd_initial_cluster_token")
+"""etcd's word for the name of a cluster, which its members compare."""
 _OPTION = re.compile(r"^--?(?P<name>[A-Za-z][\w-]*)(=(?P<value>.*))?$", re.S)
 
 
 def holds_secret(name: str, value: str) -> bool:
     """Whether a variable or option of this name holds a secret, and not a token limit or a path."""
     word = name.replace("-", "_")
+    if word.lower() in _NO_SECRET:
+        return False
     if not value or _ABOUT_SECRET.search(word) or not (found := _SECRET_NAME.search(word)):
         return False
     return not (found.group().strip("_").upper() == "TOKEN" and value.isdigit())  # MAX_TOKEN_SUMMARY=500

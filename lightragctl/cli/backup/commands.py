@@ -232,7 +232,7 @@ def _storage(session: Session, destination: str | None) -> Any:
     from lightragctl.backup.workspace import environ_of, open_destination
 
     settings = session.release.loaded.profile.backup
-    return open_destination(settings, destination, environ_of(session.release, settings), exists=True)
+    return open_destination(settings, destination, environ_of(session.release, settings), missing="refuse")
 
 
 def _chosen(session: Session, storage: Any, id: str) -> str:

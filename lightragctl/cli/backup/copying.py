@@ -8,8 +8,9 @@ from lightragctl.cli.backup.commands import DryRun, Id
 from lightragctl.cli.deploy.commands import Timeout
 from lightragctl.cli.operations.commands import Foreground
 from lightragctl.cli.options import Session
-from lightragctl.core.errors import UsageError
-from lightragctl.core.result import Result
+from lightragctl.core.errors import ExitStatus, RefusedError, UsageError
+from lightragctl.core.hint import Command, Hint
+from lightragctl.core.result import Event, Result
 
 if TYPE_CHECKING:
     from lightragctl.backup.examine import Examined
@@ -30,7 +31,8 @@ def restore(
         typer.Option(
             "--source",
             metavar="URL",
-            help="Location of the backup: file:///PATH or s3://BUCKET/PATH. (default: backup.destination)",
+            help="Location of the backup: file:///PATH, s3://BUCKET/PATH or pvc://CLAIM/PATH. "
+            "(default: backup.destination)",
             show_default=False,
         ),
     ] = None,
@@ -57,21 +59,26 @@ def restore(
     Examples:
       lightragctl restore latest --source file:///mnt/backups
       lightragctl restore 20261130T120000Z-0a1b2c3d --target-workspace manuals_of_may --yes
+      lightragctl restore latest --profile dev --source pvc://backups/lightrag --yes
       lightragctl restore latest --drill -o json
     """
     from lightragctl.backup.kinds import DRILL, RESTORE
     from lightragctl.cli.backup import payloads
 
-    origin = _backup(session, source, id)
-    target = _checked(target_workspace or origin.workspace)
     url = source or session.release.loaded.profile.backup.destination
-    parameters = {"backup": origin.chain.manifest.id, "source": url, "allow_lossy": allow_lossy}
+    given = {"backup": id, "source": url, "allow_lossy": allow_lossy, "timeout_s": timeout_s}
+    kind, is_here = DRILL if drill else RESTORE, _is_here(session, foreground)
+    origin = _backup(session, source, id, must=is_here or dry_run)
+    if origin is None:
+        target = _checked(target_workspace or session.release.loaded.profile.workspace)
+        _agree_unexamined(session, target, drill)
+        return _run(session, kind, {**given, "is_assumed": target_workspace is None}, target, is_here)
+    target = _checked(target_workspace or origin.workspace)
     found = _examined(session, origin, target)
     if dry_run:
         return payloads.restore_planned(target, found, drill)
     _agree(session, found, target, allow_lossy, drill)
-    kind = DRILL if drill else RESTORE
-    return _run(session, kind, {**parameters, "timeout_s": timeout_s}, target, foreground)
+    return _run(session, kind, {**given, "backup": origin.chain.manifest.id}, target, is_here)
 
 
 def clone(
@@ -90,8 +97,16 @@ def clone(
     """
     from lightragctl.backup.kinds import CLONE
 
-    _refuse_existing(session, _checked(new))
-    return _run(session, CLONE, {"workspace": workspace, "timeout_s": timeout_s}, new, foreground)
+    _check_names(session, workspace, _checked(new))
+    parameters = {"workspace": workspace, "timeout_s": timeout_s}
+    return _run(session, CLONE, parameters, new, _is_here(session, foreground))
+
+
+def _is_here(session: Session, foreground: bool) -> bool:
+    """Whether the operation runs in this process, not in a Job."""
+    from lightragctl.core.profile import Runtime
+
+    return foreground or session.release.loaded.profile.runtime is Runtime.LOCAL
 
 
 def _checked(workspace: str) -> str:
@@ -104,22 +119,53 @@ def _checked(workspace: str) -> str:
     return workspace
 
 
-def _refuse_existing(session: Session, workspace: str) -> None:
-    from lightragctl.backup.site import open_site
+def _check_names(session: Session, source: str, new: str) -> None:
+    """Refuse a source that does not exist and a target that does, before an operation is begun."""
+    from lightragctl.backup.site import open_site, source_collections
     from lightragctl.backup.steps import exists
 
-    with session.out.live() as notify, open_site(session.release, workspace, notify) as site:
+    with session.out.live() as notify, open_site(session.release, new, notify) as site:
+        source_collections(site, source, session.release.name)
         if site.collections:
-            raise exists(workspace)
+            raise exists(new)
 
 
-def _backup(session: Session, source: str | None, id: str) -> "BackupOrigin":
+def _backup(session: Session, source: str | None, id: str, must: bool) -> "BackupOrigin | None":
+    """The backup; None if only the Job can read it, as on a volume claim or in a store inside the cluster.
+
+    `must`: that is an error.
+    """
     from types import SimpleNamespace
 
     from lightragctl.backup.site import open_backup
+    from lightragctl.backup.storage import NotMountedError, Patience, StorageUnavailableError
     from lightragctl.cli.backup.commands import _now
+    from lightragctl.core.profile import Runtime
+    from lightragctl.kube.model import ForbiddenError
 
-    return open_backup(session.release, source, id, SimpleNamespace(now=_now))
+    is_local = session.release.loaded.profile.runtime is Runtime.LOCAL
+    patience = None if is_local else Patience(request_s=10.0, stalled_s=10.0, retries=2, total_s=15.0)
+    try:
+        return open_backup(session.release, source, id, SimpleNamespace(now=_now), patience)
+    except (StorageUnavailableError, NotMountedError, ForbiddenError) as error:
+        if is_local:
+            raise
+        if must:
+            hint = Hint("prove that it can be restored, in the cluster: ", Command("restore", f"{id} --drill"))
+            raise RefusedError(f"the backup cannot be read from here: {error.message}", hint) from error
+        session.out.notify(Event(f"the backup cannot be read from here, so the Job checks it: {error.message}"))
+        return None
+
+
+def _agree_unexamined(session: Session, target: str, drill: bool) -> None:
+    """Ask before data are replaced by a backup that only the Job can read."""
+    from lightragctl.backup.examine import replaced
+    from lightragctl.backup.site import open_site
+
+    with session.out.live() as notify, open_site(session.release, target, notify) as site:
+        names = ", ".join(replaced(site))
+    if names and not drill:
+        session.confirm(f"Replace workspace '{target}' ({names})? Its current data is kept for 7 days.")
 
 
 def _examined(session: Session, origin: "Origin", target: str) -> "Examined":
@@ -141,26 +187,26 @@ def _agree(session: Session, found: "Examined", target: str, allow_lossy: bool, 
         session.confirm(f"Replace workspace '{target}' ({names})? Its current data is kept for 7 days.")
 
 
-def _run(
-    session: Session, kind: "OperationKind", parameters: dict[str, Any], workspace: str, foreground: bool
-) -> Result:
+def _run(session: Session, kind: "OperationKind", parameters: dict[str, Any], workspace: str, is_here: bool) -> Result:
     """Run the operation; one that failed in its check has changed nothing and is closed."""
+    from dataclasses import replace
+
     from lightragctl.cli.backup import payloads
     from lightragctl.cli.operations.driving import operator, start, stay
     from lightragctl.cli.operations.steering import outcome
-    from lightragctl.core.profile import Runtime
     from lightragctl.operations import control
     from lightragctl.operations.model import Phase, StepState
 
-    is_here = foreground or session.release.loaded.profile.runtime is Runtime.LOCAL
     spec = None if is_here else _job(session, parameters.get("source"))
     record = start(session, kind, parameters, workspace, spec)
     if record.phase is Phase.FAILED and record.steps[0].state is StepState.FAILED:
         cause, works = record.cause, operator(session)
         control.abort(works.place, record.id, works.clock.now())
         record = stay(works, record.id, foreground=True).changed(cause=cause)
-    ended = outcome(session.command, record, Phase.SUCCEEDED)
-    return payloads.copied(payloads.Copier(session.command), record, ended.errors)
+        ended = replace(outcome(session.command, record, Phase.SUCCEEDED), exit_status=ExitStatus.FAILED)
+    else:
+        ended = outcome(session.command, record, Phase.SUCCEEDED)
+    return payloads.copied(payloads.Copier(session.command), record, ended)
 
 
 def _job(session: Session, source: str | None) -> "JobSpec":

@@ -48,7 +48,7 @@ def preview(session: Session, wanted: Wanted) -> Result:
     """What would be backed up."""
     settings = session.release.loaded.profile.backup
     environ = opened.environ_of(session.release, settings)
-    storage = opened.open_destination(settings, wanted.destination, environ)
+    storage = opened.open_destination(settings, wanted.destination, environ, missing="empty")
     target = opened.destination(settings, storage, environ, wanted.full)
     choice = opened.Choice(_workspace(session.release, wanted), include_secrets=False)
     with session.out.live() as notify, opened.open_source(session.release, choice) as source:
@@ -66,7 +66,7 @@ def create(session: Session, wanted: Wanted, foreground: bool, service_account: 
     check_recipients(profile.backup.recipients)
     spec = None
     if foreground or profile.runtime is Runtime.LOCAL:
-        _check_here(release, wanted, workspace)
+        check_here(release, wanted, workspace)
     else:
         spec = job_spec(release, url, service_account)
     record = start(session, BACKUP, parameters(profile.backup, wanted), workspace, spec)
@@ -88,18 +88,22 @@ def parameters(settings: Backup, wanted: Wanted) -> dict[str, Any]:
 def _ended(session: Session, url: str | None, record: Operation) -> Result:
     ended = outcome(session.command, record, Phase.SUCCEEDED)
     made = Summary.of(record.results["made"]) if "made" in record.results else None
-    return payloads.backup_create(shown(str(url)), made, record, ended.errors, ended.exit_status)
+    return payloads.backup_create(shown(str(url)), made, record, ended)
 
 
-def _check_here(release: Release, wanted: Wanted, workspace: str) -> None:
+def check_here(release: Release, wanted: Wanted, workspace: str) -> None:
     """Refuse what cannot be backed up by this process, before an operation is begun."""
     settings = release.loaded.profile.backup
     environ = opened.environ_of(release, settings)
-    opened.destination(settings, opened.open_destination(settings, wanted.destination, environ), environ, wanted.full)
+    opened.open_destination(settings, wanted.destination, environ, missing="empty")
     with opened.open_source(release, opened.Choice(workspace, include_secrets=False)):
         files = opened.served_files(release, workspace)
         if files is not None:
             opened.mounted(files)
+        tables = opened.served_tables(release, workspace)
+        if tables is not None:
+            tables.check()
+    opened.destination(settings, opened.open_destination(settings, wanted.destination, environ), environ, wanted.full)
 
 
 def _workspace(release: Release, wanted: Wanted) -> str:

@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from lightragctl.operations.model import Operation, StepRecord
 
 
-def backup_create(
-    url: str, made: "Summary | None", record: "Operation", errors: Sequence[ErrorInfo], status: int
-) -> Result:
-    """`backup create`: the new backup, and the operation that made it; without the former when that failed."""
+def backup_create(url: str, made: "Summary | None", record: "Operation", ended: Result) -> Result:
+    """`backup create`: the new backup, and the operation that made it; without the former when that failed.
+
+    `ended`: how the operation did.
+    """
     ran = {"operation": record.id, "phase": record.phase, "seconds": {one.name: _seconds(one) for one in record.steps}}
     data = {"destination": url, **ran, **(made.model_dump(mode="json") if made else {})}
-    if not errors:
-        return Result("backup create", data)
-    return Result("backup create", data, Status.FAILED, errors, status)
+    return Result("backup create", data, ended.status, ended.errors, ended.exit_status)
 
 
 def backup_create_preview(url: str, preview: "Preview") -> Result:
@@ -120,8 +119,8 @@ def restore_planned(workspace: str, found: "Examined", drill: bool) -> Result:
     return Result("restore", {"dry_run": True, "workspace": workspace, "drill": drill, **asdict(found)})
 
 
-def copied(by: Copier, record: "Operation", errors: Sequence[ErrorInfo] = ()) -> Result:
-    """`restore` and `clone`: how the operation ended. 7: it was undone by itself; 9: something could not be; else 1."""
+def copied(by: Copier, record: "Operation", ended: Result) -> Result:
+    """`restore` and `clone`: what was copied, and how the operation ended."""
     results = record.results
     data = {
         "operation": record.id,
@@ -139,15 +138,7 @@ def copied(by: Copier, record: "Operation", errors: Sequence[ErrorInfo] = ()) ->
             for one in record.kept
         ],
     }
-    if not errors:
-        return Result(str(by), data)
-    from lightragctl.operations.model import Phase
-
-    is_undone = record.phase is Phase.ABORTED and record.abort_on_failure
-    status = ExitStatus.ROLLED_BACK if is_undone else ExitStatus.FAILED
-    if record.phase is Phase.NEEDS_ATTENTION:
-        status = ExitStatus.NEEDS_ATTENTION
-    return Result(str(by), data, Status.FAILED, errors, status)
+    return Result(str(by), data, ended.status, ended.errors, ended.exit_status)
 
 
 def _seconds(step: "StepRecord") -> float | None:

@@ -39,6 +39,8 @@ def _summary(data: Data) -> Iterator[RenderableType]:
     yield table(["COLLECTION", "ROWS", "WRITTEN", "DELETED"], rows)
     if data["file_count"]:
         yield Text(f"{data['file_count']} files, {_size(data['file_bytes'])}")
+    if data["table_count"]:
+        yield Text(f"{data['table_rows']} rows of {data['table_count']} tables of PostgreSQL")
 
 
 def _consistency(data: Data) -> str:
@@ -124,6 +126,10 @@ _DONE = {
 }
 
 
+def _table_rows(count: int | None) -> str:
+    return f", {count} rows of PostgreSQL" if count else ""
+
+
 def _copied(data: Data) -> Iterator[RenderableType]:
     if data.get("dry_run"):
         yield from _planned(data)
@@ -137,6 +143,7 @@ def _copied(data: Data) -> Iterator[RenderableType]:
             f"verified: {proof['rows']} rows by their hashes, {proof['searches']} searches with known answers "
             f"(recall {proof['recall']:.2f}, was {proof['recall_before']:.2f}), "
             f"{proof['entities']} entities of the graph"
+            f"{_table_rows(proof.get('table_rows'))}"
         )
     times = [f"{name} {seconds:.1f} s" for name, seconds in data["seconds"].items() if seconds]
     if times:

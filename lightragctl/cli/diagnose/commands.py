@@ -33,6 +33,7 @@ def run(
     symptom: SymptomName = None,
     only: CategoryName = None,
     watch: Annotated[bool, typer.Option("--watch", help="Repeat every 30 seconds until interrupted.")] = False,
+    lists: Annotated[bool, typer.Option("--list", help="List the checks instead: diagnose list.")] = False,
     source: Annotated[
         Path | None,
         typer.Option(
@@ -49,6 +50,7 @@ def run(
       lightragctl diagnose
       lightragctl diagnose --symptom slow --profile dev
       lightragctl diagnose --only security -o json
+      lightragctl diagnose --symptom oom --list
       lightragctl diagnose --from release.tar.gz
     """
     from lightragctl.cli.diagnose import payloads
@@ -57,6 +59,8 @@ def run(
     from lightragctl.diagnose.run import examine_facts, selected
 
     checks = selected(Category(only) if only else None, Symptom(symptom) if symptom else None)
+    if lists:
+        return payloads.check_list(checks)
     if source is not None:
         settings = session.release.loaded.profile.diagnose
         return payloads.diagnosed(examine_facts(read_bundle(source), checks, settings, datetime.now(UTC)))
@@ -133,7 +137,9 @@ def bundle(
     import lightragctl
     from lightragctl.cli.diagnose import payloads
     from lightragctl.diagnose.bundle import write_bundle
+    from lightragctl.diagnose.output_file import check_new
     from lightragctl.diagnose.run import selected
 
+    check_new(file)
     report = _examined(session, selected(None, None))
     return payloads.bundled(file, write_bundle(file, report.facts, lightragctl.__version__), report)

@@ -10,6 +10,7 @@ from lightragctl.core.result import ErrorInfo, Result, Status
 
 if TYPE_CHECKING:
     from lightragctl.diagnose.check import Check, Found
+    from lightragctl.diagnose.profiler.model import Plan, Profile, Target
     from lightragctl.diagnose.run import Report
 
 
@@ -43,6 +44,7 @@ def diagnosed(report: "Report") -> Result:
         "took_s": report.took_s,
         "requests": report.requests,
         "api_requests": report.api_requests,
+        "bytes_read": report.bytes_read,
     }
     if found.has_errors:
         message = f"found errors: {counts['error']}, warnings: {counts['warning']}"
@@ -83,3 +85,37 @@ def bundled(path: Path, size_bytes: int, report: "Report") -> Result:
     missing = dict(sorted(report.facts.missing.items()))
     data = {"file": str(path), "size_bytes": size_bytes, "release": report.release, "facts": facts, "missing": missing}
     return Result("diagnose bundle", data)
+
+
+def planned_profile(target: "Target", plan: "Plan") -> Result:
+    """`diagnose profiler --dry-run`: what would be profiled, how, and with which rights."""
+    return Result("diagnose profiler", _profile(target, plan))
+
+
+def profiled(target: "Target", plan: "Plan", profile: "Profile", file: Path | None) -> Result:
+    """`diagnose profiler`: the file, else the stacks themselves; 4 when it is not what was requested."""
+    data = {
+        **_profile(target, plan),
+        "file": str(file) if file else None,
+        "size_bytes": len(profile.content),
+        "container": profile.container,
+        "stacks": "" if file else profile.content.decode(errors="replace"),
+    }
+    if plan.note:
+        noted = [ErrorInfo("other-profile", plan.note)]
+        return Result("diagnose profiler", data, Status.PARTIAL, noted, ExitStatus.WARNINGS)
+    return Result("diagnose profiler", data)
+
+
+def _profile(target: "Target", plan: "Plan") -> dict[str, Any]:
+    return {
+        "target": target.name,
+        "pid": target.process.pid or None,
+        "language": str(target.language),
+        "format": str(plan.artifact),
+        "tool": str(plan.tool),
+        "access": str(plan.access),
+        "rights": list(plan.rights),
+        "changes": list(plan.changes),
+        "note": plan.note,
+    }

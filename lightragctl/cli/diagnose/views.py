@@ -1,7 +1,6 @@
 """What a person reads of `diagnose`: root causes first, each with its evidence and the next command."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -45,14 +44,25 @@ def _below(data: Data) -> Iterator[RenderableType]:
     yield Text()
     for one in data["suppressed"]:
         yield Text(f"accepted until {one['until']}: {one['code']} {one['subject']} ({one['reason']})", style="dim")
-    reasons = Counter(reason for one in data["unseen"] for reason in one["reasons"])
-    if reasons:
+    if data["unseen"]:
         yield Text(f"not checked: {len(data['unseen'])} checks, because these facts are missing:", style="yellow")
-        for reason, count in sorted(reasons.items()):
-            yield Text(f"    {reason} ({count} checks)")
+        yield from _reasons(data["unseen"])
     took = f" in {data['took_s']:.1f} s" if data["took_s"] else ""
     found = "nothing found; " if not data["findings"] else ""
     yield Text(f"{found}{data['judged']} checks judged{took}")
+
+
+def _reasons(unseen: Sequence[Data]) -> Iterator[RenderableType]:
+    """Each reason once, with the facts that are missing for it and the number of checks that need one of them."""
+    facts: dict[str, set[str]] = {}
+    codes: dict[str, set[str]] = {}
+    for one in unseen:
+        for each in one["reasons"]:
+            name, _, reason = each.partition(": ")
+            facts.setdefault(reason, set()).add(name)
+            codes.setdefault(reason, set()).add(one["code"])
+    for reason in sorted(facts, key=lambda each: (-len(codes[each]), each)):
+        yield Text(f"    {', '.join(sorted(facts[reason]))}: {reason} ({len(codes[reason])} checks)")
 
 
 def _listed(data: Data) -> Iterator[RenderableType]:
@@ -78,9 +88,31 @@ def _bundled(data: Data) -> Iterator[RenderableType]:
     yield Text("it contains no documents, questions, environment values or Secrets; review it before you share it")
 
 
+def _profiled(data: Data) -> Iterator[RenderableType]:
+    if data.get("stacks"):
+        yield Text(data["stacks"].rstrip("\n"))
+        return
+    who = f"{data['target']} process {data['pid']}" if data["pid"] else data["target"]
+    if data.get("file"):
+        yield Text(f"{data['file']}: {data['format']} of {who} by {data['tool']}, {data['size_bytes']} bytes")
+        if data["file"].endswith(".pb.gz"):
+            yield Text(f"show it: go tool pprof -http=: {data['file']}")
+        return
+    yield Text(
+        f"would make a {data['format']} of {who} ({data['language']}) by {data['tool']}, access: {data['access']}"
+    )
+    for one in data["rights"]:
+        yield Text(f"    needs: {one}")
+    for one in data["changes"]:
+        yield Text(f"    effect: {one}")
+    if data["note"]:
+        yield Text(f"    note: {data['note']}", style="yellow")
+
+
 VIEWS: Mapping[str, View] = {
     "diagnose run": _diagnosed,
     "diagnose list": _listed,
     "diagnose explain": _explained,
     "diagnose bundle": _bundled,
+    "diagnose profiler": _profiled,
 }

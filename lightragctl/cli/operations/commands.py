@@ -8,6 +8,9 @@ from lightragctl.cli.options import Session
 from lightragctl.core.result import Result
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Operation ID.", show_default=False)]
+OpenId = Annotated[
+    str | None, typer.Argument(metavar="ID", help="Operation ID. (default: the open one)", show_default=False)
+]
 Foreground = Annotated[
     bool, typer.Option("--foreground", help="Run the operation in this process instead of in a Job on the cluster.")
 ]
@@ -71,13 +74,14 @@ def status(
     return payloads.shown(record, payloads.Shower.STATUS, works.place.driver(chosen))
 
 
-def pause(session: Session, operation_id: Id, foreground: Foreground = False) -> Result:
+def pause(session: Session, operation_id: OpenId = None, foreground: Foreground = False) -> Result:
     """Pause an operation after its current step, or within it if the step supports it; held resources are released.
 
     The release stays reserved until the operation is resumed or aborted.
 
     \b
     Examples:
+      lightragctl operations pause
       lightragctl operations pause backup-3f9a1c
     """
     from lightragctl.cli.operations.driving import operator
@@ -86,17 +90,19 @@ def pause(session: Session, operation_id: Id, foreground: Foreground = False) ->
     from lightragctl.operations.model import Phase
 
     works = operator(session)
-    control.pause(works.place, operation_id)
-    return steer(works, operation_id, Phase.PAUSED, foreground)
+    chosen = operation_id or control.the_open(works.place).id
+    control.pause(works.place, chosen)
+    return steer(works, chosen, Phase.PAUSED, foreground)
 
 
-def resume(session: Session, operation_id: Id, foreground: Foreground = False) -> Result:
+def resume(session: Session, operation_id: OpenId = None, foreground: Foreground = False) -> Result:
     """Resume an operation that is paused, has failed or lost its driver process, and show its progress.
 
     Completed steps are not repeated. If another process runs the operation, this command only shows its progress.
 
     \b
     Examples:
+      lightragctl operations resume
       lightragctl operations resume backup-3f9a1c
       lightragctl operations resume backup-3f9a1c --foreground
     """
@@ -106,13 +112,36 @@ def resume(session: Session, operation_id: Id, foreground: Foreground = False) -
     from lightragctl.operations.model import Phase
 
     works = operator(session)
-    control.resume(works.place, operation_id, works.clock.now())
-    return steer(works, operation_id, Phase.SUCCEEDED, foreground)
+    chosen = operation_id or control.the_open(works.place).id
+    control.resume(works.place, chosen, works.clock.now())
+    return steer(works, chosen, Phase.SUCCEEDED, foreground)
+
+
+def promote(session: Session, operation_id: OpenId = None, foreground: Foreground = False) -> Result:
+    """Continue an upgrade without the verdicts that it waits for: the rest of the observation is skipped.
+
+    Gates that have failed still undo it; those that are undecided, or have no data, no longer stop it.
+
+    \b
+    Examples:
+      lightragctl operations promote
+      lightragctl operations promote upgrade-3f9a1c
+    """
+    from lightragctl.cli.operations.driving import operator
+    from lightragctl.cli.operations.kinds import KINDS
+    from lightragctl.cli.operations.steering import steer
+    from lightragctl.operations import control
+    from lightragctl.operations.model import Phase
+
+    works = operator(session)
+    chosen = operation_id or control.the_open(works.place).id
+    control.promote(works.place, chosen, KINDS, works.who, works.clock.now())
+    return steer(works, chosen, Phase.SUCCEEDED, foreground)
 
 
 def abort(
     session: Session,
-    operation_id: Id,
+    operation_id: OpenId = None,
     foreground: Foreground = False,
     force: Annotated[
         bool,
@@ -123,6 +152,7 @@ def abort(
 
     \b
     Examples:
+      lightragctl operations abort
       lightragctl operations abort restore-3f9a1c
       lightragctl operations abort restore-3f9a1c --force --yes
     """
@@ -133,12 +163,13 @@ def abort(
     from lightragctl.operations.model import Phase
 
     works = operator(session)
+    chosen = operation_id or control.the_open(works.place).id
     if force:
-        session.confirm(f"Close operation {operation_id} without undoing its steps?")
-        record = control.abandon(works.place, operation_id, works.crew(session.out.notify))
+        session.confirm(f"Close operation {chosen} without undoing its steps?")
+        record = control.abandon(works.place, chosen, works.crew(session.out.notify))
         return payloads.shown(record, payloads.Shower.ABORT)
-    control.abort(works.place, operation_id, works.clock.now())
-    return steer(works, operation_id, Phase.ABORTED, foreground)
+    control.abort(works.place, chosen, works.clock.now())
+    return steer(works, chosen, Phase.ABORTED, foreground)
 
 
 def cleanup(

@@ -6,6 +6,6 @@ from lightragctl.operations.kind import OperationKind
 from lightragctl.operations.rehearsal import REHEARSAL
 from lightragctl.reembed.kinds import REEMBED
 from lightragctl.tune.kinds import REBUILD
-from lightragctl.upgrade.kinds import UPGRADE
+from lightragctl.upgrade.kinds import KINDS as UPGRADES
 
-KINDS: tuple[OperationKind, ...] = (REHEARSAL, BACKUP, *COPYING, REBUILD, UPGRADE, REEMBED)
+KINDS: tuple[OperationKind, ...] = (REHEARSAL, BACKUP, *COPYING, REBUILD, *UPGRADES, REEMBED)

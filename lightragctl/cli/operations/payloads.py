@@ -46,6 +46,7 @@ class Shower(StrEnum):
     ABORT = "operations abort"
     REHEARSE = "operations rehearse"
     RUN = "operations run"
+    PROMOTE = "operations promote"
 
 
 def shown(record: Operation, by: Shower, driver: str = "") -> Result:

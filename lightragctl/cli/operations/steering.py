@@ -8,12 +8,13 @@ from lightragctl.cli.operations import payloads
 from lightragctl.cli.operations.driving import Operator, operator, stay
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import ExitStatus, RefusedError
+from lightragctl.core.hint import hint_of
 from lightragctl.core.objects import KubernetesObject
 from lightragctl.core.result import ErrorInfo, Result, Status
 from lightragctl.operations import job
 from lightragctl.operations.follow import follow
 from lightragctl.operations.kind import OperationKind
-from lightragctl.operations.model import Operation, Phase, next_command
+from lightragctl.operations.model import PROBLEM, Operation, Phase, next_command
 
 
 def steer(works: Operator, operation_id: str, wanted: Phase, foreground: bool) -> Result:
@@ -36,11 +37,14 @@ _ENDED = {
 def outcome(command: str, record: Operation, wanted: Phase) -> Result:
     """How a command ends that stayed with an operation.
 
-    Exit statuses: 0 it is in the wanted phase; 7 it failed and was undone; 9 something could not be undone; else 1.
+    Exit statuses: 0 it is in the wanted phase; 7 it failed and was undone; 9 something could not be undone, or is not
+    ready again; else 1.
     """
     result = payloads.shown(record, payloads.Shower.STATUS)
+    problems = _problems(record)
     if record.phase is wanted:
-        return Result(command, result.data)
+        status = ExitStatus.NEEDS_ATTENTION if problems else ExitStatus.DONE
+        return Result(command, result.data, Status.PARTIAL if problems else Status.OK, problems, status)
     rolled_back = record.phase is Phase.ABORTED and bool(record.cause)
     status = ExitStatus.ROLLED_BACK if rolled_back else ExitStatus.FAILED
     if record.phase is Phase.NEEDS_ATTENTION:
@@ -48,7 +52,15 @@ def outcome(command: str, record: Operation, wanted: Phase) -> Result:
     ended = _ENDED.get(record.phase, f"is {record.phase}")
     message = f"operation {record.id} {ended}" + (f": {record.cause}" if record.cause else "")
     error = ErrorInfo(f"operation-{record.phase.replace(' ', '-')}", message, next_command(record))
-    return Result(command, result.data, Status.FAILED, (error,), status)
+    return Result(command, result.data, Status.FAILED, (error, *problems), status)
+
+
+def _problems(record: Operation) -> tuple[ErrorInfo, ...]:
+    """What is not ready again although the operation did its work."""
+    found = record.results.get(PROBLEM)
+    if not found:
+        return ()
+    return (ErrorInfo("not-ready-again", found["message"], hint_of(found["hint"], found["hint_parts"])),)
 
 
 def rbac(session: Session, kind: OperationKind) -> list[KubernetesObject]:

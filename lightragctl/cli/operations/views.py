@@ -52,18 +52,26 @@ def shown(data: Data) -> Iterator[RenderableType]:
     head = f"{data['id']} of release {data['release']}: "
     yield Text.assemble((head, "bold"), _styled(data["phase"]), driver)
     yield Text(f"started by {data['who']} at {_time(data['created_at'])}, deadline {_time(data['deadline'])} (UTC)")
-    if data["cause"]:
+    if data["cause"] and not _is_error(data):
         yield Text(f"cause: {data['cause']}")
     rows: list[list[RenderableType]] = [
-        [one["title"], _styled(_state(one)), excerpt(one["message"], _CAUSE_CHARS)] for one in data["steps"]
+        [one["title"], _styled(_state(one)), "" if one["message"] in data["cause"] else excerpt(one["message"])]
+        for one in data["steps"]
     ]
     yield table(["STEP", "STATE", "MESSAGE"], rows)
     if data["progress"] and data["open"]:
         yield Text(f"{data['progress']['step']}: {data['progress']['text']}")
+    if problem := data["results"].get("problem"):
+        yield Text(f"not ready again: {problem['message']}", style="yellow")
     for one in data["kept"]:
         yield Text(f"kept until {_time(one['expires_at'])}: {one['about']} ({one['name']}, {_size(one['size_bytes'])})")
-    if data["next"] and data["phase"] not in ("failed", "needs attention"):  # else it is the error's hint
+    if data["next"] and not _is_error(data):
         yield Text(f"next: {data['next']}")
+
+
+def _is_error(data: Data) -> bool:
+    """Whether cause and next command are those of the error that the command ends with."""
+    return data["phase"] in ("failed", "needs attention")
 
 
 def _state(step: Data) -> str:

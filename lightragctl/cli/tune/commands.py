@@ -13,50 +13,59 @@ from lightragctl.cli.options import Session
 from lightragctl.core.result import Event, Result
 
 if TYPE_CHECKING:
+    from lightragctl.cli.tune.payloads import Changer
     from lightragctl.tune.apply import Change
     from lightragctl.tune.search import Found
 
 
+MinRecall = Annotated[
+    float, typer.Option("--min-recall", metavar="RATIO", help="Minimum recall at k.", min=0.01, max=1)
+]
+MaxP95 = Annotated[
+    str | None,
+    typer.Option("--max-p95", metavar="TIME", help="Maximum 95th percentile of a search: 20ms. (default: none)"),
+]
+MaxMemory = Annotated[
+    str | None, typer.Option("--max-memory", metavar="SIZE", help="Maximum memory of the index: 4Gi. (default: none)")
+]
+K = Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="Number of results.", min=1, max=1000)]
+Budget = Annotated[
+    str, typer.Option("--budget", metavar="TIME", help="Time after which no further index is built: 30m, 2h.")
+]
+Load = Annotated[
+    float, typer.Option("--load", metavar="RATIO", help="Share of the time with a search in flight.", min=0.01, max=1)
+]
+QueryCount = Annotated[
+    int, typer.Option("--queries", metavar="N", help="Maximum number of queries.", min=10, max=10_000)
+]
+Rows = Annotated[
+    int | None, typer.Option("--rows", metavar="N", help="Maximum number of rows. (default: all)", min=100)
+]
+TrialStore = Annotated[
+    str | None,
+    typer.Option("--trial-store", metavar="URL", help="Milvus for trials: http://HOST:PORT. (default: the release's)"),
+]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the result as an HTML page.")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Discard the measurements of an earlier run instead of continuing it.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of samples.")]
+
+
 def search(
     session: Session,
-    min_recall: Annotated[
-        float, typer.Option("--min-recall", metavar="RATIO", help="Minimum recall at k.", min=0.01, max=1)
-    ] = 0.95,
-    max_p95: Annotated[
-        str | None,
-        typer.Option("--max-p95", metavar="TIME", help="Maximum 95th percentile of a search: 20ms. (default: none)"),
-    ] = None,
-    max_memory: Annotated[
-        str | None,
-        typer.Option("--max-memory", metavar="SIZE", help="Maximum memory of the index: 4Gi. (default: none)"),
-    ] = None,
-    k: Annotated[int, typer.Option("--top-k", "-k", metavar="N", help="Number of results.", min=1, max=1000)] = 10,
-    budget: Annotated[
-        str, typer.Option("--budget", metavar="TIME", help="Time after which no further index is built: 30m, 2h.")
-    ] = "1h",
-    load: Annotated[
-        float,
-        typer.Option("--load", metavar="RATIO", help="Share of the time with a search in flight.", min=0.01, max=1),
-    ] = 0.5,
-    queries: Annotated[
-        int, typer.Option("--queries", metavar="N", help="Maximum number of queries.", min=10, max=10_000)
-    ] = 200,
-    rows: Annotated[
-        int | None, typer.Option("--rows", metavar="N", help="Maximum number of rows. (default: all)", min=100)
-    ] = None,
-    trial_store: Annotated[
-        str | None,
-        typer.Option(
-            "--trial-store", metavar="URL", help="Milvus for trials: http://HOST:PORT. (default: the release's)"
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the result as an HTML page.")
-    ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Discard the measurements of an earlier run instead of continuing it.")
-    ] = False,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed of samples.")] = 0,
+    min_recall: MinRecall = 0.95,
+    max_p95: MaxP95 = None,
+    max_memory: MaxMemory = None,
+    k: K = 10,
+    budget: Budget = "1h",
+    load: Load = 0.5,
+    queries: QueryCount = 200,
+    rows: Rows = None,
+    trial_store: TrialStore = None,
+    html: Html = None,
+    restart: Restart = False,
+    seed: Seed = 0,
     kind: Kind = "chunks",
     workspace: Workspace = None,
 ) -> Result:
@@ -123,12 +132,12 @@ def apply(
         change = picked(store, target.workspace, target.physical, pick)
     if change is None:
         session.out.notify(Event("nothing to apply: the search found no better setting", target.physical))
-        return payloads.kept("tune apply", target.workspace, target.physical, pick.reason if pick else "")
+        return payloads.kept(target.workspace, target.physical, pick.reason if pick else "")
     if dry_run:
-        return payloads.changed("tune apply", change, True)
+        return payloads.changed(payloads.Changer.APPLY, change, True)
     if change.rebuilds:
         session.confirm(f"Rebuild collection {change.collection}? The previous one is kept for 7 days.")
-    return _carry_out(session, "tune apply", change, timeout_s, foreground)
+    return _carry_out(session, payloads.Changer.APPLY, change, timeout_s, foreground)
 
 
 def undo(
@@ -156,13 +165,13 @@ def undo(
         records = operator(session).place.store.records()
         change = previous(store, target.workspace, target.physical, records)
     if dry_run:
-        return payloads.changed("tune undo", change, True)
+        return payloads.changed(payloads.Changer.UNDO, change, True)
     if change.rebuilds:
         session.confirm(f"Put the previous index of {change.collection} in place again?")
-    return _carry_out(session, "tune undo", change, timeout_s, foreground)
+    return _carry_out(session, payloads.Changer.UNDO, change, timeout_s, foreground)
 
 
-def _carry_out(session: Session, command: str, change: "Change", timeout_s: float, foreground: bool) -> Result:
+def _carry_out(session: Session, by: "Changer", change: "Change", timeout_s: float, foreground: bool) -> Result:
     from lightragctl.cli.operations.driving import operator, start, stay
     from lightragctl.cli.operations.steering import outcome
     from lightragctl.cli.tune import payloads
@@ -177,11 +186,11 @@ def _carry_out(session: Session, command: str, change: "Change", timeout_s: floa
         place = operator(session).place
         with (
             session.out.live() as notify,
-            control.reserved(place, command, notify),
+            control.reserved(place, str(by), notify),
             site.open_store(session.release) as store,
         ):
-            apply_search(store, change, undo=command == "tune undo")
-        return payloads.changed(command, change, False)
+            apply_search(store, change, undo=by is payloads.Changer.UNDO)
+        return payloads.changed(by, change, False)
     is_here = foreground or session.release.loaded.profile.runtime is Runtime.LOCAL
     spec = None if is_here else JobSpec()
     record = start(session, REBUILD, change.parameters(timeout_s), change.workspace, spec)
@@ -189,7 +198,7 @@ def _carry_out(session: Session, command: str, change: "Change", timeout_s: floa
         cause, works = record.cause, operator(session)
         control.abort(works.place, record.id, works.clock.now())
         record = stay(works, record.id, foreground=True).changed(cause=cause)
-    return payloads.rebuilt(command, record, outcome(command, record, Phase.SUCCEEDED))
+    return payloads.rebuilt(by, record, outcome(str(by), record, Phase.SUCCEEDED))
 
 
 def _write_page(found: "Found", file: Path) -> None:

@@ -13,7 +13,7 @@ def seconds(option: str, text: str) -> float:
     """A time such as `30m`, in seconds.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a time.
     """
     found = _TIME.fullmatch(text.strip())
     value = float(found[1]) * _UNITS_S[found[2]] if found else 0.0
@@ -26,7 +26,7 @@ def milliseconds(option: str, text: str | None) -> float | None:
     """A time in milliseconds; None for None.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a time.
     """
     return None if text is None else 1000 * seconds(option, text)
 
@@ -35,7 +35,7 @@ def size_bytes(option: str, text: str | None) -> int | None:
     """A Kubernetes quantity such as `4Gi`, in bytes; None for None.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a quantity.
     """
     if text is None:
         return None

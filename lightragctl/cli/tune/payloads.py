@@ -1,5 +1,6 @@
 """Results of `tune`. Pure; the only place that defines the keys of their payloads."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.core.errors import ExitStatus
@@ -13,8 +14,14 @@ if TYPE_CHECKING:
     from lightragctl.tune.search import Found
 
 
-def found(result: "Found") -> dict[str, Any]:
-    """The payload of `tune search`, which its ledger holds too."""
+class Changer(StrEnum):
+    """The commands that change the index of a collection."""
+
+    APPLY = "tune apply"
+    UNDO = "tune undo"
+
+
+def _found(result: "Found") -> dict[str, Any]:
     plan, verdict = result.plan, result.verdict
     targets = plan.targets
     return {
@@ -66,7 +73,7 @@ def _option(one: "Option", rows: int) -> dict[str, Any]:
 
 def tune_search(result: "Found") -> Result:
     """`tune search`: exit status 3 when nothing meets the targets, 4 when the result is limited."""
-    data = found(result)
+    data = _found(result)
     if result.verdict.pick is None:
         error = ErrorInfo("targets-not-met", result.verdict.reason, "relax the targets, or allow more memory")
         return Result("tune search", data, Status.FAILED, (error,), ExitStatus.CHECKS_FAILED)
@@ -79,17 +86,17 @@ def tune_search(result: "Found") -> Result:
     return Result("tune search", data)
 
 
-def changed(command: str, change: "Change", dry_run: bool) -> Result:
+def changed(by: Changer, change: "Change", dry_run: bool) -> Result:
     """`tune apply` and `tune undo` without a rebuild: the parameters before and now."""
-    return Result(command, {"dry_run": dry_run, "rebuild": change.rebuilds, **change.plain})
+    return Result(str(by), {"dry_run": dry_run, "rebuild": change.rebuilds, **change.plain})
 
 
-def kept(command: str, workspace: str, collection: str, reason: str) -> Result:
+def kept(workspace: str, collection: str, reason: str) -> Result:
     """`tune apply` when the search found no better setting."""
-    return Result(command, {"workspace": workspace, "collection": collection, "rebuild": False, "reason": reason})
+    return Result("tune apply", {"workspace": workspace, "collection": collection, "rebuild": False, "reason": reason})
 
 
-def rebuilt(command: str, record: "Operation", ended: Result) -> Result:
+def rebuilt(by: Changer, record: "Operation", ended: Result) -> Result:
     """`tune apply` and `tune undo` with a rebuild: how the operation ended."""
     results = record.results
     data = {
@@ -98,12 +105,12 @@ def rebuilt(command: str, record: "Operation", ended: Result) -> Result:
         "operation": record.id,
         "phase": record.phase,
         "workspace": record.workspace,
-        "collection": record.parameters["collection"],
+        "collection": record.parameters.get("collection"),
         "before": results.get("before"),
-        "after": record.parameters["index"],
+        "after": record.parameters.get("index"),
         "proof": results.get("proof"),
         "caught_up": results.get("caught_up"),
         "writer_stopped_s": results.get("writer_stopped_s"),
         "kept": [one.name for one in record.kept],
     }
-    return Result(command, data, ended.status, ended.errors, ended.exit_status)
+    return Result(str(by), data, ended.status, ended.errors, ended.exit_status)

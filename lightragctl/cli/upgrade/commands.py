@@ -1,5 +1,6 @@
-"""upgrade run and upgrade matrix."""
+"""upgrade run, upgrade matrix and upgrade report."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,14 @@ def run(
             help="Image tag of a component, as COMPONENT=TAG; overrides the profile; repeatable.",
         ),
     ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            "--notify",
+            metavar="URL",
+            help="Webhook that is sent JSON when the upgrade ends or pauses. The URL is stored in its record.",
+        ),
+    ] = None,
     foreground: Foreground = False,
     service_account: ServiceAccount = "",
     print_rbac: PrintRbac = False,
@@ -42,6 +51,7 @@ def run(
       lightragctl upgrade --plan --profile dev
       lightragctl upgrade --canary --profile dev --image lightrag-api=1.4.0
       lightragctl upgrade --canary --observe 1h --profile prod.yaml
+      lightragctl upgrade --canary --notify https://hooks.example.com/upgrades --profile prod.yaml
     """
     from lightragctl.cli.operations import payloads as of_operations
     from lightragctl.cli.operations.steering import rbac
@@ -51,7 +61,7 @@ def run(
 
     if print_rbac:
         return of_operations.rbac("upgrade run", rbac(session, UPGRADE))
-    wanted = Wanted(canary, seconds(observe), tuple(image or ()))
+    wanted = Wanted(canary, seconds(observe), tuple(image or ()), webhook(notify))
     if plan:
         found, release = planned(session, wanted)
         return payloads.plan(release.name, found)
@@ -72,17 +82,49 @@ def matrix(session: Session) -> Result:
     return payloads.matrix({one.name: one.upgrades for one in all_components() if one.stateful})
 
 
+def report(
+    session: Session,
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="File to write.", show_default=False)],
+    operation_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Operation ID. (default: the newest upgrade)")
+    ] = None,
+) -> Result:
+    """Write the report of an upgrade as one self-contained HTML file: latency of both versions, every verdict.
+
+    \b
+    Examples:
+      lightragctl upgrade report --html upgrade.html
+      lightragctl upgrade report upgrade-3f9a1c --html upgrade.html
+    """
+    from lightragctl.cli.upgrade.reporting import write
+
+    return write(session, operation_id, html)
+
+
+def webhook(url: str | None) -> str:
+    """The URL of a webhook; empty: none.
+
+    Raises:
+        UsageError: it does not begin with http:// or https://.
+    """
+    from lightragctl.core.errors import UsageError
+
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise UsageError(f"--notify {url} is not a URL", "use one that begins with https:// or http://")
+    return url or ""
+
+
 def seconds(text: str) -> float:
     """A time such as 30m, 300s or 1h in seconds.
 
     Raises:
-        UsageError: it is no such time, or not between 1 minute and 12 hours.
+        UsageError: it is no such time, or not between 30 seconds and 12 hours.
     """
     from lightragctl.core.errors import UsageError
 
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = (text[:-1], text[-1:]) if text[-1:] in units else (text, "s")
     found = float(number) * units[unit] if number.isdecimal() else 0.0
-    if not 60 <= found <= 12 * 3600:
-        raise UsageError(f"--observe {text} is not a time between 60s and 12h", "use a number with s, m or h: 30m")
+    if not 30 <= found <= 12 * 3600:
+        raise UsageError(f"--observe {text} is not a time between 30s and 12h", "use a number with s, m or h: 30m")
     return found

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from lightragctl.core.errors import ExitStatus
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import ErrorInfo, Result, Status
 from lightragctl.core.versions import Hop
+from lightragctl.operations.model import Operation
 from lightragctl.upgrade.plan import UpgradePlan
 
 
@@ -51,6 +53,11 @@ def plan(release: str, found: UpgradePlan) -> Result:
         for one in refused
     ]
     return Result("upgrade run", data, Status.FAILED, errors, ExitStatus.REFUSED)
+
+
+def report(record: Operation, file: Path) -> Result:
+    """`upgrade report`."""
+    return Result("upgrade report", {"id": record.id, "phase": str(record.phase), "html": str(file)})
 
 
 def matrix(hops: Mapping[str, Sequence[Hop]]) -> Result:

@@ -2,24 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightragctl.cli.options import Session
 from lightragctl.core.errors import ExitStatus
 from lightragctl.core.result import Event, Result
 
 if TYPE_CHECKING:
+    from lightragctl.operations.model import JobSpec
     from lightragctl.release.release import Release
-    from lightragctl.upgrade.plan import UpgradePlan
+    from lightragctl.upgrade.plan import Strategy, UpgradePlan
+
+_BACKUP_WAIT_S = 1800.0
+"""How long a backup waits until nothing writes any more."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The options of an upgrade: with a canary, seconds to watch it, COMPONENT=TAG texts."""
+    """The options of an upgrade: with a canary, seconds to watch it, COMPONENT=TAG texts, URL of a webhook."""
 
     canary: bool
     observe_s: float
     images: tuple[str, ...]
+    notify: str = ""
 
 
 def planned(session: Session, wanted: Wanted) -> "tuple[UpgradePlan, Release]":
@@ -50,9 +55,10 @@ def upgrade(session: Session, wanted: Wanted, foreground: bool, service_account:
     from lightragctl.cli.operations.driving import start
     from lightragctl.cli.operations.steering import outcome
     from lightragctl.cli.upgrade import payloads
-    from lightragctl.operations.model import JobSpec, Phase
-    from lightragctl.upgrade.kinds import UPGRADE
-    from lightragctl.upgrade.plan import Strategy, refuse
+    from lightragctl.operations.model import Phase
+    from lightragctl.operations.notification import PARAMETER
+    from lightragctl.upgrade.kinds import BY_STRATEGY
+    from lightragctl.upgrade.plan import refuse, the_strategy
     from lightragctl.upgrade.read_plan import deployed
     from lightragctl.upgrade.site import overrides_of, site_of
 
@@ -60,7 +66,8 @@ def upgrade(session: Session, wanted: Wanted, foreground: bool, service_account:
     if not found.components and not found.others:
         return payloads.plan(session.release.name, found)
     refuse(found)
-    names = [one.component for one in found.components if one.strategy is Strategy.REPLICAS]
+    strategy = the_strategy(found)
+    names = [one.component for one in found.components if one.strategy is strategy]
     session.out.notify(Event(_headline(found), session.release.name))
     if session.out.interactive:
         session.confirm(f"Upgrade release '{session.release.name}'?")
@@ -72,10 +79,43 @@ def upgrade(session: Session, wanted: Wanted, foreground: bool, service_account:
         "components": names,
         "canary": wanted.canary and bool(names),
         "observe_s": wanted.observe_s,
+        PARAMETER: wanted.notify,
     }
-    spec = None if foreground else JobSpec(service_account=service_account)
-    record = start(session, UPGRADE, parameters, "", spec)
+    data, spec, workspace = _of_data(session.release, found, strategy, foreground)
+    if spec is not None:
+        spec = spec.model_copy(update={"service_account": service_account})
+    record = start(session, BY_STRATEGY[strategy], parameters | data, workspace, spec)
     return _with_lines(outcome(session.command, record, Phase.SUCCEEDED), assignments)
+
+
+def _of_data(
+    release: "Release", found: "UpgradePlan", strategy: "Strategy", foreground: bool
+) -> "tuple[dict[str, Any], JobSpec | None, str]":
+    """Further parameters of an upgrade of data, what its Job needs, and the workspace that it backs up.
+
+    Raises:
+        UsageError: it needs a backup, and there is no destination for it that can be reached.
+    """
+    from lightragctl.cli.backup.creating import Wanted as BackupWanted
+    from lightragctl.cli.backup.creating import check_here, parameters
+    from lightragctl.cli.backup.jobs import job_spec
+    from lightragctl.core.versions import HopKind
+    from lightragctl.operations.model import JobSpec
+    from lightragctl.upgrade.plan import ALONE, Strategy
+
+    spec = None if foreground else JobSpec()
+    if strategy not in ALONE:
+        return {}, spec, ""
+    profile = release.loaded.profile
+    one_way = found.components[0].kind is HopKind.ONE_WAY
+    backup = one_way or strategy is Strategy.WRITER
+    wanted = BackupWanted(None, None, full=False, fence=True, include_secrets=False, timeout_s=_BACKUP_WAIT_S)
+    if backup and foreground:
+        check_here(release, wanted, profile.workspace)
+    elif backup:
+        spec = job_spec(release, profile.backup.destination)
+    data = {**parameters(profile.backup, wanted), "one_way": one_way, "backup": backup}
+    return data | {"downgrade": found.components[0].downgrade}, spec, profile.workspace
 
 
 def _assignments(release: "Release", wanted: Wanted) -> list[str]:

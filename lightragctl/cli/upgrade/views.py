@@ -40,9 +40,19 @@ def _component(one: Data) -> Iterator[RenderableType]:
     if one["downgrade"] or one["reason"]:
         yield Text(f"  {'downgrade' if one['downgrade'] else one['kind']}: {one['reason']}", style="yellow")
     yield from (Text(f"  {number}. {step}") for number, step in enumerate(one["steps"], 1))
+    shares = ", ".join(f"{share:.0%}" for share in one["shares"])
     if one["stages"]:
-        shares = ", ".join(f"{share:.0%}" for share in one["shares"])
-        yield Text(f"  share of requests to the canary: {shares}; gates: {', '.join(one['gates'])}")
+        yield Text(f"  share of requests to the canary: {shares}; gates:")
+        rows: list[list[RenderableType]] = [
+            [f"  {gate['gate']}", gate["metric"], gate["fails"], str(gate["minimum"]), gate["missing"]]
+            for gate in one["conditions"]
+        ]
+        yield table(["  GATE", "METRIC", "FAILS", "MINIMUM", "NO DATA"], rows)
+    elif shares:
+        yield Text(f"  share of requests to the first proxy: {shares}")
+    if one["compared"]:
+        yield Text(f"  comparison: {one['compared']}; gates: {', '.join(one['gates'])}")
+    if one["effects"]:
         yield from _effects(one)
     final = one["point_of_no_return"]
     back = f"after '{final}' only by restoring a backup" if final else "by image"
@@ -50,7 +60,7 @@ def _component(one: Data) -> Iterator[RenderableType]:
 
 
 def _effects(one: Data) -> Iterator[RenderableType]:
-    if one["requests_per_s"] is None:
+    if not one["compared"] and one["requests_per_s"] is None:
         yield Text("  traffic: unknown, no pod serves metrics", style="yellow")
         return
     rows: list[list[RenderableType]] = [
@@ -61,7 +71,8 @@ def _effects(one: Data) -> Iterator[RenderableType]:
         ]
         for effect in one["effects"]
     ]
-    yield Text(f"  at {one['requests_per_s']:.1f} requests/s a gate detects with 95 % probability:")
+    basis = "with these searches" if one["compared"] else f"at {one['requests_per_s']:.1f} requests/s"
+    yield Text(f"  {basis} a gate detects with 95 % probability:")
     yield table(["  GATE", "LIMIT", "DETECTED FROM"], rows)
 
 
@@ -75,4 +86,8 @@ def _matrix(data: Data) -> Iterator[RenderableType]:
     )
 
 
-VIEWS: Mapping[str, View] = {"upgrade run": _run, "upgrade matrix": _matrix}
+def _report(data: Data) -> Iterator[RenderableType]:
+    yield Text(f"wrote {data['html']}: {data['id']}, {data['phase']}")
+
+
+VIEWS: Mapping[str, View] = {"upgrade report": _report, "upgrade run": _run, "upgrade matrix": _matrix}

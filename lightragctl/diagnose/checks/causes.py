@@ -1,6 +1,7 @@
 """Checks of why a component on a cluster is not ready: the causes that `status` and `up` report. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from lightragctl.core.findings import Severity
 from lightragctl.core.hint import Command, Hint
@@ -19,18 +20,28 @@ from lightragctl.diagnose.keys import (
     Objects,
 )
 from lightragctl.kube.labels import component_of
-from lightragctl.kube.objects import labels_of, spec_of, status_of
+from lightragctl.kube.objects import labels_of, name_of, spec_of, status_of
 from lightragctl.observe.causes import Cause, Evidence, find_causes
 from lightragctl.observe.kstatus import Status, compute
 
 
-def causes(facts: Facts) -> list[tuple[str, Cause]]:
-    """Component and cause of each workload that is not as wanted; the component is empty while it still serves."""
+@dataclass(frozen=True)
+class Known:
+    """A cause of a workload that is not as wanted; `serves`: its component still does, from other pods."""
+
+    workload: str
+    component: str
+    serves: bool
+    cause: Cause
+
+
+def causes(facts: Facts) -> list[Known]:
+    """The causes of all workloads that are not as wanted."""
     return facts.derived("causes", _causes)
 
 
-def _causes(facts: Facts) -> list[tuple[str, Cause]]:
-    found: dict[tuple[str, str], tuple[str, Cause]] = {}
+def _causes(facts: Facts) -> list[Known]:
+    found: dict[tuple[str, str], Known] = {}
     if RECORD in facts and facts[RECORD].stopped:
         return []
     for workload in facts[WORKLOADS]:
@@ -38,8 +49,9 @@ def _causes(facts: Facts) -> list[tuple[str, Cause]]:
             continue
         component = component_of(workload)
         serves = any(status_of(one).get("readyReplicas") for one in facts[WORKLOADS] if component_of(one) == component)
+        subject = f"{workload['kind']}/{name_of(workload)}"
         for cause in find_causes(_evidence(facts, workload, component)):
-            found.setdefault((cause.subject, cause.code), ("" if serves else component, cause))
+            found.setdefault((cause.subject, cause.code), Known(subject, component, serves, cause))
     return list(found.values())
 
 
@@ -68,16 +80,19 @@ def _evidence(facts: Facts, workload: KubernetesObject, component: str) -> Evide
 
 def _judge(*codes: str) -> Callable[[Facts], Iterator[Trouble]]:
     def judge(facts: Facts) -> Iterator[Trouble]:
-        for component, cause in causes(facts):
+        for one in causes(facts):
+            cause = one.cause
             if cause.code in codes:
                 hint = cause.hint if isinstance(cause.hint, Hint) else Hint(cause.hint)
                 first, *rest = cause.message.splitlines()
-                evidence = (f"cause {cause.code}", *(line.strip() for line in rest[1:]))
-                yield Trouble(cause.subject, first, hint, evidence=evidence, component=component)
+                evidence = (f"cause {cause.code}", *(line.strip() for line in rest[-_LINES:]))
+                yield Trouble(cause.subject, first, hint, evidence=evidence, component=one.component, serves=one.serves)
 
     return judge
 
 
+_LINES = 3
+"""Lines of a log that are shown as evidence."""
 _SEE: Mapping[str, Hint] = {
     "start": Hint("see the pod's events: ", Command("status")),
     "log": Hint("see the log of the component: ", Command("logs")),
@@ -98,7 +113,7 @@ def _check(code: str, title: str, of: tuple[str, ...], see: str = "start", expla
         symptoms=symptoms,
         explains=explains,
         stops=True,
-        follows=of[0] in ("probe", "probe-kill"),
+        follows=of[0] in ("probe", "probe-kill", "crash"),
     )
 
 

@@ -15,6 +15,7 @@ from lightragctl.diagnose.keys import (
     CERTIFICATES,
     DEPLOYED,
     DNS_PODS,
+    INSIDE,
     NODE_LEASES,
     NODES,
     PODS,
@@ -22,6 +23,7 @@ from lightragctl.diagnose.keys import (
     QUOTAS,
     RULES,
     THRESHOLDS,
+    WORKLOADS,
 )
 from lightragctl.diagnose.lookup import unix
 from lightragctl.diagnose.text import hint_of, percent
@@ -42,6 +44,7 @@ def _used_nodes(facts: Facts) -> dict[str, list[str]]:
 
 def _nodes_down(facts: Facts) -> Iterator[Trouble]:
     used = _used_nodes(facts)
+    silent = _silent_s(facts)
     for node in facts[NODES]:
         ready = condition(status_of(node), "Ready")
         if name_of(node) in used and ready.get("status") != "True":
@@ -49,6 +52,22 @@ def _nodes_down(facts: Facts) -> Iterator[Trouble]:
             message = f"it is not ready ({ready.get('message') or ready.get('reason') or 'no status'}); it runs {pods}"
             hint = Hint(f"see the node: kubectl describe node {name_of(node)}; its pods move after some minutes")
             yield Trouble(f"Node/{name_of(node)}", message, hint, evidence=(f"Ready={ready.get('status')}",))
+        elif name_of(node) in used and silent.get(name_of(node), 0.0) > _SILENT_S:
+            pods = ", ".join(sorted(used[name_of(node)]))
+            message = f"it has not reported for {silent[name_of(node)]:.0f} s; it runs {pods}"
+            hint = Hint(f"see the node and its kubelet: kubectl describe node {name_of(node)}")
+            yield Trouble(f"Node/{name_of(node)}", message, hint, evidence=("its lease is renewed every 10 s",))
+
+
+_SILENT_S = 30.0
+"""The kubelet renews its node's lease every 10 s; the node controller waits 50 s before it says so."""
+
+
+def _silent_s(facts: Facts) -> dict[str, float]:
+    """How much older each node's lease is than the newest one: all may be old by this machine's clock."""
+    renewed = {name_of(one): unix(str(spec_of(one).get("renewTime") or "")) for one in facts.get(NODE_LEASES, [])}
+    newest = max((at for at in renewed.values() if at is not None), default=0.0)
+    return {name: newest - at for name, at in renewed.items() if at is not None}
 
 
 def _pressure(facts: Facts) -> Iterator[Trouble]:
@@ -97,13 +116,27 @@ def _dns(facts: Facts) -> Iterator[Trouble]:
         yield Trouble("kube-system/kube-dns", message, Hint("kubectl -n kube-system describe pods -l k8s-app=kube-dns"))
 
 
+_SKEW_S = 5.0
+"""Certificates, tokens and time ticks tolerate some seconds; the call that reads the clock takes less."""
+
+
 def _clock(facts: Facts) -> Iterator[Trouble]:
-    """A node's lease is renewed every 10 s by its own clock: one from the future, or old on a ready node, is skew."""
+    """A node's lease is renewed every 10 s by its own clock: one from the future, or old on a ready node, is skew.
+
+    What pods tell of their clock is nearer, where it was asked for.
+    """
     most, now = facts[THRESHOLDS].clock_skew_s, facts[DEPLOYED].at
-    ready = {name_of(node) for node in facts[NODES] if is_ready(node)}
+    near = {one.node: one.skew_s for one in facts.get(INSIDE, [])}
+    for node, skew_s in near.items():
+        if abs(skew_s) > min(most, _SKEW_S):
+            message = f"its clock and this machine's differ by {abs(skew_s):.0f} s"
+            hint = Hint("synchronize the clocks: run chrony or systemd-timesyncd on nodes and here")
+            yield Trouble(f"Node/{node}", message, hint, evidence=(f"read in a pod: {skew_s:+.1f} s",))
+    ready = {name_of(node) for node in facts[NODES] if is_ready(node)} - near.keys()
+    silent = _silent_s(facts)
     for lease in facts[NODE_LEASES]:
         at = unix(str(spec_of(lease).get("renewTime") or ""))
-        if at is None or name_of(lease) not in ready:
+        if at is None or name_of(lease) not in ready or silent.get(name_of(lease), 0.0) > _SILENT_S:
             continue
         if abs(now - at) > most:
             message = f"its clock and this machine's differ by {abs(now - at):.0f} s"
@@ -133,8 +166,17 @@ def _expires(facts: Facts) -> Iterator[Trouble]:
     yield from _expiring(facts, thresholds.certificate_critical_days, thresholds.certificate_days)
 
 
-def _blind(facts: Facts) -> Iterator[Trouble]:
+def _scalers(facts: Facts) -> Iterator[KubernetesObject]:
+    """Autoscalers of the release's workloads, whoever created them."""
+    ours = {(one["kind"], name_of(one)) for one in facts[WORKLOADS]}
     for one in facts[AUTOSCALERS]:
+        target = spec_of(one).get("scaleTargetRef") or {}
+        if (target.get("kind"), target.get("name")) in ours:
+            yield one
+
+
+def _blind(facts: Facts) -> Iterator[Trouble]:
+    for one in _scalers(facts):
         active = condition(status_of(one), "ScalingActive")
         if active.get("status") == "False" and active.get("reason") != "ScalingDisabled":
             message = f"it cannot scale: {active.get('message') or active.get('reason')}"
@@ -143,7 +185,7 @@ def _blind(facts: Facts) -> Iterator[Trouble]:
 
 
 def _at_most(facts: Facts) -> Iterator[Trouble]:
-    for one in facts[AUTOSCALERS]:
+    for one in _scalers(facts):
         limited = condition(status_of(one), "ScalingLimited")
         if limited.get("status") == "True" and limited.get("reason") == "TooManyReplicas":
             most = spec_of(one).get("maxReplicas")
@@ -155,6 +197,8 @@ def _at_most(facts: Facts) -> Iterator[Trouble]:
 def _budget(facts: Facts) -> Iterator[Trouble]:
     for one in facts[BUDGETS]:
         status = status_of(one)
+        if not any(_selects(spec_of(one).get("selector") or {}, pod) for pod in facts[PODS]):
+            continue
         expected, healthy = int(status.get("expectedPods") or 0), int(status.get("currentHealthy") or 0)
         if expected and healthy >= expected and not status.get("disruptionsAllowed"):
             message = f"all {expected} pods are healthy and none may be evicted: draining a node waits forever"
@@ -213,7 +257,7 @@ def _rules(facts: Facts, severity: Severity) -> Iterator[Trouble]:
             yield Trouble(one.subject, f"{one.message} ({one.code})", hint_of(one.hint))
 
 
-def _subject(thing: dict[str, object]) -> str:
+def _subject(thing: KubernetesObject) -> str:
     return f"{thing.get('kind')}/{name_of(thing)}"
 
 
@@ -230,7 +274,7 @@ CHECKS = (
         judge=_nodes_down,
         fix=Hint("restore the node, or delete it: kubectl get nodes"),
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR102", "LR136", "LR142", "LR145", "LR147", "LR159"),
+        explains=("LR102", "LR116", "LR117", "LR136", "LR142", "LR143", "LR145", "LR147", "LR159", "LR200", "LR219"),
     ),
     Check(
         code="LR102",
@@ -273,7 +317,7 @@ CHECKS = (
         judge=_dns,
         fix=Hint("see the DNS pods: kubectl -n kube-system get pods -l k8s-app=kube-dns"),
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR142", "LR145", "LR147", "LR159", "LR180", "LR201", "LR221", "LR301", "LR304"),
+        explains=("LR115", "LR142", "LR145", "LR147", "LR159", "LR180", "LR201", "LR221", "LR301", "LR304"),
     ),
     Check(
         code="LR106",
@@ -309,7 +353,7 @@ CHECKS = (
         title="autoscalers can read their metrics",
         category=_CLUSTER,
         severity=_WARNING,
-        needs=(AUTOSCALERS,),
+        needs=(AUTOSCALERS, WORKLOADS),
         judge=_blind,
         fix=Hint("install metrics-server or the metrics adapter"),
         symptoms=(SLOW,),
@@ -319,7 +363,7 @@ CHECKS = (
         title="autoscalers are below their maximum",
         category=_CLUSTER,
         severity=_WARNING,
-        needs=(AUTOSCALERS,),
+        needs=(AUTOSCALERS, WORKLOADS),
         judge=_at_most,
         fix=Hint("raise autoscale.max of the component, or its resources, then: ", Command("up")),
         symptoms=(SLOW,),
@@ -342,7 +386,7 @@ CHECKS = (
         judge=_policies,
         fix=Hint("allow what the release needs, by network: {} in the profile"),
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR142", "LR180", "LR201", "LR221", "LR301", "LR304"),
+        explains=("LR115", "LR116", "LR142", "LR180", "LR201", "LR221", "LR301", "LR304"),
     ),
     Check(
         code="LR113",

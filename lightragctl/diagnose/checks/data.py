@@ -229,7 +229,7 @@ CHECKS = (
         judge=_gone,
         fix=_AGAIN,
         symptoms=(WRONG, UNAVAILABLE),
-        explains=("LR176", "LR201", "LR217", "LR221", "LR554"),
+        explains=("LR142", "LR159", "LR176", "LR201", "LR217", "LR221", "LR554"),
     ),
     _check(
         code="LR518",
@@ -326,7 +326,7 @@ CHECKS = (
         judge=_dimension,
         fix=Hint("make the profile and the collection agree"),
         symptoms=(WRONG, UNAVAILABLE),
-        explains=("LR201", "LR217", "LR221", "LR176", "LR551", "LR552"),
+        explains=("LR201", "LR217", "LR221", "LR142", "LR159", "LR176", "LR551", "LR552"),
     ),
     _check(
         code="LR512",
@@ -336,7 +336,7 @@ CHECKS = (
         judge=_model,
         fix=Hint("make the profile and the stored model agree"),
         symptoms=(WRONG, UNAVAILABLE),
-        explains=("LR201", "LR221", "LR176", "LR551"),
+        explains=("LR201", "LR221", "LR142", "LR159", "LR176", "LR551"),
     ),
     _check(
         code="LR513",

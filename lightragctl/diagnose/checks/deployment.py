@@ -14,6 +14,7 @@ from lightragctl.diagnose.keys import (
     DEPLOYED,
     DRIFT,
     PODS,
+    RECENT_SIGNS,
     RECORD,
     SIGNS,
     SLICES,
@@ -21,7 +22,8 @@ from lightragctl.diagnose.keys import (
     WORKLOADS,
 )
 from lightragctl.diagnose.lookup import unix
-from lightragctl.diagnose.signatures import BY_NAME
+from lightragctl.diagnose.model import Change
+from lightragctl.diagnose.signatures import BY_NAME, LASTING, RECENT_S
 from lightragctl.diagnose.text import hint_of
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import (
@@ -47,16 +49,27 @@ def _asleep(facts: Facts) -> Iterator[Trouble]:
         yield Trouble(subject, why, hint, component=parts.get(subject, ""), evidence=("spec.replicas=0",))
 
 
+_RESTARTED = "annotations[kubectl.kubernetes.io/restartedAt]"
+"""What `kubectl rollout restart` sets: it replaces pods, and changes nothing in them."""
+
+
 def _drift(facts: Facts) -> Iterator[Trouble]:
-    changed: dict[str, list[str]] = {}
+    changed: dict[str, list[Change]] = {}
     for one in facts[DRIFT]:
-        if one.path:
-            who = f" by {one.manager}" if one.manager else ""
-            changed.setdefault(one.subject, []).append(f"{one.path}{who}" + (f" at {one.time}" if one.time else ""))
+        if one.path and not one.path.endswith(_RESTARTED):
+            changed.setdefault(one.subject, []).append(one)
     for subject, fields in changed.items():
-        message = f"{len(fields)} of its fields were changed since it was applied"
-        hint = Hint("compare: ", Command("diff"), "; change it back: ", Command("up"), "; or accept it: drift.ignore")
-        yield Trouble(subject, message, hint, evidence=tuple(fields[:10]))
+        who = f" by {fields[0].manager}" if fields[0].manager else ""
+        more = f", and {len(fields) - 1} more of its fields" if len(fields) > 1 else ""
+        message = f"{fields[0].path} was changed{who} since it was applied{more}"
+        back: tuple[str | Command, ...] = ("change it back: ", Command("up"))
+        if any(one.added for one in fields):
+            space = facts[DEPLOYED].namespace
+            back = (f"the profile does not set it, so remove it by hand: kubectl -n {space} edit {subject}",)
+        hint = Hint("compare: ", Command("diff"), "; ", *back, "; or accept it: drift.ignore")
+        evidence = tuple(f"{one.path} by {one.manager or 'unknown'} at {one.time or 'unknown'}" for one in fields[:10])
+        component = _component_named(facts, subject.rpartition("/")[2])
+        yield Trouble(subject, message, hint, evidence=evidence, component=component)
 
 
 def _gone(facts: Facts) -> Iterator[Trouble]:
@@ -127,7 +140,7 @@ def _moved_tags(facts: Facts) -> Iterator[Trouble]:
 def _restarts(facts: Facts) -> Iterator[Trouble]:
     """Containers that ended recently and run again; a pod that is not ready has a finding of its own."""
     now, recent_s = facts[DEPLOYED].at, facts[THRESHOLDS].restarts_recent_s
-    told = {cause.subject for _, cause in causes(facts)}
+    told = {one.cause.subject for one in causes(facts)}
     for pod in facts[PODS]:
         for one in container_statuses(pod):
             ended = (one.get("lastState") or {}).get("terminated") or {}
@@ -216,25 +229,35 @@ def _signs(facts: Facts) -> Iterator[Trouble]:
                 yield Trouble(component, known.meaning, known.fix, evidence=evidence, component=component)
 
 
+def _recent_signs(facts: Facts) -> Iterator[Trouble]:
+    """Errors of what stands behind a component that is ready; others pass, or are told by its own state."""
+    told = {name for signs in facts.get(SIGNS, {}).values() for name in signs}
+    for component, signs in facts[RECENT_SIGNS].items():
+        for name, count in signs.items():
+            if name in LASTING and name not in told:
+                known = BY_NAME[name]
+                evidence = (f"{count} lines of its log in the last {RECENT_S // 60} minutes match {name}",)
+                yield Trouble(component, known.meaning, known.fix, evidence=evidence, component=component, serves=True)
+
+
 _UNCERTAIN = ("refused", "network")
 """Lines that a service also writes while what it needs starts; they count where its log has no other known error."""
 
 
 def _behind(facts: Facts) -> Iterator[Trouble]:
     """A workload that is not as wanted and shows no cause, as of one whose controller does not run."""
-    told = {component for component, _ in causes(facts)} | {""}
-    seen = {cause.subject for _, cause in causes(facts)}
+    explained = {one.workload for one in causes(facts)}
     for one in facts[WORKLOADS]:
         state = compute(one)
         subject = f"{one['kind']}/{name_of(one)}"
-        if state.status is Status.CURRENT or (RECORD in facts and facts[RECORD].stopped) or subject in seen:
+        if state.status is Status.CURRENT or (RECORD in facts and facts[RECORD].stopped) or subject in explained:
             continue
-        if component_of(one) in told or subject in facts.get(ASLEEP, {}):
+        if subject in facts.get(ASLEEP, {}):
             continue
-        serving = status_of(one).get("readyReplicas")
+        serves = bool(status_of(one).get("readyReplicas"))
         hint = Hint("see its events: kubectl -n ", f"{facts[DEPLOYED].namespace} describe {subject}")
-        component = "" if serving else component_of(one)
-        yield Trouble(subject, state.message or str(state.status), hint, component=component)
+        component = component_of(one)
+        yield Trouble(subject, state.message or str(state.status), hint, component=component, serves=serves)
 
 
 _DEPLOYMENT, _ERROR, _WARNING = Category.DEPLOYMENT, Severity.ERROR, Severity.WARNING
@@ -258,11 +281,13 @@ CHECKS = (
         title="the objects are as they were applied",
         category=_DEPLOYMENT,
         severity=_WARNING,
-        needs=(DRIFT,),
+        needs=(DRIFT, DEPLOYED),
         judge=_drift,
         fix=_UP,
         symptoms=(UNAVAILABLE, SLOW, WRONG),
-        explains=("LR160", "LR141"),
+        explains=(*(f"LR{number}" for number in range(130, 150)), "LR116", "LR159", "LR160", "LR180"),
+        explains_own=True,
+        is_reason=True,
     ),
     Check(
         code="LR152",
@@ -385,5 +410,16 @@ CHECKS = (
         follows=True,
         explains=("LR142", "LR143", "LR145", "LR171", "LR176", "LR183", "LR184", "LR186", "LR200", "LR221"),
         explains_own=True,
+    ),
+    Check(
+        code="LR187",
+        title="logs of ready components contain no error that lasts",
+        category=_DEPLOYMENT,
+        severity=_ERROR,
+        needs=(RECENT_SIGNS,),
+        judge=_recent_signs,
+        fix=Hint("see the log: ", Command("logs")),
+        symptoms=(UNAVAILABLE, SLOW, WRONG),
+        explains=("LR201", "LR202", "LR204", "LR206", "LR210", "LR217", "LR218", "LR222", "LR223"),
     ),
 )

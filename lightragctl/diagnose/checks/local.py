@@ -11,6 +11,8 @@ from lightragctl.diagnose.keys import DEPLOYED, MACHINE, PROCESSES, THRESHOLDS
 from lightragctl.diagnose.model import Process
 
 _OFTEN = 2
+_NEARLY = 0.95
+_SKEW_S = 60.0
 
 
 def _stopped(facts: Facts) -> Iterator[Trouble]:
@@ -164,6 +166,22 @@ def _unsteady(facts: Facts) -> Iterator[Trouble]:
             message = f"it ended {one.failures} times in a row: {one.last_exit}"
             hint = Hint("see why: ", Command("logs", one.name))
             yield Trouble(one.name, message, hint, component=one.name)
+
+
+def _clock(facts: Facts) -> Iterator[Trouble]:
+    ahead_s = max((one.started_at - facts[DEPLOYED].at for one in facts[PROCESSES] if one.alive), default=0.0)
+    if ahead_s > _SKEW_S:
+        message = f"the clock was set back: processes were started {ahead_s:.0f} s in the future"
+        hint = Hint("synchronize the clock: timedatectl; then restart: ", Command("down"), ", ", Command("up"))
+        yield Trouble("machine", message, hint)
+
+
+def _files(facts: Facts) -> Iterator[Trouble]:
+    for one in facts[PROCESSES]:
+        if one.open_files_limit and one.open_files >= _NEARLY * one.open_files_limit:
+            message = f"it has {one.open_files} of {one.open_files_limit} files open: it accepts no connections"
+            hint = Hint("raise the limit (ulimit -n) in the shell that runs up, then: ", Command("up"))
+            yield Trouble(one.name, message, hint, evidence=(f"/proc/{one.pid}/fd",), component=one.name)
 
 
 _check = partial(
@@ -339,5 +357,25 @@ CHECKS = (
         explains=("LR183", "LR184"),
         judge=_unsteady,
         symptoms=(UNAVAILABLE, OOM),
+    ),
+    _check(
+        code="LR189",
+        fix=Hint("raise the limit (ulimit -n) in the shell that runs up, then: ", Command("up")),
+        title="no process is at its limit of open files",
+        severity=_ERROR,
+        needs=_NEEDS,
+        stops=True,
+        explains=("LR176", "LR180", "LR183", "LR184", "LR409"),
+        judge=_files,
+        symptoms=(UNAVAILABLE, SLOW),
+    ),
+    _check(
+        code="LR188",
+        fix=Hint("synchronize the clock of the machine: timedatectl"),
+        title="the clock was not set back",
+        severity=_WARNING,
+        needs=(PROCESSES, DEPLOYED),
+        judge=_clock,
+        symptoms=(UNAVAILABLE,),
     ),
 )

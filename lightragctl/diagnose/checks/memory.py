@@ -211,6 +211,7 @@ CHECKS = (
         judge=_killed,
         fix=_RAISE,
         explains=("LR145", "LR146", "LR156"),
+        explains_own=True,
     ),
     _check(
         code="LR402",

@@ -10,6 +10,7 @@ from lightragctl.diagnose.check import OOM, SLOW, UNAVAILABLE, WRONG, Category, 
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import COLLECTIONS, DEPLOYED, GROWTH, METRICS, STORE, THRESHOLDS
 from lightragctl.diagnose.lookup import chunks, merged, of_component
+from lightragctl.diagnose.signatures import BY_NAME, count_signs
 from lightragctl.diagnose.text import percent, share
 
 _LOG = Hint("see its log: ", Command("logs"))
@@ -120,9 +121,18 @@ def _limited(facts: Facts) -> Iterator[Trouble]:
 def _unreached(facts: Facts) -> Iterator[Trouble]:
     one = facts[STORE]
     if not one.reached:
+        known = BY_NAME.get(next(iter(count_signs([one.error])), ""))
+        if known is not None and known.name in _OF_DATA:
+            message, evidence = f"it does not answer: {known.meaning}", (one.error,)
+            yield Trouble("vector-engine", message, known.fix, component="vector-engine", evidence=evidence)
+            return
         message = f"it does not answer: {one.error}"
         hint = Hint("see whether it is up: ", Command("status"), "; its log: ", Command("logs", "vector-engine"))
         yield Trouble("vector-engine", message, hint, component="vector-engine")
+
+
+_OF_DATA = ("data-damaged", "data-locked", "disk-full", "permission", "open-files")
+"""Known errors that say more than that the store does not answer."""
 
 
 def _far(facts: Facts) -> Iterator[Trouble]:
@@ -202,7 +212,7 @@ CHECKS = (
             Command("logs", "vector-engine"),
         ),
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR201", "LR217", "LR221", "LR218", "LR176", "LR501", "LR552"),
+        explains=("LR201", "LR217", "LR221", "LR218", "LR142", "LR159", "LR176", "LR501", "LR552"),
     ),
     _check(
         code="LR204",
@@ -225,7 +235,7 @@ CHECKS = (
         judge=_indexed,
         fix=Hint("load a document again, which creates the index: ", Command("ingest", "PATH")),
         symptoms=(UNAVAILABLE, SLOW),
-        explains=("LR201", "LR202", "LR203", "LR217", "LR218", "LR221", "LR176", "LR552"),
+        explains=("LR201", "LR202", "LR203", "LR217", "LR218", "LR221", "LR142", "LR159", "LR176", "LR552"),
     ),
     _check(
         code="LR206",
@@ -245,7 +255,7 @@ CHECKS = (
         judge=_metric,
         fix=Hint("make index.metric and the collection agree"),
         symptoms=(WRONG, UNAVAILABLE),
-        explains=("LR201", "LR217", "LR218", "LR221", "LR176", "LR551", "LR552", "LR554"),
+        explains=("LR201", "LR217", "LR218", "LR221", "LR142", "LR159", "LR176", "LR551", "LR552", "LR554"),
     ),
     _check(
         code="LR208",

@@ -12,10 +12,12 @@ from lightragctl.diagnose.checks.retrieval import open_breakers
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import DEPLOYED, METRICS, MODELS, NODES, THRESHOLDS, WORKLOADS
 from lightragctl.diagnose.lookup import merged
-from lightragctl.diagnose.model import Endpoint
+from lightragctl.diagnose.model import FOREIGN, Endpoint
 from lightragctl.kube.labels import component_of
 from lightragctl.kube.objects import name_of, spec_of, status_of
 
+_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+"""Codes of OpenAI's API for an account without credit; some come with status 429, and retries do not help."""
 _REACH = ("upstream_unreachable", "upstream_broken")
 
 
@@ -31,16 +33,20 @@ def component_of_model(one: Endpoint, facts: Facts) -> str:
 
 def kind_of(one: Endpoint) -> str:
     """What is wrong with the call, in a word; empty when it was answered."""
+    if one.code == FOREIGN or 300 <= one.status < 400:
+        return "foreign"
     if one.status == 200:
         return ""
     if one.status in (401, 403) or one.code == "upstream_key":
         return "key"
+    if one.status == 402 or one.code in _CREDIT:
+        return "credit"
     if one.status == 429:
         return "rate"
-    if one.code in ("timeout", "upstream_timeout") or one.status == 504:
-        return "late"
     if one.code in _REACH:
         return "unreachable"
+    if one.code in ("timeout", "upstream_timeout") or one.status == 504:
+        return "late"
     return "request" if one.status in (400, 404, 405, 413, 415, 422) else "server"
 
 
@@ -52,8 +58,9 @@ def _failed(kind: str, message: str, hint: Hint) -> Callable[[Facts], Iterator[T
                 said = f"{one.status} {one.code}".strip() if one.status else one.error or one.code
                 evidence = (f"one call to {one.kind} '{one.model}' at {where}: {said} after {one.took_s:.2f} s",)
                 component = component_of_model(one, facts)
-                text = message.format(kind=one.kind, where=where, model=one.model)
-                yield Trouble(f"models.{one.kind}", text, hint, evidence=evidence, component=component)
+                why, fix = _CAUSES.get(one.cause, ("", hint))
+                text = message.format(kind=one.kind, where=where, model=one.model) + why
+                yield Trouble(f"models.{one.kind}", text, fix, evidence=evidence, component=component)
 
     return judge
 
@@ -61,7 +68,7 @@ def _failed(kind: str, message: str, hint: Hint) -> Callable[[Facts], Iterator[T
 def _dimension(facts: Facts) -> Iterator[Trouble]:
     wanted = facts[DEPLOYED].dimension
     for one in facts[MODELS]:
-        if one.kind == "embedding" and one.status == 200 and one.dimension != wanted:
+        if one.kind == "embedding" and not kind_of(one) and one.dimension != wanted:
             message = f"'{one.model}' returns vectors of dimension {one.dimension}, and the profile sets {wanted}"
             hint = Hint(
                 f"set models.embedding.dimension to {one.dimension}, or serve the other model; then: ", Command("up")
@@ -72,18 +79,18 @@ def _dimension(facts: Facts) -> Iterator[Trouble]:
 
 def _empty(facts: Facts) -> Iterator[Trouble]:
     for one in facts[MODELS]:
-        if one.kind == "embedding" and one.status == 200 and not (one.norm > 0 and math.isfinite(one.norm)):
+        if one.kind == "embedding" and not kind_of(one) and not (one.norm > 0 and math.isfinite(one.norm)):
             message = f"'{one.model}' returns invalid vectors: all zero, or not numbers"
-            hint = Hint("see the server of the model: ", Command("logs", "embedder"))
-            evidence = (f"length {one.norm}",)
             component = component_of_model(one, facts)
+            hint = Hint("see the server of the model: ", Command("logs", component or "model-gateway"))
+            evidence = (f"length {one.norm}",)
             yield Trouble("models.embedding", message, hint, component=component, evidence=evidence)
 
 
 def _slow(facts: Facts) -> Iterator[Trouble]:
     most_s = facts[THRESHOLDS].embedding_s
     for one in facts[MODELS]:
-        if one.kind == "embedding" and one.status == 200 and one.took_s > most_s:
+        if one.kind == "embedding" and not kind_of(one) and one.took_s > most_s:
             message = f"embedding one short text takes {one.took_s:.1f} s"
             hint = Hint("give its server more processors or a GPU, or add replicas")
             yield Trouble("models.embedding", message, hint, evidence=(f"threshold {most_s:g} s",))
@@ -134,11 +141,41 @@ _ERROR, _WARNING = Severity.ERROR, Severity.WARNING
 _UNREACHABLE = Hint(
     "check the url of the model in the profile, network policies and proxies; is it running? ", Command("status")
 )
+_CAUSES = {
+    "certificate": (
+        ": its TLS certificate is not accepted",
+        Hint("renew the certificate, or add its authority to the trusted ones where model-gateway runs"),
+    ),
+    "not-tls": (": there is no TLS on this port", Hint("use http:// in models.*.url; then: ", Command("up"))),
+    "dns": (
+        ": its name cannot be resolved",
+        Hint("check the host in models.*.url and the name server: getent hosts HOST"),
+    ),
+    "refused": (
+        ": it refuses connections",
+        Hint("start it, or check host and port in models.*.url; is it running? ", Command("status")),
+    ),
+    "network": (
+        ": connections time out or have no route",
+        Hint("check host and port in models.*.url, firewalls, routes and network policies"),
+    ),
+    "proxy": (
+        ": the proxy does not reach it",
+        Hint("check HTTP_PROXY, HTTPS_PROXY and NO_PROXY where up runs; then: ", Command("up")),
+    ),
+}
+"""Why an endpoint is unreachable, by the known error in the message of model-gateway."""
 _KEY = Hint("check the key in the Secret, file or variable that models.*.api_key names; then: ", Command("up"))
 _RATE = Hint("lower the load or components.lightrag-api.batching.in_flight, or raise the quota at the provider")
 _LATE = Hint("see the server of the model; raise components.lightrag-api.deadlines if it is expected to be slow")
 _SERVER = Hint("see the log of the model's server, and of ", Command("logs", "model-gateway"))
 _REQUEST = Hint("check models.*.name and url in the profile: is the model served there under this name?")
+
+_CREDIT_FIX = Hint("add credit or raise the spending limit at the provider, or use another key: models.*.api_key")
+_FOREIGN = Hint(
+    "check models.*.url in the profile: it is the base address of an OpenAI API, without /v1; a proxy or a login page "
+    "may answer instead: curl -i URL/v1/models"
+)
 
 _call = partial(
     Check,
@@ -200,6 +237,18 @@ CHECKS = (
         judge=_empty,
         fix=Hint("fix the model server, then load the affected documents again: ", Command("ingest", "PATH")),
         symptoms=(WRONG,),
+    ),
+    _call(
+        code="LR314",
+        title="the models' endpoints speak the OpenAI API",
+        judge=_failed("foreign", "the {kind} endpoint {where} answers, but not as the OpenAI API", _FOREIGN),
+        fix=_FOREIGN,
+    ),
+    _call(
+        code="LR315",
+        title="the accounts at the models' endpoints have credit",
+        judge=_failed("credit", "the account at the {kind} endpoint {where} has no credit left", _CREDIT_FIX),
+        fix=_CREDIT_FIX,
     ),
     _check(
         code="LR309",

@@ -28,10 +28,29 @@ def _overdue(facts: Facts) -> Iterator[Trouble]:
             yield Trouble(f"operation/{one.id}", message, hint_of(one.hint))
 
 
+def _without_driver(facts: Facts) -> Iterator[Trouble]:
+    """An operation whose process was killed stays as it is: a canary serves on, and the release is reserved."""
+    for one in facts[OPERATIONS]:
+        if one.phase in _WORKING and not one.driver:
+            where = f" at step {one.step}" if one.step else ""
+            message = f"operation {one.kind} is {one.phase}{where}, and no process works on it"
+            hint = Hint(Command("operations resume", one.id), " or ", Command("operations abort", one.id))
+            yield Trouble(f"operation/{one.id}", message, hint, evidence=("its lock is not held",))
+
+
+_WORKING = ("pending", "running", "pausing", "failing", "aborting")
 _check = partial(Check, category=Category.DEPLOYMENT, needs=(OPERATIONS,))
 _FIX = Hint("resume or abort it: ", Command("operations list"))
 
 CHECKS = (
     _check(code="LR162", title="no operation has failed", severity=Severity.ERROR, judge=_failed, fix=_FIX),
     _check(code="LR163", title="operations end in time", severity=Severity.WARNING, judge=_overdue, fix=_FIX),
+    _check(
+        code="LR164",
+        title="operations have a process that works on them",
+        severity=Severity.ERROR,
+        judge=_without_driver,
+        fix=_FIX,
+        explains=("LR151", "LR155", "LR163"),
+    ),
 )

@@ -5,6 +5,7 @@ from functools import partial
 
 from lightragctl.core.findings import Severity
 from lightragctl.core.hint import Command, Hint
+from lightragctl.core.objects import KubernetesObject
 from lightragctl.diagnose.check import Category, Check, Trouble
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import (
@@ -16,8 +17,8 @@ from lightragctl.diagnose.keys import (
     SEARCHED,
     WORKLOADS,
 )
-from lightragctl.kube.labels import component_of
-from lightragctl.kube.objects import Part, name_of, spec_of
+from lightragctl.kube.labels import INSTANCE, component_of
+from lightragctl.kube.objects import Part, labels_of, name_of, spec_of
 
 _OUTSIDE = ("NodePort", "LoadBalancer")
 _INNER = ("vector-engine", "etcd", "kafka", "model-gateway", "embedder", "mock-llm", "model-server")
@@ -26,12 +27,22 @@ _INNER = ("vector-engine", "etcd", "kafka", "model-gateway", "embedder", "mock-l
 def _exposed(facts: Facts, component: str) -> str:
     """What leads to the component from outside the cluster; empty when nothing does."""
     for one in facts[CLUSTER_SERVICES]:
-        if component_of(one) == component and spec_of(one).get("type") in _OUTSIDE:
+        if _leads_to(one, component, facts) and spec_of(one).get("type") in _OUTSIDE:
             return f"Service/{name_of(one)} ({spec_of(one).get('type')})"
     for one in facts[INGRESSES]:
         if component_of(one) == component:
             return f"Ingress/{name_of(one)}"
     return ""
+
+
+def _leads_to(service: KubernetesObject, component: str, facts: Facts) -> bool:
+    """Whether a Service, also one of another user, selects pods of the component."""
+    if component_of(service) == component and labels_of(service).get(INSTANCE) == facts[DEPLOYED].release:
+        return True
+    selector = spec_of(service).get("selector") or {}
+    templates = [one for one in facts[WORKLOADS] if component_of(one) == component]
+    labels = [((spec_of(one).get("template") or {}).get("metadata") or {}).get("labels") or {} for one in templates]
+    return bool(selector) and any(selector.items() <= one.items() for one in labels)
 
 
 def _open(facts: Facts) -> Iterator[Trouble]:
@@ -139,7 +150,7 @@ CHECKS = (
         code="LR601",
         title="lightrag-api requires a key where others can reach it",
         severity=_ERROR,
-        needs=(SEARCHED, CLUSTER_SERVICES, INGRESSES, DEPLOYED),
+        needs=(SEARCHED, CLUSTER_SERVICES, INGRESSES, WORKLOADS, DEPLOYED),
         judge=_open,
         fix=Hint("set components.lightrag-api.api_key: generated, then: ", Command("up")),
     ),
@@ -147,7 +158,7 @@ CHECKS = (
         code="LR602",
         title="components without a password are not reachable from outside",
         severity=_ERROR,
-        needs=(CLUSTER_SERVICES, INGRESSES),
+        needs=(CLUSTER_SERVICES, INGRESSES, WORKLOADS, DEPLOYED),
         judge=_inner,
         fix=_BACK,
     ),

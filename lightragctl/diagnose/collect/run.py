@@ -1,5 +1,6 @@
 """Runs the collectors in parallel, each with a deadline; a hanging one is abandoned. Starts threads."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -86,12 +87,23 @@ def _read(collector: Collector, source: Source, ended: "Queue[tuple[Collector, F
     try:
         collector.read(source, found)
     except LightragctlError as error:
-        _lack(found, collector, redacted(error.message))
+        _lack(found, collector, redacted(_short(error.message)))
     except (httpx.HTTPError, OSError) as error:
         _lack(found, collector, redacted(f"{type(error).__name__}: {error}"))
     finally:
         _lack(found, collector, "not collected")
         ended.put((collector, found))
+
+
+_DENIED = re.compile(r'cannot (\w+) resource "([\w./-]+)" in API group "([\w.-]*)"')
+
+
+def _short(message: str) -> str:
+    """What the API server says of a missing right, as the right."""
+    if found := _DENIED.search(message):
+        group = f".{found[3]}" if found[3] else ""
+        return f"you may not {found[1]} {found[2]}{group}"
+    return message
 
 
 def _lack(facts: Facts, collector: Collector, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from lightragctl.diagnose.deployed import deployed
 from lightragctl.diagnose.facts import Fact, Facts
 from lightragctl.diagnose.model import Deployed
 from lightragctl.kube.client import ClusterClient
+from lightragctl.kube.remembered import RememberedCluster
 from lightragctl.kube.scope import Scope
 from lightragctl.local.files import ReleaseFiles, data_home
 from lightragctl.release.release import Release
@@ -37,17 +38,20 @@ class Source:
     release: Release
     now: float
     requests: int = 0
+    _bytes_read: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _addresses: dict[str, Mapping[str, str] | LightragctlError] = field(default_factory=dict)
 
     @cached_property
     def http(self) -> httpx.Client:
         """A client without proxies: all addresses are on loopback."""
-        return httpx.Client(timeout=ANSWER_S, trust_env=False, event_hooks={"request": [self._count]})
+        return httpx.Client(timeout=ANSWER_S, trust_env=False, event_hooks={"response": [self._count]})
 
-    def _count(self, request: httpx.Request) -> None:
+    def _count(self, response: httpx.Response) -> None:
+        size = len(response.read())
         with self._lock:
             self.requests += 1
+            self._bytes_read += size
 
     @property
     def is_local(self) -> bool:
@@ -61,10 +65,16 @@ class Source:
 
     @cached_property
     def scope(self) -> Scope:
-        """A release on a cluster."""
+        """A release on a cluster, of which each object is read once."""
+        scope = self.runtime.scope
+        return replace(scope, cluster=RememberedCluster.of(scope.cluster))
+
+    @property
+    def runtime(self) -> KubernetesRuntime:
+        """The runtime of a release on a cluster."""
         runtime = self.release.runtime
         assert isinstance(runtime, KubernetesRuntime)
-        return runtime.scope
+        return runtime
 
     @cached_property
     def record(self) -> Inventory | None:
@@ -114,11 +124,14 @@ class Source:
         """The address of one replica; raises as `addresses`."""
         return next(iter(self.addresses(component).values()))
 
+    def bytes_read(self) -> int:
+        """Size of all responses so far, of services and of the API server."""
+        cluster = None if self.is_local else self.runtime.client
+        return self._bytes_read + (cluster.bytes_read if isinstance(cluster, ClusterClient) else 0)
+
     def api_requests(self) -> int:
         """Requests to the API server so far; 0 of a local release."""
-        if self.is_local:
-            return 0
-        cluster = self.scope.cluster
+        cluster = None if self.is_local else self.runtime.client
         return cluster.requests if isinstance(cluster, ClusterClient) else 0
 
 

@@ -4,57 +4,51 @@ Without a canary the steps that concern one do nothing, and what remains is a ro
 Components that change together have their canaries at the same time; each is judged by its own pods.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from lightragctl.core.errors import LightragctlError
-from lightragctl.core.result import Event
-from lightragctl.core.runtime import UpOptions
-from lightragctl.deploy.rollback import rollback_target
-from lightragctl.deploy.rollout import roll_out
-from lightragctl.deploy.rollout_plan import read_inventory
-from lightragctl.operations.kind import Context, Hold, OperationKind, Right, Step, Wait
+from lightragctl.operations.kind import Context, Hold, OperationKind, Pause, Step, Wait
 from lightragctl.upgrade.canary import track_of
 from lightragctl.upgrade.deployed import apply_canary, canary_obstacle, delete_canaries, has_canary
-from lightragctl.upgrade.gates import LOOK_S, Judgement
 from lightragctl.upgrade.held_autoscaler import give_back, hold, is_held, scale_down_policy, scaler_ref
+from lightragctl.upgrade.observing import Stage, measure_before, skip, watch, watched
 from lightragctl.upgrade.plan import canary_stages, stage_seconds
-from lightragctl.upgrade.preflight import check_release, stable_pods
+from lightragctl.upgrade.preflight import check_release, pending_rows, stable_pods, store_obstacle
+from lightragctl.upgrade.promotion import (
+    RIGHTS,
+    binder,
+    demote,
+    is_promoted,
+    noted,
+    promote,
+    since_begun,
+    verify,
+)
 from lightragctl.upgrade.samples import Track
-from lightragctl.upgrade.site import Site, read_pods, read_samples, target
-from lightragctl.upgrade.watching import Watching, failed, from_data, judgement_data, summary, to_data, undecided
+from lightragctl.upgrade.site import Site, read_pods, target
 
 STAGES = 3
-_API = "lightrag-api"
-_ROLLOUT_S, _PROBE_S = 1800.0, 120.0
-_POLL_S = 2.0
-_WARM_UP_S = 60.0
-"""After the start of canary pods, at most a quarter of the stage: their caches and connections are cold."""
+_POLL_S, _INDEX_S = 2.0, 15.0
+"""Between two looks at pods, and at the builds of indexes."""
 _DAY_S = 24 * 3600.0
-
-
-class RegressionError(LightragctlError):
-    """A gate failed, or had too little data for a verdict."""
-
-    code = "regression"
 
 
 def replicas_kind(open_site: Callable[[Any], Site]) -> OperationKind:
     """The kind of operation, given how its steps reach a release."""
 
-    def bound(act: Callable[..., Any], *more: Any) -> Callable[[Context], Any]:
-        return lambda context: act(context, open_site(context.resources), *more)
-
+    bound = binder(open_site)
     steps = [
-        Step("preflight", "check the release", 120.0, bound(_preflight), lambda c: "preflight" in c.record.results),
+        Step("preflight", "check the release", 600.0, bound(_preflight), noted("preflight")),
         Step(
             "hold", "hold the autoscalers", 120.0, bound(_hold), bound(_is_held), bound(_give_back),
             Hold(f"watch-{STAGES}"),
         ),
+        Step(
+            "baseline", "measure the stable pods", 600.0, bound(_measure_before), noted("before"),
+        ),
         Step("canary", "start one pod of the new version", 900.0, bound(_widen, 0), bound(_widened, 0), bound(_retire)),
-        Step("watch-1", "watch the canary", _DAY_S, bound(_watch, 0), partial(_watched, stage=0)),
+        Step("watch-1", "watch the canary", _DAY_S, bound(_watch, 0), partial(watched, stage=0)),
     ]  # fmt: skip
     for stage in range(1, STAGES):
         steps += [
@@ -64,33 +58,17 @@ def replicas_kind(open_site: Callable[[Any], Site]) -> OperationKind:
             ),
             Step(
                 f"watch-{stage + 1}", "watch the canaries", _DAY_S, bound(_watch, stage),
-                partial(_watched, stage=stage),
+                partial(watched, stage=stage),
             ),
         ]  # fmt: skip
     steps += [
-        Step("promote", "upgrade the stable pods", 7200.0, bound(_promote), bound(_is_promoted), bound(_demote)),
+        Step("promote", "upgrade the stable pods", 7200.0, bound(promote), bound(is_promoted), bound(demote)),
         Step("retire", "delete the canary", 300.0, bound(_retire_and_wait), bound(_is_retired)),
-        Step("verify", "verify the release", 600.0, bound(_verify), lambda c: "verified" in c.record.results),
+        Step("verify", "verify the release", 600.0, bound(verify), noted("verified")),
     ]
-    return OperationKind("upgrade", 1, tuple(steps), limit_s=2 * _DAY_S, abort_on_failure=True, rights=tuple(_rights()))
-
-
-def _rights() -> list[Right]:
-    """What its Job may do: what `up` may, and reach pods."""
-    every = ("get", "list", "create", "patch", "update", "delete")
-    return [
-        Right("", ("pods",), ("get", "list", "delete")),
-        Right("", ("pods/log", "events", "resourcequotas"), ("get", "list", "create", "patch", "delete")),
-        Right("", ("pods/portforward",), ("get", "create")),
-        Right("", ("namespaces",), ("get", "patch")),  # a release may own its namespace
-        Right("", ("configmaps", "secrets", "services", "serviceaccounts", "limitranges"), every),
-        Right("", ("persistentvolumeclaims",), every),
-        Right("apps", ("deployments", "statefulsets", "replicasets"), every),
-        Right("autoscaling", ("horizontalpodautoscalers",), every),
-        Right("policy", ("poddisruptionbudgets",), every),
-        Right("networking.k8s.io", ("networkpolicies", "ingresses"), every),
-        Right("coordination.k8s.io", ("leases",), ("get", "create", "update")),
-    ]
+    return OperationKind(
+        "upgrade", 1, tuple(steps), limit_s=2 * _DAY_S, abort_on_failure=True, rights=RIGHTS, promotable=True
+    )
 
 
 def _components(context: Context) -> list[str]:
@@ -112,12 +90,18 @@ def _wanted(context: Context, component: str, stage: int) -> int:
     return stages[min(stage, len(stages) - 1)]
 
 
-def _preflight(context: Context, site: Site) -> None:
+def _preflight(context: Context, site: Site) -> Wait | None:
+    collections = site.collections()
+    waits = store_obstacle(context.record.results.get("pending rows"), collections)
+    context.save_result("pending rows", pending_rows(collections))
+    if waits:
+        return Wait(_INDEX_S, waits)
     inventory = check_release(site.scope, context.record.id, target(context), _components(context))
     context.save_original("revision", inventory.revision)
     for component in context.record.parameters["components"]:
         context.save_original(f"pods of {component}", stable_pods(site.scope, component))
     context.save_result("preflight", "passed")
+    return None
 
 
 def _hold(context: Context, site: Site) -> None:
@@ -146,15 +130,9 @@ def _widen(context: Context, site: Site, stage: int) -> Wait | None:
         wanted = _wanted(context, component, stage)
         if not has_canary(site.scope, component, wanted):
             apply_canary(site.guarded(context), objects, (component, wanted), context.record.id)
-        if reason := canary_obstacle(site.scope, component, _since(context)):
+        if reason := canary_obstacle(site.scope, component, since_begun(context)):
             return Wait(_POLL_S, reason)
     return None
-
-
-def _since(context: Context) -> float:
-    """Seconds since the current step began."""
-    begun = [one.began_at for one in context.record.steps if one.state == "acting" and one.began_at]
-    return (context.now() - begun[-1]).total_seconds() if begun else 0.0
 
 
 def _widened(context: Context, site: Site, stage: int) -> bool:
@@ -164,107 +142,17 @@ def _widened(context: Context, site: Site, stage: int) -> bool:
     return all(has_canary(site.scope, one, _wanted(context, one, stage), True) for one in _components(context))
 
 
-def _watched(context: Context, stage: int) -> bool:
-    return str(stage) in context.record.results.get("verdicts", {})
+def _measure_before(context: Context, site: Site) -> Wait | None:
+    return measure_before(context, site, _components(context))
 
 
-def _watch(context: Context, site: Site, stage: int) -> Wait | None:
-    """One look at the pods, and what it decides.
-
-    Raises:
-        RegressionError: a gate failed, or none of the time has given it enough data.
-    """
-    components = _components(context)
-    if stage >= _stages(context):
-        _conclude(context, stage, {})
+def _watch(context: Context, site: Site, stage: int) -> Wait | Pause | None:
+    """Observe the canaries, unless there are none or an operator has promoted them."""
+    if stage >= _stages(context) or context.record.promoted_by:
+        skip(context, stage)
         return None
-    state = dict(context.record.results.get("watch", {}))
-    if state.get("stage") != stage:
-        state |= {"stage": stage, "began_at": context.now().isoformat()}
     seconds = stage_seconds(_stages(context), float(context.record.parameters["observe_s"]))[stage]
-    known = {name: from_data(one) for name, one in state.get("components", {}).items()}
-    cold = _elapsed(context, state) < min(_WARM_UP_S, seconds / 4)
-    now_s = context.now().timestamp()
-    now = {one: known.get(one, Watching()).after(read_samples(site, one, now_s), cold) for one in components}
-    if state.get("asked") != stage:
-        now = _with_answers(context, site, now)
-        state["asked"] = stage
-    state["components"] = {name: to_data(one) for name, one in now.items()}
-    context.save_result("watch", state)
-    planned = int(float(context.record.parameters["observe_s"]) / LOOK_S)
-    verdicts = {name: one.verdicts(planned, len(components)) for name, one in now.items()}
-    return _decided(context, stage, (state, seconds), verdicts)
-
-
-def _with_answers(context: Context, site: Site, now: Mapping[str, Watching]) -> dict[str, Watching]:
-    """The same with the answers of lightrag-api's canary, where it has one."""
-    if _API not in now:
-        return dict(now)
-    names: dict[Track, list[str]] = {track: [] for track in Track}
-    for pod in read_pods(site, _API):
-        if track := track_of(pod):
-            names[track].append(pod["metadata"]["name"])
-    found = site.answers(names[Track.STABLE], names[Track.CANARY], context.notify)
-    one = now[_API]
-    return {**now, _API: Watching(one.samples, one.watch, one.history, tuple(found))}
-
-
-def _decided(
-    context: Context, stage: int, about: tuple[dict[str, Any], float], verdicts: Mapping[str, Sequence[Judgement]]
-) -> Wait | None:
-    state, seconds = about
-    if reasons := failed(verdicts):
-        _save_verdicts(context, "failed", verdicts)
-        raise RegressionError(f"the new version is worse: {'; '.join(reasons)}")
-    elapsed = _elapsed(context, state)
-    context.report(round(min(elapsed, seconds)), round(seconds), "s", summary(verdicts))
-    if elapsed < seconds:
-        return Wait(LOOK_S, f"watching, {seconds - elapsed:.0f} s left")
-    if reasons := undecided(verdicts):
-        if elapsed < 2 * seconds:
-            return Wait(LOOK_S, f"not enough data yet: {'; '.join(reasons)}")
-        _save_verdicts(context, "undecided", verdicts)
-        hint = "send more requests during the observation, or extend it: --observe"
-        raise RegressionError(f"not enough data for a verdict: {'; '.join(reasons)}", hint)
-    _conclude(context, stage, verdicts)
-    return None
-
-
-def _elapsed(context: Context, state: Mapping[str, Any]) -> float:
-    """Seconds since the stage began."""
-    return (context.now() - datetime.fromisoformat(str(state["began_at"]))).total_seconds()
-
-
-def _conclude(context: Context, stage: int, verdicts: Mapping[str, Sequence[Judgement]]) -> None:
-    _save_verdicts(context, str(stage), verdicts)
-    if verdicts:
-        context.notify(Event(f"passed: {summary(verdicts)}", f"watch-{stage + 1}"))
-
-
-def _save_verdicts(context: Context, key: str, verdicts: Mapping[str, Sequence[Judgement]]) -> None:
-    data = {name: [judgement_data(one) for one in all_of] for name, all_of in verdicts.items()}
-    context.save_result("verdicts", {**context.record.results.get("verdicts", {}), key: data})
-
-
-def _promote(context: Context, site: Site) -> None:
-    options = UpOptions(_ROLLOUT_S, operation=context.record.id)
-    roll_out(site.scope, target(context), options, lambda differences: None, context.notify)
-
-
-def _is_promoted(context: Context, site: Site) -> bool:
-    inventory = read_inventory(site.scope)
-    if inventory is None or inventory.phase != "applied":
-        return False
-    return bool(dict(inventory.profile) == context.record.parameters["profile"])
-
-
-def _demote(context: Context, site: Site) -> None:
-    """Roll back to the revision from before, unless it is still the last one."""
-    inventory, before = read_inventory(site.scope), context.record.originals["revision"]
-    if inventory is None or (inventory.revision == before and inventory.phase == "applied"):
-        return
-    options = UpOptions(_ROLLOUT_S, operation=context.record.id)
-    roll_out(site.scope, rollback_target(site.scope, before), options, lambda differences: None, context.notify)
+    return watch(context, site, Stage(stage, seconds, _components(context)))
 
 
 def _retire(context: Context, site: Site) -> None:
@@ -284,8 +172,3 @@ def _is_retired(context: Context, site: Site) -> bool:
         if any(track_of(pod) is Track.CANARY for pod in read_pods(site, component)):
             return False
     return True
-
-
-def _verify(context: Context, site: Site) -> None:
-    site.prove(_PROBE_S, context.notify)
-    context.save_result("verified", True)

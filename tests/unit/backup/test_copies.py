@@ -113,6 +113,14 @@ def test_an_abort_after_the_switch_puts_everything_back(tmp_path: Path) -> None:
     assert copied.state() == before
 
 
+def test_a_backup_that_its_command_could_not_read_is_not_restored_as_another_workspace(tmp_path: Path) -> None:
+    copied = target(tmp_path, backup(), workspace="other")
+    record = copied.run(is_assumed=True)
+    assert record.phase is Phase.FAILED
+    assert "the backup is of workspace 'default', not of 'other'" in record.cause
+    assert "--target-workspace default" in record.cause
+
+
 def test_a_workspace_that_does_not_exist_is_made_and_removed_again(tmp_path: Path) -> None:
     copied = target(tmp_path, backup(), workspace="other")
     before = copied.state()

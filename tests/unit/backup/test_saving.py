@@ -12,18 +12,21 @@ import pytest
 from lightragctl.backup.backup_kind import backup_kind
 from lightragctl.backup.catalog import listed, newest
 from lightragctl.backup.lock import Holder, Lock, Subject
+from lightragctl.backup.manifest import Manifest
 from lightragctl.backup.saving import Hold
 from lightragctl.backup.source import Destination, Source
 from lightragctl.backup.storage import StorageFullError
-from lightragctl.core.errors import NotRunningError
+from lightragctl.cli.operations.steering import outcome
+from lightragctl.core.errors import LightragctlError, NotRunningError
 from lightragctl.core.result import Event, Notify
 from lightragctl.core.runtime import ReleaseRuntime
+from lightragctl.kube.model import ForbiddenError
 from lightragctl.local.files import ReleaseFiles
 from lightragctl.operations.cluster_store import ConfigMapStore
 from lightragctl.operations.control import abort, begin, drive, pause, resume
 from lightragctl.operations.desk import Clock, Crew
 from lightragctl.operations.kind import Context, Started, new_operation
-from lightragctl.operations.model import Operation, Phase
+from lightragctl.operations.model import Operation, Phase, next_command
 from lightragctl.operations.place import Place
 from lightragctl.release.writers import WRITER, WriterClock, WriterControl
 from lightragctl.vectors import fence as fences
@@ -45,6 +48,8 @@ class Server:
     mortal: Mortal
     running: bool = True
     stops: int = 0
+    broken: Exception | None = None
+    forbidden: Exception | None = None
 
     def components(self) -> tuple[str, ...]:
         return (WRITER,)
@@ -61,9 +66,13 @@ class Server:
                 self.running, self.stops = False, self.stops + 1
 
     def resume(self, component: str, replicas: int, timeout_s: float, notify: Notify) -> None:
+        if self.forbidden:
+            raise self.forbidden
         if bool(replicas) != self.running:
             with self.mortal.write("start"):
                 self.running = bool(replicas)
+        if self.broken:
+            raise self.broken
 
 
 @dataclass
@@ -76,6 +85,7 @@ class Made:
     given: dict[str, Any] = field(default_factory=lambda: dict(GIVEN))
     events: list[Event] = field(default_factory=list)
     problem: Exception | None = None
+    recorded: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.workspace.fill(20)
@@ -113,6 +123,9 @@ class Made:
     def writer(self, context: Context) -> WriterControl:
         clock = WriterClock(lambda: self.now.timestamp(), self.pause, lambda: self.now)
         return WriterControl(cast(ReleaseRuntime, self.server), self.events.append, clock)
+
+    def record(self, context: Context, manifest: Manifest) -> None:
+        self.recorded.append(manifest.id)
 
     def versions(self, context: Context) -> dict[str, str]:
         return {"lightrag": "1.5.7"}
@@ -170,6 +183,7 @@ def test_a_backup_is_made_while_the_server_is_stopped(made: Made) -> None:
     found = newest(made.storage, SUBJECT)
     assert found is not None
     assert found.id == told["id"]
+    assert made.recorded == [told["id"]]
 
 
 def test_without_a_fence_nothing_is_stopped(made: Made) -> None:
@@ -221,6 +235,36 @@ def test_death_at_every_write_is_followed_by_a_whole_backup_or_none(tmp_path: Pa
                 resume(made.place, ID, made.now)
         record = made.drive()
         assert record.phase in ((Phase.ABORTED, Phase.SUCCEEDED) if then == "abort" else (Phase.SUCCEEDED,)), at
-        assert made.states() == (["complete"] if record.phase is Phase.SUCCEEDED else []), at
+        assert made.states() == (["complete"] if record.results.get("made") else []), at
         made.given_back()
     assert at > 20
+
+
+def test_a_backup_is_kept_when_lightrag_server_is_not_ready_again(made: Made) -> None:
+    made.server.broken = LightragctlError("lightrag-server exits again and again")
+    record = made.drive()
+    assert (record.phase, made.states(), made.server.running) == (Phase.SUCCEEDED, ["complete"], True)
+    ended = outcome("backup create", record, Phase.SUCCEEDED)
+    assert (ended.exit_status, ended.errors[0].message) == (9, "lightrag-server exits again and again")
+    made.given_back()
+
+
+def test_a_backup_is_kept_when_lightrag_server_cannot_be_started(made: Made) -> None:
+    made.server.forbidden = ForbiddenError("may not scale")
+    record = made.drive()
+    assert (record.phase, made.states(), made.server.running) == (Phase.NEEDS_ATTENTION, ["complete"], False)
+    assert record.cause == "stop lightrag-server, if it serves the workspace: not undone: may not scale"
+    assert f"operations resume {ID}" in next_command(record)
+    made.server.forbidden = None
+    resume(made.place, ID, made.now)
+    assert made.drive().phase is Phase.SUCCEEDED
+    made.given_back()
+
+
+def test_an_abort_leaves_a_committed_backup(made: Made) -> None:
+    made.server.forbidden = ForbiddenError("may not scale")
+    made.drive()
+    made.server.forbidden = None
+    abort(made.place, ID, made.now)
+    assert (made.drive().phase, made.states()) == (Phase.ABORTED, ["complete"])
+    made.given_back()

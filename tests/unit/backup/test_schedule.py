@@ -47,6 +47,17 @@ def test_it_mounts_the_volumes_and_gets_the_secrets() -> None:
     assert container["args"] == ["backup", "create", "--in-cluster", "--name", "dev", "-n", NAMESPACE]
 
 
+def test_it_gets_the_password_of_the_database_of_lightrag_server() -> None:
+    of_server = "components.lightrag-server.environment"
+    chosen = f"{of_server}.LIGHTRAG_KV_STORAGE=PGKVStorage"
+    password = f"{of_server}.POSTGRES_PASSWORD={{secret: {{name: rag, key: password}}}}"
+    other = f"{of_server}.OTHER_KEY={{secret: {{name: other, key: key}}}}"
+    container = pod(scheduled(*S3, chosen, password, other))["containers"][0]
+    found = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in container["env"] if "valueFrom" in one}
+    assert found["POSTGRES_PASSWORD"] == {"name": "rag", "key": "password"}
+    assert len(found) == 3
+
+
 def test_its_account_may_do_what_a_backup_does() -> None:
     rules = scheduled(*S3)["Role"]["rules"]
     allowed = {

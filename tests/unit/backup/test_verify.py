@@ -2,6 +2,7 @@
 
 import pytest
 
+from lightragctl.backup.catalog import find_parent
 from lightragctl.backup.chain import open_chain
 from lightragctl.backup.manifest import InvalidBackupError
 from lightragctl.backup.storage import Storage
@@ -9,7 +10,7 @@ from lightragctl.backup.verify import unreadable, verify
 from lightragctl.cli.backup import payloads
 from lightragctl.core.errors import RefusedError
 from lightragctl.core.result import Event
-from tests.fakes.backup import CHUNKS, Workspace, memory, row
+from tests.fakes.backup import CHUNKS, Workspace, memory, row, to
 from tests.unit.backup.test_create import backed_up, verified
 
 MOST = 10**9
@@ -98,3 +99,17 @@ def test_a_manifest_that_cannot_be_read_is_a_failed_check() -> None:
     found = unreadable("20261130T120000Z-00000000", InvalidBackupError("the manifest is damaged"))
     result = payloads.backup_verify("file:///backups", found)
     assert (result.exit_status, result.errors[0].message) == (3, "the manifest is damaged")
+
+
+def test_a_parent_that_was_replaced_is_found_and_not_built_on() -> None:
+    storage = memory()
+    id = chain_of_two(storage)
+    parent = open_chain(storage, id).links[1].manifest
+    replaced = parent.model_copy(update={"finished_at": "2026-11-30T23:00:00Z"})
+    storage.write(f"{parent.id}/manifest.json", replaced.to_json())
+    open_chain(storage, parent.id)  # it is whole
+    with pytest.raises(InvalidBackupError, match=f"{parent.id} is not the parent that {id} names"):
+        open_chain(storage, id)
+    workspace = Workspace()
+    assert find_parent(storage, workspace.subject, to(storage), workspace.events.append) is None
+    assert "cannot be used as its base" in workspace.events[-1].message

@@ -121,6 +121,40 @@ def test_a_vector_engine_that_others_run_is_reached_and_has_no_policy() -> None:
     assert allowed(found["lightrag-api"], "egress", there) == []
 
 
+POSTGRES = (
+    "components.lightrag-server={enabled: true, image: {repository: r, tag: '1'}}",
+    "components.lightrag-server.environment.LIGHTRAG_KV_STORAGE=PGKVStorage",
+    "components.lightrag-server.environment.POSTGRES_PASSWORD={secret: {name: rag, key: password}}",
+)
+
+
+def test_lightrag_server_reaches_the_database_of_its_stores() -> None:
+    where = "components.lightrag-server.environment.POSTGRES_HOST=db.data.svc"
+    there = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "data"}}}
+    assert allowed(made(*POSTGRES, where)["lightrag-server"], "egress", there) == []
+    far = [
+        where.replace("db.data.svc", "db.example.org"),
+        "components.lightrag-server.environment.POSTGRES_PORT='6432'",
+    ]
+    assert allowed(made(*POSTGRES, *far)["lightrag-server"], "egress", ANYWHERE[0]) == [6432]
+    assert allowed(made(POSTGRES[0], where)["lightrag-server"], "egress", there) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("LIGHTRAG_VECTOR_STORAGE=PGVectorStorage", "LIGHTRAG_VECTOR_STORAGE cannot be set: vectors are in Milvus"),
+        ("POSTGRES_WORKSPACE=other", "POSTGRES_WORKSPACE cannot be set"),
+        ("POSTGRES_PASSWORD=plain", "POSTGRES_PASSWORD must refer to a secret"),
+        ("POSTGRES_PORT=abc", "POSTGRES_PORT is not a port: abc"),
+    ],
+)
+def test_settings_of_postgresql_that_cannot_work_are_refused(changed: str, message: str) -> None:
+    with pytest.raises(ProfileError, match=message) as caught:
+        made(*POSTGRES, f"components.lightrag-server.environment.{changed}")
+    assert "plain" not in str(caught.value) + caught.value.hint
+
+
 def test_the_api_reaches_lightrag_server_which_it_does_not_require() -> None:
     found = made("components.lightrag-server={enabled: true, image: {repository: r, tag: '1'}}")
     assert allowed(found["lightrag-api"], "egress", pods("lightrag-server")) == [9621]

@@ -7,14 +7,17 @@ from typing import Any, TypeVar
 from lightragctl.diagnose import keys
 from lightragctl.diagnose.facts import Fact, Facts
 from lightragctl.diagnose.model import (
+    BackupState,
     Certificate,
     Change,
     Collection,
     DocumentCounts,
     GoldenState,
     Holder,
+    NamespaceState,
     Replica,
     StoreState,
+    Volume,
     Written,
 )
 from tests.fakes import diagnosed as healthy
@@ -167,7 +170,9 @@ def pod_spec(component: str, **changes: Any) -> dict[str, Any]:
 
 def scaler(kind: str, status: str, reason: str) -> dict[str, Any]:
     condition = {"type": kind, "status": status, "reason": reason, "message": "unable to get metrics"}
-    return thing("HorizontalPodAutoscaler", "rel-lightrag-api", {"maxReplicas": 3}, {"conditions": [condition]})
+    target = {"kind": "Deployment", "name": "rel-lightrag-api"}
+    spec = {"maxReplicas": 3, "scaleTargetRef": target}
+    return thing("HorizontalPodAutoscaler", "by-hand", spec, {"conditions": [condition]})
 
 
 def written(severity: str) -> Written:
@@ -204,6 +209,7 @@ def stateful(component: str, **more: Any) -> dict[str, Any]:
     return {**one, "kind": "StatefulSet"}
 
 
+EVERYTHING = {"selector": {"matchLabels": {"app.kubernetes.io/instance": "rel"}}}
 REVISIONS = {"observedGeneration": 1, "updateRevision": "new", "currentRevision": "old", "replicas": 1}
 STATEFUL_POD = {"labels": {**healthy.labels("etcd"), "controller-revision-hash": "old"}}
 
@@ -215,7 +221,7 @@ FAULTS: dict[str, Fault] = {
         of(keys.QUOTAS, thing("ResourceQuota", "rel", {}, {"hard": {"pods": "10"}, "used": {"pods": "10"}}))
     ),
     "LR105": cluster(put(keys.DNS_PODS, [pod("kube-dns", ready=False)])),
-    "LR106": cluster(put(keys.NODE_LEASES, [thing("Lease", "node-1", {"renewTime": ago(-600)})])),
+    "LR106": cluster(put(keys.INSIDE, [replace(healthy.inside(), skew_s=-90.0)])),
     "LR107": cluster(put(keys.CERTIFICATES, [Certificate("rel-tls", AT - 86400, "Ingress/x")])),
     "LR108": cluster(put(keys.CERTIFICATES, [Certificate("rel-tls", AT + 20 * 86400, "Ingress/x")])),
     "LR109": cluster(put(keys.AUTOSCALERS, [scaler("ScalingActive", "False", "FailedGetResourceMetric")])),
@@ -223,7 +229,14 @@ FAULTS: dict[str, Fault] = {
     "LR111": cluster(
         put(
             keys.BUDGETS,
-            [thing("PodDisruptionBudget", "x", {}, {"disruptionsAllowed": 0, "currentHealthy": 2, "expectedPods": 2})],
+            [
+                thing(
+                    "PodDisruptionBudget",
+                    "x",
+                    EVERYTHING,
+                    {"disruptionsAllowed": 0, "currentHealthy": 2, "expectedPods": 2},
+                )
+            ],
         )
     ),
     "LR112": cluster(
@@ -231,6 +244,10 @@ FAULTS: dict[str, Fault] = {
     ),
     "LR113": cluster(put(keys.RULES, [written("error")])),
     "LR114": cluster(put(keys.RULES, [written("warning")])),
+    "LR115": cluster(put(keys.INSIDE, [healthy.inside(error="name")])),
+    "LR116": cluster(put(keys.INSIDE, [healthy.inside(error="refused")])),
+    "LR117": cluster(put(keys.INSIDE, [healthy.inside(took_s=0.8)])),
+    "LR118": cluster(put(keys.NAMESPACE, NamespaceState(healthy.NAMESPACE, True, ["finalizers remaining"]))),
     "LR130": refused(
         'pods "x" is forbidden: exceeded quota: rel, requested: limits.memory=1Gi, used: limits.memory=8Gi, limited: 8'
     ),
@@ -303,7 +320,10 @@ FAULTS: dict[str, Fault] = {
         put(keys.DANGERS, [Written("config-outdated", "warning", "Pod/x", "started before Secret/y", ["restart it"])])
     ),
     "LR162": local(put(keys.OPERATIONS, [healthy.operation("needs attention")])),
+    "LR560": local(several(with_(keys.DEPLOYED, backs_up=True), put(keys.NEWEST_BACKUP, BackupState()))),
+    "LR561": cluster(put(keys.NEWEST_BACKUP, BackupState(200_000.0))),
     "LR163": cluster(put(keys.OPERATIONS, [healthy.operation("running", 900.0)])),
+    "LR164": cluster(put(keys.OPERATIONS, [healthy.operation("running", driver="")])),
     "LR170": local(with_(keys.MACHINE, supervisor_alive=False)),
     "LR171": local(processes("embedder", alive=False, holder=None, last_exit="killed by SIGKILL")),
     "LR172": local(processes("embedder", alive=False, holder=Holder(7, "nginx", False))),
@@ -320,7 +340,10 @@ FAULTS: dict[str, Fault] = {
     "LR183": local(processes("embedder", restarts=1, last_exit="killed by SIGKILL", started_at=AT - 60)),
     "LR184": local(processes("embedder", not_ready="port 8083 is not open yet", started_at=AT - 5)),
     "LR185": local(with_(keys.MACHINE, load=90.0)),
+    "LR188": local(processes("embedder", started_at=AT + 3600)),
+    "LR189": local(processes("lightrag-api", open_files=1020, open_files_limit=1024)),
     "LR186": local(processes("embedder", failures=4, last_exit="exited with status 1")),
+    "LR187": cluster(put(keys.RECENT_SIGNS, {"vector-engine": {"object-store-refused": 4}})),
     "LR200": local(put(keys.SERVICES, [Replica("embedder", "embedder", error="Connection refused")])),
     "LR201": local(with_(keys.SEARCHED, status=503, code="overloaded", error="too busy")),
     "LR202": local(with_(keys.SEARCHED, took_s=1.5, stages_ms={"embed": 1400.0, "search": 5.0})),
@@ -376,6 +399,8 @@ FAULTS: dict[str, Fault] = {
     "LR306": local(endpoint(status=404, code="model_not_found")),
     "LR307": local(endpoint(dimension=8)),
     "LR308": local(endpoint(norm=0.0)),
+    "LR314": local(endpoint(code="not-openai")),
+    "LR315": local(endpoint(status=429, code="insufficient_quota")),
     "LR309": local(endpoint(took_s=9.0)),
     "LR310": cluster(metrics("lightrag-api", "lightragctl_breaker_state", 2.0, backend="embedding")),
     "LR311": cluster(metrics("model-server", "vllm:num_requests_waiting", 40.0)),
@@ -402,6 +427,8 @@ FAULTS: dict[str, Fault] = {
     "LR412": local(with_(keys.MACHINE, inodes_free=3)),
     "LR413": cluster(metrics("etcd", "etcd_mvcc_db_total_size_in_bytes", 3.9 * GIB)),
     "LR414": cluster(put(keys.EVENTS, [event("Evicted", "The node was low on resource: memory.", "embedder")])),
+    "LR415": cluster(put(keys.VOLUMES, [Volume("etcd", "rel-etcd-0", "/data", 10 * GIB, GIB)])),
+    "LR416": cluster(put(keys.VOLUMES, [Volume("etcd", "rel-etcd-0", "/data", 10 * GIB, 100 * MIB)])),
     "LR501": local(with_(keys.DOCUMENTS, rows=90)),
     "LR502": local(
         several(

@@ -3,11 +3,16 @@
 import base64
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from lightragctl.client.series import parse_series, quantile, total
 from lightragctl.diagnose.certificates import expires_at
+from lightragctl.diagnose.checks.models import CHECKS, kind_of
+from lightragctl.diagnose.collect.sources import models
 from lightragctl.diagnose.deployed import deployed
+from lightragctl.diagnose.model import FOREIGN, Endpoint
+from lightragctl.diagnose.signatures import count_signs, since
 from lightragctl.diagnose.text import percent, sized
 
 TEXT = """# HELP x y
@@ -92,3 +97,70 @@ def test_a_release_is_read_from_the_values_of_its_record() -> None:
 def test_amounts_are_told_in_units_that_a_person_reads() -> None:
     assert [sized(one) for one in (10, 2048, 3 * 1024**3)] == ["10 B", "2.0 KiB", "3.0 GiB"]
     assert percent(1, 0) == "0 %"
+
+
+FOREIGN_ANSWERS = [
+    ("a page", b"<html>Sign in</html>", True),
+    ("an error with status 200", b'{"error": {"message": "no"}}', True),
+    ("a list", b"[]", True),
+    ("another shape", b'{"data": {"x": 1}, "choices": "x"}', True),
+    ("the API", b'{"data": [{"embedding": [1.0]}], "choices": []}', False),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "foreign"), [row[1:] for row in FOREIGN_ANSWERS], ids=[row[0] for row in FOREIGN_ANSWERS]
+)
+@pytest.mark.parametrize("kind", ["embedding", "chat"])
+def test_an_answer_that_is_not_of_the_openai_api_is_told_apart(kind: str, body: bytes, foreign: bool) -> None:
+    found = models._measured(httpx.Response(200, content=body), kind)
+    assert (found.get("code") == FOREIGN) is foreign
+    assert b"Sign in" not in str(found).encode()
+
+
+REASONS = [
+    ("certificate", "cannot connect to https://h: certificate verify failed: self-signed certificate"),
+    ("not-tls", "cannot connect to https://h: [SSL: WRONG_VERSION_NUMBER] wrong version number"),
+    ("dns", "cannot connect to http://h: Name or service not known"),
+    ("refused", "cannot connect to http://h: Connect call failed ('127.0.0.1', 9)"),
+    ("network", "no connection to http://h within 5 s"),
+    ("proxy", "cannot connect to http://h through the proxy http://p:1: Connection refused"),
+    ("", "cannot connect to http://h: planted-s3cret"),
+]
+
+
+@pytest.mark.parametrize(("cause", "text"), REASONS, ids=[row[0] or "unknown" for row in REASONS])
+def test_why_an_endpoint_is_unreachable_is_kept_by_name_and_not_by_its_text(cause: str, text: str) -> None:
+    assert models._cause(httpx.Response(503, json={"error": {"message": text}})) == cause
+
+
+def test_an_endpoint_behind_a_firewall_is_unreachable_and_not_slow() -> None:
+    assert kind_of(Endpoint("chat", "m", "", 504, "upstream_unreachable")) == "unreachable"
+    assert kind_of(Endpoint("chat", "m", "", 504, "upstream_timeout")) == "late"
+    assert kind_of(Endpoint("chat", "m", "", 302)) == "foreign"
+    assert kind_of(Endpoint("chat", "m", "", 402)) == "credit"
+    assert kind_of(Endpoint("chat", "m", "", 429, "rate_limit_exceeded")) == "rate"
+    assert {"LR301", "LR304", "LR314"} <= {one.code for one in CHECKS}
+
+
+def test_errors_of_an_earlier_start_are_no_signs() -> None:
+    log = [
+        "  File x",
+        "2026-11-30 10:00:01,5 ERROR no such host",
+        "getaddrinfo",
+        "2026-11-30 10:00:09 INFO x",
+        "EMFILE",
+    ]
+    assert count_signs(since(log, "2026-11-30 10:00:05")) == {"open-files": 1}
+    assert count_signs(since(log, "2026-11-30 10:00:00")) == {"dns": 2, "open-files": 1}
+    assert since(["no time"], "2026-11-30 10:00:05") == ["no time"]
+
+
+def test_of_a_foreign_code_only_known_words_are_kept() -> None:
+    def code(value: object) -> str:
+        return models._code(httpx.Response(500, json={"error": {"code": value, "message": "planted-s3cret"}}))
+
+    assert code("insufficient_quota") == "insufficient_quota"
+    assert code("urn:lightragctl:upstream_key") == "upstream_key"
+    assert code("planted-s3cret") == code({"planted-s3cret": 1}) == models.OTHER_CODE
+    assert models._code(httpx.Response(500, text="planted-s3cret")) == ""

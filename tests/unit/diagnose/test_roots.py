@@ -10,6 +10,7 @@ from lightragctl.diagnose import keys
 from lightragctl.diagnose.check import Category, Symptom, all_checks
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.judge import Diagnosed, chosen, diagnose
+from lightragctl.diagnose.model import Change
 from lightragctl.diagnose.path import hops
 from tests.unit.diagnose import faults
 from tests.unit.diagnose.faults import FAULTS, endpoint, processes, put, several, with_
@@ -143,3 +144,54 @@ def test_the_path_of_a_search_names_the_hop_that_failed() -> None:
     assert next(iter(found)) == "lightrag-api"
     assert found["embedder"] == ("failed", "LR171")
     assert found["vector-engine"] == ("ok", "")
+
+
+def changed(path: str, added: bool = False) -> Change:
+    return Change("Deployment/rel-embedder", path, "kubectl-set", "2027-01-01T00:00:00Z", added)
+
+
+def test_a_change_by_hand_is_evidence_of_what_it_broke() -> None:
+    facts = FAULTS["LR141"].facts()
+    facts.put(keys.DRIFT, [changed("spec.template.spec.containers[name=embedder].image")])
+    found = judged(facts).findings
+    assert [one.code for one in found] == ["LR141"]
+    assert any("LR151" in line and "kubectl-set" in line for line in found[0].evidence)
+    assert "lightragctl up" in found[0].hint
+
+
+def test_a_change_of_another_component_is_a_finding_of_its_own() -> None:
+    facts = FAULTS["LR141"].facts()
+    facts.put(keys.DRIFT, [Change("Deployment/rel-mock-llm", "spec.paused", "kubectl-edit", "")])
+    assert roots(judged(facts)) == ["LR141", "LR151"]
+
+
+def test_a_field_that_somebody_added_is_removed_by_hand_and_a_restart_is_no_change() -> None:
+    facts = faults.cluster(put(keys.DRIFT, [changed("spec.template.spec.nodeSelector", added=True)])).facts()
+    assert "by hand" in judged(facts).findings[0].hint
+    path = "spec.template.metadata.annotations[kubectl.kubernetes.io/restartedAt]"
+    facts = faults.cluster(put(keys.DRIFT, [changed(path, added=True)])).facts()
+    assert judged(facts).findings == ()
+
+
+def test_a_pod_that_is_not_ready_explains_the_calls_that_it_does_not_answer() -> None:
+    facts = FAULTS["LR142"].facts()
+    facts.put(keys.MODELS, FAULTS["LR301"].facts()[keys.MODELS])
+    found = judged(facts).findings
+    assert [one.code for one in found] == ["LR142"]
+    assert "LR301" in [one.code for one in found[0].consequences]
+
+
+def test_a_component_that_serves_from_other_pods_explains_no_failure() -> None:
+    facts = FAULTS["LR141"].facts()
+    for one in facts[keys.WORKLOADS]:
+        if one["metadata"]["name"] == "rel-embedder":
+            one["status"] |= {"readyReplicas": 1, "replicas": 2}
+    facts.put(keys.MODELS, FAULTS["LR305"].facts()[keys.MODELS])
+    assert roots(judged(facts)) == ["LR141", "LR305"]
+
+
+def test_a_node_that_went_silent_is_told_before_the_cluster_says_so() -> None:
+    facts = faults.healthy.cluster()
+    leases = [("node-1", 40.0), ("node-2", 4.0)]
+    facts.put(keys.NODE_LEASES, [faults.thing("Lease", name, {"renewTime": faults.ago(age)}) for name, age in leases])
+    assert roots(judged(facts)) == ["LR101"]

@@ -59,6 +59,18 @@ def test_a_damaged_file_is_an_error_that_names_it_and_a_way_out(files: ReleaseFi
     assert str(files.folder) in caught.value.hint
 
 
+def test_of_a_damaged_file_no_content_is_shown(files: ReleaseFiles) -> None:
+    files.folder.mkdir(parents=True, exist_ok=True)
+    for content in ('{"url": "http://u:planted-s3cret@h"', '{"release": ["planted-s3cret"], "planted-s3cret": 1}'):
+        (files.folder / "wanted.json").write_text(content)
+        with pytest.raises(LightragctlError, match=r"wanted\.json is damaged") as caught:
+            files.read_desired()
+        shown = caught.value.message + caught.value.hint
+        assert '"planted-s3cret"' not in shown
+        assert "@h" not in shown
+        assert "lightragctl up" in caught.value.hint
+
+
 def test_the_folders_are_for_this_user_alone(files: ReleaseFiles) -> None:
     for folder in (files.folder, files.data, files.log("a").parent, files.settings("a").parent):
         assert folder.stat().st_mode & 0o077 == 0

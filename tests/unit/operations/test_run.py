@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lightragctl.cli.operations.payloads import Shower, shown
 from lightragctl.core.errors import LightragctlError, LockedError, NotRunningError, RefusedError, UsageError
-from lightragctl.operations.control import abandon, abort, begin, clean_up, drive, kept_data, pause, resume
+from lightragctl.operations.control import abandon, abort, begin, clean_up, drive, kept_data, pause, resume, the_open
 from lightragctl.operations.model import Kept, Phase, StepState, next_command
 from lightragctl.operations.run import take_turn
 from tests.fakes.operations import DONE, ID, MOVE, START, UNTOUCHED, World, crew, local_place, move, run
@@ -250,6 +251,26 @@ def test_a_second_operation_is_refused_while_one_is_open(tmp_path: Path) -> None
     begin(place, move(), world.events.append)
     with pytest.raises(LockedError, match=f"operation {ID} of this release is pending"):
         begin(place, move(operation_id="0002"), world.events.append)
+
+
+def test_without_an_id_the_open_operation_is_meant(tmp_path: Path) -> None:
+    world = World()
+    place = local_place(tmp_path, world)
+    with pytest.raises(UsageError, match=r"no operation of release 'dev' is open$"):
+        the_open(place)
+    begin(place, move(), world.events.append)
+    assert the_open(place).id == ID
+    drive(place, ID, crew(world))
+    with pytest.raises(UsageError, match=f"is open; the last one, {ID}, is succeeded"):
+        the_open(place)
+
+
+def test_a_long_cause_is_reported_while_steps_are_undone_and_in_the_result_only(tmp_path: Path) -> None:
+    world = World(problems={"switch": [LightragctlError("refused " * 40)]})
+    record = run(local_place(tmp_path, world), world)
+    told = [event.message for event in world.events if "refused" in event.message]
+    assert [len(message) for message in told] == [len("failing: ") + 100]
+    assert shown(record, Shower.STATUS).errors[0].message == record.cause
 
 
 def test_another_version_of_a_kind_is_not_continued(tmp_path: Path) -> None:

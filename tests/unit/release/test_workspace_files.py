@@ -1,5 +1,6 @@
 """The files of a workspace: where they are, which are copied, and putting them in place, killed at every step."""
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -12,6 +13,7 @@ from lightragctl.core.errors import RefusedError, UsageError
 from lightragctl.core.objects import ObjectRef
 from lightragctl.core.runtime import AppliedRelease
 from lightragctl.core.settings import LightragServerSettings
+from lightragctl.core.stores import KINDS, database, in_postgres
 from lightragctl.deploy.runtime import KubernetesRuntime
 from lightragctl.release.placed_files import PlacedFiles, relocated
 from lightragctl.release.workspace_files import (
@@ -98,19 +100,55 @@ def test_a_path_that_leads_out_of_the_workspace_is_refused(tmp_path: Path, relat
 @pytest.mark.parametrize(
     ("variable", "store"),
     [
-        ("LIGHTRAG_KV_STORAGE", "PGKVStorage"),
-        ("LIGHTRAG_KV_STORAGE", "RedisKVStorage"),
-        ("LIGHTRAG_DOC_STATUS_STORAGE", "MongoDocStatusStorage"),
-        ("LIGHTRAG_GRAPH_STORAGE", "Neo4JStorage"),
+        *(("LIGHTRAG_KV_STORAGE", f"{name}KVStorage") for name in ("Redis", "Mongo", "OpenSearch")),
+        *(("LIGHTRAG_DOC_STATUS_STORAGE", f"{name}DocStatusStorage") for name in ("Redis", "Mongo", "OpenSearch")),
+        *(
+            ("LIGHTRAG_GRAPH_STORAGE", f"{name}Storage")
+            for name in ("Neo4J", "PGGraph", "MongoGraph", "Memgraph", "OpenSearchGraph", "AGE")
+        ),
+        *(
+            ("LIGHTRAG_VECTOR_STORAGE", f"{name}Storage")
+            for name in ("PGVector", "NanoVectorDB", "FaissVectorDB", "QdrantVectorDB", "MongoVectorDB")
+        ),
     ],
 )
-def test_a_store_that_is_a_database_is_refused_by_its_name(variable: str, store: str) -> None:
+def test_a_store_that_cannot_be_copied_is_refused_by_its_name(variable: str, store: str) -> None:
     with pytest.raises(UnsupportedStoreError, match=f"{store}.*{variable}"):
         check_stores(settings(**{variable: store}))
 
 
+@pytest.mark.parametrize("chosen", list(itertools.product((False, True), repeat=3)))
+def test_files_and_tables_of_postgresql_are_copied_in_every_combination(chosen: tuple[bool, ...]) -> None:
+    given = {kind.variable: kind.postgres for kind, is_table in zip(KINDS, chosen, strict=True) if is_table}
+    check_stores(settings(**given, OTHER="x"))
+    assert [kind in in_postgres(given) for kind in KINDS] == list(chosen)
+
+
 def test_upstreams_own_file_stores_may_be_named() -> None:
     check_stores(settings(LIGHTRAG_KV_STORAGE="JsonKVStorage", LIGHTRAG_GRAPH_STORAGE="NetworkXStorage", OTHER="x"))
+
+
+def test_rows_of_another_workspace_than_the_vectors_are_refused() -> None:
+    with pytest.raises(UnsupportedStoreError, match="POSTGRES_WORKSPACE"):
+        check_stores(settings(LIGHTRAG_KV_STORAGE="PGKVStorage", POSTGRES_WORKSPACE="other"))
+
+
+def test_the_database_is_found_by_upstreams_variables_and_its_password_is_not_shown() -> None:
+    found = database(
+        {
+            "POSTGRES_HOST": "db",
+            "POSTGRES_PORT": "6432",
+            "POSTGRES_PASSWORD": "hidden",
+            "POSTGRES_SSL_MODE": "require",
+            "POSTGRES_SERVER_SETTINGS": "search_path=rag&jit=off",
+        }
+    )
+    assert (found.address, found.user, found.password) == ("db:6432/postgres", "postgres", "hidden")
+    assert found.tls == {"sslmode": "require"}
+    assert found.settings == {"search_path": "rag", "jit": "off"}
+    assert "hidden" not in repr(found)
+    assert database({}).address == "localhost:5432/postgres"
+    assert database({}).settings == {}
 
 
 def test_on_a_cluster_they_are_on_the_volume_of_the_servers_pod() -> None:

@@ -14,7 +14,7 @@ from lightragctl.core.errors import WaitExpired
 from lightragctl.core.settings import ApiSettings
 from lightragctl.service.model_clients import ModelInputError
 from lightragctl.service.workspaces import Intervals, Workspaces
-from lightragctl.vectors.control import epoch_row
+from lightragctl.vectors.control import NEWEST_BACKUP, NewestBackup, control_row, epoch_row
 from lightragctl.vectors.model import StoreError, StoreUnavailableError, chunks_spec
 from tests.fakes.service import ALIAS, CONTROL, MODEL, SETTINGS, FakeEmbedding, Service
 from tests.fakes.store import FakeStore
@@ -325,3 +325,16 @@ def test_a_look_that_began_earlier_does_not_replace_what_a_later_one_saw() -> No
         return made
 
     assert asyncio.run(test()) == f"{ALIAS}_g1"
+
+
+def test_the_age_of_the_newest_backup_is_a_metric(service: Service) -> None:
+    def ages() -> list[float]:
+        lines = service.get("/metrics").body.decode().splitlines()
+        return [float(one.rpartition(" ")[2]) for one in lines if one.startswith("lightragctl_backup_age_seconds{")]
+
+    service.stored("a.md", "The cat sleeps.")
+    assert ages() == []
+    newest = NewestBackup("20261130T120000Z-0a1b2c3d", int(time.time()) - 3600)
+    service.store.upsert(CONTROL, [control_row(NEWEST_BACKUP, newest, 0)])
+    until(service, lambda: bool(ages()))
+    assert 3600 <= ages()[0] < 3700

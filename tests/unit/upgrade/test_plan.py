@@ -61,13 +61,22 @@ def test_settings_alone_are_an_upgrade_too_and_nothing_is_none() -> None:
     assert planned().components == ()
 
 
-def test_a_change_of_milvus_is_refused_with_what_to_do_instead() -> None:
-    found = planned(f"{MILVUS}=v2.3.7")
-    one = only(found)
-    assert (one.strategy, one.kind) == (Strategy.SHADOW, HopKind.ROLLING)
-    with pytest.raises(RefusedError, match="does not support yet") as refused:
-        refuse(found)
-    assert "lightragctl up" in refused.value.hint
+def test_milvus_gets_a_shadow_and_the_plan_says_what_is_compared_and_how_it_is_undone() -> None:
+    one = only(planned(f"{MILVUS}=v2.3.7"))
+    assert (one.strategy, one.kind, one.refusal) == (Strategy.SHADOW, HopKind.ROLLING, "")
+    assert one.steps[1] == "start the new version beside it with storage of its own"
+    assert one.compared.startswith("no traffic; 100 stored vectors")
+    (effect,) = one.effects
+    assert (effect.gate, effect.limit) == ("overlap", 0.1)
+    assert one.outage
+    assert not one.point_of_no_return
+    assert only(planned(f"{MILVUS}=v2.3.7", canary=False)).compared.endswith("before and after")
+
+
+def test_a_change_that_the_image_cannot_undo_is_backed_up_and_says_where() -> None:
+    one = only(planned(f"{MILVUS}=v2.4.1"))
+    assert (one.kind, one.point_of_no_return) == (HopKind.ONE_WAY, "replace")
+    assert "back up the workspace" in one.steps[1]
 
 
 @pytest.mark.parametrize(

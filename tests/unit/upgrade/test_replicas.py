@@ -1,15 +1,18 @@
 """The upgrade of stateless pods on a fake cluster: success, regressions, and every way out."""
 
+from datetime import timedelta
+
 import pytest
 
 from lightragctl.core.errors import LightragctlError, LockedError, RefusedError
 from lightragctl.core.objects import ObjectRef
 from lightragctl.deploy.rollout_plan import read_inventory
-from lightragctl.operations.control import abort, pause, resume
-from lightragctl.operations.model import Operation, Phase, StepState
+from lightragctl.operations.control import abort, pause, promote, resume
+from lightragctl.operations.model import Operation, Phase, StepState, next_command
+from lightragctl.vectors.inspect import CollectionState
 from tests.fakes.cluster import DiedError
 from tests.fakes.release import NAMESPACE, history, rollback, scope, up
-from tests.fakes.upgrading import BASE, ID, TAG, PodCluster, Town, bad_answers
+from tests.fakes.upgrading import BASE, ID, KIND, TAG, PodCluster, Town, bad_answers
 
 STABLE = ObjectRef("apps/v1", "Deployment", NAMESPACE, "dev-lightrag-api")
 CANARY = ObjectRef("apps/v1", "Deployment", NAMESPACE, "dev-lightrag-api-canary")
@@ -93,11 +96,88 @@ def test_a_restart_of_the_canary_stops_it() -> None:
     assert "restarts" in record.cause
 
 
-def test_without_traffic_nothing_is_promoted() -> None:
+def test_without_traffic_nothing_is_promoted_and_a_user_decides() -> None:
     town = Town(rate=0.0)
     record = town.run()
+    assert record.phase is Phase.PAUSED
+    assert "not enough data: lightrag-api errors (0 of 300 requests to the canary)" in record.cause
+    assert image(town) == "lightragctl:latest"
+    assert "operations promote" in str(next_command(record))
+    abort(town.place, ID, town.now)
+    assert_undone(town, town.drive())
+
+
+def test_after_a_pause_the_observation_goes_on_for_another_length() -> None:
+    town = Town(rate=0.0)
+    assert town.run().phase is Phase.PAUSED
+    town.rate = 100.0
+    town.now += timedelta(hours=3)
+    resume(town.place, ID, town.now)
+    begun = town.now
+    record = town.drive()
+    assert record.phase is Phase.SUCCEEDED, record.cause
+    assert timedelta(seconds=75) < town.now - begun < timedelta(seconds=400)
+    assert image(town) == "lightragctl:v2"
+
+
+def test_a_promotion_ends_the_observation() -> None:
+    town = Town(rate=0.0)
+    assert town.run().phase is Phase.PAUSED
+    promote(town.place, ID, (KIND,), "ben@laptop", town.now)
+    record = town.drive()
+    assert (record.phase, record.promoted_by) == (Phase.SUCCEEDED, "ben@laptop")
+    assert image(town) == "lightragctl:v2"
+    with pytest.raises(RefusedError, match="its phase is succeeded"):
+        promote(town.place, ID, (KIND,), "ben@laptop", town.now)
+
+
+def test_gates_of_the_profile_are_asked_too_and_may_compare_with_before() -> None:
+    """The fake Prometheus says 7 of the canary and 3 of the stable pods."""
+    query = "upgrade.gates.load={query: 'load{pod=~\"$pods\"}', limit: 2, compare: before}"
+    place = "upgrade.prometheus=http://prometheus:9090"
+    town = Town()
+    up(town.cluster, *BASE)
+    town.begin(True, TAG, query, place)
+    record = town.drive()
     assert_undone(town, record)
-    assert "not enough data for a verdict" in record.cause
+    assert "lightrag-api load (load 7.0, before 3.0: above 5.0)" in record.cause
+
+    town = Town()
+    up(town.cluster, *BASE)
+    town.begin(True, TAG, query.replace("limit: 2", "limit: 5"), place, "upgrade.gates.mean.compare=before")
+    record = town.drive()
+    assert record.phase is Phase.SUCCEEDED, record.cause
+    judged = {one["gate"]: one for one in record.results["verdicts"]["0"]["lightrag-api"]}
+    assert (judged["load"]["canary"], judged["load"]["stable"]) == (7.0, 3.0)
+    assert judged["mean"]["reason"] == "mean latency 10.0 ms, before 10.0 ms"
+
+
+@pytest.mark.parametrize(("missing", "phase"), [("pass", Phase.SUCCEEDED), ("fail", Phase.ABORTED)])
+def test_missing_data_mean_what_the_profile_says(missing: str, phase: Phase) -> None:
+    town = Town(rate=0.0)
+    up(town.cluster, *BASE)
+    gates = ("errors", "refused", "slow", "mean", "mean-absolute", "shed", "queue")
+    town.begin(True, TAG, *(f"upgrade.gates.{one}.missing={missing}" for one in gates))
+    record = town.drive()
+    assert record.phase is phase, record.cause
+    assert ("no data, which fails" in record.cause) == (missing == "fail")
+
+
+def test_a_running_observation_is_ended_by_a_promotion() -> None:
+    town = Town()
+    up(town.cluster, *BASE)
+    town.begin()
+    put = town.pause
+
+    def decide(seconds: float) -> None:
+        put(seconds)
+        if town.cluster.objects.get(CANARY) and not town.place.store.read(ID).promoted_by:
+            promote(town.place, ID, (KIND,), "ben@laptop", town.now)
+
+    town.pause = decide  # type: ignore[method-assign]
+    record = town.drive()
+    assert record.phase is Phase.SUCCEEDED, record.cause
+    assert town.now - record.created_at < timedelta(seconds=60)
 
 
 def test_without_a_canary_the_same_checks_lead_to_a_rolling_upgrade() -> None:
@@ -153,6 +233,33 @@ def test_an_unready_release_is_not_upgraded() -> None:
     record = town.drive()
     assert record.phase is Phase.ABORTED
     assert "not ready: lightrag-api" in record.cause
+
+
+def state(load: str, pending: int) -> CollectionState:
+    return CollectionState(384, load, (), "HNSW", "COSINE", True, 100, pending, None)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(state("Loading", 0), "not loaded yet: passages"), (state("Loaded", 7), "not built any further: passages")],
+    ids=["loading", "stuck"],
+)
+def test_a_store_that_is_not_ready_is_not_upgraded_over(found: CollectionState, said: str) -> None:
+    record = Town(collections={"passages": found, "idle": state("NotLoad", 9)}).run()
+    assert record.phase is Phase.ABORTED
+    assert said in record.cause
+
+
+def test_an_index_that_is_being_built_is_waited_for() -> None:
+    town = Town(collections={"passages": state("Loaded", 40)})
+    put = town.pause
+
+    def build(seconds: float) -> None:
+        put(seconds)
+        town.collections = {"passages": state("Loaded", max(0, (town.collections["passages"].pending_rows or 0) - 15))}
+
+    town.pause = build  # type: ignore[method-assign]
+    assert town.run().phase is Phase.SUCCEEDED
 
 
 def test_drift_is_not_upgraded_over() -> None:

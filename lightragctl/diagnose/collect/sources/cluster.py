@@ -10,9 +10,10 @@ from lightragctl.diagnose.certificates import expires_at
 from lightragctl.diagnose.collect.source import Collector, Read, Source
 from lightragctl.diagnose.facts import Fact, Facts
 from lightragctl.diagnose.keys import CERTIFICATES, Objects
-from lightragctl.diagnose.model import Certificate
+from lightragctl.diagnose.model import Certificate, NamespaceState
 from lightragctl.diagnose.projection import projected
-from lightragctl.kube.objects import name_of, spec_of
+from lightragctl.diagnose.text import redacted
+from lightragctl.kube.objects import name_of, spec_of, status_of
 
 _OWN, _PODS, _ANY = "own", "pods", "any"
 """Selected by the labels of our objects, by those of our pods, or not at all."""
@@ -24,10 +25,10 @@ _LISTED: tuple[tuple[Fact[Objects], str, tuple[str, ...], str, str | None], ...]
     (keys.PODS, "v1", ("Pod",), _PODS, None),
     (keys.CLAIMS, "v1", ("PersistentVolumeClaim",), _PODS, None),
     (keys.EVENTS, "v1", ("Event",), _ANY, None),
-    (keys.CLUSTER_SERVICES, "v1", ("Service",), _OWN, None),
+    (keys.CLUSTER_SERVICES, "v1", ("Service",), _ANY, None),
     (keys.SLICES, "discovery.k8s.io/v1", ("EndpointSlice",), _ANY, None),
-    (keys.AUTOSCALERS, "autoscaling/v2", ("HorizontalPodAutoscaler",), _OWN, None),
-    (keys.BUDGETS, "policy/v1", ("PodDisruptionBudget",), _OWN, None),
+    (keys.AUTOSCALERS, "autoscaling/v2", ("HorizontalPodAutoscaler",), _ANY, None),
+    (keys.BUDGETS, "policy/v1", ("PodDisruptionBudget",), _ANY, None),
     (keys.QUOTAS, "v1", ("ResourceQuota",), _ANY, None),
     (keys.POLICIES, "networking.k8s.io/v1", ("NetworkPolicy",), _ANY, None),
     (keys.INGRESSES, "networking.k8s.io/v1", ("Ingress",), _OWN, None),
@@ -62,6 +63,16 @@ def read_dns(source: Source, facts: Facts) -> None:
     facts.put(keys.DNS_PODS, [projected(one) for one in pods])
 
 
+def read_namespace(source: Source, facts: Facts) -> None:
+    """Put `NAMESPACE`."""
+    scope = source.scope
+    found = scope.cluster.get(ObjectRef("v1", "Namespace", "", scope.namespace)) or {}
+    status = status_of(found)
+    conditions = [one for one in status.get("conditions") or () if one.get("status") == "True"]
+    blocked = [redacted(str(one.get("message") or one.get("type"))) for one in conditions]
+    facts.put(keys.NAMESPACE, NamespaceState(scope.namespace, status.get("phase") == "Terminating", blocked))
+
+
 def read_certificates(source: Source, facts: Facts) -> None:
     """Put `CERTIFICATES`: of the Secrets that Ingresses name only the end of the public certificate is kept."""
     scope = source.scope
@@ -87,6 +98,7 @@ COLLECTORS = (
         Collector(fact.name, (fact,), _lister(fact, version, kinds, by, where), Runtime.KUBERNETES)
         for fact, version, kinds, by, where in _LISTED
     ),
+    Collector("namespace", (keys.NAMESPACE,), read_namespace, Runtime.KUBERNETES),
     Collector("dns", (keys.DNS_PODS,), read_dns, Runtime.KUBERNETES),
     Collector("certificates", (CERTIFICATES,), read_certificates, Runtime.KUBERNETES),
 )

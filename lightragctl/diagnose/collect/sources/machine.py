@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.keys import MACHINE, PROCESSES, SIGNS
 from lightragctl.diagnose.model import Holder, Machine, Process
-from lightragctl.diagnose.signatures import count_signs
+from lightragctl.diagnose.signatures import count_signs, since
 from lightragctl.diagnose.text import redacted
 from lightragctl.local.files import DesiredProcess, DesiredProcesses, ProcessRecord, ReleaseFiles, Running
 from lightragctl.local.logs import read_logs
@@ -114,8 +115,8 @@ def read_processes(source: Source, facts: Facts) -> None:
     ours = _ours(running)
     found = [_process(one, running, files, listeners, ours, source.now) for one in wanted.processes]
     facts.put(PROCESSES, found)
-    troubled = [one.name for one in found if not one.alive or one.not_ready]
-    facts.put(SIGNS, {name: signs for name in troubled if (signs := count_signs(_tail(files, name)))})
+    troubled = [one for one in found if not one.alive or one.not_ready]
+    facts.put(SIGNS, {one.name: signs for one in troubled if (signs := count_signs(_tail(files, one)))})
 
 
 def _ours(running: Running | None) -> frozenset[int]:
@@ -172,6 +173,8 @@ def _process(  # noqa: PLR0913 - one record from its six sources
         stopped_state=_stopped(pid),
         program_there=Path(wanted.argv[0]).exists() if wanted.argv else True,
         log_bytes=log.stat().st_size if log.exists() else 0,
+        open_files=_open_files(pid),
+        open_files_limit=_open_files_limit(pid),
     )
 
 
@@ -194,6 +197,22 @@ def _rss(pid: int) -> int:
         return 0
 
 
+def _open_files(pid: int) -> int:
+    try:
+        return psutil.Process(pid).num_fds() if pid else 0
+    except psutil.Error:
+        return 0
+
+
+def _open_files_limit(pid: int) -> int:
+    """0 where it is unknown or unlimited."""
+    try:
+        limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] if pid else 0
+    except OSError:
+        return 0
+    return 0 if limit == resource.RLIM_INFINITY else limit
+
+
 def _stopped(pid: int) -> str:
     """`stopped` when a signal has stopped the process; empty otherwise."""
     try:
@@ -202,10 +221,12 @@ def _stopped(pid: int) -> str:
         return ""
 
 
-def _tail(files: ReleaseFiles, name: str) -> list[str]:
+def _tail(files: ReleaseFiles, process: Process) -> list[str]:
+    """The last lines of the process's log since its last start: earlier errors may have been fixed."""
     begin = time.monotonic()
-    lines = read_logs({name: files.log(name)}, False, _TAIL_LINES)
-    return [line for _, line in lines if time.monotonic() - begin < 1.0]
+    lines = read_logs({process.name: files.log(process.name)}, False, _TAIL_LINES)
+    tail = [line for _, line in lines if time.monotonic() - begin < 1.0]
+    return since(tail, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(process.started_at)))
 
 
 COLLECTORS = (

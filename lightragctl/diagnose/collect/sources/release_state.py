@@ -1,6 +1,7 @@
 """State of a release on a cluster: record, lock, drift, data at risk, rules, ends of logs. Read-only."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from lightragctl.checks.cluster_facts import read_facts
@@ -20,9 +21,19 @@ from lightragctl.deploy.rollback import read_holder
 from lightragctl.deploy.rollout_plan import autoscalers, drift_since
 from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.facts import Facts
-from lightragctl.diagnose.keys import ASLEEP, DANGERS, DRIFT, LAST_LINES, RECORD, RULES, SIGNS, STORE_PLACES
+from lightragctl.diagnose.keys import (
+    ASLEEP,
+    DANGERS,
+    DRIFT,
+    LAST_LINES,
+    RECENT_SIGNS,
+    RECORD,
+    RULES,
+    SIGNS,
+    STORE_PLACES,
+)
 from lightragctl.diagnose.model import Change, Recorded, StorePlace, Written
-from lightragctl.diagnose.signatures import count_signs
+from lightragctl.diagnose.signatures import RECENT_S, count_signs
 from lightragctl.diagnose.text import hint_data, redacted
 from lightragctl.kube.labels import component_of, inventory_selector
 from lightragctl.kube.lease import lock_state
@@ -31,7 +42,8 @@ from lightragctl.kube.objects import container_statuses, name_of
 from lightragctl.observe.scaling import REPLICAS, scaled_to_zero
 from lightragctl.observe.snapshot import read_snapshot
 
-_LINES = 40
+_LINES, _READY_LINES = 40, 300
+_AT_ONCE = 6
 _SHOWN_LINES = 8
 
 
@@ -67,7 +79,7 @@ def read_drift(source: Source, facts: Facts) -> None:
         return
     looked_at = tuple(one for one in last.objects if one["kind"] != "Secret" and one["metadata"].get("namespace"))
     fields = drift_since(record, replace(last, objects=looked_at), read_live(source.scope, looked_at))
-    facts.put(DRIFT, [Change(one.subject, one.path, one.manager, one.time) for one in fields])
+    facts.put(DRIFT, [Change(one.subject, one.path, one.manager, one.time, one.ours is None) for one in fields])
 
 
 def read_asleep(source: Source, facts: Facts) -> None:
@@ -132,20 +144,25 @@ def _store_place(config_map: KubernetesObject) -> StorePlace | None:
 
 
 def read_logs(source: Source, facts: Facts) -> None:
-    """Put `SIGNS`, and `LAST_LINES`, which stay in this process: of containers that ended or are not ready."""
+    """Put `SIGNS`, and `LAST_LINES`, which stay in this process: of containers that ended or are not ready.
+
+    Of ready ones `RECENT_SIGNS`.
+    """
     scope = source.scope
     lines: dict[str, list[str]] = {}
     signs: dict[str, dict[str, int]] = {}
-    for pod in scope.cluster.select("v1", "Pod", scope.namespace, scope.pods):
-        if not _is_troubled(pod):
-            continue
-        tail = list(_tail(source, pod))
-        lines[name_of(pod)] = tail[-_SHOWN_LINES:]
-        if found := count_signs(tail):
-            mine = signs.setdefault(component_of(pod), {})
-            for name, count in found.items():
-                mine[name] = mine.get(name, 0) + count
-    facts.put(SIGNS, signs)
+    recent: dict[str, dict[str, int]] = {}
+    pods = scope.cluster.select("v1", "Pod", scope.namespace, scope.pods)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        tails = list(pool.map(lambda pod: list(_tail(source, pod)), pods))
+    for pod, tail in zip(pods, tails, strict=True):
+        if _is_troubled(pod):
+            lines[name_of(pod)] = tail[-_SHOWN_LINES:]
+        mine = (signs if _is_troubled(pod) else recent).setdefault(component_of(pod), {})
+        for name, count in count_signs(tail).items():
+            mine[name] = mine.get(name, 0) + count
+    facts.put(SIGNS, {component: found for component, found in signs.items() if found})
+    facts.put(RECENT_SIGNS, {component: found for component, found in recent.items() if found})
     facts.put(LAST_LINES, lines)
 
 
@@ -154,14 +171,15 @@ def _is_troubled(pod: KubernetesObject) -> bool:
 
 
 def _tail(source: Source, pod: KubernetesObject) -> Iterator[str]:
-    """The end of the log of the run that ended last; empty when the kubelet has none."""
+    """The end of the log of the run that ended last, of a ready pod its last minutes; empty where there is none."""
     statuses = container_statuses(pod)
     ended = any("terminated" in (one.get("lastState") or {}) for one in statuses)
     runs = any("running" in (one.get("state") or {}) for one in statuses)
-    name, scope = name_of(pod), source.scope
+    lines, since_s = (_LINES, 0) if _is_troubled(pod) else (_READY_LINES, RECENT_S)
+    previous, name, scope = ended and not runs, name_of(pod), source.scope
     try:
         yield from scope.cluster.log(
-            scope.namespace, name, tail_lines=_LINES, follow=False, previous=ended and not runs
+            scope.namespace, name, tail_lines=lines, follow=False, previous=previous, since_s=since_s
         )
     except LightragctlError:
         return
@@ -174,5 +192,5 @@ COLLECTORS = (
     Collector("dangers", (DANGERS,), read_dangers, Runtime.KUBERNETES, 20.0),
     Collector("rules", (RULES,), read_rules, Runtime.KUBERNETES, 20.0),
     Collector("store places", (STORE_PLACES,), read_store_places, Runtime.KUBERNETES),
-    Collector("logs", (SIGNS, LAST_LINES), read_logs, Runtime.KUBERNETES, 20.0),
+    Collector("logs", (SIGNS, RECENT_SIGNS, LAST_LINES), read_logs, Runtime.KUBERNETES, 20.0),
 )

@@ -16,12 +16,21 @@ from lightragctl.diagnose.collect.source import Collector, Source
 from lightragctl.diagnose.collect.sources.models import vector_of
 from lightragctl.diagnose.facts import Facts
 from lightragctl.diagnose.judge import NOT_HERE
-from lightragctl.diagnose.keys import COLLECTIONS, GOLDEN, ROW_SAMPLE, STORE, STORED_MODEL
+from lightragctl.diagnose.keys import COLLECTIONS, GOLDEN, NEWEST_BACKUP, ROW_SAMPLE, STORE, STORED_MODEL
 from lightragctl.diagnose.lookup import chunks_name
-from lightragctl.diagnose.model import Collection, Deployed, GoldenState, RowSample, StoredModel, StoreState
+from lightragctl.diagnose.model import (
+    BackupState,
+    Collection,
+    Deployed,
+    GoldenState,
+    RowSample,
+    StoredModel,
+    StoreState,
+)
 from lightragctl.diagnose.text import redacted
 from lightragctl.vectors.ask import search_all
-from lightragctl.vectors.control import ModelIdentity, control_name
+from lightragctl.vectors.control import NEWEST_BACKUP as BACKUP_ROW
+from lightragctl.vectors.control import ModelIdentity, control_name, newest_backup
 from lightragctl.vectors.inspect import StoreInspector
 from lightragctl.vectors.model import FloatArray, IndexSpec, Page, SearchBatch
 
@@ -33,7 +42,7 @@ _COLLECTIONS = 200
 
 
 def read_store(source: Source, facts: Facts) -> None:
-    """Put `STORE`, and when it answers `COLLECTIONS`, `STORED_MODEL`, `GOLDEN` and `ROW_SAMPLE`."""
+    """Put `STORE`, and when it answers `COLLECTIONS`, `ROW_SAMPLE` and what the control collection has."""
     uri = source.address("vector-engine")
     with closing(StoreInspector(uri, _CALL_S)) as store:
         try:
@@ -70,16 +79,20 @@ def _read_control(store: StoreInspector, release: Deployed, names: list[str], fa
     if control not in names:
         facts.put(STORED_MODEL, None)
         facts.put(GOLDEN, GoldenState())
+        facts.put(NEWEST_BACKUP, BackupState())
         return
     try:
-        rows = store.get(control, [f"model:{release.suffix}", "golden"], ["value"])
+        rows = store.get(control, [f"model:{release.suffix}", "golden", BACKUP_ROW], ["value"])
     except LightragctlError as error:
         facts.miss(STORED_MODEL, redacted(error.message))
         facts.miss(GOLDEN, redacted(error.message))
+        facts.miss(NEWEST_BACKUP, redacted(error.message))
         return
     values = {key: str(row.get("value", "")) for key, row in rows.items()}
     facts.put(STORED_MODEL, _identity(values.get(f"model:{release.suffix}", "")))
     facts.put(GOLDEN, _golden(values.get("golden", "")))
+    backup = newest_backup(values.get(BACKUP_ROW))
+    facts.put(NEWEST_BACKUP, BackupState(max(0.0, release.at - backup.finished_at_s) if backup else None))
 
 
 def _identity(text: str) -> StoredModel | None:
@@ -144,5 +157,12 @@ def _found(uri: str, chunks: Collection, key: str, vector: FloatArray) -> bool |
 
 
 COLLECTORS = (
-    Collector("store", (STORE, COLLECTIONS, STORED_MODEL, GOLDEN, ROW_SAMPLE), read_store, None, 40.0, "vector-engine"),
+    Collector(
+        "store",
+        (STORE, COLLECTIONS, STORED_MODEL, GOLDEN, NEWEST_BACKUP, ROW_SAMPLE),
+        read_store,
+        None,
+        40.0,
+        "vector-engine",
+    ),
 )
