@@ -129,9 +129,10 @@ def test_a_command_that_is_killed_again_and_again_embeds_the_whole_corpus(all_do
             break
         words = ("operations", "resume", document["operations"][0]["id"], "--name", "changed")
         assert all_documents.api.retrieve("anything", top_k=1, recorded=False).hits
-    done = all_documents.tool.run(*words)
+    with all_documents.tool.popen(*words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        _, errors = process.communicate(timeout=600)
     status, document = all_documents.run("operations", "status")
-    assert (status, document["phase"]) == (0, "succeeded"), done.stderr
+    assert (status, document["phase"]) == (0, "succeeded"), errors
     assert document["results"]["comparison"]["new"]["hit_at_5"] > 0.8
     assert all_documents.collection == "default_chunks_multilingual_e5_small_384d_g1"
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _is_temporary_embedder(pid)]
