@@ -3,7 +3,7 @@
 lightrag-server of the workspace must be stopped. Every step may be repeated after a crash: for an operation OP and a
 workspace NAME there are rows of the workspaces `NAME.OP.new` until the switch, and `NAME.OP.kept`, what was there
 before, after it. lightrag-server can serve neither: our names of workspaces have no dots. A row of `NAME.OP.kept` that
-was never LightRAG's tells that the switch was made, also when nothing was there before. Does network I/O.
+was never LightRAG's shows that the switch was made, also when nothing was there before. Does network I/O.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightragctl.release.postgres import Connection
 
 _MARKER = "lightragctl"
-"""The key of the row that tells that the switch was made."""
+"""The key of the row that shows that the switch was made."""
 
 
 @dataclass(frozen=True)

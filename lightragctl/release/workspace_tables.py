@@ -211,7 +211,14 @@ def find_tables(release: "Release") -> WorkspaceTables | None:
     kinds = in_postgres(settings.environment)
     if not kinds:
         return None
-    return WorkspaceTables(settings.workspace, kinds, lambda: database(_resolved(release, settings.environment)))
+    return WorkspaceTables(settings.workspace, kinds, lambda: _database(_resolved(release, settings.environment)))
+
+
+def _database(environment: Mapping[str, str]) -> Database:
+    try:
+        return database(environment)
+    except ValueError as error:
+        raise UsageError(f"components.{WRITER}.environment.POSTGRES_PORT is not a port") from error
 
 
 def _resolved(release: "Release", given: Mapping[str, str | SecretRef]) -> dict[str, str]:

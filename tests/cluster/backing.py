@@ -11,7 +11,7 @@ from tests.cluster.archive import Image
 from tests.cluster.binaries import install, programs
 from tests.cluster.commands import run
 from tests.cluster.images import base, pack, recipe
-from tests.cluster.kept import ClusterError, kept, say
+from tests.cluster.kept import ClusterError, digest, kept, say
 
 KAFKA, SCALA, S3 = "4.0.2", "2.13", "v1.8.0"
 S3_MODULE = "github.com/versity/versitygw/cmd/versitygw"
@@ -29,7 +29,7 @@ def backing_images() -> list[Image]:
     """The three images."""
     path = {"Env": ["PATH=/opt/java/bin:/usr/local/bin:/usr/bin:/bin"]}
     etcd = kept(f"layer-etcd-{recipe(make_etcd)}", make_etcd)
-    kafka = kept(f"layer-kafka-{KAFKA}-{recipe(make_kafka)}", make_kafka)
+    kafka = kept(f"layer-kafka-{KAFKA}-{digest(recipe(make_kafka), JAVA_MODULES)}", make_kafka)
     s3 = kept(f"layer-s3-{S3}-{recipe(make_s3)}", make_s3)
     return [
         Image(ETCD_IMAGE, (base(), etcd), path),

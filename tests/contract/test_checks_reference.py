@@ -1,4 +1,4 @@
-"""The reference of the checks is generated from their tuples: `UPDATE_GOLDEN=1` writes it anew."""
+"""The reference of the checks is generated from their tuples: `UPDATE_SNAPSHOTS=1` writes it again."""
 
 import os
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def _section(check: Check) -> Iterator[str]:
 
 def test_the_page_is_as_the_checks_are() -> None:
     text = reference()
-    if os.environ.get("UPDATE_GOLDEN") == "1":
+    if os.environ.get("UPDATE_SNAPSHOTS") == "1":
         PAGE.write_text(text, encoding="utf-8")
     assert PAGE.read_text(encoding="utf-8") == text
 

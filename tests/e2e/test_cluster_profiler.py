@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,8 +150,9 @@ def test_a_jvm_gets_its_threads_by_a_signal_and_a_flame_graph_by_arthas(place: P
     subprocess.run(["mvn", "-q", "dependency:copy", artifact, f"-DoutputDirectory={tmp_path}"], check=True)
     mounts = [{"name": "tmp", "mountPath": "/tmp"}]
     heap = [{"name": "KAFKA_HEAP_OPTS", "value": "-Xmx256m"}]
-    place.start(pod("kafka", KAFKA_IMAGE, command=["sh", "-ec", KAFKA], env=heap, volumeMounts=mounts))
-    wait_for_java(place)
+    probe = {"tcpSocket": {"port": 9092}, "periodSeconds": 2}
+    command = ["sh", "-ec", KAFKA]
+    place.start(pod("kafka", KAFKA_IMAGE, command=command, env=heap, readinessProbe=probe, volumeMounts=mounts))
     done = place.profile("kafka", "--format", "dump")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Full thread dump")
@@ -165,16 +165,6 @@ def test_a_jvm_gets_its_threads_by_a_signal_and_a_flame_graph_by_arthas(place: P
     done = place.profile("kafka", "--duration", "5")
     assert done.returncode == 4
     assert "Arthas is not at hand" in done.stderr
-
-
-def wait_for_java(place: Place) -> None:
-    """Until the program is the JVM that stays, not the one that formats the storage."""
-    for _ in range(60):
-        log = place.kubectl("logs", "kafka")
-        if "Kafka Server started" in log:
-            return
-        time.sleep(1)
-    raise AssertionError(place.kubectl("logs", "kafka")[-2000:])
 
 
 def keep(path: Path) -> None:

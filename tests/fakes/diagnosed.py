@@ -104,7 +104,8 @@ def healthy_series() -> Series:
 
 
 def operation(phase: str, overdue_s: float = 0.0, driver: str = "ann@laptop") -> OpenOperation:
-    return OpenOperation("op1", "restore", phase, "copy", overdue_s, ["resume it: ", ("operations resume", "op1")], driver)
+    hint = ["resume it: ", ("operations resume", "op1")]
+    return OpenOperation("op1", "restore", phase, "copy", overdue_s, hint, driver)
 
 
 def chunks(**more: Any) -> Collection:
