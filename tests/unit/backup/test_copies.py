@@ -24,7 +24,9 @@ from tests.unit.backup.test_verify import flipped
 
 OURS = f"{CHUNKS}_g1"
 DOCS = {"rag_storage/kv_store_full_docs.json": text({"doc-1": {"content": "saved"}})}
-EVERY = pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.drill)])
+EVERY = pytest.mark.parametrize(
+    "every", [23, pytest.param(5, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.drill)]
+)
 """Of how many writes one is died at."""
 AFTER = pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 

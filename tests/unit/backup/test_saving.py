@@ -216,7 +216,9 @@ def test_a_write_in_spite_of_the_fence_makes_it_invalid(made: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    ("then", "after"), [("drive", False), ("drive", True), ("abort", True), ("resume", True)], ids=str
+    ("then", "after"),
+    [("drive", False), *(pytest.param(then, True, marks=pytest.mark.slow) for then in ("drive", "abort", "resume"))],
+    ids=str,
 )
 def test_death_at_every_write_is_followed_by_a_whole_backup_or_none(tmp_path: Path, then: str, after: bool) -> None:
     for at in range(1, 100):

@@ -107,6 +107,7 @@ def test_without_traffic_nothing_is_promoted_and_a_user_decides() -> None:
     assert_undone(town, town.drive())
 
 
+@pytest.mark.slow
 def test_after_a_pause_the_observation_goes_on_for_another_length() -> None:
     town = Town(rate=0.0)
     assert town.run().phase is Phase.PAUSED
@@ -120,6 +121,7 @@ def test_after_a_pause_the_observation_goes_on_for_another_length() -> None:
     assert image(town) == "lightragctl:v2"
 
 
+@pytest.mark.slow
 def test_a_promotion_ends_the_observation() -> None:
     town = Town(rate=0.0)
     assert town.run().phase is Phase.PAUSED
@@ -131,6 +133,7 @@ def test_a_promotion_ends_the_observation() -> None:
         promote(town.place, ID, (KIND,), "ben@laptop", town.now)
 
 
+@pytest.mark.slow
 def test_gates_of_the_profile_are_asked_too_and_may_compare_with_before() -> None:
     """The fake Prometheus says 7 of the canary and 3 of the stable pods."""
     query = "upgrade.gates.load={query: 'load{pod=~\"$pods\"}', limit: 2, compare: before}"
@@ -328,7 +331,7 @@ def test_the_upgrade_in_the_profile_settles_it_and_rollback_leads_back() -> None
     up(town.cluster, *BASE)
 
 
-@pytest.mark.parametrize("errors", [0.0, 0.9], ids=["good", "bad"])
+@pytest.mark.parametrize("errors", [pytest.param(0.0, marks=pytest.mark.slow), 0.9], ids=["good", "bad"])
 def test_a_driver_that_dies_at_any_write_is_followed_to_one_end(errors: float) -> None:
     whole = Town(canary_errors=errors)
     end = whole.run()

@@ -37,6 +37,7 @@ def applied(here: DataTown) -> list[str]:
     return [name.removeprefix("dev-vector-engine-") for name in names][len(role_order(False)) :]
 
 
+@pytest.mark.slow
 def test_roles_are_replaced_in_order_and_one_query_node_and_proxy_join_first() -> None:
     here = town()
     record = here.run()
