@@ -73,8 +73,8 @@ class IndexStore(MilvusCollections):
     def drop_index(self, name: str) -> None:
         """Unload a collection and delete its indexes; harmless when there are none.
 
-        Milvus refuses to delete an index while the collection is still being unloaded. Milvus Lite does not, and reports
-        a collection without an index as loaded.
+        Milvus refuses to delete an index while the collection is still being unloaded. Milvus Lite does not, and
+        reports a collection without an index as loaded.
 
         Raises:
             WaitExpired: it is not unloaded in time.
