@@ -12,7 +12,7 @@ from lightragctl.backup.steps import rest, start, token_of
 from lightragctl.core.errors import LightragctlError
 from lightragctl.operations.kind import Context
 from lightragctl.operations.model import Kept
-from lightragctl.reembed import control, cost, names, texts
+from lightragctl.reembed import control, names, texts
 from lightragctl.reembed.compare import Judged, compare, refuse_worse
 from lightragctl.reembed.names import Move
 from lightragctl.reembed.site import Site, Target, target_of
@@ -35,18 +35,14 @@ class Reembedding:
         self.fences = Fences()
 
     def check(self, context: Context) -> None:
-        """Plan the new collections, ask the new model, and note what it will cost."""
+        """Plan the new collections, and embed the probe text: the new model answers, with the right dimension."""
         with self.open(context) as site:
             planned = names.moves(site.schemas(), site.workspace, site.old, site.new, token_of(context))
             schemas = site.schemas()
             for move in planned:
                 names.of_dimension(schemas[move.source], site.new.dimension)
             with site.open_new() as model:
-                found = cost.estimate(
-                    site.store, [move.source for move in planned], model.passages, site.clock.monotonic
-                )
                 probe = model.passages([PROBE_TEXT])[0]
-            context.save_result("cost", {**asdict(found), "total": found.total})
             context.save_result(_PROBE, [float(value) for value in probe])
             context.save_result("moves", names.to_plain(planned))
         context.save_result("checked", True)
@@ -252,7 +248,7 @@ class Reembedding:
     def _sync(self, context: Context, site: Site) -> None:
         """Bring every copy up to date with its source, at most at the wanted rate."""
         schemas = site.schemas()
-        total = sum(context.record.results["cost"]["texts"].values())
+        total = sum(context.record.parameters["cost"]["texts"].values())
         pace = _Pace(context, site, total)
         with _lazily(site) as embed:
             for move in _moves(context):

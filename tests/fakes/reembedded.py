@@ -147,7 +147,15 @@ class Reembedded:
         """Begin the operation unless it is there, and drive it in a new process."""
         if not self.place.store.records():
             given = {"old": OLD.model_dump(mode="json"), "profile_name": "local", "profile": profile(NEW)}
-            given |= {"timeout_s": 60.0, "max_drop": 0.05, "max_rate": None, "seeds": {}, "questions": [], "qrels": {}}
+            given |= {
+                "cost": {"texts": {"chunks": self.rows}},
+                "timeout_s": 60.0,
+                "max_drop": 0.05,
+                "max_rate": None,
+                "seeds": {},
+                "questions": [],
+                "qrels": {},
+            }
             started = Started("ann@laptop", self.now, "1.0", TOKEN)
             begin(
                 self.place,

@@ -1,11 +1,11 @@
 """Plans and starts a re-embedding for its command."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lightragctl.cli.options import Session
+from lightragctl.cli.reembed.options import Wanted
 from lightragctl.core.errors import ExitStatus, RefusedError, UsageError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.result import Event, Result
@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 100_000
 """Of questions and judgements, which are in the operation's record."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The options of the command; None: not given."""
-
-    model: str | None
-    dimension: int | None
-    to: tuple[str, ...]
-    questions: Path | None
-    qrels: Path | None
-    max_drop: float
-    max_rate: float | None
-    undo: bool
-    timeout_s: float
 
 
 @dataclass(frozen=True)
@@ -83,6 +68,7 @@ def reembed(session: Session, wanted: Wanted, foreground: bool, service_account:
         "profile_name": prepared.target.profile_name,
         "profile": dict(prepared.target.profile),
         "old": prepared.old.model_dump(mode="json"),
+        "cost": {**asdict(found), "total": found.total},
         "seeds": dict(prepared.seeds),
         "max_drop": wanted.max_drop,
         "max_rate": wanted.max_rate,
@@ -122,7 +108,7 @@ def prepare(session: Session, wanted: Wanted) -> Prepared:
     else:
         if not wanted.model:
             raise UsageError("no model is given", "use --model NAME")
-        given = [f"models.embedding.name={wanted.model}", *wanted.to]
+        given = [f"models.embedding.name={wanted.model}", *(wanted.to or ())]
         if wanted.dimension is not None:
             given.append(f"models.embedding.dimension={wanted.dimension}")
         values = merge([Layer(dict(applied.values)), *map(parse_set, given)]).values
