@@ -7,14 +7,17 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lightragctl.client.api import ApiClient, ApiError
 from tests.conftest import Tool, port_settings
 from tests.e2e.lightrag_stories import questions
+from tests.e2e.test_lightrag_server import Release as LightragRelease
 from tests.e2e.test_restore_local import DOCUMENTS, Saved
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -61,15 +64,15 @@ def answers(release: Saved) -> list[set[tuple[str, float]]]:
 class Asker(threading.Thread):
     """Queries lightrag-api all the time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, question: str) -> None:
         super().__init__()
-        self.url, self.ended, self.seen = url, threading.Event(), list[str]()
+        self.url, self.question, self.ended, self.seen = url, question, threading.Event(), list[str]()
 
     def run(self) -> None:
         with ApiClient(self.url, timeout_s=60.0) as api:
             while not self.ended.is_set():
                 try:
-                    self.seen.append(str([hit.id for hit in api.retrieve(questions()[0], top_k=1).hits]))
+                    self.seen.append(str([hit.id for hit in api.retrieve(self.question, top_k=1).hits]))
                 except ApiError as error:
                     self.seen.append(error.code)
                 time.sleep(0.01)
@@ -83,7 +86,7 @@ def test_search_apply_under_load_and_undo(tuned: Saved, tmp_path: Path) -> None:
     assert found["rows"] > 12
     assert "<svg" in page.read_text() or not found["frontier"]
     picked(tuned, GRAPH, True)
-    asker = Asker(tuned.api.base_url)
+    asker = Asker(tuned.api.base_url, questions()[0])
     asker.start()
     try:
         status, applied = tuned.run("tune", "apply", "--yes")
@@ -124,3 +127,45 @@ def test_killed_at_any_moment_an_apply_is_resumed_or_aborted(tuned: Saved) -> No
         assert status in (0, 8)  # 8: it was aborted, or died before it began
         assert answers(tuned) == before
         assert tuned.run("operations", "cleanup", "--all", "--yes")[0] == 0
+
+
+def variables(release: LightragRelease) -> list[str]:
+    """What upstream's process was started with."""
+    pid = release.part("lightrag-server")["pid"]
+    found = [Path(f"/proc/{one.pid}/environ") for one in psutil.Process(pid).children(recursive=True)]
+    return [word for path in found for word in path.read_text().split("\0") if word.startswith("MILVUS_")]
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(find_spec("lightrag") is None, reason="upstream LightRAG is not installed: make lightrag")
+def test_a_collection_of_lightrag_server_is_rebuilt_while_it_is_stopped(tmp_path: Path) -> None:
+    release = LightragRelease(tmp_path, "saved", "--set", "components.embedder.model=hashing")
+    ledger = tmp_path / "home/.local/share/lightragctl/tune/saved-default-chunks.json"
+
+    try:
+        assert release.up().returncode == 0
+        for number in range(15):
+            (tmp_path / f"about{number}.md").write_text(f"Penguins of group {number} live in the South.\n")
+        assert release.ingest(*[str(path) for path in tmp_path.glob("about*.md")])["created"] == 15
+        release.run("tune", "search", "--budget", "15s", "--queries", "20", "--load", "1")
+        found = json.loads(ledger.read_text())
+        found["pick"] |= {"index": GRAPH, "rebuilds": True, "keep": False, "min_recall": 0.5}
+        ledger.write_text(json.dumps(found))
+        asker = Asker(release.part("lightrag-api")["endpoint"], "Penguins of group 7")
+        asker.start()
+        try:
+            done = release.run("tune", "apply", "--yes", "-o", "json")
+        finally:
+            asker.ended.set()
+            asker.join()
+        assert done.returncode == 0, done.stdout + done.stderr
+        applied = json.loads(done.stdout)
+        assert applied["writer_stopped_s"] > 0
+        assert len(set(asker.seen) - {"switching"}) == 1
+        assert "[]" not in asker.seen
+        release.wait("lightrag-server", "ready")
+        assert {"MILVUS_INDEX_TYPE=HNSW", "MILVUS_HNSW_EF=64"} <= set(variables(release))
+        assert release.run("tune", "undo", "--yes").returncode == 0
+    finally:
+        release.run("down", "--purge", "--yes")
