@@ -77,7 +77,9 @@ SIGNATURES = (
     ),
     Signature(
         "object-store-refused",
-        r"Access ?Denied|SignatureDoesNotMatch|InvalidAccessKeyId|NoSuchBucket|AllAccessDisabled",
+        r"Access ?Denied|SignatureDoesNotMatch|InvalidAccessKeyId|NoSuchBucket|AllAccessDisabled"
+        r"|signature we calculated does not match|[Aa]ccess [Kk]ey I[dD] you provided does not exist"
+        r"|specified bucket does not exist|bucket .* not [Ee]xist",
         "the object store refuses its keys, or the bucket does not exist",
         Hint("check components.vector-engine.object_store and the Secret with the keys"),
     ),

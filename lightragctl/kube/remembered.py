@@ -20,7 +20,7 @@ def _refuse() -> None:
 class RememberedCluster(GuardedCluster):
     """A `kube.model.Cluster` for one look at it; thread-safe. Errors are remembered too.
 
-    Its objects belong to all readers: nobody may change them.
+    All readers share its objects, which must not be changed.
     """
 
     _kept: dict[Hashable, Future[Any]] = field(default_factory=dict)

@@ -476,11 +476,15 @@ _LOW_LEVEL = re.compile(r"\b(INFO|DEBUG)\b|\[(INFO|DEBUG)\]|level\"?[=:]\"?(info
 _LINE_CHARS = 200
 
 
+def without_frames(lines: Sequence[str]) -> list[str]:
+    """The lines without those of stack traces, where others are left; empty ones are left out."""
+    filled = [line for line in lines if line.strip()]
+    return [line for line in filled if not _FRAME.match(line)] or filled
+
+
 def informative_line(lines: Sequence[str]) -> str:
     """The most informative line of a log: the last one with an error, stack frames excluded; else the last line."""
-    plain = [line for line in lines if line.strip() and not _FRAME.match(line)] or [
-        line for line in lines if line.strip()
-    ]
+    plain = without_frames(lines)
     errors = (line for line in reversed(plain) if _ERROR_WORDS.search(line) and not _LOW_LEVEL.search(line))
     text = next(errors, plain[-1] if plain else "").strip()
     text = text.split("\\n", 1)[0].split(" [stack=", 1)[0]

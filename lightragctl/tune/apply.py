@@ -15,7 +15,11 @@ from lightragctl.tune.rebuild import current_index, rebuild_parameters
 from lightragctl.tune.space import Candidate
 from lightragctl.tune.swap import Swap
 from lightragctl.vectors.applied import AppliedIndex, read_applied, write_applied
+from lightragctl.vectors.indexing import ServerMemory
 from lightragctl.vectors.store import CollectionStore
+
+_WHILE_LOADING = 1.5
+"""Memory of an index while it is loaded, in sizes of the index (docs/guides/tune.md)."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,22 @@ def previous(store: CollectionStore, workspace: str, physical: str, records: Seq
             before = msgspec.convert(record.results["before"], AppliedIndex)
             return Change(workspace, physical, present, before, True, swap.kept)
     raise RefusedError(f"the index of {physical} was not changed by tune: there is nothing to undo")
+
+
+def refuse_without_memory(memory: ServerMemory | None, rows: int, dimension: int, after: AppliedIndex) -> None:
+    """Does nothing where the server can hold the new index beside the present one, or where its memory is unknown.
+
+    Raises:
+        RefusedError: it cannot.
+    """
+    made = Candidate("", after.index_type, after.metric, tuple(after.build.items()))
+    needed = round(_WHILE_LOADING * made.size_bytes(rows, dimension))
+    if memory is not None and needed > memory.free_bytes:
+        free = f"the store has {memory.free_bytes / 2**20:.0f} Mi free"
+        raise RefusedError(
+            f"the new index needs about {needed / 2**20:.0f} Mi, and {free}",
+            "raise the memory of vector-engine in the profile, or release collections",
+        )
 
 
 def apply_search(store: CollectionStore, change: Change, undo: bool = False, now_ns: int | None = None) -> None:

@@ -16,7 +16,7 @@ from lightragctl.tune.bisect import least_value, next_value
 from lightragctl.tune.ledger import Ledger, Pick, Subject, locked, open_ledger
 from lightragctl.tune.points import Built, Option, Point, Targets, Verdict, conclude, rungs, survivors
 from lightragctl.tune.queries import ROW, Queries, Questions, completed
-from lightragctl.tune.space import LIVE, Candidate, Param, candidates
+from lightragctl.tune.space import GUIDE, LIVE, Candidate, Param, candidates
 from lightragctl.tune.trials import Pace, Trials
 from lightragctl.vectors.applied import AppliedIndex
 from lightragctl.vectors.blocks import vector_blocks
@@ -77,6 +77,7 @@ class Ground:
         questions: of users.
         memory: of the trial store; None where it is unknown.
         ledger: its file.
+        candidates: what to try, for a number of rows, a dimension and the current index.
         clock: seconds.
     """
 
@@ -86,6 +87,7 @@ class Ground:
     questions: Questions
     memory: Callable[[], ServerMemory | None]
     ledger: Path
+    candidates: Callable[[int, int, Candidate], Sequence[Candidate]] = candidates
     clock: Callable[[], float] = time.monotonic
 
 
@@ -181,7 +183,7 @@ class _Rounds:
 
     def run(self) -> None:
         """Measure the candidates on more and more rows."""
-        entered = self._affordable(candidates(len(self.data.ids), self.plan.dimension, self.plan.current))
+        entered = self._affordable(self.ground.candidates(len(self.data.ids), self.plan.dimension, self.plan.current))
         steps = rungs(len(self.data.ids))
         for step, rows in enumerate(steps):
             self._add(rows)
@@ -229,7 +231,8 @@ class _Rounds:
 
     def _measured(self, candidate: Candidate, rows: int, exact: Sequence[Neighbours], left: str) -> bool:
         """Build a candidate and bisect its knob; False when it is out."""
-        ladder = candidate.ladder(rows, self.plan.targets.k)
+        is_final = rows == len(self.data.ids) and not candidate.role
+        ladder = candidate.ladder(rows, self.plan.targets.k, fine=is_final)
         guess = self._guess(candidate, rows)
         if self._next_value(candidate, rows, ladder, guess) is None:
             return True  # an earlier run has measured it
@@ -257,6 +260,8 @@ class _Rounds:
         present = dict(candidate.search).get(candidate.knob)
         if present is not None and present not in recalls:
             return present
+        if candidate.role == GUIDE and any(one >= self.plan.targets.min_recall for one in recalls.values()):
+            return None  # a baseline: that it reaches the recall, and how fast, is enough
         return next_value(ladder, recalls, self.plan.targets.min_recall, guess)
 
     def _guess(self, candidate: Candidate, rows: int) -> int:
@@ -341,7 +346,7 @@ def _subject(ground: Ground, plan: Plan, data: _Data) -> Subject:
 def _found(ground: Ground, plan: Plan, data: _Data, rounds: _Rounds, begun_s: float) -> Found:
     ledger, rows = rounds.ledger, len(data.ids)
     measured_rows = max((one.rows for one in ledger.points), default=0)
-    known = {one.name: one for one in candidates(rows, plan.dimension, plan.current)}
+    known = {one.name: one for one in ground.candidates(rows, plan.dimension, plan.current)}
     builds = {one.candidate: one.build_s for one in ledger.built if one.rows == measured_rows}
     options = [
         Option(

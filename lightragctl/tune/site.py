@@ -17,6 +17,7 @@ from lightragctl.tune.rebuild import current_index
 from lightragctl.tune.search import Ground
 from lightragctl.tune.space import Candidate, current_candidate
 from lightragctl.vectors.control import collection_name
+from lightragctl.vectors.copying import loaded
 from lightragctl.vectors.indexing import IndexStore, ServerMemory
 
 _CALL_S = 60.0
@@ -75,6 +76,12 @@ def target_of(release: Release, store: IndexStore, workspace: str | None, kind: 
         raise LightragctlError(f"collection {physical} has no field of vectors")
     current = current_candidate(current_index(store, name, schema), settings.index)
     return Target(name, kind, physical, field.dimension, current)
+
+
+def rows_of(store: IndexStore, target: Target) -> int:
+    """The number of rows of the collection."""
+    with loaded(store, target.physical):
+        return store.row_count(target.physical)
 
 
 def ledger_of(release: Release, target: Target) -> Path:

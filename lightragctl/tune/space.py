@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lightragctl.core.settings import Index
 from lightragctl.vectors.applied import AppliedIndex
@@ -67,14 +68,16 @@ class Candidate:
             params["nlist"] = max(1, min(most, int(params.get("nlist", 128))))
         return params
 
-    def ladder(self, rows: int, k: int) -> tuple[int, ...]:
-        """The values of the knob to choose from, ascending; recall rises with them."""
+    def ladder(self, rows: int, k: int, fine: bool = False) -> tuple[int, ...]:
+        """The values of the knob to choose from, ascending; recall rises with them. `fine`: with those between."""
+        found: tuple[int, ...] = (0,)
         if self.is_graph:
-            return tuple(one for one in _EF if one >= k) or (k,)
-        if self.knob:
+            found = tuple(one for one in _EF if one >= k) or (k,)
+        elif self.knob:
             lists = int(self.build(rows)["nlist"])
-            return (*(one for one in _NPROBE if one < lists), lists)
-        return (0,)
+            found = (*(one for one in _NPROBE if one < lists), lists)
+        between = (round(math.sqrt(low * high)) for low, high in pairwise(found)) if fine else ()
+        return tuple(sorted({*found, *between}))
 
     def search_params(self, value: int, k: int) -> dict[str, int]:
         """The parameters of a search with a value of the knob."""

@@ -48,6 +48,12 @@ _COPY = (
 )
 
 
+def role_order(downgrade: bool) -> tuple[str, ...]:
+    """The roles of a cluster in the order in which it is upgraded, or downgraded."""
+    order = next(one.update_order for one in all_components() if one.update_order)
+    return order[::-1] if downgrade else order
+
+
 def shadow_plan(canary: bool, one_way: bool) -> DataPlan:
     """Of a vector store with one server."""
     return DataPlan(
@@ -68,7 +74,7 @@ def shadow_plan(canary: bool, one_way: bool) -> DataPlan:
     )
 
 
-def writer_plan(canary: bool, one_way: bool) -> DataPlan:
+def writer_plan(canary: bool) -> DataPlan:
     """Of lightrag-server. Its rollback restores a backup, as it may rewrite its files when it starts."""
     trial = (
         "clone the workspace, with lightrag-server stopped",
@@ -93,9 +99,9 @@ def writer_plan(canary: bool, one_way: bool) -> DataPlan:
     )
 
 
-def roles_plan(canary: bool, one_way: bool) -> DataPlan:
-    """Of a cluster; the roles are in the order of an upgrade."""
-    order = next(one.update_order for one in all_components() if one.update_order)
+def roles_plan(canary: bool, one_way: bool, downgrade: bool) -> DataPlan:
+    """Of a cluster."""
+    order = role_order(downgrade)
     steps: list[str] = []
     for role in order:
         if canary and role in FIRST:

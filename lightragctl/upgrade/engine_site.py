@@ -87,8 +87,8 @@ def engine_site_of(release: Release) -> EngineSite:
 
     return EngineSite(
         site=site,
-        live=lambda probing: _opened(engine_uri(release), _PROBE_S if probing else _CALL_S),
-        beside=lambda pod: _opened(runtime.pod_address(pod), _CALL_S),
+        live=lambda probing: open_engine(engine_uri(release), _PROBE_S if probing else _CALL_S),
+        beside=lambda pod: open_engine(runtime.pod_address(pod), _CALL_S),
         questions=questions,
         backup_age_s=backup_age_s,
         pause=runtime.holder.pause,
@@ -96,7 +96,8 @@ def engine_site_of(release: Release) -> EngineSite:
 
 
 @contextmanager
-def _opened(uri: str, timeout_s: float) -> Iterator[Engine]:
+def open_engine(uri: str, timeout_s: float) -> Iterator[Engine]:
+    """The vector store at an address; each search has the deadline."""
     with closing(MilvusCollections(uri, timeout_s)) as store:
 
         def ask(name: str, schema: CollectionSchema, vectors: FloatArray, k: int) -> Sequence[Asked]:

@@ -1,7 +1,7 @@
 """Plans an upgrade: strategy, steps, detectable effects and point of no return of each component. Pure."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -49,14 +49,6 @@ ALONE = frozenset({Strategy.ROLES, Strategy.SHADOW, Strategy.WRITER})
 """Strategies of data: the component is upgraded by itself."""
 _ENTRY = "proxy"
 """The role of a cluster that requests come to, of which one pod joins first."""
-_DATA_PLANS: Mapping[Strategy, Callable[[bool, bool], DataPlan]] = {
-    Strategy.SHADOW: shadow_plan,
-    Strategy.ROLES: roles_plan,
-    Strategy.WRITER: writer_plan,
-}
-_ABOUT = {
-    Strategy.STORE: "its pods have their own volumes",
-}
 
 
 @dataclass(frozen=True)
@@ -310,7 +302,7 @@ def _component(
 
 def _of_data(made: ComponentPlan, canary: bool, one_way: bool) -> ComponentPlan:
     """The plan with what its strategy does instead of replacing stateless pods."""
-    found = _DATA_PLANS[made.strategy](canary, one_way)
+    found = _data_plan(made, canary, one_way)
     loss = smallest_loss(found.queries, not found.is_sample)
     return replace(
         made,
@@ -321,6 +313,16 @@ def _of_data(made: ComponentPlan, canary: bool, one_way: bool) -> ComponentPlan:
         effects=(Effect("overlap", round(1 - OVERLAP_FLOOR, 5), round(loss, 5)),),
         point_of_no_return=found.final if one_way or made.strategy is Strategy.WRITER else "",
     )
+
+
+def _data_plan(made: ComponentPlan, canary: bool, one_way: bool) -> DataPlan:
+    match made.strategy:
+        case Strategy.ROLES:
+            return roles_plan(canary, one_way, made.downgrade)
+        case Strategy.WRITER:
+            return writer_plan(canary)
+        case _:
+            return shadow_plan(canary, one_way)
 
 
 def _verdict(component: Component, images: Sequence[tuple[str, str]]) -> Verdict:
@@ -339,7 +341,7 @@ def _refusal(strategy: Strategy, verdict: Verdict) -> str:
         through = f"; upgrade in steps: {' -> '.join(verdict.path)}" if verdict.path else ""
         return f"no supported change of versions: {verdict.reason}{through}"
     if strategy in MISSING:
-        return f"{_ABOUT[strategy]}, which `upgrade` does not support yet"
+        return "its pods have their own volumes, which `upgrade` does not support yet"
     return ""
 
 

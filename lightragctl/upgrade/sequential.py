@@ -11,6 +11,7 @@ Source:
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import NormalDist
 
 from lightragctl.quality.stats import t_value
@@ -85,8 +86,13 @@ def final_upper_bound(sums: Sums, confidence: float) -> float:
     """
     if sums.blocks < LEAST_FINAL_BLOCKS:
         return math.inf
-    quantile = t_value(2 * confidence - 1, sums.blocks - 1)
-    return sums.mean + quantile * math.sqrt(sums.variance / sums.blocks)
+    return sums.mean + _quantile(confidence, sums.blocks - 1) * math.sqrt(sums.variance / sums.blocks)
+
+
+@cache
+def _quantile(confidence: float, freedom: int) -> float:
+    """One-sided, of Student's t; remembered, as every gate asks for it at every look."""
+    return t_value(2 * confidence - 1, freedom)
 
 
 def radius(blocks: int, alpha: float, planned: int) -> float:

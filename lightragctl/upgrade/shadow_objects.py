@@ -8,6 +8,8 @@ from lightragctl.kube.labels import COMPONENT, MANAGED_BY, OPERATION, component_
 from lightragctl.kube.objects import labels_of
 
 SUFFIX = "-shadow"
+_STOP_S = 1
+"""Its data is deleted with it, and its share of the quota is needed again."""
 _NAME = "app.kubernetes.io/name"
 
 
@@ -43,6 +45,8 @@ def shadow_object(
     kept = {key: value for key, value in labels_of(made).items() if key != MANAGED_BY and "applyset" not in key}
     spec = {**made["spec"], "replicas": 1, "serviceName": f"{original['metadata']['name']}{SUFFIX}"}
     spec["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete", "whenScaled": "Delete"}
+    pod = {**spec["template"]["spec"], "terminationGracePeriodSeconds": _STOP_S}
+    spec["template"] = {**spec["template"], "spec": pod}
     if node:
         spec["template"] = _near(spec["template"], node)
     name = f"{original['metadata']['name']}{SUFFIX}"

@@ -1,14 +1,29 @@
-"""Images for drills of upgrades: older versions of Milvus, and one whose searches find the farthest rows."""
+"""Images for drills of upgrades: older versions of Milvus and LightRAG, and a Milvus that finds the farthest rows."""
 
 import inspect
+import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 
 from tests.cluster.archive import Image
-from tests.cluster.images import VENV, base, dependencies, milvus_image, pack, recipe
+from tests.cluster.images import (
+    VENV,
+    base,
+    dependencies,
+    lightrag_image,
+    lightrag_libraries,
+    milvus_image,
+    pack,
+    pip,
+    precompile,
+    recipe,
+    site,
+)
 from tests.cluster.kept import digest, kept
 
 OLDER = ("2.3.0", "2.3.1")
+LIGHTRAG, OLDER_LIGHTRAG = "1.5.7", "1.5.6"
 WRONG_TAG = "v2.3.5-wrong"
 _HOME, _PORT = "wrong", 29530
 _START = f"""#!/bin/sh
@@ -25,6 +40,30 @@ wait $milvus
 def upgrade_images() -> list[Image]:
     """All of them."""
     return [*map(milvus_image, OLDER), wrong_image()]
+
+
+def lightrag_images() -> list[Image]:
+    """lightrag-server with LightRAG of two versions, which are their tags; what it needs is the same."""
+    whole, name = lightrag_image(), lightrag_image().name.rpartition(":")[0]
+    below = (lightrag_libraries() / "sha256").read_text()
+    layer = kept(f"layer-lightrag-{OLDER_LIGHTRAG}-{digest(recipe(make_older_lightrag), below)}", make_older_lightrag)
+    older = Image(f"{name}:{OLDER_LIGHTRAG}", (*whole.layers, layer), whole.config)
+    return [older, lightrag_image(f"{name}:{LIGHTRAG}")]
+
+
+def make_older_lightrag(target: Path) -> None:
+    """Its package in the place of the pinned one, which whiteouts of the layer hide."""
+    root, wheels = target / "root", target / "wheels"
+    packages = site(root)
+    packages.mkdir(parents=True)
+    pip("download", "--quiet", "--no-deps", "--dest", str(wheels), f"lightrag-hku=={OLDER_LIGHTRAG}")
+    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive:
+        archive.extractall(packages)
+    shutil.rmtree(wheels)
+    precompile(root)
+    (packages / "lightrag" / ".wh..wh..opq").touch()
+    (packages / f".wh.lightrag_hku-{LIGHTRAG}.dist-info").touch()
+    pack(root, target)
 
 
 def wrong_image() -> Image:

@@ -20,15 +20,14 @@ from lightragctl.operations.desk import Clock, Crew
 from lightragctl.operations.kind import Context, OperationKind, Started, new_operation
 from lightragctl.operations.model import Operation, Phase
 from lightragctl.operations.place import Place
-from lightragctl.tune import search as searching
 from lightragctl.tune.kinds import rebuild_kind
 from lightragctl.tune.ledger import pick_of
 from lightragctl.tune.points import Targets
 from lightragctl.tune.rebuild import Ground as Rebuilt
 from lightragctl.tune.rebuild import rebuild_parameters
 from lightragctl.tune.search import Found, Ground, Plan, search
-from lightragctl.tune.space import current_candidate
-from lightragctl.tune.trials import PREFIX
+from lightragctl.tune.space import Candidate, candidates, current_candidate
+from lightragctl.tune.trials import PREFIX, Pace, Trials
 from lightragctl.vectors.applied import AppliedIndex, read_applied
 from lightragctl.vectors.ask import search_all
 from lightragctl.vectors.collections import MilvusCollections
@@ -77,19 +76,19 @@ def filled(uri: str, workspace: str) -> str:
 def searched(uri: str, physical: str, ledger: Path) -> Found:
     with closing(IndexStore(uri, 60)) as store:
         plan = Plan("w", "chunks", physical, DIMENSION, CURRENT, Targets(), queries=40, share=1.0)
-        return search(Ground(store, uri, False, lambda count: None, store.memory, ledger), plan, lambda event: None)
+        ground = Ground(store, uri, False, lambda count: None, store.memory, ledger, few)
+        return search(ground, plan, lambda event: None)
+
+
+def few(rows: int, dimension: int, current: Candidate) -> list[Candidate]:
+    """Some of the candidates, for a test that takes seconds."""
+    chosen = ("current", "HNSW IP", "IVF_FLAT nlist=1", "IVF_RABITQ")
+    return [one for one in candidates(rows, dimension, current) if one.name.startswith(chosen)]
 
 
 @pytest.mark.slow
 @WHERE
-def test_a_search_measures_what_the_server_has_and_leaves_nothing(
-    uri: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    all_of = searching.candidates
-    chosen = ("current", "HNSW IP", "IVF_FLAT nlist=1", "IVF_RABITQ")
-    monkeypatch.setattr(
-        searching, "candidates", lambda *given: tuple(one for one in all_of(*given) if one.name.startswith(chosen))
-    )
+def test_a_search_measures_what_the_server_has_and_leaves_nothing(uri: str, where: str, tmp_path: Path) -> None:
     physical, ledger = filled(uri, f"tune_{where}"), tmp_path / "ledger.json"
     found = searched(uri, physical, ledger)
     assert found.verdict.pick is not None
@@ -106,6 +105,18 @@ def test_a_search_measures_what_the_server_has_and_leaves_nothing(
     with closing(MilvusCollections(uri, 60)) as store:
         assert not [name for name in store.list_collections() if name.startswith(PREFIX)]
         store.drop(physical)
+
+
+@pytest.mark.slow
+@WHERE
+def test_what_a_killed_search_left_is_deleted_by_the_next_one(uri: str) -> None:
+    killed = Trials(uri, "killed", DIMENSION, Pace(1.0)).opened()
+    killed.__enter__()
+    with Trials(uri, "killed", DIMENSION, Pace(1.0)).opened() as trials:
+        trials.add(["a"], vectors()[:1], lambda count: None)
+        assert trials.name in trials.store.list_collections()
+    with closing(MilvusCollections(uri, 60)) as store:
+        assert not [name for name in store.list_collections() if name.startswith(f"{PREFIX}killed")]
 
 
 class Reader(threading.Thread):

@@ -97,4 +97,5 @@ def test_milvus_that_is_killed_during_the_scan_costs_only_time(milvus: MilvusSer
 
 def test_two_hundred_thousand_rows(milvus: MilvusServer, tmp_path: Path) -> None:
     peaks = bench.steps(milvus.uri, str(tmp_path), 200_000)
-    assert max(peaks.values()) < 400, peaks  # MiB; 250 is the aim
+    ours = {step: peak for step, peak in peaks.items() if step != "plain"}
+    assert max(ours.values()) < 400, peaks  # MiB; 250 is the aim

@@ -18,7 +18,8 @@ from lightragctl.release.open import RuntimeOptions, open_runtime
 from lightragctl.release.profiles import load_profile
 from lightragctl.vectors.milvus import MilvusStore
 from tests.cluster.fixture import ReadyCluster
-from tests.e2e.cluster_faults import FAULTS, Ill, check, quick, until_well
+from tests.e2e.cluster_faults import FAULTS
+from tests.e2e.cluster_ill import Ill, check, quick, until_well
 from tests.e2e.cluster_stories import READ_PATH, ClusterRelease, release_on
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]

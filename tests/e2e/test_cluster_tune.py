@@ -55,7 +55,7 @@ def test_search_apply_under_load_and_undo(release: ClusterRelease, tmp_path: Pat
     assert found["frontier"]
     rebuilding(release)
     url, saved = f"http://{release.cluster.host_address}:{NODE_PORT}", tmp_path / "load.json"
-    words = ("bench", "run", "--url", url, "--rate", "100", "--duration", "240", "--save", str(saved))
+    words = ("bench", "run", "--url", url, "--rate", "100", "--duration", "180", "--save", str(saved))
     bench = release.tool.popen(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         applied = command(release, "tune", "apply", "--yes")

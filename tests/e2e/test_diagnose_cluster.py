@@ -6,7 +6,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.cluster.fixture import ReadyCluster
-from tests.e2e.cluster_faults import FAULTS, MOODS, Elsewhere, Ill, check, quick, until_well
+from tests.e2e.cluster_faults import FAULTS, MOODS
+from tests.e2e.cluster_ill import Elsewhere, Ill, check, quick, until_well
 from tests.e2e.cluster_stories import SMALL, release_on
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]

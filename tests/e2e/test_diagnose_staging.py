@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.fixture import ReadyCluster
-from tests.e2e.cluster_faults import Ill, check, quick, until_well
+from tests.e2e.cluster_ill import Ill, check, quick, until_well
 from tests.e2e.cluster_stories import ClusterRelease
 from tests.e2e.staging_release import NAME, STORES, staging_on
 

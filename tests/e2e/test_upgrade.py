@@ -24,6 +24,8 @@ UPGRADE_S = 900.0
 """A deadline for a machine that does much else."""
 UNSTEADY = ("slow", "mean", "mean-absolute", "queue", "memory-growth")
 """Gates that are not used: on a machine where all share two processors a pod is slower for many reasons."""
+COMPARED = ("errors", "refused", "shed")
+"""Gates that are used, with what the requests of a few seconds show."""
 OPTIONS = (
     *SMALL,
     *("--set", "components.lightrag-api.replicas=2"),
@@ -31,7 +33,8 @@ OPTIONS = (
     *("--set", "components.lightrag-api.resources.requests.cpu=100m"),
     *("--set", f"components.lightrag-api.expose={{type: NodePort, node_port: {NODE_PORT}}}"),
     *(word for gate in UNSTEADY for word in ("--set", f"upgrade.gates.{gate}.enabled=false")),
-    *("--set", "upgrade.gates.ready.limit=0.5"),
+    *("--set", "upgrade.gates.ready={limit: 0.5, minimum: 3}"),
+    *(word for gate in COMPARED for word in ("--set", f"upgrade.gates.{gate}={{minimum: 150, tolerance: 0.02}}")),
 )
 
 
@@ -92,7 +95,7 @@ def test_a_version_that_fails_requests_is_rolled_back_and_a_good_one_promoted(
     release: ClusterRelease, tmp_path: Path
 ) -> None:
     with load(release, tmp_path / "bad.json"):
-        bad = upgrade(release, FAULTY, "--foreground")
+        bad = upgrade(release, FAULTY, "--foreground", observe="60s")
     assert bad["status_code"] == 7, bad["stderr"]
     assert "error rate" in bad["cause"]
     assert images(release) == {"lightragctl:latest"}

@@ -12,6 +12,7 @@ import pytest
 
 from lightragctl.vectors.milvus import MilvusStore
 from tests.cluster import cluster as clusters
+from tests.cluster.commands import wait_until
 from tests.cluster.fixture import ReadyCluster
 from tests.cluster.images import spread
 from tests.cluster.upgrading import WRONG_TAG, upgrade_images
@@ -69,7 +70,7 @@ def row(number: int, vector: Any) -> dict[str, Any]:
 @contextmanager
 def engine(release: ClusterRelease) -> Iterator[MilvusStore]:
     (port,) = free_ports(1)
-    words = release.words("forward", "vector-engine", str(port))
+    words = release.words("port-forward", "vector-engine", str(port))
     process = release.tool.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
@@ -113,7 +114,11 @@ def upgrade(release: ClusterRelease, tag: str, *more: str) -> dict[str, Any]:
 
 
 def assert_nothing_is_left(release: ClusterRelease) -> None:
-    assert not [one for one in release.objects("statefulsets,pods,pvc") if "shadow-" in one or one.endswith("-shadow")]
+    def left() -> str:
+        names = release.objects("statefulsets,pods,pvc")
+        return ", ".join(one for one in names if "shadow-" in one or one.endswith("-shadow"))
+
+    wait_until("the shadow is gone", left, 120)
 
 
 def test_a_shadow_that_answers_differently_stops_it_before_the_server_is_touched(release: ClusterRelease) -> None:

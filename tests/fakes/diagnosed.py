@@ -104,7 +104,7 @@ def healthy_series() -> Series:
 
 
 def operation(phase: str, overdue_s: float = 0.0, driver: str = "ann@laptop") -> OpenOperation:
-    hint = ["resume it: ", ("operations resume", "op1")]
+    hint: list[str | tuple[str, str]] = ["resume it: ", ("operations resume", "op1")]
     return OpenOperation("op1", "restore", phase, "copy", overdue_s, hint, driver)
 
 

@@ -123,13 +123,15 @@ def apply(
     """
     from lightragctl.cli.tune import payloads
     from lightragctl.tune import site
-    from lightragctl.tune.apply import picked
+    from lightragctl.tune.apply import picked, refuse_without_memory
     from lightragctl.tune.ledger import pick_of
 
     with site.open_store(session.release) as store:
         target = site.target_of(session.release, store, workspace, kind)
         pick = pick_of(site.ledger_of(session.release, target))
         change = picked(store, target.workspace, target.physical, pick)
+        if change is not None and change.rebuilds:
+            refuse_without_memory(store.memory(), site.rows_of(store, target), target.dimension, change.after)
     if change is None:
         session.out.notify(Event("nothing to apply: the search found no better setting", target.physical))
         return payloads.kept(target.workspace, target.physical, pick.reason if pick else "")

@@ -123,7 +123,7 @@ _SKEW_S = 5.0
 def _clock(facts: Facts) -> Iterator[Trouble]:
     """A node's lease is renewed every 10 s by its own clock: one from the future, or old on a ready node, is skew.
 
-    What pods tell of their clock is nearer, where it was asked for.
+    A clock that was read in a pod is more exact, where there is one.
     """
     most, now = facts[THRESHOLDS].clock_skew_s, facts[DEPLOYED].at
     near = {one.node: one.skew_s for one in facts.get(INSIDE, [])}
@@ -167,7 +167,7 @@ def _expires(facts: Facts) -> Iterator[Trouble]:
 
 
 def _scalers(facts: Facts) -> Iterator[KubernetesObject]:
-    """Autoscalers of the release's workloads, whoever created them."""
+    """Autoscalers of the workloads of the release, also those of other users."""
     ours = {(one["kind"], name_of(one)) for one in facts[WORKLOADS]}
     for one in facts[AUTOSCALERS]:
         target = spec_of(one).get("scaleTargetRef") or {}

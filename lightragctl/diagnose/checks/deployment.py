@@ -37,7 +37,8 @@ from lightragctl.kube.objects import (
 )
 from lightragctl.observe.kstatus import Status, compute
 
-_GRACE_S = 60.0
+_GRACE_S, _HELD_S = 60.0, 10.0
+"""A node confirms late that a pod has ended; a controller removes its finalizer at once."""
 _START_S, _START_ENDS = 300.0, 3
 """A pod that starts before what it needs may end a few times in its first minutes."""
 
@@ -160,9 +161,9 @@ def _restarts(facts: Facts) -> Iterator[Trouble]:
 def _terminating(facts: Facts) -> Iterator[Trouble]:
     for pod in facts[PODS]:
         at = unix(deletion_time(pod))
-        if at is None or facts[DEPLOYED].at - at <= _GRACE_S:
-            continue
         finalizers = (pod.get("metadata") or {}).get("finalizers") or []
+        if at is None or facts[DEPLOYED].at - at <= (_HELD_S if finalizers else _GRACE_S):
+            continue
         late = f"it should have terminated {facts[DEPLOYED].at - at:.0f} s ago"
         why = (
             f"{late}: finalizers {', '.join(finalizers)} block its deletion"
@@ -230,7 +231,7 @@ def _signs(facts: Facts) -> Iterator[Trouble]:
 
 
 def _recent_signs(facts: Facts) -> Iterator[Trouble]:
-    """Errors of what stands behind a component that is ready; others pass, or are told by its own state."""
+    """Errors of what stands behind a ready component; others pass, or have findings of their own."""
     told = {name for signs in facts.get(SIGNS, {}).values() for name in signs}
     for component, signs in facts[RECENT_SIGNS].items():
         for name, count in signs.items():

@@ -57,7 +57,7 @@ def _open(facts: Facts) -> Iterator[Trouble]:
 def _inner(facts: Facts) -> Iterator[Trouble]:
     for component in _INNER:
         if way := _exposed(facts, component):
-            message = f"{way} leads to it from outside the cluster, and it requires no password"
+            message = f"{way} leads to {component} from outside the cluster, which requires no password"
             hint = Hint("remove it: ", Command("diff"), ", then ", Command("up"), "; or set its type to ClusterIP")
             yield Trouble(way.split(" ")[0], message, hint, evidence=(f"component {component}",))
 

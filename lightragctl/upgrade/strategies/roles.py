@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from lightragctl.components import all_components
 from lightragctl.core.errors import RefusedError, UnavailableError
 from lightragctl.core.hint import Command, Hint
 from lightragctl.core.objects import KubernetesObject, ref
@@ -22,7 +21,7 @@ from lightragctl.kube.objects import labels_of
 from lightragctl.operations.kind import Context, OperationKind, Step, Wait
 from lightragctl.upgrade.backing_up import nested_backup
 from lightragctl.upgrade.canary import canary_ref
-from lightragctl.upgrade.data_plans import FIRST
+from lightragctl.upgrade.data_plans import FIRST, role_order
 from lightragctl.upgrade.deployed import apply_canary, delete_canaries, obstacle
 from lightragctl.upgrade.engine_site import EngineSite
 from lightragctl.upgrade.engine_steps import (
@@ -54,7 +53,7 @@ _DONE, _APPLIED, _JOINED = "roles", "applied", "joined"
 def roles_kind(open_site: Callable[[Any], EngineSite]) -> OperationKind:
     """The kind of operation, given how its steps reach a release."""
     bound = binder(open_site)
-    count = len(update_order())
+    count = len(role_order(downgrade=False))
     steps = [
         Step(
             f"role-{place + 1}", f"upgrade role {place + 1} of {count}", 7200.0, bound(_upgrade, place),
@@ -79,17 +78,6 @@ def roles_kind(open_site: Callable[[Any], EngineSite]) -> OperationKind:
     )
 
 
-def update_order() -> tuple[str, ...]:
-    """The roles of a cluster in the order in which it is upgraded."""
-    return next(one.update_order for one in all_components() if one.update_order)
-
-
-def role_at(place: int, downgrade: bool) -> str:
-    """The role whose turn it is."""
-    order = update_order()
-    return (order[::-1] if downgrade else order)[place]
-
-
 def workload_of(objects: Sequence[KubernetesObject], component: str, role: str) -> KubernetesObject:
     """The workload of a role."""
     return next(
@@ -104,7 +92,7 @@ def _role(workload: KubernetesObject) -> str:
 
 
 def _role_of(context: Context, place: int) -> str:
-    return role_at(place, bool(context.record.parameters["downgrade"]))
+    return role_order(bool(context.record.parameters["downgrade"]))[place]
 
 
 def _noted_roles(context: Context, key: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ the backup restored.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lightragctl.backup.kinds import clone_kind, restore_kind
@@ -45,28 +47,41 @@ def trial_workspace(record: Operation) -> str:
     return f"{record.workspace}_upgrade_{record.id.rpartition('-')[2]}"
 
 
-def _as_clone(record: Operation) -> Operation:
+def as_clone(record: Operation) -> Operation:
+    """The record as the steps of a clone see it."""
     given = {**record.parameters, "workspace": record.workspace, "allow_lossy": False}
     return record.changed(workspace=trial_workspace(record), parameters=given)
 
 
-def _as_restore(record: Operation) -> Operation:
+def as_restore(record: Operation) -> Operation:
+    """The record as the steps of a restore see it."""
     given = {"backup": record.results["backup.backup"], "source": None, "allow_lossy": False}
     return record.changed(parameters={**record.parameters, **given})
 
 
-def _has_canary(context: Context) -> bool:
+def has_canary(context: Context) -> bool:
+    """Whether the new version is tried on a clone."""
     return bool(context.record.parameters["canary"])
 
 
-_CLONE = Nested(clone_kind(), "clone", _as_clone, _has_canary)
-_BACKUP = nested_backup()
-_RESTORE = Nested(restore_kind(), "restore", _as_restore)
+@dataclass(frozen=True)
+class Parts:
+    """The kinds of operations that this one consists of."""
+
+    clone: Nested
+    backup: Nested
+    restore: Nested
 
 
-def writer_kind(open_site: Callable[[Any], WriterSite]) -> OperationKind:
+def real_parts() -> Parts:
+    """Of a release."""
+    clone = Nested(clone_kind(), "clone", as_clone, has_canary)
+    return Parts(clone, nested_backup(), Nested(restore_kind(), "restore", as_restore))
+
+
+def writer_kind(open_site: Callable[[Any], WriterSite], parts: Parts | None = None) -> OperationKind:
     """The kind of operation, given how its steps reach a release."""
-    bound = binder(open_site)
+    bound, parts = binder(open_site), parts or real_parts()
     return OperationKind(
         name="upgrade-writer",
         version=1,
@@ -74,21 +89,21 @@ def writer_kind(open_site: Callable[[Any], WriterSite]) -> OperationKind:
         abort_on_failure=True,
         steps=(
             Step("preflight", "check the release", 600.0, bound(_preflight), noted("asked")),
-            *_CLONE.steps(),
+            *parts.clone.steps(),
             Step(
                 "trial", "start the new version on the clone", 7200.0, bound(_start_trial), bound(_is_trial_ready),
                 bound(_delete_trial), Hold("compare", while_paused=True),
             ),
             Step("compare", "compare what both find", 3600.0, bound(_compare), noted("compared")),
-            Step("discard", "discard the clone", 3600.0, _discard, noted("discarded")),
+            Step("discard", "discard the clone", 3600.0, partial(_discard, parts), noted("discarded")),
             Step(
                 "stop", "stop lightrag-server", 7200.0, bound(_stop), noted("stopped"), bound(_start_again),
                 Hold("start"),
             ),
-            *_BACKUP.steps(),
+            *parts.backup.steps(),
             Step(
                 "start", "start the new version on the workspace", 2 * _DAY_S, bound(_start), bound(_is_started),
-                bound(_restore),
+                bound(_restore, parts),
             ),
             Step("check", "compare rows and answers with those before", 3600.0, bound(_check), noted("checked")),
             Step("verify", "verify the release", 600.0, bound(_verify), noted("verified")),
@@ -146,7 +161,7 @@ def _chunks(context: Context) -> str:
 
 
 def _start_trial(context: Context, site: WriterSite) -> Wait | None:
-    if not _has_canary(context):
+    if not has_canary(context):
         return None
     scope, component = site.engine.site.guarded(context), component_of_upgrade(context)
     made = trial_objects(target(context).objects, component, context.record.id, trial_workspace(context.record))
@@ -168,7 +183,7 @@ def _trial_pods(context: Context, site: WriterSite) -> list[KubernetesObject]:
 
 
 def _is_trial_ready(context: Context, site: WriterSite) -> bool:
-    return not _has_canary(context) or bool(_trial_pods(context, site))
+    return not has_canary(context) or bool(_trial_pods(context, site))
 
 
 def _delete_trial(context: Context, site: WriterSite) -> None:
@@ -186,7 +201,7 @@ def _compare(context: Context, site: WriterSite) -> None:
     Raises:
         RegressionError: a gate does not pass.
     """
-    if _has_canary(context):
+    if has_canary(context):
         pods = _trial_pods(context, site)
         if not pods:
             raise LightragctlError("the second server has no ready pod any more", Hint("see: ", Command("status")))
@@ -196,10 +211,10 @@ def _compare(context: Context, site: WriterSite) -> None:
     context.save_result("compared", True)
 
 
-def _discard(context: Context) -> None:
+def _discard(parts: Parts, context: Context) -> None:
     """Delete the clone: its collections and its files."""
-    if _has_canary(context):
-        _CLONE.undo(context, "switch", "files", "copy")
+    if has_canary(context):
+        parts.clone.undo(context, "switch", "files", "copy")
     context.save_result("discarded", True)
 
 
@@ -225,15 +240,15 @@ def _is_started(context: Context, site: WriterSite) -> bool:
     return is_promoted(context, site.engine.site)
 
 
-def _restore(context: Context, site: WriterSite) -> None:
+def _restore(context: Context, site: WriterSite, parts: Parts) -> None:
     """Put the old version back, then the backup: the new one may have rewritten files and collections."""
     if _RESTORED in context.record.results:
         return
-    _BACKUP.undo(context, "fence")  # the restore takes its own
+    parts.backup.undo(context, "fence")  # the restore takes its own
     demote(context, site.engine.site, wait=False)
     if "backup.made" in context.record.results:
         context.notify(Event(f"restoring backup {context.record.results['backup.backup']}"))
-        _RESTORE.run(context, site.engine.pause)
+        parts.restore.run(context, site.engine.pause)
     context.save_result(_RESTORED, True)
 
 

@@ -33,7 +33,7 @@ def test_each_step_is_told_once_although_no_look_sees_it_act(tmp_path: Path) -> 
         (ID, "running"),
         ("fence", "hold the write fence"),
         ("copy", "copy rows"),
-        (ID, "failed: refused"),
+        (ID, "failed"),
         ("fence", "releasing: hold the write fence"),
     ]
     passing = [(one.subject, one.message) for one in world.events if one.passing]

@@ -50,6 +50,14 @@ def test_lists_grow_with_the_rows_and_each_has_enough_to_be_trained() -> None:
     assert Candidate("x", "HNSW", "IP").ladder(1_000, 100)[0] == 128
 
 
+def test_the_last_round_has_values_between_those_of_the_others() -> None:
+    lists = Candidate("x", "IVF_FLAT", "COSINE", (), 1.0)
+    coarse, fine = lists.ladder(20_000, 10), lists.ladder(20_000, 10, fine=True)
+    assert set(coarse) < set(fine)
+    assert 20 in fine
+    assert fine == tuple(sorted(fine))
+
+
 def test_an_odd_dimension_has_no_product_quantization() -> None:
     assert "IVF_PQ" not in {one.index_type for one in candidates(1000, 101, CURRENT)}
 

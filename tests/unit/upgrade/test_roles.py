@@ -4,9 +4,10 @@ import pytest
 
 from lightragctl.deploy.rollout_plan import read_inventory
 from lightragctl.operations.model import Phase
+from lightragctl.upgrade.data_plans import role_order, roles_plan
 from lightragctl.upgrade.plan import Strategy
 from lightragctl.upgrade.read_plan import read_plan
-from lightragctl.upgrade.strategies.roles import role_at, roles_kind, update_order
+from lightragctl.upgrade.strategies.roles import roles_kind
 from tests.fakes.release import scope, target, up
 from tests.fakes.upgrading_data import DataTown
 
@@ -33,7 +34,7 @@ def applied(here: DataTown) -> list[str]:
     names = [
         one.partition("/")[2] for one in here.cluster.writes if one.startswith("apply Deployment/dev-vector-engine")
     ]
-    return [name.removeprefix("dev-vector-engine-") for name in names][len(update_order()) :]
+    return [name.removeprefix("dev-vector-engine-") for name in names][len(role_order(False)) :]
 
 
 def test_roles_are_replaced_in_order_and_one_query_node_and_proxy_join_first() -> None:
@@ -46,7 +47,7 @@ def test_roles_are_replaced_in_order_and_one_query_node_and_proxy_join_first() -
     assert not here.left_over()
     verified = ["indexnode", "coordinator", "first querynode", "querynode", "datanode", "first proxy", "proxy", "after"]
     assert sorted(record.results["verdicts"]) == sorted(verified)
-    assert sorted(record.results["roles"]) == sorted(update_order())
+    assert sorted(record.results["roles"]) == sorted(role_order(False))
 
 
 def test_a_role_that_answers_differently_leads_back_in_reverse_order() -> None:
@@ -63,7 +64,8 @@ def test_a_role_that_answers_differently_leads_back_in_reverse_order() -> None:
 
 
 def test_a_downgrade_has_the_reverse_order() -> None:
-    assert [role_at(place, True) for place in range(5)] == list(update_order())[::-1]
+    assert role_order(True) == role_order(False)[::-1]
+    assert roles_plan(canary=True, one_way=False, downgrade=True).steps[1].startswith("proxy: one pod")
 
 
 def test_the_plan_names_each_role_and_the_share_of_the_first_proxy() -> None:

@@ -98,6 +98,7 @@ def test_the_shadow_is_selected_by_nothing_of_the_release() -> None:
     assert "lightragctl/operation" not in labels
     assert "app.kubernetes.io/managed-by" not in made["metadata"]["labels"]
     assert made["metadata"]["name"] == "dev-vector-engine-shadow"
+    assert made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 1
     assert "node-1" in str(made["spec"]["template"]["spec"]["affinity"])
     claims = made["spec"]["volumeClaimTemplates"]
     assert claims[0]["metadata"]["labels"]["app.kubernetes.io/component"] == "vector-engine-shadow"
@@ -170,7 +171,7 @@ class EndingCluster(PodCluster):
         return True
 
 
-@pytest.mark.parametrize(("after_s", "killed"), [(5, []), (14, []), (16, [1])], ids=["soon", "in time", "too late"])
+@pytest.mark.parametrize(("after_s", "killed"), [(5, []), (29, []), (31, [1])], ids=["soon", "in time", "too late"])
 def test_a_stop_that_does_not_end_is_not_waited_for_in_full(after_s: int, killed: list[int]) -> None:
     cluster = EndingCluster()
     here = DataTown(KIND, TAG, cluster=cluster)

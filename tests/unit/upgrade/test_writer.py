@@ -14,7 +14,7 @@ from lightragctl.operations.kind import Hold, OperationKind, Step
 from lightragctl.operations.model import Operation, Phase
 from lightragctl.operations.nested import Nested
 from lightragctl.upgrade.compared import Asked
-from lightragctl.upgrade.strategies import writer
+from lightragctl.upgrade.strategies.writer import Parts, as_clone, as_restore, has_canary, writer_kind
 from lightragctl.upgrade.trial_objects import trial_objects
 from lightragctl.upgrade.writer_site import WriterSite
 from tests.fakes.release import target, up
@@ -29,7 +29,13 @@ class Office(DataTown):
     def __init__(self) -> None:
         self.log: list[str] = []
         self.wrong_trial = self.wrong_new = False
-        super().__init__(writer.writer_kind(lambda resources: resources.writer_site), NEW, OLD)
+        made = {"backup": "b1", "made": {"id": "b1"}}
+        parts = Parts(
+            Nested(stub(self.log, "clone", {}), "clone", as_clone, has_canary),
+            Nested(stub(self.log, "backup", made), "backup", lasting=frozenset({"copy"})),
+            Nested(stub(self.log, "restore", {}), "restore", as_restore),
+        )
+        super().__init__(writer_kind(lambda resources: resources.writer_site, parts), NEW, OLD)
 
     @property
     def writer_site(self) -> WriterSite:
@@ -96,15 +102,8 @@ def stub(office: list[str], name: str, results: dict[str, Any], *, undoable: Seq
 
 
 @pytest.fixture
-def office(monkeypatch: pytest.MonkeyPatch) -> Office:
-    log: list[str] = []
-    made = {"backup": "b1", "made": {"id": "b1"}}
-    monkeypatch.setattr(writer, "_CLONE", Nested(stub(log, "clone", {}), "clone", writer._as_clone, writer._has_canary))
-    monkeypatch.setattr(writer, "_BACKUP", Nested(stub(log, "backup", made), "backup", lasting=frozenset({"copy"})))
-    monkeypatch.setattr(writer, "_RESTORE", Nested(stub(log, "restore", {}), "restore", writer._as_restore))
-    here = Office()
-    here.log = log
-    return here
+def office() -> Office:
+    return Office()
 
 
 def test_the_new_version_answers_on_a_clone_then_starts_on_the_workspace_that_was_backed_up(office: Office) -> None:

@@ -39,10 +39,12 @@ from lightragctl.kube.labels import component_of, inventory_selector
 from lightragctl.kube.lease import lock_state
 from lightragctl.kube.model import ForbiddenError
 from lightragctl.kube.objects import container_statuses, name_of
+from lightragctl.observe.causes import without_frames
 from lightragctl.observe.scaling import REPLICAS, scaled_to_zero
 from lightragctl.observe.snapshot import read_snapshot
 
-_LINES, _READY_LINES = 40, 300
+_LINES, _READY_LINES = 2000, 300
+"""A Go program that panics writes the stacks of all its goroutines, more than a thousand lines, after the reason."""
 _AT_ONCE = 6
 _SHOWN_LINES = 8
 
@@ -65,7 +67,7 @@ def read_recorded(source: Source, facts: Facts) -> None:
             revision=record.revision,
             components=list(record.components),
             stopped=record.phase is ReleasePhase.STOPPED,
-            held_by=str(held) if held else "",
+            held_by=str(held) if held and held.holder else "",
             verdict=str(lock_state(held, source.scope.holder)) if held else "",
         ),
     )
@@ -157,7 +159,7 @@ def read_logs(source: Source, facts: Facts) -> None:
         tails = list(pool.map(lambda pod: list(_tail(source, pod)), pods))
     for pod, tail in zip(pods, tails, strict=True):
         if _is_troubled(pod):
-            lines[name_of(pod)] = tail[-_SHOWN_LINES:]
+            lines[name_of(pod)] = without_frames(tail)[-_SHOWN_LINES:]
         mine = (signs if _is_troubled(pod) else recent).setdefault(component_of(pod), {})
         for name, count in count_signs(tail).items():
             mine[name] = mine.get(name, 0) + count
