@@ -21,9 +21,12 @@ from lightragctl.core.errors import LightragctlError, RefusedError, WaitExpired
 from lightragctl.core.settings import EmbedderSettings, EmbeddingModel, GatewaySettings, SecretKey, SecretRef
 from lightragctl.reembed.texts import Embed
 from lightragctl.service.gateway import secret_value
-from lightragctl.service.lightrag_server import end_with_parent
 from lightragctl.vectors.embedding import PassageEmbedder, QuestionEmbedder
 
+_CHILD = "import ctypes, runpy; ctypes.CDLL(None).prctl(1, 15); runpy.run_module('lightragctl', run_name='__main__')"
+"""Runs lightragctl, and has the kernel end it when this process dies (PR_SET_PDEATHSIG, SIGTERM). It requests that
+itself: a function between fork and exec would run beside gRPC's handlers, after which the child at times dies of
+`epoll_wait error: Bad file descriptor`."""
 _START_S = 120.0
 _STOP_S = 10.0
 _POLL_S = 0.1
@@ -102,12 +105,11 @@ def _embedder(plan: Plan, environ: Mapping[str, str]) -> Iterator[str]:
         file.write_text(changed.model_dump_json(), encoding="utf-8")
         with log.open("wb") as output:
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "lightragctl", "serve", "embedder", "--settings", str(file)],
+                [sys.executable, "-P", "-c", _CHILD, "serve", "embedder", "--settings", str(file)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environ),
-                preexec_fn=end_with_parent,
             )
         try:
             _wait_ready(child, f"http://127.0.0.1:{port}", log)

@@ -130,7 +130,7 @@ class Launcher:
             cwd=scratch,  # it writes where it runs
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
-            preexec_fn=end_with_parent,
+            preexec_fn=_end_with_parent,
         )
         log.info("started upstream as process %d on port %d", child.pid, self._settings.lightrag_port)
         return child
@@ -273,7 +273,7 @@ def copy_vocabulary(folder: Path, places: Iterable[str]) -> Path:
     return folder
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """In the child: stop when this process is killed, so that the next start does not wait for it."""
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

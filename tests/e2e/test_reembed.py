@@ -78,7 +78,16 @@ def started(base: Path, documents: list[Path]) -> Iterator[Changed]:
         yield made
     finally:
         api.close()
+        close_operation(made)
         tool.run("down", "--purge", "--yes", "--name", "changed")
+
+
+def close_operation(release: Changed) -> None:
+    """Free the release for `down`, where a test has failed in the middle of an operation."""
+    listed = release.run("operations", "list")[1].get("operations", [])
+    for one in listed:
+        if one["open"]:
+            release.run("operations", "abort", one["id"], "--force", "--yes")
 
 
 @pytest.fixture
