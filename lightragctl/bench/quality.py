@@ -1,11 +1,10 @@
 """Answer quality of a run: against relevance judgements and exact search. Pure."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 
 from lightragctl.bench.questions import Question
 from lightragctl.bench.result import Figure, LoadReport
-from lightragctl.bench.targets import FoundHit, hits, kind_named
+from lightragctl.bench.targets import FoundHit, hits, kind_named, ranked
 from lightragctl.quality.exact import Neighbours, recall
 from lightragctl.quality.relevance import Qrels, Relevance, evaluate
 from lightragctl.quality.stats import bootstrap_mean, mean_share
@@ -70,14 +69,3 @@ def _figures(each: Sequence[Relevance]) -> Mapping[str, Figure]:
 def _figure(shares: Sequence[float]) -> Figure:
     interval = bootstrap_mean(shares, _SEED)
     return Figure(mean_share(shares), interval.low, interval.high, len(shares))
-
-
-def ranked(given: Sequence[FoundHit], judged: set[str]) -> dict[str, float]:
-    """Documents with scores that keep the order of their best passages."""
-    names = dict.fromkeys(_name(hit, judged) for hit in given)
-    return {name: float(len(names) - rank) for rank, name in enumerate(names)}
-
-
-def _name(hit: FoundHit, judged: set[str]) -> str:
-    known = (hit.id, hit.source, PurePath(hit.source).name)
-    return next((name for name in known if name in judged), hit.source or hit.id)

@@ -5,9 +5,10 @@ decoding the few fields that every good one has: that costs 1.5 us for ten hits 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -349,3 +350,14 @@ def _event_in(line: bytes) -> _Event | None:
         return _event.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def ranked(given: Sequence[FoundHit], judged: set[str]) -> dict[str, float]:
+    """Documents with scores that keep the order of their best passages."""
+    names = dict.fromkeys(_name(hit, judged) for hit in given)
+    return {name: float(len(names) - rank) for rank, name in enumerate(names)}
+
+
+def _name(hit: FoundHit, judged: set[str]) -> str:
+    known = (hit.id, hit.source, PurePath(hit.source).name)
+    return next((name for name in known if name in judged), hit.source or hit.id)

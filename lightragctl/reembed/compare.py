@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightragctl.bench.quality import ranked
-from lightragctl.bench.targets import FoundHit
+from lightragctl.bench.targets import FoundHit, ranked
 from lightragctl.core.errors import LightragctlError
 from lightragctl.quality.relevance import Qrels, evaluate
 from lightragctl.quality.stats import bootstrap_mean, mean_share
