@@ -1,4 +1,4 @@
-"""The image has no packages of the load generator and of document parsers: what its commands import does not need them."""
+"""The image lacks the packages of the load generator and of document parsers; its commands import none of them."""
 
 import subprocess
 import sys

@@ -12,8 +12,8 @@ from lightragctl.service.stack_dump import STACK_DUMP_SIGNAL
 
 _ARGUMENTS = re.compile(rb"^(Process \d+: \S+).*$", re.MULTILINE)
 """py-spy prints the command line of each process; arguments may be secret."""
-_FRAME = re.compile(rb"(process \d+):&quot;(\S+?)(?:[ \n](?:(?!&quot;).)*)?&quot;", re.DOTALL)
-"""The same in a flame graph."""
+_FRAME = re.compile(rb"(process \d+):&quot;([^\s<&]+)[^<]*?(?:&quot;(?= \(\d+ samples|<)|\.\.(?=<))")
+"""The same in a flame graph, whole in a title, cut off with two dots in a narrow label."""
 _TITLE = re.compile(rb'(<text id="title"[^>]*>)[^<]*')
 _IDLE = ("No stack counts found",)
 _GONE = ("No such process", "process has exited", "No such file or directory (os error 2)")
