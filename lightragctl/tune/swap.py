@@ -18,6 +18,8 @@ from lightragctl.vectors.applied import AppliedIndex, write_applied
 from lightragctl.vectors.fence import SPREAD_S, Clock, begin_switch, end_switch
 from lightragctl.vectors.store import CollectionStore
 
+_Move = tuple[str, str]
+"""A name of a collection before and after."""
 Check = Callable[[], None]
 """Called before each change; raises when another driver has taken over."""
 
@@ -68,7 +70,7 @@ class Swap:
 def forward(store: CollectionStore, swap: Swap, check: Check, clock: Clock) -> None:
     """Have the names of the workspace stand for the rebuilt collection."""
     if swap.aliases:
-        _forward_by_alias(store, swap, check, clock)
+        _by_alias(store, swap, (swap.copy, swap.final), (swap.original, swap.kept), (check, clock))
     else:
         _forward_by_rename(store, swap, check, clock)
 
@@ -76,35 +78,24 @@ def forward(store: CollectionStore, swap: Swap, check: Check, clock: Clock) -> N
 def back(store: CollectionStore, swap: Swap, check: Check, clock: Clock) -> None:
     """Undo `forward`: the original has its names again, the rebuilt collection that of the copy."""
     if swap.aliases:
-        _back_by_alias(store, swap, check, clock)
+        _by_alias(store, swap, (swap.kept, swap.original), (swap.final, swap.copy), (check, clock))
     else:
         _back_by_rename(store, swap, check, clock)
 
 
-def _forward_by_alias(store: CollectionStore, swap: Swap, check: Check, clock: Clock) -> None:
+def _by_alias(store: CollectionStore, swap: Swap, entering: _Move, leaving: _Move, watch: tuple[Check, Clock]) -> None:
+    """Rename a collection to the name under which it serves, have the aliases stand for it, rename the previous one."""
+    check, clock = watch
     there = set(store.list_collections())
-    if swap.copy in there:
+    if entering[0] in there:
         check()
-        store.rename(swap.copy, swap.final)
-    store.load(swap.final)
+        store.rename(*entering)
+    store.load(entering[1])
     check()
-    _point(store, swap, swap.final, clock)
-    if swap.original in there:
+    _point(store, swap, entering[1], clock)
+    if leaving[0] in there:
         check()
-        store.rename(swap.original, swap.kept)
-
-
-def _back_by_alias(store: CollectionStore, swap: Swap, check: Check, clock: Clock) -> None:
-    there = set(store.list_collections())
-    if swap.kept in there:
-        check()
-        store.rename(swap.kept, swap.original)
-    store.load(swap.original)
-    check()
-    _point(store, swap, swap.original, clock)
-    if swap.final in there:
-        check()
-        store.rename(swap.final, swap.copy)
+        store.rename(*leaving)
 
 
 def _point(store: CollectionStore, swap: Swap, physical: str, clock: Clock) -> None:
