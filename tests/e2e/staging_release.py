@@ -48,8 +48,8 @@ spec: {{selector: {{app: s3}}, ports: [{{port: 9000}}]}}
 """
 
 
-def sized(memory: str = "512Mi", most: str = "2Gi") -> dict[str, Any]:
-    return {"requests": {"cpu": "20m", "memory": memory}, "limits": {"cpu": "2", "memory": most}}
+def sized(memory: str = "512Mi", most: str = "2Gi", cpu: str = "20m") -> dict[str, Any]:
+    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": "2", "memory": most}}
 
 
 def role(replicas: int) -> dict[str, Any]:
@@ -82,7 +82,7 @@ SMALL: dict[str, Any] = {
         "lightrag-api": {
             "drain_s": 2,
             "autoscale": {"min": 2, "max": 3, "requests_per_second": None},
-            "resources": sized("128Mi"),
+            "resources": sized("128Mi", cpu="100m"),  # idle pods use 20m: with less the autoscaler is at its maximum
             "deadlines": {"request_s": 10},
             "expose": {"type": "ClusterIP", "host": None, "class_name": None, "tls_secret": None},
         },
