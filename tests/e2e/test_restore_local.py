@@ -96,6 +96,9 @@ def test_all_is_lost_and_comes_back_and_under_other_names(saved: Saved) -> None:
     assert saved.run("ingest", *DOCUMENTS)[1]["unchanged"] == len(DOCUMENTS)
     assert saved.run("restore", done["backup"], "--target-workspace", "other")[0] == 0
     assert saved.answers("other") == before
+    status, planned = saved.run("clone", "other", "third", "--dry-run")
+    assert (status, planned["workspace"], planned["dry_run"]) == (0, "third", True)
+    assert sum(planned["rows"].values()) > 0
     assert saved.run("clone", "other", "third")[0] == 0
     assert saved.answers("third") == before
     assert saved.run("clone", "other", "third")[0] == 8

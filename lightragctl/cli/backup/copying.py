@@ -87,17 +87,22 @@ def clone(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Name of the copy.", show_default=False)],
     foreground: Foreground = False,
     timeout_s: Timeout = 600.0,
+    dry_run: DryRun = False,
 ) -> Result:
     """Copy a workspace under another name. Writes to the original are blocked until the copy is verified.
 
     \b
     Examples:
       lightragctl clone default experiment
+      lightragctl clone default experiment --dry-run
       lightragctl clone manuals manuals_of_may --profile dev
     """
     from lightragctl.backup.kinds import CLONE
+    from lightragctl.cli.backup import payloads
 
-    _check_names(session, workspace, _checked(new))
+    rows = _check_names(session, workspace, _checked(new))
+    if dry_run:
+        return payloads.clone_planned(workspace, new, rows)
     parameters = {"workspace": workspace, "timeout_s": timeout_s}
     return _run(session, CLONE, parameters, new, _is_here(session, foreground))
 
@@ -119,15 +124,19 @@ def _checked(workspace: str) -> str:
     return workspace
 
 
-def _check_names(session: Session, source: str, new: str) -> None:
-    """Refuse a source that does not exist and a target that does, before an operation is begun."""
+def _check_names(session: Session, source: str, new: str) -> dict[str, int]:
+    """Refuse a source that does not exist and a target that does, before an operation is begun.
+
+    Returns the rows of each collection of the source.
+    """
     from lightragctl.backup.site import open_site, source_collections
     from lightragctl.backup.steps import exists
 
     with session.out.live() as notify, open_site(session.release, new, notify) as site:
-        source_collections(site, source, session.release.name)
+        collections = source_collections(site, source, session.release.name)
         if site.collections:
             raise exists(new)
+        return {name: site.store.row_count(name) for name in collections}
 
 
 def _backup(session: Session, source: str | None, id: str, must: bool) -> "BackupOrigin | None":

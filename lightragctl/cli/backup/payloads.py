@@ -1,6 +1,6 @@
 """From what the packages return to the Results of `backup`. Pure; the keys of each payload are stated here only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,11 @@ class Copier(StrEnum):
 def restore_planned(workspace: str, found: "Examined", drill: bool) -> Result:
     """`restore --dry-run`: what would be copied, replaced and lost, and which secrets must be recreated."""
     return Result("restore", {"dry_run": True, "workspace": workspace, "drill": drill, **asdict(found)})
+
+
+def clone_planned(source: str, workspace: str, rows: Mapping[str, int]) -> Result:
+    """`clone --dry-run`: the collections that would be copied, with their rows."""
+    return Result("clone", {"dry_run": True, "source": source, "workspace": workspace, "rows": dict(rows)})
 
 
 def copied(by: Copier, record: "Operation", ended: Result) -> Result:

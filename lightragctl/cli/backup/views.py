@@ -157,6 +157,14 @@ def _copied(data: Data) -> Iterator[RenderableType]:
     yield from _secrets(data)
 
 
+def _cloned(data: Data) -> Iterator[RenderableType]:
+    if not data.get("dry_run"):
+        yield from _copied(data)
+        return
+    yield Text(f"workspace {data['workspace']} would be created as a copy of {data['source']}")
+    yield from (Text(f"would copy {name}: {rows} rows") for name, rows in data["rows"].items())
+
+
 def _secrets(data: Data) -> Iterator[RenderableType]:
     if data["secrets"]:
         yield Text(f"secrets of the saved release, to be recreated: {', '.join(data['secrets'])}")
@@ -178,5 +186,5 @@ VIEWS: Mapping[str, View] = {
     "backup prune": _pruned,
     "backup rekey": _rekeyed,
     "restore": _copied,
-    "clone": _copied,
+    "clone": _cloned,
 }
