@@ -69,18 +69,14 @@ class Swap:
 
 def forward(store: CollectionStore, swap: Swap, check: Check, clock: Clock) -> None:
     """Have the names of the workspace stand for the rebuilt collection."""
-    if swap.aliases:
-        _by_alias(store, swap, (swap.copy, swap.final), (swap.original, swap.kept), (check, clock))
-    else:
-        _forward_by_rename(store, swap, check, clock)
+    switch = _by_alias if swap.aliases else _by_rename
+    switch(store, swap, (swap.copy, swap.final), (swap.original, swap.kept), (check, clock))
 
 
 def back(store: CollectionStore, swap: Swap, check: Check, clock: Clock) -> None:
     """Undo `forward`: the original has its names again, the rebuilt collection that of the copy."""
-    if swap.aliases:
-        _by_alias(store, swap, (swap.kept, swap.original), (swap.final, swap.copy), (check, clock))
-    else:
-        _back_by_rename(store, swap, check, clock)
+    switch = _by_alias if swap.aliases else _by_rename
+    switch(store, swap, (swap.kept, swap.original), (swap.final, swap.copy), (check, clock))
 
 
 def _by_alias(store: CollectionStore, swap: Swap, entering: _Move, leaving: _Move, watch: tuple[Check, Clock]) -> None:
@@ -111,33 +107,20 @@ def _point(store: CollectionStore, swap: Swap, physical: str, clock: Clock) -> N
     clock.pause(SPREAD_S)
 
 
-def _forward_by_rename(store: CollectionStore, swap: Swap, check: Check, clock: Clock) -> None:
+def _by_rename(store: CollectionStore, swap: Swap, entering: _Move, leaving: _Move, watch: tuple[Check, Clock]) -> None:
+    """Rename the serving collection away and another one to its name; readers get 503 until the switch ends."""
+    check, clock = watch
+    entry = swap.entry if entering[0] == swap.copy else swap.before
     there = set(store.list_collections())
     check()
     begin_switch(store, swap.workspace, swap.operation, clock)
-    if swap.copy in there:
-        if swap.original in there:
+    if entering[0] in there:
+        if leaving[0] in there:
             check()
-            store.rename(swap.original, swap.kept)
+            store.rename(*leaving)
         check()
-        store.rename(swap.copy, swap.final)
-    store.load(swap.final)
+        store.rename(*entering)
+    store.load(entering[1])
     check()
-    write_applied(store, swap.workspace, {swap.final: swap.entry}, clock.now_ns())
-    end_switch(store, swap.workspace, swap.operation, clock)
-
-
-def _back_by_rename(store: CollectionStore, swap: Swap, check: Check, clock: Clock) -> None:
-    there = set(store.list_collections())
-    check()
-    begin_switch(store, swap.workspace, swap.operation, clock)
-    if swap.kept in there:
-        if swap.final in there:
-            check()
-            store.rename(swap.final, swap.copy)
-        check()
-        store.rename(swap.kept, swap.original)
-    store.load(swap.original)
-    check()
-    write_applied(store, swap.workspace, {swap.original: swap.before}, clock.now_ns())
+    write_applied(store, swap.workspace, {entering[1]: entry}, clock.now_ns())
     end_switch(store, swap.workspace, swap.operation, clock)
