@@ -4,7 +4,7 @@ The Job owns its account, its Role and its network policies: they are deleted wi
 operation to its end, else by the cluster ten minutes after the last pod has ended. A failed pod is replaced.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -106,7 +106,24 @@ def obstacle(scope: Scope, record: Operation) -> str:
             if condition.get("type") == "Failed" and condition.get("status") == "True":
                 return f"Job/{job['metadata']['name']} failed: {condition.get('message', '')}"
     pods = scope.cluster.select("v1", "Pod", scope.namespace, f"{OPERATION}={record.id}")
-    return next(filter(None, map(_pod_obstacle, pods)), "")
+    return _last_failure(pods) or next(filter(None, map(_pod_obstacle, pods)), "")
+
+
+def _last_failure(pods: Sequence[KubernetesObject]) -> str:
+    """Why the newest of the failed pods ended; empty when none failed, or another one runs."""
+    phases = {pod["metadata"]["name"]: status_of(pod).get("phase") for pod in pods}
+    failed = [pod for pod in pods if phases[pod["metadata"]["name"]] == "Failed"]
+    if not failed or "Running" in phases.values():
+        return ""
+    last = max(failed, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+    containers = status_of(last).get("containerStatuses") or ()
+    ended: KubernetesObject = next(
+        (one["state"]["terminated"] for one in containers if (one.get("state") or {}).get("terminated")), {}
+    )
+    lines = str(ended.get("message") or status_of(last).get("message") or "").strip().splitlines()
+    reason = next((line for line in lines if line.startswith("error")), lines[-1] if lines else "")
+    status = f" with exit status {ended['exitCode']}" if "exitCode" in ended else ""
+    return f"Pod/{last['metadata']['name']} failed{status}: {reason}".rstrip(": ")
 
 
 def _pod_obstacle(pod: KubernetesObject) -> str:

@@ -185,6 +185,16 @@ def test_what_keeps_a_pod_from_starting_is_told() -> None:
     cluster.create(pod)
     assert obstacle(scope(cluster), record()) == "Pod/p: ErrImagePull: not found"
 
+    log = "starting\nerror: this command needs the package hdrh\nhint: pip install x"
+    ended = {"state": {"terminated": {"exitCode": 1, "message": log}}}
+    status = {"phase": "Failed", "containerStatuses": [ended]}
+    cluster.create({**pod, "metadata": {**pod["metadata"], "name": "crashed"}, "status": status})
+    told = "Pod/crashed failed with exit status 1: error: this command needs the package hdrh"
+    assert obstacle(scope(cluster), record()) == told
+    running = {**pod, "metadata": {**pod["metadata"], "name": "next"}, "status": {"phase": "Running"}}
+    cluster.create(running)
+    assert "crashed" not in obstacle(scope(cluster), record())
+
 
 def test_nothing_of_a_job_is_taken_for_the_release() -> None:
     cluster = FakeCluster()
